@@ -1,0 +1,62 @@
+"""What a backend is: one narrow seam between requests and engines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from benchbench.core.types import (
+    BackendInfo,
+    Completion,
+    Failure,
+    GenerateRequest,
+    Loglikelihood,
+    LoglikelihoodRequest,
+    Request,
+    RollingRequest,
+)
+
+
+@dataclass(slots=True)
+class Work:
+    """Running totals of one backend: what the requests needed and what was really computed."""
+
+    tokens_needed: int = 0
+    """Model input tokens if every request were computed alone, without padding."""
+    tokens_computed: int = 0
+    """Model input tokens that went through the model, padding included."""
+    batches: int = 0
+    out_of_memory_retries: int = 0
+
+
+class Backend(Protocol):
+    """Turns requests into responses, as they finish, each naming its request. Knows nothing of tasks, metrics or files."""
+
+    info: BackendInfo
+    work: Work
+
+    def request_key(self, requests: Sequence[Request]) -> str:
+        """sha256 of what would be asked of the model for these requests of one doc (tokens after
+        the overflow policy, or texts; generation settings): equal keys, equal answers."""
+        ...
+
+    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Loglikelihood | Failure]:
+        """Score each continuation after its prompt."""
+        ...
+
+    def loglikelihood_rolling(self, requests: Sequence[RollingRequest]) -> Iterator[Loglikelihood | Failure]:
+        """Score each whole text in disjoint windows of the model's length."""
+        ...
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Completion | Failure]:
+        """Write text after each prompt."""
+        ...
+
+    def load_weights(self, checkpoint: str) -> None:
+        """Swap in another checkpoint of the same architecture; forgets every cached activation."""
+        ...
+
+    def close(self) -> None:
+        """Give memory back."""
+        ...

@@ -1,0 +1,1 @@
+"""Types, ids, errors: what every room may know. No torch, no input or output."""

@@ -1,0 +1,304 @@
+"""The values that travel between the rooms: docs, prompts, requests, responses, items.
+
+Frozen dataclasses and the standard library only, so that importing them costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+
+OutputType = Literal["multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until"]
+Overflow = Literal["drop_shots", "truncate_left"]
+FinishReason = Literal["stop", "eos", "length"]
+Outcome = Literal["answered", "unanswered", "truncated", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Doc:
+    """One row of a data set, with the fields that the task derives from it."""
+
+    id: int
+    """Position in the evaluated split, from 0: the same number that lm-eval calls `doc_id`."""
+    fields: Mapping[str, Json]
+    hash: str
+    """sha256 of the row as canonical JSON, first 16 hex digits: joins the items of two runs."""
+    cluster: str | None = None
+    """Name of the passage or source document that this doc shares with others, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The text before a continuation, kept in the parts that may be dropped when it is too long."""
+
+    description: str
+    shots: tuple[str, ...]
+    """Worked examples, each with its trailing delimiter. Docs of one task share this tuple."""
+    question: str
+    overflow: Overflow = "drop_shots"
+    """What to do when the prompt does not fit: drop whole shots, then the description, then cut
+    tokens on the left; or only cut on the left, as lm-eval does."""
+
+    @property
+    def text(self) -> str:
+        return self.description + "".join(self.shots) + self.question
+
+    def shorter(self) -> Prompt | None:
+        """The next shorter prompt (one shot less, then no description), or None if none is left."""
+        if self.overflow == "truncate_left":
+            return None
+        if self.shots:
+            return Prompt(self.description, self.shots[1:], self.question, self.overflow)
+        if self.description:
+            return Prompt("", (), self.question, self.overflow)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class LoglikelihoodRequest:
+    """Ask how likely `continuation` is after `prompt`. The joining space belongs to `continuation`."""
+
+    task: str
+    doc_id: int
+    index: int
+    """Which request of the doc this is, from 0. Choices come first, in their order."""
+    prompt: Prompt
+    continuation: str
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        return (self.task, self.doc_id, self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class RollingRequest:
+    """Ask how likely `text` is as a whole, in windows of the model's length."""
+
+    task: str
+    doc_id: int
+    index: int
+    text: str
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        return (self.task, self.doc_id, self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationParams:
+    """How to generate. Names are those of transformers' `generate`."""
+
+    until: tuple[str, ...]
+    """Stop strings. The text ends before the first of them."""
+    max_gen_toks: int = 256
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    seed: int = 0
+    """Seeds sampling together with the doc and repeat number, so that order does not matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """Ask for text after `prompt`."""
+
+    task: str
+    doc_id: int
+    index: int
+    prompt: Prompt
+    params: GenerationParams
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        return (self.task, self.doc_id, self.index)
+
+
+Request: TypeAlias = LoglikelihoodRequest | RollingRequest | GenerateRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Loglikelihood:
+    """Answer to a loglikelihood or rolling request."""
+
+    request: LoglikelihoodRequest | RollingRequest
+    total: float
+    """Sum of the natural log-probabilities of the scored tokens."""
+    is_greedy: bool
+    """Every scored token was the most likely one."""
+    num_tokens: int
+    """How many tokens were scored."""
+    prompt_tokens: int = 0
+    dropped_shots: int = 0
+    truncated_tokens: int = 0
+    """Tokens cut on the left because the prompt did not fit the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Answer to a generate request."""
+
+    request: GenerateRequest
+    text: str
+    """What the model wrote, before the first stop string."""
+    finish_reason: FinishReason
+    num_tokens: int
+    prompt_tokens: int = 0
+    dropped_shots: int = 0
+    truncated_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that could not be answered; never an incorrect answer."""
+
+    request: Request
+    kind: str
+    """Short machine name, e.g. `nan_logits`, `server_error`."""
+    message: str
+
+
+Response: TypeAlias = Loglikelihood | Completion | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedDoc:
+    """A doc turned into requests, with all that scoring needs to judge the responses."""
+
+    task: str
+    doc: Doc
+    requests: tuple[Request, ...]
+    choices: tuple[str, ...] = ()
+    """Choices as rendered, without the delimiter (multiple choice)."""
+    gold: tuple[int, ...] = ()
+    """Indices of the right choices (multiple choice). More than one where several are right."""
+    targets: tuple[str, ...] = ()
+    """Right texts (all other output types); the first is the one shown in shots."""
+    prompt_name: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """One entry of a task's `metric_list`, resolved."""
+
+    name: str
+    aggregation: str = "mean"
+    higher_is_better: bool = True
+    kwargs: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FilterSpec:
+    """One named pipeline of `filter_list`: text filters applied in order."""
+
+    name: str
+    steps: tuple[tuple[str, Mapping[str, Json]], ...]
+    """(filter name, keyword arguments)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringSpec:
+    """All that scoring needs to know of a task. Travels in the run record, so reading needs no task."""
+
+    task: str
+    output_type: OutputType
+    metrics: tuple[MetricSpec, ...]
+    filters: tuple[FilterSpec, ...] = ()
+    chance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemScore:
+    """What scoring says of one doc."""
+
+    scores: Mapping[str, float | None]
+    """Metric name → item score. None where the metric has no value for this item."""
+    prediction: str | None
+    """The chosen choice's index as text (multiple choice), or the filtered text."""
+    outcome: Outcome
+    tie: bool = False
+    """The best choice was not unique; the first was taken."""
+    explanation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row of the item table: a scored doc under one prompt. Column names are these names."""
+
+    task: str
+    doc_id: int
+    doc_hash: str
+    cluster: str | None
+    prompt_name: str
+    item_key: str
+    """sha256 of what was asked (tokens or texts, and generation settings): equal keys under equal
+    model identity mean that the responses may be reused."""
+    gold: str | None
+    """Index of the right choice as text, or the first target."""
+    targets: tuple[str, ...]
+    """Choices of a multiple choice doc, else the right texts."""
+    prediction: str | None
+    outcome: Outcome
+    tie: bool
+    loglikelihoods: tuple[float, ...]
+    """One per loglikelihood request, choices first; empty for generation."""
+    is_greedy: tuple[bool, ...]
+    num_tokens: tuple[int, ...]
+    """Tokens scored or generated, one per request."""
+    texts: tuple[str, ...]
+    """Raw completions, one per repeat; empty for loglikelihoods."""
+    finish_reasons: tuple[str, ...]
+    dropped_shots: int
+    truncated_tokens: int
+    failure: str | None
+    scores: Mapping[str, float | None]
+    """Item scores; each becomes a column of its own in the parquet part."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricResult:
+    """One metric of one task or group over all its items: a row of the results table."""
+
+    task: str
+    metric: str
+    value: float | None
+    stderr: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    n_clusters: int | None = None
+    se_method: str | None = None
+    """clt, cluster, wilson, ratio, jackknife, group: how the interval was made."""
+    higher_is_better: bool = True
+    note: str | None = None
+    """Why a value is missing, or what to know when reading it (e.g. sacrebleu's signature)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendInfo:
+    """Who computed: everything that makes two responses comparable or not."""
+
+    name: str
+    version: str
+    model: str
+    """What the user named: a folder, a hub name, a file."""
+    model_identity: str
+    """sha256 over the weights' content and the configuration that shapes the computation."""
+    tokenizer_identity: str
+    dtype: str
+    device: str
+    max_length: int
+    vocab_size: int
+    revision: str | None = None
+    num_parameters: int | None = None
+    plan: str = "plain"
+    """How requests were laid out: packed, branched, plain."""
+    numerics: str = ""
+    """Everything else that moves a log-likelihood beyond rounding (quantisation, kernels)."""
