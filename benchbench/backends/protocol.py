@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from benchbench.core.types import (
     BackendInfo,
@@ -16,6 +16,10 @@ from benchbench.core.types import (
     Request,
     RollingRequest,
 )
+
+
+RequestKeys: TypeAlias = frozenset[tuple[str, int, int]]
+NOTHING: RequestKeys = frozenset()
 
 
 @dataclass(slots=True)
@@ -31,25 +35,37 @@ class Work:
 
 
 class Backend(Protocol):
-    """Turns requests into responses, as they finish, each naming its request. Knows nothing of tasks, metrics or files."""
+    """Turns requests into responses, as they finish, each naming its request. Knows nothing of tasks, metrics or files.
+
+    The three request methods take all requests of a task, and in `skip` the keys of those whose
+    responses are already kept. Work is laid out over all of them, so that a resumed run computes
+    the same batches as an uninterrupted one and its numbers are the same to the last bit; batches
+    that hold nothing but skipped requests are not computed, and skipped requests are not answered.
+    """
 
     info: BackendInfo
     work: Work
 
-    def request_key(self, requests: Sequence[Request]) -> str:
-        """sha256 of what would be asked of the model for these requests of one doc (tokens after
-        the overflow policy, or texts; generation settings): equal keys, equal answers."""
+    def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
+        """For each doc's requests the sha256 of what would be asked of the model (tokens after the
+        overflow policy, or texts; generation settings): equal keys, equal answers."""
         ...
 
-    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Loglikelihood | Failure]:
+    def loglikelihood(
+        self, requests: Sequence[LoglikelihoodRequest], *, skip: RequestKeys = NOTHING
+    ) -> Iterator[Loglikelihood | Failure]:
         """Score each continuation after its prompt."""
         ...
 
-    def loglikelihood_rolling(self, requests: Sequence[RollingRequest]) -> Iterator[Loglikelihood | Failure]:
+    def loglikelihood_rolling(
+        self, requests: Sequence[RollingRequest], *, skip: RequestKeys = NOTHING
+    ) -> Iterator[Loglikelihood | Failure]:
         """Score each whole text in disjoint windows of the model's length."""
         ...
 
-    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Completion | Failure]:
+    def generate(
+        self, requests: Sequence[GenerateRequest], *, skip: RequestKeys = NOTHING
+    ) -> Iterator[Completion | Failure]:
         """Write text after each prompt."""
         ...
 
