@@ -1,1 +1,58 @@
-"""."""
+"""Engines that answer requests, and the one door to them. Importing this loads no engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchbench.core.errors import BackendError, did_you_mean
+
+if TYPE_CHECKING:
+    from benchbench.backends.protocol import Backend
+
+BUILT = ("auto", "hf", "scripted")
+PLANNED = ("vllm", "gguf", "api")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which model to open, and how."""
+
+    model: str
+    """A folder, a hub name, or a GGUF file."""
+    backend: str = "auto"
+    revision: str | None = None
+    """Branch, tag or commit of a hub name."""
+    dtype: str = "auto"
+    """auto, float32, bfloat16 or float16. auto is the checkpoint's own type."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1. auto is the first GPU if there is one."""
+    trust_remote_code: bool = False
+    """Run the model's own Python code."""
+    max_length: int | None = None
+    """Tokens the model may see at once; None takes what the model says."""
+    batch_tokens: int | None = None
+    """Most tokens in one batch, padding included; None lets the engine choose."""
+    plan: str = "auto"
+    """auto, packed, branched or plain: how requests with a shared prefix are laid out."""
+
+
+def open_backend(options: ModelOptions) -> Backend:
+    """The engine named in `options`, with its model loaded.
+
+    Raises BackendError for an unknown or missing engine, ModelError for a model that cannot be loaded.
+    """
+    if options.backend in ("auto", "hf"):
+        from benchbench.backends.hf.backend import HFBackend
+
+        return HFBackend(options)
+    if options.backend == "scripted":
+        from benchbench.backends.scripted import ScriptedBackend
+
+        return ScriptedBackend(options)
+    if options.backend in PLANNED:
+        raise BackendError(
+            f"the backend {options.backend!r} is not built yet; --backend hf runs any transformers model, GGUF included."
+        )
+    near = did_you_mean(options.backend, BUILT + PLANNED)
+    raise BackendError(f"no backend named {options.backend!r}; there are {', '.join(BUILT)}.{near}")

@@ -1,0 +1,1 @@
+"""The transformers engine: loading, causal and encoder-decoder scoring, generation."""

