@@ -260,6 +260,8 @@ class Item:
     failure: str | None
     scores: Mapping[str, float | None]
     """Item scores; each becomes a column of its own in the parquet part."""
+    prompt_tokens: tuple[int, ...] = ()
+    """Tokens before the scored or generated ones, one per request."""
 
 
 @dataclass(frozen=True, slots=True)
