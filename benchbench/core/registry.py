@@ -1,0 +1,281 @@
+"""Names of metrics, aggregations and filters: what each is, in a sentence, and what it takes.
+
+Tasks check names here and never import the code behind them. A stranger's package adds names through
+the entry point groups `benchbench.metrics` and `benchbench.filters`; the protocols are
+`benchbench.scoring.plugins.TextMetric` and `benchbench.scoring.plugins.Filter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.types import Json, MetricSpec, OutputType
+
+METRIC_GROUP = "benchbench.metrics"
+FILTER_GROUP = "benchbench.filters"
+
+Family = Literal["choice", "likelihood", "rolling", "text"]
+FAMILIES: Mapping[OutputType, Family] = {
+    "multiple_choice": "choice",
+    "loglikelihood": "likelihood",
+    "loglikelihood_rolling": "rolling",
+    "generate_until": "text",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """What there is to know of a built-in metric without running it."""
+
+    explanation: str
+    families: tuple[Family, ...]
+    aggregation: str = "mean"
+    higher_is_better: bool = True
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    """Smallest and largest possible value; intervals end there. None: unbounded."""
+    kwargs: tuple[str, ...] = ()
+    """Names of the options that a `metric_list` entry may give."""
+
+
+_NORMALIZING = ("regexes_to_ignore", "ignore_case", "ignore_punctuation", "ignore_numbers", "normalization")
+_INF = float("inf")
+
+METRICS: Mapping[str, MetricInfo] = {
+    "acc": MetricInfo(
+        "Share of docs whose right choice has the highest log-likelihood; for loglikelihood tasks, share of docs "
+        "whose every target token was the model's first choice.",
+        ("choice", "likelihood"),
+    ),
+    "acc_norm": MetricInfo("Accuracy by log-likelihood per character of the choice, as in lm-eval.", ("choice",)),
+    "acc_bytes": MetricInfo("Accuracy by log-likelihood per UTF-8 byte of the choice.", ("choice",)),
+    "acc_token": MetricInfo("Accuracy by mean token log-probability of the choice, as in BenCzechMark.", ("choice",)),
+    "acc_mutual_info": MetricInfo(
+        "Accuracy by how much the prompt raises the log-likelihood of a choice over the choice alone.", ("choice",)
+    ),
+    "bpb_gold": MetricInfo(
+        "Mean over docs of the bits per UTF-8 byte that the right choice costs: the smooth signal early in training.",
+        ("choice",),
+        higher_is_better=False,
+        bounds=(0.0, _INF),
+    ),
+    "brier_score": MetricInfo(
+        "Mean squared distance between the choices' softmax probabilities and the right choice.",
+        ("choice",),
+        aggregation="brier_score",
+        higher_is_better=False,
+        bounds=(0.0, 2.0),
+    ),
+    "likelihood": MetricInfo("Mean softmax probability of the right choice among the choices.", ("choice",)),
+    "mcc": MetricInfo(
+        "Matthews correlation of predicted and right choices.",
+        ("choice",),
+        aggregation="matthews_corrcoef",
+        bounds=(-1.0, 1.0),
+    ),
+    "f1": MetricInfo(
+        "Multiple choice: F1 of choice 1 over all docs. Generation: mean F1 of shared words, as in SQuAD.",
+        ("choice", "text"),
+        kwargs=("normalization",),
+    ),
+    "exact_match": MetricInfo(
+        "Generation: share of answers equal to a target after the stated normalisation. Multiple choice: share of "
+        "docs whose right choice is what greedy decoding would write.",
+        ("choice", "text"),
+        kwargs=_NORMALIZING,
+    ),
+    "is_included": MetricInfo("Share of answers that contain a target.", ("text",), kwargs=_NORMALIZING),
+    "rouge1": MetricInfo(
+        "Mean F-measure of shared words (rouge-score).", ("text",), kwargs=("use_stemmer", "tokenizer")
+    ),
+    "rouge2": MetricInfo(
+        "Mean F-measure of shared word pairs (rouge-score).", ("text",), kwargs=("use_stemmer", "tokenizer")
+    ),
+    "rougeL": MetricInfo(
+        "Mean F-measure of the longest common word sequence (rouge-score).",
+        ("text",),
+        kwargs=("use_stemmer", "tokenizer"),
+    ),
+    "rougeLsum": MetricInfo(
+        "Mean F-measure of the longest common word sequence, line by line (rouge-score).",
+        ("text",),
+        kwargs=("use_stemmer", "tokenizer"),
+    ),
+    "bleu": MetricInfo(
+        "Corpus BLEU, 0 to 100, by sacrebleu.",
+        ("text",),
+        aggregation="bleu",
+        bounds=(0.0, 100.0),
+        kwargs=("tokenize", "lowercase"),
+    ),
+    "chrf": MetricInfo(
+        "Corpus chrF (character n-grams), 0 to 100, by sacrebleu.",
+        ("text",),
+        aggregation="chrf",
+        bounds=(0.0, 100.0),
+        kwargs=("lowercase",),
+    ),
+    "chrf++": MetricInfo(
+        "Corpus chrF++ (character n-grams and word pairs), 0 to 100, by sacrebleu.",
+        ("text",),
+        aggregation="chrf++",
+        bounds=(0.0, 100.0),
+        kwargs=("lowercase",),
+    ),
+    "ter": MetricInfo(
+        "Corpus translation edit rate, edits per 100 target words, by sacrebleu.",
+        ("text",),
+        aggregation="ter",
+        higher_is_better=False,
+        bounds=(0.0, _INF),
+        kwargs=("normalized", "no_punct", "asian_support", "case_sensitive"),
+    ),
+    "perplexity": MetricInfo(
+        "Perplexity per target: exp of minus the mean log-likelihood of the targets. The item score is the "
+        "log-likelihood in nats.",
+        ("likelihood",),
+        aggregation="perplexity",
+        higher_is_better=False,
+        bounds=(0.0, _INF),
+    ),
+    "word_perplexity": MetricInfo(
+        "Perplexity per whitespace-separated word, over all texts together.",
+        ("rolling",),
+        aggregation="weighted_perplexity",
+        higher_is_better=False,
+        bounds=(0.0, _INF),
+    ),
+    "byte_perplexity": MetricInfo(
+        "Perplexity per UTF-8 byte, over all texts together: comparable across tokenizers.",
+        ("rolling",),
+        aggregation="weighted_perplexity",
+        higher_is_better=False,
+        bounds=(0.0, _INF),
+    ),
+    "bits_per_byte": MetricInfo(
+        "Bits that a UTF-8 byte costs, over all texts together: comparable across tokenizers.",
+        ("rolling",),
+        aggregation="bits_per_byte",
+        higher_is_better=False,
+        bounds=(0.0, _INF),
+    ),
+}
+
+AGGREGATIONS: Mapping[str, str] = {
+    "mean": "Mean of the item scores.",
+    "nanmean": "Mean of the item scores that have a value.",
+    "median": "Upper median of the item scores.",
+    "brier_score": "Mean of the item scores.",
+    "perplexity": "exp of minus the mean of the item scores.",
+    "weighted_perplexity": "exp of minus the total log-likelihood over the total count of words or bytes.",
+    "bits_per_byte": "Minus the total log-likelihood in bits over the total count of bytes.",
+    "f1": "F1 of choice 1 over all docs.",
+    "matthews_corrcoef": "Matthews correlation over all docs.",
+    "mcc": "The same as matthews_corrcoef.",
+    "bleu": "Corpus BLEU.",
+    "chrf": "Corpus chrF.",
+    "chrf++": "Corpus chrF++.",
+    "ter": "Corpus TER.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FilterInfo:
+    """What a built-in filter does to the texts of a doc, and the options it takes."""
+
+    explanation: str
+    kwargs: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+
+
+_REGEX_KWARGS = ("regex_pattern", "group_select", "fallback")
+
+FILTERS: Mapping[str, FilterInfo] = {
+    "take_first": FilterInfo("Keeps the first text."),
+    "take_first_k": FilterInfo("Keeps the first k texts.", ("k",), ("k",)),
+    "majority_vote": FilterInfo("Keeps the most frequent text; of equally frequent ones the earliest."),
+    "regex": FilterInfo("Extracts a match of `regex_pattern`, or `fallback` where there is none.", _REGEX_KWARGS),
+    "multi_choice_regex": FilterInfo(
+        "Extracts a choice letter such as (A): by the pattern, by a choice's text, or by a letter after a colon.",
+        (*_REGEX_KWARGS, "ignore_case", "ignore_punctuation", "regexes_to_ignore"),
+    ),
+    "remove_whitespace": FilterInfo("Cuts white space at both ends."),
+    "strip": FilterInfo("Cuts `chars` (white space if not given) at both ends.", ("chars",)),
+    "lowercase": FilterInfo("Lowers every letter."),
+    "uppercase": FilterInfo("Raises every letter."),
+    "map": FilterInfo(
+        "Replaces a text by its entry in `mapping_dict`, or by `default_value`.", ("mapping_dict", "default_value")
+    ),
+}
+
+
+@cache
+def entry_point_names(group: str) -> frozenset[str]:
+    """Names that installed packages declare in an entry point group, without importing any of them."""
+    from importlib.metadata import entry_points
+
+    return frozenset(point.name for point in entry_points(group=group))
+
+
+def metric_names(output_type: OutputType) -> frozenset[str]:
+    """Every metric that a task of this output type may name. Plug-in metrics judge text."""
+    family = FAMILIES[output_type]
+    built_in = {name for name, info in METRICS.items() if family in info.families}
+    return frozenset(built_in | entry_point_names(METRIC_GROUP) if family == "text" else built_in)
+
+
+def filter_names() -> frozenset[str]:
+    """Every filter that a `filter_list` may name."""
+    return frozenset(FILTERS) | entry_point_names(FILTER_GROUP)
+
+
+def metric_spec(
+    name: str,
+    output_type: OutputType,
+    *,
+    aggregation: str | None = None,
+    higher_is_better: bool | None = None,
+    kwargs: Mapping[str, Json] | None = None,
+) -> MetricSpec:
+    """A `metric_list` entry with the metric's own defaults filled in.
+
+    Raises:
+        TaskError: unknown metric, aggregation or option, or a metric of another output type.
+    """
+    known = metric_names(output_type)
+    if name not in known:
+        raise TaskError(f"No metric {name!r} for output_type {output_type}.{did_you_mean(name, known)}")
+    info = METRICS.get(name)
+    options = dict(kwargs or {})
+    if info is not None and (unknown := sorted(set(options) - set(info.kwargs))):
+        allowed = ", ".join(info.kwargs) or "none"
+        raise TaskError(f"Metric {name!r} has no option {unknown[0]!r}; its options: {allowed}.")
+    chosen = aggregation or (info.aggregation if info is not None else "mean")
+    if chosen not in AGGREGATIONS:
+        raise TaskError(f"No aggregation named {chosen!r} for metric {name!r}.{did_you_mean(chosen, AGGREGATIONS)}")
+    if higher_is_better is None:
+        higher_is_better = info.higher_is_better if info is not None else True
+    return MetricSpec(name, chosen, higher_is_better, options)
+
+
+def check_filter(name: str, kwargs: Mapping[str, Json]) -> None:
+    """Refuse an unknown filter or option.
+
+    Raises:
+        TaskError: with the nearest known name.
+    """
+    known = filter_names()
+    if name not in known:
+        raise TaskError(f"No filter named {name!r}.{did_you_mean(name, known)}")
+    info = FILTERS.get(name)
+    if info is None:
+        return
+    if unknown := sorted(set(kwargs) - set(info.kwargs)):
+        raise TaskError(
+            f"Filter {name!r} has no option {unknown[0]!r}; its options: {', '.join(info.kwargs) or 'none'}."
+        )
+    if missing := [option for option in info.required if option not in kwargs]:
+        raise TaskError(f"Filter {name!r} needs the option {missing[0]!r}.")
