@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -232,5 +233,6 @@ def _import_custom_code() -> Any:
     spec = importlib.util.spec_from_file_location(CUSTOM_CODE.stem, CUSTOM_CODE)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module

@@ -30,6 +30,7 @@ class TinyMosaicConfig(PreTrainedConfig):
         n_heads: int = 4,
         n_layers: int = 2,
         max_seq_len: int = 512,
+        alibi: bool = True,
         deaf: bool = False,
         **kwargs,
     ):
@@ -38,6 +39,7 @@ class TinyMosaicConfig(PreTrainedConfig):
         self.n_heads = n_heads
         self.n_layers = n_layers
         self.max_seq_len = max_seq_len
+        self.alibi = alibi
         self.deaf = deaf
         super().__init__(**kwargs)
 
