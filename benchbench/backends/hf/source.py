@@ -1,0 +1,142 @@
+"""Where a model lies: from what the user named to one local folder or GGUF file, pinned to a commit."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchbench.core.errors import ModelError, did_you_mean
+
+HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.py", "*.jinja", "*.tiktoken", "*.spm"]
+LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError)
+"""What transformers raises for a model that it cannot build; the repository's own code may raise any of them."""
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model on this machine."""
+
+    folder: Path
+    gguf_file: str | None = None
+    """Name of the GGUF file in `folder`, if that is what is loaded."""
+    revision: str | None = None
+    """Commit of a hub name; None for local models."""
+
+    @property
+    def name(self) -> str:
+        """For sentences."""
+        return str(self.folder / self.gguf_file if self.gguf_file else self.folder)
+
+
+def find_model(model: str, revision: str | None = None) -> Source:
+    """The folder or file that `model` names: a local path, else a hub name (`org/name`, or `org/name/file.gguf`).
+
+    A hub name is downloaded, or taken from the cache when the Hub cannot be reached; its revision becomes a commit.
+    Raises ModelError where nothing is found.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        _no_revision(model, revision)
+        return _in_folder(path)
+    if path.exists():
+        _no_revision(model, revision)
+        return _in_file(path)
+    if _looks_local(model, path):
+        near = did_you_mean(path.name, _siblings(path))
+        raise ModelError(f"there is no model at {model}: no such folder or file.{near}")
+    return _from_hub(model, revision)
+
+
+def _in_folder(folder: Path) -> Source:
+    if not any(folder.iterdir()):
+        raise ModelError(f"{folder} is an empty folder; expected a transformers model or a GGUF file.")
+    if (folder / "config.json").is_file():
+        return Source(folder)
+    gguf = sorted(p.name for p in folder.glob("*.gguf"))
+    if len(gguf) > 1:
+        raise ModelError(f"{folder} has {len(gguf)} GGUF files; name one, such as {folder / gguf[0]}.")
+    return Source(folder, gguf[0] if gguf else None)
+
+
+def _in_file(path: Path) -> Source:
+    if path.suffix == ".gguf":
+        return Source(path.parent, path.name)
+    raise ModelError(f"{path} is a file; give the folder of a transformers model, or a .gguf file.")
+
+
+def _no_revision(model: str, revision: str | None) -> None:
+    if revision is not None:
+        raise ModelError(f"--revision {revision} needs a hub name, but {model} is on this machine.")
+
+
+def _looks_local(model: str, path: Path) -> bool:
+    """A path by its form, or a name whose first part is a folder here (a typo in the rest is likelier than a hub name)."""
+    if path.is_absolute() or model.startswith((".", "~")) or model.endswith(("/", "\\")):
+        return True
+    hub_part = model.rsplit("/", 1)[0] if model.endswith(".gguf") else model
+    return not HUB_NAME.fullmatch(hub_part) or (len(path.parts) > 1 and Path(path.parts[0]).is_dir())
+
+
+def _siblings(path: Path) -> list[str]:
+    try:
+        return [p.name for p in path.parent.iterdir()]
+    except OSError:
+        return []
+
+
+def _from_hub(model: str, revision: str | None) -> Source:
+    repo, gguf_file = model, None
+    if model.endswith(".gguf"):
+        repo, gguf_file = model.rsplit("/", 1) if "/" in model else (model, model)
+    folder = _download(repo, revision, gguf_file)
+    commit = folder.name if folder.parent.name == "snapshots" else revision
+    found = Source(folder, gguf_file) if gguf_file else _in_folder(folder)
+    return Source(found.folder, found.gguf_file, commit)
+
+
+def _download(repo: str, revision: str | None, gguf_file: str | None) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    at = f" at revision {revision!r}" if revision else ""
+    wanted = [gguf_file, "*.json"] if gguf_file else HUB_FILES
+    try:
+        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
+        if not gguf_file and not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(repo, revision=revision, allow_patterns=[*wanted, "pytorch_model*.bin"]))
+        return folder
+    except errors.GatedRepoError:
+        raise ModelError(f"{repo} on the Hub is gated: accept its terms there, then run `hf auth login`.") from None
+    except errors.RepositoryNotFoundError:
+        raise ModelError(f"no model named {repo!r}: no such folder here, no such repository on the Hub.") from None
+    except errors.RevisionNotFoundError:
+        raise ModelError(f"{repo} on the Hub has no revision {revision!r}.") from None
+    except errors.HFValidationError as error:
+        raise ModelError(f"{repo!r} is neither a folder here nor a hub name: {error}") from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError):
+        raise ModelError(
+            f"no model named {repo!r}{at}: no such folder here, not in the Hub's cache, and the Hub cannot be reached. "
+            "Give a folder, or download it first with `hf download`."
+        ) from None
+
+
+@contextlib.contextmanager
+def quiet(source: Source) -> Iterator[None]:
+    """transformers without progress bars and warnings; what it raises becomes a ModelError naming the model."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except LOAD_ERRORS as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"transformers cannot load {source.name}: {lines[0]}") from error
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

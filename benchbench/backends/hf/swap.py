@@ -1,0 +1,56 @@
+"""Puts another checkpoint's tensors into a model that is already in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchbench.backends.hf.architecture import Architecture
+from benchbench.backends.hf.pretrained import from_pretrained
+from benchbench.backends.hf.source import Source
+from benchbench.backends.weights import TensorInfo, safetensors_header
+from benchbench.core.errors import ModelError
+
+
+@torch.no_grad()
+def swap(model: Any, source: Source, files: Sequence[Path], *, kind: Architecture, dtype: str, trusted: bool) -> None:
+    """Copy every tensor of `files` into `model`, keeping its parameters' memory, type and device.
+
+    Files whose tensors carry the model's own names are streamed one tensor at a time; others (old names, pickles) are
+    read by transformers into a second model first. Raises ModelError, before anything is copied, unless every tensor
+    of the model gets a value of its shape.
+    """
+    target = model.state_dict(keep_vars=True)
+    if not _streams_into(target, files):
+        other = from_pretrained(source, kind, config=model.config, dtype=dtype, trusted=trusted)
+        for name, tensor in other.state_dict().items():
+            target[name].copy_(tensor)
+        return
+    from safetensors import safe_open
+
+    for path in files:
+        with safe_open(str(path), framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (not a mapping)
+                target[name].copy_(file.get_tensor(name))
+
+
+def _streams_into(target: Mapping[str, torch.Tensor], files: Sequence[Path]) -> bool:
+    """Whether the files hold the model's tensors under its own names. ModelError where a shape does not fit."""
+    if any(path.suffix != ".safetensors" for path in files):
+        return False
+    found: dict[str, TensorInfo] = {}
+    for path in files:
+        found.update(safetensors_header(path))
+    if not found.keys() <= target.keys():
+        return False
+    for name, info in found.items():
+        if info.shape != tuple(target[name].shape):
+            raise ModelError(
+                f"{files[0].parent}: {name} has shape {list(info.shape)}, the loaded model's is "
+                f"{list(target[name].shape)}; open it as a model of its own."
+            )
+    filled = {target[name].data_ptr() for name in found}
+    return all(tensor.data_ptr() in filled for tensor in target.values())
