@@ -231,7 +231,8 @@ def _save(
 
 def _import_custom_code() -> Any:
     spec = importlib.util.spec_from_file_location(CUSTOM_CODE.stem, CUSTOM_CODE)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

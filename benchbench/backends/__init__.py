@@ -52,7 +52,7 @@ def open_backend(options: ModelOptions) -> Backend:
         return ScriptedBackend(options)
     if options.backend in PLANNED:
         raise BackendError(
-            f"the backend {options.backend!r} is not built yet; --backend hf runs any transformers model, GGUF included."
+            f"the backend {options.backend!r} is not built yet; --backend hf runs transformers models and GGUF files."
         )
     near = did_you_mean(options.backend, BUILT + PLANNED)
     raise BackendError(f"no backend named {options.backend!r}; there are {', '.join(BUILT)}.{near}")

@@ -186,7 +186,7 @@ def _hash_slice(path: Path, name: str, info: TensorInfo) -> str:
                 raise ModelError(f"{path} changed while it was read: {name!r} ended early. Is it still being written?")
             hasher.update(buffer[:count])
             left -= count
-    return hasher.hexdigest()
+    return str(hasher.hexdigest())
 
 
 def _hash_pickle(path: Path) -> Iterable[tuple[str, str]]:

@@ -90,7 +90,7 @@ def check_weights(folder: Path) -> tuple[Path, ...]:
 
 
 def safetensors_header(path: Path) -> dict[str, TensorInfo]:
-    """Tensor name → place, for one safetensors file whose size and offsets agree. Raises ModelError where they do not."""
+    """Tensor name → place, for one safetensors file. Raises ModelError where size, offsets and shapes disagree."""
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)

@@ -116,8 +116,8 @@ def _check_same(loaded: LoadedModel, source: Source) -> None:
     new, old = source.folder, loaded.source.folder
     configs = [(loaded.config, read_config(new))]
     configs.append((read_json(old / "generation_config.json"), read_json(new / "generation_config.json")))
-    for before, after in configs:
-        before, after = canonical(before, VOLATILE_CONFIG), canonical(after, VOLATILE_CONFIG)
+    for pair in configs:
+        before, after = (canonical(one, VOLATILE_CONFIG) for one in pair)
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key):
                 raise ModelError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,7 @@ def unchanged(files: Sequence[Path]) -> Iterator[None]:
 
 def _stamp(path: Path) -> tuple[int, int, int]:
     try:
-        status = os.stat(path)
+        status = path.stat()
     except FileNotFoundError:
         return (0, 0, 0)
     return (status.st_size, status.st_mtime_ns, status.st_ino)

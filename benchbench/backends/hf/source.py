@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchbench.core.errors import ModelError, did_you_mean
 
@@ -74,7 +75,7 @@ def _no_revision(model: str, revision: str | None) -> None:
 
 
 def _looks_local(model: str, path: Path) -> bool:
-    """A path by its form, or a name whose first part is a folder here (a typo in the rest is likelier than a hub name)."""
+    """A path by its form, or a name whose first part is a folder here (then a typo is likelier than a hub name)."""
     if path.is_absolute() or model.startswith((".", "~")) or model.endswith(("/", "\\")):
         return True
     hub_part = model.rsplit("/", 1)[0] if model.endswith(".gguf") else model
@@ -126,8 +127,9 @@ def _download(repo: str, revision: str | None, gguf_file: str | None) -> Path:
 @contextlib.contextmanager
 def quiet(source: Source) -> Iterator[None]:
     """transformers without progress bars and warnings; what it raises becomes a ModelError naming the model."""
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
+    logging: Any = transformers_logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

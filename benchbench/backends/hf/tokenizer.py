@@ -36,7 +36,7 @@ def load_tokenizer(source: Source, *, trusted: bool) -> PreTrainedTokenizerBase:
     own_code = has_own_tokenizer(source.folder) and not source.gguf_file
     if not source.gguf_file and not own_code and not has_tokenizer(source.folder):
         raise ModelError(
-            f"{source.name} has no tokenizer: expected tokenizer.json, tokenizer.model or vocab.json beside the weights. "
+            f"{source.name} has no tokenizer: expected tokenizer.json, tokenizer.model or vocab.json there. "
             "Copy the tokenizer files of the model that it was trained from."
         )
     try:
@@ -47,8 +47,8 @@ def load_tokenizer(source: Source, *, trusted: bool) -> PreTrainedTokenizerBase:
     except ModelError as error:
         if own_code and not trusted:
             raise ModelError(
-                f"the tokenizer of {source.name} is Python code of its own. Running it gives whoever wrote it the rights "
-                "of your account: read it, then give --trust-remote-code."
+                f"the tokenizer of {source.name} is Python code of its own. Running it gives whoever wrote it the "
+                "rights of your account: read it, then give --trust-remote-code."
             ) from error
         raise
     tokenizer.padding_side = "left"
@@ -63,7 +63,7 @@ def has_own_tokenizer(folder: Path) -> bool:
 
 
 def prefix_token_id(tokenizer: Any) -> int:
-    """The token that stands before an empty context: beginning, else end of sequence. ModelError if there is neither."""
+    """The token that stands before an empty context: beginning, else end of sequence. ModelError if none."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
             return int(token)
