@@ -1,0 +1,26 @@
+"""benchbench evaluates language models while they are being trained.
+
+`load_runs` and `load_items` read results as DataFrames; everything is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load_items", "load_runs"]
+
+if TYPE_CHECKING:
+    from benchbench.store.frames import load_items, load_runs
+
+
+def __getattr__(name: str) -> object:
+    if name in ("load_items", "load_runs"):
+        from benchbench.store import frames
+
+        return getattr(frames, name)
+    raise AttributeError(f"module 'benchbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

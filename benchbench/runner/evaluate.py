@@ -1,0 +1,159 @@
+"""One task through the backend: keep what is known, ask the rest, score each doc as its last response comes in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from benchbench.backends.protocol import Backend, Work
+from benchbench.core.errors import BackendError
+from benchbench.core.types import (
+    GenerateRequest,
+    Item,
+    LoglikelihoodRequest,
+    RenderedDoc,
+    Request,
+    Response,
+    RollingRequest,
+    ScoringSpec,
+)
+from benchbench.runner.events import OnEvent, Progress, TaskStarted
+from benchbench.runner.items import kept_responses, score_item
+from benchbench.store.folder import LiveLog, RunFolder, RunWriter
+from benchbench.store.reuse import reusable
+from benchbench.store.table import sort_items
+
+if TYPE_CHECKING:
+    from benchbench.tasks.prepare import PreparedTask
+
+
+@dataclass(frozen=True, slots=True)
+class Doc:
+    """A rendered doc with the hash of what it asks."""
+
+    rendered: RenderedDoc
+    key: str
+
+    @property
+    def id(self) -> int:
+        """The doc's row number."""
+        return self.rendered.doc.id
+
+
+def evaluate(
+    prepared: PreparedTask, backend: Backend, writer: RunWriter, others: Sequence[RunFolder], on_event: OnEvent
+) -> list[Item]:
+    """All items of the task, sorted and sealed on disk. Goes on from what the folder already holds.
+
+    `others` are runs of the same weights whose responses may be taken over.
+    """
+    task = prepared.task.name
+    if writer.is_sealed(task):
+        writer.drop_live(task)
+        return writer.items(task)
+    began, before = time.monotonic(), _totals(backend.work)
+    keys = backend.request_keys([doc.requests for doc in prepared.docs])
+    docs = [Doc(rendered, key) for rendered, key in zip(prepared.docs, keys, strict=True)]
+    kept = _kept(docs, writer.live(task))
+    reused = {item.doc_id for item, was_reused in writer.live(task) if was_reused and item.doc_id in kept}
+    with writer.open_task(task) as live:
+        taken = _take_over(docs, kept, others, prepared.task.scoring, live)
+        kept, reused = {**kept, **taken}, reused | taken.keys()
+        asked = _ask(docs, kept, backend, prepared.task.scoring, live, on_event)
+        items = sort_items([*kept.values(), *asked])
+    after = _totals(backend.work)
+    work = {name: after[name] - before[name] for name in after}
+    seconds = round(time.monotonic() - began, 3)
+    writer.note(
+        {"event": "task", "task": task, "seconds": seconds, "reused": len(reused), "plan": backend.info.plan, **work}
+    )
+    writer.seal(task, items)
+    return items
+
+
+def _totals(work: Work) -> dict[str, int]:
+    return {
+        "tokens_needed": work.tokens_needed,
+        "tokens_computed": work.tokens_computed,
+        "batches": work.batches,
+        "out_of_memory_retries": work.out_of_memory_retries,
+    }
+
+
+def _kept(docs: Sequence[Doc], live: Iterable[tuple[Item, bool]]) -> dict[int, Item]:
+    """Items of an earlier session that still answer what is asked. Failed ones are asked again."""
+    keys = {doc.id: doc.key for doc in docs}
+    return {
+        item.doc_id: item for item, _ in live if keys.get(item.doc_id) == item.item_key and item.outcome != "failed"
+    }
+
+
+def _take_over(
+    docs: Sequence[Doc], kept: dict[int, Item], others: Sequence[RunFolder], spec: ScoringSpec, live: LiveLog
+) -> dict[int, Item]:
+    """Scores docs anew from the responses of other runs and keeps them here too."""
+    wanted = [doc for doc in docs if doc.id not in kept]
+    found = reusable(others, spec.task, {doc.key for doc in wanted})
+    taken: dict[int, Item] = {}
+    for doc in wanted:
+        responses = kept_responses(found[doc.key], doc.rendered.requests) if doc.key in found else None
+        if responses is not None:
+            taken[doc.id] = score_item(spec, doc.rendered, responses, doc.key)
+            live.append(taken[doc.id], reused=True)
+    return taken
+
+
+def _ask(
+    docs: Sequence[Doc], kept: dict[int, Item], backend: Backend, spec: ScoringSpec, live: LiveLog, on_event: OnEvent
+) -> list[Item]:
+    """Asks the backend for every doc that is not kept; each is scored and written as it is complete."""
+    requests = [request for doc in docs for request in doc.rendered.requests]
+    skip = frozenset(request.key for doc in docs if doc.id in kept for request in doc.rendered.requests)
+    on_event(TaskStarted(spec.task, len(requests), len(skip)))
+    waiting = {doc.id: _Waiting(doc) for doc in docs if doc.id not in kept}
+    done: list[Item] = []
+    for response in _responses(backend, requests, skip):
+        on_event(Progress(spec.task))
+        doc_id = response.request.doc_id
+        if doc_id in waiting and waiting[doc_id].complete_with(response):
+            doc = waiting.pop(doc_id)
+            done.append(score_item(spec, doc.doc.rendered, doc.in_order(), doc.doc.key))
+            live.append(done[-1])
+    if waiting:
+        raise BackendError(
+            f"the backend {backend.info.name} left {len(waiting)} docs of {spec.task} without an answer;"
+            " the same command asks for them again."
+        )
+    return done
+
+
+class _Waiting:
+    """A doc of which some responses are still out."""
+
+    def __init__(self, doc: Doc) -> None:
+        self.doc = doc
+        self._responses: dict[int, Response] = {}
+
+    def complete_with(self, response: Response) -> bool:
+        self._responses[response.request.index] = response
+        return len(self._responses) == len(self.doc.rendered.requests)
+
+    def in_order(self) -> list[Response]:
+        return [self._responses[request.index] for request in self.doc.rendered.requests]
+
+
+def _responses(
+    backend: Backend, requests: Sequence[Request], skip: frozenset[tuple[str, int, int]]
+) -> Iterator[Response]:
+    """Sends each kind of request to its method, always the whole list, so that the layout is the same on resume."""
+    methods: list[tuple[type, Callable[..., Iterator[Any]]]] = [
+        (LoglikelihoodRequest, backend.loglikelihood),
+        (RollingRequest, backend.loglikelihood_rolling),
+        (GenerateRequest, backend.generate),
+    ]
+    for kind, method in methods:
+        chosen = [request for request in requests if isinstance(request, kind)]
+        if any(request.key not in skip for request in chosen):
+            yield from cast("Iterator[Response]", method(chosen, skip=skip))

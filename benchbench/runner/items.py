@@ -1,0 +1,99 @@
+"""Responses to items and back: what is kept of a doc, and how kept responses are scored again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from benchbench.core.types import (
+    Completion,
+    Failure,
+    FinishReason,
+    GenerateRequest,
+    Item,
+    ItemScore,
+    Loglikelihood,
+    RenderedDoc,
+    Request,
+    Response,
+    ScoringSpec,
+)
+
+
+def score_item(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Response], item_key: str) -> Item:
+    """The item of a doc whose responses are all in, `responses` in request order.
+
+    A scorer that raises makes a failed item, never a wrong one.
+    """
+    from benchbench.scoring import score_doc
+
+    failure = next((_failure_text(r) for r in responses if isinstance(r, Failure)), None)
+    try:
+        score = score_doc(spec, rendered, responses)
+    except Exception as error:  # noqa: BLE001 - a scorer that raises becomes a record, not the end of a run
+        failure = f"scoring_error: {error!r}"
+        score = ItemScore(scores={metric.name: None for metric in spec.metrics}, prediction=None, outcome="failed")
+    return _item(rendered, responses, item_key, score, failure)
+
+
+def _failure_text(failure: Failure) -> str:
+    return f"{failure.kind}: {failure.message}"
+
+
+def _item(
+    rendered: RenderedDoc, responses: Sequence[Response], item_key: str, score: ItemScore, failure: str | None
+) -> Item:
+    lls = [r for r in responses if isinstance(r, Loglikelihood)] if failure is None else []
+    completions = [r for r in responses if isinstance(r, Completion)] if failure is None else []
+    good: list[Loglikelihood | Completion] = [*lls, *completions]
+    return Item(
+        task=rendered.task,
+        doc_id=rendered.doc.id,
+        doc_hash=rendered.doc.hash,
+        cluster=rendered.doc.cluster,
+        prompt_name=rendered.prompt_name,
+        item_key=item_key,
+        gold=_gold(rendered),
+        targets=tuple(map(_storable, rendered.choices or rendered.targets)),
+        prediction=None if score.prediction is None else _storable(score.prediction),
+        outcome=score.outcome,
+        tie=score.tie,
+        loglikelihoods=tuple(r.total for r in lls),
+        is_greedy=tuple(r.is_greedy for r in lls),
+        num_tokens=tuple(r.num_tokens for r in good),
+        texts=tuple(_storable(r.text) for r in completions),
+        finish_reasons=tuple(r.finish_reason for r in completions),
+        dropped_shots=max((r.dropped_shots for r in good), default=0),
+        truncated_tokens=max((r.truncated_tokens for r in good), default=0),
+        failure=None if failure is None else _storable(failure),
+        scores={name: None if value is None else float(value) for name, value in score.scores.items()},
+        prompt_tokens=tuple(r.prompt_tokens for r in good),
+    )
+
+
+def _gold(rendered: RenderedDoc) -> str | None:
+    if rendered.gold:
+        return str(rendered.gold[0])
+    return _storable(rendered.targets[0]) if rendered.targets else None
+
+
+def _storable(text: str) -> str:
+    """Half surrogate pairs, which a model may write byte by byte, cannot be stored as UTF-8: they become `?`."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def kept_responses(item: Item, requests: Sequence[Request]) -> list[Response] | None:
+    """The responses that `item` holds, as answers to `requests`; None if it does not hold one for each."""
+    if item.outcome == "failed" or len(item.num_tokens) != len(requests):
+        return None
+    return [_response(item, position, request) for position, request in enumerate(requests)]
+
+
+def _response(item: Item, position: int, request: Request) -> Response:
+    tokens, prompt_tokens = item.num_tokens[position], item.prompt_tokens[position]
+    dropped, truncated = item.dropped_shots, item.truncated_tokens
+    if isinstance(request, GenerateRequest):
+        reason = cast(FinishReason, item.finish_reasons[position])
+        return Completion(request, item.texts[position], reason, tokens, prompt_tokens, dropped, truncated)
+    total, greedy = item.loglikelihoods[position], item.is_greedy[position]
+    return Loglikelihood(request, total, greedy, tokens, prompt_tokens, dropped, truncated)

@@ -1,0 +1,128 @@
+"""Which tasks, which docs, which requests: everything that is known before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchbench.core.errors import TaskError
+from benchbench.core.ids import content_hash
+from benchbench.core.types import GenerateRequest, Prompt, RenderedDoc, Request, RollingRequest
+from benchbench.runner.events import Note, OnEvent, Preparing
+from benchbench.runner.settings import RunSettings
+
+if TYPE_CHECKING:
+    from benchbench.tasks.index import Group
+    from benchbench.tasks.prepare import PreparedTask
+
+BYTES_PER_TOKEN = 4
+"""Rough size of a token, for estimates made without a tokenizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The prepared tasks of a run, in order, and the groups whose aggregate rows are shown."""
+
+    tasks: tuple[PreparedTask, ...]
+    groups: tuple[Group, ...] = ()
+
+    @property
+    def docs(self) -> int:
+        """Docs of all tasks."""
+        return sum(len(prepared.docs) for prepared in self.tasks)
+
+    @property
+    def requests(self) -> int:
+        """Requests of all tasks."""
+        return sum(len(doc.requests) for prepared in self.tasks for doc in prepared.docs)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a task will ask of a model, guessed from text sizes."""
+
+    task: str
+    docs: int
+    requests: int
+    num_fewshot: int
+    tokens_alone: int
+    """If each request were computed on its own."""
+    tokens_shared: int
+    """If every shared few-shot block and every doc's prompt were computed once."""
+
+
+def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
+    """Selects, loads and renders the tasks. TaskError or DataError, naming the task, if one cannot be."""
+    from benchbench.tasks.index import TaskIndex
+    from benchbench.tasks.prepare import prepare
+
+    selection = TaskIndex(settings.include_paths).select(settings.tasks)
+    if settings.tasks is None:
+        on_event(Note(f"No --tasks given: running the default suite, {len(selection.tasks)} tasks."))
+    rendering, prepared = settings.rendering(), []
+    for position, task in enumerate(selection.tasks, start=1):
+        on_event(Preparing(task.name, position, len(selection.tasks)))
+        prepared.append(prepare(task, rendering))
+        for text in prepared[-1].notes:
+            on_event(Note(f"{task.name}: {text}"))
+    if not prepared:
+        raise TaskError(f"--tasks {settings.tasks!r} selects no task. See `benchbench tasks ls`.")
+    return Plan(tuple(prepared), selection.groups)
+
+
+def task_identity(prepared: PreparedTask) -> dict[str, Any]:
+    """What must be equal for two runs to have asked and scored the same: goes into the run id."""
+    return {
+        "prompt": prepared.prompt_hash,
+        "data": prepared.data_hash,
+        "num_fewshot": prepared.num_fewshot,
+        "docs": len(prepared.docs),
+        "version": prepared.task.version,
+        "scoring": content_hash(asdict(prepared.task.scoring)),
+        "resolved": content_hash(prepared.task.resolved()),
+    }
+
+
+def estimate(prepared: PreparedTask) -> Estimate:
+    """Sizes of a prepared task."""
+    alone = sum(_request_bytes(request) for doc in prepared.docs for request in doc.requests)
+    return Estimate(
+        task=prepared.task.name,
+        docs=len(prepared.docs),
+        requests=sum(len(doc.requests) for doc in prepared.docs),
+        num_fewshot=prepared.num_fewshot,
+        tokens_alone=alone // BYTES_PER_TOKEN,
+        tokens_shared=_shared_bytes(prepared.docs) // BYTES_PER_TOKEN,
+    )
+
+
+def _request_bytes(request: Request) -> int:
+    if isinstance(request, RollingRequest):
+        return _size(request.text)
+    written = 0 if isinstance(request, GenerateRequest) else _size(request.continuation)
+    return _block_bytes(request.prompt) + _size(request.prompt.question) + written
+
+
+def _shared_bytes(docs: Iterable[RenderedDoc]) -> int:
+    blocks: dict[tuple[str, tuple[str, ...]], int] = {}
+    total = 0
+    for doc in docs:
+        questions: set[str] = set()
+        for request in doc.requests:
+            if isinstance(request, RollingRequest):
+                total += _size(request.text)
+                continue
+            blocks.setdefault((request.prompt.description, request.prompt.shots), _block_bytes(request.prompt))
+            questions.add(request.prompt.question)
+            total += 0 if isinstance(request, GenerateRequest) else _size(request.continuation)
+        total += sum(map(_size, questions))
+    return total + sum(blocks.values())
+
+
+def _block_bytes(prompt: Prompt) -> int:
+    return _size(prompt.description) + sum(map(_size, prompt.shots))
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", errors="replace"))

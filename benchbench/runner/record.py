@@ -1,0 +1,239 @@
+"""run.json: everything a reader needs to know what was measured, without our task or backend code.
+
+All that may differ between two runs with the same results (times, host, paths, work really done) is under `provenance`.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import benchbench
+from benchbench.core.ids import content_hash
+from benchbench.core.types import BackendInfo, Item, MetricResult
+from benchbench.runner.plan import Plan
+from benchbench.runner.settings import RunSettings
+from benchbench.store.folder import RUN_SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from benchbench.tasks.prepare import PreparedTask
+
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "numpy",
+    "pyarrow",
+    "jinja2",
+    "sacrebleu",
+    "rouge-score",
+)
+
+
+def now() -> str:
+    """UTC time, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of benchbench, Python and the libraries that touch numbers, where installed."""
+    found = {"benchbench": benchbench.__version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def make_record(
+    plan: Plan,
+    settings: RunSettings,
+    identity: Mapping[str, Any],
+    info: BackendInfo,
+    items: Mapping[str, Sequence[Item]],
+    log: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The whole record. `identity` holds run_id, attempt and model name; `log` the events of log.jsonl."""
+    results = {
+        prepared.task.name: _aggregate(prepared, items[prepared.task.name], settings.seed) for prepared in plan.tasks
+    }
+    tasks = {prepared.task.name: _task_record(prepared, items[prepared.task.name]) for prepared in plan.tasks}
+    rows = [
+        _row(
+            result,
+            settings,
+            prepared.num_fewshot,
+            _signature(prepared, settings, info, result.n),
+            str(identity["model"]),
+        )
+        for prepared in plan.tasks
+        for result in results[prepared.task.name]
+    ]
+    return {
+        "schema_version": RUN_SCHEMA_VERSION,
+        **identity,
+        "settings": settings.as_record(),
+        "backend": asdict(replace(info, plan=_last_plan(log) or info.plan)),
+        "versions": versions(),
+        "tasks": tasks,
+        "groups": [asdict(group) for group in plan.groups],
+        "rows": rows + _group_rows(plan, settings, info, results, rows, str(identity["model"])),
+        "work": _work(items),
+        "provenance": _provenance(log),
+    }
+
+
+def _aggregate(prepared: PreparedTask, items: Sequence[Item], seed: int) -> list[MetricResult]:
+    from benchbench.scoring import aggregate
+
+    return aggregate(prepared.task.scoring, items, seed=seed)
+
+
+def _task_record(prepared: PreparedTask, items: Sequence[Item]) -> dict[str, Any]:
+    return {
+        "version": prepared.task.version,
+        "output_type": prepared.task.output_type,
+        "num_fewshot": prepared.num_fewshot,
+        "prompt_hash": prepared.prompt_hash,
+        "data_hash": prepared.data_hash,
+        "data_revision": prepared.data_revision,
+        "data_path": prepared.data_path,
+        "notes": list(prepared.notes),
+        "counts": count(items),
+        "scoring": asdict(prepared.task.scoring),
+        "resolved": prepared.task.resolved(),
+    }
+
+
+def count(items: Iterable[Item]) -> dict[str, int]:
+    """How many docs ended how, and what had to be left out of prompts.
+
+    `shortened` counts docs whose prompt did not fit; `dropped_shots` and `truncated_tokens` are sums over docs.
+    """
+    rows = list(items)
+    outcomes = {
+        name: sum(item.outcome == name for item in rows) for name in ("answered", "unanswered", "truncated", "failed")
+    }
+    return {
+        "n": len(rows),
+        **outcomes,
+        "ties": sum(item.tie for item in rows),
+        "shortened": sum(item.dropped_shots > 0 or item.truncated_tokens > 0 for item in rows),
+        "dropped_shots": sum(item.dropped_shots for item in rows),
+        "truncated_tokens": sum(item.truncated_tokens for item in rows),
+    }
+
+
+def _row(
+    result: MetricResult,
+    settings: RunSettings,
+    num_fewshot: int | None,
+    signature: str,
+    model: str,
+    *,
+    is_group: bool = False,
+) -> dict[str, Any]:
+    values = {name: _finite(value) if isinstance(value, float) else value for name, value in asdict(result).items()}
+    note = values.pop("note") or (None if values["value"] == result.value else f"the value is {result.value}")
+    return {
+        "model": model,
+        **values,
+        "num_fewshot": num_fewshot,
+        "is_group": is_group,
+        "signature": signature,
+        "note": note,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _signature(prepared: PreparedTask, settings: RunSettings, info: BackendInfo, n: int) -> str:
+    parts = [
+        f"{prepared.task.name}.v{prepared.task.version}",
+        f"shots:{prepared.num_fewshot}",
+        f"fewshot:{settings.fewshot_mode}",
+        f"seed:{settings.seed}",
+        f"prompt:{prepared.prompt_hash[:8]}",
+        f"data:{prepared.data_hash[:8]}",
+    ]
+    return "|".join([*parts, *_signature_end(info, n)])
+
+
+def _signature_end(info: BackendInfo, n: int) -> list[str]:
+    return [f"n:{n}", f"dtype:{info.dtype}", f"benchbench:{benchbench.__version__}"]
+
+
+def _group_rows(
+    plan: Plan,
+    settings: RunSettings,
+    info: BackendInfo,
+    results: Mapping[str, Sequence[MetricResult]],
+    rows: Sequence[Mapping[str, Any]],
+    model: str,
+) -> list[dict[str, Any]]:
+    from benchbench.scoring import aggregate_group
+
+    found = []
+    shots = {prepared.task.name: prepared.num_fewshot for prepared in plan.tasks}
+    for group in plan.groups:
+        members = {name: results[name] for name in group.tasks if name in results}
+        same_shots = {shots[name] for name in members}
+        num_fewshot = same_shots.pop() if len(same_shots) == 1 else None
+        made_of = content_hash([row["signature"] for row in rows if row["task"] in members], digits=8)
+        for result in aggregate_group(group.name, members, weight_by_size=group.weight_by_size):
+            head = [group.name, f"tasks:{len(members)}", f"members:{made_of}", f"seed:{settings.seed}"]
+            signature = "|".join([*head, *_signature_end(info, result.n)])
+            found.append(_row(result, settings, num_fewshot, signature, model, is_group=True))
+    return found
+
+
+def _work(items: Mapping[str, Sequence[Item]]) -> dict[str, int]:
+    """Sizes that follow from the items alone, however the run was interrupted."""
+    rows = [item for task in items.values() for item in task]
+    return {
+        "docs": len(rows),
+        "requests": sum(len(item.num_tokens) for item in rows),
+        "prompt_tokens": sum(sum(item.prompt_tokens) for item in rows),
+        "scored_or_generated_tokens": sum(sum(item.num_tokens) for item in rows),
+    }
+
+
+def _last_plan(log: Sequence[Mapping[str, Any]]) -> str | None:
+    return next((str(event["plan"]) for event in reversed(log) if event.get("event") == "task"), None)
+
+
+def _provenance(log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    sessions = [event for event in log if event.get("event") == "session"]
+    tasks: dict[str, dict[str, Any]] = {}
+    for event in log:
+        if event.get("event") == "task":
+            _add_task(tasks.setdefault(str(event["task"]), {}), event)
+    return {
+        "started": sessions[0]["started"] if sessions else None,
+        "finished": now(),
+        "seconds": round(sum(float(task["seconds"]) for task in tasks.values()), 3),
+        "sessions": len(sessions),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "reused": sum(int(task["reused"]) for task in tasks.values()),
+        "tasks": tasks,
+    }
+
+
+def _add_task(total: dict[str, Any], event: Mapping[str, Any]) -> None:
+    """Adds up a task that was done in several sessions; `reused` is a count over all of them already."""
+    for name, value in event.items():
+        if name == "reused":
+            total[name] = value
+        elif name not in ("event", "task", "plan"):
+            total[name] = total.get(name, 0) + value

@@ -1,0 +1,133 @@
+"""`run`: one model, some tasks, a finished run folder. Killed at any moment, the same settings go on from there."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchbench.backends import open_backend
+from benchbench.backends.protocol import Backend
+from benchbench.core.types import Item
+from benchbench.runner.evaluate import evaluate
+from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
+from benchbench.runner.plan import Estimate, Plan, estimate, make_plan, task_identity
+from benchbench.runner.record import make_record, now
+from benchbench.runner.settings import RunSettings
+from benchbench.store.folder import RUN_SCHEMA_VERSION, RunFolder, RunWriter, attempt_number, choose_attempt
+from benchbench.store.names import compute_identity, folder_name, model_name, run_id
+from benchbench.store.reuse import same_compute
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A finished run."""
+
+    path: Path
+    record: Mapping[str, Any]
+    """What run.json holds."""
+    already_complete: bool = False
+    """Nothing was computed: the run was finished before."""
+    resumed: bool = False
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The results table: one dict per task or group and metric."""
+        return list(self.record["rows"])
+
+    @property
+    def failed_share(self) -> float:
+        """Failed docs over all docs, 0 to 1."""
+        counts = [task["counts"] for task in self.record["tasks"].values()]
+        return float(sum(c["failed"] for c in counts) / max(1, sum(c["n"] for c in counts)))
+
+
+def dry_run(settings: RunSettings, *, on_event: OnEvent = ignore) -> list[Estimate]:
+    """What `run` would ask, without loading a model or writing anything."""
+    return [estimate(prepared) for prepared in make_plan(settings, on_event).tasks]
+
+
+def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend | None = None) -> RunResult:
+    """Evaluates one model and returns the finished run, from disk if it was finished before.
+
+    `backend` is an open one to use (it stays open); by default the one `settings.model` names is opened and closed.
+    Raises the BenchbenchError of whatever is wrong with tasks, data, model or results folder.
+    """
+    plan = make_plan(settings, on_event)
+    on_event(OpeningModel(settings.model.model))
+    engine = open_backend(settings.model) if backend is None else backend
+    try:
+        return run_plan(plan, settings, engine, on_event=on_event)
+    finally:
+        if backend is None:
+            engine.close()
+
+
+def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: OnEvent = ignore) -> RunResult:
+    """`run` with tasks already prepared and a model already open."""
+    identity = _identity(plan, settings, backend)
+    model_folder = settings.output / folder_name(identity["model"])
+    path = choose_attempt(model_folder, identity["run_id"], fresh=settings.fresh)
+    if RunFolder(path).finished:
+        return _already_complete(path)
+    identity["attempt"] = attempt_number(path, identity["run_id"])
+    with RunWriter(path, _manifest(plan, settings, identity, backend)) as writer:
+        if writer.finished:  # by another process, between our look and our lock
+            return _already_complete(path)
+        return _work(plan, settings, identity, backend, writer, on_event)
+
+
+def _already_complete(path: Path) -> RunResult:
+    return RunResult(path, RunFolder(path).record(), already_complete=True)
+
+
+def _identity(plan: Plan, settings: RunSettings, backend: Backend) -> dict[str, Any]:
+    tasks = {prepared.task.name: task_identity(prepared) for prepared in plan.tasks}
+    groups = [asdict(group) for group in plan.groups]
+    asked = {"limit": settings.limit, "seed": settings.seed, "groups": groups}
+    return {
+        "run_id": run_id(backend.info, tasks, asked),
+        "attempt": 1,
+        "model": model_name(settings.model.model, settings.model.revision),
+    }
+
+
+def _manifest(plan: Plan, settings: RunSettings, identity: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+    """plan.json: enough to know a half-written run for what it is, and to reuse its items."""
+    return {
+        "schema_version": RUN_SCHEMA_VERSION,
+        **identity,
+        "fresh": settings.fresh,
+        "compute": compute_identity(backend.info),
+        "settings": settings.as_record(),
+        "backend": asdict(backend.info),
+        "tasks": {prepared.task.name: task_identity(prepared) for prepared in plan.tasks},
+        "provenance": {"created": now(), "host": socket.gethostname()},
+    }
+
+
+def _work(
+    plan: Plan,
+    settings: RunSettings,
+    identity: Mapping[str, Any],
+    backend: Backend,
+    writer: RunWriter,
+    on_event: OnEvent,
+) -> RunResult:
+    writer.note({"event": "session", "started": now(), "host": socket.gethostname(), "pid": os.getpid()})
+    on_event(RunStarted(writer.path, identity["model"], len(plan.tasks), plan.docs, plan.requests, writer.resumed))
+    fresh = bool(writer.plan().get("fresh", False))
+    others = [] if fresh else same_compute(settings.output, compute_identity(backend.info), but=writer.path)
+    items: dict[str, list[Item]] = {}
+    for prepared in plan.tasks:
+        name = prepared.task.name
+        items[name] = evaluate(prepared, backend, writer, others, on_event)
+        on_event(TaskFinished(name, sum(len(doc.requests) for doc in prepared.docs)))
+    record = make_record(plan, settings, identity, backend.info, items, list(writer.log()))
+    if record["provenance"]["reused"]:
+        on_event(Note(f"{record['provenance']['reused']} docs were taken over from other runs of the same weights."))
+    writer.finish(record)
+    return RunResult(writer.path, record, resumed=writer.resumed)

@@ -1,0 +1,82 @@
+"""What one run is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from benchbench.backends import ModelOptions
+from benchbench.core.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from benchbench.tasks.prepare import RenderSettings
+
+FewshotMode = Literal["fixed", "per_doc", "lm_eval"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """One model, some tasks, how to render them, and where the results go. ArgumentError if a value makes no sense."""
+
+    model: ModelOptions
+    tasks: str | None = None
+    """Names, tags, groups, suites or globs, separated by commas. None is the default suite."""
+    include_paths: tuple[Path, ...] = ()
+    """Folders or files with more tasks."""
+    num_fewshot: int | None = None
+    """Shots for every task; None is what each task says."""
+    fewshot_mode: FewshotMode = "fixed"
+    seed: int = 1234
+    limit: int | None = None
+    """First docs of each task only; None is all."""
+    prompt: str = "default"
+    data_root: Path | None = None
+    output: Path = Path("results")
+    fresh: bool = False
+    """Begin a new attempt and compute everything again, whatever is on disk."""
+    max_failed: float = 0.01
+    """Largest share of failed docs, 0 to 1, with which a run still counts as good."""
+
+    def __post_init__(self) -> None:
+        if self.num_fewshot is not None and self.num_fewshot < 0:
+            raise ArgumentError(f"--num-fewshot is {self.num_fewshot}; it must be 0 or more.")
+        if self.limit is not None and self.limit < 1:
+            raise ArgumentError(f"--limit is {self.limit}; it must be 1 or more (leave it out for all docs).")
+        if not 0 <= self.max_failed <= 1:
+            raise ArgumentError(
+                f"--max-failed is {self.max_failed}; it is a share from 0 to 1, e.g. 0.01 for one in a hundred."
+            )
+
+    def rendering(self) -> RenderSettings:
+        """The part that the tasks room needs."""
+        from benchbench.tasks.prepare import RenderSettings
+
+        return RenderSettings(
+            num_fewshot=self.num_fewshot,
+            fewshot_mode=self.fewshot_mode,
+            seed=self.seed,
+            limit=self.limit,
+            prompt=self.prompt,
+            data_root=self.data_root,
+        )
+
+    def as_record(self) -> dict[str, Any]:
+        """The settings that go into the record. Where results and data lie is left out: it moves no number."""
+        model = self.model
+        return {
+            "model": model.model,
+            "backend": model.backend,
+            "revision": model.revision,
+            "dtype": model.dtype,
+            "max_length": model.max_length,
+            "batch_tokens": model.batch_tokens,
+            "trust_remote_code": model.trust_remote_code,
+            "tasks": self.tasks,
+            "num_fewshot": self.num_fewshot,
+            "fewshot_mode": self.fewshot_mode,
+            "seed": self.seed,
+            "limit": self.limit,
+            "prompt": self.prompt,
+            "max_failed": self.max_failed,
+        }

@@ -1,0 +1,205 @@
+"""One run's folder: which attempt to go on with, what is done in it, how a task is sealed and the run finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from benchbench.core.errors import StoreError
+from benchbench.core.types import Item
+from benchbench.store.files import (
+    fsync_folder,
+    make_folder,
+    os_errors,
+    read_json,
+    remove_strays,
+    write_json,
+    write_whole,
+)
+from benchbench.store.lines import LineLog, read_lines
+from benchbench.store.lock import RunLock
+from benchbench.store.names import folder_name
+from benchbench.store.table import encode_part, item_from_line, item_to_line, read_part, sort_items
+
+RUN_SCHEMA_VERSION = 1
+PART = "part-00000.parquet"
+LIVE = "live.jsonl"
+
+
+class RunFolder:
+    """Reads one run folder. Nothing here writes; see `RunWriter`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def finished(self) -> bool:
+        """run.json is there, which is written last."""
+        return (self.path / "run.json").is_file()
+
+    def plan(self) -> dict[str, Any]:
+        """plan.json: what the run is. StoreError if it is missing or damaged."""
+        return read_json(self.path / "plan.json")
+
+    def record(self) -> dict[str, Any]:
+        """run.json of a finished run. StoreError if the run is not finished or the file is damaged."""
+        if not self.finished:
+            raise StoreError(f"the run {self.path} is not finished; the command that started it goes on with it.")
+        return read_json(self.path / "run.json")
+
+    def log(self) -> Iterator[dict[str, Any]]:
+        """The events of log.jsonl, oldest first."""
+        return read_lines(self.path / "log.jsonl")
+
+    def tasks(self) -> list[str]:
+        """Tasks with items on disk, by name."""
+        try:
+            return sorted(folder.name for folder in (self.path / "items").iterdir() if folder.is_dir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreError(f"cannot list {self.path / 'items'}: {error.strerror}.") from error
+
+    def task_folder(self, task: str) -> Path:
+        """Where the task's items lie."""
+        return self.path / "items" / folder_name(task)
+
+    def is_sealed(self, task: str) -> bool:
+        """The task is done: its items are in a parquet part."""
+        return (self.task_folder(task) / PART).is_file()
+
+    def items(self, task: str) -> list[Item]:
+        """The task's items so far, sorted: those of its part, or else of live.jsonl (the last line of each doc)."""
+        if self.is_sealed(task):
+            return read_part(self.task_folder(task) / PART)
+        return [item for item, _ in self.live(task)]
+
+    def live(self, task: str) -> list[tuple[Item, bool]]:
+        """(item, was reused from another run) for each doc in live.jsonl, sorted."""
+        found: dict[tuple[int, str], tuple[Item, bool]] = {}
+        for line in read_lines(self.task_folder(task) / LIVE):
+            with suppress(KeyError, TypeError):
+                item = item_from_line(line)
+                found[item.doc_id, item.prompt_name] = (item, bool(line.get("reused", False)))
+        return [found[key] for key in sorted(found)]
+
+
+class RunWriter(RunFolder):
+    """Writes one run folder while holding its lock. Close it (or use `with`) to let go."""
+
+    def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
+        """Takes the lock, clears what a killed writer left half-written, and writes plan.json if it is missing.
+
+        StoreError if another process holds the run or the folder cannot be written.
+        """
+        super().__init__(path)
+        make_folder(path)
+        self._lock = RunLock(path)
+        try:
+            remove_strays(path)
+            self.resumed = (path / "plan.json").is_file()
+            if not self.resumed:
+                write_json(path / "plan.json", plan)
+                fsync_folder(path.parent)
+            self._log = LineLog(path / "log.jsonl")
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def note(self, event: Mapping[str, Any]) -> None:
+        """Adds one event to log.jsonl."""
+        self._log.append(event)
+
+    def open_task(self, task: str) -> LiveLog:
+        """The task's live.jsonl, opened for appending."""
+        make_folder(self.task_folder(task))
+        return LiveLog(LineLog(self.task_folder(task) / LIVE))
+
+    def seal(self, task: str, items: list[Item]) -> None:
+        """Turns the task's items into its parquet part; after that live.jsonl is gone."""
+        write_whole(self.task_folder(task) / PART, encode_part(sort_items(items)))
+        self.drop_live(task)
+
+    def drop_live(self, task: str) -> None:
+        """Removes live.jsonl of a sealed task, left there by a kill between the part and the removal."""
+        path = self.task_folder(task) / LIVE
+        with os_errors(path, "remove"):
+            path.unlink(missing_ok=True)
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Writes run.json, which makes the run a finished one."""
+        write_json(self.path / "run.json", record)
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        self._log.close()
+        self._lock.close()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class LiveLog:
+    """Where a running task's items go, one write each."""
+
+    def __init__(self, log: LineLog) -> None:
+        self._log = log
+
+    def append(self, item: Item, *, reused: bool = False) -> None:
+        """Adds an item; `reused` marks one whose responses came from another run."""
+        line = item_to_line(item)
+        self._log.append({**line, "reused": True} if reused else line)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._log.close()
+
+    def __enter__(self) -> LiveLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def attempts(model_folder: Path, run_id: str) -> list[Path]:
+    """The attempts of a run in order: `<id>`, `<id>-2`, … A folder without plan.json counts too."""
+    found: list[tuple[int, Path]] = []
+    with suppress(FileNotFoundError), os_errors(model_folder, "list"):
+        for path in model_folder.glob(f"{run_id}*"):
+            suffix = path.name.removeprefix(run_id)
+            if suffix == "":
+                found.append((1, path))
+            elif suffix.startswith("-") and suffix[1:].isdigit():
+                found.append((int(suffix[1:]), path))
+    return [path for _, path in sorted(found)]
+
+
+def attempt_number(path: Path, run_id: str) -> int:
+    """1 for `<id>`, 2 for `<id>-2`, …"""
+    return int(path.name.removeprefix(run_id).lstrip("-") or 1)
+
+
+def choose_attempt(model_folder: Path, run_id: str, *, fresh: bool) -> Path:
+    """The folder to work in: the newest attempt (the first if there is none), or with `fresh` a new one."""
+    known = attempts(model_folder, run_id)
+    if not known:
+        return model_folder / run_id
+    if not fresh:
+        return known[-1]
+    make_folder(model_folder)
+    number = attempt_number(known[-1], run_id) + 1
+    while True:
+        path = model_folder / f"{run_id}-{number}"
+        try:
+            with os_errors(path, "create"):
+                path.mkdir()
+            return path
+        except StoreError as error:
+            if not isinstance(error.__cause__, FileExistsError):
+                raise
+            number += 1

@@ -1,0 +1,185 @@
+"""The pandas door: run records and items as DataFrames with stable columns. pandas is loaded on first use."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbench.core.errors import StoreError
+from benchbench.core.types import Item
+from benchbench.store.find import all_runs
+from benchbench.store.folder import PART, RunFolder
+from benchbench.store.table import COLUMNS, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+RUN_COLUMNS: dict[str, str] = {
+    "run": "string",
+    "run_id": "string",
+    "attempt": "Int64",
+    "model": "string",
+    "model_identity": "string",
+    "revision": "string",
+    "num_parameters": "Int64",
+    "backend": "string",
+    "dtype": "string",
+    "device": "string",
+    "task": "string",
+    "is_group": "boolean",
+    "metric": "string",
+    "value": "Float64",
+    "stderr": "Float64",
+    "ci_low": "Float64",
+    "ci_high": "Float64",
+    "n": "Int64",
+    "n_clusters": "Int64",
+    "se_method": "string",
+    "higher_is_better": "boolean",
+    "chance": "Float64",
+    "num_fewshot": "Int64",
+    "failed": "Int64",
+    "unanswered": "Int64",
+    "truncated": "Int64",
+    "signature": "string",
+    "note": "string",
+    "started": "string",
+    "finished": "string",
+    "benchbench": "string",
+}
+
+
+def load_runs(path: str | Path = "results") -> pd.DataFrame:
+    """One row per finished run, task (or group) and metric, for everything under `path`.
+
+    `path` is a results folder, a model's folder in it, or one run. Broken folders are passed over with a warning.
+
+    | column | meaning |
+    |---|---|
+    | run | the run's folder |
+    | run_id, attempt | its id without the attempt, and the attempt's number from 1 |
+    | model, revision, model_identity, num_parameters | name, hub revision, sha256 of the weights, their number |
+    | backend, dtype, device | engine and how it computed |
+    | task, is_group | task name; for a group's aggregate row the group's name and True |
+    | metric, value, higher_is_better | |
+    | stderr, ci_low, ci_high, se_method | standard error, 95 % interval, how they were made |
+    | n, n_clusters | docs behind the value, and independent clusters of them |
+    | chance | score of a guesser, where the task knows it |
+    | num_fewshot | shots |
+    | failed, unanswered, truncated | docs with these outcomes in the task (missing for groups) |
+    | signature | everything that moves the number, in one line |
+    | note | why a value is missing, or what to know when reading it |
+    | started, finished | ISO 8601 times |
+    | benchbench | version that wrote the run |
+    """
+    import pandas as pd
+
+    rows = [row for run in all_runs(Path(path)) if run.finished for row in _rows(run)]
+    frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+    return frame.astype(RUN_COLUMNS)
+
+
+def _rows(run: RunFolder) -> Iterator[dict[str, Any]]:
+    try:
+        record = run.record()
+        yield from [_row(run, record, row) for row in record["rows"]]
+    except (StoreError, KeyError, TypeError, AttributeError) as error:
+        warnings.warn(f"passed over {run.path}: {_why(error)}", stacklevel=2)
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, StoreError) else f"run.json is not as expected ({error!r})"
+
+
+def _row(run: RunFolder, record: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    backend, provenance = record["backend"], record["provenance"]
+    task = record["tasks"].get(row["task"], {})
+    counts = task.get("counts", {})
+    known = {
+        **{name: backend.get(name) for name in ("model_identity", "revision", "num_parameters", "dtype", "device")},
+        **{name: record.get(name) for name in ("run_id", "attempt", "model")},
+        **{name: provenance.get(name) for name in ("started", "finished")},
+        **{name: counts.get(name) for name in ("failed", "unanswered", "truncated")},
+        "run": str(run.path),
+        "backend": backend["name"],
+        "chance": task.get("scoring", {}).get("chance"),
+        "benchbench": record["versions"].get("benchbench"),
+    }
+    return {**known, **row}
+
+
+def load_items(path: str | Path, task: str | Sequence[str] | None = None) -> pd.DataFrame:
+    """One row per item (scored doc) of a run, or of all finished runs under `path`.
+
+    `task` keeps one task or several. A run that is still going gives the items it has so far.
+    Broken folders are passed over with a warning.
+
+    | column | meaning |
+    |---|---|
+    | run, run_id, model | as in `load_runs`; `run_id` here is the folder's name, attempt included |
+    | task, doc_id, doc_hash | which doc; `doc_hash` joins two runs even where row numbers moved |
+    | cluster | passage or source shared with other docs |
+    | prompt_name | prompt variant |
+    | item_key | sha256 of what was asked |
+    | gold | index of the right choice as text, or the first right text |
+    | targets | choices (multiple choice) or right texts |
+    | prediction | index of the chosen choice as text, or the filtered text |
+    | outcome | answered, unanswered, truncated, failed |
+    | tie | the best choice was not unique |
+    | loglikelihoods, is_greedy, num_tokens, prompt_tokens | one per request, choices first |
+    | texts, finish_reasons | raw completions |
+    | dropped_shots, truncated_tokens | what was left out because the prompt did not fit |
+    | failure | kind and message of a failure |
+    | every metric's name | item score (float; missing where the metric has none) |
+    """
+    import pyarrow as pa
+
+    root = Path(path)
+    runs = all_runs(root)
+    chosen = [run for run in runs if run.finished or len(runs) == 1]
+    wanted = None if task is None else {task} if isinstance(task, str) else set(task)
+    tables = [table for run in chosen for table in _tables(run, wanted)]
+    if not tables:
+        tables = [_with_run(RunFolder(root), "", _empty())]
+    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
+    return frame
+
+
+def _tables(run: RunFolder, wanted: set[str] | None) -> Iterator[pa.Table]:
+    try:
+        model = str(run.plan().get("model", ""))
+        for task in run.tasks():
+            if wanted is None or task in wanted:
+                yield _with_run(run, model, _task_table(run, task))
+    except StoreError as error:
+        warnings.warn(f"passed over {run.path}: {error}", stacklevel=2)
+
+
+def _task_table(run: RunFolder, task: str) -> pa.Table:
+    if run.is_sealed(task):
+        return read_table(run.task_folder(task) / PART)
+    return _from_items(run.items(task))
+
+
+def _from_items(items: list[Item]) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from benchbench.store.table import encode_part
+
+    return pq.read_table(pa.BufferReader(encode_part(items)))
+
+
+def _empty() -> pa.Table:
+    return _from_items([]).select(list(COLUMNS))
+
+
+def _with_run(run: RunFolder, model: str, table: pa.Table) -> pa.Table:
+    import pyarrow as pa
+
+    for position, (name, value) in enumerate([("run", str(run.path)), ("run_id", run.path.name), ("model", model)]):
+        table = table.add_column(position, name, pa.array([value] * table.num_rows, pa.string()))
+    return table.replace_schema_metadata(None)
