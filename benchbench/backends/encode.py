@@ -1,0 +1,231 @@
+"""Text to tokens: the boundary rule, the overflow policy and rolling windows, in one place.
+
+The rules are those of lm-eval 0.4.13, so that the same prompt becomes the same tokens:
+whole = encode(context + continuation), the context's trailing spaces move to the continuation, and
+the continuation is what the whole has beyond the context's own tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, Prompt, RollingRequest
+
+Architecture = Literal["causal", "seq2seq"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPair:
+    """A context and the tokens to score after it, cut to the model's length."""
+
+    context: tuple[int, ...]
+    continuation: tuple[int, ...]
+    dropped_shots: int = 0
+    truncated_tokens: int = 0
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """What the model reads: everything but the last token."""
+        return (self.context + self.continuation)[:-1]
+
+    @property
+    def first_row(self) -> int:
+        """Index of the input whose output predicts the first continuation token."""
+        return len(self.context) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedContext:
+    """A context to generate from, cut so that the new tokens fit."""
+
+    context: tuple[int, ...]
+    dropped_shots: int = 0
+    truncated_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unencodable:
+    """A request that cannot be put to this model, and why."""
+
+    kind: str
+    message: str
+
+
+class Encoder:
+    """A tokenizer with lm-eval's rules for beginning-of-sequence tokens and boundaries.
+
+    `tokenizer` is a transformers tokenizer; `max_length` counts tokens.
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int, architecture: Architecture = "causal") -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.architecture = architecture
+        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        self.prefix_token_id: int = bos if bos is not None else eos
+        self._prefix_text: str = tokenizer.decode(self.prefix_token_id) if self.prefix_token_id is not None else ""
+
+    def tokens(self, texts: Sequence[str], *, special: bool | None = None) -> list[list[int]]:
+        """Token ids of each text. `special=None` means the tokenizer's own habit, except that a text
+        which already begins with the prefix token gets no second one."""
+        texts = list(texts)
+        if special is not None:
+            return self._encode(texts, special)
+        own = [i for i, text in enumerate(texts) if self._prefix_text and text.startswith(self._prefix_text)]
+        if not own:
+            return self._encode(texts, None)
+        encoded = self._encode(texts, None)
+        for i, ids in zip(own, self._encode([texts[i] for i in own], False), strict=True):
+            encoded[i] = ids
+        return encoded
+
+    def _encode(self, texts: list[str], special: bool | None) -> list[list[int]]:
+        if not texts:
+            return []
+        kwargs = {} if special is None else {"add_special_tokens": special}
+        encoded = self.tokenizer(texts, return_attention_mask=False, verbose=False, **kwargs)
+        return [list(ids) for ids in encoded["input_ids"]]
+
+    def pairs(self, requests: Sequence[LoglikelihoodRequest]) -> list[EncodedPair | Unencodable]:
+        """Encode and fit. Requests of one doc with the same prompt lose the same shots."""
+        prompts = [request.prompt for request in requests]
+        dropped = [0] * len(requests)
+        split = self._split([(p.text, r.continuation) for p, r in zip(prompts, requests, strict=True)])
+        pending = self._too_long(split, range(len(requests)))
+        while pending:
+            shared = {(requests[i].task, requests[i].doc_id, id(requests[i].prompt)) for i in pending}
+            again = []
+            for i, request in enumerate(requests):
+                shorter = prompts[i].shorter()
+                if (request.task, request.doc_id, id(request.prompt)) in shared and shorter is not None:
+                    prompts[i] = shorter
+                    dropped[i] = len(request.prompt.shots) - len(shorter.shots)
+                    again.append(i)
+            if not again:
+                break
+            renewed = self._split([(prompts[i].text, requests[i].continuation) for i in again])
+            for i, pair in zip(again, renewed, strict=True):
+                split[i] = pair
+            pending = self._too_long(split, again)
+        return [self._cut(*pair, n) for pair, n in zip(split, dropped, strict=True)]
+
+    def _too_long(self, split: Sequence[tuple[list[int], list[int]]], indices: Iterable[int]) -> list[int]:
+        return [i for i in indices if not self._fits(*split[i])]
+
+    def _fits(self, context: list[int], continuation: list[int]) -> bool:
+        if self.architecture == "seq2seq":
+            return len(context) <= self.max_length
+        return len(context) + len(continuation) <= self.max_length + 1
+
+    def _split(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+        """(context ids, continuation ids) of each pair, by the boundary rule."""
+        moved = [_move_spaces(context, continuation) for context, continuation in pairs]
+        contexts = list(dict.fromkeys(context for context, _ in moved if context))
+        context_ids = dict(zip(contexts, self.tokens(contexts), strict=True))
+        if self.architecture == "seq2seq":
+            alone = self.tokens([continuation for _, continuation in moved], special=False)
+            empty = [self.prefix_token_id]
+            return [(context_ids.get(c, empty), ids) for (c, _), ids in zip(moved, alone, strict=True)]
+        wholes = list(dict.fromkeys(c + k for c, k in moved if c))
+        whole_ids = dict(zip(wholes, self.tokens(wholes), strict=True))
+        bare = list(dict.fromkeys(k for c, k in moved if not c or len(whole_ids[c + k]) <= len(context_ids[c])))
+        bare_ids = dict(zip(bare, self.tokens(bare, special=False), strict=True))
+        result = []
+        for context, continuation in moved:
+            if context:
+                head = context_ids[context]
+                # Where the continuation merges into the context's last token nothing is left of
+                # it; it is then encoded alone, rather than scored as empty.
+                tail = whole_ids[context + continuation][len(head) :] or bare_ids[continuation]
+            else:
+                head, tail = [self.prefix_token_id], bare_ids[continuation]
+                if tail and tail[0] == self.prefix_token_id:
+                    head, tail = tail[:1], tail[1:]
+            result.append((head, tail))
+        return result
+
+    def _cut(self, context: list[int], continuation: list[int], dropped: int) -> EncodedPair | Unencodable:
+        if len(continuation) > self.max_length:
+            return Unencodable(
+                "continuation_too_long",
+                f"The continuation has {len(continuation):,} tokens, the model reads at most {self.max_length:,}.",
+            )
+        limit = self.max_length if self.architecture == "seq2seq" else self.max_length + 1 - len(continuation)
+        cut = max(0, len(context) - limit)
+        return EncodedPair(tuple(context[cut:]), tuple(continuation), dropped, cut)
+
+    def contexts(self, requests: Sequence[GenerateRequest]) -> list[EncodedContext | Unencodable]:
+        """Encode and fit the prompts to generate from; new tokens must fit behind a causal context."""
+        prompts = [request.prompt for request in requests]
+        dropped = [0] * len(requests)
+        rooms = [self._room(request) for request in requests]
+        ids = self._unique_tokens([prompt.text for prompt in prompts])
+        pending = [i for i in range(len(requests)) if 0 < rooms[i] < len(ids[i])]
+        while pending:
+            again = []
+            for i in pending:
+                shorter = prompts[i].shorter()
+                if shorter is not None:
+                    prompts[i] = shorter
+                    dropped[i] = len(requests[i].prompt.shots) - len(shorter.shots)
+                    again.append(i)
+            for i, renewed in zip(again, self._unique_tokens([prompts[i].text for i in again]), strict=True):
+                ids[i] = renewed
+            pending = [i for i in again if len(ids[i]) > rooms[i]]
+        return [self._context(*row) for row in zip(requests, ids, rooms, dropped, strict=True)]
+
+    def _room(self, request: GenerateRequest) -> int:
+        return self.max_length - (request.params.max_gen_toks if self.architecture == "causal" else 0)
+
+    def _context(
+        self, request: GenerateRequest, ids: list[int], room: int, dropped: int
+    ) -> EncodedContext | Unencodable:
+        if room <= 0:
+            return Unencodable(
+                "no_room",
+                f"max_gen_toks is {request.params.max_gen_toks:,}, but the model holds only {self.max_length:,} tokens "
+                "in all. Set a smaller max_gen_toks in the task's generation_kwargs.",
+            )
+        cut = max(0, len(ids) - room)
+        return EncodedContext(tuple(ids[cut:]), dropped, cut)
+
+    def _unique_tokens(self, texts: list[str]) -> list[list[int]]:
+        unique = list(dict.fromkeys(texts))
+        known = dict(zip(unique, self.tokens(unique), strict=True))
+        empty = [self.prefix_token_id] if self.architecture == "causal" else []
+        return [known[text] or empty for text in texts]
+
+    def windows(self, request: RollingRequest) -> list[EncodedPair]:
+        """Disjoint windows over the text: each token is scored once, with as much text before it as fits."""
+        return rolling_windows(self.tokens([request.text])[0], self.prefix_token_id, self.max_length)
+
+
+def prompt_tokens(encoder: Encoder, prompt: Prompt) -> int:
+    """How many tokens a prompt has, before any cut."""
+    return len(encoder.tokens([prompt.text])[0])
+
+
+def rolling_windows(tokens: Sequence[int], prefix_token: int, max_length: int) -> list[EncodedPair]:
+    """Windows of lm-eval's rolling log-likelihood: the first is predicted from `prefix_token`, later
+    ones from the token before them, and the last reaches back as far as the model's length allows."""
+    tokens = tuple(tokens)
+    if not tokens:
+        return []
+    first = min(max_length, len(tokens))
+    windows = [EncodedPair((prefix_token,), tokens[:first])]
+    done = first
+    while done < len(tokens):
+        size = min(len(tokens) - done, max_length)
+        end = done + size
+        begin = max(0, end - max_length - 1)
+        windows.append(EncodedPair(tokens[begin:done], tokens[done:end]))
+        done = end
+    return windows
+
+
+def _move_spaces(context: str, continuation: str) -> tuple[str, str]:
+    """White space at the end of the context goes to the continuation."""
+    kept = context.rstrip()
+    return kept, context[len(kept) :] + continuation

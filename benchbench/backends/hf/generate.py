@@ -1,0 +1,326 @@
+"""Writing text with a causal transformers model: shared prefix, left-padded rows, rows that finish leave the batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from benchbench.backends.encode import EncodedPair
+from benchbench.backends.hf.cache import KeysValues, ReservedLayer, cache_of, keys_values
+from benchbench.backends.hf.causal import CausalModel, left_padded
+from benchbench.backends.hf.scorer import Exhausted, PairScorer, is_out_of_memory
+from benchbench.backends.plan import Block, Limits, make_plan
+from benchbench.core.types import FinishReason, GenerationParams
+
+SHRINK_BELOW = 0.75
+"""When fewer than this share of a batch's rows still write, the others are taken out of the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One context to continue. `seed_text` names the request, so that sampling does not depend on order."""
+
+    context: tuple[int, ...]
+    params: GenerationParams
+    seed_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The text of one job, cut before its first stop string."""
+
+    request: int
+    text: str
+    finish_reason: FinishReason
+    num_tokens: int
+
+
+@dataclass(slots=True)
+class _Row:
+    """A row that is being written."""
+
+    request: int
+    job: Job
+    tokens: list[int] = field(default_factory=list)
+    generator: torch.Generator | None = None
+
+
+class Generator:
+    """Greedy and sampled text in our own loop; beam search through transformers' `generate`."""
+
+    def __init__(self, model: CausalModel, tokenizer: Any, scorer: PairScorer, limits: Limits) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.scorer = scorer
+        self.limits = limits
+        self.retries = 0
+        self.eos = _eos_ids(model.model, tokenizer)
+
+    def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
+        """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
+        by_params: dict[GenerationParams, list[int]] = {}
+        for i, job in enumerate(jobs):
+            by_params.setdefault(job.params, []).append(i)
+        for params, indices in by_params.items():
+            trusted = self.scorer.trusts("branched", [_probe(jobs[i].context) for i in indices])
+            if params.num_beams > 1 or not trusted:
+                yield from self._with_transformers(jobs, [i for i in indices if i not in skip], params, trusted)
+            else:
+                yield from self._planned(jobs, indices, params, skip)
+
+    def _planned(
+        self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, skip: Collection[int]
+    ) -> Iterator[Written | Exhausted]:
+        # A last token that no other context has keeps one context from being merged into a longer one.
+        inputs = [((*jobs[i].context, -1 - i), len(jobs[i].context) - 1, ()) for i in indices]
+        limits = replace(
+            self.limits, width=self.limits.width + 1, row_branch_tokens=0, growth=params.max_gen_toks
+        )
+        plan = make_plan(inputs, limits)
+        states: dict[int, list[KeysValues] | None] = {-1: None, 0: None}
+        for index, block in enumerate(plan.blocks):
+            if block.tokens:
+                above = plan.blocks[block.parent].tokens if block.parent > 0 else ()
+                states[index] = self.model.prefix(block.tokens, len(above), states[block.parent])
+            for batch in block.batches:
+                requests = [indices[row.requests[0]] for row in batch]
+                if all(request in skip for request in requests):
+                    continue
+                pairs = [(request, jobs[request]) for request in requests]
+                yield from (w for w in self._batch(block, states[index], pairs) if w.request not in skip)
+
+    def _batch(
+        self, block: Block, states: list[KeysValues] | None, jobs: Sequence[tuple[int, Job]]
+    ) -> Iterator[Written | Exhausted]:
+        pieces = [list(jobs)]
+        while pieces:
+            piece = pieces.pop(0)
+            try:
+                results = self._continue(block, states, piece)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                message = str(error).strip().splitlines()[0][:200] if str(error).strip() else "out of memory"
+            else:
+                yield from results
+                continue
+            self.retries += 1
+            if self.model.device.type == "cuda":
+                torch.cuda.empty_cache()
+            if len(piece) > 1:
+                pieces[:0] = [piece[: len(piece) // 2], piece[len(piece) // 2 :]]
+            else:
+                yield Exhausted(piece[0][0], message)
+
+    @torch.inference_mode()
+    def _continue(
+        self, block: Block, states: list[KeysValues] | None, jobs: Sequence[tuple[int, Job]]
+    ) -> list[Written]:
+        start = len(block.tokens)
+        params = jobs[0][1].params
+        device = self.model.device
+        laid = left_padded(block.tokens, states, [job.context[start:] for _, job in jobs], device)
+        last = torch.arange(1, len(jobs) + 1, device=device) * laid.ids.shape[1] - 1
+        past = cache_of(laid.past, reserve=laid.ids.shape[1] + params.max_gen_toks) if laid.past is not None else None
+        logits, filled = self.model.logits(
+            laid.ids, last, mask=laid.mask, positions=laid.positions, past=past, keep_past=True
+        )
+        cache = past if past is not None else cache_of(keys_values(filled), reserve=params.max_gen_toks)
+        mask = torch.ones(len(jobs), laid.width + params.max_gen_toks, dtype=torch.long, device=device)
+        mask[:, : laid.width] = laid.mask
+        rows = [_Row(request, job, generator=_seeded(job)) for request, job in jobs]
+        lengths = torch.tensor([len(job.context) for _, job in jobs], device=device)
+        finished: list[Written] = []
+        step = 0
+        while True:
+            tokens = self._choose(logits, rows, params)
+            alive = []
+            for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
+                if row.request < 0:
+                    continue
+                row.tokens.append(token)
+                written = self._finished(row)
+                if written is None:
+                    alive.append(place)
+                else:
+                    finished.append(written)
+                    row.request = -1
+            if not alive:
+                return finished
+            step += 1
+            if len(alive) < SHRINK_BELOW * len(rows):
+                keep = torch.tensor(alive, device=device)
+                rows, tokens = [rows[p] for p in alive], [tokens[p] for p in alive]
+                mask, lengths = mask[keep], lengths[keep]
+                _keep_rows(cache, keep)
+            logits, _ = self.model.logits(
+                torch.tensor(tokens, device=device)[:, None],
+                torch.arange(len(rows), device=device),
+                mask=mask[:, : laid.width + step],
+                positions=(lengths + step - 1)[:, None],
+                past=cache,
+                keep_past=True,
+            )
+
+    def _choose(self, logits: torch.Tensor, rows: Sequence[_Row], params: GenerationParams) -> list[int]:
+        """The next token of each row."""
+        processors = _processors(params)
+        if processors:
+            logits = torch.stack(
+                [
+                    processors(torch.tensor([[*row.job.context, *row.tokens]], device=logits.device), one[None])[0]
+                    for row, one in zip(rows, logits.float(), strict=True)
+                ]
+            )
+        if not params.do_sample:
+            greedy: list[int] = logits.argmax(dim=-1).tolist()
+            return greedy
+        probabilities = torch.softmax(logits.float(), dim=-1).cpu()
+        return [
+            int(torch.multinomial(one, 1, generator=row.generator))
+            for one, row in zip(probabilities, rows, strict=True)
+        ]
+
+    def _finished(self, row: _Row) -> Written | None:
+        params = row.job.params
+        if row.tokens[-1] in self.eos:
+            return self._written(row, "eos", row.tokens[:-1])
+        if params.until:
+            # A stop string spans at most as many tokens as it has bytes; a few more give the decoder footing.
+            reach = max(len(stop.encode()) for stop in params.until) + 8
+            tail = self._decode(row.tokens[-reach:])
+            if any(stop and stop in tail for stop in params.until):
+                text = self._decode(row.tokens)
+                if any(stop and stop in text for stop in params.until):
+                    return self._written(row, "stop", row.tokens)
+        if len(row.tokens) >= params.max_gen_toks:
+            return self._written(row, "length", row.tokens)
+        return None
+
+    def _written(self, row: _Row, reason: FinishReason, tokens: Sequence[int]) -> Written:
+        text = cut_at_stop(self._decode(tokens), row.job.params.until)
+        return Written(row.request, text, reason, len(row.tokens))
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text
+
+    @torch.inference_mode()
+    def _with_transformers(
+        self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, trusted: bool
+    ) -> Iterator[Written]:
+        """Beam search; and models whose past or padding cannot be trusted, which read everything anew each step."""
+        from transformers import StoppingCriteria, StoppingCriteriaList
+
+        decode = self._decode
+
+        class Stop(StoppingCriteria):
+            def __init__(self, prompt: int) -> None:
+                self.prompt = prompt
+
+            def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+                texts = [decode(row[self.prompt :].tolist()) for row in input_ids]
+                stopped = [any(stop and stop in text for stop in params.until) for text in texts]
+                return torch.tensor(stopped, device=input_ids.device)
+
+        for index in indices:
+            context = torch.tensor([jobs[index].context], device=self.model.device)
+            torch.manual_seed(_seed(jobs[index]))
+            output = self.model.model.generate(
+                input_ids=context,
+                attention_mask=torch.ones_like(context),
+                max_new_tokens=params.max_gen_toks,
+                stopping_criteria=StoppingCriteriaList([Stop(context.shape[1])]),
+                pad_token_id=self.tokenizer.pad_token_id,
+                use_cache=trusted,
+                **_generate_arguments(params),
+            )
+            tokens = output[0, context.shape[1] :].tolist()
+            self.model.computed_tokens += context.shape[1] + len(tokens) * params.num_beams
+            ended = next((k for k, token in enumerate(tokens) if token in self.eos), None)
+            raw = decode(tokens if ended is None else tokens[:ended])
+            text = cut_at_stop(raw, params.until)
+            reason: FinishReason = "stop" if text != raw else "eos" if ended is not None else "length"
+            yield Written(index, text, reason, len(tokens))
+
+
+def cut_at_stop(text: str, until: Sequence[str]) -> str:
+    """The text before the first of the stop strings."""
+    for stop in until:
+        if stop:
+            text = text.split(stop)[0]
+    return text
+
+
+def _keep_rows(cache: Any, rows: torch.Tensor) -> None:
+    for layer in cache.layers:
+        assert isinstance(layer, ReservedLayer)
+        layer.keep_rows(rows)
+
+
+def _processors(params: GenerationParams) -> Any:
+    """transformers' own logits processors for the arguments given, in the order `generate` applies them."""
+    from transformers import (
+        LogitsProcessorList,
+        NoRepeatNGramLogitsProcessor,
+        RepetitionPenaltyLogitsProcessor,
+        TemperatureLogitsWarper,
+        TopKLogitsWarper,
+        TopPLogitsWarper,
+    )
+
+    processors = LogitsProcessorList()
+    if params.repetition_penalty != 1.0:
+        processors.append(RepetitionPenaltyLogitsProcessor(params.repetition_penalty))
+    if params.no_repeat_ngram_size > 0:
+        processors.append(NoRepeatNGramLogitsProcessor(params.no_repeat_ngram_size))
+    if params.do_sample:
+        if params.temperature != 1.0:
+            processors.append(TemperatureLogitsWarper(params.temperature))
+        if params.top_k:
+            processors.append(TopKLogitsWarper(params.top_k))
+        if params.top_p is not None and params.top_p < 1.0:
+            processors.append(TopPLogitsWarper(params.top_p))
+    return processors
+
+
+def _generate_arguments(params: GenerationParams) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "do_sample": params.do_sample,
+        "num_beams": params.num_beams,
+        "repetition_penalty": params.repetition_penalty,
+        "no_repeat_ngram_size": params.no_repeat_ngram_size,
+    }
+    if params.num_beams > 1:
+        arguments["length_penalty"] = params.length_penalty
+    if params.do_sample:
+        arguments |= {"temperature": params.temperature, "top_k": params.top_k or 0, "top_p": params.top_p or 1.0}
+    return arguments
+
+
+def _probe(context: tuple[int, ...]) -> EncodedPair:
+    """The context's own last tokens after the rest of it: scoring them exercises padding, block and past."""
+    last = min(4, max(1, len(context) - 1))
+    return EncodedPair(context[:-last] or context, context[-last:])
+
+
+def _seed(job: Job) -> int:
+    digest = hashlib.sha256(f"{job.params.seed}:{job.seed_text}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def _seeded(job: Job) -> torch.Generator | None:
+    return torch.Generator().manual_seed(_seed(job)) if job.params.do_sample else None
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    config = getattr(model, "generation_config", None)
+    named = getattr(config, "eos_token_id", None)
+    ids = set(named if isinstance(named, (list, tuple)) else [] if named is None else [named])
+    if tokenizer.eos_token_id is not None:
+        ids.add(tokenizer.eos_token_id)
+    return frozenset(ids)

@@ -1,0 +1,259 @@
+"""Pairs in, log-likelihoods out: chooses a layout, checks it against plain scoring, survives a full memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from benchbench.backends.encode import EncodedPair
+from benchbench.backends.hf.cache import KeysValues
+from benchbench.backends.hf.causal import CausalModel, Layout, Scored, run_batch
+from benchbench.backends.plan import Block, Limits, Plan, Row, make_plan
+from benchbench.core.errors import BackendError
+
+CHECK_TOKENS = 2048
+"""Tokens that the self-check may spend on plain scoring (but at least two requests)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """A request whose single row does not fit the memory."""
+
+    request: int
+    message: str
+
+
+class PairScorer:
+    """Scores encoded pairs with one model. `notes` tells, in sentences, what the self-check decided."""
+
+    def __init__(self, model: CausalModel, limits: Limits, *, plan: str, config: Any) -> None:
+        self.model = model
+        self.limits = limits
+        self.notes: list[str] = []
+        self.largest_difference = 0.0
+        """Largest difference between planned and plain log-likelihoods that a self-check saw, in nats."""
+        self.retries = 0
+        self.batches = 0
+        self.window = attention_window(config)
+        self._layouts = _candidates(model, plan, config)
+        self._trusted: dict[tuple[Layout, bool, bool], bool] = {}
+        """(layout, with a shared block, beyond a sliding window) → agreed with plain scoring."""
+        self._ceiling: int | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """The layout in use: the first that is possible and has not failed its check."""
+        return self._layouts[0]
+
+    def forget(self) -> None:
+        """New weights were loaded: what was trusted must be checked again."""
+        self._trusted.clear()
+
+    def score(self, pairs: Sequence[EncodedPair], skip: Collection[int] = ()) -> Iterator[Scored | Exhausted]:
+        """Score each pair; `skip` names those that need no answer but keep their place in the layout."""
+        short = [i for i, pair in enumerate(pairs) if not self._passes_window(pair)]
+        long = [i for i, pair in enumerate(pairs) if self._passes_window(pair)]
+        self._settle_layout([pairs[i] for i in short])
+        # A packed mask would replace the model's own sliding one; branched rows leave it to the model.
+        sliding: Layout = "branched" if "branched" in self._layouts else "plain"
+        if long and not self.trusts(sliding, [pairs[i] for i in long]):
+            sliding = "plain"
+        for indices, layout in ((short, self.layout), (long, sliding)):
+            plan = self._plan([pairs[i] for i in indices], layout, self.limits)
+            wanted = {place for place, i in enumerate(indices) if i not in skip}
+            for scored in self._run(plan, layout, wanted):
+                yield replace(scored, request=indices[scored.request])
+
+    def _passes_window(self, pair: EncodedPair) -> bool:
+        return self.window is not None and len(pair.inputs) > self.window
+
+    def trusts(self, layout: Layout, pairs: Sequence[EncodedPair]) -> bool:
+        """Whether `layout` agrees with plain scoring on the first of `pairs`; asked once per kind of work and model."""
+        if layout == "plain":
+            return True
+        long = [pair for pair in pairs if self._passes_window(pair)]
+        pairs = long or pairs
+        has_block = any(block.tokens for block in self._plan(pairs, layout, self.limits).blocks)
+        key = (layout, has_block, bool(long))
+        if key not in self._trusted:
+            self._trusted[key] = self._agrees(layout, _few(pairs, has_block))
+        return self._trusted[key]
+
+    def _settle_layout(self, pairs: Sequence[EncodedPair]) -> None:
+        while len(self._layouts) > 1 and pairs and not self.trusts(self.layout, pairs):
+            self._layouts.pop(0)
+
+    def _plan(self, pairs: Sequence[EncodedPair], layout: Layout, limits: Limits) -> Plan:
+        inputs = [(pair.inputs, pair.first_row, pair.continuation) for pair in pairs]
+        return make_plan(inputs, limits, sharing=layout != "plain")
+
+    def _agrees(self, layout: Layout, pairs: list[EncodedPair]) -> bool:
+        plain = {s.request: s for s in self._run(self._plan(pairs, "plain", self.limits), "plain", None)}
+        eager = replace(self.limits, block_overhead=0)
+        try:
+            planned = {s.request: s for s in self._run(self._plan(pairs, layout, eager), layout, None)}
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self.notes.append(f"The {layout} plan failed on this model ({_line(error)}); it is not used.")
+            return False
+        for i, expected in plain.items():
+            got = planned[i]
+            if isinstance(expected, Exhausted) or isinstance(got, Exhausted) or not expected.finite:
+                continue
+            difference = abs(got.total - expected.total)
+            if not difference <= self._tolerance(expected):
+                self.notes.append(
+                    f"The {layout} plan differs from plain scoring by {difference:.3g} nats on this model; "
+                    "it is not used."
+                )
+                return False
+            self.largest_difference = max(self.largest_difference, difference)
+        return True
+
+    def _tolerance(self, expected: Scored) -> float:
+        """In nats: rounding in fp32; in half precision what reordering sums does to a few dozen tokens."""
+        if next(self.model.model.parameters()).dtype in (torch.float32, torch.float64):
+            return 1e-3 + 1e-5 * abs(expected.total)
+        return 0.15 * max(1, expected.num_tokens) ** 0.5 + 0.02 * abs(expected.total)
+
+    def _run(self, plan: Plan, layout: Layout, wanted: set[int] | None) -> Iterator[Scored | Exhausted]:
+        states: dict[int, list[KeysValues] | None] = {-1: None, 0: None}
+        needed = _needed_blocks(plan, wanted)
+        for index, block in enumerate(plan.blocks):
+            if index not in needed:
+                continue
+            if block.tokens:
+                above = plan.blocks[block.parent].tokens if block.parent > 0 else ()
+                states[index] = self.model.prefix(block.tokens, len(above), states[block.parent])
+            for batch in block.batches:
+                if wanted is not None and not any(r in wanted for row in batch for r in row.requests):
+                    continue
+                for scored in self._batch(layout, block, states[index], batch):
+                    if wanted is None or scored.request in wanted:
+                        yield scored
+            if not any(later.parent == index for later in plan.blocks[index + 1 :]):
+                states.pop(index, None)
+
+    def _batch(
+        self, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[Row]
+    ) -> Iterator[Scored | Exhausted]:
+        pieces = [batch]
+        while pieces:
+            piece = pieces.pop(0)
+            size = len(piece) * max(row.packed_width for row in piece)
+            if self._ceiling is not None and size > self._ceiling and (halves := _halves(piece)):
+                pieces[:0] = halves
+                continue
+            try:
+                results = list(run_batch(self.model, layout, block, states, piece))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                message = _line(error)
+            else:
+                self.batches += 1
+                yield from results
+                continue
+            self.retries += 1
+            self._ceiling = max(1, size // 2)
+            if self.model.device.type == "cuda":
+                torch.cuda.empty_cache()
+            if halves := _halves(piece):
+                pieces[:0] = halves
+            else:
+                yield from (Exhausted(request, message) for row in piece for request in row.requests)
+
+
+def attention_window(config: Any) -> int | None:
+    """Tokens a sliding-window layer sees, or None where every layer sees everything."""
+    config = getattr(config, "text_config", None) or config
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None and not any("sliding" in str(kind) for kind in kinds):
+        return None
+    if getattr(config, "use_sliding_window", True) is False:
+        return None
+    window = getattr(config, "sliding_window", None)
+    return window if isinstance(window, int) and window > 0 else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an engine's exception means that memory ran out."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        words in text for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
+def _candidates(model: CausalModel, plan: str, config: Any) -> list[Layout]:
+    if plan == "plain":
+        return ["plain"]
+    if plan == "branched":
+        return ["branched", "plain"]
+    if plan == "packed":
+        if not model.takes_positions:
+            raise BackendError(
+                f"--plan packed needs a model that takes position_ids, and {type(model.model).__name__} does not. "
+                "Use --plan branched, or leave --plan out."
+            )
+        return ["packed", "plain"]
+    if plan != "auto":
+        raise BackendError(f"no plan named {plan!r}; there are auto, packed, branched and plain.")
+    kinds = getattr(getattr(config, "text_config", None) or config, "layer_types", None) or ()
+    if any(str(kind) not in ("full_attention", "sliding_attention") for kind in kinds):
+        return ["plain"]
+    layouts: list[Layout] = ["packed"] if model.takes_positions else []
+    if model.takes_mask:
+        layouts.append("branched")
+    return [*layouts, "plain"]
+
+
+def _few(pairs: Sequence[EncodedPair], has_block: bool) -> list[EncodedPair]:
+    """The first pairs worth checking: two choices of a doc, then other docs (of the same block), within the budget."""
+    chosen: list[EncodedPair] = []
+    taken: dict[tuple[int, ...], int] = {}
+    spent = 0
+    for pair in pairs:
+        if taken.get(pair.context, 0) >= 2:
+            continue
+        if len(chosen) >= 2 and spent + len(pair.inputs) > CHECK_TOKENS and not (has_block and len(taken) < 2):
+            break
+        if len(chosen) >= 12:
+            break
+        taken[pair.context] = taken.get(pair.context, 0) + 1
+        chosen.append(pair)
+        spent += len(pair.inputs)
+    return chosen
+
+
+def _needed_blocks(plan: Plan, wanted: set[int] | None) -> set[int]:
+    needed: set[int] = set()
+    for index in reversed(range(len(plan.blocks))):
+        block = plan.blocks[index]
+        rows = (row for batch in block.batches for row in batch)
+        if index in needed or wanted is None or any(r in wanted for row in rows for r in row.requests):
+            needed.add(index)
+            if block.parent >= 0:
+                needed.add(block.parent)
+    return needed
+
+
+def _halves(batch: Sequence[Row]) -> list[Sequence[Row]]:
+    """The batch in two, by rows, or by the branches of its only row; nothing where neither is possible."""
+    if len(batch) > 1:
+        middle = len(batch) // 2
+        return [batch[:middle], batch[middle:]]
+    row = batch[0]
+    if len(row.leaves) > 1:
+        middle = len(row.leaves) // 2
+        return [[replace(row, leaves=row.leaves[:middle])], [replace(row, leaves=row.leaves[middle:])]]
+    return []
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,297 @@
+"""The prefix plan: which tokens are computed once, and in which batches. Pure functions on token tuples.
+
+Requests become a forest. A *block* is a prefix shared by many rows (the shots of a task); it is
+computed once and its keys and values are handed to every batch. A *trunk* is what the branches of
+one row share (a doc's context); its *branches* are the choices. What goes where is decided by a
+small dynamic programme over the radix tree of all inputs that minimises computed tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+MIN_BLOCK = 16
+"""A shared prefix shorter than this is not worth a pass of its own."""
+MAX_BLOCK_CHAIN = 8
+"""How many enclosing prefixes are tried as blocks for one node: bounds the planning time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large one batch may be, in tokens."""
+
+    batch_tokens: int
+    """Rows times the widest row."""
+    logit_rows: int
+    """Rows of logits held at once: a row is as wide as the vocabulary."""
+    cached_tokens: int
+    """Rows times their whole length, shared block included: what keys and values take."""
+    width: int
+    """The longest row the model can hold."""
+    block_overhead: int = 256
+    """What a separate block costs beside its own tokens, in tokens: smaller batches, one more call."""
+    row_branch_tokens: int = 1024
+    """The most branch tokens one row may carry: a packed row pays attention over all of them."""
+    growth: int = 0
+    """Tokens each row will be continued by: they take room in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One request's view of an input: `targets[k]` is predicted by the row at `first_row + k`."""
+
+    request: int
+    first_row: int
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A distinct model input and the requests that read from it."""
+
+    tokens: tuple[int, ...]
+    readers: tuple[Reader, ...]
+
+    @property
+    def first_row(self) -> int:
+        return min(reader.first_row for reader in self.readers)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A trunk with its branches: `leaves` all begin with the first `depth` tokens of the first."""
+
+    leaves: tuple[Leaf, ...]
+    start: int
+    """Tokens already in the block."""
+    depth: int
+    """Length of the shared prefix, block included."""
+
+    @property
+    def trunk(self) -> tuple[int, ...]:
+        return self.leaves[0].tokens[self.start : self.depth]
+
+    @property
+    def branches(self) -> list[tuple[int, ...]]:
+        return [leaf.tokens[self.depth :] for leaf in self.leaves]
+
+    @property
+    def packed_width(self) -> int:
+        """Tokens of the trunk and of all branches side by side."""
+        return self.depth - self.start + sum(len(leaf.tokens) - self.depth for leaf in self.leaves)
+
+    @property
+    def longest_branch(self) -> int:
+        return max(len(leaf.tokens) for leaf in self.leaves) - self.depth
+
+    @property
+    def logit_rows(self) -> int:
+        return sum(len(reader.targets) for leaf in self.leaves for reader in leaf.readers)
+
+    @property
+    def requests(self) -> list[int]:
+        return [reader.request for leaf in self.leaves for reader in leaf.readers]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A shared prefix and the batches of rows that continue it."""
+
+    tokens: tuple[int, ...]
+    """The whole prefix, from the first token."""
+    parent: int
+    """Index of the block whose prefix this one extends, or -1."""
+    batches: tuple[tuple[Row, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Blocks in the order of computation: a parent stands before its children."""
+
+    blocks: tuple[Block, ...]
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for block in self.blocks for batch in block.batches for row in batch]
+
+
+@dataclass(slots=True)
+class _Node:
+    """A node of the radix tree: leaves `low` to `high` share their first `depth` tokens."""
+
+    depth: int
+    low: int
+    high: int
+    children: list[_Node] = field(default_factory=list)
+    block_depth: int = 0
+    suffix_tokens: int = 0
+    """Tokens of all leaves below, beyond `depth`."""
+
+
+def make_plan(
+    inputs: Sequence[tuple[tuple[int, ...], int, tuple[int, ...]]], limits: Limits, *, sharing: bool = True
+) -> Plan:
+    """Lay out `inputs`, a list of (tokens, first_row, targets) whose index is the request's number.
+
+    With `sharing=False` every distinct input is a row of its own and there are no blocks.
+    """
+    if not inputs:
+        return Plan(())
+    leaves = _merge(inputs, prefixes=sharing)
+    if not sharing:
+        rows = [Row((leaf,), 0, len(leaf.tokens)) for leaf in leaves]
+        return Plan((Block((), -1, _fill(rows, 0, limits)),))
+    root = _radix_tree(leaves)
+    found: list[tuple[tuple[int, ...], int, list[Row]]] = [((), -1, [])]
+    costs = _costs(root, limits)
+    _collect(root, 0, 0, costs, leaves, found)
+    return Plan(tuple(Block(tokens, parent, _fill(rows, len(tokens), limits)) for tokens, parent, rows in found))
+
+
+def _merge(inputs: Sequence[tuple[tuple[int, ...], int, tuple[int, ...]]], *, prefixes: bool) -> list[Leaf]:
+    """Distinct inputs in lexicographic order; with `prefixes` one that begins another is read from the longer."""
+    order = sorted(range(len(inputs)), key=lambda i: inputs[i][0], reverse=True)
+    merged: list[tuple[tuple[int, ...], list[Reader]]] = []
+    for i in order:
+        tokens, first_row, targets = inputs[i]
+        reader = Reader(i, first_row, targets)
+        longer = merged[-1][0] if merged else ()
+        if merged and (longer == tokens or (prefixes and longer[: len(tokens)] == tokens)):
+            merged[-1][1].append(reader)
+        else:
+            merged.append((tokens, [reader]))
+    return [Leaf(tokens, tuple(sorted(readers, key=lambda r: r.request))) for tokens, readers in reversed(merged)]
+
+
+def _common_prefix(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+    """Length of the common prefix, by bisection on slices (they compare in C)."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _radix_tree(leaves: Sequence[Leaf]) -> _Node:
+    """Radix tree over sorted leaves, by the usual stack over neighbours' common prefixes."""
+    stack = [_Node(0, 0, 0)]
+    for index, leaf in enumerate(leaves):
+        depth = _common_prefix(leaves[index - 1].tokens, leaf.tokens) if index else 0
+        last: _Node | None = None
+        while stack[-1].depth > depth:
+            last = stack.pop()
+            last.high = index
+            if stack[-1].depth < depth:
+                stack.append(_Node(depth, last.low, index))
+            stack[-1].children.append(last)
+        stack.append(_Node(len(leaf.tokens), index, index + 1))
+    while len(stack) > 1:
+        last = stack.pop()
+        last.high = len(leaves)
+        stack[-1].children.append(last)
+    stack[0].high = len(leaves)
+    return stack[0]
+
+
+def _post_order(root: _Node) -> list[_Node]:
+    order, todo = [], [root]
+    while todo:
+        node = todo.pop()
+        order.append(node)
+        todo.extend(node.children)
+    order.reverse()
+    return order
+
+
+_Costs = dict[tuple[int, int], tuple[int, str]]
+"""(id of node, depth of the block above it) → (tokens computed below the node, what to do there)."""
+
+
+def _costs(root: _Node, limits: Limits) -> _Costs:
+    """Cheapest layout of every node under every block that may enclose it, from the leaves up."""
+    above: dict[int, list[int]] = {id(root): [0]}
+    for node in reversed(_post_order(root)):
+        known = above[id(node)]
+        node.block_depth = node.depth
+        own = known
+        if node.children and node.depth >= MIN_BLOCK and len(known) < MAX_BLOCK_CHAIN:
+            own = [*known, node.depth]
+        for child in node.children:
+            above[id(child)] = own
+    costs: _Costs = {}
+    for node in _post_order(root):
+        node.suffix_tokens = sum(c.suffix_tokens + (c.depth - node.depth) * (c.high - c.low) for c in node.children)
+        for start in above[id(node)]:
+            costs[id(node), start] = _cheapest(node, start, costs, limits)
+    return costs
+
+
+def _cheapest(node: _Node, start: int, costs: _Costs, limits: Limits) -> tuple[int, str]:
+    trunk = node.depth - start
+    if not node.children:
+        return trunk, "row"
+    options = [(sum(costs[id(c), start][0] for c in node.children), "split")]
+    if trunk > 0 and node.suffix_tokens <= limits.row_branch_tokens and node.high - node.low > 1:
+        options.append((trunk + node.suffix_tokens, "row"))
+    if trunk >= MIN_BLOCK and all((id(c), node.depth) in costs for c in node.children):
+        below = sum(costs[id(c), node.depth][0] for c in node.children)
+        options.append((limits.block_overhead + trunk + below, "block"))
+    return min(options)
+
+
+def _collect(
+    root: _Node,
+    root_start: int,
+    root_block: int,
+    costs: _Costs,
+    leaves: Sequence[Leaf],
+    found: list[tuple[tuple[int, ...], int, list[Row]]],
+) -> None:
+    """Walk the tree along the cheapest choices; fill `found` with (prefix, parent, rows)."""
+    todo = [(root, root_start, root_block)]
+    while todo:
+        node, start, block = todo.pop()
+        choice = costs[id(node), start][1]
+        if choice == "row":
+            real_start = len(found[block][0])
+            found[block][2].append(Row(tuple(leaves[node.low : node.high]), real_start, node.depth))
+            continue
+        if choice == "block":
+            # A block's own rows are not read, so it must end before the first row any leaf needs.
+            depth = min(node.depth, min(leaf.first_row for leaf in leaves[node.low : node.high]))
+            if depth - len(found[block][0]) >= MIN_BLOCK:
+                found.append((leaves[node.low].tokens[:depth], block, []))
+                block = len(found) - 1
+            start = node.depth
+        todo.extend((child, start, block) for child in reversed(node.children))
+
+
+def _fill(rows: list[Row], start: int, limits: Limits) -> tuple[tuple[Row, ...], ...]:
+    """Batches of rows of like width, widest first, so that memory runs out early or never."""
+    batches: list[tuple[Row, ...]] = []
+    current: list[Row] = []
+    for row in sorted(rows, key=lambda r: -r.packed_width):
+        if current and not _fits([*current, row], start, limits):
+            batches.append(tuple(current))
+            current = []
+        current.append(row)
+    if current:
+        batches.append(tuple(current))
+    return tuple(batches)
+
+
+def _fits(rows: Sequence[Row], start: int, limits: Limits) -> bool:
+    widest = rows[0].packed_width
+    trunk = max(row.depth for row in rows)
+    branch = max(row.longest_branch for row in rows)
+    branches = sum(len(row.leaves) for row in rows)
+    return (
+        len(rows) * widest <= limits.batch_tokens
+        and sum(row.logit_rows for row in rows) <= limits.logit_rows
+        and max(len(rows) * (start + widest + limits.growth), branches * (trunk + branch)) <= limits.cached_tokens
+        and trunk + branch <= limits.width
+    )
