@@ -69,7 +69,8 @@ class Encoder:
 
     def tokens(self, texts: Sequence[str], *, special: bool | None = None) -> list[list[int]]:
         """Token ids of each text. `special=None` means the tokenizer's own habit, except that a text
-        which already begins with the prefix token gets no second one."""
+        which already begins with the prefix token gets no second one.
+        """
         texts = list(texts)
         if special is not None:
             return self._encode(texts, special)
@@ -209,7 +210,8 @@ def prompt_tokens(encoder: Encoder, prompt: Prompt) -> int:
 
 def rolling_windows(tokens: Sequence[int], prefix_token: int, max_length: int) -> list[EncodedPair]:
     """Windows of lm-eval's rolling log-likelihood: the first is predicted from `prefix_token`, later
-    ones from the token before them, and the last reaches back as far as the model's length allows."""
+    ones from the token before them, and the last reaches back as far as the model's length allows.
+    """
     tokens = tuple(tokens)
     if not tokens:
         return []

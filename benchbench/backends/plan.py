@@ -55,6 +55,7 @@ class Leaf:
 
     @property
     def first_row(self) -> int:
+        """The earliest row that any reader needs."""
         return min(reader.first_row for reader in self.readers)
 
 
@@ -70,10 +71,12 @@ class Row:
 
     @property
     def trunk(self) -> tuple[int, ...]:
+        """The shared tokens that the block does not hold."""
         return self.leaves[0].tokens[self.start : self.depth]
 
     @property
     def branches(self) -> list[tuple[int, ...]]:
+        """What each leaf has beyond the trunk; may be empty."""
         return [leaf.tokens[self.depth :] for leaf in self.leaves]
 
     @property
@@ -83,14 +86,17 @@ class Row:
 
     @property
     def longest_branch(self) -> int:
+        """Tokens of the longest branch."""
         return max(len(leaf.tokens) for leaf in self.leaves) - self.depth
 
     @property
     def logit_rows(self) -> int:
+        """How many logits rows the readers ask for."""
         return sum(len(reader.targets) for leaf in self.leaves for reader in leaf.readers)
 
     @property
     def requests(self) -> list[int]:
+        """Numbers of all requests that read from this row."""
         return [reader.request for leaf in self.leaves for reader in leaf.readers]
 
 
@@ -113,6 +119,7 @@ class Plan:
 
     @property
     def rows(self) -> list[Row]:
+        """All rows of all blocks."""
         return [row for block in self.blocks for batch in block.batches for row in batch]
 
 
@@ -262,7 +269,7 @@ def _collect(
             continue
         if choice == "block":
             # A block's own rows are not read, so it must end before the first row any leaf needs.
-            depth = min(node.depth, min(leaf.first_row for leaf in leaves[node.low : node.high]))
+            depth = min(node.depth, *(leaf.first_row for leaf in leaves[node.low : node.high]))
             if depth - len(found[block][0]) >= MIN_BLOCK:
                 found.append((leaves[node.low].tokens[:depth], block, []))
                 block = len(found) - 1

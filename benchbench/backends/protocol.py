@@ -17,7 +17,6 @@ from benchbench.core.types import (
     RollingRequest,
 )
 
-
 RequestKeys: TypeAlias = frozenset[tuple[str, int, int]]
 NOTHING: RequestKeys = frozenset()
 
@@ -48,7 +47,8 @@ class Backend(Protocol):
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
         """For each doc's requests the sha256 of what would be asked of the model (tokens after the
-        overflow policy, or texts; generation settings): equal keys, equal answers."""
+        overflow policy, or texts; generation settings): equal keys, equal answers.
+        """
         ...
 
     def loglikelihood(

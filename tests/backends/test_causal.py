@@ -166,8 +166,10 @@ def test_a_request_that_never_fits_fails_alone(tmp_path: Path, monkeypatch: pyte
     pairs = [EncodedPair(tuple(range(3, 63)), (5, 6)), EncodedPair((3, 4), (5,)), EncodedPair((3, 9), (5,))]
     scorer = PairScorer(model, LIMITS, plan="plain", config=model.model.config)
     scored = {s.request: s for s in scorer.score(pairs)}
-    assert isinstance(scored[0], Exhausted) and "not enough memory" in scored[0].message
-    assert isinstance(scored[1], Scored) and isinstance(scored[2], Scored)
+    assert isinstance(scored[0], Exhausted)
+    assert "not enough memory" in scored[0].message
+    assert isinstance(scored[1], Scored)
+    assert isinstance(scored[2], Scored)
 
 
 def test_nan_weights_are_reported_not_scored(tmp_path: Path) -> None:

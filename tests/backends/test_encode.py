@@ -95,7 +95,8 @@ def test_choices_of_one_doc_lose_the_same_shots(tokenizer: object) -> None:
     limit = max(len(pair.inputs) for pair in Encoder(tokenizer, 9999).pairs([short, long])) - 1  # type: ignore[union-attr]
     assert len(Encoder(tokenizer, 9999).pairs([short])[0].inputs) <= limit, "the short choice fits whole"  # type: ignore[union-attr]
     one, two = Encoder(tokenizer, limit).pairs([short, long])
-    assert isinstance(one, EncodedPair) and isinstance(two, EncodedPair)
+    assert isinstance(one, EncodedPair)
+    assert isinstance(two, EncodedPair)
     assert one.context == two.context
     assert one.dropped_shots == two.dropped_shots > 0
 
@@ -122,9 +123,12 @@ def test_generation_leaves_room_for_the_new_tokens(tokenizer: object) -> None:
     request = GenerateRequest("t", 0, 0, Prompt("", shots, "a teď ty"), params)
     (context,) = Encoder(tokenizer, 60).contexts([request])
     assert isinstance(context, EncodedContext)
-    assert len(context.context) <= 50 and context.dropped_shots > 0 and context.truncated_tokens == 0
+    assert len(context.context) <= 50
+    assert context.dropped_shots > 0
+    assert context.truncated_tokens == 0
     (refused,) = Encoder(tokenizer, 10).contexts([request])
-    assert isinstance(refused, Unencodable) and "max_gen_toks" in refused.message
+    assert isinstance(refused, Unencodable)
+    assert "max_gen_toks" in refused.message
 
 
 @settings(max_examples=100, deadline=None)

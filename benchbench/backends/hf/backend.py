@@ -167,7 +167,7 @@ class HFBackend:
         flat = [pair for pairs in windows for pair in pairs]
         skipped = {place for place, i in enumerate(owner) if requests[i].key in skip}
         parts: dict[int, list[Scored | Exhausted]] = {}
-        for i, (request, pairs) in enumerate(zip(requests, windows, strict=True)):
+        for request, pairs in zip(requests, windows, strict=True):
             if not pairs and request.key not in skip:
                 yield Loglikelihood(request, 0.0, True, 0)
         for scored in self._score(flat, skipped):

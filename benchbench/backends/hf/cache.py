@@ -13,15 +13,15 @@ KeysValues = tuple[torch.Tensor, torch.Tensor]
 """Keys and values of one layer, each [rows, heads, tokens, head size]."""
 
 
-class CannotShare(Exception):
+class CannotShareError(Exception):
     """This model does not keep its past in a way that can be shared between rows."""
 
 
-class ReservedLayer(DynamicLayer):
+class ReservedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A cache layer with room for `reserve` more tokens, so that generating does not copy the past each step."""
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, reserve: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.dtype, self.device = keys.dtype, keys.device
         self.length = keys.shape[2]
         self._keys, self._values = _with_room(keys, reserve), _with_room(values, reserve)
@@ -42,8 +42,7 @@ class ReservedLayer(DynamicLayer):
         self._values[:, :, self.length : end] = value_states
         self.length = end
         self._show()
-        assert self.keys is not None and self.values is not None
-        return self.keys, self.values
+        return self._keys[:, :, :end], self._values[:, :, :end]
 
     def keep_rows(self, rows: torch.Tensor) -> None:
         """Forget all rows but these."""
@@ -62,16 +61,16 @@ def keys_values(cache: Any) -> list[KeysValues]:
     """The layers of a cache that a forward pass has filled.
 
     Raises:
-        CannotShare: the past is not plain keys and values per layer (state-space or custom models).
+        CannotShareError: the past is not plain keys and values per layer (state-space or custom models).
     """
     layers = getattr(cache, "layers", None)
     if not layers:
-        raise CannotShare(f"the model's past is a {type(cache).__name__} without layers")
+        raise CannotShareError(f"the model's past is a {type(cache).__name__} without layers")
     result = []
     for layer in layers:
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
         if not isinstance(layer, DynamicLayer) or keys is None or values is None or keys.dim() != 4:
-            raise CannotShare(f"a layer of the model's past is a {type(layer).__name__}")
+            raise CannotShareError(f"a layer of the model's past is a {type(layer).__name__}")
         result.append((keys, values))
     return result
 
@@ -84,11 +83,11 @@ def cache_of(states: Sequence[KeysValues], *, reserve: int = 0) -> DynamicCache:
         if reserve:
             layers.append(ReservedLayer(keys, values, reserve))
             continue
-        layer = DynamicLayer()
+        layer = DynamicLayer()  # type: ignore[no-untyped-call]
         layer.dtype, layer.device = keys.dtype, keys.device
         layer.keys, layer.values, layer.is_initialized = keys, values, True
         layers.append(layer)
-    cache.layers = layers
+    cache.layers = list(layers)
     return cache
 
 

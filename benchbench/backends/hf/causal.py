@@ -17,7 +17,15 @@ from typing import Any, Literal
 import torch
 from transformers import DynamicCache
 
-from benchbench.backends.hf.cache import CannotShare, KeysValues, cache_of, expanded, keys_values, repeated, shifted
+from benchbench.backends.hf.cache import (
+    CannotShareError,
+    KeysValues,
+    cache_of,
+    expanded,
+    keys_values,
+    repeated,
+    shifted,
+)
 from benchbench.backends.plan import Block, Row
 
 Layout = Literal["packed", "branched", "plain"]
@@ -106,7 +114,7 @@ class CausalModel:
         _, filled = self.logits(new, last, mask=mask, positions=positions, past=cache, keep_past=True)
         states = keys_values(filled)
         if states[0][0].shape[2] != len(ids):
-            raise CannotShare(f"the past holds {states[0][0].shape[2]} tokens after {len(ids)} were read")
+            raise CannotShareError(f"the past holds {states[0][0].shape[2]} tokens after {len(ids)} were read")
         return states
 
 
@@ -204,7 +212,8 @@ def left_padded(
     device: torch.device,
 ) -> LeftPadded:
     """Lay `block + trunk` rows flush right. Where a trunk is shorter than the longest, its row reads the
-    block's last tokens again instead of padding between block and trunk, so no row has a hole."""
+    block's last tokens again instead of padding between block and trunk, so no row has a hole.
+    """
     start, longest = len(block_tokens), max(len(trunk) for trunk in trunks)
     width = start + longest
     ids = torch.zeros(len(trunks), longest, dtype=torch.long)
@@ -239,10 +248,7 @@ def _branched(
             places = range(reader.first_row, reader.first_row + len(reader.targets))
             reads.add(
                 reader.request,
-                [
-                    r * longest + longest - depth + p if p < depth else offset + b * width + p - depth
-                    for p in places
-                ],
+                [r * longest + longest - depth + p if p < depth else offset + b * width + p - depth for p in places],
                 reader,
             )
     wanted = reads.rows(torch.device("cpu"))
@@ -303,9 +309,9 @@ class _Reads:
 def _target_logprobs(
     parts: Sequence[torch.Tensor], rows: Sequence[int], targets: Sequence[int]
 ) -> tuple[list[float], list[bool]]:
-    sizes, best, chosen = [], [], []
+    sizes, best = [], []
     for part in parts:
-        for chunk in part.split(LOGSUMEXP_ROWS):
+        for chunk in torch.split(part, LOGSUMEXP_ROWS):
             sizes.append(torch.logsumexp(chunk.float(), dim=-1))
             best.append(chunk.argmax(dim=-1))
     logsumexp, argmax = torch.cat(sizes), torch.cat(best)

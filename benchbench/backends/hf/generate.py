@@ -77,9 +77,7 @@ class Generator:
     ) -> Iterator[Written | Exhausted]:
         # A last token that no other context has keeps one context from being merged into a longer one.
         inputs = [((*jobs[i].context, -1 - i), len(jobs[i].context) - 1, ()) for i in indices]
-        limits = replace(
-            self.limits, width=self.limits.width + 1, row_branch_tokens=0, growth=params.max_gen_toks
-        )
+        limits = replace(self.limits, width=self.limits.width + 1, row_branch_tokens=0, growth=params.max_gen_toks)
         plan = make_plan(inputs, limits)
         states: dict[int, list[KeysValues] | None] = {-1: None, 0: None}
         for index, block in enumerate(plan.blocks):
@@ -252,14 +250,14 @@ def cut_at_stop(text: str, until: Sequence[str]) -> str:
     """The text before the first of the stop strings."""
     for stop in until:
         if stop:
-            text = text.split(stop)[0]
+            text = text.split(stop, maxsplit=1)[0]
     return text
 
 
 def _keep_rows(cache: Any, rows: torch.Tensor) -> None:
     for layer in cache.layers:
-        assert isinstance(layer, ReservedLayer)
-        layer.keep_rows(rows)
+        if isinstance(layer, ReservedLayer):
+            layer.keep_rows(rows)
 
 
 def _processors(params: GenerationParams) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -118,7 +119,7 @@ class PairScorer:
         """In nats: rounding in fp32; in half precision what reordering sums does to a few dozen tokens."""
         if next(self.model.model.parameters()).dtype in (torch.float32, torch.float64):
             return 1e-3 + 1e-5 * abs(expected.total)
-        return 0.15 * max(1, expected.num_tokens) ** 0.5 + 0.02 * abs(expected.total)
+        return 0.15 * math.sqrt(max(1, expected.num_tokens)) + 0.02 * abs(expected.total)
 
     def _run(self, plan: Plan, layout: Layout, wanted: set[int] | None) -> Iterator[Scored | Exhausted]:
         states: dict[int, list[KeysValues] | None] = {-1: None, 0: None}
