@@ -4,8 +4,8 @@
     --backend scripted --model hash                   made up from the request's text, always the same
     --backend scripted --model hash,salt=2,delay=0.01,fail=0.05,batch=4
 
-A table line holds `text`, or `loglikelihood` with `continuation` or `rolling`. `prompt` is the whole prompt; a line without
-one answers every prompt:
+A table line holds `text`, or `loglikelihood` with `continuation` or `rolling`. `prompt` is the whole prompt;
+a line without one answers every prompt:
 
     {"prompt": "2 + 2 =", "continuation": " 4", "loglikelihood": -0.1, "is_greedy": true}
 """
@@ -184,7 +184,7 @@ def _read_script(model: str) -> Script:
 
 def _read_table(path: Path) -> dict[TableKey, dict[str, Any]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise ModelError(
             f"cannot read the table of answers {path}: {error.strerror}. Give a JSON lines file or `hash`."

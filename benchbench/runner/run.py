@@ -104,7 +104,7 @@ def _manifest(plan: Plan, settings: RunSettings, identity: Mapping[str, Any], ba
         "compute": compute_identity(backend.info),
         "settings": settings.as_record(),
         "backend": asdict(backend.info),
-        "tasks": {prepared.task.name: task_identity(prepared) for prepared in plan.tasks},
+        "tasks": {p.task.name: {**task_identity(p), "output_type": p.task.output_type} for p in plan.tasks},
         "provenance": {"created": now(), "host": socket.gethostname()},
     }
 

@@ -1,0 +1,217 @@
+"""What people see: progress while a run goes, tables when it is done. Data is shown as text, never as markup."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from benchbench.runner import events
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL_BUT_NEWLINE = re.compile(_CONTROL.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
+
+
+def clean(value: object) -> str:
+    """`value` on one line without control, bidirectional or half characters: safe for a terminal."""
+    return _CONTROL.sub("", str(value).replace("\n", " ").replace("\t", " "))
+
+
+def clean_lines(value: object) -> str:
+    """Like `clean`, but line breaks stay."""
+    return _CONTROL_BUT_NEWLINE.sub("", str(value).replace("\t", " "))
+
+
+def cell(value: object, style: str = "") -> Text:
+    """`value` as a table cell: cleaned, and never read as markup. None is empty."""
+    return Text("" if value is None else clean(value), style=style)
+
+
+def stderr() -> Console:
+    """The console for progress and notes."""
+    return Console(stderr=True, highlight=False)
+
+
+def stdout() -> Console:
+    """The console for tables. Not on a terminal they are 80 columns wide, or what COLUMNS says."""
+    return Console(highlight=False)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s")
+
+
+class Watcher:
+    """Shows the events of a run on stderr: a bar on a terminal, a line per task elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._id: TaskID = self._bar.add_task("preparing", total=None)
+        self._left = 0
+        self._started: set[str] = set()
+
+    def __call__(self, event: events.Event) -> None:
+        """Shows one event."""
+        match event:
+            case events.Note(text):
+                self.say(text)
+            case events.Preparing(task, position, count):
+                self._bar.update(self._id, description=clean(f"preparing {task} ({position}/{count})"))
+            case events.OpeningModel(model):
+                self._bar.update(self._id, description=clean(f"loading {model}"))
+            case events.RunStarted():
+                self._begin(event)
+            case events.TaskStarted(task, requests, done):
+                self._begin_task(task, requests, done)
+            case events.Progress():
+                self._bar.advance(self._id)
+            case events.TaskFinished(task, requests):
+                if task not in self._started:
+                    self._begin_task(task, requests, requests)
+
+    def say(self, text: str) -> None:
+        """Prints one line above the bar."""
+        self._console.print(Text(clean(text)), soft_wrap=True)
+
+    def _begin(self, event: events.RunStarted) -> None:
+        going_on = "Going on with" if event.resumed else "Running"
+        self.say(f"{going_on} {event.model}: {event.tasks} tasks, {event.docs} docs, {event.requests} requests.")
+        self._left = event.requests
+        self._bar.reset(self._id, total=event.requests)
+
+    def _begin_task(self, task: str, requests: int, done: int) -> None:
+        """What is on disk already comes off the total, so that rate and time left are those of the work itself."""
+        self._started.add(task)
+        self._left -= done
+        self._bar.update(self._id, description=clean(task), total=self._left)
+        if not self._console.is_terminal:
+            self.say(f"{task}: {requests} requests" + (f", {done} of them kept from before" if done else ""))
+
+    def __enter__(self) -> Watcher:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+@contextmanager
+def watching(*, quiet: bool = False) -> Iterator[events.OnEvent]:
+    """A watcher on stderr; with `quiet` one that shows nothing."""
+    if quiet:
+        yield events.ignore
+        return
+    with Watcher(stderr()) as watcher:
+        yield watcher
+
+
+def results_table(record: Mapping[str, Any], *, every_row: bool = False) -> Table:
+    """The rows of a record. Members of a group show their first metric only, unless `every_row`."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("task", overflow="fold", ratio=1)
+    table.add_column("metric", overflow="fold")
+    for name in ("value", "95%", "n", "shots", "tokens"):
+        table.add_column(name, justify="right", no_wrap=True)
+    last = ""
+    for row in _shown(record, every_row=every_row):
+        first = row["task"] != last
+        last = row["task"]
+        table.add_row(
+            cell(last if first else "", "bold" if row["is_group"] else ""),
+            cell(row["metric"]),
+            cell(number(row["value"])),
+            cell(interval(row)),
+            cell(row["n"]),
+            cell(row["num_fewshot"]),
+            cell(sharing(record, last) if first else ""),
+        )
+    return table
+
+
+def _shown(record: Mapping[str, Any], *, every_row: bool) -> Iterator[Mapping[str, Any]]:
+    """Groups first, each followed by its members, then the other tasks."""
+    rows: Sequence[Mapping[str, Any]] = record["rows"]
+    members = {task for group in record["groups"] for task in group["tasks"]}
+    shown: set[str] = set()
+    for group in record["groups"]:
+        yield from (row for row in rows if row["is_group"] and row["task"] == group["name"])
+        for task in group["tasks"]:
+            if task not in shown:
+                shown.add(task)
+                own = [row for row in rows if row["task"] == task and not row["is_group"]]
+                yield from own if every_row else own[:1]
+    yield from (row for row in rows if not row["is_group"] and row["task"] not in members)
+
+
+def number(value: float | None) -> str:
+    """Four decimals below 1, fewer above; `-` for a missing value."""
+    return "-" if value is None else f"{value:.{_decimals(value)}f}"
+
+
+def _decimals(value: float) -> int:
+    size = abs(value)
+    return 4 if size < 10 else 2 if size < 1000 else 0
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """`±half` where the interval is symmetric, else `[low, high]`; empty if there is none."""
+    value, low, high = row["value"], row["ci_low"], row["ci_high"]
+    if value is None or low is None or high is None:
+        return ""
+    decimals = _decimals(value)
+    if abs((high - value) - (value - low)) <= 0.5 * 10.0**-decimals:
+        return f"±{(high - low) / 2:.{decimals}f}"
+    return f"[{low:.{decimals}f}, {high:.{decimals}f}]"
+
+
+def sharing(record: Mapping[str, Any], name: str) -> str:
+    """Tokens needed over tokens computed, e.g. `8.1x`, of a task or a group; empty if nothing was computed."""
+    groups = {group["name"]: group["tasks"] for group in record["groups"]}
+    work = record["provenance"]["tasks"]
+    found = [work[task] for task in groups.get(name, [name]) if task in work]
+    computed = sum(task.get("tokens_computed", 0) for task in found)
+    return f"{sum(task['tokens_needed'] for task in found) / computed:.1f}x" if computed else ""
+
+
+def remarks(record: Mapping[str, Any]) -> Iterable[str]:
+    """One line per outcome that is not a plain answer, over all tasks."""
+    counts = [task["counts"] for task in record["tasks"].values()]
+    total = {name: sum(count[name] for count in counts) for name in (counts[0] if counts else {})}
+    words = {
+        "failed": "failed: no score, and not counted as wrong",
+        "unanswered": "unanswered: no answer could be found in the text",
+        "truncated": "truncated: the text was cut off at the token limit",
+        "shortened": "with a prompt that did not fit: shots or text were left out",
+    }
+    return [f"{total[name]} of {total['n']} docs {text}." for name, text in words.items() if total.get(name)]
+
+
+def print_json(text: str) -> None:
+    """One line of JSON on stdout."""
+    sys.stdout.write(text + "\n")

@@ -1,0 +1,92 @@
+"""`benchbench`: the door to the verbs. Nothing heavy is imported until a verb is called, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from benchbench import __version__
+from benchbench.core.errors import BenchbenchError
+
+VERBS = {
+    "run": "Evaluate one model and print its table.",
+    "results": "List, show and export what is on disk.",
+    "tasks": "List, show, render and check tasks.",
+    "demo": "Train a tiny model and evaluate it: no network, no downloads.",
+}
+"""Each verb is the `app` of benchbench.cli.<verb>. The texts stand here so that help needs no import."""
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+"""Exit codes besides 0: too many failed docs, wrong input, Ctrl-C."""
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the verbs."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Imports the verb and returns its command; None if there is no such verb."""
+        if cmd_name not in VERBS:
+            return None
+        command = typer.main.get_command(import_module(f"benchbench.cli.{cmd_name}").app)
+        command.name = cmd_name
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As typer's, with the verbs known for its suggestions."""
+        self.commands = dict.fromkeys(VERBS, None)  # type: ignore[assignment]
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of verbs, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"benchbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def benchbench(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Evaluate language models while they are being trained.
+
+    Start with `benchbench demo`, or `benchbench run --model M --tasks hellaswag --limit 100`.
+    """
+
+
+def main() -> None:
+    """Runs the command line. Wrong input ends in a sentence on stderr and exit code 2."""
+    try:
+        app(prog_name="benchbench")
+    except BenchbenchError as error:
+        _say_error(str(error))
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(0)
+
+
+def _say_error(text: str) -> None:
+    from benchbench.cli.console import clean_lines
+
+    sys.stderr.write(f"error: {clean_lines(text)}\n")

@@ -1,0 +1,195 @@
+"""`benchbench results`: what is on disk, as lists, tables and files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from benchbench.cli.console import cell, number, print_json, stderr, stdout
+from benchbench.cli.run import show as show_record
+from benchbench.cli.run import to_json
+from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
+from benchbench.store.find import all_runs, find_run
+from benchbench.store.folder import RunFolder
+
+if TYPE_CHECKING:
+    from benchbench.core.types import Item
+
+app = typer.Typer(
+    rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, show and export results."
+)
+
+Root = Annotated[Path, typer.Option("--output", help="Results folder.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A path, a run id or its beginning, or `latest`.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Format(StrEnum):
+    """The values of --format."""
+
+    csv = "csv"
+    parquet = "parquet"
+    lm_eval = "lm-eval"
+
+
+@app.command()
+def ls(output: Root = Path("results"), as_json: AsJson = False) -> None:
+    """List the runs in the results folder."""
+    facts = [_facts(run) for run in all_runs(output)]
+    if as_json:
+        for fact in facts:
+            print_json(json.dumps(fact, ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for name in ("run", "model", "tasks", "docs", "state", "date"):
+        table.add_column(name, overflow="fold")
+    for fact in facts:
+        shown = [fact["run_id"], fact["model"], _short(fact["tasks"]), fact["docs"], fact["state"], fact["date"]]
+        table.add_row(*map(cell, shown))
+    stdout().print(table)
+
+
+def _short(tasks: list[str]) -> str:
+    return ", ".join(tasks) if len(tasks) <= 2 else f"{tasks[0]} and {len(tasks) - 1} more"
+
+
+def _facts(run: RunFolder) -> dict[str, Any]:
+    """What `ls` tells of a run. A broken folder is listed as such."""
+    fact: dict[str, Any] = {"run": str(run.path), "run_id": run.path.name, "model": run.path.parent.name}
+    try:
+        content = run.record() if run.finished else run.plan()
+        finished = content["provenance"].get("finished") or content["provenance"].get("created", "")
+        work = content.get("work") or {"docs": sum(task["docs"] for task in content["tasks"].values())}
+        known = {"model": content["model"], "tasks": list(content["tasks"]), "docs": work["docs"]}
+        return {**fact, **known, "state": "finished" if run.finished else "not finished", "date": finished[:10]}
+    except (StoreError, KeyError, TypeError, AttributeError):
+        return {**fact, "tasks": [], "docs": None, "state": "broken", "date": ""}
+
+
+@app.command()
+def show(run: RunName = "latest", output: Root = Path("results"), as_json: AsJson = False) -> None:
+    """Show every row of a finished run."""
+    found = find_run(run, output)
+    record = found.record()
+    if as_json:
+        print_json(to_json(found.path, record, already_complete=True))
+        return
+    show_record(record, found.path, every_row=True)
+    for signature in dict.fromkeys(row["signature"] for row in record["rows"]):
+        stdout().print(cell(signature, "dim"), soft_wrap=True)
+
+
+@app.command()
+def items(
+    run: RunName = "latest",
+    task: Annotated[str | None, typer.Option(help="Which task; needed if the run has several.")] = None,
+    output: Root = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Show the scored docs of one task, also of a run that is still going."""
+    found = find_run(run, output)
+    name = _one_task(found, task)
+    kind = found.plan()["tasks"].get(name, {}).get("output_type")
+    lines = (item_line(item, multiple_choice=kind == "multiple_choice") for item in found.items(name))
+    if as_json:
+        for line in lines:
+            print_json(json.dumps(line, ensure_ascii=False, allow_nan=False))
+    else:
+        _print_items(list(lines))
+
+
+def _one_task(run: RunFolder, task: str | None) -> str:
+    known = list(run.plan()["tasks"])
+    if task is None:
+        if len(known) == 1:
+            return str(known[0])
+        raise ArgumentError(f"the run has {len(known)} tasks; say which with --task: {', '.join(known[:8])}.")
+    if task not in known:
+        raise ArgumentError(f"the run has no task {task!r}; it has {', '.join(known[:8])}.{did_you_mean(task, known)}")
+    return task
+
+
+def item_line(item: Item, *, multiple_choice: bool) -> dict[str, Any]:
+    """One doc as `results items --json` prints it: gold and prediction are numbers for multiple choice."""
+    shown: dict[str, Any] = {"task": item.task, "doc_id": item.doc_id, "outcome": item.outcome}
+    if multiple_choice:
+        shown |= {"gold": _integer(item.gold), "prediction": _integer(item.prediction)}
+        shown["loglikelihoods"] = [_finite(value) for value in item.loglikelihoods[: len(item.targets)]]
+    else:
+        shown |= {"gold": item.gold, "prediction": item.prediction}
+        shown |= _answer(item)
+    if item.failure is not None:
+        shown["failure"] = item.failure
+    return {**shown, **{name: _finite(value) for name, value in item.scores.items()}}
+
+
+def _answer(item: Item) -> dict[str, Any]:
+    if item.loglikelihoods:
+        return {"loglikelihoods": [_finite(value) for value in item.loglikelihoods]}
+    answer: dict[str, Any] = {"text": item.texts[0] if item.texts else None}
+    return {**answer, "texts": list(item.texts)} if len(item.texts) > 1 else answer
+
+
+def _integer(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _print_items(lines: list[Mapping[str, Any]]) -> None:
+    fixed = ("task", "doc_id", "outcome", "gold", "prediction", "loglikelihoods", "text", "texts", "failure")
+    scores = list(dict.fromkeys(name for line in lines for name in line if name not in fixed))[:4]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for name in ("doc", "gold", "prediction", "outcome", *scores):
+        table.add_column(cell(name), overflow="ellipsis", no_wrap=True)
+    for line in lines:
+        shown = [line["doc_id"], line["gold"], line["prediction"], line["outcome"]]
+        table.add_row(*map(cell, shown), *(cell(number(line.get(name))) for name in scores))
+    stdout().print(table)
+
+
+@app.command()
+def export(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run as in `show`; all runs if left out.")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="csv, parquet or lm-eval.")] = Format.csv,
+    to: Annotated[Path | None, typer.Option(help="File to write; csv and lm-eval go to stdout without it.")] = None,
+    output: Root = Path("results"),
+) -> None:
+    """Write result rows as CSV or parquet, or one run as lm-eval's results JSON."""
+    if form is Format.lm_eval:
+        data = _lm_eval(run or "latest", output)
+    else:
+        data = _rows_file(output if run is None else find_run(run, output).path, form)
+    if to is not None:
+        from benchbench.store.files import write_whole
+
+        write_whole(to, data)
+        stderr().print(cell(f"Wrote {to}"), soft_wrap=True)
+    elif form is Format.parquet:
+        raise ArgumentError("parquet is not text: say where to write it with --to FILE.")
+    else:
+        print_json(data.decode("utf-8").rstrip("\n"))
+
+
+def _lm_eval(run: str, output: Path) -> bytes:
+    from benchbench.store.export import to_lm_eval
+
+    return json.dumps(to_lm_eval(find_run(run, output).record()), indent=2, ensure_ascii=False).encode("utf-8")
+
+
+def _rows_file(path: Path, form: Format) -> bytes:
+    from benchbench.store.frames import load_runs
+
+    frame = load_runs(path)
+    return bytes(frame.to_parquet(index=False)) if form is Format.parquet else frame.to_csv(index=False).encode("utf-8")

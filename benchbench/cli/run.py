@@ -1,0 +1,169 @@
+"""`benchbench run`: evaluate one model, print its table."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchbench.backends import ModelOptions
+from benchbench.cli.console import cell, clean, print_json, remarks, results_table, stderr, stdout, watching
+from benchbench.runner.settings import RunSettings
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+class FewshotMode(StrEnum):
+    """The values of --fewshot-mode."""
+
+    fixed = "fixed"
+    per_doc = "per_doc"
+    lm_eval = "lm_eval"
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Option("--model", "-m", help="A folder, a hub name, or a GGUF file.")],
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Names, groups, suites or globs, separated by commas. Default: the default suite."),
+    ] = None,
+    num_fewshot: Annotated[int | None, typer.Option(help="Shots for every task. Default: what each task says.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first N docs of each task.")] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(envvar="BENCHBENCH_DATA", help="Folder with data sets, instead of the Hub.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Results folder.")] = Path("results"),
+    batch_tokens: Annotated[int | None, typer.Option(help="Most tokens in one batch, padding included.")] = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
+    backend: Annotated[str, typer.Option(help="auto, hf or scripted.")] = "auto",
+    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run the model's own code.")] = False,
+    max_length: Annotated[int | None, typer.Option(help="Tokens the model may see at once.")] = None,
+    fewshot_mode: Annotated[
+        FewshotMode,
+        typer.Option(help="One block of shots per task, one per doc, or lm-eval's sequential sampler."),
+    ] = FewshotMode.fixed,
+    prompt: Annotated[str, typer.Option(help="Name of a prompt variant that the task offers.")] = "default",
+    seed: Annotated[int, typer.Option(help="Seeds the draw of shots and every bootstrap.")] = 1234,
+    include_path: Annotated[
+        list[Path] | None, typer.Option(help="Folder or file with more tasks; may be repeated.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything again, as a new attempt.")] = False,
+    max_failed: Annotated[float, typer.Option(help="Exit with 1 if a larger share of docs failed.")] = 0.01,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Show what would be asked; load no model.")] = False,
+) -> None:
+    """Evaluate one model and print its table.
+
+    Killed at any moment, the same command goes on where it was; a finished run is shown from disk.
+    """
+    scripted = model.startswith("scripted:")
+    options = ModelOptions(
+        model=model.removeprefix("scripted:"),
+        backend="scripted" if scripted and backend == "auto" else backend,
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        max_length=max_length,
+        batch_tokens=batch_tokens,
+    )
+    settings = RunSettings(
+        model=options,
+        tasks=tasks,
+        include_paths=tuple(include_path or ()),
+        num_fewshot=num_fewshot,
+        fewshot_mode=fewshot_mode.value,
+        seed=seed,
+        limit=limit,
+        prompt=prompt,
+        data_root=data_root,
+        output=output,
+        fresh=fresh,
+        max_failed=max_failed,
+    )
+    if dry:
+        _show_plan(settings, as_json=as_json)
+    else:
+        execute(settings, as_json=as_json)
+
+
+def execute(settings: RunSettings, *, as_json: bool = False) -> None:
+    """Runs, prints, and exits with 1 above the allowed share of failed docs or with 130 on Ctrl-C."""
+    from benchbench.runner.run import run as run_settings
+
+    try:
+        with watching() as on_event:
+            result = run_settings(settings, on_event=on_event)
+    except KeyboardInterrupt:
+        _say("Stopped. The same command goes on from here.")
+        raise typer.Exit(130) from None
+    if result.already_complete:
+        _say(f"This run is already complete; its results are from {result.path}. --fresh computes them again.")
+    if as_json:
+        print_json(to_json(result.path, result.record, already_complete=result.already_complete))
+    else:
+        show(result.record, result.path)
+    if result.failed_share > settings.max_failed:
+        _say(f"{result.failed_share:.1%} of the docs failed, more than --max-failed {settings.max_failed:.1%} allows.")
+        raise typer.Exit(1)
+
+
+def to_json(path: Path, record: dict[str, Any] | Any, *, already_complete: bool = False) -> str:
+    """The object that `--json` prints: run, model, rows and counts."""
+    value = {
+        "run": str(path),
+        "run_id": record["run_id"],
+        "model": record["model"],
+        "already_complete": already_complete,
+        "rows": record["rows"],
+        "counts": {name: task["counts"] for name, task in record["tasks"].items()},
+        "reused": record["provenance"]["reused"],
+        "seconds": record["provenance"]["seconds"],
+    }
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def show(record: Any, path: Path, *, every_row: bool = False) -> None:
+    """The results table and what to know with it, on stdout."""
+    console = stdout()
+    backend = record["backend"]
+    console.print(cell(f"{record['model']}  {backend['dtype']} on {backend['device']}", "bold"))
+    console.print(results_table(record, every_row=every_row))
+    for line in remarks(record):
+        console.print(cell(line))
+    console.print(cell(f"Results in {path}"), soft_wrap=True)
+
+
+def _show_plan(settings: RunSettings, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from benchbench.runner.run import dry_run
+
+    with watching(quiet=as_json) as on_event:
+        estimates = dry_run(settings, on_event=on_event)
+    if as_json:
+        print_json(json.dumps({"tasks": [asdict(estimate) for estimate in estimates]}))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("task", overflow="fold", ratio=1)
+    for name in ("docs", "requests", "shots", "~tokens alone", "~tokens shared"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for e in estimates:
+        table.add_row(
+            *map(cell, (e.task, e.docs, e.requests, e.num_fewshot, f"{e.tokens_alone:,}", f"{e.tokens_shared:,}"))
+        )
+    stdout().print(table)
+    alone, shared = (sum(getattr(e, name) for e in estimates) for name in ("tokens_alone", "tokens_shared"))
+    _say(f"About {alone:,} tokens alone, {shared:,} with shared prefixes (4 bytes a token). Nothing was run.")
+
+
+def _say(text: str) -> None:
+    stderr().print(cell(clean(text)), soft_wrap=True)
