@@ -200,7 +200,8 @@ class Encoder:
 
     def windows(self, request: RollingRequest) -> list[EncodedPair]:
         """Disjoint windows over the text: each token is scored once, with as much text before it as fits."""
-        return rolling_windows(self.tokens([request.text])[0], self.prefix_token_id, self.max_length)
+        tokens = self.tokens([request.text])[0] if request.text else []
+        return rolling_windows(tokens, self.prefix_token_id, self.max_length)
 
 
 def prompt_tokens(encoder: Encoder, prompt: Prompt) -> int:

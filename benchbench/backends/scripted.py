@@ -139,6 +139,8 @@ class ScriptedBackend:
         greedy = total > -0.8 if line is None else bool(line.get("is_greedy", False))
         if math.isnan(total):
             return Failure(request, "nan_logits", "the table says NaN")
+        if not continuation and line is None:
+            return Loglikelihood(request, 0.0, True, 0, _tokens(prompt))
         return Loglikelihood(request, total, greedy, _tokens(continuation), _tokens(prompt))
 
     def _write(self, request: GenerateRequest) -> Completion | Failure:

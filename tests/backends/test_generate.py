@@ -62,8 +62,13 @@ def test_greedy_text_is_that_of_transformers(name: str, tmp_path: Path) -> None:
     for i, text in enumerate(texts[:12]):
         ids = torch.tensor([text])
         output = model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False, pad_token_id=0, use_cache=False
-        )  # fmt: skip
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=24,
+            do_sample=False,
+            pad_token_id=0,
+            use_cache=False,
+        )
         raw = generator.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
         assert got[i].text == cut_at_stop(raw, params.until)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -224,6 +224,8 @@ class HFBackend:
         if self._seq2seq is not None:
             self.work.tokens_computed = self._seq2seq.computed_tokens
             return
+        if self.info.plan != self._scorer.layout:
+            self.info = replace(self.info, plan=self._scorer.layout)
         self.work.tokens_computed = self._model.computed_tokens
         self.work.batches = self._scorer.batches
         self.work.out_of_memory_retries = self._scorer.retries + self._generator.retries
