@@ -1,0 +1,143 @@
+"""The task file's keys and their types: pydantic stands at this border and nowhere behind it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from benchbench.core.types import OutputType
+
+Text = str | int | float | None
+"""A value that stays as YAML says it."""
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_as_list)]
+Target = str | int | list[int] | list[str]
+Choices = str | list[str] | dict[str, str]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Open(BaseModel):
+    """Keeps unknown keys: they are keyword arguments of the function that the entry names."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class MetricEntry(_Open):
+    """One entry of `metric_list`; further keys go to the metric."""
+
+    metric: str
+    aggregation: str | None = None
+    higher_is_better: bool | None = None
+    hf_evaluate: bool = False
+
+
+class FilterStep(_Open):
+    """One function of a filter pipeline; further keys go to it."""
+
+    function: str
+
+
+class FilterPipeline(_Strict):
+    """One entry of `filter_list`."""
+
+    name: str
+    filter: list[FilterStep]
+
+
+class GenerationKwargs(_Strict):
+    """How to generate; names as in lm-eval and transformers."""
+
+    until: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
+    max_gen_toks: int | None = Field(None, ge=1)
+    max_new_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    do_sample: bool | None = None
+    temperature: float | None = Field(None, ge=0)
+    top_k: int | None = None
+    top_p: float | None = None
+    num_beams: int = Field(1, ge=1)
+    length_penalty: float = 1.0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = Field(0, ge=0)
+
+
+class PromptVariant(_Strict):
+    """What a prompt is made of. In `prompts`, a key that is not given keeps the task's own value."""
+
+    doc_to_text: str | int | None = None
+    doc_to_target: Target | None = None
+    doc_to_choice: Choices | None = None
+    description: str | None = None
+    gen_prefix: str | None = None
+    target_delimiter: str | None = None
+    fewshot_delimiter: str | None = None
+
+
+class FewshotConfig(PromptVariant):
+    """Where shots come from and how they differ from the question."""
+
+    sampler: Literal["default", "first_n"] = "default"
+    split: str | None = None
+    samples: list[dict[str, Any]] | None = None
+    description: None = None
+
+
+class TaskConfig(_Strict):
+    """One task, after `include` and the matrix are worked in. See `tasks/README.md` for each key."""
+
+    task: str
+    task_alias: str | None = None
+    tag: Names = []
+    group: Names = []
+    weight_by_size: bool = True
+    version: Text = None
+    dataset_path: str
+    dataset_name: str | None = None
+    dataset_revision: str | None = None
+    dataset_kwargs: dict[str, Any] | None = None
+    training_split: str | None = None
+    validation_split: str | None = None
+    test_split: str | None = None
+    fewshot_split: str | None = None
+    output_type: OutputType = "generate_until"
+    doc: dict[str, Any] = {}
+    doc_to_text: str | int = ""
+    doc_to_target: Target = ""
+    doc_to_choice: Choices | None = None
+    doc_to_length: str | None = None
+    cluster: str | None = None
+    description: str | None = None
+    gen_prefix: str | None = None
+    target_delimiter: str = " "
+    fewshot_delimiter: str = "\n\n"
+    prompts: dict[str, PromptVariant] = {}
+    fewshot_config: FewshotConfig | None = None
+    num_fewshot: int | None = Field(None, ge=0)
+    generation_kwargs: GenerationKwargs | None = None
+    repeats: int = Field(1, ge=1)
+    metric_list: list[MetricEntry] | None = None
+    filter_list: list[FilterPipeline] | None = None
+    chance: float | None = Field(None, ge=0, le=1)
+    licence: str | None = None
+    citation: str | None = None
+    metadata: dict[str, Any] | None = None
+    should_decontaminate: bool = False
+    doc_to_decontamination_query: str | None = None
+
+    @property
+    def eval_split(self) -> str | None:
+        """The split that is evaluated: test, else validation."""
+        return self.test_split if self.test_split is not None else self.validation_split

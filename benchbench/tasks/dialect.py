@@ -1,0 +1,209 @@
+"""From a task file to its variants: `include`, `languages` and `matrix` worked in, then checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.tasks.yamlfile import line_of, read_yaml
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from benchbench.tasks.config import TaskConfig
+
+MAX_VARIANTS = 20_000
+FILE_KEYS = ("include", "languages", "matrix", "matrix_skip")
+"""Keys that shape the file and are gone from its variants."""
+RUN_TIME_KEYS = frozenset(
+    "doc doc_to_text doc_to_target doc_to_choice doc_to_length cluster description gen_prefix prompts fewshot_config "
+    "doc_to_decontamination_query".split()
+)
+"""Keys that are rendered per document; matrix variables are among their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One task of a file, not yet checked."""
+
+    name: str
+    raw: Mapping[str, Any]
+    variables: Mapping[str, Any]
+    """Matrix variables, visible to every template."""
+    path: Path
+    origins: Mapping[str, Path] = field(default_factory=dict)
+    """Which file gave a key, where it is not `path`."""
+
+
+def read_task_file(path: Path) -> tuple[dict[str, Any], dict[str, Path]]:
+    """The file's keys with its `include` parents' keys under them, and where each inherited key came from."""
+    return _read_with_parents(path, ())
+
+
+def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, Path]]:
+    if path in children:
+        raise TaskError(f"{path}: includes itself, by way of {', '.join(str(child) for child in children)}.")
+    own = read_yaml(path)
+    parents = own.pop("include", None)
+    merged: dict[str, Any] = {}
+    origins: dict[str, Path] = {}
+    for name in [parents] if isinstance(parents, str) else parents or []:
+        if not isinstance(name, str):
+            raise TaskError(f"{where(path, ['include'])}: `include` takes file names, not {name!r}.")
+        values, places = _read_with_parents(path.parent / name, (*children, path))
+        merged |= values
+        origins |= {key: places.get(key, path.parent / name) for key in values}
+    for key in own:
+        origins.pop(key, None)
+    return merged | own, origins
+
+
+def variants(path: Path, raw: Mapping[str, Any], origins: Mapping[str, Path]) -> Iterator[Variant]:
+    """One Variant per row of the file's matrix; one in all for a file without."""
+    plain = {key: value for key, value in raw.items() if key not in FILE_KEYS}
+    rows = _rows(path, raw)
+    for variables in rows:
+        values = plain if not variables else {k: _fill(path, k, v, variables) for k, v in plain.items()}
+        name = values.get("task")
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.:@+-]+", name):
+            raise TaskError(f"{where(path, ['task'])}: `task` must be a name of letters, digits and _ . : @ + -.")
+        yield Variant(name, values, variables, path, origins)
+
+
+def _rows(path: Path, raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    languages, matrix = raw.get("languages"), raw.get("matrix")
+    if languages is not None and matrix is not None:
+        raise TaskError(f"{where(path, ['languages'])}: give `languages` or `matrix`, not both.")
+    if languages is not None:
+        matrix = {"language": languages}
+    if matrix is None:
+        return [{}]
+    rows = [dict(row) for row in matrix] if _is_rows(matrix) else _combinations(path, matrix)
+    if len(rows) > MAX_VARIANTS:
+        raise TaskError(f"{where(path, ['matrix'])}: the matrix makes {len(rows):,} tasks, more than {MAX_VARIANTS:,}.")
+    skip = raw.get("matrix_skip")
+    return rows if skip is None else [row for row in rows if not _fill(path, "matrix_skip", skip, row)]
+
+
+def _is_rows(matrix: Any) -> bool:
+    return isinstance(matrix, list) and all(isinstance(row, dict) and row for row in matrix)
+
+
+def _combinations(path: Path, matrix: Any) -> list[dict[str, Any]]:
+    if not isinstance(matrix, dict) or not matrix:
+        raise TaskError(
+            f"{where(path, ['matrix'])}: `matrix` is a mapping of axes (axis: [values]) or a list of rows ({{name: value}})."
+        )
+    axes = [[*_axis(path, str(name), values)] for name, values in matrix.items()]
+    size = 1
+    for axis in axes:
+        size *= len(axis)
+    if size > MAX_VARIANTS:
+        raise TaskError(f"{where(path, ['matrix'])}: the matrix makes {size:,} tasks, more than {MAX_VARIANTS:,}.")
+    return [{key: value for part in parts for key, value in part.items()} for parts in product(*axes)]
+
+
+def _axis(path: Path, name: str, values: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(values, list) and all(isinstance(value, (str, int)) for value in values):
+        yield from ({name: value} for value in values)
+    elif isinstance(values, dict) and all(more is None or isinstance(more, dict) for more in values.values()):
+        for value, more in values.items():
+            yield {name: value, **{f"{name}_{key}": extra for key, extra in (more or {}).items()}}
+    else:
+        raise TaskError(
+            f"{where(path, ['matrix', name])}: axis `{name}` is a list of values, or a mapping of each value to "
+            "further variables."
+        )
+
+
+def _fill(path: Path, key: str, value: Any, variables: Mapping[str, Any]) -> Any:
+    """`value` with the matrix variables put in, unless it is rendered per document anyway."""
+    if key in RUN_TIME_KEYS:
+        return value
+    if isinstance(value, str):
+        return _fill_text(path, key, value, variables)
+    if isinstance(value, list):
+        return [_fill(path, key, part, variables) for part in value]
+    if isinstance(value, dict):
+        return {name: _fill(path, key, part, variables) for name, part in value.items()}
+    return value
+
+
+_PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+
+
+def _fill_text(path: Path, key: str, text: str, variables: Mapping[str, Any]) -> Any:
+    if "{{" not in text and "{%" not in text:
+        return text
+    whole = _PLACEHOLDER.fullmatch(text)
+    if whole and whole[1] in variables:
+        return variables[whole[1]]
+    filled = _PLACEHOLDER.sub(lambda match: str(variables.get(match[1], match[0])), text)
+    if "{{" not in filled and "{%" not in filled:
+        return filled
+    from benchbench.tasks.template import Field  # jinja2 only where plain names do not do
+
+    return Field(text, f"{where(path, [key])}: `{key}`", ()).value(variables, "the matrix")
+
+
+def check(variant: Variant) -> TaskConfig:
+    """The variant as a TaskConfig; TaskError with file, line, key and nearest key."""
+    from pydantic import ValidationError
+
+    from benchbench.tasks.config import TaskConfig
+
+    try:
+        return TaskConfig.model_validate(dict(variant.raw))
+    except ValidationError as error:
+        raise TaskError("\n".join(_sentences(variant, error.errors()))) from error
+
+
+def _sentences(variant: Variant, errors: Sequence[ErrorDetails]) -> Iterator[str]:
+    seen: set[tuple[Any, ...]] = set()
+    for error in errors:
+        location = tuple(step for step in error["loc"] if not _is_union_branch(step))
+        if location in seen:
+            continue
+        seen.add(location)
+        path = variant.origins.get(str(location[0]), variant.path)
+        yield f"{where(path, location)}: {_problem(location, error)}"
+
+
+def _is_union_branch(step: int | str) -> bool:
+    return isinstance(step, str) and re.fullmatch(r"(str|int|float|bool|none|(list|dict)\[.*\])", step) is not None
+
+
+def _problem(location: tuple[int | str, ...], error: ErrorDetails) -> str:
+    key = ".".join(str(step) for step in location)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key!r}.{did_you_mean(str(location[-1]), _known_keys(location))}"
+    if error["type"] == "missing":
+        return f"the key {key!r} is missing."
+    given = repr(error["input"])
+    given = given if len(given) <= 60 else given[:57] + "…"
+    hint = " Quote it: YAML reads a bare yes, no, on or off as true or false." if isinstance(error["input"], bool) else ""
+    return f"wrong value for {key!r}: {error['msg'].lower()}, given {given}.{hint}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    from benchbench.tasks import config
+
+    models: dict[Any, type] = {
+        "generation_kwargs": config.GenerationKwargs,
+        "fewshot_config": config.FewshotConfig,
+        "prompts": config.PromptVariant,
+        "filter_list": config.FilterPipeline,
+    }
+    model: Any = models.get(location[0], config.TaskConfig) if len(location) > 1 else config.TaskConfig
+    return [*model.model_fields, *(FILE_KEYS if len(location) == 1 else ())]
+
+
+def where(path: Path, location: Sequence[str | int]) -> str:
+    """`file:line` of the key at `location`, or just the file."""
+    line = line_of(path, location)
+    return f"{path}:{line}" if line is not None else str(path)

@@ -1,0 +1,182 @@
+"""Task → requests: load the documents, choose the shots, render, and name the result by its content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchbench.core.errors import ArgumentError, DataError
+from benchbench.core.ids import content_hash
+from benchbench.core.types import Doc, RenderedDoc
+from benchbench.tasks import shots
+from benchbench.tasks.config import FewshotConfig, PromptVariant
+from benchbench.tasks.documents import Row, Source, open_source
+from benchbench.tasks.render import Renderer
+from benchbench.tasks.shots import FewshotMode
+from benchbench.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """How a task is to be rendered; everything that may change a prompt without touching the task."""
+
+    num_fewshot: int | None = None
+    """Shots; None: as many as the task says."""
+    fewshot_mode: FewshotMode = "fixed"
+    seed: int = 1234
+    limit: int | None = None
+    """Only the first so many documents."""
+    prompt: str = "default"
+    data_root: Path | None = None
+
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """A task's documents as requests, with the fingerprints that its scores will carry."""
+
+    task: Task
+    docs: tuple[RenderedDoc, ...]
+    num_fewshot: int
+    prompt_hash: str
+    """8 hex digits over templates and rendering settings, not over data."""
+    data_hash: str
+    """16 hex digits over the evaluated documents and those used as shots."""
+    data_revision: str | None
+    """The Hub's commit; None for local data."""
+    data_path: str
+    notes: tuple[str, ...] = ()
+    """Sentences a reader of the results should know."""
+
+
+def prepare(task: Task, settings: RenderSettings) -> PreparedTask:
+    """Load, draw and render.
+
+    Raises:
+        DataError: data set, split or documents are missing, or too few for the shots.
+        TaskError: a template or a gold answer fails on a document; the sentence names both.
+        ArgumentError: settings that make no sense.
+    """
+    if settings.limit is not None and settings.limit < 1:
+        raise ArgumentError(f"--limit {settings.limit}: at least 1 document has to be evaluated.")
+    notes: list[str] = []
+    count = _num_fewshot(task, settings, notes)
+    source = open_source(task, settings.data_root)
+    rows = source.rows(str(task.config.eval_split), settings.limit)
+    overflow = "truncate_left" if settings.fewshot_mode == "lm_eval" else "drop_shots"
+    renderer = Renderer(task, prompt=settings.prompt, first_row=rows[0], overflow=overflow, seed=settings.seed)
+    docs = [renderer.doc(row, number) for number, row in enumerate(rows)]
+    renderer.look_at(docs[0])
+    blocks, shot_hashes = _blocks(renderer, docs, source, count, settings, notes)
+    rendered = tuple(renderer.render(doc, block) for doc, block in zip(docs, blocks, strict=True))
+    return PreparedTask(
+        task=task,
+        docs=rendered,
+        num_fewshot=count,
+        prompt_hash=prompt_hash(task, settings, count),
+        data_hash=content_hash([[doc.hash for doc in docs], shot_hashes]),
+        data_revision=source.revision,
+        data_path=source.path,
+        notes=tuple(notes),
+    )
+
+
+def _num_fewshot(task: Task, settings: RenderSettings, notes: list[str]) -> int:
+    asked = settings.num_fewshot
+    if asked is not None and asked < 0:
+        raise ArgumentError(f"--num-fewshot {asked}: a number of shots cannot be negative.")
+    count = asked if asked is not None else task.config.num_fewshot or 0
+    if count and task.output_type == "loglikelihood_rolling":
+        notes.append("Texts are scored whole: shots do not apply and were left out.")
+        return 0
+    return count
+
+
+def _blocks(
+    renderer: Renderer, docs: Sequence[Doc], source: Source, count: int, settings: RenderSettings, notes: list[str]
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    """The shots' texts per document (one tuple object per block) and the hashes of the documents used."""
+    if count == 0:
+        return [()] * len(docs), []
+    name, rows, in_order = _pool_rows(renderer.task, source)
+    samples = source is not None and name == SAMPLES
+    pool_docs = _PoolDocs(renderer, rows, samples)
+    pool = shots.Pool(renderer.task.name, name, tuple(content_hash(row) for row in rows), in_order)
+    pick = _picker(renderer.task, pool, count, settings)
+    picks = [pick(doc) for doc in docs]
+    texts: dict[tuple[int, ...], tuple[str, ...]] = {}
+    for chosen in picks:
+        if chosen not in texts:
+            texts[chosen] = tuple(pool_docs.text(index) for index in chosen)
+    moved = len(docs) - picks.count(picks[-1]) if settings.fewshot_mode == "fixed" else 0
+    if moved:
+        notes.append(f"{moved} of {len(docs)} documents are among the shots and were given the next candidate instead.")
+    return [texts[chosen] for chosen in picks], shots.used(pool.hashes, picks)
+
+
+SAMPLES = "fewshot_config.samples"
+
+
+class _PoolDocs:
+    """Shots rendered when first needed, then kept."""
+
+    def __init__(self, renderer: Renderer, rows: Sequence[Row], samples: bool) -> None:
+        self._renderer, self._rows, self._samples = renderer, rows, samples
+        self._texts: dict[int, str] = {}
+
+    def text(self, index: int) -> str:
+        if index not in self._texts:
+            doc = self._renderer.deriver.doc(self._rows[index], index, keep=self._samples)
+            self._texts[index] = self._renderer.shot(doc, f"shot {index}")
+        return self._texts[index]
+
+
+def _pool_rows(task: Task, source: Source) -> tuple[str, list[Row], bool]:
+    """The pool's name, its rows, and whether the task wants the first ones. As lm-eval: the few-shot
+    split, else inline samples, else the training, validation or test split."""
+    config = task.config
+    shot_config = config.fewshot_config or FewshotConfig()
+    first = shot_config.sampler == "first_n"
+    split = shot_config.split or config.fewshot_split
+    if split is None and shot_config.samples is not None:
+        return SAMPLES, [dict(sample) for sample in shot_config.samples], True
+    if split is None:
+        split = config.training_split or config.validation_split or config.test_split
+    try:
+        return f"split {split!r}", source.rows(str(split)), first
+    except DataError as error:
+        raise DataError(f"{error} Shots of {task.name} come from there; without it, use --num-fewshot 0.") from error
+
+
+def _picker(task: Task, pool: shots.Pool, count: int, settings: RenderSettings) -> shots.Picker:
+    match settings.fewshot_mode:
+        case "fixed":
+            return shots.fixed(pool, count, settings.seed)
+        case "per_doc":
+            return shots.per_doc(pool, count, settings.seed)
+        case "lm_eval":
+            config = task.config
+            split = (config.fewshot_config.split if config.fewshot_config else None) or config.fewshot_split
+            first_n = config.fewshot_config is not None and config.fewshot_config.sampler == "first_n"
+            as_lm_eval = shots.Pool(pool.task, pool.name, pool.hashes, first_n)
+            return shots.lm_eval(as_lm_eval, count, settings.seed, drop_doc=split == config.test_split)
+    raise ArgumentError(f"No few-shot mode {settings.fewshot_mode!r}: fixed, per_doc or lm_eval.")
+
+
+HASHED_KEYS = ("output_type", "doc", "doc_to_length", "fewshot_config", "generation_kwargs", "repeats")
+
+
+def prompt_hash(task: Task, settings: RenderSettings, num_fewshot: int) -> str:
+    """8 hex digits over everything that shapes a prompt besides the documents."""
+    config: Mapping[str, Any] = task.config.model_dump(mode="json")
+    prompt: PromptVariant = task.prompt(settings.prompt)
+    identity: dict[str, Any] = {
+        "prompt": PromptVariant.model_dump(prompt, mode="json"),
+        "variables": dict(task.variables),
+        "num_fewshot": num_fewshot,
+        **{key: config[key] for key in HASHED_KEYS},
+    }
+    if num_fewshot:
+        identity |= {"fewshot_mode": settings.fewshot_mode, "seed": settings.seed, "split": config["fewshot_split"]}
+    return content_hash(identity, digits=8)

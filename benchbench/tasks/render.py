@@ -1,0 +1,293 @@
+"""One document into requests: the only place that joins questions, answers and delimiters.
+
+Joins as lm-eval's `fewshot_context`, `build_qa_turn` and `construct_requests` do, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from benchbench.core.errors import TaskError
+from benchbench.core.types import (
+    Doc,
+    GenerateRequest,
+    GenerationParams,
+    Json,
+    LoglikelihoodRequest,
+    Overflow,
+    Prompt,
+    RenderedDoc,
+    Request,
+    RollingRequest,
+)
+from benchbench.tasks.config import FewshotConfig, PromptVariant
+from benchbench.tasks.derive import Deriver
+from benchbench.tasks.task import Task
+from benchbench.tasks.template import Field
+
+Answer = int | str | tuple[int, ...] | tuple[str, ...]
+"""A gold index or text, or several that are right."""
+
+
+class Turn:
+    """Question, choices and answer of a document under one prompt; shots and questions each have one."""
+
+    def __init__(self, task: Task, prompt: PromptVariant, columns: Collection[str]) -> None:
+        def field(key: str) -> Field:
+            return Field(getattr(prompt, key), task.where(key), columns)
+
+        self._task = task
+        self._question, self._target = field("doc_to_text"), field("doc_to_target")
+        self._choices = field("doc_to_choice") if prompt.doc_to_choice is not None else None
+        self._prefix = field("gen_prefix") if prompt.gen_prefix is not None else None
+        self.target_delimiter = prompt.target_delimiter if prompt.target_delimiter is not None else " "
+        self.shot_delimiter = prompt.fewshot_delimiter if prompt.fewshot_delimiter is not None else "\n\n"
+        if self._choices is not None and self._choices.is_template and not self._choices.is_expression:
+            raise TaskError(
+                f"{self._choices.where}: text is never read as a list; write one expression that gives a list, "
+                'e.g. "{{[option1, option2]}}".'
+            )
+
+    def question(self, scope: Mapping[str, Any], doc: object) -> str | int:
+        """The question's text; or, for tasks with several inputs, the index of the right one."""
+        value = self._question.text(scope, doc)
+        if isinstance(value, (str, int)):
+            return value
+        raise TaskError(f"{self._question.where}: document {doc} gives {_kind(value)}, not text.")
+
+    def asks_for_index(self, scope: Mapping[str, Any], doc: object) -> bool:
+        """The question is the number of the right context: a number, or a template that gives digits."""
+        question = self.question(scope, doc)
+        return isinstance(question, int) or (self._question.is_template and question.isdecimal())
+
+    def choices(self, scope: Mapping[str, Any], doc: object) -> tuple[str, ...] | None:
+        """The choices as rendered, or None for tasks without. TaskError unless a list of texts."""
+        if self._choices is None:
+            return None
+        value = self._choices.value(scope, doc)
+        if isinstance(value, Mapping):
+            value = list(value.values())
+        if not isinstance(value, (list, tuple)) or not value:
+            raise TaskError(f"{self._choices.where}: document {doc} gives {_kind(value)}, not a list of choices.")
+        for choice in value:
+            if not isinstance(choice, str):
+                raise TaskError(f"{self._choices.where}: document {doc} has a choice that is {_kind(choice)}, not text.")
+        return tuple(value)
+
+    def answer(self, scope: Mapping[str, Any], doc: object) -> Answer:
+        """The target: an index where there are choices and it is a number (digits count when rendered), else text."""
+        field = self._target
+        value = field.value(scope, doc)
+        if isinstance(value, (list, tuple)):
+            if not value:
+                raise TaskError(f"{field.where}: document {doc} has an empty list of targets.")
+            return tuple(value) if all(isinstance(part, int) for part in value) and self._choices else _texts(value)
+        if field.is_template and not (isinstance(value, int) and not isinstance(value, bool) and self._choices):
+            value = str(value)
+            return int(value) if self._choices is not None and value.isdecimal() else value
+        if value is None:
+            raise TaskError(f"{field.where}: document {doc} has no target.")
+        if isinstance(value, int) and self._choices is not None:
+            return int(value)
+        return str(value)
+
+    def prefix(self, scope: Mapping[str, Any], doc: object) -> str:
+        """What the answer begins with, already written; usually nothing."""
+        return "" if self._prefix is None else str(self._prefix.text(scope, doc))
+
+    def gold(self, answer: Answer, choices: Sequence[str], doc: object) -> tuple[int, ...]:
+        """Indices of the right choices. TaskError for one that is not there."""
+        parts = answer if isinstance(answer, tuple) else (answer,)
+        return tuple(self._index(part, choices, doc) for part in parts)
+
+    def _index(self, part: int | str, choices: Sequence[str], doc: object) -> int:
+        if isinstance(part, int) and 0 <= part < len(choices):
+            return part
+        if isinstance(part, str) and part in choices:
+            return choices.index(part)
+        hint = " For an index, write {{…|int}}." if isinstance(part, str) and part.isdecimal() else ""
+        raise TaskError(
+            f"{self._target.where}: document {doc} has the target {part!r}, which is none of its {len(choices)} choices.{hint}"
+        )
+
+
+def _texts(values: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(str(value) for value in values)
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+class Renderer:
+    """Everything of a task and prompt that is compiled once and used per document."""
+
+    def __init__(self, task: Task, *, prompt: str, first_row: Mapping[str, Json], overflow: Overflow, seed: int) -> None:
+        variant = task.prompt(prompt)
+        self.task, self.prompt_name, self._overflow = task, prompt, overflow
+        self.deriver = Deriver(task, first_row)
+        columns = self.deriver.columns
+        self.turn = Turn(task, variant, columns)
+        self.shot_turn = Turn(task, _shot_prompt(task, variant), columns)
+        self._description = Field(variant.description or "", task.where("description"), columns)
+        length = task.config.doc_to_length
+        self._length = None if length is None else Field(length, task.where("doc_to_length"), columns)
+        self._params = generation_params(task, self.turn.shot_delimiter, seed)
+        self._mutual = any(metric.name == "acc_mutual_info" for metric in task.scoring.metrics)
+        self._empty = Prompt("", (), "", overflow)
+        self.several_inputs = False
+        """The choices are contexts and share one continuation (winogrande)."""
+
+    def doc(self, row: Mapping[str, Json], number: int) -> Doc:
+        """The row as a Doc with its derived fields."""
+        return self.deriver.doc(row, number)
+
+    def look_at(self, doc: Doc) -> None:
+        """Learn from the first document whether the choices are contexts, as lm-eval does."""
+        if self.task.output_type == "multiple_choice":
+            self.several_inputs = self.turn.asks_for_index(self.deriver.scope(doc), doc.id)
+
+    def shot(self, doc: Doc, name: str) -> str:
+        """A worked example with its trailing delimiter. `name` says which, for error sentences."""
+        turn, scope = self.shot_turn, self.deriver.scope(doc)
+        question, choices, answer = turn.question(scope, name), turn.choices(scope, name), turn.answer(scope, name)
+        if self.several_inputs:
+            question = self._input(question, choices or (), name)
+        elif isinstance(answer, int):
+            answer = (choices or ())[turn.gold(answer, choices or (), name)[0]]
+        text = answer[0] if isinstance(answer, tuple) else answer
+        if isinstance(text, int):
+            text = (choices or ())[turn.gold(text, choices or (), name)[0]]
+        prefix = turn.prefix(scope, name)
+        if text == "":
+            return _with_prefix(str(question), prefix, turn.target_delimiter)
+        join = turn.target_delimiter if not prefix or _needs_space(str(question), prefix) else ""
+        return str(question) + join + _joined(prefix, text, " ") + turn.shot_delimiter
+
+    def _input(self, question: str | int, choices: Sequence[str], doc: object) -> str:
+        index = self.turn.gold(int(question) if str(question).isdecimal() else question, choices, doc)
+        return choices[index[0]]
+
+    def render(self, doc: Doc, shots: tuple[str, ...]) -> RenderedDoc:
+        """All requests of a document, with what scoring needs to judge the responses."""
+        scope = self.deriver.scope(doc)
+        match self.task.output_type:
+            case "multiple_choice":
+                return self._multiple_choice(doc, scope, shots)
+            case "loglikelihood":
+                target = self._target_text(scope, doc)
+                request = LoglikelihoodRequest(self.task.name, doc.id, 0, self._prompt(doc, scope, shots), target)
+                return self._rendered(doc, (request,), targets=(target,))
+            case "loglikelihood_rolling":
+                text = self._target_text(scope, doc)
+                length = text if self._length is None else str(self._length.text(scope, doc.id))
+                return self._rendered(doc, (RollingRequest(self.task.name, doc.id, 0, text),), targets=(length,))
+            case "generate_until":
+                return self._generate(doc, scope, shots)
+        raise AssertionError(self.task.output_type)
+
+    def _multiple_choice(self, doc: Doc, scope: Mapping[str, Any], shots: tuple[str, ...]) -> RenderedDoc:
+        turn, name = self.turn, self.task.name
+        choices = turn.choices(scope, doc.id) or ()
+        answer = turn.answer(scope, doc.id)
+        if self.several_inputs:
+            right = turn.question(scope, doc.id)
+            gold = turn.gold(int(right) if str(right).isdecimal() else right, choices, doc.id)
+            ending = turn.target_delimiter + str(answer)
+            pairs = [(self._prompt(doc, scope, shots, choice), ending) for choice in choices]
+        else:
+            gold = turn.gold(answer, choices, doc.id)
+            prompt = self._prompt(doc, scope, shots)
+            pairs = [(prompt, turn.target_delimiter + choice) for choice in choices]
+        if self._mutual:
+            pairs += [(self._empty, turn.target_delimiter + choice) for choice in choices]
+        requests = tuple(LoglikelihoodRequest(name, doc.id, i, prompt, text) for i, (prompt, text) in enumerate(pairs))
+        return self._rendered(doc, requests, choices=choices, gold=gold)
+
+    def _generate(self, doc: Doc, scope: Mapping[str, Any], shots: tuple[str, ...]) -> RenderedDoc:
+        turn = self.turn
+        answer = turn.answer(scope, doc.id)
+        choices = turn.choices(scope, doc.id)
+        if choices is not None:
+            answer = tuple(choices[index] for index in turn.gold(answer, choices, doc.id))
+        targets = _texts(answer) if isinstance(answer, tuple) else (str(answer),)
+        prompt = self._prompt(doc, scope, shots)
+        repeats = range(self.task.config.repeats)
+        requests = tuple(GenerateRequest(self.task.name, doc.id, i, prompt, self._params) for i in repeats)
+        return self._rendered(doc, requests, targets=targets)
+
+    def _target_text(self, scope: Mapping[str, Any], doc: Doc) -> str:
+        answer = self.turn.answer(scope, doc.id)
+        if isinstance(answer, tuple):
+            raise TaskError(f"{self.task.where('doc_to_target')}: document {doc.id} gives a list; this task has one text.")
+        return str(answer)
+
+    def _prompt(self, doc: Doc, scope: Mapping[str, Any], shots: tuple[str, ...], question: str | None = None) -> Prompt:
+        turn = self.turn
+        description = self._description.text(scope, doc.id) or ""
+        prefix = turn.prefix(scope, doc.id)
+        if question is not None:
+            return Prompt(str(description), shots, _with_prefix(question, prefix, ""), self._overflow)
+        asked = turn.question(scope, doc.id)
+        if not isinstance(asked, str):
+            raise TaskError(f"{self.task.where('doc_to_text')}: document {doc.id} gives a number, not text.")
+        return Prompt(str(description), shots, _with_prefix(asked, prefix, turn.target_delimiter), self._overflow)
+
+    def _rendered(
+        self,
+        doc: Doc,
+        requests: tuple[Request, ...],
+        *,
+        choices: tuple[str, ...] = (),
+        gold: tuple[int, ...] = (),
+        targets: tuple[str, ...] = (),
+    ) -> RenderedDoc:
+        return RenderedDoc(self.task.name, doc, requests, choices, gold, targets, self.prompt_name)
+
+
+def _shot_prompt(task: Task, variant: PromptVariant) -> PromptVariant:
+    """The prompt of shots: the question's, with what `fewshot_config` gives on top."""
+    config = task.config.fewshot_config
+    if config is None:
+        return variant
+    given = {key: getattr(config, key) for key in PromptVariant.model_fields if getattr(config, key) is not None}
+    return FewshotConfig.model_construct(**{key: getattr(variant, key) for key in PromptVariant.model_fields} | given)
+
+
+def _needs_space(before: str, after: str) -> bool:
+    return before != "" and not (before[-1].isspace() or after[0].isspace())
+
+
+def _joined(before: str, after: str, delimiter: str) -> str:
+    if not before or not after:
+        return before or after
+    return before + after if before[-1].isspace() or after[0].isspace() else before + delimiter + after
+
+
+def _with_prefix(question: str, prefix: str, delimiter: str) -> str:
+    """A question without its answer: the delimiter stands only before a prefix."""
+    return question + (delimiter if prefix and _needs_space(question, prefix) else "") + prefix
+
+
+def generation_params(task: Task, shot_delimiter: str, seed: int) -> GenerationParams:
+    """`generation_kwargs` with lm-eval's defaults: greedy, 256 tokens, stop at the shots' delimiter."""
+    given = task.config.generation_kwargs
+    if given is None:
+        return GenerationParams(until=(shot_delimiter,))
+    lengths = (given.max_gen_toks, given.max_new_tokens, given.max_tokens, given.max_completion_tokens)
+    temperature = 1.0 if given.temperature is None else given.temperature
+    sampled = bool(given.do_sample) and temperature > 0
+    return GenerationParams(
+        until=(shot_delimiter,) if given.until is None else tuple(given.until),
+        max_gen_toks=next((length for length in lengths if length is not None), 256),
+        do_sample=sampled,
+        temperature=temperature if sampled else 1.0,
+        top_k=given.top_k if sampled else None,
+        top_p=given.top_p if sampled else None,
+        num_beams=given.num_beams,
+        length_penalty=given.length_penalty,
+        repetition_penalty=given.repetition_penalty,
+        no_repeat_ngram_size=given.no_repeat_ngram_size,
+        seed=seed if sampled else 0,
+    )

@@ -1,0 +1,138 @@
+"""A task ready to be prepared: its name, its checked keys, and what scoring needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.registry import check_filter, metric_spec
+from benchbench.core.types import FilterSpec, Json, MetricSpec, OutputType, ScoringSpec
+from benchbench.tasks.config import PromptVariant, TaskConfig
+from benchbench.tasks.dialect import Variant, check, where
+
+DEFAULT_METRICS: Mapping[OutputType, tuple[str, ...]] = {
+    "multiple_choice": ("acc", "acc_norm"),
+    "loglikelihood": ("perplexity", "acc"),
+    "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
+    "generate_until": ("exact_match",),
+}
+"""Metrics of a task that lists none; the same as lm-eval's."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One benchmark as a file describes it. Knows no documents."""
+
+    name: str
+    config: TaskConfig
+    path: Path
+    """The YAML file."""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """Matrix variables of this variant; every template sees them."""
+    origins: Mapping[str, Path] = field(default_factory=dict)
+    """Which included file gave a key, where it is not `path`."""
+
+    @classmethod
+    def of(cls, variant: Variant) -> Task:
+        """The checked task of a variant. TaskError for a wrong key, type, metric or filter name."""
+        config = check(variant)
+        task = cls(variant.name, config, variant.path, dict(variant.variables), dict(variant.origins))
+        _check_sense(task)
+        _ = task.scoring
+        return task
+
+    @property
+    def output_type(self) -> OutputType:
+        return self.config.output_type
+
+    @property
+    def version(self) -> str:
+        """`version`, else lm-eval's `metadata.version`, else 0."""
+        version = self.config.version
+        if version is None:
+            version = (self.config.metadata or {}).get("version", 0)
+        return str(version)
+
+    @cached_property
+    def scoring(self) -> ScoringSpec:
+        """Metrics and filters with their names checked and their defaults filled in."""
+        config = self.config
+        choices = config.doc_to_choice
+        chance = config.chance
+        if chance is None and config.output_type == "multiple_choice" and isinstance(choices, (list, dict)) and choices:
+            chance = 1 / len(choices)
+        return ScoringSpec(self.name, config.output_type, _metrics(self), _filters(self), chance)
+
+    def prompt(self, name: str = "default") -> PromptVariant:
+        """The prompt of that name, complete; TaskError with the nearest names if there is none."""
+        own = {key: getattr(self.config, key) for key in PromptVariant.model_fields}
+        if name == "default":
+            return PromptVariant.model_construct(**own)
+        if name not in self.config.prompts:
+            known = ["default", *self.config.prompts]
+            raise TaskError(
+                f"{self.name} has no prompt named {name!r}; it has {', '.join(known)}.{did_you_mean(name, known)}"
+            )
+        given = self.config.prompts[name].model_dump(exclude_none=True)
+        return PromptVariant.model_construct(**own | given)
+
+    def where(self, key: str) -> str:
+        """File, line and key, for error sentences."""
+        return f"{where(self.origins.get(key, self.path), [key])}: {self.name}: `{key}`"
+
+    def resolved(self) -> dict[str, Json]:
+        """The task as JSON, for the run record: every key that is set, the matrix variables, the file's name."""
+        config = self.config.model_dump(mode="json", exclude_defaults=True) | {"output_type": self.output_type}
+        extra: dict[str, Any] = {"variables": dict(self.variables)} if self.variables else {}
+        return {**config, **extra, "version": self.version, "file": f"{self.path.parent.name}/{self.path.name}"}
+
+
+def _metrics(task: Task) -> tuple[MetricSpec, ...]:
+    config = task.config
+    if config.metric_list is None:
+        return tuple(metric_spec(name, config.output_type) for name in DEFAULT_METRICS[config.output_type])
+    try:
+        return tuple(
+            metric_spec(
+                entry.metric,
+                config.output_type,
+                aggregation=entry.aggregation,
+                higher_is_better=entry.higher_is_better,
+                kwargs=entry.arguments(),
+            )
+            for entry in config.metric_list
+        )
+    except TaskError as error:
+        raise TaskError(f"{task.where('metric_list')}: {error}") from error
+
+
+def _filters(task: Task) -> tuple[FilterSpec, ...]:
+    try:
+        for pipeline in task.config.filter_list or ():
+            for step in pipeline.filter:
+                check_filter(step.function, step.arguments())
+    except TaskError as error:
+        raise TaskError(f"{task.where('filter_list')}: {error}") from error
+    return tuple(
+        FilterSpec(pipeline.name, tuple((step.function, step.arguments()) for step in pipeline.filter))
+        for pipeline in task.config.filter_list or ()
+    )
+
+
+def _check_sense(task: Task) -> None:
+    """Keys that are each right but do not fit together."""
+    config = task.config
+    if config.eval_split is None:
+        raise TaskError(f"{task.where('task')}: give `test_split` or `validation_split`: nothing is evaluated.")
+    if config.output_type == "multiple_choice" and config.doc_to_choice is None:
+        raise TaskError(f"{task.where('output_type')}: multiple_choice needs `doc_to_choice`.")
+    if config.generation_kwargs is not None and config.output_type != "generate_until":
+        raise TaskError(f"{task.where('generation_kwargs')}: only generate_until tasks generate.")
+    if config.repeats > 1 and config.output_type != "generate_until":
+        raise TaskError(f"{task.where('repeats')}: only generate_until tasks can repeat.")
+    if "default" in config.prompts:
+        raise TaskError(f"{task.where('prompts')}: `default` is the name of the task's own prompt.")
