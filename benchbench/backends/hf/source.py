@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,10 @@ from typing import Any
 from benchbench.core.errors import ModelError, did_you_mean
 
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.py", "*.jinja", "*.tiktoken", "*.spm"]
-LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError)
+LOAD_ERRORS = (
+    *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError, AssertionError, EOFError),
+    *(struct.error, pickle.UnpicklingError),
+)
 """What transformers raises for a model that it cannot build; the repository's own code may raise any of them."""
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -127,6 +132,7 @@ def _download(repo: str, revision: str | None, gguf_file: str | None) -> Path:
 @contextlib.contextmanager
 def quiet(source: Source) -> Iterator[None]:
     """transformers without progress bars and warnings; what it raises becomes a ModelError naming the model."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers.utils import logging as transformers_logging
 
     logging: Any = transformers_logging
@@ -135,9 +141,10 @@ def quiet(source: Source) -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
-    except LOAD_ERRORS as error:
+    except (*LOAD_ERRORS, StrictDataclassError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"transformers cannot load {source.name}: {lines[0]}") from error
+        said = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])
+        raise ModelError(f"transformers cannot load {source.name}: {said}") from error
     finally:
         logging.set_verbosity(level)
         if bars:

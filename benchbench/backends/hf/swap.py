@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,35 @@ from benchbench.backends.weights import TensorInfo, safetensors_header
 from benchbench.core.errors import ModelError
 
 
-@torch.no_grad()
-def swap(model: Any, source: Source, files: Sequence[Path], *, kind: Architecture, dtype: str, trusted: bool) -> None:
-    """Copy every tensor of `files` into `model`, keeping its parameters' memory, type and device.
+def new_tensors(
+    model: Any, source: Source, files: Sequence[Path], *, kind: Architecture, dtype: str, trusted: bool
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of `files` under `model`'s own names. Raises ModelError at once unless they fill the whole model.
 
-    Files whose tensors carry the model's own names are streamed one tensor at a time; others (old names, pickles) are
-    read by transformers into a second model first. Raises ModelError, before anything is copied, unless every tensor
-    of the model gets a value of its shape.
+    Files that carry the model's names are read one tensor at a time, as the iterator goes; others (old names, pickles)
+    are read by transformers into a second model first.
     """
+    if _streams_into(model.state_dict(keep_vars=True), files):
+        return _streamed(files)
+    other = from_pretrained(source, kind, config=model.config, dtype=dtype, trusted=trusted)
+    return iter(other.state_dict().items())
+
+
+@torch.no_grad()
+def copy_into(model: Any, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Overwrite `model`'s tensors, which keep their memory, type and device."""
     target = model.state_dict(keep_vars=True)
-    if not _streams_into(target, files):
-        other = from_pretrained(source, kind, config=model.config, dtype=dtype, trusted=trusted)
-        for name, tensor in other.state_dict().items():
-            target[name].copy_(tensor)
-        return
+    for name, tensor in tensors:
+        target[name].copy_(tensor)
+
+
+def _streamed(files: Sequence[Path]) -> Iterator[tuple[str, torch.Tensor]]:
     from safetensors import safe_open
 
     for path in files:
         with safe_open(str(path), framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (not a mapping)
-                target[name].copy_(file.get_tensor(name))
+                yield name, file.get_tensor(name)
 
 
 def _streams_into(target: Mapping[str, torch.Tensor], files: Sequence[Path]) -> bool:

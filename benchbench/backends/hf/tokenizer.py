@@ -25,7 +25,7 @@ VOCABULARIES = (
 """A folder with a tokenizer has at least one of these, or brings its own tokenizer code."""
 
 
-def load_tokenizer(source: Source, *, trusted: bool) -> PreTrainedTokenizerBase:
+def load_tokenizer(source: Source, *, trusted: bool, config: Any = None) -> PreTrainedTokenizerBase:
     """The tokenizer of a model. `trusted` lets a repository's own Python tokenizer run.
 
     Raises ModelError where there is none, or where it needs code that is not trusted.
@@ -42,7 +42,7 @@ def load_tokenizer(source: Source, *, trusted: bool) -> PreTrainedTokenizerBase:
     try:
         with quiet(source):
             tokenizer = AutoTokenizer.from_pretrained(
-                source.folder, trust_remote_code=trusted, local_files_only=True, **kwargs
+                source.folder, config=config, trust_remote_code=trusted, local_files_only=True, **kwargs
             )
     except ModelError as error:
         if own_code and not trusted:
