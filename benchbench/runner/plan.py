@@ -80,7 +80,7 @@ def task_identity(prepared: PreparedTask) -> dict[str, Any]:
         "docs": len(prepared.docs),
         "version": prepared.task.version,
         "scoring": content_hash(asdict(prepared.task.scoring)),
-        "resolved": content_hash(prepared.task.resolved()),
+        "resolved": content_hash({key: value for key, value in prepared.task.resolved().items() if key != "file"}),
     }
 
 

@@ -1,0 +1,101 @@
+import subprocess
+import sys
+
+import pytest
+
+import benchbench
+from benchbench.core.errors import StoreError
+from benchbench.store.find import find_run
+from benchbench.store.folder import RunWriter
+from benchbench.store.frames import RUN_COLUMNS
+from benchbench.store.table import COLUMNS
+from tests.store.make import finished_run, item, plan
+
+
+def test_runs_are_one_row_per_task_and_metric(tmp_path):
+    finished_run(tmp_path / "m" / "abc")
+    finished_run(tmp_path / "n" / "def")
+    frame = benchbench.load_runs(tmp_path)
+    assert list(frame.columns) == list(RUN_COLUMNS)
+    assert list(frame.run_id) == ["abc", "def"]
+    assert frame.iloc[0][["task", "metric", "value", "n", "chance", "failed"]].tolist() == [
+        "toy",
+        "acc",
+        0.5,
+        3,
+        0.5,
+        0,
+    ]
+    assert len(benchbench.load_runs(tmp_path / "m")) == 1
+    assert len(benchbench.load_runs(str(tmp_path / "m" / "abc"))) == 1
+
+
+def test_an_empty_results_folder_has_the_same_columns(tmp_path):
+    frame = benchbench.load_runs(tmp_path)
+    assert list(frame.columns) == list(RUN_COLUMNS)
+    assert {name: str(kind) for name, kind in frame.dtypes.items()} == RUN_COLUMNS
+    assert list(benchbench.load_items(tmp_path).columns) == ["run", "run_id", "model", *COLUMNS]
+
+
+def test_broken_folders_are_named_and_passed_over(tmp_path):
+    finished_run(tmp_path / "m" / "abc")
+    (finished_run(tmp_path / "m" / "bad") / "run.json").write_text("{}")
+    (finished_run(tmp_path / "m" / "worse") / "run.json").write_text("not json")
+    with pytest.warns(UserWarning, match="passed over") as caught:
+        frame = benchbench.load_runs(tmp_path)
+    assert list(frame.run_id) == ["abc"]
+    assert {name for name in ("bad", "worse") for w in caught if name in str(w.message)} == {"bad", "worse"}
+
+
+def test_items_have_a_column_per_score(tmp_path):
+    frame = benchbench.load_items(finished_run(tmp_path / "m" / "abc"))
+    assert list(frame.columns) == ["run", "run_id", "model", *COLUMNS, "acc", "bpb_gold"]
+    assert frame.acc.tolist() == [1.0, 1.0, 1.0]
+    assert frame.loglikelihoods[0].tolist() == [-2.5, -1 / 3]
+
+
+def test_items_of_several_runs_and_of_one_task(tmp_path):
+    finished_run(tmp_path / "m" / "abc")
+    finished_run(tmp_path / "n" / "def", count=2)
+    assert len(benchbench.load_items(tmp_path)) == 5
+    assert len(benchbench.load_items(tmp_path, task="toy")) == 5
+    assert len(benchbench.load_items(tmp_path, task=["other"])) == 0
+
+
+def test_items_of_a_run_that_is_still_going(tmp_path):
+    with RunWriter(tmp_path / "m" / "abc", plan()) as writer:
+        with writer.open_task("toy") as live:
+            live.append(item(3))
+        assert benchbench.load_items(writer.path).doc_id.tolist() == [3]
+
+
+def test_a_run_is_found_by_path_id_beginning_and_latest(tmp_path):
+    import os
+
+    first, second = finished_run(tmp_path / "m" / "abc1"), finished_run(tmp_path / "m" / "abd2")
+    for name in ("run.json", "log.jsonl", "plan.json"):
+        os.utime(second / name, (1, 1))
+    assert find_run(str(second), tmp_path).path == second
+    assert find_run("abd2", tmp_path).path == second
+    assert find_run("abc", tmp_path).path == first
+    assert find_run("m/abd", tmp_path).path == second
+    assert find_run("latest", tmp_path).path == first
+    with pytest.raises(StoreError, match="fits 2 runs: m/abc1, m/abd2"):
+        find_run("ab", tmp_path)
+    with pytest.raises(StoreError, match="Did you mean abc1"):
+        find_run("abc3", tmp_path)
+
+
+def test_no_results_folder_is_a_sentence(tmp_path):
+    with pytest.raises(StoreError, match="there is no results folder"):
+        benchbench.load_runs(tmp_path / "none")
+    with pytest.raises(StoreError, match="there are no runs"):
+        find_run("latest", tmp_path)
+
+
+def test_importing_benchbench_loads_nothing_heavy():
+    code = (
+        "import sys, benchbench; print([m for m in ('torch', 'transformers', 'pandas', 'pyarrow', 'pydantic', 'numpy') "
+    )
+    code += "if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,87 @@
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbench.core.errors import StoreError
+from benchbench.store.lines import LineLog, read_lines
+
+VALUES = st.dictionaries(st.text(max_size=5), st.text(max_size=20) | st.integers() | st.none(), max_size=3)
+
+
+@given(st.lists(VALUES, max_size=6), st.data())
+def test_a_file_cut_anywhere_gives_back_all_whole_lines_and_appending_goes_on(tmp_path_factory, values, data):
+    path = tmp_path_factory.mktemp("lines") / "live.jsonl"
+    with LineLog(path) as log:
+        for value in values:
+            log.append(value)
+    whole = path.read_bytes()
+    cut = data.draw(st.integers(0, len(whole)))
+    path.write_bytes(whole[:cut])
+    kept = values[: whole[:cut].count(b"\n")]
+    assert list(read_lines(path)) == kept
+    with LineLog(path) as log:
+        log.append({"after": 1})
+    assert list(read_lines(path)) == [*kept, {"after": 1}]
+    assert len(path.read_bytes().split(b"\n")) == len(kept) + 2
+
+
+@given(st.binary(max_size=200))
+def test_reading_never_fails_on_any_bytes(tmp_path_factory, noise):
+    path = tmp_path_factory.mktemp("lines") / "live.jsonl"
+    path.write_bytes(b'{"a":1}\n' + noise)
+    assert next(iter(read_lines(path))) == {"a": 1}
+
+
+def test_a_torn_line_longer_than_a_read_block_is_cut_off(tmp_path):
+    path = tmp_path / "live.jsonl"
+    path.write_bytes(b'{"a":1}\n{"b":"' + b"x" * 200_000)
+    with LineLog(path) as log:
+        log.append({"c": 3})
+    assert list(read_lines(path)) == [{"a": 1}, {"c": 3}]
+
+
+def test_a_missing_file_is_an_empty_one(tmp_path):
+    assert list(read_lines(tmp_path / "none.jsonl")) == []
+
+
+def test_text_that_looks_like_a_line_break_stays_inside_its_line(tmp_path):
+    value = {"t": "a\nb\u2028c\ud800d"}
+    with LineLog(tmp_path / "l") as log:
+        log.append(value)
+    assert list(read_lines(tmp_path / "l")) == [value]
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "quota")])
+def test_a_full_disk_is_a_sentence_and_leaves_no_half_line(tmp_path, monkeypatch, number, words):
+    path = tmp_path / "live.jsonl"
+    log = LineLog(path)
+    log.append({"a": 1})
+    real, calls = os.write, []
+
+    def full(fd: int, data: bytes) -> int:
+        calls.append(data)
+        if len(calls) == 1:
+            return real(fd, bytes(data)[:5])  # a short write, as the last free block gives
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StoreError, match=words):
+        log.append({"b": 2})
+    monkeypatch.undo()
+    assert path.read_bytes() == b'{"a":1}\n'
+    log.append({"c": 3})
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"a": 1}, {"c": 3}]
+
+
+def test_a_device_that_is_really_full_is_a_sentence(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    path = tmp_path / "live.jsonl"
+    path.symlink_to("/dev/full")
+    with pytest.raises(StoreError, match=r"disk is full. Make room and give the same command again"):
+        LineLog(path).append({"a": 1})

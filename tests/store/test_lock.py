@@ -1,0 +1,47 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchbench.core.errors import StoreError
+from benchbench.store.lock import LOCK_NAME, RunLock
+
+HOLD = "import sys, time; from pathlib import Path; from benchbench.store.lock import RunLock\n"
+HOLD += "lock = RunLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+
+
+def test_the_second_process_is_told_who_holds_the_run(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(StoreError, match=rf"being written by process {holder.pid} on .*, since 20\d\d-"):
+            RunLock(tmp_path)
+    finally:
+        holder.kill()
+        holder.communicate()
+    with RunLock(tmp_path):  # the kernel let go when the holder was killed
+        assert str(os.getpid()) in (tmp_path / LOCK_NAME).read_text()
+
+
+def test_nothing_stays_when_the_lock_is_given_back(tmp_path):
+    RunLock(tmp_path).close()
+    assert list(tmp_path.iterdir()) == []
+    RunLock(tmp_path).close()
+
+
+def test_two_locks_in_one_process_exclude_each_other(tmp_path):
+    with RunLock(tmp_path), pytest.raises(StoreError, match="--fresh"):
+        RunLock(tmp_path)
+
+
+def test_a_file_system_without_locks_is_a_sentence(tmp_path, monkeypatch):
+    import fcntl
+
+    def refuse(fd: int, operation: int) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StoreError, match="no file locks"):
+        RunLock(tmp_path)
