@@ -1,0 +1,189 @@
+"""The lm-eval side: its own task files, fed with rows from a data root instead of the Hub.
+
+`load` builds lm-eval's `ConfigurableTask` from the YAML that lm_eval 0.4.13 ships (its `process_docs` and
+`process_results` included); only `datasets.load_dataset` is replaced while the task is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+os.environ.setdefault("LMEVAL_LOG_LEVEL", "ERROR")
+
+VERSION = "0.4.13"
+SEED = 1234
+SPLIT_KEYS = ("training_split", "validation_split", "test_split", "fewshot_split")
+HERE = Path(__file__).resolve().parent
+
+FILES = {
+    "hellaswag": "hellaswag/hellaswag.yaml",
+    "arc_easy": "arc/arc_easy.yaml",
+    "arc_challenge": "arc/arc_challenge.yaml",
+    "piqa": "piqa/piqa.yaml",
+    "sciq": "sciq/sciq.yaml",
+    "boolq": "super_glue/boolq/default.yaml",
+    "lambada_openai": "lambada/lambada_openai.yaml",
+    "wikitext": "wikitext/wikitext.yaml",
+    "triviaqa": "triviaqa/default.yaml",
+    "nq_open": "nq_open/nq_open.yaml",
+    "gsm8k": "gsm8k/gsm8k.yaml",
+    "wmt14-en-fr": "translation/wmt14_en-fr.yaml",
+    "wmt14-fr-en": "translation/wmt14_fr-en.yaml",
+}
+
+OTHER_CONFIGS = {"wikitext": "wikitext-2-v1"}
+"""Configuration to take where the data root lacks the one that the task names."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where lm-eval's rows come from, and which keys of its file are replaced (on both sides)."""
+
+    data_root: Path
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+def file_of(name: str) -> Path:
+    """Path of the YAML that defines `name` for lm-eval; KeyError if it has no such task."""
+    import lm_eval.tasks
+
+    folder = Path(lm_eval.tasks.__file__).parent
+    if name == "cs_hellaswag":  # not in lm-eval: the definition of BenCzechMark's fork, in lm-eval's dialect
+        return HERE / "cs_hellaswag.yaml"
+    if name.startswith("mmlu_"):
+        return folder / "mmlu" / "default" / f"{name}.yaml"
+    if name.startswith("belebele_"):
+        return folder / "belebele" / f"{name}.yaml"
+    return folder / FILES[name]
+
+
+def config_of(name: str) -> dict[str, Any]:
+    """lm-eval's own definition of `name`, includes merged, Python functions resolved."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    return load_yaml(file_of(name))
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON-lines file, as they are."""
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if line.strip()]
+
+
+def superglue_boolq(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of google/boolq in the layout of aps/super_glue, which lm-eval loads."""
+    return {"question": row["question"], "passage": row["passage"], "label": int(row["answer"])}
+
+
+def folder_of(data_root: Path, path: str, name: str | None) -> Path:
+    """Folder of a data set's splits under the data root."""
+    return data_root / ("google/boolq/default" if path == "aps/super_glue" else f"{path}/{name or 'default'}")
+
+
+def fitted(name: str, data_root: Path) -> Source:
+    """The data root with the keys that must change because it lacks a configuration or a split of this task.
+
+    A split that is missing is dropped, so that both sides fall back to the next one, as lm-eval does.
+    """
+    config = config_of(name)
+    overrides: dict[str, Any] = {}
+    folder = folder_of(data_root, config["dataset_path"], config.get("dataset_name"))
+    if not folder.exists() and name in OTHER_CONFIGS:
+        overrides["dataset_name"] = OTHER_CONFIGS[name]
+        folder = folder_of(data_root, config["dataset_path"], OTHER_CONFIGS[name])
+    read = SPLIT_KEYS if config.get("fewshot_split") is None else ("test_split", "fewshot_split")
+    missing = [key for key in read if config.get(key) and not (folder / f"{config[key]}.jsonl").exists()]
+    return Source(data_root, overrides | dict.fromkeys(missing))
+
+
+@contextlib.contextmanager
+def rows_instead_of_hub(data_root: Path) -> Iterator[None]:
+    """While open, `datasets.load_dataset` reads `<data_root>/<path>/<name>/<split>.jsonl`."""
+    import datasets
+
+    def load(path: str, name: str | None = None, **_: Any) -> Any:
+        folder = folder_of(data_root, path, name)
+        adapt = superglue_boolq if path == "aps/super_glue" else dict
+        splits = {f.stem: datasets.Dataset.from_list([adapt(r) for r in rows_of(f)]) for f in folder.glob("*.jsonl")}
+        if not splits:
+            raise FileNotFoundError(f"no rows for {path} {name or 'default'}: {folder} is empty or missing")
+        return datasets.DatasetDict(splits)
+
+    original = datasets.load_dataset
+    datasets.load_dataset = load
+    try:
+        yield
+    finally:
+        datasets.load_dataset = original
+
+
+def load(name: str, source: Source, num_fewshot: int) -> Any:
+    """lm-eval's task object for `name` with that many shots, few-shot seed set as its command does."""
+    from lm_eval.api.task import ConfigurableTask
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    config = config_of(name) | dict(source.overrides)
+    with rows_instead_of_hub(source.data_root):
+        task = ConfigurableTask(config=config)
+    task.set_config(key="num_fewshot", value=num_fewshot)
+    task.set_fewshot_seed(seed=SEED)
+    return task
+
+
+def build(task: Any, limit: int | None) -> list[list[Any]]:
+    """lm-eval's `Instance`s of the first `limit` docs, one list per doc, in doc order."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        task.build_all_requests(limit=limit)
+    docs: dict[int, list[Any]] = {}
+    for instance in task.instances:
+        docs.setdefault(instance.doc_id, []).append(instance)
+    return [sorted(docs[i], key=lambda r: r.idx) for i in sorted(docs)]
+
+
+def answer(model: str, docs: list[list[Any]], batch_size: int, trust_remote_code: bool = False) -> None:
+    """Score the instances with lm-eval's HF backend in fp32 on the CPU; the responses go into the instances."""
+    requests = [instance for doc in docs for instance in doc]
+    kind = requests[0].request_type
+    with contextlib.redirect_stderr(io.StringIO()):
+        responses = getattr(backend(model, batch_size, trust_remote_code), kind)(requests)
+    for instance, response in zip(requests, responses, strict=True):
+        instance.resps.append(response)
+
+
+@cache
+def backend(model: str, batch_size: int, trust_remote_code: bool) -> Any:
+    """lm-eval's HFLM for a model folder, made once per process. `logits_cache` is off: it returns wrong rows."""
+    from lm_eval.models.huggingface import HFLM
+
+    return HFLM(
+        pretrained=model,
+        dtype="float32",
+        device="cpu",
+        batch_size=batch_size,
+        trust_remote_code=trust_remote_code,
+        logits_cache=False,
+    )
+
+
+def metrics(task: Any, docs: list[list[Any]]) -> dict[tuple[str, str], float]:
+    """(metric, filter) → value, by lm-eval's own filters, `process_results` and aggregation."""
+    task.apply_filters()
+    found: dict[tuple[str, str], list[Any]] = {}
+    for pipeline in docs[0][0].filtered_resps:
+        for doc in docs:
+            results = task.process_results(doc[0].doc, [instance.filtered_resps[pipeline] for instance in doc])
+            for metric, value in results.items():
+                found.setdefault((metric, pipeline), []).append(value)
+    aggregation = task.aggregation()
+    return {key: float(aggregation[key[0]](values)) for key, values in found.items()}
