@@ -138,15 +138,19 @@ def tiny_t5(folder: Path, *, seed: int = 0, max_length: int = 512) -> Path:
     return _save(T5ForConditionalGeneration, config, folder, seed=seed, scale=1.5)
 
 
-def custom_code(folder: Path, *, deaf: bool = False, seed: int = 0, max_length: int = 512) -> Path:
+def custom_code(
+    folder: Path, *, deaf: bool = False, ignores_mask: bool = False, seed: int = 0, max_length: int = 512
+) -> Path:
     """A model that loads only with trust: ALiBi, layer norm on queries and keys, no biases (as MosaicGPT has).
 
-    It supports transformers' cache and attention masks. With `deaf` it ignores both, silently: a plan that relies on
-    them gets wrong numbers, which a self-check must notice.
+    It supports transformers' cache and attention masks. With `deaf` it ignores both, with `ignores_mask` only the
+    mask, silently: a plan that relies on them gets wrong numbers, which a self-check must notice.
     """
     tiny_mosaic = _import_custom_code()
     vocab = tokenizer(folder)
-    config = tiny_mosaic.TinyMosaicConfig(vocab_size=vocab, max_seq_len=max_length, deaf=deaf, eos_token_id=0)
+    config = tiny_mosaic.TinyMosaicConfig(
+        vocab_size=vocab, max_seq_len=max_length, deaf=deaf, ignores_mask=ignores_mask, eos_token_id=0
+    )
     _save(tiny_mosaic.TinyMosaicForCausalLM, config, folder, seed=seed)
     shutil.copy(CUSTOM_CODE, folder)
     path = folder / "config.json"

@@ -1,7 +1,8 @@
 """A tiny custom-code model: ALiBi, layer norm on queries and keys, no biases.
 
 Copied beside a config.json whose `auto_map` names its classes, so it loads only with `trust_remote_code`. With
-`config.deaf` it ignores the cache and the attention mask, as some code on the Hub does without saying so.
+`config.deaf` it ignores the cache and the attention mask, with `config.ignores_mask` only the mask, as some code on the
+Hub does without saying so.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class TinyMosaicConfig(PreTrainedConfig):
         max_seq_len: int = 512,
         alibi: bool = True,
         deaf: bool = False,
+        ignores_mask: bool = False,
         **kwargs,
     ):
         self.vocab_size = vocab_size
@@ -41,6 +43,7 @@ class TinyMosaicConfig(PreTrainedConfig):
         self.max_seq_len = max_seq_len
         self.alibi = alibi
         self.deaf = deaf
+        self.ignores_mask = ignores_mask
         super().__init__(**kwargs)
 
 
@@ -97,9 +100,11 @@ class TinyMosaicForCausalLM(PreTrainedModel, GenerationMixin):
 
     def forward(self, input_ids, attention_mask=None, past_key_values=None, use_cache=None, return_dict=None):
         if self.config.deaf:
-            attention_mask = past_key_values = None
+            past_key_values = None
         elif use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
+        if self.config.deaf or self.config.ignores_mask:
+            attention_mask = None
         past = 0 if past_key_values is None else past_key_values.get_seq_length()
         hidden = self.wte(input_ids)
         bias = self._bias(input_ids.shape[1], past, attention_mask, hidden)
