@@ -142,7 +142,9 @@ def test_rolling_scores_every_token_once(backend: Any) -> None:
     assert answers[2].num_tokens > answers[1].num_tokens > 0
     if 3 in answers:
         assert answers[0].total == 0.0
-        assert answers[3].total < answers[2].total < 0
+        assert answers[2].total < 0
+        if backend.info.name != "scripted":  # its made-up values do not grow with the text
+            assert answers[3].total < answers[2].total
 
 
 def test_texts_end_before_the_stop_string(backend: Any) -> None:
@@ -172,7 +174,8 @@ def test_prompts_over_the_limit_lose_shots_and_say_so(backend: Any) -> None:
     shots = tuple(f"{' '.join(WORDS)}\n\n" for _ in range(60))
     (answer,) = backend.loglikelihood([LoglikelihoodRequest("t", 0, 0, Prompt("", shots, "Praha je"), " A")])
     assert isinstance(answer, Loglikelihood)
-    assert answer.dropped_shots > 0 and answer.truncated_tokens == 0
+    assert answer.dropped_shots > 0
+    assert answer.truncated_tokens == 0
     assert answer.prompt_tokens <= backend.info.max_length
     (failed,) = (
         backend.generate(
