@@ -18,13 +18,13 @@ MAX_STEPS = 1_000_000
 """Loop rounds, calls, filters and tests of one rendering."""
 MAX_TOTAL_CHARS = 100_000_000
 """Characters and entries of everything one rendering makes on its way."""
-MAX_SECONDS = 5.0
+MAX_SECONDS = 2.0
 """Processor time, so that a suspended or crowded machine stops no honest template."""
 MAX_INT_BITS = 4096
 MAX_PATTERN = 2_000
 
 
-class TooMuchWork(RuntimeError):
+class TooMuchWorkError(RuntimeError):
     """A template asked for more than the sandbox gives. The message is a clause: what was too much."""
 
 
@@ -37,6 +37,7 @@ class Meter:
         self.start()
 
     def start(self) -> None:
+        """Begin a rendering with all of its budget."""
         self.left = MAX_STEPS
         self.room = MAX_TOTAL_CHARS
         self.deadline = time.thread_time() + MAX_SECONDS
@@ -46,12 +47,12 @@ class Meter:
         self.left = 0
 
     def tick(self) -> None:
-        """Charge one step; TooMuchWork when they, or the time, are used up."""
+        """Charge one step; TooMuchWorkError when they, or the time, are used up."""
         self.left -= 1
         if self.left < 0:
-            raise TooMuchWork(f"takes more than {MAX_STEPS:,} steps (a loop without end?)")
+            raise TooMuchWorkError(f"takes more than {MAX_STEPS:,} steps (a loop without end?)")
         if self.left & 255 == 0 and time.thread_time() > self.deadline:
-            raise TooMuchWork(f"takes longer than {MAX_SECONDS:g} seconds")
+            raise TooMuchWorkError(f"takes longer than {MAX_SECONDS:g} seconds")
 
     def bounded(self, value: Any) -> Any:
         """`value`, after a check of its size; texts and containers are charged by their size."""
@@ -66,7 +67,7 @@ class Meter:
             raise too_long(size)
         self.room -= size
         if self.room < 0:
-            raise TooMuchWork(f"makes more than {MAX_TOTAL_CHARS:,} characters in all")
+            raise TooMuchWorkError(f"makes more than {MAX_TOTAL_CHARS:,} characters in all")
         return value
 
     def counted(self, values: Iterable[Any]) -> Iterator[Any]:
@@ -79,9 +80,9 @@ class Meter:
 _CONTAINERS = frozenset({list, tuple, dict})
 
 
-def too_long(size: float) -> TooMuchWork:
+def too_long(size: float) -> TooMuchWorkError:
     """The error for a text or list of `size` characters."""
-    return TooMuchWork(f"makes a text or list of more than {MAX_CHARS:,} characters ({size:.3g})")
+    return TooMuchWorkError(f"makes a text or list of more than {MAX_CHARS:,} characters ({size:.3g})")
 
 
 def weight(value: Any) -> int:
@@ -114,7 +115,7 @@ def multiply(left: Any, right: Any) -> Any:
     """`left * right`, refused before it gets too long or too large."""
     if isinstance(left, int) and isinstance(right, int):
         if left.bit_length() + right.bit_length() > MAX_INT_BITS:
-            raise TooMuchWork("makes a number with more than a thousand digits")
+            raise TooMuchWorkError("makes a number with more than a thousand digits")
         return left * right
     size = _times(left, right)
     if size > MAX_CHARS:
@@ -125,14 +126,14 @@ def multiply(left: Any, right: Any) -> Any:
 def power(left: Any, right: Any) -> Any:
     """`left ** right`, refused before it gets too large."""
     if isinstance(left, int) and isinstance(right, int) and left.bit_length() * max(right, 0) > MAX_INT_BITS:
-        raise TooMuchWork("makes a number with more than a thousand digits")
+        raise TooMuchWorkError("makes a number with more than a thousand digits")
     return left**right
 
 
 def modulo(left: Any, right: Any) -> Any:
     """`left % right`; as text formatting only with plain, narrow fields."""
     if isinstance(left, str) and re.search(r"%[^%a-zA-Z]*(\d{4}|\*)", left):
-        raise TooMuchWork("formats a text with a field of a thousand characters or more")
+        raise TooMuchWorkError("formats a text with a field of a thousand characters or more")
     return left % right
 
 
@@ -170,7 +171,7 @@ def join(separator: str, parts: Iterable[Any]) -> str:
 
 
 def check_width(width: Any) -> None:
-    """TooMuchWork if a text would be padded beyond the bound."""
+    """TooMuchWorkError if a text would be padded beyond the bound."""
     if isinstance(width, int) and width > MAX_CHARS:
         raise too_long(width)
 
@@ -178,7 +179,7 @@ def check_width(width: Any) -> None:
 def regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
     """`re.sub(pattern, repl, string, count)` within the bounds on size and time: lm-eval's filter of that name."""
     if len(pattern) > MAX_PATTERN:
-        raise TooMuchWork(f"uses a regular expression of more than {MAX_PATTERN:,} characters")
+        raise TooMuchWorkError(f"uses a regular expression of more than {MAX_PATTERN:,} characters")
     largest = (len(string) + 1) * (len(repl) + 1) + repl.count("\\") * len(string)
     new = repl if largest <= MAX_CHARS else _counted_replacement(repl)
     if _is_simple(pattern) and len(string) <= 10_000:
@@ -216,9 +217,9 @@ def _is_simple(pattern: str) -> bool:
 def _sub_with_timeout(string: str, pattern: str, repl: str | Callable[[Any], str], count: int) -> str:
     """Outside the main thread nothing can interrupt `re`; the `regex` package has a time limit of its own."""
     try:
-        import regex
+        import regex  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
-        raise TooMuchWork("uses a regular expression that only the main thread may run") from error
+        raise TooMuchWorkError("uses a regular expression that only the main thread may run") from error
     try:
         return str(regex.sub(pattern, repl, string, count=count, timeout=MAX_SECONDS))
     except TimeoutError as error:
@@ -227,7 +228,7 @@ def _sub_with_timeout(string: str, pattern: str, repl: str | Callable[[Any], str
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raise TooMuchWork in the main thread after `seconds` of processor time."""
+    """Raise TooMuchWorkError in the main thread after `seconds` of processor time."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise _too_slow()
@@ -241,5 +242,5 @@ def _alarm(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, handler)
 
 
-def _too_slow() -> TooMuchWork:
-    return TooMuchWork(f"uses a regular expression that takes longer than {MAX_SECONDS:g} seconds")
+def _too_slow() -> TooMuchWorkError:
+    return TooMuchWorkError(f"uses a regular expression that takes longer than {MAX_SECONDS:g} seconds")

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 MAX_VARIANTS = 20_000
 FILE_KEYS = ("include", "languages", "matrix", "matrix_skip")
 """Keys that shape the file and are gone from its variants."""
-RUN_TIME_KEYS = frozenset(
-    "doc doc_to_text doc_to_target doc_to_choice doc_to_length cluster description gen_prefix prompts fewshot_config "
-    "doc_to_decontamination_query".split()
-)
+RUN_TIME_KEYS = frozenset((
+    "doc", "doc_to_text", "doc_to_target", "doc_to_choice", "doc_to_length", "cluster", "description", "gen_prefix",
+    "prompts", "fewshot_config", "doc_to_decontamination_query",
+))  # fmt: skip
 """Keys that are rendered per document; matrix variables are among their names."""
 
 
@@ -97,7 +97,8 @@ def _is_rows(matrix: Any) -> bool:
 def _combinations(path: Path, matrix: Any) -> list[dict[str, Any]]:
     if not isinstance(matrix, dict) or not matrix:
         raise TaskError(
-            f"{where(path, ['matrix'])}: `matrix` is a mapping of axes (axis: [values]) or a list of rows ({{name: value}})."
+            f"{where(path, ['matrix'])}: `matrix` is a mapping of axes (axis: [values]) "
+            "or a list of rows ({name: value})."
         )
     axes = [[*_axis(path, str(name), values)] for name, values in matrix.items()]
     size = 1
@@ -186,7 +187,9 @@ def _problem(location: tuple[int | str, ...], error: ErrorDetails) -> str:
         return f"the key {key!r} is missing."
     given = repr(error["input"])
     given = given if len(given) <= 60 else given[:57] + "…"
-    hint = " Quote it: YAML reads a bare yes, no, on or off as true or false." if isinstance(error["input"], bool) else ""
+    hint = (
+        " Quote it: YAML reads a bare yes, no, on or off as true or false." if isinstance(error["input"], bool) else ""
+    )
     return f"wrong value for {key!r}: {error['msg'].lower()}, given {given}.{hint}"
 
 

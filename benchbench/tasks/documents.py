@@ -65,7 +65,7 @@ def _check_names(task: Task) -> None:
 class FolderSource:
     """`<root>/<org>/<name>/<config or default>/<split>.{jsonl,parquet,csv}`."""
 
-    revision = None
+    revision: str | None = None
 
     def __init__(self, task: Task, root: Path) -> None:
         self._task = task
@@ -79,13 +79,15 @@ class FolderSource:
             raise DataError(f"{task.name}: its data are not at {self._folder}. {_what_is_there(data_set, root)}")
 
     def splits(self) -> list[str]:
+        """See Source."""
         return sorted({path.stem for path in self._folder.iterdir() if path.suffix.lower() in _READERS})
 
     def rows(self, split: str, limit: int | None = None) -> list[Row]:
-        for suffix in _READERS:
+        """See Source."""
+        for suffix, read in _READERS.items():
             path = self._folder / f"{split}{suffix}"
             if "/" not in split and path.is_file():
-                return _not_empty(list(islice(_READERS[suffix](path), limit)), self._task, split, path)
+                return _not_empty(list(islice(read(path), limit)), self._task, split, path)
         raise missing_split(self._task, split, self.splits(), self.path)
 
 
@@ -93,13 +95,16 @@ def _what_is_there(data_set: Path, root: Path) -> str:
     if data_set.is_dir():
         names = sorted(path.name for path in data_set.iterdir() if path.is_dir())
         return f"Configurations there: {', '.join(names) or 'none'}."
-    return f"The data root {root} does not hold this data set: fill it, or leave --data-root (and {DATA_ENV}) away to load from the Hub."
+    return (
+        f"The data root {root} does not hold this data set: fill it, or leave --data-root (and {DATA_ENV}) away "
+        "to load from the Hub."
+    )
 
 
 class FileSource:
     """Files that `dataset_kwargs.data_files` names, beside the task file."""
 
-    revision = None
+    revision: str | None = None
 
     def __init__(self, task: Task, files: Mapping[str, list[Path]]) -> None:
         self._task = task
@@ -107,9 +112,11 @@ class FileSource:
         self.path = str(task.path.parent)
 
     def splits(self) -> list[str]:
+        """See Source."""
         return sorted(self._files)
 
     def rows(self, split: str, limit: int | None = None) -> list[Row]:
+        """See Source."""
         if split not in self._files:
             raise missing_split(self._task, split, self.splits(), self.path)
         kind = self._task.config.dataset_path
@@ -137,7 +144,8 @@ def _beside(task: Task, name: Any) -> Path:
     path = (folder / str(name)).resolve()
     if not path.is_relative_to(folder):
         raise DataError(
-            f"{task.where('dataset_kwargs')}: {name} lies outside the task's folder {folder}; put it there, or use --data-root."
+            f"{task.where('dataset_kwargs')}: {name} lies outside the task's folder {folder}; put it there, "
+            "or use --data-root."
         )
     if not path.is_file():
         raise DataError(f"{task.where('dataset_kwargs')}: no such file: {path}.")
@@ -192,7 +200,7 @@ def _read_csv(path: Path) -> Iterator[Row]:
             for number, row in enumerate(csv.DictReader(lines, strict=True), 1):
                 if None in row or None in row.values():
                     raise DataError(f"{path}: row {number} has not as many fields as the header.")
-                yield dict(row)
+                yield {str(key): value for key, value in row.items()}
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: not CSV in UTF-8: {error}.") from error
     except OSError as error:

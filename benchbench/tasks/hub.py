@@ -22,16 +22,20 @@ class HubSource:
         try:
             self._splits = _load(config.dataset_path, config.dataset_name, wanted, tuple(sorted(kwargs.items())))
         except ImportError as error:
-            raise DataError("Loading from the Hub needs `datasets`: pip install datasets; or use --data-root.") from error
+            raise DataError(
+                "Loading from the Hub needs `datasets`: pip install datasets; or use --data-root."
+            ) from error
         except Exception as error:  # datasets, huggingface_hub and httpx raise what they like; all of it is a record
             raise DataError(_sentence(task, error)) from error
         self.revision = resolved_revision(config.dataset_path, wanted, self._splits)
         self.path = f"hf://datasets/{config.dataset_path}" + (f"@{self.revision}" if self.revision else "")
 
     def splits(self) -> list[str]:
+        """See Source."""
         return sorted(self._splits)
 
     def rows(self, split: str, limit: int | None = None) -> list[Row]:
+        """See Source."""
         if split not in self._splits:
             raise missing_split(self._task, split, self.splits(), self.path)
         data = self._splits[split]
@@ -66,7 +70,7 @@ def _asked_hub(path: str, wanted: str | None) -> str | None:
 
     try:
         return HfApi().dataset_info(path, revision=wanted, timeout=10).sha
-    except Exception:  # offline with a filled cache: the data are there, their name is not
+    except Exception:  # noqa: BLE001  # offline with a filled cache: the data are there, their name is not
         return None
 
 

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
 SUITES_FILE = "suites.yaml"
 DEFAULT_SUITE = "default"
-GROUP_KEYS = ("group", "group_alias", "task", "aggregate_metric_list", "weight_by_size", "description", "metadata", "tag")
+GROUP_KEYS = (
+    "group",
+    "group_alias",
+    "task",
+    "aggregate_metric_list",
+    "weight_by_size",
+    "description",
+    "metadata",
+    "tag",
+)
 
 
 @dataclass(frozen=True)
@@ -164,7 +173,10 @@ class TaskIndex:
             found = _matching(entry, self.variants)
             if not found:
                 part_of = f" (in the suite {seen[-1]!r})" if seen else ""
-                raise TaskError(f"No task, group, tag or suite named {entry!r}{part_of}.{self._near(entry)} See `benchbench tasks ls`.")
+                near = self._near(entry)
+                raise TaskError(
+                    f"No task, group, tag or suite named {entry!r}{part_of}.{near} See `benchbench tasks ls`."
+                )
             tasks |= dict.fromkeys(found)
 
     def _load_file(self, path: Path) -> list[str]:
@@ -198,7 +210,9 @@ def _matching(pattern: str, names: Any) -> list[str]:
 def _check_group_file(path: Path, raw: dict[str, Any]) -> str:
     for key in raw:
         if key not in GROUP_KEYS:
-            raise TaskError(f"{where(path, [key])}: unknown key {key!r} in a group file.{did_you_mean(str(key), GROUP_KEYS)}")
+            raise TaskError(
+                f"{where(path, [key])}: unknown key {key!r} in a group file.{did_you_mean(str(key), GROUP_KEYS)}"
+            )
     name = raw.get("group")
     if not isinstance(name, str):
         raise TaskError(f"{path}: `task` is a list, so this is a group file: give it a `group` name.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchbench.core.errors import ArgumentError, DataError
 from benchbench.core.ids import content_hash
-from benchbench.core.types import Doc, RenderedDoc
+from benchbench.core.types import Doc, Overflow, RenderedDoc
 from benchbench.tasks import shots
 from benchbench.tasks.config import FewshotConfig, PromptVariant
 from benchbench.tasks.documents import Row, Source, open_source
@@ -64,7 +64,7 @@ def prepare(task: Task, settings: RenderSettings) -> PreparedTask:
     count = _num_fewshot(task, settings, notes)
     source = open_source(task, settings.data_root)
     rows = source.rows(str(task.config.eval_split), settings.limit)
-    overflow = "truncate_left" if settings.fewshot_mode == "lm_eval" else "drop_shots"
+    overflow: Overflow = "truncate_left" if settings.fewshot_mode == "lm_eval" else "drop_shots"
     renderer = Renderer(task, prompt=settings.prompt, first_row=rows[0], overflow=overflow, seed=settings.seed)
     docs = [renderer.doc(row, number) for number, row in enumerate(rows)]
     renderer.look_at(docs[0])
@@ -100,8 +100,7 @@ def _blocks(
     if count == 0:
         return [()] * len(docs), []
     name, rows, in_order = _pool_rows(renderer.task, source)
-    samples = source is not None and name == SAMPLES
-    pool_docs = _PoolDocs(renderer, rows, samples)
+    pool_docs = _PoolDocs(renderer, rows, samples=name == SAMPLES)
     pool = shots.Pool(renderer.task.name, name, tuple(content_hash(row) for row in rows), in_order)
     pick = _picker(renderer.task, pool, count, settings)
     picks = [pick(doc) for doc in docs]
@@ -121,7 +120,7 @@ SAMPLES = "fewshot_config.samples"
 class _PoolDocs:
     """Shots rendered when first needed, then kept."""
 
-    def __init__(self, renderer: Renderer, rows: Sequence[Row], samples: bool) -> None:
+    def __init__(self, renderer: Renderer, rows: Sequence[Row], *, samples: bool) -> None:
         self._renderer, self._rows, self._samples = renderer, rows, samples
         self._texts: dict[int, str] = {}
 
@@ -133,8 +132,10 @@ class _PoolDocs:
 
 
 def _pool_rows(task: Task, source: Source) -> tuple[str, list[Row], bool]:
-    """The pool's name, its rows, and whether the task wants the first ones. As lm-eval: the few-shot
-    split, else inline samples, else the training, validation or test split."""
+    """The pool's name, its rows, and whether the task wants the first ones.
+
+    As lm-eval: the few-shot split, else inline samples, else the training, validation or test split.
+    """
     config = task.config
     shot_config = config.fewshot_config or FewshotConfig()
     first = shot_config.sampler == "first_n"

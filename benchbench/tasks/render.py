@@ -72,7 +72,9 @@ class Turn:
             raise TaskError(f"{self._choices.where}: document {doc} gives {_kind(value)}, not a list of choices.")
         for choice in value:
             if not isinstance(choice, str):
-                raise TaskError(f"{self._choices.where}: document {doc} has a choice that is {_kind(choice)}, not text.")
+                raise TaskError(
+                    f"{self._choices.where}: document {doc} has a choice that is {_kind(choice)}, not text."
+                )
         return tuple(value)
 
     def answer(self, scope: Mapping[str, Any], doc: object) -> Answer:
@@ -108,7 +110,8 @@ class Turn:
             return choices.index(part)
         hint = " For an index, write {{…|int}}." if isinstance(part, str) and part.isdecimal() else ""
         raise TaskError(
-            f"{self._target.where}: document {doc} has the target {part!r}, which is none of its {len(choices)} choices.{hint}"
+            f"{self._target.where}: document {doc} has the target {part!r}, which is none of its {len(choices)} "
+            f"choices.{hint}"
         )
 
 
@@ -123,7 +126,9 @@ def _kind(value: Any) -> str:
 class Renderer:
     """Everything of a task and prompt that is compiled once and used per document."""
 
-    def __init__(self, task: Task, *, prompt: str, first_row: Mapping[str, Json], overflow: Overflow, seed: int) -> None:
+    def __init__(
+        self, task: Task, *, prompt: str, first_row: Mapping[str, Json], overflow: Overflow, seed: int
+    ) -> None:
         variant = task.prompt(prompt)
         self.task, self.prompt_name, self._overflow = task, prompt, overflow
         self.deriver = Deriver(task, first_row)
@@ -220,10 +225,14 @@ class Renderer:
     def _target_text(self, scope: Mapping[str, Any], doc: Doc) -> str:
         answer = self.turn.answer(scope, doc.id)
         if isinstance(answer, tuple):
-            raise TaskError(f"{self.task.where('doc_to_target')}: document {doc.id} gives a list; this task has one text.")
+            raise TaskError(
+                f"{self.task.where('doc_to_target')}: document {doc.id} gives a list; this task has one text."
+            )
         return str(answer)
 
-    def _prompt(self, doc: Doc, scope: Mapping[str, Any], shots: tuple[str, ...], question: str | None = None) -> Prompt:
+    def _prompt(
+        self, doc: Doc, scope: Mapping[str, Any], shots: tuple[str, ...], question: str | None = None
+    ) -> Prompt:
         turn = self.turn
         description = self._description.text(scope, doc.id) or ""
         prefix = turn.prefix(scope, doc.id)

@@ -20,34 +20,31 @@ from jinja2 import (
     Undefined,
     nodes,
 )
-from jinja2.filters import FILTERS, do_tojson
-from jinja2.runtime import LoopContext, Macro
+from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.tasks import bounds
+from benchbench.tasks.jinja_filters import FILTERS
 
 MAX_TEMPLATE_CHARS = 100_000
 MAX_PROGRAMS = 4096
 FILTER_ENTRY_POINTS = "benchbench.jinja_filters"
 
-_TEXT_METHODS = frozenset(
-    "capitalize casefold center count endswith find index isalnum isalpha isdecimal isdigit islower isnumeric isspace "
-    "istitle isupper join ljust lower lstrip partition removeprefix removesuffix replace rfind rindex rjust rpartition "
-    "rsplit rstrip split splitlines startswith strip swapcase title upper zfill".split()
-)
+_TEXT_METHODS = frozenset((
+    "capitalize", "casefold", "center", "count", "endswith", "find", "index", "isalnum", "isalpha", "isdecimal",
+    "isdigit", "islower", "isnumeric", "isspace", "istitle", "isupper", "join", "ljust", "lower", "lstrip",
+    "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex", "rjust", "rpartition", "rsplit",
+    "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title", "upper", "zfill",
+))  # fmt: skip
 _METHODS: dict[type, frozenset[str]] = {
     str: _TEXT_METHODS,
     list: frozenset({"count", "index"}),
     tuple: frozenset({"count", "index"}),
     dict: frozenset({"get", "items", "keys", "values"}),
 }
-_JINJA_FILTERS = (
-    "abs capitalize count d default dictsort first float int items last length list lower map max min reject rejectattr "
-    "reverse round select selectattr sort title trim unique upper wordcount"
-).split()
 _STATEMENTS_REFUSED = {
     nodes.Include: "include",
     nodes.Import: "import",
@@ -64,6 +61,15 @@ class _Leaf(Namespace):
         return "<namespace>"
 
 
+_GLOBALS: dict[str, Any] = {
+    "range": safe_range,
+    "dict": dict,
+    "namespace": _Leaf,
+    "cycler": Cycler,
+    "joiner": Joiner,
+}
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """One environment per thread; `compile_template` is its door."""
 
@@ -73,12 +79,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.meter = bounds.Meter()
         self.programs: dict[str, Program] = {}
         super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, finalize=self._printable)
-        self.globals = {"range": safe_range, "dict": dict, "namespace": _Leaf, "cycler": Cycler, "joiner": Joiner}
+        self.globals = dict(_GLOBALS)
         self.binop_table |= {"+": bounds.add, "*": bounds.multiply, "**": bounds.power, "%": bounds.modulo}
-        self.concat = partial(bounds.join, "")  # type: ignore[assignment]
-        self.filters = {name: self._metered(function) for name, function in _filters().items()}
+        self.concat = partial(bounds.join, "")  # type: ignore[method-assign]
+        self.filters = {name: self._metered(function) for name, function in FILTERS.items()}
         self.filters |= {"_counted": self.meter.counted, "_bounded": self._bounded, "_concat": self._concat}
-        self.tests = {name: self._metered(function) for name, function in self.tests.items()}
+        self.tests = {name: self._metered(function) for name, function in _tests(self)}
 
     def _metered(self, function: Callable[..., Any]) -> Callable[..., Any]:
         meter = self.meter
@@ -113,14 +119,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return attr in _METHODS.get(type(obj), ())
 
     def wrap_str_format(self, value: Any) -> None:
-        """`str.format` is not on the list: its fields reach attributes and widths."""
-        return None
+        """Nothing: `str.format` is no method of the sandbox, because its fields reach attributes and widths."""
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """`+ * ** %`, refused before the result gets too long."""
         return self.meter.bounded(self.binop_table[operator](left, right))
 
-    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: B902, N805
+    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call `__obj`, as a step, with its result bounded before it is made."""
         __self.meter.tick()
         text = getattr(__obj, "__self__", None)
@@ -135,56 +140,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return __self.meter.bounded(super().call(__context, __obj, *args, **kwargs))
 
 
-def _filters() -> dict[str, Callable[..., Any]]:
-    known: dict[str, Callable[..., Any]] = {name: FILTERS[name] for name in _JINJA_FILTERS}
-    return known | {
-        "center": _center,
-        "join": _join,
-        "regex_replace": bounds.regex_replace,
-        "replace": _replace,
-        "string": _string,
-        "sum": _sum,
-        "tojson": _tojson,
-    }
-
-
-def _center(value: Any, width: int = 80) -> str:
-    bounds.check_width(width)
-    return str(value).center(width)
-
-
-def _join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
-    parts = value if attribute is None else (part[attribute] for part in value)
-    return bounds.join(str(d), (str(_weighed(part)) for part in parts))
-
-
-def _replace(s: Any, old: str, new: str, count: int | None = None) -> str:
-    return bounds.replace(str(s), str(old), str(new), -1 if count is None else count)
-
-
-def _string(value: Any) -> str:
-    return str(_weighed(value))
-
-
-def _sum(value: Iterable[Any], attribute: str | int | None = None, start: int | float = 0) -> int | float:
-    total = start
-    for part in value:
-        total = bounds.add(total, part if attribute is None else part[attribute])
-    return total
-
-
-def _tojson(value: Any) -> str:
-    eval_context = nodes.EvalContext(_PLAIN)
-    return str(do_tojson(eval_context, _weighed(value)))
-
-
-_PLAIN = Environment()
-
-
-def _weighed(value: Any) -> Any:
-    if type(value) is not str and bounds.weight(value) > bounds.MAX_CHARS:
-        raise bounds.too_long(bounds.MAX_CHARS)
-    return value
+def _tests(env: Environment) -> Iterable[tuple[str, Callable[..., Any]]]:
+    return env.tests.items()  # type: ignore[return-value]
 
 
 _local = threading.local()
@@ -239,23 +196,26 @@ def _register_filter(env: Sandbox, name: str) -> bool:
 
 
 class _Guard(NodeTransformer):
-    """Rewrites a tree so that loops are counted and containers and `~` are bounded as they are made."""
+    """Rewrites a tree so that loops are counted and containers and `~` are bounded as they are made.
 
-    def visit_For(self, node: nodes.For) -> nodes.Node:
+    jinja2 finds the methods by the names of its node classes.
+    """
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         node.iter = _filtered(node.iter, "_counted")
         return node
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         return _filtered(nodes.List(node.nodes, lineno=node.lineno), "_concat")
 
-    def visit_List(self, node: nodes.List) -> nodes.Node:
+    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
         return _filtered(self.generic_visit(node), "_bounded")
 
-    visit_Dict = visit_List
+    visit_Dict = visit_List  # noqa: N815
 
-    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         return _filtered(node, "_bounded") if node.ctx == "load" else node
 
@@ -295,7 +255,7 @@ class Program:
         """The template rendered. Raises whatever the template raises; see `template.Field` for sentences."""
         self._meter.start()
         template = self._text
-        return bounds.join("", template.root_render_func(template.new_context(scope)))  # type: ignore[arg-type]
+        return bounds.join("", template.root_render_func(self._context(template, scope)))
 
     def value(self, scope: Mapping[str, Any]) -> Any:
         """The value of a single expression with its own type; of any other template its text."""
@@ -303,7 +263,7 @@ class Program:
         if template is None:
             return self.text(scope)
         self._meter.start()
-        context = template.new_context(scope)  # type: ignore[arg-type]
+        context = self._context(template, scope)
         for _ in template.root_render_func(context):
             pass
         value = context.vars["result"]
@@ -311,13 +271,16 @@ class Program:
             str(value)
         return self._meter.bounded(value)
 
+    def _context(self, template: Template, scope: Mapping[str, Any]) -> Context:
+        return template.new_context({**_GLOBALS, **scope}, shared=True)
+
 
 def _compiled(env: Sandbox, tree: nodes.Template, where: str) -> Template:
     tree = _Guard().visit(tree)
     tree.set_environment(env)
     try:
         return env.from_string(tree)
-    except (TemplateError, RecursionError, MemoryError, SyntaxError, bounds.TooMuchWork) as error:
+    except (TemplateError, RecursionError, MemoryError, SyntaxError, bounds.TooMuchWorkError) as error:
         raise TaskError(f"{where}: the template does not compile: {error}.") from error
 
 

@@ -79,9 +79,12 @@ def per_doc(pool: Pool, count: int, seed: int) -> Picker:
 
 
 def lm_eval(pool: Pool, count: int, seed: int, *, drop_doc: bool) -> Picker:
-    """lm-eval 0.4.13's samplers: one generator for all documents in order; with `drop_doc` (its few-shot
-    split and its test split are the same, or both unset) it draws one more and drops the document."""
-    rng = Random(seed)
+    """lm-eval 0.4.13's samplers: one generator for all documents, in order.
+
+    With `drop_doc` (its few-shot split and its test split are the same, or both unset) it draws one
+    document more and drops the evaluated one.
+    """
+    rng = Random(seed)  # noqa: S311
     size = len(pool.hashes)
 
     def first(doc: Doc) -> tuple[int, ...]:
@@ -115,7 +118,7 @@ def _order(pool: Pool, seed: str) -> Iterator[int]:
     if pool.in_order:
         yield from range(size)
         return
-    rng = Random(seed)
+    rng = Random(seed)  # noqa: S311
     moved: dict[int, int] = {}
     for position in range(size):
         chosen = rng.randrange(position, size)

@@ -47,6 +47,7 @@ class Task:
 
     @property
     def output_type(self) -> OutputType:
+        """What the task asks of a model."""
         return self.config.output_type
 
     @property

@@ -39,6 +39,7 @@ class Field:
 
     @property
     def is_template(self) -> bool:
+        """Rendered, and not just looked up."""
         return self._program is not None
 
     @property
@@ -88,5 +89,3 @@ class Field:
 
 def _name(doc: object) -> str:
     return f"document {doc}" if isinstance(doc, int) else str(doc)
-
-

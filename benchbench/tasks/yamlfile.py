@@ -29,8 +29,6 @@ class _Loader(_Base):  # type: ignore[misc]
 
 
 def _refuse_repeated_keys(node: yaml.MappingNode) -> None:
-    if not isinstance(node, yaml.MappingNode):
-        return
     seen: set[str] = set()
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
