@@ -57,8 +57,10 @@ def test_the_bootstrap_resamples_whole_clusters() -> None:
     names = [f"c{i}" for i in np.repeat(range(4), 25)]
     by_cluster = bootstrap(x, lambda v: float(v.mean()), names, seed=1)
     by_item = bootstrap(x, lambda v: float(v.mean()), seed=1)
-    assert by_cluster.n_clusters == 4 and by_item.n_clusters is None
-    assert by_cluster.stderr is not None and by_item.stderr is not None
+    assert by_cluster.n_clusters == 4
+    assert by_item.n_clusters is None
+    assert by_cluster.stderr is not None
+    assert by_item.stderr is not None
     assert by_cluster.stderr > 4 * by_item.stderr
     assert bootstrap([1.0], lambda v: 0.0, seed=1).stderr is None
 

@@ -54,7 +54,8 @@ def test_clusters_widen_the_error_as_worked_by_hand() -> None:
     assert standard_error(psi) == pytest.approx(0.18898, abs=5e-6)
     clustered = standard_error(psi, CLUSTERS)
     assert clustered == pytest.approx(0.32476, abs=5e-6)
-    assert clustered is not None and clustered * math.sqrt(2 / 3) == pytest.approx(0.26517, abs=5e-6)
+    assert clustered is not None
+    assert clustered * math.sqrt(2 / 3) == pytest.approx(0.26517, abs=5e-6)
 
 
 def test_clustered_errors_equal_statsmodels() -> None:
@@ -67,7 +68,8 @@ def test_clustered_errors_equal_statsmodels() -> None:
     )
     found = uncertainty(mean(x), groups.tolist())
     assert found.stderr == pytest.approx(float(fit.bse[0]), rel=1e-9)
-    assert found.interval is not None and list(found.interval) == pytest.approx(fit.conf_int()[0].tolist(), rel=1e-9)
+    assert found.interval is not None
+    assert list(found.interval) == pytest.approx(fit.conf_int()[0].tolist(), rel=1e-9)
     assert (found.n_clusters, found.degrees) == (len(set(groups.tolist())), found.n_clusters - 1)
 
 
@@ -87,8 +89,10 @@ def test_items_without_a_cluster_are_clusters_of_their_own() -> None:
 @pytest.mark.parametrize(("scores", "clusters", "reason"), [([1.0], None, "one item"), ([1, 0], ["a", "a"], "cluster")])
 def test_an_undefined_error_is_none_with_a_reason(scores: list[float], clusters: list[str] | None, reason: str) -> None:
     found = uncertainty(mean(scores), clusters)
-    assert found.stderr is None and found.interval is None
-    assert found.reason is not None and reason in found.reason
+    assert found.stderr is None
+    assert found.interval is None
+    assert found.reason is not None
+    assert reason in found.reason
 
 
 def test_cluster_names_must_match_the_items() -> None:
@@ -134,10 +138,12 @@ def test_quantiles_reach_the_normal_one() -> None:
 def test_exp_maps_the_interval_and_scales_the_error() -> None:
     known = uncertainty(mean([1.0, 2.0, 3.0]))
     value, found = exponential(2.0, known)
-    assert known.stderr is not None and known.interval is not None
+    assert known.stderr is not None
+    assert known.interval is not None
     assert found.stderr == pytest.approx(math.exp(2) * known.stderr)
     assert found.interval == Interval(math.exp(known.interval.low), math.exp(known.interval.high))
-    assert found.interval.low > 0 and value == math.exp(2)
+    assert found.interval.low > 0
+    assert value == math.exp(2)
 
 
 def test_exp_of_too_much_is_infinite_and_no_error() -> None:

@@ -1,0 +1,173 @@
+"""Multiple choice: every normalisation side by side, from one set of log-likelihoods.
+
+Ties go to the first choice, as numpy's argmax in lm-eval does, and are flagged. Lengths are those of
+the choice as rendered, without the delimiter before it. A choice of no characters, bytes or tokens
+has no value per character, byte or token, and never wins by that measure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchbench.core.types import ItemScore, Loglikelihood, RenderedDoc, ScoringSpec
+from benchbench.scoring.columns import columns
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """The choices of one doc and what the model thinks of each; all tuples have one entry per choice."""
+
+    choices: tuple[str, ...]
+    gold: tuple[int, ...]
+    totals: tuple[float, ...]
+    """Log-likelihoods in nats."""
+    greedy: tuple[bool, ...]
+    tokens: tuple[int, ...]
+    texts: tuple[str, ...]
+    """What was scored for each choice: the choice, or the shared ending where choices are contexts."""
+    alone: tuple[float, ...] | None = None
+    """Log-likelihoods without the prompt, where the task asks for acc_mutual_info."""
+
+    @property
+    def winner(self) -> int:
+        """The choice that `acc` takes."""
+        return first_best(self.totals)
+
+
+def first_best(values: Sequence[float]) -> int:
+    """Position of the largest value; the first of equal ones."""
+    return max(range(len(values)), key=values.__getitem__)
+
+
+def per_unit(totals: Sequence[float], units: Sequence[int]) -> list[float]:
+    """Log-likelihood per character, byte or token; minus infinity where there is no unit."""
+    return [total / unit if unit > 0 else -math.inf for total, unit in zip(totals, units, strict=True)]
+
+
+def softmax(totals: Sequence[float]) -> list[float]:
+    """Probabilities proportional to exp of the log-likelihoods; uniform if all are minus infinity."""
+    top = max(totals)
+    if math.isinf(top):
+        return [1 / len(totals)] * len(totals)
+    weights = [math.exp(total - top) for total in totals]
+    total = sum(weights)
+    return [weight / total for weight in weights]
+
+
+def count_bytes(text: str) -> int:
+    """UTF-8 bytes of a text; accented Czech and French letters are two each."""
+    return len(text.encode("utf-8", errors="surrogatepass"))
+
+
+def _right(values: Sequence[float], ballot: Ballot) -> float:
+    return 1.0 if first_best(values) in ballot.gold else 0.0
+
+
+def acc(ballot: Ballot) -> float:
+    """1 if the choice with the highest log-likelihood is right."""
+    return _right(ballot.totals, ballot)
+
+
+def acc_norm(ballot: Ballot) -> float:
+    """1 if the choice with the highest log-likelihood per character is right."""
+    return _right(per_unit(ballot.totals, [len(choice) for choice in ballot.choices]), ballot)
+
+
+def acc_bytes(ballot: Ballot) -> float:
+    """1 if the choice with the highest log-likelihood per UTF-8 byte is right."""
+    return _right(per_unit(ballot.totals, [count_bytes(choice) for choice in ballot.choices]), ballot)
+
+
+def acc_token(ballot: Ballot) -> float:
+    """1 if the choice with the highest mean token log-probability is right (BenCzechMark)."""
+    return _right(per_unit(ballot.totals, ballot.tokens), ballot)
+
+
+def acc_mutual_info(ballot: Ballot) -> float | None:
+    """1 if the choice whose log-likelihood the prompt raises most is right. None if that was not asked."""
+    if ballot.alone is None:
+        return None
+    return _right([given - alone for given, alone in zip(ballot.totals, ballot.alone, strict=True)], ballot)
+
+
+def exact_match(ballot: Ballot) -> float:
+    """1 if greedy decoding would write a right choice."""
+    return float(any(ballot.greedy[index] for index in ballot.gold))
+
+
+def bpb_gold(ballot: Ballot) -> float | None:
+    """Bits per UTF-8 byte of the right choice; of several right ones, the cheapest. None if it is empty."""
+    sizes = {index: count_bytes(ballot.texts[index]) for index in ballot.gold}
+    bits = [-ballot.totals[index] / (math.log(2) * size) for index, size in sizes.items() if size > 0]
+    return min(bits) if bits and math.isfinite(min(bits)) else None
+
+
+def brier_score(ballot: Ballot) -> float:
+    """Squared distance of the softmax probabilities from the right choice; of several, the likeliest."""
+    probabilities = softmax(ballot.totals)
+    right = max(ballot.gold, key=probabilities.__getitem__)
+    return sum((p - (index == right)) ** 2 for index, p in enumerate(probabilities))
+
+
+def likelihood(ballot: Ballot) -> float:
+    """Softmax probability of the right choices together."""
+    probabilities = softmax(ballot.totals)
+    return sum(probabilities[index] for index in set(ballot.gold))
+
+
+def corpus_only(ballot: Ballot) -> None:
+    """F1 and Matthews correlation belong to all docs together: no item score."""
+
+
+ITEM_METRICS: dict[str, Callable[[Ballot], float | None]] = {
+    "acc": acc,
+    "acc_norm": acc_norm,
+    "acc_bytes": acc_bytes,
+    "acc_token": acc_token,
+    "acc_mutual_info": acc_mutual_info,
+    "bpb_gold": bpb_gold,
+    "brier_score": brier_score,
+    "exact_match": exact_match,
+    "f1": corpus_only,
+    "likelihood": likelihood,
+    "mcc": corpus_only,
+}
+
+
+def score_choice(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -> ItemScore:
+    """Score one doc from its log-likelihoods: choices first, then the choices alone if they were asked.
+
+    A doc without a right choice among its choices gets None for every score, with an explanation; lm-eval
+    counts it as wrong.
+    """
+    ballot = _ballot(rendered, responses)
+    tie = ballot.totals.count(max(ballot.totals)) > 1
+    names = [column.name for column in columns(spec)]
+    if not ballot.gold:
+        scores: dict[str, float | None] = dict.fromkeys(names)
+        return ItemScore(scores, str(ballot.winner), "answered", tie, "the doc names no right choice")
+    scores = {column.name: ITEM_METRICS[column.metric.name](ballot) for column in columns(spec)}
+    return ItemScore(scores, str(ballot.winner), "answered", tie)
+
+
+def _ballot(rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -> Ballot:
+    count = len(rendered.choices)
+    given, alone = responses[:count], responses[count:]
+    return Ballot(
+        choices=rendered.choices,
+        gold=tuple(index for index in rendered.gold if 0 <= index < count),
+        totals=tuple(response.total for response in given),
+        greedy=tuple(response.is_greedy for response in given),
+        tokens=tuple(response.num_tokens for response in given),
+        texts=tuple(_scored_text(choice, response) for choice, response in zip(rendered.choices, given, strict=True)),
+        alone=tuple(response.total for response in alone) if len(alone) == count else None,
+    )
+
+
+def _scored_text(choice: str, response: Loglikelihood) -> str:
+    """The choice, or the common continuation of tasks whose choices are contexts (winogrande)."""
+    request = response.request
+    continuation = getattr(request, "continuation", choice)
+    return choice if continuation.endswith(choice) else continuation.lstrip()

@@ -1,0 +1,46 @@
+"""Which score columns a task has: its metrics, times its filters for generated text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchbench.core.registry import FAMILIES, METRICS, Family
+from benchbench.core.types import FilterSpec, MetricSpec, ScoringSpec
+
+ALWAYS: dict[Family, tuple[str, ...]] = {
+    "choice": ("acc", "acc_norm", "acc_bytes", "acc_token", "bpb_gold"),
+    "likelihood": ("acc", "perplexity"),
+    "rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
+    "text": (),
+}
+"""Computed whether the task lists them or not: they cost nothing once the responses are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of item scores, and one row of results."""
+
+    name: str
+    """The metric's name; `metric,filter` where the task has several filters, as in lm-eval."""
+    metric: MetricSpec
+    filter: FilterSpec | None = None
+    """None: the first text as it is."""
+
+
+def columns(spec: ScoringSpec) -> tuple[Column, ...]:
+    """Columns of a task: listed metrics first, in their order, then those always computed."""
+    filters: tuple[FilterSpec | None, ...] = spec.filters or (None,)
+    several = len(filters) > 1
+    listed = [
+        Column(f"{metric.name},{chosen.name}" if several and chosen is not None else metric.name, metric, chosen)
+        for chosen in filters
+        for metric in spec.metrics
+    ]
+    names = {metric.name for metric in spec.metrics}
+    extra = [Column(name, _default(name)) for name in ALWAYS[FAMILIES[spec.output_type]] if name not in names]
+    return (*listed, *extra)
+
+
+def _default(name: str) -> MetricSpec:
+    info = METRICS[name]
+    return MetricSpec(name, info.aggregation, info.higher_is_better)

@@ -1,0 +1,195 @@
+"""Filters: named functions from a doc's texts to the texts that are judged, equal to lm-eval's."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from string import ascii_uppercase
+
+from benchbench.core.errors import TaskError
+from benchbench.core.types import FilterSpec, Json
+from benchbench.scoring.plugins import Filter, FilterContext, find_filter
+
+NUMBER_AFTER_HASHES = r"#### (\-?[0-9\.\,]+)"
+INVALID = "[invalid]"
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """What a pipeline left of a doc's texts."""
+
+    texts: tuple[str, ...]
+    found: bool
+    """The first text is neither blank nor a fallback: there is an answer to judge."""
+
+
+def apply_filter(spec: FilterSpec | None, texts: Sequence[str], context: FilterContext) -> Filtered:
+    """Run a pipeline over the texts of one doc; no pipeline takes the first text.
+
+    Raises:
+        TaskError: unknown filter or option, or a pattern that is no regular expression.
+    """
+    current = list(texts)
+    for name, kwargs in (("take_first", {}),) if spec is None else spec.steps:
+        current = _step(name, kwargs, current, context)
+    first = current[0] if current else ""
+    return Filtered(tuple(current), bool(first.strip()) and first not in _fallbacks(spec))
+
+
+def _step(name: str, kwargs: Mapping[str, Json], texts: list[str], context: FilterContext) -> list[str]:
+    function = find_filter(name, FILTERS)
+    try:
+        return function(texts, context, **kwargs)
+    except (TypeError, re.error) as error:
+        raise TaskError(f"Filter {name!r} cannot run with {dict(kwargs)}: {error}.") from error
+
+
+def _fallbacks(spec: FilterSpec | None) -> set[str]:
+    """Texts that stand for "found nothing" in this pipeline."""
+    steps = () if spec is None else spec.steps
+    return {str(kwargs.get("fallback", INVALID)) for name, kwargs in steps if name.endswith("regex")}
+
+
+def take_first(texts: Sequence[str], context: FilterContext) -> list[str]:
+    """The first text."""
+    return list(texts[:1])
+
+
+def take_first_k(texts: Sequence[str], context: FilterContext, *, k: int) -> list[str]:
+    """The first k texts.
+
+    Raises:
+        TaskError: fewer than k texts; the task's `repeats` is too small.
+    """
+    if len(texts) < k:
+        raise TaskError(f"take_first_k wants {k} texts, but there are {len(texts)}; raise the task's `repeats`.")
+    return list(texts[:k])
+
+
+def majority_vote(texts: Sequence[str], context: FilterContext) -> list[str]:
+    """The most frequent text; of equally frequent ones the earliest."""
+    return [text for text, _ in Counter(texts).most_common(1)]
+
+
+def remove_whitespace(texts: Sequence[str], context: FilterContext) -> list[str]:
+    """White space cut at both ends."""
+    return [text.strip() for text in texts]
+
+
+def strip(texts: Sequence[str], context: FilterContext, *, chars: str | None = None) -> list[str]:
+    """These characters (white space, if None) cut at both ends."""
+    return [text.strip(chars) for text in texts]
+
+
+def lowercase(texts: Sequence[str], context: FilterContext) -> list[str]:
+    """Lower letters."""
+    return [text.lower() for text in texts]
+
+
+def uppercase(texts: Sequence[str], context: FilterContext) -> list[str]:
+    """Capital letters."""
+    return [text.upper() for text in texts]
+
+
+def map_texts(
+    texts: Sequence[str],
+    context: FilterContext,
+    *,
+    mapping_dict: Mapping[str, Json] | None = None,
+    default_value: Json = None,
+) -> list[str]:
+    """Each text's entry in the mapping as text; without entry the default, which is "" if None."""
+    found = [(mapping_dict or {}).get(text, default_value) for text in texts]
+    return ["" if value is None else str(value) for value in found]
+
+
+def regex(
+    texts: Sequence[str],
+    context: FilterContext,
+    *,
+    regex_pattern: str = NUMBER_AFTER_HASHES,
+    group_select: int = 0,
+    fallback: str = INVALID,
+) -> list[str]:
+    """The `group_select`-th match in each text (its first non-empty group), or the fallback."""
+    pattern = _compiled(regex_pattern)
+    found = [_match(pattern, text, group_select) for text in texts]
+    return [fallback if match is None else match for match in found]
+
+
+def multi_choice_regex(  # noqa: PLR0913 - the options are lm-eval's
+    texts: Sequence[str],
+    context: FilterContext,
+    *,
+    regex_pattern: str = NUMBER_AFTER_HASHES,
+    group_select: int = 0,
+    fallback: str = INVALID,
+    ignore_case: bool = False,
+    ignore_punctuation: bool = False,
+    regexes_to_ignore: Sequence[str] | None = None,
+) -> list[str]:
+    """A choice letter from each text: by the pattern, else by the text of a choice (longest first), which
+    becomes its letter in brackets, else by a letter after a colon; else the fallback.
+    """
+
+    def simplify(text: str) -> str:
+        return _simplified(text, ignore_case, ignore_punctuation, tuple(regexes_to_ignore or ()))
+
+    letters = dict(zip((simplify(choice.strip()) for choice in context.choices), ascii_uppercase, strict=False))
+    by_length = sorted((re.escape(choice) for choice in letters), key=len, reverse=True)
+    choice_texts = re.compile("|".join(by_length))
+    after_colon = re.compile(rf":[\s]*({'|'.join(ascii_uppercase[: len(context.choices)])})")
+
+    def extract(text: str) -> str:
+        if match := _match(_compiled(regex_pattern), text, group_select):
+            return match
+        if match := _match(choice_texts, simplify(text), group_select):
+            return f"({letters[match]})" if match in letters else match
+        match = _match(after_colon, text, group_select)
+        return f"({match})" if match else fallback
+
+    return [extract(text) for text in texts]
+
+
+def _match(pattern: re.Pattern[str], text: str, select: int) -> str | None:
+    """The selected match, stripped; of a match with groups the first non-empty one; None if there is none."""
+    matches = pattern.findall(text)
+    if not -len(matches) <= select < len(matches):
+        return None
+    chosen = matches[select]
+    if isinstance(chosen, tuple):
+        chosen = next((group for group in chosen if group), None)
+    return None if chosen is None else str(chosen).strip()
+
+
+def _simplified(text: str, ignore_case: bool, ignore_punctuation: bool, patterns: tuple[str, ...]) -> str:
+    for pattern in patterns:
+        text = _compiled(pattern).sub("", text)
+    if ignore_case:
+        text = text.lower()
+    if ignore_punctuation:
+        text = "".join(character for character in text if not unicodedata.category(character).startswith("P"))
+    return text
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+FILTERS: dict[str, Filter] = {
+    "take_first": take_first,
+    "take_first_k": take_first_k,
+    "majority_vote": majority_vote,
+    "remove_whitespace": remove_whitespace,
+    "strip": strip,
+    "lowercase": lowercase,
+    "uppercase": uppercase,
+    "map": map_texts,
+    "regex": regex,
+    "multi_choice_regex": multi_choice_regex,
+}
