@@ -130,4 +130,4 @@ def _work(
     if record["provenance"]["reused"]:
         on_event(Note(f"{record['provenance']['reused']} docs were taken over from other runs of the same weights."))
     writer.finish(record)
-    return RunResult(writer.path, record, resumed=writer.resumed)
+    return RunResult(writer.path, writer.record(), resumed=writer.resumed)
