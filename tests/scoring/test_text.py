@@ -1,0 +1,149 @@
+"""Generated text: exact match, F1, ROUGE, outcomes, several filters, repeats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbench.core.errors import TaskError
+from benchbench.core.types import FilterSpec
+from benchbench.scoring import score_doc
+from benchbench.scoring.generation import exact_match, f1, is_included, normalize_answer
+from benchbench.scoring.rouge import rouge
+from tests.scoring.make import spec_of, text_doc
+
+EM = spec_of("generate_until", "exact_match")
+NUMBER = FilterSpec("strict-match", (("regex", {}), ("take_first", {})))
+LAST = FilterSpec(
+    "flexible-extract",
+    (("regex", {"regex_pattern": "(-?[$0-9.,]{2,})|(-?[0-9]+)", "group_select": -1}), ("take_first", {})),
+)
+OPTIONS = st.fixed_dictionaries(
+    {
+        "ignore_case": st.booleans(),
+        "ignore_punctuation": st.booleans(),
+        "ignore_numbers": st.booleans(),
+        "regexes_to_ignore": st.sampled_from([None, [","], ["\\b(?:The |the |An |A )", "\\.$"]]),
+    }
+)
+SHORT = st.text(alphabet="aA1.,b The", max_size=8)
+
+
+@given(SHORT, SHORT, OPTIONS)
+def test_exact_match_equals_lm_eval_s(prediction: str, target: str, options: dict[str, Any]) -> None:
+    pytest.importorskip("lm_eval")
+    from lm_eval.api.metrics import exact_match_hf_evaluate
+
+    theirs = exact_match_hf_evaluate([prediction], [target], **options)["exact_match"]
+    assert exact_match(prediction, [target], **options) == float(theirs)
+
+
+def test_any_target_will_do() -> None:
+    assert score_doc(EM, *text_doc(["b"], ["a", "b"])).scores["exact_match"] == 1
+    assert score_doc(EM, *text_doc(["c"], ["a", "b"])).scores["exact_match"] == 0
+
+
+def test_french_normalisation_drops_french_articles() -> None:
+    assert normalize_answer("Le Petit, Prince!", "french") == "petit prince"
+    assert exact_match("la tour Eiffel.", ["Tour Eiffel"], normalization="french") == 1
+    assert exact_match("the tour Eiffel.", ["Tour Eiffel"], normalization="french") == 0
+
+
+@pytest.mark.parametrize(
+    ("prediction", "target", "expected"),
+    [
+        ("the cat sat", "a cat", 2 / 3),
+        ("", "", 1.0),
+        ("cat", "", 0.0),
+        ("dog", "cat", 0.0),
+        ("cat cat", "cat", 2 / 3),
+    ],
+)
+def test_word_f1_is_squad_s(prediction: str, target: str, expected: float) -> None:
+    assert f1(prediction, [target]) == pytest.approx(expected)
+
+
+def test_the_best_of_several_targets_counts_for_f1() -> None:
+    assert f1("a blue cat", ["dog", "blue cat"]) == 1.0
+
+
+def test_inclusion_finds_a_target_inside() -> None:
+    assert is_included("It is Praha, I think", ["Brno", "Praha"]) == 1.0
+    assert is_included("praha", ["Praha"]) == 0.0
+    assert is_included("praha", ["Praha"], ignore_case=True) == 1.0
+
+
+def test_rouge_equals_rouge_score_and_can_read_accents() -> None:
+    scorer = pytest.importorskip("rouge_score.rouge_scorer")
+    a, b = "the quick brown fox", "the brown dog"
+    for name in ("rouge1", "rouge2", "rougeL", "rougeLsum"):
+        expected = scorer.RougeScorer([name]).score(b, a)[name].fmeasure
+        assert rouge(name)(a, [b]) == pytest.approx(expected)
+    assert rouge("rouge1")("příliš", ["přílet"]) > 0
+    assert rouge("rouge1")("příliš", ["přílet"], tokenizer="unicode") == 0
+    with pytest.raises(TaskError, match="no tokenizer"):
+        rouge("rouge1")("a", ["a"], tokenizer="moses")
+
+
+def test_several_filters_make_several_columns_and_the_first_predicts() -> None:
+    spec = spec_of("generate_until", "exact_match", filters=[NUMBER, LAST])
+    found = score_doc(spec, *text_doc(["so it is 12 apples"], ["12"]))
+    assert dict(found.scores) == {"exact_match,strict-match": 0.0, "exact_match,flexible-extract": 1.0}
+    assert (found.prediction, found.outcome) == ("[invalid]", "answered")
+
+
+def test_one_filter_leaves_the_metric_s_name() -> None:
+    spec = spec_of("generate_until", "exact_match", filters=[NUMBER])
+    assert dict(score_doc(spec, *text_doc(["#### 12"], ["12"])).scores) == {"exact_match": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "outcome"),
+    [
+        ("5", "stop", "answered"),
+        ("  ", "stop", "unanswered"),
+        ("", "eos", "unanswered"),
+        ("5 and on and on", "length", "truncated"),
+        ("", "length", "truncated"),
+    ],
+)
+def test_wrong_unanswered_and_truncated_are_told_apart(text: str, finish: Any, outcome: str) -> None:
+    found = score_doc(EM, *text_doc([text], ["6"], finish=finish))
+    assert (found.outcome, found.scores["exact_match"]) == (outcome, 0.0)
+
+
+def test_no_filter_finding_anything_is_unanswered() -> None:
+    spec = spec_of("generate_until", "exact_match", filters=[NUMBER, LAST])
+    assert score_doc(spec, *text_doc(["I do not know"], ["12"])).outcome == "unanswered"
+
+
+def test_truncated_text_is_still_judged() -> None:
+    assert score_doc(EM, *text_doc(["6"], ["6"], finish="length")).scores["exact_match"] == 1.0
+
+
+def test_repeats_are_averaged_where_the_pipeline_keeps_them() -> None:
+    keep = FilterSpec("all", (("take_first_k", {"k": 4}),))
+    doc = text_doc(["a", "b", "a", "c"], ["a"])
+    assert score_doc(spec_of("generate_until", "exact_match", filters=[keep]), *doc).scores["exact_match"] == 0.5
+    assert score_doc(EM, *doc).scores["exact_match"] == 1.0
+    vote = FilterSpec("vote", (("majority_vote", {}), ("take_first", {})))
+    voted = score_doc(spec_of("generate_until", "exact_match", filters=[vote]), *text_doc(["b", "a", "a"], ["a"]))
+    assert (voted.prediction, voted.scores["exact_match"]) == ("a", 1.0)
+
+
+def test_letters_are_found_through_the_doc_s_choices() -> None:
+    pick = FilterSpec("pick", (("multi_choice_regex", {"regex_pattern": r"(\([A-Z]\))"}), ("take_first", {})))
+    spec = spec_of("generate_until", "exact_match", filters=[pick])
+    found = score_doc(spec, *text_doc(["surely Paris"], ["(B)"], choices=["Lyon", "Paris"]))
+    assert found.scores["exact_match"] == 1.0
+
+
+def test_a_wrong_option_is_a_sentence_not_a_failed_item() -> None:
+    spec = spec_of("generate_until", ("exact_match", {"regexes_to_ignore": ["("]}))
+    with pytest.raises(TaskError, match="no regular expression"):
+        score_doc(spec, *text_doc(["a"], ["a"]))
+    with pytest.raises(TaskError, match="Did you mean french"):
+        f1("a", ["a"], normalization="frensh")
