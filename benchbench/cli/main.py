@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -80,10 +81,11 @@ def benchbench(
 
 def main() -> None:
     """Runs the command line. Wrong input ends in a sentence on stderr and exit code 2."""
+    warnings.showwarning = _show_warning
     try:
         app(prog_name="benchbench")
     except BenchbenchError as error:
-        _say_error(str(error))
+        _say("error", str(error))
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -92,7 +94,13 @@ def main() -> None:
         sys.exit(0)
 
 
-def _say_error(text: str) -> None:
+def _say(kind: str, text: str) -> None:
     from benchbench.cli.console import clean_lines
 
-    sys.stderr.write(f"error: {clean_lines(text)}\n")
+    sys.stderr.write(f"{kind}: {clean_lines(text)}\n")
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Warnings meant for users become sentences; those for programmers are left out."""
+    if issubclass(category, UserWarning):
+        _say("warning", str(message))

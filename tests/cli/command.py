@@ -1,0 +1,36 @@
+"""The command as a person starts it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import REPO
+from tests.runner.toy import make_world
+
+
+def benchbench(*arguments: object, columns: int = 80) -> subprocess.CompletedProcess[str]:
+    """Runs `benchbench ARGUMENTS` in a process of its own."""
+    path = os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": str(columns)}
+    line = [sys.executable, "-m", "benchbench", *map(str, arguments)]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+
+
+class World:
+    """Toy tasks and data, and the options that name them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = make_world(folder)
+        self.results = folder / "results"
+
+    def run(self, *more: object, model: str = "scripted:hash", tasks: str = "toy") -> subprocess.CompletedProcess[str]:
+        """`benchbench run` on the toy tasks."""
+        options = ["--tasks", tasks, "--include-path", self.path / "tasks", "--data-root", self.path / "hub"]
+        return benchbench("run", "--model", model, *options, "--output", self.results, *more)
+
+    def ask(self, verb: str, *more: object) -> subprocess.CompletedProcess[str]:
+        """`benchbench results VERB`."""
+        return benchbench("results", verb, *more, "--output", self.results)

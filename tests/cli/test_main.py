@@ -1,0 +1,67 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchbench import __version__
+from benchbench.cli.main import VERBS
+from tests.cli.command import benchbench
+
+
+def test_help_lists_every_verb():
+    done = benchbench("--help")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.split("Commands:\n")[1].splitlines()] == list(VERBS)
+
+
+def test_help_takes_less_than_four_tenths_of_a_second():
+    def seconds() -> float:
+        began = time.perf_counter()
+        benchbench("--help")
+        return time.perf_counter() - began
+
+    assert min(seconds() for _ in range(5)) < 0.4
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\n"
+        "sys.argv = ['benchbench', '--help']\n"
+        "from benchbench.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = ('torch', 'transformers', 'pandas', 'pyarrow', 'pydantic', 'rich', 'numpy', 'jinja2', 'datasets')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_version_is_printed():
+    assert benchbench("--version").stdout == f"benchbench {__version__}\n"
+
+
+@pytest.mark.parametrize("verb", ["run", "results"])
+def test_every_verb_has_help(verb):
+    done = benchbench(verb, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: benchbench {verb} ")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_a_misspelt_verb_is_answered_with_the_nearest():
+    done = benchbench("resluts")
+    assert done.returncode == 2
+    assert "Did you mean 'results'?" in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(tmp_path):
+    from tests.store.make import finished_run
+
+    for number in range(200):
+        finished_run(tmp_path / "m" / f"run{number}", count=1)
+    line = f"{sys.executable} -m benchbench results ls --json --output {tmp_path} | head -1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
