@@ -103,6 +103,20 @@ def test_a_model_deaf_to_its_cache_falls_back_to_plain_and_says_so(tmp_path: Pat
     assert "not used" in " ".join(scorer.notes)
 
 
+def test_a_model_that_ignores_the_mask_is_found_out_by_rows_of_unlike_width(tmp_path: Path) -> None:
+    model = opened(lambda folder: models.custom_code(folder, ignores_mask=True), tmp_path)
+    rng = random.Random(2)
+    draw = lambda n: tuple(rng.randrange(3, 300) for _ in range(n))  # noqa: E731
+    pairs = []
+    for size in (20, 8, 31, 14, 25):
+        context = draw(size)
+        pairs += [EncodedPair(context, draw(6)) for _ in range(4)]
+    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    plain = totals(PairScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)
+    assert [s.total for s in totals(scorer, pairs)] == [s.total for s in plain]
+    assert scorer.layout == "plain"
+
+
 def test_a_layout_with_wrong_numbers_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check must fail when branches can see each other: that is the mistake it exists for."""
     model = opened(models.tiny_llama, tmp_path)

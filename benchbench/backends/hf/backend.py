@@ -223,6 +223,7 @@ class HFBackend:
     def _count(self) -> None:
         if self._seq2seq is not None:
             self.work.tokens_computed = self._seq2seq.computed_tokens
+            self.work.batches, self.work.out_of_memory_retries = self._seq2seq.batches, self._seq2seq.retries
             return
         if self.info.plan != self._scorer.layout:
             self.info = replace(self.info, plan=self._scorer.layout)

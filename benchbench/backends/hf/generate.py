@@ -58,7 +58,7 @@ class Generator:
         self.scorer = scorer
         self.limits = limits
         self.retries = 0
-        self.eos = _eos_ids(model.model, tokenizer)
+        self.eos = eos_ids(model.model, tokenizer)
 
     def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
         """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
@@ -227,7 +227,7 @@ class Generator:
 
         for index in indices:
             context = torch.tensor([jobs[index].context], device=self.model.device)
-            torch.manual_seed(_seed(jobs[index]))
+            torch.manual_seed(seed(jobs[index]))
             output = self.model.model.generate(
                 input_ids=context,
                 attention_mask=torch.ones_like(context),
@@ -235,7 +235,7 @@ class Generator:
                 stopping_criteria=StoppingCriteriaList([Stop(context.shape[1])]),
                 pad_token_id=self.tokenizer.pad_token_id,
                 use_cache=trusted,
-                **_generate_arguments(params),
+                **generate_arguments(params),
             )
             tokens = output[0, context.shape[1] :].tolist()
             self.model.computed_tokens += context.shape[1] + len(tokens) * params.num_beams
@@ -286,7 +286,8 @@ def _processors(params: GenerationParams) -> Any:
     return processors
 
 
-def _generate_arguments(params: GenerationParams) -> dict[str, Any]:
+def generate_arguments(params: GenerationParams) -> dict[str, Any]:
+    """The arguments of transformers' `generate` that say the same as `params`."""
     arguments: dict[str, Any] = {
         "do_sample": params.do_sample,
         "num_beams": params.num_beams,
@@ -306,16 +307,18 @@ def _probe(context: tuple[int, ...]) -> EncodedPair:
     return EncodedPair(context[:-last] or context, context[-last:])
 
 
-def _seed(job: Job) -> int:
+def seed(job: Job) -> int:
+    """A seed of the request's own, so that neither order nor batch moves what is sampled."""
     digest = hashlib.sha256(f"{job.params.seed}:{job.seed_text}".encode()).digest()
     return int.from_bytes(digest[:7], "big")
 
 
 def _seeded(job: Job) -> torch.Generator | None:
-    return torch.Generator().manual_seed(_seed(job)) if job.params.do_sample else None
+    return torch.Generator().manual_seed(seed(job)) if job.params.do_sample else None
 
 
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends a text: the generation config's and the tokenizer's."""
     config = getattr(model, "generation_config", None)
     named = getattr(config, "eos_token_id", None)
     ids = set(named if isinstance(named, (list, tuple)) else [] if named is None else [named])

@@ -16,7 +16,9 @@ from benchbench.backends.plan import Block, Limits, Plan, Row, make_plan
 from benchbench.core.errors import BackendError
 
 CHECK_TOKENS = 2048
-"""Tokens that the self-check may spend on plain scoring (but at least two requests)."""
+"""Tokens that the self-check may spend on plain scoring (but at least two docs)."""
+CHECK_DOCS = 64
+"""Among how many first docs the shortest and longest context are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class PairScorer:
         has_block = any(block.tokens for block in self._plan(pairs, layout, self.limits).blocks)
         key = (layout, has_block, bool(long))
         if key not in self._trusted:
-            self._trusted[key] = self._agrees(layout, _few(pairs, has_block))
+            self._trusted[key] = self._agrees(layout, _few(pairs))
         return self._trusted[key]
 
     def _settle_layout(self, pairs: Sequence[EncodedPair]) -> None:
@@ -93,7 +95,10 @@ class PairScorer:
 
     def _agrees(self, layout: Layout, pairs: list[EncodedPair]) -> bool:
         plain = {s.request: s for s in self._run(self._plan(pairs, "plain", self.limits), "plain", None)}
-        eager = replace(self.limits, block_overhead=0)
+        # The check must see what the run will: a block, and rows of unlike widths side by side. So blocks
+        # are free here, rows may not swallow other docs, and one batch may hold them all.
+        own = max(sum(len(p.continuation) for p in pairs if p.context == pair.context) for pair in pairs)
+        eager = replace(self.limits, block_overhead=0, row_branch_tokens=own, batch_tokens=8 * self.limits.batch_tokens)
         try:
             planned = {s.request: s for s in self._run(self._plan(pairs, layout, eager), layout, None)}
         except Exception as error:
@@ -214,21 +219,21 @@ def _candidates(model: CausalModel, plan: str, config: Any) -> list[Layout]:
     return [*layouts, "plain"]
 
 
-def _few(pairs: Sequence[EncodedPair], has_block: bool) -> list[EncodedPair]:
-    """The first pairs worth checking: two choices of a doc, then other docs (of the same block), within the budget."""
-    chosen: list[EncodedPair] = []
-    taken: dict[tuple[int, ...], int] = {}
-    spent = 0
+def _few(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
+    """Two choices each of the first doc and of docs with a shorter and a longer context, within the budget."""
+    by_context: dict[tuple[int, ...], list[EncodedPair]] = {}
     for pair in pairs:
-        if taken.get(pair.context, 0) >= 2:
-            continue
-        if len(chosen) >= 2 and spent + len(pair.inputs) > CHECK_TOKENS and not (has_block and len(taken) < 2):
-            break
-        if len(chosen) >= 12:
-            break
-        taken[pair.context] = taken.get(pair.context, 0) + 1
-        chosen.append(pair)
-        spent += len(pair.inputs)
+        by_context.setdefault(pair.context, []).append(pair)
+    docs = list(by_context)[:CHECK_DOCS]
+    order = list(dict.fromkeys([docs[0], min(docs, key=len), max(docs, key=len), *docs[1:4]]))
+    chosen: list[EncodedPair] = []
+    spent = 0
+    for context in order:
+        for pair in by_context[context][:2]:
+            if len({p.context for p in chosen}) >= 2 and spent + len(pair.inputs) > CHECK_TOKENS:
+                return chosen
+            chosen.append(pair)
+            spent += len(pair.inputs)
     return chosen
 
 

@@ -15,7 +15,7 @@ import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.causal import Scored
-from benchbench.backends.hf.generate import Job, Written, _eos_ids, _generate_arguments, _seed, cut_at_stop
+from benchbench.backends.hf.generate import Job, Written, cut_at_stop, eos_ids, generate_arguments, seed
 from benchbench.backends.hf.load import LoadedModel
 from benchbench.backends.hf.scorer import Exhausted, is_out_of_memory
 from benchbench.core.types import FinishReason, GenerationParams
@@ -52,7 +52,7 @@ class Seq2SeqEngine:
         self.prefix_token_id = loaded.prefix_token_id
         self.batch_tokens = batch_tokens
         self.logit_rows = max(64, LOGIT_BYTES // (4 * int(self.model.config.get_text_config().vocab_size)))
-        self.eos = _eos_ids(loaded.model, loaded.tokenizer)
+        self.eos = eos_ids(loaded.model, loaded.tokenizer)
         self.computed_tokens = 0
         self.batches = 0
         self.retries = 0
@@ -239,14 +239,14 @@ class Seq2SeqEngine:
         ids, mask = self._padded([jobs[i].context or (self.prefix_token_id,) for i in requests])
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(_seed(jobs[requests[0]]))
+            torch.manual_seed(seed(jobs[requests[0]]))
             output = self.model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=params.max_gen_toks,
                 stopping_criteria=StoppingCriteriaList([self._stopper(params.until)]),
                 pad_token_id=self.tokenizer.pad_token_id,
-                **_generate_arguments(params),
+                **generate_arguments(params),
             )
         self.computed_tokens += ids.numel() + output[:, 1:].numel() * params.num_beams
         return [self._written(i, row[1:], params) for i, row in zip(requests, output.tolist(), strict=True)]
