@@ -181,6 +181,13 @@ AGGREGATIONS: Mapping[str, str] = {
     "ter": "Corpus TER.",
 }
 
+_CORPUS: Mapping[str, Family] = {
+    **dict.fromkeys(("f1", "matthews_corrcoef", "mcc"), "choice"),
+    **dict.fromkeys(("weighted_perplexity", "bits_per_byte"), "rolling"),
+    **dict.fromkeys(("bleu", "chrf", "chrf++", "ter"), "text"),
+}
+"""Aggregations that read more of the items than their scores, and so belong to one family."""
+
 
 @dataclass(frozen=True, slots=True)
 class FilterInfo:
@@ -253,9 +260,12 @@ def metric_spec(
     if info is not None and (unknown := sorted(set(options) - set(info.kwargs))):
         allowed = ", ".join(info.kwargs) or "none"
         raise TaskError(f"Metric {name!r} has no option {unknown[0]!r}; its options: {allowed}.")
-    chosen = aggregation or (info.aggregation if info is not None else "mean")
-    if chosen not in AGGREGATIONS:
-        raise TaskError(f"No aggregation named {chosen!r} for metric {name!r}.{did_you_mean(chosen, AGGREGATIONS)}")
+    family = FAMILIES[output_type]
+    possible = [known for known in AGGREGATIONS if _CORPUS.get(known, family) == family]
+    default = "mean" if info is None else info.aggregation
+    chosen = aggregation or ("f1" if (name, family) == ("f1", "choice") else default)
+    if chosen not in possible:
+        raise TaskError(f"No aggregation {chosen!r} for output_type {output_type}.{did_you_mean(chosen, possible)}")
     if higher_is_better is None:
         higher_is_better = info.higher_is_better if info is not None else True
     return MetricSpec(name, chosen, higher_is_better, options)

@@ -30,6 +30,10 @@ from benchbench.stats.influence import Estimate, mean, ratio
 from benchbench.stats.intervals import Interval, Uncertainty, exponential, uncertainty, wilson
 
 
+class NoValueError(Exception):
+    """A value over items is not defined; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Aggregate:
     """A value over items, before it becomes a row."""
@@ -102,7 +106,8 @@ def _group_row(group: str, metric: str, rows: Sequence[MetricResult], weight_by_
         [float(row.n) for row in rows] if weight_by_size else None,
     )
     low, high = _clamped(metric, found.interval)
-    notes = [f"mean of {len(rows)} tasks, {'weighted by size' if weight_by_size else 'equal weights'}"]
+    weights = "weighted by size" if weight_by_size else "equal weights"
+    notes = [f"mean of {len(rows)} tasks, {weights}; error as if the tasks were independent"]
     if found.stderr is None:
         notes.append(f"no standard error for {', '.join(row.task for row in rows if row.stderr is None)}")
     return MetricResult(
@@ -126,7 +131,7 @@ def _aggregate(usable: Usable) -> Aggregate | str:
         return "no item was scored"
     try:
         return AGGREGATORS[usable.column.metric.aggregation](usable)
-    except ValueError as error:
+    except NoValueError as error:
         return str(error)
 
 
@@ -135,6 +140,8 @@ def _row(task: str, column: Column, found: Aggregate | str) -> MetricResult:
     if isinstance(found, str):
         return MetricResult(task, column.name, None, None, None, None, 0, None, None, better, found)
     notes = [*found.notes, *([found.known.reason] if found.known.reason else [])]
+    if found.known.stderr == 0 and found.method != "wilson":
+        notes.append("all items pull alike: the interval is too narrow")
     if not math.isfinite(found.value):
         notes.append("the value is too large for a float")
     low, high = _clamped(column.metric.name, found.known.interval)
@@ -171,7 +178,7 @@ def _scored(usable: Usable) -> tuple[list[float], list[str | None], tuple[str, .
     pairs = [(item.scores.get(usable.column.name), item.cluster) for item in usable.items]
     known = [(score, cluster) for score, cluster in pairs if score is not None and not math.isnan(score)]
     if not known:
-        raise ValueError("no item has a value")
+        raise NoValueError("no item has a value")
     missing = len(pairs) - len(known)
     notes = (f"{missing} of {len(pairs)} items have no value",) if missing else ()
     return [score for score, _ in known], [cluster for _, cluster in known], notes
@@ -213,6 +220,8 @@ def _nats_per_unit(usable: Usable) -> tuple[Estimate, Uncertainty, str]:
     """Total nats over total words or bytes, counted again on the stored targets."""
     nats = [-math.fsum(item.loglikelihoods) for item in usable.items]
     counts = [units(usable.column.metric.name, item.targets[0]) for item in usable.items]
+    if sum(counts) == 0:
+        raise NoValueError("the texts have no bytes")
     estimate = ratio(nats, counts)
     return estimate, *_with_method(estimate, usable.clusters, "ratio")
 
@@ -234,12 +243,14 @@ def _agreement(metric: str) -> Callable[[Usable], Aggregate]:
     def run(usable: Usable) -> Aggregate:
         judged = [item for item in usable.items if item.gold is not None and item.prediction is not None]
         if not judged:
-            raise ValueError("no item has a right choice")
+            raise NoValueError("no item has a right choice")
         predicted = [int(item.prediction or 0) for item in judged]
         gold = [
             guess if item.scores.get("acc") == 1.0 else int(item.gold or 0)
             for item, guess in zip(judged, predicted, strict=True)
         ]
+        if metric == "f1" and max(*gold, *predicted) > 1:
+            raise NoValueError("f1 is defined for two choices")
         estimate = agreement(metric, gold, predicted)
         known, method = _with_method(estimate, [item.cluster for item in judged], "jackknife")
         return Aggregate(estimate.value, known, method, len(judged))

@@ -16,12 +16,10 @@ def agreement(metric: str, gold: Sequence[int], predicted: Sequence[int]) -> Est
 
     Equal to scikit-learn's values, also where a denominator is 0 (then 0).
 
-    Raises:
-        ValueError: F1 of docs with a third choice.
+    Args:
+        gold, predicted: choice indices, at least one doc; for F1 only 0 and 1.
     """
     count = 1 + max(*gold, *predicted, 1)
-    if metric == "f1" and count > 2:
-        raise ValueError("f1 is defined for two choices; average per choice is another metric")
     table = np.zeros((len(gold), count * count))
     table[np.arange(len(gold)), np.asarray(gold) * count + np.asarray(predicted)] = 1
     scores: dict[str, Callable[[Sequence[float]], float]] = {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
-from benchbench.core.registry import FAMILIES, METRICS, Family
-from benchbench.core.types import FilterSpec, MetricSpec, ScoringSpec
+from benchbench.core.registry import FAMILIES, Family, metric_spec
+from benchbench.core.types import FilterSpec, MetricSpec, OutputType, ScoringSpec
 
 ALWAYS: dict[Family, tuple[str, ...]] = {
     "choice": ("acc", "acc_norm", "acc_bytes", "acc_token", "bpb_gold"),
@@ -37,10 +38,14 @@ def columns(spec: ScoringSpec) -> tuple[Column, ...]:
         for metric in spec.metrics
     ]
     names = {metric.name for metric in spec.metrics}
-    extra = [Column(name, _default(name)) for name in ALWAYS[FAMILIES[spec.output_type]] if name not in names]
+    extra = [
+        Column(name, _default(name, spec.output_type))
+        for name in ALWAYS[FAMILIES[spec.output_type]]
+        if name not in names
+    ]
     return (*listed, *extra)
 
 
-def _default(name: str) -> MetricSpec:
-    info = METRICS[name]
-    return MetricSpec(name, info.aggregation, info.higher_is_better)
+@cache
+def _default(name: str, output_type: OutputType) -> MetricSpec:
+    return metric_spec(name, output_type)
