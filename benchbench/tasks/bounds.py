@@ -13,7 +13,9 @@ from types import FrameType
 from typing import Any
 
 MAX_CHARS = 4_000_000
-"""Longest text (in characters) or largest list (in entries and their characters) a template may make."""
+"""Longest text (in characters) a template may make; also for all texts of a list together."""
+MAX_ENTRIES = 200_000
+"""Largest list, with the entries of its entries."""
 MAX_STEPS = 1_000_000
 """Loop rounds, calls, filters and tests of one rendering."""
 MAX_TOTAL_CHARS = 100_000_000
@@ -64,7 +66,7 @@ class Meter:
         else:
             return value
         if size > MAX_CHARS:
-            raise too_long(size)
+            raise too_long()
         self.room -= size
         if self.room < 0:
             raise TooMuchWorkError(f"makes more than {MAX_TOTAL_CHARS:,} characters in all")
@@ -80,34 +82,36 @@ class Meter:
 _CONTAINERS = frozenset({list, tuple, dict})
 
 
-def too_long(size: float) -> TooMuchWorkError:
-    """The error for a text or list of `size` characters."""
-    return TooMuchWorkError(f"makes a text or list of more than {MAX_CHARS:,} characters ({size:.3g})")
+def too_long() -> TooMuchWorkError:
+    """The error for a text or list that would get too long."""
+    return TooMuchWorkError(f"makes a text or list of more than {MAX_CHARS:,} characters or {MAX_ENTRIES:,} entries")
 
 
 def weight(value: Any) -> int:
-    """Entries and characters of a container as if written out; stops counting beyond MAX_CHARS."""
-    total = 0
+    """Entries and characters of a container as if written out; beyond MAX_CHARS if it is too large."""
+    entries = chars = 0
     stack: list[Any] = [value]
     while stack:
         top = stack.pop()
         kind = type(top)
-        total += len(top) + 1 if kind is str else 1
-        if kind is dict:
+        entries += 1
+        if kind is str:
+            chars += len(top)
+        elif kind is dict:
             stack.extend(top)
             stack.extend(top.values())
         elif kind in _CONTAINERS:
             stack.extend(top)
-        if total + len(stack) > MAX_CHARS:
+        if entries + len(stack) > MAX_ENTRIES or chars > MAX_CHARS:
             return MAX_CHARS + 1
-    return total
+    return entries + chars
 
 
 def add(left: Any, right: Any) -> Any:
     """`left + right`, refused before it gets too long."""
     size = _length(left) + _length(right)
     if size > MAX_CHARS:
-        raise too_long(size)
+        raise too_long()
     return left + right
 
 
@@ -119,7 +123,7 @@ def multiply(left: Any, right: Any) -> Any:
         return left * right
     size = _times(left, right)
     if size > MAX_CHARS:
-        raise too_long(size)
+        raise too_long()
     return left * right
 
 
@@ -154,7 +158,7 @@ def replace(text: str, old: str, new: str, count: int = -1) -> str:
         found = text.count(old)
         size = len(text) + (found if count < 0 else min(found, count)) * (len(new) - len(old))
         if size > MAX_CHARS:
-            raise too_long(size)
+            raise too_long()
     return text.replace(old, new, count)
 
 
@@ -165,7 +169,7 @@ def join(separator: str, parts: Iterable[Any]) -> str:
     for part in parts:
         size += len(part) + len(separator)
         if size > MAX_CHARS:
-            raise too_long(size)
+            raise too_long()
         texts.append(part)
     return separator.join(texts)
 
@@ -173,7 +177,7 @@ def join(separator: str, parts: Iterable[Any]) -> str:
 def check_width(width: Any) -> None:
     """TooMuchWorkError if a text would be padded beyond the bound."""
     if isinstance(width, int) and width > MAX_CHARS:
-        raise too_long(width)
+        raise too_long()
 
 
 def regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
@@ -193,13 +197,14 @@ def regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
 def _counted_replacement(repl: str) -> Callable[[Any], str]:
     """What `repl` stands for, match by match, until it gets too long in all."""
     size = 0
+    plain = "\\" not in repl
 
     def expand(match: Any) -> str:
         nonlocal size
-        text = str(match.expand(repl))
+        text = repl if plain else str(match.expand(repl))
         size += len(text)
         if size > MAX_CHARS:
-            raise too_long(size)
+            raise too_long()
         return text
 
     return expand

@@ -210,7 +210,8 @@ def _read_csv(path: Path) -> Iterator[Row]:
 def _read_text(path: Path) -> Iterator[Row]:
     try:
         with path.open(encoding="utf-8") as lines:
-            yield from ({"text": line.rstrip("\n")} for line in lines)
+            for line in lines:
+                yield {"text": line.rstrip("\n")}
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: cannot be read: {error}.") from error
 

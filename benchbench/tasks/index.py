@@ -108,14 +108,17 @@ class TaskIndex:
     @cached_property
     def groups(self) -> dict[str, Group]:
         """Group → its tasks, from `group` keys of tasks and from group files."""
-        members = _collect(self.variants.values(), "group")
-        groups = {name: Group(name, names, self._weight(names)) for name, names in members.items()}
+        groups = {name: Group(name, names, self._weight(names)) for name, names in self._members.items()}
         for name, (path, raw) in self._group_files.items():
-            names = [*members.get(name, ())]
+            names = [*self._members.get(name, ())]
             for entry in raw["task"]:
                 names += self._expand(entry, path, (name,))
             groups[name] = Group(name, tuple(dict.fromkeys(names)), _weight_of_file(raw))
         return groups
+
+    @cached_property
+    def _members(self) -> dict[str, tuple[str, ...]]:
+        return _collect(self.variants.values(), "group")
 
     def _weight(self, names: Sequence[str]) -> bool:
         return all(self.variants[name].raw.get("weight_by_size", True) for name in names)
@@ -126,8 +129,9 @@ class TaskIndex:
             return [entry]
         if entry in self._group_files and entry not in seen:
             return [n for part in self._group_files[entry][1]["task"] for n in self._expand(part, path, (*seen, entry))]
-        if entry in self.tags:
-            return [*self.tags[entry]]
+        for known in (self._members, self.tags):
+            if entry in known:
+                return [*known[entry]]
         names = _matching(entry, self.variants)
         if not names:
             raise TaskError(f"{where(path, ['task'])}: no task, group or tag named {entry!r}.{self._near(entry)}")
@@ -182,16 +186,12 @@ class TaskIndex:
     def _load_file(self, path: Path) -> list[str]:
         before = dict(self.variants)
         self._add_root(path)
-        for cached in ("tags", "groups"):
+        for cached in ("tags", "groups", "_members"):
             self.__dict__.pop(cached, None)
         return [name for name, variant in self.variants.items() if before.get(name) is not variant]
 
     def _near(self, name: str) -> str:
-        return did_you_mean(name, [*self.variants, *self.groups_by_name(), *self.tags, *self.suites])
-
-    def groups_by_name(self) -> list[str]:
-        """Names of all groups, without working out their tasks."""
-        return [*_collect(self.variants.values(), "group"), *self._group_files]
+        return did_you_mean(name, [*self.variants, *self._members, *self._group_files, *self.tags, *self.suites])
 
 
 def _collect(found: Any, key: str) -> dict[str, tuple[str, ...]]:

@@ -52,7 +52,7 @@ _PLAIN = Environment()  # noqa: S701  # prompts are text, not markup
 
 def _weighed(value: Any) -> Any:
     if type(value) is not str and bounds.weight(value) > bounds.MAX_CHARS:
-        raise bounds.too_long(bounds.MAX_CHARS)
+        raise bounds.too_long()
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ FAILURES = (
     RuntimeError,
     TypeError,
     ValueError,
+    re.error,
 )
 """What a template may raise while it runs; all of it is the template's or the document's fault."""
 
