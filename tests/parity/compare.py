@@ -78,7 +78,7 @@ def compare(
         upstream.answer(model.path, theirs, model.batch_size, model.trust_remote_code)
         responses = ours.answer(ours.backend(model.path, model.trust_remote_code), prepared)
         _responses(row, theirs, responses)
-        _metrics(row, prepared, task, theirs, responses)
+        compare_metrics(row, prepared, task, theirs, responses)
     return row
 
 
@@ -162,13 +162,14 @@ def _responses(row: Row, theirs: Sequence[Sequence[Any]], responses: Sequence[Se
         row.problems.append(f"{row.failures} requests failed")
 
 
-def _metrics(
+def compare_metrics(
     row: Row,
     prepared: PreparedTask,
     task: Any,
     theirs: Sequence[Sequence[Any]],
     responses: Sequence[Sequence[Response]],
 ) -> None:
+    """Put every metric that lm-eval reports into the row, and what disagrees into its problems."""
     expected = upstream.metrics(task, theirs)
     several = len({pipeline for _, pipeline in expected}) > 1
     shared = [
