@@ -1,0 +1,151 @@
+"""The project as a whole: how fast it starts, what the wheel holds, and that its files agree with each other."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import time
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import benchbench
+from tests.conftest import REPO
+
+COMMAND = [sys.executable, "-m", "benchbench"]
+SLACK = 2.0
+"""How much slower than promised a busy machine may be before a test calls it slow."""
+
+
+def run(*arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    """What the command prints; fails the test with its error text where it fails."""
+    done = subprocess.run(arguments, check=False, capture_output=True, text=True, cwd=cwd, env=env)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def best_time(*arguments: str, tries: int = 5) -> float:
+    """Wall seconds of the fastest of `tries` runs."""
+    seconds = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        run(*arguments)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, dict]:
+    return tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def constraints() -> dict[str, str]:
+    lines = (REPO / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.lower().replace("_", "-").split("==") for line in lines if line and not line.startswith("#"))
+
+
+@pytest.mark.parametrize(("arguments", "promised"), [(["--help"], 0.4), (["tasks", "ls"], 1.0)])
+def test_a_command_that_only_looks_up_starts_fast(arguments: list[str], promised: float) -> None:
+    assert best_time(*COMMAND, *arguments) < promised * SLACK
+
+
+def test_looking_tasks_up_loads_no_engine() -> None:
+    code = (
+        "import sys\nfrom benchbench.cli.main import main\nsys.argv = ['benchbench', 'tasks', 'ls']\n"
+        "try: main()\nexcept SystemExit as stop: assert not stop.code, stop.code\n"
+        "print('loaded', sorted({'torch', 'transformers', 'datasets', 'pandas'} & set(sys.modules)))"
+    )
+    assert run(sys.executable, "-c", code).splitlines()[-1] == "loaded []"
+
+
+def test_constraints_pin_every_dependency(project: dict, constraints: dict[str, str]) -> None:
+    extras = project["project"]["optional-dependencies"]
+    wanted = [*project["project"]["dependencies"], *extras["lm-eval"], *extras["test"], *extras["dev"]]
+    names = {re.split(r"[\[><=~]", line)[0].lower().replace("_", "-") for line in wanted} - {"benchbench-eval"}
+    assert names - set(constraints) == set()
+    assert constraints["torch"] == "2.13.0"
+    assert constraints["lm-eval"] == "0.4.13"
+
+
+def test_lm_eval_is_pinned_to_the_version_we_compare_with(project: dict) -> None:
+    assert "lm_eval==0.4.13" in project["project"]["optional-dependencies"]["lm-eval"]
+
+
+def test_the_changelog_knows_this_version_and_what_moved_scores() -> None:
+    text = (REPO / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{benchbench.__version__}]" in text
+    assert "### Scores changed" in text
+
+
+def test_ci_runs_what_people_run() -> None:
+    script = (REPO / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert {"make lint", "make test", "make test-slow"} <= set(script)
+
+
+def test_built_in_metrics_and_filters_are_listed_by_name() -> None:
+    from benchbench.core.registry import FILTERS, METRICS
+
+    assert {"acc", "acc_norm", "bpb_gold", "exact_match", "bleu"} <= set(METRICS)
+    assert "take_first" in FILTERS
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built by the project's own build backend."""
+    out = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(out), str(REPO))
+    (found,) = out.glob("*.whl")
+    return found
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_tasks_and_nothing_stray(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    shipped = {name.removeprefix("benchbench/_tasks/") for name in names if name.startswith("benchbench/_tasks/")}
+    listed = run("git", "ls-files", "-co", "--exclude-standard", "tasks", cwd=REPO).split()
+    assert shipped == {name.removeprefix("tasks/") for name in listed}
+    assert {name.split("/")[0] for name in names} == {
+        "benchbench",
+        f"benchbench_eval-{benchbench.__version__}.dist-info",
+    }
+    assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".parquet"))]
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_works_from_any_folder(wheel: Path, tmp_path: Path) -> None:
+    """Only the wheel goes into the new environment; what it depends on comes from this one."""
+    venv = tmp_path / "venv"
+    run(sys.executable, "-m", "venv", str(venv))
+    run(str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", "--no-index", str(wheel))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    env = {**os.environ, "PYTHONPATH": str(_dependencies_only(tmp_path))}
+    command = str(venv / "bin" / "benchbench")
+
+    assert "hellaswag" in run(command, "tasks", "ls", cwd=elsewhere, env=env)
+    where = run(
+        str(venv / "bin" / "python"), "-c", "import benchbench; print(benchbench.__file__)", cwd=elsewhere, env=env
+    )
+    assert where.startswith(str(venv)), "the test ran the checkout, not the wheel"
+    assert run(command, "tasks", "check", "demo", cwd=elsewhere, env=env)
+
+
+def _dependencies_only(folder: Path) -> Path:
+    """A folder that shows every installed package but benchbench itself."""
+    here = Path(sysconfig.get_paths()["purelib"])
+    links = folder / "site"
+    links.mkdir()
+    for entry in here.iterdir():
+        if "benchbench" not in entry.name.lower() and not entry.name.endswith(".pth"):
+            (links / entry.name).symlink_to(entry)
+    return links
+
+
+def test_the_command_reports_its_version() -> None:
+    assert benchbench.__version__ in run(*COMMAND, "--version")
