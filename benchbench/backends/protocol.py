@@ -45,6 +45,11 @@ class Backend(Protocol):
     info: BackendInfo
     work: Work
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about the model or engine that a reader of the results should see; may grow while it works."""
+        ...
+
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
         """For each doc's requests the sha256 of what would be asked of the model (tokens after the
         overflow policy, or texts; generation settings): equal keys, equal answers.

@@ -60,6 +60,8 @@ class Script:
 class ScriptedBackend:
     """Answers from a script. Values depend in their last digits on the batch, as those of a real engine do."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, options: ModelOptions) -> None:
         """ModelError if the table cannot be read or an option is unknown."""
         self._script = _read_script(options.model.removeprefix("scripted:"))

@@ -200,7 +200,7 @@ def sharing(record: Mapping[str, Any], name: str) -> str:
 
 
 def remarks(record: Mapping[str, Any]) -> Iterable[str]:
-    """One line per outcome that is not a plain answer, over all tasks."""
+    """One line per outcome that is not a plain answer, over all tasks, and the backend's notes."""
     counts = [task["counts"] for task in record["tasks"].values()]
     total = {name: sum(count[name] for count in counts) for name in (counts[0] if counts else {})}
     words = {
@@ -209,9 +209,10 @@ def remarks(record: Mapping[str, Any]) -> Iterable[str]:
         "truncated": "truncated: the text was cut off at the token limit",
         "shortened": "with a prompt that did not fit: shots or text were left out",
     }
-    return [f"{total[name]} of {total['n']} docs {text}." for name, text in words.items() if total.get(name)]
+    outcomes = [f"{total[name]} of {total['n']} docs {text}." for name, text in words.items() if total.get(name)]
+    return [*outcomes, *record["provenance"].get("notes", ())]
 
 
 def print_json(text: str) -> None:
-    """One line of JSON on stdout."""
-    sys.stdout.write(text + "\n")
+    """JSON on stdout, with characters that a terminal obeys as escapes."""
+    sys.stdout.write(_CONTROL_BUT_NEWLINE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")

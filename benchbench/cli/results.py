@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from benchbench.cli.console import cell, number, print_json, stderr, stdout
+from benchbench.cli.console import cell, clean_lines, number, print_json, stderr, stdout
 from benchbench.cli.run import show as show_record
 from benchbench.cli.run import to_json
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
@@ -178,8 +178,10 @@ def export(
         stderr().print(cell(f"Wrote {to}"), soft_wrap=True)
     elif form is Format.parquet:
         raise ArgumentError("parquet is not text: say where to write it with --to FILE.")
+    elif form is Format.csv:
+        typer.echo(clean_lines(data.decode("utf-8")), nl=False)
     else:
-        print_json(data.decode("utf-8").rstrip("\n"))
+        print_json(data.decode("utf-8"))
 
 
 def _lm_eval(run: str, output: Path) -> bytes:

@@ -56,8 +56,9 @@ def evaluate(
     began, before = time.monotonic(), _totals(backend.work)
     keys = backend.request_keys([doc.requests for doc in prepared.docs])
     docs = [Doc(rendered, key) for rendered, key in zip(prepared.docs, keys, strict=True)]
-    kept = _kept(docs, writer.live(task))
-    reused = {item.doc_id for item, was_reused in writer.live(task) if was_reused and item.doc_id in kept}
+    earlier = writer.live(task)
+    kept = _kept(docs, earlier)
+    reused = {item.doc_id for item, was_reused in earlier if was_reused and item.doc_id in kept}
     with writer.open_task(task) as live:
         taken = _take_over(docs, kept, others, prepared.task.scoring, live)
         kept, reused = {**kept, **taken}, reused | taken.keys()
@@ -65,10 +66,9 @@ def evaluate(
         items = sort_items([*kept.values(), *asked])
     after = _totals(backend.work)
     work = {name: after[name] - before[name] for name in after}
+    said = {"plan": backend.info.plan, "notes": list(backend.notes)}
     seconds = round(time.monotonic() - began, 3)
-    writer.note(
-        {"event": "task", "task": task, "seconds": seconds, "reused": len(reused), "plan": backend.info.plan, **work}
-    )
+    writer.note({"event": "task", "task": task, "seconds": seconds, "reused": len(reused), **said, **work})
     writer.seal(task, items)
     return items
 

@@ -226,6 +226,7 @@ def _provenance(log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "reused": sum(int(task["reused"]) for task in tasks.values()),
+        "notes": list(dict.fromkeys(note for event in log for note in event.get("notes", ()))),
         "tasks": tasks,
     }
 
@@ -235,5 +236,5 @@ def _add_task(total: dict[str, Any], event: Mapping[str, Any]) -> None:
     for name, value in event.items():
         if name == "reused":
             total[name] = value
-        elif name not in ("event", "task", "plan"):
+        elif name not in ("event", "task", "plan", "notes"):
             total[name] = total.get(name, 0) + value

@@ -122,10 +122,15 @@ def _work(
     fresh = bool(writer.plan().get("fresh", False))
     others = [] if fresh else same_compute(settings.output, compute_identity(backend.info), but=writer.path)
     items: dict[str, list[Item]] = {}
+    said: set[str] = set()
     for prepared in plan.tasks:
         name = prepared.task.name
         items[name] = evaluate(prepared, backend, writer, others, on_event)
         on_event(TaskFinished(name, sum(len(doc.requests) for doc in prepared.docs)))
+        for text in backend.notes:
+            if text not in said:
+                said.add(text)
+                on_event(Note(text))
     record = make_record(plan, settings, identity, backend.info, items, list(writer.log()))
     if record["provenance"]["reused"]:
         on_event(Note(f"{record['provenance']['reused']} docs were taken over from other runs of the same weights."))

@@ -21,7 +21,7 @@ from benchbench.store.files import (
 from benchbench.store.lines import LineLog, read_lines
 from benchbench.store.lock import RunLock
 from benchbench.store.names import folder_name
-from benchbench.store.table import encode_part, item_from_line, item_to_line, read_part, sort_items
+from benchbench.store.table import encode_part, item_from_line, item_to_line, read_part
 
 RUN_SCHEMA_VERSION = 1
 PART = "part-00000.parquet"
@@ -119,7 +119,7 @@ class RunWriter(RunFolder):
 
     def seal(self, task: str, items: list[Item]) -> None:
         """Turns the task's items into its parquet part; after that live.jsonl is gone."""
-        write_whole(self.task_folder(task) / PART, encode_part(sort_items(items)))
+        write_whole(self.task_folder(task) / PART, encode_part(items))
         self.drop_live(task)
 
     def drop_live(self, task: str) -> None:

@@ -40,12 +40,14 @@ def folder_name(name: str) -> str:
 
 
 def compute_identity(info: BackendInfo) -> dict[str, Any]:
-    """What must be equal for a response to be the same response: weights, tokenizer, engine, type, length, numerics.
+    """What must be equal for a response to be the same response: weights, tokenizer, engine and its version, type,
+    length, numerics.
 
     The model's path and name are not in it, nor are batch sizes.
     """
     return {
         "backend": info.name,
+        "version": info.version,
         "model_identity": info.model_identity,
         "tokenizer_identity": info.tokenizer_identity,
         "dtype": info.dtype,

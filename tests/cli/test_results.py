@@ -94,3 +94,13 @@ def test_an_unknown_run_is_a_sentence(world):
     assert done.returncode == 2
     assert "no run 'zzz'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_characters_that_a_terminal_obeys_are_escaped_in_json(capsys):
+    from benchbench.cli.console import print_json
+
+    text = "a\x1b[2Jb\x9bc\u202ed\u2028e\x7f"
+    print_json(json.dumps({"text": text}, ensure_ascii=False))
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == {"text": text}
+    assert shown.rstrip("\n").isprintable()

@@ -299,3 +299,12 @@ def test_unknown_tasks_end_before_a_model_is_opened(world):
 def test_settings_that_make_no_sense_are_sentences(change):
     with pytest.raises(ArgumentError, match=r"must be|share from"):
         RunSettings(ModelOptions("m"), **change)
+
+
+def test_what_the_backend_has_to_say_is_shown_and_recorded(world):
+    seen: list[events.Event] = []
+    backend = Counting()
+    backend.notes = ("The packed plan disagreed; scoring the plain way.",)
+    result = run(settings(world), backend=backend, on_event=seen.append)
+    assert result.record["provenance"]["notes"] == list(backend.notes)
+    assert seen.count(events.Note(backend.notes[0])) == 1

@@ -50,13 +50,14 @@ def test_the_run_id_follows_the_weights_and_not_their_path():
     others = [
         run_id(replace(INFO, model_identity="other"), tasks, settings),
         run_id(replace(INFO, dtype="bfloat16"), tasks, settings),
+        run_id(replace(INFO, version="6"), tasks, settings),
         run_id(replace(INFO, numerics="4bit"), tasks, settings),
         run_id(replace(INFO, device="cpu"), tasks, settings),
         run_id(INFO, {"toy": {"prompt": "q"}}, settings),
         run_id(INFO, tasks, {"limit": 5, "seed": 1}),
         run_id(INFO, tasks, {"limit": None, "seed": 2}),
     ]
-    assert len({first, *others}) == 8
+    assert len({first, *others}) == 9
 
 
 def test_the_compute_identity_names_neither_path_nor_gpu_number():
