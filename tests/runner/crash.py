@@ -15,6 +15,7 @@ from typing import Any
 
 from benchbench.core.errors import BenchbenchError
 from benchbench.runner.run import run
+from benchbench.store.lock import LOCK_NAME
 from tests.runner.toy import comparable, part_bytes, settings
 
 
@@ -55,9 +56,14 @@ def killed_at(call: int, world: Path, output: Path) -> None:
 
 
 def results(output: Path) -> tuple[dict[str, bytes], dict[str, Any], list[str]]:
-    """Parts, record and file names of the only run in `output`."""
+    """Parts, record and file names of the only run in `output`.
+
+    The lock file is left out: one killed after its record was in place leaves it, and nobody needs to come back.
+    """
     (path,) = [found for found in output.glob("*/*") if found.is_dir()]
-    names = sorted(str(found.relative_to(path)) for found in path.rglob("*") if found.is_file())
+    names = sorted(
+        str(found.relative_to(path)) for found in path.rglob("*") if found.is_file() and found.name != LOCK_NAME
+    )
     return part_bytes(path), comparable(json.loads((path / "run.json").read_bytes())), names
 
 
