@@ -14,7 +14,7 @@ from typing import Any
 
 MAX_CHARS = 4_000_000
 """Longest text (in characters) a template may make; also for all texts of a list together."""
-MAX_ENTRIES = 200_000
+MAX_ENTRIES = 500_000
 """Largest list, with the entries of its entries."""
 MAX_STEPS = 1_000_000
 """Loop rounds, calls, filters and tests of one rendering."""
@@ -109,17 +109,16 @@ def weight(value: Any) -> int:
 
 def add(left: Any, right: Any) -> Any:
     """`left + right`, refused before it gets too long."""
-    size = _length(left) + _length(right)
-    if size > MAX_CHARS:
+    if _length(left) + _length(right) > MAX_CHARS:
         raise too_long()
-    return left + right
+    return _not_too_large(left + right)
 
 
 def multiply(left: Any, right: Any) -> Any:
     """`left * right`, refused before it gets too long or too large."""
     if isinstance(left, int) and isinstance(right, int):
         if left.bit_length() + right.bit_length() > MAX_INT_BITS:
-            raise TooMuchWorkError("makes a number with more than a thousand digits")
+            raise too_large()
         return left * right
     size = _times(left, right)
     if size > MAX_CHARS:
@@ -130,8 +129,19 @@ def multiply(left: Any, right: Any) -> Any:
 def power(left: Any, right: Any) -> Any:
     """`left ** right`, refused before it gets too large."""
     if isinstance(left, int) and isinstance(right, int) and left.bit_length() * max(right, 0) > MAX_INT_BITS:
-        raise TooMuchWorkError("makes a number with more than a thousand digits")
+        raise too_large()
     return left**right
+
+
+def too_large() -> TooMuchWorkError:
+    """The error for a number of too many digits."""
+    return TooMuchWorkError("makes a number with more than a thousand digits")
+
+
+def _not_too_large(value: Any) -> Any:
+    if isinstance(value, int) and value.bit_length() > MAX_INT_BITS:
+        raise too_large()
+    return value
 
 
 def modulo(left: Any, right: Any) -> Any:

@@ -38,8 +38,7 @@ def findings(prepared: PreparedTask) -> Iterator[Finding]:
     first_with: dict[str, int] = {}
     for rendered in prepared.docs:
         doc = rendered.doc
-        yield from _texts(rendered)
-        yield from _choices(rendered)
+        yield from dict.fromkeys([*_texts(rendered), *_choices(rendered)])
         earlier = first_with.setdefault(doc.hash, doc.id)
         if earlier != doc.id:
             yield Finding(doc.id, f"the same document as {earlier}", False)

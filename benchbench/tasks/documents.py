@@ -167,7 +167,7 @@ def _read_json(path: Path) -> Iterator[Row]:
     if path.suffix.lower() == ".json":
         try:
             rows = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}: not JSON: {error}.") from error
         if isinstance(rows, list):
             yield from (_row(row, path, number) for number, row in enumerate(rows))
@@ -181,7 +181,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield _row(json.loads(line), path, number)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: a line is not JSON in UTF-8: {error}.") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error

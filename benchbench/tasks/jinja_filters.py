@@ -11,8 +11,8 @@ from jinja2.nodes import EvalContext
 from benchbench.tasks import bounds
 
 _JINJA_OWN = (
-    "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "int", "items", "last", "length",
-    "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "round", "select", "selectattr",
+    "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "items", "last", "length",
+    "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "select", "selectattr",
     "sort", "title", "trim", "unique", "upper", "wordcount",
 )  # fmt: skip
 
@@ -20,6 +20,18 @@ _JINJA_OWN = (
 def _center(value: Any, width: int = 80) -> str:
     bounds.check_width(width)
     return str(value).center(width)
+
+
+def _round(value: float, precision: int = 0, method: Any = "common") -> float:
+    if precision > 20:
+        raise bounds.TooMuchWorkError("rounds to more than 20 digits")
+    return filters.do_round(value, precision, method)
+
+
+def _int(value: Any, default: int = 0, base: int = 10) -> int:
+    if isinstance(value, str) and base != 10 and len(value) > bounds.MAX_INT_BITS // 4:
+        raise bounds.too_large()
+    return filters.do_int(value, default, base)
 
 
 def _join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
@@ -59,9 +71,11 @@ def _weighed(value: Any) -> Any:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     **{name: filters.FILTERS[name] for name in _JINJA_OWN},
     "center": _center,
+    "int": _int,
     "join": _join,
     "regex_replace": bounds.regex_replace,
     "replace": _replace,
+    "round": _round,
     "string": _string,
     "sum": _sum,
     "tojson": _tojson,

@@ -165,19 +165,20 @@ def _picker(task: Task, pool: shots.Pool, count: int, settings: RenderSettings) 
     raise ArgumentError(f"No few-shot mode {settings.fewshot_mode!r}: fixed, per_doc or lm_eval.")
 
 
-HASHED_KEYS = ("output_type", "doc", "doc_to_length", "fewshot_config", "generation_kwargs", "repeats")
+HASHED_KEYS = ("output_type", "doc", "doc_to_length", "fewshot_config", "fewshot_split", "generation_kwargs", "repeats")
+"""Keys beside those of the prompt; only where they are set, so that a new key moves no old fingerprint."""
 
 
 def prompt_hash(task: Task, settings: RenderSettings, num_fewshot: int) -> str:
     """8 hex digits over everything that shapes a prompt besides the documents."""
-    config: Mapping[str, Any] = task.config.model_dump(mode="json")
+    config: Mapping[str, Any] = task.config.model_dump(mode="json", exclude_defaults=True)
     prompt: PromptVariant = task.prompt(settings.prompt)
     identity: dict[str, Any] = {
-        "prompt": PromptVariant.model_dump(prompt, mode="json"),
+        "prompt": prompt.model_dump(mode="json", exclude_none=True),
         "variables": dict(task.variables),
         "num_fewshot": num_fewshot,
-        **{key: config[key] for key in HASHED_KEYS},
+        **{key: config[key] for key in HASHED_KEYS if key in config},
     }
     if num_fewshot:
-        identity |= {"fewshot_mode": settings.fewshot_mode, "seed": settings.seed, "split": config["fewshot_split"]}
+        identity |= {"fewshot_mode": settings.fewshot_mode, "seed": settings.seed}
     return content_hash(identity, digits=8)

@@ -164,6 +164,8 @@ def parse(source: str, where: str) -> nodes.Template:
         raise TaskError(f"{where}: the template does not parse: {error.message} (its line {error.lineno}).") from error
     except RecursionError as error:
         raise TaskError(f"{where}: the template is nested too deeply.") from error
+    except ValueError as error:
+        raise TaskError(f"{where}: the template does not parse: {error}.") from error
     for kind, word in _STATEMENTS_REFUSED.items():
         if tree.find(kind) is not None:
             raise TaskError(f"{where}: `{word}` is not allowed: a template stands alone.")

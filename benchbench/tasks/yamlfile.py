@@ -15,6 +15,8 @@ MAX_FILE_BYTES = 1_000_000
 MAX_NODES = 100_000
 """Nodes of one file with every alias written out: stops alias bombs."""
 MAX_DEPTH = 60
+MAX_SAFE_SIGNS = 1000
+"""Fewer signs that open a level cannot nest deep enough to hurt."""
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -42,13 +44,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     text = _read_text(path)
     loader = _Loader(text)
     try:
+        _check_depth(text, path)
         node = loader.get_single_node()
         _check_size(node, path)
         value = loader.construct_document(node) if node is not None else None
     except yaml.YAMLError as error:
         raise TaskError(_sentence(path, error)) from error
     except RecursionError as error:
-        raise TaskError(f"{path}: nested deeper than a task file may be ({MAX_DEPTH} levels).") from error
+        raise _too_deep(path) from error
     except ValueError as error:
         raise TaskError(f"{path}: a value cannot be read: {error}.") from error
     finally:
@@ -83,7 +86,9 @@ def _child(node: Any, step: str | int) -> tuple[int, Any] | None:
 @lru_cache(maxsize=4)
 def _compose(path: Path) -> Any:
     try:
-        return yaml.compose(_read_text(path), Loader=_Base)
+        text = _read_text(path)
+        _check_depth(text, path)
+        return yaml.compose(text, Loader=_Base)
     except (yaml.YAMLError, TaskError):
         return None
 
@@ -99,6 +104,24 @@ def _read_text(path: Path) -> str:
         raise TaskError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
+def _check_depth(text: str, path: Path) -> None:
+    """Before nodes are made: libyaml's composer recurses in C, and a deep file would crash the process."""
+    if sum(text.count(sign) for sign in ("[", "{", "- ", "? ", ": ", "-\t", "?\t", ":\t")) < MAX_SAFE_SIGNS:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_Base):
+        if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
+            depth += 1
+        elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise _too_deep(path)
+
+
+def _too_deep(path: Path) -> TaskError:
+    return TaskError(f"{path}: nested deeper than a task file may be ({MAX_DEPTH} levels).")
+
+
 def _check_size(root: yaml.Node | None, path: Path) -> None:
     """Walks the tree with aliases written out; stops early, so that a bomb costs nothing."""
     stack: list[Iterator[yaml.Node]] = [iter([root] if root is not None else [])]
@@ -112,7 +135,7 @@ def _check_size(root: yaml.Node | None, path: Path) -> None:
         if count > MAX_NODES:
             raise TaskError(f"{path}: holds more than {MAX_NODES:,} values once its aliases are written out.")
         if len(stack) > MAX_DEPTH:
-            raise TaskError(f"{path}: nested deeper than a task file may be ({MAX_DEPTH} levels).")
+            raise _too_deep(path)
         stack.append(_children(node))
 
 

@@ -44,17 +44,25 @@ def test_jsonl_rows_come_as_they_are(make_task: MakeTask, tmp_path: Path) -> Non
 def test_parquet_rows_equal_jsonl_rows(make_task: MakeTask, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     pyarrow = pytest.importorskip("pyarrow")
-    rows = [{"q": "Proč?", "a": ["x", "y"], "n": 1, "d": {"en": "b", "fr": None}}, {"q": "2", "a": [], "n": None, "d": None}]
+    rows = [
+        {"q": "Proč?", "a": ["x", "y"], "n": 1, "d": {"en": "b", "fr": None}},
+        {"q": "2", "a": [], "n": None, "d": None},
+    ]
     parquet.write_table(pyarrow.Table.from_pylist(rows), folder(tmp_path / "root") / "test.parquet")
     assert open_source(make_task(HUB), tmp_path / "root").rows("test") == rows
 
 
 def test_csv_values_stay_text(make_task: MakeTask, tmp_path: Path) -> None:
     (folder(tmp_path / "root") / "test.csv").write_text('q,a\n"one, two",1\nx,[1]\n', encoding="utf-8")
-    assert open_source(make_task(HUB), tmp_path / "root").rows("test") == [{"q": "one, two", "a": "1"}, {"q": "x", "a": "[1]"}]
+    assert open_source(make_task(HUB), tmp_path / "root").rows("test") == [
+        {"q": "one, two", "a": "1"},
+        {"q": "x", "a": "[1]"},
+    ]
 
 
-def test_the_environment_names_the_data_root(make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_the_data_root(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_rows(folder(tmp_path / "root"), {"test": ROWS})
     monkeypatch.setenv("BENCHBENCH_DATA", str(tmp_path / "root"))
     assert open_source(make_task(HUB), None).rows("test") == ROWS
@@ -67,6 +75,7 @@ def test_the_environment_names_the_data_root(make_task: MakeTask, tmp_path: Path
         ("\n \n", "the split 'test' is empty"),
         ('{"q": 1}\n{"q": \n', r"test\.jsonl: a line is not JSON"),
         ('["q"]\n', "row 1 is not an object"),
+        ('{"q": ' + "[" * 100_000 + "\n", "not JSON"),
         (b'{"q": "\xff"}\n', "not JSON in UTF-8"),
     ],
 )
@@ -102,9 +111,11 @@ def test_a_missing_data_set_or_root_is_a_sentence(make_task: MakeTask, tmp_path:
         open_source(make_task(HUB), tmp_path)
 
 
-@pytest.mark.parametrize("line", ["dataset_path: ../../etc", "dataset_path: /etc", "dataset_name: ../x", "dataset_name: a/b"])
+@pytest.mark.parametrize(
+    "line", ["dataset_path: ../../etc", "dataset_path: /etc", "dataset_name: ../x", "dataset_name: a/b"]
+)
 def test_names_cannot_climb_out_of_the_data_root(make_task: MakeTask, tmp_path: Path, line: str) -> None:
-    key = line.split(":")[0]
+    key = line.split(":", maxsplit=1)[0]
     text = "\n".join(old for old in HUB.splitlines() if not old.strip().startswith(key + ":"))
     with pytest.raises(DataError, match="is not"):
         open_source(make_task(text + f"\n    {line}\n"), tmp_path)
@@ -150,7 +161,9 @@ def test_a_link_out_of_the_tasks_folder_is_refused(make_task: MakeTask, tmp_path
         open_source(task, None)
 
 
-def test_without_a_network_the_sentence_points_to_the_data_root(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_sentence_points_to_the_data_root(
+    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def load_dataset(*_: object, **__: object) -> None:
         raise ConnectionError("Couldn't reach 'org/name' on the Hub (OfflineModeIsEnabled)")
 

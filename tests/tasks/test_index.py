@@ -41,7 +41,9 @@ def found(make_index: MakeIndex) -> TaskIndex:
         (None, ["c", "a_one", "a_two"]),
     ],
 )
-def test_names_groups_tags_suites_and_globs_select_tasks(found: TaskIndex, names: str | None, expected: list[str]) -> None:
+def test_names_groups_tags_suites_and_globs_select_tasks(
+    found: TaskIndex, names: str | None, expected: list[str]
+) -> None:
     assert [task.name for task in found.select(names).tasks] == expected
 
 
@@ -74,7 +76,9 @@ def test_a_yaml_file_can_be_named_as_a_task(found: TaskIndex, tmp_path: Path) ->
 
 
 def test_the_users_file_wins_over_a_packaged_one(no_packaged_tasks: Path, make_index: MakeIndex) -> None:
-    (no_packaged_tasks / "c.yaml").write_text(task("c", "    version: packaged\n").replace("\n    ", "\n"), encoding="utf-8")
+    (no_packaged_tasks / "c.yaml").write_text(
+        task("c", "    version: packaged\n").replace("\n    ", "\n"), encoding="utf-8"
+    )
     assert make_index({"c.yaml": task("c", "    version: mine\n")}).task("c").version == "mine"
 
 

@@ -9,7 +9,9 @@ from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.prepare import RenderSettings, prepare
 from tests.tasks.conftest import CHOICE, QUESTIONS, MakeIndex, MakeTask
 
-LANGUAGES = CHOICE.replace("task: sums", "task: sums_{{language}}\n    task_alias: 'sums in {{ language }}'\n    group: sums")
+LANGUAGES = CHOICE.replace(
+    "task: sums", "task: sums_{{language}}\n    task_alias: 'sums in {{ language }}'\n    group: sums"
+)
 
 
 def test_languages_make_one_task_each_in_their_order(make_index: MakeIndex) -> None:
@@ -20,8 +22,12 @@ def test_languages_make_one_task_each_in_their_order(make_index: MakeIndex) -> N
 
 
 def test_an_axis_value_may_carry_more_variables(make_index: MakeIndex) -> None:
-    text = CHOICE.replace("task: sums", "task: m_{{subject}}\n    tag: ['{{subject_area}}_tasks']\n    num_fewshot: '{{subject_shots}}'")
-    found = make_index({"t.yaml": text + "    matrix: {subject: {law: {area: arts, shots: 2}, maths: {area: stem, shots: 5}}}\n"})
+    text = CHOICE.replace(
+        "task: sums", "task: m_{{subject}}\n    tag: ['{{subject_area}}_tasks']\n    num_fewshot: '{{subject_shots}}'"
+    )
+    found = make_index(
+        {"t.yaml": text + "    matrix: {subject: {law: {area: arts, shots: 2}, maths: {area: stem, shots: 5}}}\n"}
+    )
     assert found.tags == {"arts_tasks": ("m_law",), "stem_tasks": ("m_maths",)}
     assert found.task("m_maths").config.num_fewshot == 5
 

@@ -17,7 +17,13 @@ from benchbench.tasks import bounds
 from benchbench.tasks.sandbox import compile_template
 from benchbench.tasks.template import Field
 
-DOC: Mapping[str, Any] = {"q": " Why? ", "opts": ["a [x] b", "c"], "t": {"en": "dog", "fr": "chien"}, "n": 3, "none": None}
+DOC: Mapping[str, Any] = {
+    "q": " Why? ",
+    "opts": ["a [x] b", "c"],
+    "t": {"en": "dog", "fr": "chien"},
+    "n": 3,
+    "none": None,
+}
 
 
 def render(source: str, doc: Mapping[str, Any] = DOC) -> Any:
@@ -40,7 +46,8 @@ HONEST = [
     "{% macro m(a, b='z') %}[{{ a }}{{ b }}]{% endmacro %}{{ m(1) }}{{ m(2, b=3) }}",
     "{% set ns = namespace(i=0) %}{% for o in opts %}{% set ns.i = ns.i + 1 %}{% endfor %}{{ ns.i }}",
     "{{ 'yes' if n == 3 and q is defined else 'no' }} {{ opts is iterable }} {{ missing is defined }}",
-    "{{ opts | sort | first }} {{ opts | sum(start=0) if false else 'x' }} {{ '%.2f' % 1.5 }} {{ n | string | center(9) }}|",
+    "{{ opts | sort | first }} {{ opts | sum(start=0) if false else 'x' }} {{ '%.2f' % 1.5 }}",
+    "{{ n | string | center(9) }}|",
     "{{ ['A', 'B'][n - 2] }}{# a comment #}\t{{ 'x' | default('y') }} {{ '' | default('y', true) }}\r\n",
     "{{ dict(a=1).items() | list }} {{ range(3) | list }} {{ 'title case' | title }} {{ [1, 2] | sum }}",
 ]
@@ -53,7 +60,9 @@ def test_an_honest_template_renders_to_lm_evals_bytes(source: str) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from([*HONEST, "\n", "  ", "{{q}}", "{% if n %}", "x\n\n"]), max_size=4), st.text(max_size=20))
+@given(
+    st.lists(st.sampled_from([*HONEST, "\n", "  ", "{{q}}", "{% if n %}", "x\n\n"]), max_size=4), st.text(max_size=20)
+)
 def test_joined_templates_and_odd_text_render_to_lm_evals_bytes(parts: list[str], text: str) -> None:
     lm_eval_utils = pytest.importorskip("lm_eval.utils")
     source = "".join(parts)
@@ -86,7 +95,7 @@ HOSTILE = {
     "{% extends 'x' %}": "`extends` is not allowed",
     "{{ lipsum(10**6) }}": "'lipsum' is undefined",
     "{% for i in range(10**9) %}{% endfor %}": "Range too big",
-    "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}": "steps",
+    "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}": "steps|seconds",
     "{% for x in [1] recursive %}{{ loop([1, 1]) }}{% endfor %}": "`recursive` loops are not allowed",
     "{{ 'a' * 10**9 }}": "characters",
     "{{ 10**9 * 'a' }}": "characters",
@@ -104,11 +113,15 @@ HOSTILE = {
     "{{ ('b' * 10**6).join('a' * 10**6) }}": "characters",
     "{{ 2 ** (10 ** 9) }}": "digits",
     "{{ 99999999 ** 99999999 }}": "digits",
+    "{{ 1.5 | round(10**9, 'floor') }}": "rounds to more than 20 digits",
+    "{{ ('f' * 10**6) | int(base=16) }}": "digits",
+    "{{ " + "9" * 9000 + " }}": "does not parse",
+    "{% set n = namespace(x=9) %}{% for i in range(9999) %}{% set n.x = n.x + n.x %}{% endfor %}": "digits",
     "{% set n = namespace(x=9) %}{% for i in range(99) %}{% set n.x = n.x * n.x %}{% endfor %}": "digits",
     "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}": "characters",
     "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}": "characters",
-    "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}{% endfor %}": "characters",
-    "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}": "characters",
+    "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x %}{{ n.x*2 }}{% endset %}{% endfor %}": "charac",
+    "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}": "characters",
     "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = dict(a=n.x, b=n.x) %}{% endfor %}": "characters",
     "{% for i in range(90000) %}{{ 'a' * 90000 }}{% endfor %}": "characters",
     "{% set x %}{% for i in range(90000) %}{{ 'a' * 90000 }}{% endfor %}{% endset %}": "characters in all",
@@ -192,14 +205,22 @@ def test_a_large_honest_document_passes() -> None:
 
 @pytest.mark.parametrize(
     ("source", "value"),
-    [("{{ opts }}", ["a [x] b", "c"]), ("{{ n }}", 3), ("{{ '[1, 2]' }}", "[1, 2]"), ("{{ '7' }}", "7"), (" {{ n }}", " 3")],
+    [
+        ("{{ opts }}", ["a [x] b", "c"]),
+        ("{{ n }}", 3),
+        ("{{ '[1, 2]' }}", "[1, 2]"),
+        ("{{ '7' }}", "7"),
+        (" {{ n }}", " 3"),
+    ],
 )
 def test_only_a_single_expression_keeps_its_type(source: str, value: object) -> None:
     assert compile_template(source, "x").value(DOC) == value
 
 
 def test_a_missing_name_is_told_with_the_nearest_field_and_the_document() -> None:
-    with pytest.raises(TaskError, match=r"t\.yaml:7: .* fails on document 4: 'optz' is undefined\. Did you mean opts\? Fields: n, none"):
+    with pytest.raises(
+        TaskError, match=r"t\.yaml:7: .* fails on document 4: 'optz' is undefined\. Did you mean opts\? Fields: n, none"
+    ):
         render("{{ optz }}")
 
 

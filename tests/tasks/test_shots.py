@@ -31,7 +31,9 @@ rows_with_repeats = st.lists(st.integers(0, 12), min_size=6, max_size=40)
 
 @settings(max_examples=200, deadline=None)
 @given(rows_with_repeats, st.integers(1, 4), st.integers(0, 5), st.booleans(), st.sampled_from([fixed, per_doc]))
-def test_the_evaluated_doc_is_never_its_own_shot(rows: list[int], count: int, seed: int, in_order: bool, mode: Mode) -> None:
+def test_the_evaluated_doc_is_never_its_own_shot(
+    rows: list[int], count: int, seed: int, in_order: bool, mode: Mode
+) -> None:
     candidates = pool(rows, in_order=in_order)
     pick = mode(candidates, count, seed)
     for number, row in enumerate(rows):
@@ -53,7 +55,7 @@ def test_fixed_shots_are_one_block_with_the_next_candidate_for_docs_that_are_in_
     assert sum(found is not block for found in blocks.values()) == 5
     following = (set(blocks[block[0]]) - set(block)).pop()
     for index in block:
-        assert blocks[index] == tuple(i for i in block if i != index) + (following,)
+        assert blocks[index] == (*(i for i in block if i != index), following)
 
 
 def test_fixed_shots_of_a_first_n_task_are_the_first_n() -> None:
@@ -64,7 +66,9 @@ def test_fixed_shots_of_a_first_n_task_are_the_first_n() -> None:
 
 def test_fixed_shots_depend_on_the_seed_and_the_task() -> None:
     hashes = pool(list(range(100))).hashes
-    drawn = {(task, seed): fixed(Pool(task, "x", hashes, False), 5, seed)(doc(0, "o")) for task in "ab" for seed in (1, 2)}
+    drawn = {
+        (task, seed): fixed(Pool(task, "x", hashes, False), 5, seed)(doc(0, "o")) for task in "ab" for seed in (1, 2)
+    }
     assert len(set(drawn.values())) == 4
     assert drawn["a", 1] == fixed(Pool("a", "x", hashes, False), 5, 1)(doc(3, "p"))
 

@@ -1,0 +1,163 @@
+"""`benchbench tasks`: list, show, render, check."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from benchbench.cli.tasks import app
+from benchbench.core.errors import ArgumentError, BenchbenchError, TaskError
+from tests.tasks.conftest import CHOICE, QUESTIONS, MakeIndex
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder(make_index: MakeIndex, tmp_path: Path) -> Path:
+    languages = (
+        CHOICE.replace("task: sums", "task: many_{{language}}\n    group: many") + "    languages: [a, b, c, d]\n"
+    )
+    broken = [{**row, "options": ["x", "x", ""]} for row in QUESTIONS]
+    files = {
+        "sums.yaml": CHOICE,
+        "many.yaml": languages,
+        "broken.yaml": CHOICE.replace("sums", "broken").replace("test.jsonl", "broken.jsonl"),
+        "fails.yaml": CHOICE.replace("sums", "fails").replace("{{q}}", "{{qq}}"),
+        "suites.yaml": "some: {description: A few., tasks: [sums]}\n",
+    }
+    make_index(files, {"test": QUESTIONS, "broken": [*broken, broken[0]]})
+    return tmp_path / "tasks"
+
+
+def run(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, [*arguments, "--include-path", str(folder)])
+
+
+def output(folder: Path, *arguments: str) -> str:
+    result = run(folder, *arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output
+
+
+def lines(folder: Path, *arguments: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output(folder, *arguments, "--json").splitlines()]
+
+
+def test_ls_lists_tasks_groups_and_suites(folder: Path) -> None:
+    text = output(folder, "ls")
+    assert "sums" in text
+    assert "many_a … many_d (4)" in " ".join(text.split())
+    assert "4 tasks" in text
+    assert "A few." in text
+
+
+def test_ls_json_gives_a_line_per_task(folder: Path) -> None:
+    found = {line["task"]: line for line in lines(folder, "ls")}
+    assert set(found) == {"sums", "broken", "fails", "many_a", "many_b", "many_c", "many_d"}
+    assert found["many_b"]["group"] == ["many"]
+    assert [line["task"] for line in lines(folder, "ls", "many_[ab]")] == ["many_a", "many_b"]
+
+
+def test_show_tells_every_key_that_is_set(folder: Path) -> None:
+    assert "doc_to_choice: options" in output(folder, "show", "sums")
+    (shown,) = lines(folder, "show", "many_c")
+    assert shown["variables"] == {"language": "c"}
+
+
+def test_render_shows_the_prompt_and_marks_the_right_answer(folder: Path) -> None:
+    text = output(folder, "render", "sums", "--doc", "4", "--num-fewshot", "1")
+    assert "Q: What is 4 plus 4?\nA:\n" in text
+    assert '--- answer 1 (right): " 9"' in text
+    assert text.count("Q: What is") == 2
+
+
+def test_render_json_holds_the_exact_requests(folder: Path) -> None:
+    (rendered,) = lines(folder, "render", "sums", "--doc", "2")
+    assert rendered["requests"][2] == {"prompt": "Q: What is 2 plus 2?\nA:", "continuation": " not 2"}
+    assert rendered["gold"] == [2]
+
+
+def test_render_shows_control_characters_to_nobodys_terminal(folder: Path) -> None:
+    rows = [{**QUESTIONS[0], "q": "red \x1b[31m"}]
+    (folder / "test.jsonl").write_text(json.dumps(rows[0]) + "\n", encoding="utf-8")
+    assert "\x1b" not in output(folder, "render", "sums")
+
+
+def test_check_says_ok_when_every_gold_answer_is_right(folder: Path) -> None:
+    assert output(folder, "check", "sums", "--num-fewshot", "2").startswith("sums: ok (12 documents, 2 shots)")
+
+
+def test_check_finds_empty_and_equal_choices_and_double_documents(folder: Path) -> None:
+    result = run(folder, "check", "broken", "--json")
+    assert result.exit_code == 2
+    report = json.loads(result.output)
+    assert "document 0: a choice is empty" in report["errors"]
+    assert "document 0: two choices are equal, one of them right" in report["warnings"]
+    assert "document 12: the same document as 0" in report["warnings"]
+
+
+def test_check_reports_a_task_that_does_not_render_and_goes_on(folder: Path) -> None:
+    result = run(folder, "check", "fails,sums")
+    assert result.exit_code == 2
+    assert "fails: 1 errors" in result.output
+    assert "'qq' is undefined" in result.output
+    assert "sums: ok" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["show", "smus"], TaskError, "Did you mean sums"),
+        (["ls", "nothing"], TaskError, "nothing"),
+        (["render", "sums", "--doc", "99"], ArgumentError, "0 to 11"),
+        (["render", "sums", "--doc", "-1"], ArgumentError, "counted from 0"),
+    ],
+)
+def test_wrong_arguments_are_sentences(
+    folder: Path, arguments: list[str], error: type[BenchbenchError], message: str
+) -> None:
+    result = run(folder, *arguments)
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)
+
+
+def benchbench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-X", "importtime", "-m", "benchbench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=60, check=False)
+
+
+def test_a_wrong_name_exits_with_2_and_one_sentence() -> None:
+    result = benchbench("tasks", "show", "hellaswagg")
+    assert result.returncode == 2
+    said = [line for line in result.stderr.splitlines() if not line.startswith("import time")]
+    assert len(said) == 1
+    assert "Did you mean hellaswag" in said[0]
+
+
+def test_ls_is_quick_and_imports_nothing_heavy() -> None:
+    started = time.perf_counter()
+    result = benchbench("tasks", "ls")
+    assert result.returncode == 0
+    assert "mmlu" in result.stdout
+    modules = {line.split("|")[-1].strip().split(".")[0] for line in result.stderr.splitlines() if "|" in line}
+    assert not modules & {"torch", "transformers", "datasets", "pandas", "pyarrow", "numpy"}
+    assert time.perf_counter() - started < 10
+
+
+def test_the_packaged_tasks_pass_their_own_check(data_root: Path) -> None:
+    names = (
+        "arc_easy,piqa,boolq,hellaswag,belebele_eng_Latn,mmlu_anatomy,lambada_openai,triviaqa,nq_open,gsm8k,wmt14-fr-en"
+    )
+    result = CliRunner().invoke(
+        app, ["check", names, "--data-root", str(data_root), "--limit", "50", "--num-fewshot", "0"]
+    )
+    assert result.exit_code == 0, result.output
+    assert result.output.count(": ok (50 documents, 0 shots)") == 11
