@@ -51,6 +51,9 @@ class Found:
     ours_process: float
     """The whole process: imports, loading the model, scoring."""
     process_ratio: float
+    theirs_loaded: float
+    ours_loaded: float
+    """Resident before the first request."""
     theirs_memory: float
     ours_memory: float
     """Peak while scoring, benchbench at its own batch tokens."""
@@ -103,6 +106,8 @@ def compare(row: Row, model: str, data_root: Path | None, limit: int | None, rep
         theirs_process=median(theirs_process),
         ours_process=median(ours_process),
         process_ratio=median(theirs_process) / median(ours_process),
+        theirs_loaded=theirs[0].loaded_memory,
+        ours_loaded=ours[0].loaded_memory,
         theirs_memory=max(m.peak_memory for m in theirs),
         ours_memory=max(m.peak_memory for m in ours),
         ours_memory_same_tokens=same.peak_memory,
