@@ -40,9 +40,13 @@ class Format(StrEnum):
 
 
 @app.command()
-def ls(output: Root = Path("results"), as_json: AsJson = False) -> None:
+def ls(
+    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Results folder, as --output.")] = None,
+    output: Root = Path("results"),
+    as_json: AsJson = False,
+) -> None:
     """List the runs in the results folder."""
-    facts = [_facts(run) for run in all_runs(output)]
+    facts = [_facts(run) for run in all_runs(output if folder is None else folder)]
     if as_json:
         for fact in facts:
             print_json(json.dumps(fact, ensure_ascii=False))
