@@ -124,11 +124,11 @@ def render(
     """Show what a model would be asked for one document."""
     if doc < 0:
         raise ArgumentError(f"--doc {doc}: documents are counted from 0.")
+    from benchbench.tasks.prepare import RenderSettings, prepare
+
     found = _index(include_path).task(task)
-    settings = _settings(
-        num_fewshot=num_fewshot, prompt=prompt, seed=seed, limit=doc + 1, data_root=data_root, fewshot_mode=fewshot_mode
-    )
-    prepared = _prepare(found, settings)
+    mode: Any = fewshot_mode
+    prepared = prepare(found, RenderSettings(num_fewshot, mode, seed, doc + 1, prompt, data_root))
     if doc >= len(prepared.docs):
         raise ArgumentError(f"--doc {doc}: {task} has {len(prepared.docs)} documents, 0 to {len(prepared.docs) - 1}.")
     rendered = prepared.docs[doc]
@@ -196,8 +196,10 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Render every document, score the gold answers (they must be right), look for broken documents."""
+    from benchbench.tasks.prepare import RenderSettings
+
     index = _index(include_path)
-    settings = _settings(num_fewshot=num_fewshot, limit=limit, data_root=data_root)
+    settings = RenderSettings(num_fewshot=num_fewshot, limit=limit, data_root=data_root)
     count = _token_counter(tokenizer) if tokenizer is not None else None
     reports = []
     for found in index.select(task).tasks:
@@ -213,10 +215,11 @@ def check(
 def _report(found: Task, settings: RenderSettings, count: Any) -> dict[str, Any]:
     """What `check` says of one task. A task that does not render is an error like any other."""
     from benchbench.tasks.check import findings
+    from benchbench.tasks.prepare import prepare
 
     report: dict[str, Any] = {"task": found.name, "docs": 0, "num_fewshot": None, "errors": [], "warnings": []}
     try:
-        prepared = _prepare(found, settings)
+        prepared = prepare(found, settings)
     except BenchbenchError as error:
         return {**report, "errors": [str(error)]}
     for finding in findings(prepared):
@@ -276,18 +279,6 @@ def _index(include_path: list[Path] | None) -> TaskIndex:
     from benchbench.tasks.index import TaskIndex
 
     return TaskIndex(include_path or ())
-
-
-def _settings(**given: Any) -> RenderSettings:
-    from benchbench.tasks.prepare import RenderSettings
-
-    return RenderSettings(**given)
-
-
-def _prepare(found: Task, settings: RenderSettings) -> PreparedTask:
-    from benchbench.tasks.prepare import prepare
-
-    return prepare(found, settings)
 
 
 def _print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
