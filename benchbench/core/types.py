@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 OutputType = Literal["multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until"]
 Overflow = Literal["drop_shots", "truncate_left"]
@@ -44,6 +44,7 @@ class Prompt:
 
     @property
     def text(self) -> str:
+        """The whole prompt, as the model sees it when nothing is dropped."""
         return self.description + "".join(self.shots) + self.question
 
     def shorter(self) -> Prompt | None:
@@ -70,6 +71,7 @@ class LoglikelihoodRequest:
 
     @property
     def key(self) -> tuple[str, int, int]:
+        """(task, doc_id, index): unique within a run."""
         return (self.task, self.doc_id, self.index)
 
 
@@ -84,6 +86,7 @@ class RollingRequest:
 
     @property
     def key(self) -> tuple[str, int, int]:
+        """(task, doc_id, index): unique within a run."""
         return (self.task, self.doc_id, self.index)
 
 
@@ -118,6 +121,7 @@ class GenerateRequest:
 
     @property
     def key(self) -> tuple[str, int, int]:
+        """(task, doc_id, index): unique within a run."""
         return (self.task, self.doc_id, self.index)
 
 
