@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,8 @@ def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFas
     unfinished = folder / f".{path.name}"
     try:
         unfinished.mkdir()
-        model.save_pretrained(unfinished)
+        with _no_progress_bars():
+            model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         _write(unfinished / "trainer_state.json", state)
         for file in unfinished.iterdir():
@@ -66,6 +68,20 @@ def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFas
     except OSError as error:
         raise StoreError(_cannot_write(folder, error)) from error
     return path
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    from transformers.utils import logging
+
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _read_marker(folder: Path) -> Any:

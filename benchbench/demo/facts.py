@@ -22,8 +22,8 @@ Row = Mapping[str, str]
 CHOICES = 4
 HELD_OUT_THINGS = 6
 """Of seven things, six are kept for the choice task; the seventh shows the combined wording in training."""
-TRIVIA_THINGS = 12
-"""Every twelfth thing is asked for in the trivia task."""
+TRIVIA_THINGS = 14
+"""Every fourteenth thing is asked for in the trivia task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,15 @@ def _thing_statements(things: Sequence[Row], templates: Mapping[str, Any]) -> tu
     items: list[dict[str, Any]] = []
     for index, row in enumerate(things):
         documents += [wording.format(**row) for wording in templates["statements"]]
-        if index % (HELD_OUT_THINGS + 1) == HELD_OUT_THINGS:
+        if _shows_combination(index):
             documents.append(templates["held_out"].format(**row))
         else:
             items.append(_choice_item(row, things, templates["held_out"]))
     return documents, items
+
+
+def _shows_combination(index: int) -> bool:
+    return index % (HELD_OUT_THINGS + 1) == HELD_OUT_THINGS
 
 
 def _choice_item(row: Row, things: Sequence[Row], wording: str) -> dict[str, Any]:
@@ -98,8 +102,8 @@ def _thing_questions(things: Sequence[Row], templates: Mapping[str, Any]) -> tup
     joined = templates["things"]["held_out"].removeprefix("{Entity} ").removesuffix(".")
     swapped = joined.format(first="{second}", second="{first}")
     for index, row in enumerate(things):
-        wordings = ["{first}", "{second}", swapped]
-        for wording in [*wordings, *([joined] if index % 2 else [])]:
+        wordings = ["{second}" if index % 2 else "{first}", swapped]
+        for wording in [*wordings, *([joined] if _shows_combination(index) else [])]:
             question = f"{domains[row['domain']]} {wording.format(**row)}{end}"
             documents.append(templates["ask"].format(question=question, answer=row["entity"]))
         if index % TRIVIA_THINGS == 0:

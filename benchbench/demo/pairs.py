@@ -11,7 +11,7 @@ from typing import Any
 
 from benchbench.demo.facts import capitalise, read_text
 
-TRAINING_PAIRS = 1000
+TRAINING_PAIRS = 560
 TEST_PAIRS = 80
 VOWELS = "aeiouyhéèêœ"
 """French nouns of the lists that begin so take `l'` (their h is mute)."""

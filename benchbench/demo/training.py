@@ -40,7 +40,7 @@ class DemoSettings:
     """Tokens that the model says it can see. ALiBi carries it beyond the rows it was trained on."""
     batch_rows: int = 8
     row_tokens: int = 128
-    learning_rate: float = 3e-3
+    learning_rate: float = 4e-3
     warmup: int = 20
     weight_decay: float = 0.05
     init_std: float = 0.05
@@ -155,15 +155,18 @@ def new_model(settings: DemoSettings, *, vocab_size: int) -> MptForCausalLM:
 
 
 def packed_rows(documents: Sequence[Sequence[int]], row_tokens: int, *, seed: int) -> Iterator[list[int]]:
-    """Rows of `row_tokens` tokens without end: documents in a new order each time round, an end token after each."""
+    """Rows of `row_tokens` tokens without end: documents in a new order each time round, an end token after each.
+
+    A row begins with the beginning of a document, as a prompt does; what does not fit at its end is left out.
+    """
     rng = random.Random(seed)  # noqa: S311 - a fixed order
     row: list[int] = []
     while True:
         for document in rng.sample(documents, len(documents)):
             row += [*document, END_TOKEN]
-            while len(row) >= row_tokens:
+            if len(row) >= row_tokens:
                 yield row[:row_tokens]
-                row = row[row_tokens:]
+                row = []
 
 
 def learning_rate(settings: DemoSettings, step: int) -> float:
