@@ -49,6 +49,8 @@ def run(
         typer.Option(help="One block of shots per task, one per doc, or lm-eval's sequential sampler."),
     ] = FewshotMode.fixed,
     prompt: Annotated[str, typer.Option(help="Name of a prompt variant that the task offers.")] = "default",
+    split: Annotated[str | None, typer.Option(help="Evaluate this split instead of each task's own.")] = None,
+    fewshot_split: Annotated[str | None, typer.Option(help="Draw shots from this split instead.")] = None,
     seed: Annotated[int, typer.Option(help="Seeds the draw of shots and every bootstrap.")] = 1234,
     include_path: Annotated[
         list[Path] | None, typer.Option(help="Folder or file with more tasks; may be repeated.")
@@ -82,6 +84,8 @@ def run(
         seed=seed,
         limit=limit,
         prompt=prompt,
+        split=split,
+        fewshot_split=fewshot_split,
         data_root=data_root,
         output=output,
         fresh=fresh,

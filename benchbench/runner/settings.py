@@ -32,6 +32,10 @@ class RunSettings:
     """First docs of each task only; None is all."""
     prompt: str = "default"
     data_root: Path | None = None
+    split: str | None = None
+    """Evaluate this split of every task instead of its own."""
+    fewshot_split: str | None = None
+    """Draw shots from this split instead of the task's own."""
     output: Path = Path("results")
     fresh: bool = False
     """Begin a new attempt and compute everything again, whatever is on disk."""
@@ -59,6 +63,8 @@ class RunSettings:
             limit=self.limit,
             prompt=self.prompt,
             data_root=self.data_root,
+            split=self.split,
+            fewshot_split=self.fewshot_split,
         )
 
     def as_record(self) -> dict[str, Any]:
@@ -78,5 +84,7 @@ class RunSettings:
             "seed": self.seed,
             "limit": self.limit,
             "prompt": self.prompt,
+            "split": self.split,
+            "fewshot_split": self.fewshot_split,
             "max_failed": self.max_failed,
         }

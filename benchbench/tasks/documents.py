@@ -154,7 +154,8 @@ def _beside(task: Task, name: Any) -> Path:
 
 def missing_split(task: Task, split: str, known: list[str], place: str) -> DataError:
     """The error for a split that does not exist, with those that do."""
-    return DataError(f"{task.name}: no split {split!r} in {place}. Splits there: {', '.join(known) or 'none'}.")
+    hint = " --split names another." if known else ""
+    return DataError(f"{task.name}: no split {split!r} in {place}. Splits there: {', '.join(known) or 'none'}.{hint}")
 
 
 def _not_empty(rows: list[Row], task: Task, split: str, path: Path) -> list[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ class RenderSettings:
     """Only the first so many documents."""
     prompt: str = "default"
     data_root: Path | None = None
+    split: str | None = None
+    """Evaluate this split instead of the task's own."""
+    fewshot_split: str | None = None
+    """Draw shots from this split instead of the task's own."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ def prepare(task: Task, settings: RenderSettings) -> PreparedTask:
     if settings.limit is not None and settings.limit < 1:
         raise ArgumentError(f"--limit {settings.limit}: at least 1 document has to be evaluated.")
     notes: list[str] = []
+    task = _with_splits(task, settings, notes)
     count = _num_fewshot(task, settings, notes)
     source = open_source(task, settings.data_root)
     rows = source.rows(str(task.config.eval_split), settings.limit)
@@ -80,6 +85,20 @@ def prepare(task: Task, settings: RenderSettings) -> PreparedTask:
         data_path=source.path,
         notes=tuple(notes),
     )
+
+
+def _with_splits(task: Task, settings: RenderSettings, notes: list[str]) -> Task:
+    """The task as if its file named the splits that were asked for; so they are part of every fingerprint."""
+    config = task.config
+    update: dict[str, Any] = {}
+    if settings.split is not None and settings.split != config.eval_split:
+        notes.append(f"Evaluated on the split {settings.split!r} instead of {config.eval_split!r}, as asked.")
+        update["test_split"] = settings.split
+    if settings.fewshot_split is not None:
+        update["fewshot_split"] = settings.fewshot_split
+        if config.fewshot_config is not None:
+            update["fewshot_config"] = config.fewshot_config.model_copy(update={"split": None})
+    return replace(task, config=config.model_copy(update=update)) if update else task
 
 
 def _num_fewshot(task: Task, settings: RenderSettings, notes: list[str]) -> int:
@@ -147,7 +166,9 @@ def _pool_rows(task: Task, source: Source) -> tuple[str, list[Row], bool]:
     try:
         return f"split {split!r}", source.rows(str(split)), first
     except DataError as error:
-        raise DataError(f"{error} Shots of {task.name} come from there; without it, use --num-fewshot 0.") from error
+        raise DataError(
+            f"{error} Shots of {task.name} come from there; name another with --fewshot-split, or use --num-fewshot 0."
+        ) from error
 
 
 def _picker(task: Task, pool: shots.Pool, count: int, settings: RenderSettings) -> shots.Picker:

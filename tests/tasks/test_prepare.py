@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchbench.core.errors import ArgumentError, DataError, TaskError
 from benchbench.core.types import GenerateRequest, GenerationParams, LoglikelihoodRequest, Prompt, RollingRequest
+from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.prepare import PreparedTask, RenderSettings, prepare
 from tests.tasks.conftest import CHOICE, QUESTIONS, MakeTask
 
@@ -258,3 +260,25 @@ def test_ten_thousand_documents_are_prepared_in_seconds(make_task: MakeTask) -> 
     started = time.process_time()
     assert len(prepare(task, RenderSettings(num_fewshot=5)).docs) == 10_000
     assert time.process_time() - started < 6
+
+
+def test_another_split_is_evaluated_when_asked_and_named_in_every_fingerprint(tmp_path: Path) -> None:
+    folder = tmp_path / "org" / "name" / "default"
+    folder.mkdir(parents=True)
+    for split, count in (("test", 3), ("validation", 5)):
+        lines = (f'{{"q": "{split} {i}", "a": "{i}"}}' for i in range(count))
+        (folder / f"{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    file = tmp_path / "toy.yaml"
+    file.write_text(
+        "task: toy\ndataset_path: org/name\ntest_split: test\noutput_type: generate_until\n"
+        "doc_to_text: '{{q}}'\ndoc_to_target: '{{a}}'\nmetric_list: [{metric: exact_match}]\nversion: 1\n",
+        encoding="utf-8",
+    )
+    task = TaskIndex([file]).task("toy")
+    plain = prepare(task, RenderSettings(data_root=tmp_path))
+    other = prepare(task, RenderSettings(data_root=tmp_path, split="validation", num_fewshot=2, fewshot_split="test"))
+    assert (len(plain.docs), len(other.docs)) == (3, 5)
+    assert other.docs[0].requests[0].prompt.text.count("test ") == 2
+    assert "instead of 'test'" in other.notes[0]
+    assert other.task.resolved() != plain.task.resolved()
+    assert other.data_hash != plain.data_hash
