@@ -161,6 +161,26 @@ def answer(model: str, docs: list[list[Any]], batch_size: int, trust_remote_code
         instance.resps.append(response)
 
 
+def answer_with_exact_softmax(
+    model: str, instances: list[Any], batch_size: int, trust_remote_code: bool
+) -> list[float]:
+    """Log-likelihoods by lm-eval's backend with its option `softmax_dtype=float64`; the model itself stays in fp32.
+
+    torch's fp32 log-softmax on the CPU is about 1e-5 too high per token of a large vocabulary: it adds tens of
+    thousands of small terms one after another. Over a hundred tokens that is more than the tolerance.
+    """
+    import torch
+
+    engine = backend(model, batch_size, trust_remote_code)
+    usual, engine.softmax_dtype = engine.softmax_dtype, torch.float64
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            found = getattr(engine, instances[0].request_type)(instances)
+    finally:
+        engine.softmax_dtype = usual
+    return [value if isinstance(value, float) else value[0] for value in found]
+
+
 @cache
 def backend(model: str, batch_size: int, trust_remote_code: bool) -> Any:
     """lm-eval's HFLM for a model folder, made once per process. `logits_cache` is off: it returns wrong rows."""
