@@ -159,8 +159,8 @@ def agree(found: Found, prepared: Sequence[PreparedTask], ours: Sequence[Answer]
     texts = [a == b for a, b in zip(ours, theirs, strict=True) if isinstance(b, str)]
     if differences:
         found.largest_difference = max(*differences, found.largest_difference or 0.0)
-        if not found.largest_difference <= LOGLIKELIHOOD_TOLERANCE:  # `not <=` so that NaN counts as a difference
-            found.problems.append(f"log-likelihoods differ by up to {found.largest_difference:.2g}")
+        if apart := [d for d in differences if not d <= LOGLIKELIHOOD_TOLERANCE]:  # NaN counts as a difference
+            found.problems.append(f"{len(apart)} log-likelihoods differ by up to {max(apart):.2g}")
     if texts:
         found.texts_equal = min(sum(texts) / len(texts), 1.0 if found.texts_equal is None else found.texts_equal)
         if found.texts_equal < 1.0:
