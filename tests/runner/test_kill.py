@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,11 @@ def command(world: Path, output: Path) -> list[str]:
 
 
 def start(world: Path, output: Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(command(world, output), env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+    restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        command(world, output), env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=restore
+    )
 
 
 def finish(world: Path, output: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
