@@ -37,7 +37,11 @@ def start(world: Path, output: Path) -> "subprocess.Popen[bytes]":
     # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
     restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
-        command(world, output), env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=restore
+        command(world, output),
+        env=ENV,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=restore,  # noqa: PLW1509
     )
 
 
