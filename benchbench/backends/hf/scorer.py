@@ -15,8 +15,10 @@ from benchbench.backends.hf.causal import CausalModel, Layout, Scored, run_batch
 from benchbench.backends.plan import Block, Limits, Plan, Row, make_plan
 from benchbench.core.errors import BackendError
 
-CHECK_TOKENS = 2048
+CHECK_TOKENS = 1024
 """Tokens that the self-check may spend on plain scoring (but at least two docs)."""
+CHECK_SHARED = 64
+"""How much of a prefix that all checked contexts share is kept: enough for a block, cheap to read plainly."""
 CHECK_DOCS = 64
 """Among how many first docs the shortest and longest context are looked for."""
 
@@ -82,7 +84,8 @@ class PairScorer:
         has_block = any(block.tokens for block in self._plan(pairs, layout, self.limits).blocks)
         key = (layout, has_block, bool(long))
         if key not in self._trusted:
-            self._trusted[key] = self._agrees(layout, _few(pairs))
+            few = _few(pairs)
+            self._trusted[key] = self._agrees(layout, few if long else _without_far_past(few))
         return self._trusted[key]
 
     def _settle_layout(self, pairs: Sequence[EncodedPair]) -> None:
@@ -235,6 +238,16 @@ def _few(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
             chosen.append(pair)
             spent += len(pair.inputs)
     return chosen
+
+
+def _without_far_past(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
+    """The pairs without most of the prefix that their contexts share: any tokens will do to compare layouts."""
+    shortest = min(len(pair.context) for pair in pairs)
+    shared = 0
+    while shared < shortest and len({pair.context[shared] for pair in pairs}) == 1:
+        shared += 1
+    cut = max(0, min(shared, shortest - 1) - CHECK_SHARED)
+    return [EncodedPair(pair.context[cut:], pair.continuation) for pair in pairs]
 
 
 def _needed_blocks(plan: Plan, wanted: set[int] | None) -> set[int]:
