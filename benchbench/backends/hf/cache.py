@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -75,7 +75,7 @@ def keys_values(cache: Any) -> list[KeysValues]:
     return result
 
 
-def cache_of(states: Sequence[KeysValues], *, reserve: int = 0) -> DynamicCache:
+def cache_of(states: Iterable[KeysValues], *, reserve: int = 0) -> DynamicCache:
     """A cache that starts with `states`; with `reserve` the tokens to come are written in place."""
     cache = DynamicCache()
     layers: list[DynamicLayer] = []
@@ -96,15 +96,16 @@ def expanded(states: Sequence[KeysValues], rows: int) -> list[KeysValues]:
     return [(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in states]
 
 
-def shifted(states: Sequence[KeysValues], shifts: torch.Tensor) -> list[KeysValues]:
+def shifted(states: Sequence[KeysValues], shifts: torch.Tensor) -> Iterator[KeysValues]:
     """One row's states repeated, each copy moved right by its shift; what moves out at the end is lost.
 
     The places that become free on the left hold arbitrary values and must be masked. `shifts` is
-    [rows], on the states' device.
+    [rows], on the states' device. Layer by layer, so that no more than one is held twice.
     """
     tokens = states[0][0].shape[2]
     index = (torch.arange(tokens, device=shifts.device)[None, :] - shifts[:, None]).clamp(min=0)
-    return [tuple(part[0][:, index].transpose(0, 1) for part in layer) for layer in states]  # type: ignore[misc]
+    for keys, values in states:
+        yield keys[0][:, index].transpose(0, 1), values[0][:, index].transpose(0, 1)
 
 
 def repeated(states: Sequence[KeysValues], rows: torch.Tensor) -> list[KeysValues]:

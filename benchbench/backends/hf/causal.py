@@ -201,7 +201,8 @@ class LeftPadded:
     ids: torch.Tensor
     mask: torch.Tensor
     positions: torch.Tensor
-    past: list[KeysValues] | None
+    past: Iterator[KeysValues] | None
+    """Made layer by layer when first read; can be read once."""
     width: int
 
 
