@@ -77,6 +77,24 @@ def test_every_layout_agrees_with_plain(name: str, plan: str, tmp_path: Path) ->
         assert (other.is_greedy, other.num_tokens) == (one.is_greedy, one.num_tokens)
 
 
+@pytest.mark.parametrize("name", ["llama", "mpt"])
+def test_questions_on_one_passage_are_branches_of_which_only_the_last_row_is_read(name: str, tmp_path: Path) -> None:
+    model = opened(MAKERS[name], tmp_path)
+    rng = random.Random(6)
+    draw = lambda n: tuple(rng.randrange(3, 300) for _ in range(n))  # noqa: E731
+    pairs = []
+    for _ in range(6):
+        passage = draw(50)
+        for _ in range(2):
+            context = passage + draw(12)
+            pairs += [EncodedPair(context, (letter,)) for letter in (40, 41, 42, 43)]
+    plain = totals(PairScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)
+    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    for one, other in zip(plain, totals(scorer, pairs), strict=True):
+        assert other.total == pytest.approx(one.total, abs=1e-4)
+    assert scorer.notes == []
+
+
 def test_shared_tokens_are_computed_once(tmp_path: Path) -> None:
     model = opened(models.tiny_llama, tmp_path)
     rng = random.Random(1)

@@ -290,7 +290,9 @@ class _Reads:
 
     def rows(self, device: torch.device) -> torch.Tensor:
         """The distinct positions, ascending."""
-        return torch.tensor(sorted({p for _, places, _ in self._requests for p in places}), device=device)
+        return torch.tensor(
+            sorted({p for _, places, _ in self._requests for p in places}), dtype=torch.long, device=device
+        )
 
     def score(self, parts: Sequence[torch.Tensor]) -> Iterator[Scored]:
         """Turn logits into log-likelihoods: log-softmax in fp32, summed in fp64."""
@@ -324,8 +326,8 @@ def _target_logprobs(
             distribution = torch.log_softmax(chunk, dim=-1, dtype=torch.float32)
             best += chunk.argmax(dim=-1).tolist()
             places = [p for r in range(begin, begin + len(chunk)) for p in wanted.get(r, ())]
-            where = torch.tensor([rows[p] - begin for p in places], device=chunk.device)
-            target = torch.tensor([targets[p] for p in places], device=chunk.device)
+            where = torch.tensor([rows[p] - begin for p in places], dtype=torch.long, device=chunk.device)
+            target = torch.tensor([targets[p] for p in places], dtype=torch.long, device=chunk.device)
             for place, value in zip(places, distribution[where, target].double().tolist(), strict=True):
                 logprobs[place] = value
             begin += len(chunk)
