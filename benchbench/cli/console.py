@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -202,7 +203,9 @@ def sharing(record: Mapping[str, Any], name: str) -> str:
 def remarks(record: Mapping[str, Any]) -> Iterable[str]:
     """One line per outcome that is not a plain answer, over all tasks, and the backend's notes."""
     counts = [task["counts"] for task in record["tasks"].values()]
-    total = {name: sum(count[name] for count in counts) for name in (counts[0] if counts else {})}
+    total = Counter[str]()
+    for count in counts:
+        total.update(count)
     words = {
         "failed": "failed: no score, and not counted as wrong",
         "unanswered": "unanswered: no answer could be found in the text",

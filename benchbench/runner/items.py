@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from benchbench.core.errors import BenchbenchError
 from benchbench.core.types import (
     Completion,
     Failure,
@@ -23,16 +24,21 @@ from benchbench.core.types import (
 def score_item(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Response], item_key: str) -> Item:
     """The item of a doc whose responses are all in, `responses` in request order.
 
-    A scorer that raises makes a failed item, never a wrong one.
+    A scorer that raises makes a failed item, never a wrong one. TaskError and its like pass: the task is
+    wrong, and would be for every doc.
     """
     from benchbench.scoring import score_doc
+    from benchbench.scoring.score import failed
 
     failure = next((_failure_text(r) for r in responses if isinstance(r, Failure)), None)
     try:
         score = score_doc(spec, rendered, responses)
+    except BenchbenchError:
+        raise
     except Exception as error:  # noqa: BLE001 - a scorer that raises becomes a record, not the end of a run
-        failure = f"scoring_error: {error!r}"
-        score = ItemScore(scores={metric.name: None for metric in spec.metrics}, prediction=None, outcome="failed")
+        score = failed(spec, f"scoring_error: {error!r}")
+    if failure is None and score.outcome == "failed":
+        failure = score.explanation or "the item could not be scored"
     return _item(rendered, responses, item_key, score, failure)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import platform
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import benchbench
 from benchbench.core.ids import content_hash
-from benchbench.core.types import BackendInfo, Item, MetricResult
+from benchbench.core.types import BackendInfo, Item, MetricResult, ScoringSpec
 from benchbench.runner.plan import Plan
 from benchbench.runner.settings import RunSettings
 from benchbench.store.folder import RUN_SCHEMA_VERSION
@@ -107,28 +107,25 @@ def _task_record(prepared: PreparedTask, items: Sequence[Item]) -> dict[str, Any
         "data_revision": prepared.data_revision,
         "data_path": prepared.data_path,
         "notes": list(prepared.notes),
-        "counts": count(items),
+        "counts": count(prepared.task.scoring, items),
         "scoring": asdict(prepared.task.scoring),
         "resolved": prepared.task.resolved(),
     }
 
 
-def count(items: Iterable[Item]) -> dict[str, int]:
+def count(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:
     """How many docs ended how, and what had to be left out of prompts.
 
     `shortened` counts docs whose prompt did not fit; `dropped_shots` and `truncated_tokens` are sums over docs.
     """
-    rows = list(items)
-    outcomes = {
-        name: sum(item.outcome == name for item in rows) for name in ("answered", "unanswered", "truncated", "failed")
-    }
+    from benchbench.scoring import count_outcomes
+
     return {
-        "n": len(rows),
-        **outcomes,
-        "ties": sum(item.tie for item in rows),
-        "shortened": sum(item.dropped_shots > 0 or item.truncated_tokens > 0 for item in rows),
-        "dropped_shots": sum(item.dropped_shots for item in rows),
-        "truncated_tokens": sum(item.truncated_tokens for item in rows),
+        "n": len(items),
+        **count_outcomes(spec, items),
+        "shortened": sum(item.dropped_shots > 0 or item.truncated_tokens > 0 for item in items),
+        "dropped_shots": sum(item.dropped_shots for item in items),
+        "truncated_tokens": sum(item.truncated_tokens for item in items),
     }
 
 
