@@ -45,7 +45,10 @@ def test_a_run_keeps_every_item_and_a_record_that_says_what_was_measured(world):
         "toy_quiz",
         "toy_write",
     ]
-    assert record["tasks"]["toy_quiz"]["counts"]["n"] == 12
+    counts = record["tasks"]["toy_quiz"]["counts"]
+    accuracy = next(row["value"] for row in record["rows"] if (row["task"], row["metric"]) == ("toy_quiz", "acc"))
+    assert counts["n"] == counts["answered"] == 12
+    assert counts["wrong"] == round(12 * (1 - accuracy)) > 0
     assert record["tasks"]["toy_write"]["counts"]["n"] == 6
     assert record["work"]["requests"] == 12 * 3 + 6
     assert record["backend"]["model_identity"]
