@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, Prompt, RollingRequest
+from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, RollingRequest
 
 Architecture = Literal["causal", "seq2seq"]
 
@@ -202,11 +202,6 @@ class Encoder:
         """Disjoint windows over the text: each token is scored once, with as much text before it as fits."""
         tokens = self.tokens([request.text])[0] if request.text else []
         return rolling_windows(tokens, self.prefix_token_id, self.max_length)
-
-
-def prompt_tokens(encoder: Encoder, prompt: Prompt) -> int:
-    """How many tokens a prompt has, before any cut."""
-    return len(encoder.tokens([prompt.text])[0])
 
 
 def rolling_windows(tokens: Sequence[int], prefix_token: int, max_length: int) -> list[EncodedPair]:

@@ -75,11 +75,6 @@ class Row:
         return self.leaves[0].tokens[self.start : self.depth]
 
     @property
-    def branches(self) -> list[tuple[int, ...]]:
-        """What each leaf has beyond the trunk; may be empty."""
-        return [leaf.tokens[self.depth :] for leaf in self.leaves]
-
-    @property
     def packed_width(self) -> int:
         """Tokens of the trunk and of all branches side by side."""
         return self.depth - self.start + sum(len(leaf.tokens) - self.depth for leaf in self.leaves)

@@ -12,7 +12,7 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.cache import KeysValues, ReservedLayer, cache_of, keys_values
 from benchbench.backends.hf.causal import CausalModel, left_padded
-from benchbench.backends.hf.scorer import Exhausted, PairScorer, is_out_of_memory
+from benchbench.backends.hf.scorer import Exhausted, PairScorer, first_line, is_out_of_memory, prefilled
 from benchbench.backends.plan import Block, Limits, make_plan
 from benchbench.core.types import FinishReason, GenerationParams
 
@@ -79,17 +79,14 @@ class Generator:
         inputs = [((*jobs[i].context, -1 - i), len(jobs[i].context) - 1, ()) for i in indices]
         limits = replace(self.limits, width=self.limits.width + 1, row_branch_tokens=0, growth=params.max_gen_toks)
         plan = make_plan(inputs, limits)
-        states: dict[int, list[KeysValues] | None] = {-1: None, 0: None}
-        for index, block in enumerate(plan.blocks):
-            if block.tokens:
-                above = plan.blocks[block.parent].tokens if block.parent > 0 else ()
-                states[index] = self.model.prefix(block.tokens, len(above), states[block.parent])
+        wanted = {place for place, i in enumerate(indices) if i not in skip}
+        for block, states in prefilled(self.model, plan, wanted):
             for batch in block.batches:
                 requests = [indices[row.requests[0]] for row in batch]
                 if all(request in skip for request in requests):
                     continue
                 pairs = [(request, jobs[request]) for request in requests]
-                yield from (w for w in self._batch(block, states[index], pairs) if w.request not in skip)
+                yield from (w for w in self._batch(block, states, pairs) if w.request not in skip)
 
     def _batch(
         self, block: Block, states: list[KeysValues] | None, jobs: Sequence[tuple[int, Job]]
@@ -102,7 +99,7 @@ class Generator:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                message = str(error).strip().splitlines()[0][:200] if str(error).strip() else "out of memory"
+                message = first_line(error)
             else:
                 yield from results
                 continue

@@ -107,7 +107,7 @@ class PairScorer:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            self.notes.append(f"The {layout} plan failed on this model ({_line(error)}); it is not used.")
+            self.notes.append(f"The {layout} plan failed on this model ({first_line(error)}); it is not used.")
             return False
         for i, expected in plain.items():
             got = planned[i]
@@ -130,22 +130,13 @@ class PairScorer:
         return 0.15 * math.sqrt(max(1, expected.num_tokens)) + 0.02 * abs(expected.total)
 
     def _run(self, plan: Plan, layout: Layout, wanted: set[int] | None) -> Iterator[Scored | Exhausted]:
-        states: dict[int, list[KeysValues] | None] = {-1: None, 0: None}
-        needed = _needed_blocks(plan, wanted)
-        for index, block in enumerate(plan.blocks):
-            if index not in needed:
-                continue
-            if block.tokens:
-                above = plan.blocks[block.parent].tokens if block.parent > 0 else ()
-                states[index] = self.model.prefix(block.tokens, len(above), states[block.parent])
+        for block, states in prefilled(self.model, plan, wanted):
             for batch in block.batches:
                 if wanted is not None and not any(r in wanted for row in batch for r in row.requests):
                     continue
-                for scored in self._batch(layout, block, states[index], batch):
+                for scored in self._batch(layout, block, states, batch):
                     if wanted is None or scored.request in wanted:
                         yield scored
-            if not any(later.parent == index for later in plan.blocks[index + 1 :]):
-                states.pop(index, None)
 
     def _batch(
         self, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[Row]
@@ -162,7 +153,7 @@ class PairScorer:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                message = _line(error)
+                message = first_line(error)
             else:
                 self.batches += 1
                 yield from results
@@ -250,6 +241,25 @@ def _without_far_past(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
     return [EncodedPair(pair.context[cut:], pair.continuation) for pair in pairs]
 
 
+def prefilled(
+    model: CausalModel, plan: Plan, wanted: set[int] | None
+) -> Iterator[tuple[Block, list[KeysValues] | None]]:
+    """The blocks that `wanted` requests need (None: all), each with the keys and values of its prefix, which
+    are forgotten when no later block extends it.
+    """
+    states: dict[int, list[KeysValues] | None] = {-1: None, 0: None}
+    needed = _needed_blocks(plan, wanted)
+    for index, block in enumerate(plan.blocks):
+        if index not in needed:
+            continue
+        if block.tokens:
+            above = plan.blocks[block.parent].tokens if block.parent > 0 else ()
+            states[index] = model.prefix(block.tokens, len(above), states[block.parent])
+        yield block, states[index]
+        if not any(later.parent == index for later in plan.blocks[index + 1 :]):
+            states.pop(index, None)
+
+
 def _needed_blocks(plan: Plan, wanted: set[int] | None) -> set[int]:
     needed: set[int] = set()
     for index in reversed(range(len(plan.blocks))):
@@ -274,5 +284,6 @@ def _halves(batch: Sequence[Row]) -> list[Sequence[Row]]:
     return []
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an engine's message, or the error's name where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
