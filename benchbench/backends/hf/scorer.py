@@ -17,6 +17,8 @@ from benchbench.core.errors import BackendError
 
 CHECK_TOKENS = 1024
 """Tokens that the self-check may spend on plain scoring (but at least two docs)."""
+CHECK_SHARE = 0.05
+"""Share of the pairs' own tokens that it may spend, so that checking little work costs little."""
 CHECK_SHARED = 64
 """How much of a prefix that all checked contexts share is kept: enough for a block, cheap to read plainly."""
 CHECK_DOCS = 64
@@ -214,17 +216,17 @@ def _candidates(model: CausalModel, plan: str, config: Any) -> list[Layout]:
 
 
 def _few(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
-    """Two choices each of the first doc and of docs with a shorter and a longer context, within the budget."""
+    """Two choices each of the docs with the shortest and longest context and of the first, within the budget."""
     by_context: dict[tuple[int, ...], list[EncodedPair]] = {}
     for pair in pairs:
         by_context.setdefault(pair.context, []).append(pair)
     docs = list(by_context)[:CHECK_DOCS]
-    order = list(dict.fromkeys([docs[0], min(docs, key=len), max(docs, key=len), *docs[1:4]]))
+    order = list(dict.fromkeys([min(docs, key=len), max(docs, key=len), *docs[:4]]))
     chosen: list[EncodedPair] = []
-    spent = 0
+    spent, budget = 0, min(CHECK_TOKENS, int(CHECK_SHARE * sum(len(pair.inputs) for pair in pairs)))
     for context in order:
         for pair in by_context[context][:2]:
-            if len({p.context for p in chosen}) >= 2 and spent + len(pair.inputs) > CHECK_TOKENS:
+            if len({p.context for p in chosen}) >= 2 and spent + len(pair.inputs) > budget:
                 return chosen
             chosen.append(pair)
             spent += len(pair.inputs)
