@@ -32,7 +32,7 @@ class ModelOptions:
     max_length: int | None = None
     """Tokens the model may see at once; None takes what the model says."""
     batch_tokens: int | None = None
-    """Most tokens in one batch, padding included; None lets the engine choose."""
+    """Most tokens in one batch, those of shared prefixes and padding included; None lets the engine choose."""
     plan: str = "auto"
     """auto, packed, branched or plain: how requests with a shared prefix are laid out."""
 

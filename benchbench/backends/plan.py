@@ -8,7 +8,7 @@ small dynamic programme over the radix tree of all inputs that minimises compute
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 MIN_BLOCK = 16
@@ -33,6 +33,8 @@ class Limits:
     """What a separate block costs beside its own tokens, in tokens: smaller batches, one more call."""
     row_branch_tokens: int = 1024
     """The most branch tokens one row may carry: a packed row pays attention over all of them."""
+    batch_overhead: int = 64
+    """What one more batch costs, in tokens: batches end where padding would cost more."""
     growth: int = 0
     """Tokens each row will be continued by: they take room in the cache."""
 
@@ -273,27 +275,42 @@ def _collect(
 
 
 def _fill(rows: list[Row], start: int, limits: Limits) -> tuple[tuple[Row, ...], ...]:
-    """Batches of rows of like width, widest first, so that memory runs out early or never."""
+    """Batches of rows of like width, widest first, so that memory runs out early or never.
+
+    Where one batch ends and the next begins is chosen to compute the fewest tokens, padding included, when every
+    batch costs `limits.batch_overhead` tokens beside its own.
+    """
+    rows = sorted(rows, key=lambda r: -r.packed_width)
+    best = [0] * (len(rows) + 1)
+    first = [0] * (len(rows) + 1)
+    for end in range(1, len(rows) + 1):
+        best[end], first[end] = min(
+            (best[begin] + tokens + limits.batch_overhead, begin)
+            for begin, tokens in _batches_ending_at(end, rows, start, limits)
+        )
     batches: list[tuple[Row, ...]] = []
-    current: list[Row] = []
-    for row in sorted(rows, key=lambda r: -r.packed_width):
-        if current and not _fits([*current, row], start, limits):
-            batches.append(tuple(current))
-            current = []
-        current.append(row)
-    if current:
-        batches.append(tuple(current))
-    return tuple(batches)
+    end = len(rows)
+    while end:
+        batches.append(tuple(rows[first[end] : end]))
+        end = first[end]
+    return tuple(reversed(batches))
 
 
-def _fits(rows: Sequence[Row], start: int, limits: Limits) -> bool:
-    widest = rows[0].packed_width
-    trunk = max(row.depth for row in rows)
-    branch = max(row.longest_branch for row in rows)
-    branches = sum(len(row.leaves) for row in rows)
-    return (
-        len(rows) * widest <= limits.batch_tokens
-        and sum(row.logit_rows for row in rows) <= limits.logit_rows
-        and max(len(rows) * (start + widest + limits.growth), branches * (trunk + branch)) <= limits.cached_tokens
-        and trunk + branch <= limits.width
-    )
+def _batches_ending_at(end: int, rows: Sequence[Row], start: int, limits: Limits) -> Iterator[tuple[int, int]]:
+    """(first row, tokens) of every batch that fits and whose last row is `rows[end - 1]`; one row always fits."""
+    logit_rows = trunk = branch = branches = 0
+    for begin in range(end - 1, -1, -1):
+        row, count = rows[begin], end - begin
+        width = row.packed_width
+        logit_rows += row.logit_rows
+        trunk, branch = max(trunk, row.depth), max(branch, row.longest_branch)
+        branches += len(row.leaves)
+        fits = (
+            count * width <= limits.batch_tokens
+            and logit_rows <= limits.logit_rows
+            and max(count * (start + width + limits.growth), branches * (trunk + branch)) <= limits.cached_tokens
+            and trunk + branch <= limits.width
+        )
+        if count > 1 and not fits:
+            return
+        yield begin, count * width

@@ -37,7 +37,9 @@ def run(
         Path | None, typer.Option(envvar="BENCHBENCH_DATA", help="Folder with data sets, instead of the Hub.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Results folder.")] = Path("results"),
-    batch_tokens: Annotated[int | None, typer.Option(help="Most tokens in one batch, padding included.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(help="Most tokens in one batch, shared prefixes and padding included.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,

@@ -13,7 +13,7 @@ from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf import causal
 from benchbench.backends.hf.causal import CausalModel, Scored
 from benchbench.backends.hf.scorer import Exhausted, PairScorer, attention_window
-from benchbench.backends.plan import Limits
+from benchbench.backends.plan import Limits, Plan
 from benchbench.core.errors import BackendError
 from tests import models
 
@@ -119,6 +119,39 @@ def test_a_model_deaf_to_its_cache_falls_back_to_plain_and_says_so(tmp_path: Pat
     assert [s.total for s in planned] == [s.total for s in plain]
     assert scorer.layout == "plain"
     assert "not used" in " ".join(scorer.notes)
+
+
+def test_trust_earned_without_branches_is_no_trust_in_branches(tmp_path: Path) -> None:
+    model = opened(lambda folder: models.custom_code(folder, deaf=True), tmp_path)
+    rng = random.Random(4)
+    draw = lambda n: tuple(rng.randrange(3, 300) for _ in range(n))  # noqa: E731
+    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    totals(scorer, [EncodedPair(draw(12), (letter,)) for letter in (40, 41, 42)])
+    assert scorer.layout == "branched"
+    contexts = [draw(12) for _ in range(4)]
+    branching = [EncodedPair(context, draw(5)) for context in contexts for _ in range(2)]
+    planned = totals(scorer, branching)
+    plain = totals(PairScorer(model, LIMITS, plan="plain", config=model.model.config), branching)
+    assert [s.total for s in planned] == [s.total for s in plain]
+    assert scorer.layout == "plain"
+
+
+def test_the_check_holds_the_block_and_the_branches_of_the_run(tmp_path: Path) -> None:
+    model = opened(models.tiny_llama, tmp_path)
+    rng = random.Random(5)
+    draw = lambda n: tuple(rng.randrange(3, 300) for _ in range(n))  # noqa: E731
+    shots = draw(200)
+    # The shortest and the longest context do not begin with the shots.
+    contexts = [draw(4), *(shots + draw(10 + doc) for doc in range(8)), draw(300)]
+    pairs = [EncodedPair(context, draw(5)) for context in contexts for _ in range(2)]
+    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    checked: list[Plan] = []
+    make = scorer._plan
+    scorer._plan = lambda *args: checked.append(make(*args)) or checked[-1]  # type: ignore[method-assign, func-returns-value]
+    assert scorer.trusts("packed", pairs)
+    plan = checked[-1]
+    assert any(block.tokens for block in plan.blocks)
+    assert sum(len(row.leaves) > 1 for row in plan.rows) >= 2
 
 
 def test_a_model_that_ignores_the_mask_is_found_out_by_rows_of_unlike_width(tmp_path: Path) -> None:

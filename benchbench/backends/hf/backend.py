@@ -255,9 +255,11 @@ def _limits(options: ModelOptions, loaded: Any) -> Limits:
     return Limits(
         batch_tokens=batch_tokens,
         logit_rows=max(64, logit_bytes // (4 * vocabulary)),
-        cached_tokens=16 * batch_tokens,
+        # A number that was asked for bounds all of a batch's memory, as a batch size does elsewhere.
+        cached_tokens=options.batch_tokens or 16 * batch_tokens,
         width=loaded.max_length,
         block_overhead=2_048 if on_gpu else 256,
+        batch_overhead=2_048 if on_gpu else 64,
     )
 
 

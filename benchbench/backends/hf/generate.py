@@ -66,7 +66,7 @@ class Generator:
         for i, job in enumerate(jobs):
             by_params.setdefault(job.params, []).append(i)
         for params, indices in by_params.items():
-            trusted = self.scorer.trusts("branched", [_probe(jobs[i].context) for i in indices])
+            trusted = self.scorer.trusts("branched", [pair for i in indices for pair in _probes(jobs[i].context)])
             if params.num_beams > 1 or not trusted:
                 yield from self._with_transformers(jobs, [i for i in indices if i not in skip], params, trusted)
             else:
@@ -77,7 +77,13 @@ class Generator:
     ) -> Iterator[Written | Exhausted]:
         # A last token that no other context has keeps one context from being merged into a longer one.
         inputs = [((*jobs[i].context, -1 - i), len(jobs[i].context) - 1, ()) for i in indices]
-        limits = replace(self.limits, width=self.limits.width + 1, row_branch_tokens=0, growth=params.max_gen_toks)
+        limits = replace(
+            self.limits,
+            width=self.limits.width + 1,
+            row_branch_tokens=0,
+            growth=params.max_gen_toks,
+            batch_overhead=self.limits.batch_tokens,  # every row more is a row more in each step that writes
+        )
         plan = make_plan(inputs, limits)
         wanted = {place for place, i in enumerate(indices) if i not in skip}
         for block, states in prefilled(self.model, plan, wanted):
@@ -298,10 +304,13 @@ def generate_arguments(params: GenerationParams) -> dict[str, Any]:
     return arguments
 
 
-def _probe(context: tuple[int, ...]) -> EncodedPair:
-    """The context's own last tokens after the rest of it: scoring them exercises padding, block and past."""
+def _probes(context: tuple[int, ...]) -> tuple[EncodedPair, EncodedPair]:
+    """The context's own last tokens after the rest of it, forwards and backwards: two branches, so that scoring
+    them reads a past that was kept, and exercises padding and block.
+    """
     last = min(4, max(1, len(context) - 1))
-    return EncodedPair(context[:-last] or context, context[-last:])
+    end = context[-last:]
+    return EncodedPair(context[:-last] or context, end), EncodedPair(context[:-last] or context, end[::-1])
 
 
 def seed(job: Job) -> int:

@@ -15,14 +15,16 @@ from benchbench.backends.hf.causal import CausalModel, Layout, Scored, run_batch
 from benchbench.backends.plan import Block, Limits, Plan, Row, make_plan
 from benchbench.core.errors import BackendError
 
-CHECK_TOKENS = 1024
+CHECK_TOKENS = 512
 """Tokens that the self-check may spend on plain scoring (but at least two docs)."""
-CHECK_SHARE = 0.05
+CHECK_SHARE = 0.02
 """Share of the pairs' own tokens that it may spend, so that checking little work costs little."""
 CHECK_SHARED = 64
 """How much of a prefix that all checked contexts share is kept: enough for a block, cheap to read plainly."""
 CHECK_DOCS = 64
 """Among how many first docs the shortest and longest context are looked for."""
+WINDOWS = ("sliding_window", "window_size", "attention_window_size")
+"""What configurations call the tokens a sliding layer sees: Mistral and most others, GPT-Neo, RecurrentGemma."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ class PairScorer:
         self.batches = 0
         self.window = attention_window(config)
         self._layouts = _candidates(model, plan, config)
-        self._trusted: dict[tuple[Layout, bool, bool], bool] = {}
-        """(layout, with a shared block, beyond a sliding window) → agreed with plain scoring."""
+        self._trusted: dict[tuple[Layout, bool, bool, bool], bool] = {}
+        """(layout, with a shared block, with branches, beyond a sliding window) → agreed with plain scoring."""
         self._ceiling: int | None = None
 
     @property
@@ -78,15 +80,18 @@ class PairScorer:
         return self.window is not None and len(pair.inputs) > self.window
 
     def trusts(self, layout: Layout, pairs: Sequence[EncodedPair]) -> bool:
-        """Whether `layout` agrees with plain scoring on the first of `pairs`; asked once per kind of work and model."""
+        """Whether `layout` agrees with plain scoring on a few of `pairs`; asked once per kind of work and model."""
         if layout == "plain":
             return True
         long = [pair for pair in pairs if self._passes_window(pair)]
         pairs = long or pairs
-        has_block = any(block.tokens for block in self._plan(pairs, layout, self.limits).blocks)
-        key = (layout, has_block, bool(long))
+        plan = self._plan(pairs, layout, self.limits)
+        block = max((block for block in plan.blocks if block.tokens), key=_size, default=None)
+        has_branches = any(len(row.leaves) > 1 for row in plan.rows)
+        key = (layout, block is not None, has_branches, bool(long))
         if key not in self._trusted:
-            few = _few(pairs)
+            # The check must see what the run will: two docs under one block, if there is one.
+            few = _few(pairs if block is None else [pairs[i] for i in sorted(_requests(block))])
             self._trusted[key] = self._agrees(layout, few if long else _without_far_past(few))
         return self._trusted[key]
 
@@ -100,10 +105,10 @@ class PairScorer:
 
     def _agrees(self, layout: Layout, pairs: list[EncodedPair]) -> bool:
         plain = {s.request: s for s in self._run(self._plan(pairs, "plain", self.limits), "plain", None)}
-        # The check must see what the run will: a block, and rows of unlike widths side by side. So blocks
-        # are free here, rows may not swallow other docs, and one batch may hold them all.
+        # A block, and rows of unlike widths side by side, as in the run: so blocks cost next to nothing here (but
+        # a doc is a row rather than a block), rows may not swallow other docs, and one batch may hold them all.
         own = max(sum(len(p.continuation) for p in pairs if p.context == pair.context) for pair in pairs)
-        eager = replace(self.limits, block_overhead=0, row_branch_tokens=own, batch_tokens=8 * self.limits.batch_tokens)
+        eager = replace(self.limits, block_overhead=1, row_branch_tokens=own, batch_tokens=8 * self.limits.batch_tokens)
         try:
             planned = {s.request: s for s in self._run(self._plan(pairs, layout, eager), layout, None)}
         except Exception as error:
@@ -178,8 +183,8 @@ def attention_window(config: Any) -> int | None:
         return None
     if getattr(config, "use_sliding_window", True) is False:
         return None
-    window = getattr(config, "sliding_window", None)
-    return window if isinstance(window, int) and window > 0 else None
+    windows = [getattr(config, name, None) for name in WINDOWS]
+    return min((w for w in windows if isinstance(w, int) and w > 0), default=None)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -215,22 +220,42 @@ def _candidates(model: CausalModel, plan: str, config: Any) -> list[Layout]:
     return [*layouts, "plain"]
 
 
+def _requests(block: Block) -> list[int]:
+    return [request for batch in block.batches for row in batch for request in row.requests]
+
+
+def _size(block: Block) -> int:
+    return len(_requests(block))
+
+
 def _few(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
-    """Two choices each of the docs with the shortest and longest context and of the first, within the budget."""
+    """Two choices each of the docs with the shortest and longest context and of the first, within the budget.
+
+    Docs with choices that branch come first.
+    """
     by_context: dict[tuple[int, ...], list[EncodedPair]] = {}
     for pair in pairs:
         by_context.setdefault(pair.context, []).append(pair)
-    docs = list(by_context)[:CHECK_DOCS]
-    order = list(dict.fromkeys([min(docs, key=len), max(docs, key=len), *docs[:4]]))
+    two = {context: _two(choices) for context, choices in by_context.items()}
+    docs = [context for context, choices in two.items() if len(choices) > 1] or list(two)
+    docs = docs[:CHECK_DOCS]
+    budget = min(CHECK_TOKENS, int(CHECK_SHARE * sum(len(pair.inputs) for pair in pairs)))
     chosen: list[EncodedPair] = []
-    spent, budget = 0, min(CHECK_TOKENS, int(CHECK_SHARE * sum(len(pair.inputs) for pair in pairs)))
-    for context in order:
-        for pair in by_context[context][:2]:
-            if len({p.context for p in chosen}) >= 2 and spent + len(pair.inputs) > budget:
-                return chosen
-            chosen.append(pair)
-            spent += len(pair.inputs)
+    for place, context in enumerate(dict.fromkeys([min(docs, key=len), max(docs, key=len), *docs[:4]])):
+        if place >= 2 and sum(len(pair.inputs) for pair in (*chosen, *two[context])) > budget:
+            break
+        chosen += two[context]
     return chosen
+
+
+def _two(choices: Sequence[EncodedPair]) -> list[EncodedPair]:
+    """The first choice and the first other one of which neither begins the other; or the first alone."""
+    for place, one in enumerate(choices):
+        for other in choices[place + 1 :]:
+            shared = min(len(one.inputs), len(other.inputs))
+            if one.inputs[:shared] != other.inputs[:shared]:
+                return [one, other]
+    return [choices[0]]
 
 
 def _without_far_past(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
