@@ -188,6 +188,14 @@ _CORPUS: Mapping[str, Family] = {
 }
 """Aggregations that read more of the items than their scores, and so belong to one family."""
 
+ITEM_MEANS = ("mean", "nanmean", "brier_score")
+"""Aggregations that are means of the item scores."""
+
+
+def influence_column(column: str) -> str:
+    """Name of the score column that holds an item's influence on a corpus metric."""
+    return f"{column}_influence"
+
 
 @dataclass(frozen=True, slots=True)
 class FilterInfo:

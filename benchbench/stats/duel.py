@@ -129,7 +129,7 @@ def duel(
         losses=losses,
         higher_is_better=higher_is_better,
         delta=delta,
-        detectable=_detectable(_null_error(y - x, clusters)),
+        detectable=_detectable(_null_error(y - x, clusters, binary=method == "mcnemar")),
     )
 
 
@@ -164,32 +164,35 @@ def duel_of_tasks(
     duels: Sequence[Duel],
     weights: Sequence[float] | None = None,
     *,
-    scales: Sequence[float] | None = None,
+    ranges: Sequence[tuple[float, float]] | None = None,
     delta: float | None = None,
+    higher_is_better: bool = True,
 ) -> Duel:
     """b against a on the weighted mean of several tasks, as if the tasks were independent: SE² = Σ w² SE².
 
     Args:
         duels: one per task, of the same two models.
         weights: scaled to sum 1; equal where None.
-        scales: factor of each task's score, which brings scores onto one scale; 1 where None. A factor below 0
-            turns a metric around for which lower is better.
+        ranges: (floor, ceiling) of each task's scores, which become 0 and 1; not clipped, so that a model below
+            chance stays visible. None: scores as they are.
     """
     if not duels:
         raise ValueError("a mean of tasks needs at least one task")
-    w = _weights(weights, len(duels)) * (np.ones(len(duels)) if scales is None else np.asarray(scales, dtype=float))
+    scale = np.ones(len(duels)) if ranges is None else np.array([1 / (high - low) for low, high in ranges])
+    floors = [0.0] * len(duels) if ranges is None else [low for low, _ in ranges]
+    w = _weights(weights, len(duels)) * scale
     found = _sum_of_differences([d.difference for d in duels], w)
     return Duel(
         n=sum(d.n for d in duels),
         n_clusters=None,
-        score_a=math.fsum(k * d.score_a for k, d in zip(w, duels, strict=True)),
-        score_b=math.fsum(k * d.score_b for k, d in zip(w, duels, strict=True)),
+        score_a=math.fsum(k * (d.score_a - low) for k, d, low in zip(w, duels, floors, strict=True)),
+        score_b=math.fsum(k * (d.score_b - low) for k, d, low in zip(w, duels, floors, strict=True)),
         difference=found,
         p=found.p_two_sided(),
         method="none" if found.stderr is None else "mean of tasks",
         wins=None,
         losses=None,
-        higher_is_better=True,
+        higher_is_better=higher_is_better,
         delta=delta,
         detectable=_detectable(found.stderr),
     )
@@ -236,8 +239,10 @@ def _degenerate_p(found: Difference, count: int) -> float:
     return 1.0 if found.value == 0 else 2.0 ** (1 - count)
 
 
-def _null_error(differences: Floats, clusters: Sequence[Hashable | None] | None) -> float | None:
-    """Standard error if the true difference were 0: for right and wrong √(d/n)."""
+def _null_error(differences: Floats, clusters: Sequence[Hashable | None] | None, *, binary: bool) -> float | None:
+    """Standard error if the true difference were 0: for right and wrong √(d/n), with one item added to each cell."""
+    if binary:
+        return math.sqrt(np.count_nonzero(differences) + 2) / (differences.size + 2)
     sums = cluster_sums(differences, clusters)
     return None if sums.size < 2 else math.sqrt(math.fsum(sums * sums)) / differences.size
 
