@@ -92,8 +92,11 @@ def _table(rows: tuple[Row, ...]) -> Table:
     for name in ("A", "B", "B − A", "95%", "p", "lost/won", "could see"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
+    last = ""
     for row in rows:
-        table.add_row(cell(f"{row.task} {row.metric}", "bold" if row.is_group else ""), *map(cell, _cells(row)))
+        name = f"  {row.metric}" if row.task == last else f"{row.task} {row.metric}"
+        table.add_row(cell(name, "bold" if row.is_group else ""), *map(cell, _cells(row)))
+        last = row.task
     return table
 
 
@@ -130,7 +133,11 @@ def _p(p: float | None) -> str:
 
 def remarks(found: Comparison) -> list[str]:
     """What a reader must know: margins, docs left out, how many tests, and how the means were made."""
-    lines = []
+    lines = (
+        ["lost/won: docs on which B does worse / better than A."]
+        if any(r.duel.wins is not None for r in found.rows)
+        else []
+    )
     equivalent = [row for row in found.rows if row.outcome == "equivalent"]
     if equivalent:
         lines.append(f"equivalent: the 90 % interval lies within ±{_margins(equivalent)}.")

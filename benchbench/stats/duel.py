@@ -47,9 +47,9 @@ class Duel:
     """Two-sided; None with fewer than two independent items."""
     method: Method
     wins: int | None
-    """Items on which b scores higher than a; right and wrong: wrong → right. None for corpus metrics."""
+    """Items on which b does better than a; right and wrong: wrong → right. None for corpus metrics."""
     losses: int | None
-    """Items on which b scores lower than a; right → wrong."""
+    """Items on which b does worse than a; right → wrong."""
     higher_is_better: bool
     delta: float | None
     """Margin of equivalence in the metric's own unit, None if none was given."""
@@ -107,13 +107,13 @@ def duel(
     x, y = _scores(a), _scores(b)
     if x.size != y.size:
         raise ValueError(f"pairs need the same items: {x.size} against {y.size}")
-    wins, losses = int((y > x).sum()), int((y < x).sum())
+    rises, falls = int((y > x).sum()), int((y < x).sum())
     shared = cluster_index(clusters, x.size)
     before, after = mean(x), mean(y)
     p: float | None
     method: Method
     if shared is None and _is_binary(x) and _is_binary(y):
-        found, p, method = matched_pairs(wins, losses, x.size), mcnemar(wins, losses), "mcnemar"
+        found, p, method = matched_pairs(rises, falls, x.size), mcnemar(rises, falls), "mcnemar"
     else:
         found = paired_difference(before, after, clusters)
         p, method = _mean_p(found, cluster_sums(y - x, clusters), seed, clustered=shared is not None)
@@ -125,8 +125,8 @@ def duel(
         difference=found,
         p=p,
         method=method,
-        wins=wins,
-        losses=losses,
+        wins=rises if higher_is_better else falls,
+        losses=falls if higher_is_better else rises,
         higher_is_better=higher_is_better,
         delta=delta,
         detectable=_detectable(_null_error(y - x, clusters, binary=method == "mcnemar")),

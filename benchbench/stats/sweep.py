@@ -106,7 +106,8 @@ def checkpoint_noise(series: Series) -> Noise | None:
     residuals = remove @ series.values[late]
     items = float(np.trace(remove @ series.covariance[np.ix_(late, late)] @ remove))
     variance = (float(residuals @ residuals) - items) / (k - 2)
-    return Noise(math.sqrt(max(0.0, variance)), k - 2, k)
+    rounding = 1e-24 * float(series.values[late] @ series.values[late])
+    return Noise(math.sqrt(variance) if variance > rounding else 0.0, k - 2, k)
 
 
 def _log_steps(steps: Sequence[int]) -> Floats:

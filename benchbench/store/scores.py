@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchbench.core.errors import StoreError
 from benchbench.store.folder import PART, RunFolder
-from benchbench.store.table import COLUMNS, read_table
+from benchbench.store.table import part_scores, read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,18 +45,16 @@ class Paired:
 def read_scores(run: RunFolder, task: str, column: str) -> Scores:
     """One score column of a sealed task. StoreError if the task or the column is not there."""
     import numpy as np
-    import pyarrow.parquet as pq
 
     path = run.task_folder(task) / PART
     if not path.is_file():
         raise StoreError(f"the run {run.path} has no finished items of {task}.")
-    name = f"score_{column}" if column in COLUMNS else column
-    table = read_table(path, [*_KEYS, name])
-    if name not in table.column_names:
-        known = [known for known in pq.read_schema(path).names if known not in COLUMNS]
+    known = part_scores(path)
+    if column not in known:
         raise StoreError(f"the items of {task} in {run.path} have no score {column!r}; they have {', '.join(known)}.")
+    table = read_table(path, [*_KEYS, known[column]])
     columns = {key: table.column(key).to_pylist() for key in _KEYS}
-    values = np.array([np.nan if v is None else v for v in table.column(name).to_pylist()], dtype=np.float64)
+    values = np.array([np.nan if v is None else v for v in table.column(known[column]).to_pylist()], dtype=np.float64)
     values[np.array([outcome == "failed" for outcome in columns["outcome"]], dtype=bool)] = np.nan
     keys = tuple(zip(columns["doc_id"], columns["prompt_name"], strict=True))
     return Scores(keys, tuple(columns["doc_hash"]), tuple(columns["cluster"]), values)
