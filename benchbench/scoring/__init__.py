@@ -26,8 +26,8 @@ def aggregate(spec: ScoringSpec, items: Sequence[Item], seed: int = 1234) -> lis
 
 
 def with_influence(spec: ScoringSpec, items: Sequence[Item]) -> list[Item]:
-    """The items with influence values of corpus metrics. See `benchbench.scoring.aggregation.with_influence`."""
-    from benchbench.scoring.aggregation import with_influence as run
+    """The items with influence values of corpus metrics. See `benchbench.scoring.estimates.with_influence`."""
+    from benchbench.scoring.estimates import with_influence as run
 
     return run(spec, items)
 

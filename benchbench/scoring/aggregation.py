@@ -14,24 +14,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from benchbench.core.registry import METRICS, influence_column
+from benchbench.core.registry import METRICS
 from benchbench.core.types import Item, MetricResult, ScoringSpec
-from benchbench.scoring.agreement import agreement
 from benchbench.scoring.columns import Column, columns
-from benchbench.scoring.filters import apply_filter
-from benchbench.scoring.plugins import FilterContext
-from benchbench.scoring.rolling import units
-from benchbench.scoring.translation import CorpusScore, corpus_score
+from benchbench.scoring.estimates import (
+    AGREEMENTS,
+    CORPUS,
+    NoValueError,
+    Usable,
+    agreement_estimate,
+    bits_per_unit,
+    nats_per_unit,
+    scored_corpus,
+)
 from benchbench.stats.bootstrap import bootstrap
 from benchbench.stats.groups import group_mean
-from benchbench.stats.influence import Estimate, mean, ratio
+from benchbench.stats.influence import Estimate, mean
 from benchbench.stats.intervals import Interval, Uncertainty, exponential, uncertainty, wilson
-
-
-class NoValueError(Exception):
-    """A value over items is not defined; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +44,6 @@ class Aggregate:
     method: str
     n: int
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Usable:
-    """The items of a task that were not failures, and what aggregations need beside them."""
-
-    column: Column
-    items: tuple[Item, ...]
-    """At least one."""
-    is_first_filter: bool
-    seed: int
-
-    @property
-    def clusters(self) -> list[str | None]:
-        """Cluster name of each item, None for an item of its own."""
-        return [item.cluster for item in self.items]
 
 
 def aggregate(spec: ScoringSpec, items: Sequence[Item], seed: int = 1234) -> list[MetricResult]:
@@ -74,35 +59,6 @@ def aggregate(spec: ScoringSpec, items: Sequence[Item], seed: int = 1234) -> lis
         found = _aggregate(Usable(column, usable, column.filter == first, seed))
         rows.append(_row(spec.task, column, found))
     return rows
-
-
-def with_influence(spec: ScoringSpec, items: Sequence[Item]) -> list[Item]:
-    """The items with an influence value beside the scores of every corpus metric: how far a doc pulls the value.
-
-    Two runs are compared by these where the metric is not a mean of item scores (BLEU, F1, bits per byte); for
-    perplexities they are those of the logarithm. None for items that do not count.
-    """
-    usable = tuple(item for item in items if item.outcome != "failed")
-    found: dict[str, dict[int, float]] = {}
-    for column in columns(spec):
-        if usable and column.metric.aggregation in ESTIMATORS:
-            chosen = Usable(column, usable, column.filter == (spec.filters[0] if spec.filters else None), seed=0)
-            found[influence_column(column.name)] = _influence(chosen)
-    if not found:
-        return list(items)
-    return [
-        replace(item, scores={**item.scores, **{name: values.get(id(item)) for name, values in found.items()}})
-        for item in items
-    ]
-
-
-def _influence(usable: Usable) -> dict[int, float]:
-    """id(item) → influence value, of the items that count; empty where the metric has no value."""
-    try:
-        estimate, judged = ESTIMATORS[usable.column.metric.aggregation](usable)
-    except NoValueError:
-        return {}
-    return {id(item): value for item, value in zip(judged, estimate.influence.tolist(), strict=True)}
 
 
 def aggregate_group(
@@ -245,80 +201,31 @@ def _median(usable: Usable) -> Aggregate:
     return Aggregate(upper_median(values), known, "bootstrap", len(values), notes)
 
 
-def _nats_per_unit(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
-    """Total nats over total words or bytes, counted again on the stored targets."""
-    nats = [-math.fsum(item.loglikelihoods) for item in usable.items]
-    counts = [units(usable.column.metric.name, item.targets[0]) for item in usable.items]
-    if sum(counts) == 0:
-        raise NoValueError("the texts have no bytes")
-    return ratio(nats, counts), usable.items
-
-
-def _bits_per_unit(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
-    nats, items = _nats_per_unit(usable)
-    return Estimate(nats.value / math.log(2), nats.influence / math.log(2)), items
-
-
 def _weighted_perplexity(usable: Usable) -> Aggregate:
-    estimate, items = _nats_per_unit(usable)
+    estimate, items = nats_per_unit(usable)
     known, method = _with_method(estimate, usable.clusters, "ratio")
     value, known = exponential(estimate.value, known)
     return Aggregate(value, known, method, len(items))
 
 
 def _bits_per_byte(usable: Usable) -> Aggregate:
-    bits, items = _bits_per_unit(usable)
+    bits, items = bits_per_unit(usable)
     known, method = _with_method(bits, usable.clusters, "ratio")
     return Aggregate(bits.value, known, method, len(items))
 
 
-def _agreement_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
-    metric = AGREEMENTS[usable.column.metric.aggregation]
-    judged = tuple(item for item in usable.items if item.gold is not None and item.prediction is not None)
-    if not judged:
-        raise NoValueError("no item has a right choice")
-    predicted = [int(item.prediction or 0) for item in judged]
-    gold = [
-        guess if item.scores.get("acc") == 1.0 else int(item.gold or 0)
-        for item, guess in zip(judged, predicted, strict=True)
-    ]
-    if metric == "f1" and max(*gold, *predicted) > 1:
-        raise NoValueError("f1 is defined for two choices")
-    return agreement(metric, gold, predicted), judged
-
-
 def _agreement(usable: Usable) -> Aggregate:
-    estimate, judged = _agreement_estimate(usable)
+    estimate, judged = agreement_estimate(usable)
     known, method = _with_method(estimate, [item.cluster for item in judged], "jackknife")
     return Aggregate(estimate.value, known, method, len(judged))
 
 
-def _corpus_score(usable: Usable) -> CorpusScore:
-    texts = [_prediction(usable, item) for item in usable.items]
-    metric = usable.column.metric
-    return corpus_score(metric.aggregation, texts, [item.targets for item in usable.items], metric.kwargs)
-
-
 def _corpus(usable: Usable) -> Aggregate:
-    found = _corpus_score(usable)
+    found = scored_corpus(usable)
     known, method = _with_method(found.estimate, usable.clusters, "jackknife")
     return Aggregate(found.estimate.value, known, method, len(usable.items), (found.signature,))
 
 
-def _corpus_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
-    return _corpus_score(usable).estimate, usable.items
-
-
-def _prediction(usable: Usable, item: Item) -> str:
-    """The text that this column's filter leaves; the stored prediction is the first filter's."""
-    if usable.is_first_filter:
-        return item.prediction or ""
-    filtered = apply_filter(usable.column.filter, item.texts, FilterContext())
-    return filtered.texts[0] if filtered.texts else ""
-
-
-AGREEMENTS = {"f1": "f1", "matthews_corrcoef": "matthews_corrcoef", "mcc": "matthews_corrcoef"}
-CORPUS = ("bleu", "chrf", "chrf++", "ter")
 AGGREGATORS: dict[str, Callable[[Usable], Aggregate]] = {
     "mean": _mean,
     "nanmean": _mean,
@@ -330,10 +237,3 @@ AGGREGATORS: dict[str, Callable[[Usable], Aggregate]] = {
     **dict.fromkeys(AGREEMENTS, _agreement),
     **dict.fromkeys(CORPUS, _corpus),
 }
-ESTIMATORS: dict[str, Callable[[Usable], tuple[Estimate, tuple[Item, ...]]]] = {
-    "weighted_perplexity": _nats_per_unit,
-    "bits_per_byte": _bits_per_unit,
-    **dict.fromkeys(AGREEMENTS, _agreement_estimate),
-    **dict.fromkeys(CORPUS, _corpus_estimate),
-}
-"""Aggregations that are not means of item scores: the estimate and the items it rests on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from benchbench.stats.influence import Floats
 
@@ -48,10 +48,18 @@ def sign_flip(values: ArrayLike, *, seed: int, draws: int = 9999) -> float:
     which is never 0. Source: Fisher, "The Design of Experiments" (1935), §21; Phipson & Smyth (2010).
     """
     x: Floats = np.asarray(values, dtype=np.float64)
-    observed = abs(float(x.sum()))
     slack = 1e-12 * float(np.abs(x).sum())
-    if x.size <= EXACT_FLIPS:
-        patterns = (np.arange(2**x.size)[:, None] >> np.arange(x.size)) & 1
-        return float((np.abs((1 - 2 * patterns) @ x) >= observed - slack).mean())
-    signs = 1 - 2 * np.random.default_rng(seed).integers(0, 2, (draws, x.size), dtype=np.int8)
-    return float((1 + (np.abs(signs @ x) >= observed - slack).sum()) / (draws + 1))
+    signs, extra = sign_patterns(x.size, seed=seed, draws=draws)
+    reached = np.abs(signs @ x) >= abs(float(x.sum())) - slack
+    return float((extra + reached.sum()) / (extra + signs.shape[0]))
+
+
+def sign_patterns(count: int, *, seed: int, draws: int = 9999) -> tuple[NDArray[np.int8], int]:
+    """Patterns of ±1, shape (patterns, count), and how many to count beside them as reached.
+
+    All 2^count of them and 0, or `draws` random ones and 1.
+    """
+    if count <= EXACT_FLIPS:
+        patterns = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
+        return (1 - 2 * patterns).astype(np.int8), 0
+    return 1 - 2 * np.random.default_rng(seed).integers(0, 2, (draws, count), dtype=np.int8), 1

@@ -16,7 +16,7 @@ def sentence(verdict: Verdict, task: str, metric: str) -> str:
     """The verdict's sentence, then what limits it: power, checkpoint noise, drops, chance."""
     clusters = "" if verdict.n_clusters is None else f" in {verdict.n_clusters} clusters"
     head = f"{task} {metric} (n={verdict.n}{clusters}): {_finding(verdict)}."
-    more = (_power(verdict), _noise(verdict), _trend(verdict), _drops(verdict), _chance(verdict))
+    more = (_power(verdict), _pairing(verdict), _noise(verdict), _trend(verdict), _drops(verdict), _chance(verdict))
     return " ".join([head, *(part for part in more if part)])
 
 
@@ -98,6 +98,12 @@ def _power(verdict: Verdict) -> str:
         return ""
     could = f"This could have shown a gain of {_size(verdict, verdict.detectable)} (80 % power)"
     return f"{could}." if verdict.outcome == "plateau" else f"{could}, so a smaller one cannot be ruled out."
+
+
+def _pairing(verdict: Verdict) -> str:
+    if verdict.paired or verdict.outcome == "too little data":
+        return ""
+    return "Compared without pairing the docs, which hides small gains."
 
 
 def _noise(verdict: Verdict) -> str:

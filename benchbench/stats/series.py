@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from benchbench.stats.difference import Difference, matched_pairs
 from benchbench.stats.influence import Estimate, Floats, mean
-from benchbench.stats.intervals import cluster_index
+from benchbench.stats.intervals import cluster_index, standard_error
 from benchbench.stats.pairs import mcnemar_above
 
 EXACT_PAIRS = 100
@@ -35,6 +35,8 @@ class Series:
     """None where no two items share a cluster."""
     right: NDArray[np.bool_] | None = None
     """Shape (checkpoints, items), for scores that are right or wrong, without clusters."""
+    paired: bool = True
+    """Errors of neighbouring checkpoints hang together because they answered the same items."""
 
     def contrast(self, weights: ArrayLike) -> Difference:
         """Σ w_t θ_t with its standard error."""
@@ -146,15 +148,30 @@ def series_of_estimates(
     )
 
 
+def series_of_scores(
+    steps: Sequence[int], values: Sequence[float], stderrs: Sequence[float], n: int, *, higher_is_better: bool = True
+) -> Series:
+    """The series of scores of which only standard errors are known, such as published tables.
+
+    Taken as independent, which overstates the error of a gain where the items were the same.
+
+    Args:
+        n: items behind each score.
+    """
+    _check_steps(steps, len(values))
+    turned = (1.0 if higher_is_better else -1.0) * np.asarray(values, dtype=np.float64)
+    variances = np.diag(np.asarray(stderrs, dtype=np.float64) ** 2)
+    return Series(tuple(map(int, steps)), turned, variances, n - 1, n, None, paired=False)
+
+
 def _unpaired(steps: Sequence[int], rows: Sequence[Floats], higher_is_better: bool) -> Series:
-    sign = 1.0 if higher_is_better else -1.0
     known = [row[~np.isnan(row)] for row in rows]
     least = min(row.size for row in known)
     if least == 0:
         raise ValueError("a checkpoint has no scored item")
-    variances = [float(row.var(ddof=1)) / row.size if row.size > 1 else math.nan for row in known]
-    values = sign * np.array([row.mean() for row in known])
-    return Series(tuple(map(int, steps)), values, np.diag(variances), least - 1, least, None)
+    errors = [standard_error(mean(row).influence) or 0.0 for row in known]
+    means = [float(row.mean()) for row in known]
+    return series_of_scores(steps, means, errors, least, higher_is_better=higher_is_better)
 
 
 def _check_steps(steps: Sequence[int], count: int) -> None:

@@ -66,6 +66,8 @@ class Verdict:
     trend: Difference | None
     """Gain per doubling of steps since X*, with three or more checkpoints."""
     signal: TaskSignal | None
+    paired: bool
+    """The checkpoints answered the same items, and were compared item by item."""
     reason: str | None = None
     """Why there is too little data."""
 
@@ -197,6 +199,7 @@ def _verdict(
         drops=facts.drops,
         trend=facts.trend,
         signal=facts.signal,
+        paired=series.paired,
         reason=facts.reason,
     )
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -56,10 +56,17 @@ def test_the_worked_ladder_of_p_values() -> None:
     assert benjamini_hochberg(LADDER, any_dependence=True) == pytest.approx([0.1142] * 5, abs=5e-5)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_adjusted_p_values_equal_statsmodels(p: list[float]) -> None:
+def test_holm_equals_statsmodels() -> None:
     module = pytest.importorskip("statsmodels.stats.multitest")
-    assert holm(p) == pytest.approx(module.multipletests(p, method="holm")[1], abs=1e-12)
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 5, 30):
+        p = np.round(rng.random(size) ** 2, 2)
+        assert holm(p) == pytest.approx(module.multipletests(p, method="holm")[1], abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+@settings(max_examples=40)
+def test_benjamini_hochberg_equals_scipy(p: list[float]) -> None:
     assert benjamini_hochberg(p) == pytest.approx(scipy_stats.false_discovery_control(p), abs=1e-12)
     assert benjamini_hochberg(p, any_dependence=True) == pytest.approx(
         scipy_stats.false_discovery_control(p, method="by"), abs=1e-12

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from benchbench.stats.sentence import probability, size, step_name
-from benchbench.stats.verdict import Verdict, sweep_verdict
-from tests.simulate.worlds import CARD_STEPS, Curve, card
+from benchbench.stats.series import series_of_scores
+from benchbench.stats.verdict import Verdict, series_verdict, sweep_verdict
+from tests.simulate.worlds import CARD_COUNTS, CARD_N, CARD_STEPS, Curve, card
 from tests.stats.test_sweep import real_scores
 
 STEPS = (1000, 2000, 3000, 4000)
@@ -143,6 +144,17 @@ def test_unpaired_docs_are_judged_too_and_less_surely() -> None:
     paired, alone = (sweep_verdict([1, 2], rows, delta=0.01, paired=p) for p in (True, False))
     assert paired.outcome == "improving"
     assert (paired.detectable or 0) < (alone.detectable or 0)
+    assert "without pairing the docs" in alone.sentence("t", "acc")
+    assert "pairing" not in paired.sentence("t", "acc")
+
+
+def test_published_scores_with_errors_get_a_verdict_too() -> None:
+    """The card's scores with the errors that 10042 docs give: unpaired, only the first step is not the end's equal."""
+    values = [count / CARD_N for count in CARD_COUNTS]
+    errors = [math.sqrt(v * (1 - v) / (CARD_N - 1)) for v in values]
+    found = series_verdict(series_of_scores(CARD_STEPS, values, errors, CARD_N), chance=0.25, delta=0.005)
+    assert (found.outcome, found.since) == ("no detectable improvement", 75_000)
+    assert "Compared without pairing" in found.sentence("cs_hellaswag", "acc")
 
 
 def test_delta_must_be_positive() -> None:
