@@ -143,6 +143,8 @@ def remarks(found: Comparison) -> list[str]:
         lines.append(f"equivalent: the 90 % interval lies within ±{_margins(equivalent)}.")
     if any(row.outcome == "undecided" for row in found.rows):
         lines.append("undecided: neither a difference nor equivalence is shown; `could see` is what 80 % power finds.")
+    if found.num_pairs > 1:
+        lines.append(f"p is adjusted for the {found.num_pairs} pairs of models on a task (Holm).")
     dropped = sum(row.dropped for row in found.rows if not row.is_group)
     if dropped:
         lines.append(f"{dropped} docs were left out because one side has no score for them; scores are of the others.")

@@ -81,7 +81,8 @@ class Wanted:
     metrics: tuple[str, ...] | None = None
     """Metric names, or several in one separated by commas; None: each task's first; `all` among them: every one."""
     delta: float | None = None
-    """Margin of equivalence in the metrics' own unit; None: half a percent of each metric's range."""
+    """Margin of equivalence in the metrics' own unit (of perplexities: of the logarithm); None: half a percent of each
+    metric's range, or of the scores where it has none."""
 
     def choose(self, known: Sequence[str]) -> list[str]:
         """Those of a task's metrics that are wanted. A name may hold a comma itself (`metric,filter`)."""
@@ -202,14 +203,13 @@ def _duel(a: str, b: str, task: str, runs: tuple[_Run, _Run], metric: Metric, as
     paired = pair([read_scores(run, task, metric.column) for run, _ in runs])
     if not paired.keys:
         raise StoreError(f"no doc of {task} has a {metric.name} in both runs.")
-    delta = metric.delta if asked.delta is None else asked.delta
-    x, y = paired.values
-    if metric.kind == "mean":
+    x, y = paired.values if metric.kind != "log mean" else -paired.values
+    if metric.kind in ("mean", "log mean"):
+        delta = asked.delta or metric.delta(float(x.mean()), float(y.mean()))
         found = duel(x, y, paired.clusters, seed=SEED, delta=delta, higher_is_better=metric.higher_is_better)
-    elif metric.kind == "log mean":
-        found = duel(-x, -y, paired.clusters, seed=SEED, delta=delta, higher_is_better=metric.higher_is_better)
     else:
         values = [_value(record, task, metric) for _, record in runs]
+        delta = asked.delta or metric.delta(*values)
         one, two = Estimate(values[0], x), Estimate(values[1], y)
         found = duel_of_estimates(one, two, paired.clusters, delta=delta, higher_is_better=metric.higher_is_better)
     return Row(a, b, task, metric.name, found, None, None, paired.dropped, metric.is_log)

@@ -97,7 +97,8 @@ def compare(
 
     Each of `models` is a run folder, a run id or its beginning, a model's name, or `model@step`, found in `results`.
     `metric` keeps these metrics (`"all"`: every one; default: each task's first). `delta` is the margin of
-    equivalence in the metrics' own unit; by default half a percent of each metric's range.
+    equivalence in the metrics' own unit (of perplexities: of the logarithm); by default half a percent of each metric's
+    range, or of the scores where it has none.
     What cannot be compared is left out with a warning that says why.
 
     | column | meaning |

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchbench.core.registry import ITEM_MEANS, METRICS, influence_column, metric_spec
-from benchbench.stats.power import DELTA
+from benchbench.core.registry import ITEM_MEANS, influence_column, metric_range, metric_spec
+from benchbench.stats.power import DELTA, margin
 
 Kind = Literal["mean", "log mean", "influence", "log influence"]
 """Mean of item scores; the logarithm of a perplexity; a corpus metric; the logarithm of one."""
@@ -37,13 +37,9 @@ class Metric:
         """Differences are differences of logarithms: ratios of perplexities."""
         return self.kind in ("log mean", "log influence")
 
-    @property
-    def delta(self) -> float | None:
-        """Margin of equivalence in the metric's own unit; None for metrics without bounds."""
-        if self.ceiling is None:
-            return None
-        bounds = METRICS[self.name.split(",", maxsplit=1)[0]].bounds
-        return None if bounds is None else DELTA * (bounds[1] - bounds[0])
+    def delta(self, *scores: float) -> float | None:
+        """Margin of equivalence: half a percent of the metric's range; without one, of the scores, or of the ratio."""
+        return DELTA if self.is_log else margin(metric_range(self.name), *scores)
 
 
 def metric_names(record: Mapping[str, Any], task: str) -> list[str]:
@@ -63,15 +59,14 @@ def metric_of(record: Mapping[str, Any], task: str, name: str) -> Metric:
         known = metric_spec(base, scoring["output_type"])
         aggregation, better, kwargs = known.aggregation, known.higher_is_better, dict(known.kwargs)
     filters = [f for f in scoring["filters"] if not pipeline or f["name"] == pipeline]
-    bounds = METRICS[base].bounds if base in METRICS else None
-    finite = bounds is not None and bounds[1] != float("inf")
+    bounds = metric_range(name)
     chance = scoring.get("chance") if better and bounds == (0.0, 1.0) else None
     return Metric(
         name=name,
         kind=_kind(aggregation),
         higher_is_better=bool(better),
-        floor=chance if chance is not None else max(0.0, bounds[0]) if bounds is not None and finite else None,
-        ceiling=bounds[1] if bounds is not None and finite else None,
+        floor=chance if chance is not None else None if bounds is None else max(0.0, bounds[0]),
+        ceiling=None if bounds is None else bounds[1],
         identity=[base, aggregation, kwargs, filters],
     )
 

@@ -70,24 +70,19 @@ class Difference:
             return self
         items, noise = self.stderr**2, 2 * tau**2
         total = items + noise
-        return replace(
-            self, stderr=math.sqrt(total), degrees=satterthwaite([items, noise], [self.degrees, degrees]) or math.inf
-        )
+        return replace(self, stderr=math.sqrt(total), degrees=satterthwaite([items, noise], [self.degrees, degrees]))
 
     def __neg__(self) -> Difference:
         return replace(self, value=-self.value, centre=-self.centre)
 
 
-def satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float | None:
-    """Effective degrees of freedom of a sum of independent variances; None if all are 0.
+def satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
+    """Effective degrees of freedom of a sum of independent variances; infinite where nothing was estimated.
 
     Source: Satterthwaite, Biometrics Bulletin 2 (1946).
     """
     parts = math.fsum(v**2 / df for v, df in zip(variances, degrees, strict=True) if not math.isinf(df))
-    total = math.fsum(variances)
-    if total == 0:
-        return None
-    return math.inf if parts == 0 else total**2 / parts
+    return math.inf if parts == 0 else math.fsum(variances) ** 2 / parts
 
 
 def paired_difference(a: Estimate, b: Estimate, clusters: Sequence[Hashable | None] | None = None) -> Difference:
@@ -106,7 +101,7 @@ def unpaired_difference(a: Estimate, b: Estimate) -> Difference:
         return Difference(value, value, None, 0)
     variances = [errors[0] ** 2, errors[1] ** 2]
     degrees = satterthwaite(variances, [a.influence.size - 1, b.influence.size - 1])
-    return Difference(value, value, math.sqrt(sum(variances)), math.inf if degrees is None else degrees)
+    return Difference(value, value, math.sqrt(sum(variances)), degrees)
 
 
 def matched_pairs(wins: int, losses: int, n: int) -> Difference:

@@ -206,7 +206,7 @@ def _sum_of_differences(differences: Sequence[Difference], weights: Floats) -> D
         return Difference(value, centre, None, 0)
     variances = [(k * error) ** 2 for k, error in zip(weights, errors, strict=True)]
     degrees = satterthwaite(variances, [d.degrees for d in differences])
-    return Difference(value, centre, math.sqrt(math.fsum(variances)), math.inf if degrees is None else degrees)
+    return Difference(value, centre, math.sqrt(math.fsum(variances)), degrees)
 
 
 def _weights(weights: Sequence[float] | None, count: int) -> Floats:

@@ -11,6 +11,15 @@ DELTA = 0.005
 """Margin of equivalence unless one is given, as a share of the metric's range: half a percentage point of accuracy."""
 
 
+def margin(bounds: tuple[float, float] | None, *scores: float) -> float | None:
+    """The margin of equivalence for a metric with these bounds; of the scores' mean size where it has none.
+
+    None where the scores are 0 too.
+    """
+    size = bounds[1] - bounds[0] if bounds is not None else sum(map(abs, scores)) / max(1, len(scores))
+    return DELTA * size or None
+
+
 def z_sum(alpha: float = ALPHA, power: float = POWER) -> float:
     """z_{α/2} + z_β: how many standard errors a difference must be worth; 2.8016 at 5 % and 80 %."""
     from scipy.special import ndtri

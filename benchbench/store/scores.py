@@ -27,7 +27,7 @@ class Scores:
     """doc_hash of each item."""
     clusters: tuple[str | None, ...]
     values: NDArray[np.float64]
-    """Shape (items,). NaN where the item failed or has no score."""
+    """Shape (items,). NaN where the item failed or has no finite score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ def read_scores(run: RunFolder, task: str, column: str) -> Scores:
     table = read_table(path, [*_KEYS, known[column]])
     columns = {key: table.column(key).to_pylist() for key in _KEYS}
     values = np.array([np.nan if v is None else v for v in table.column(known[column]).to_pylist()], dtype=np.float64)
+    values[~np.isfinite(values)] = np.nan
     values[np.array([outcome == "failed" for outcome in columns["outcome"]], dtype=bool)] = np.nan
     keys = tuple(zip(columns["doc_id"], columns["prompt_name"], strict=True))
     return Scores(keys, tuple(columns["doc_hash"]), tuple(columns["cluster"]), values)

@@ -151,7 +151,7 @@ def test_perplexities_are_compared_as_ratios(tmp_path: Path) -> None:
     assert row.is_log
     assert row.duel.score_a == pytest.approx(-x.mean())
     assert math.exp(row.duel.difference.value) == pytest.approx(math.exp(-y.mean()) / math.exp(-x.mean()))
-    assert (row.duel.delta, row.duel.higher_is_better) == (None, False)
+    assert (row.duel.delta, row.duel.higher_is_better) == (0.005, False)
 
 
 def test_a_median_cannot_be_compared(tmp_path: Path) -> None:
@@ -188,11 +188,19 @@ def test_a_metric_without_a_best_score_is_left_out_of_all_tasks(tmp_path: Path) 
     assert row.note.endswith("as if independent; 1 left out, which have no best score")
 
 
+def test_a_metric_without_a_range_has_a_margin_relative_to_the_scores(tmp_path: Path) -> None:
+    bits = metric("bpb_gold", higher_is_better=False)
+    for name, level in (("a", 1.0), ("b", 3.0)):
+        measured(tmp_path, name, {"x": task([level, level + 0.5], metric=bits)})
+    (row,) = compared(tmp_path, "a", "b").rows
+    assert row.duel.delta == pytest.approx(0.005 * (1.25 + 3.25) / 2)
+
+
 def test_delta_is_half_a_percent_of_the_metric_s_range(tmp_path: Path) -> None:
     run = measured(tmp_path, "a", {"x": task([1.0]), "y": task([1.0], metric=metric("bleu", "bleu"))})
     record = run.record()
-    assert metric_of(record, "x", "acc").delta == 0.005
-    assert metric_of(record, "y", "bleu").delta == 0.5
+    assert metric_of(record, "x", "acc").delta(0.4, 0.5) == 0.005
+    assert metric_of(record, "y", "bleu").delta(20.0, 21.0) == 0.5
 
 
 def test_pandas_users_get_the_same_rows_in_stable_columns(tmp_path: Path) -> None:
