@@ -87,14 +87,17 @@ def show(found: Comparison) -> None:
 def _table(rows: tuple[Row, ...]) -> Table:
     from rich.table import Table
 
+    from benchbench.leaderboard.comparison import ALL_TASKS
+
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("task", overflow="fold", ratio=1)
-    for name in ("A", "B", "B − A", "95%", "p", "lost/won", "could see"):
+    for name in ("A", "B", "B − A", "95%", "p", "lost/won", "least"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     last = ""
     for row in rows:
-        name = f"  {row.metric}" if row.task == last else f"{row.task} {row.metric}"
+        metric = "" if row.task == ALL_TASKS else row.metric
+        name = f"  {metric}" if row.task == last else f"{row.task} {metric}".rstrip()
         table.add_row(cell(name, "bold" if row.is_group else ""), *map(cell, _cells(row)))
         last = row.task
     return table
@@ -112,6 +115,8 @@ def _cells(row: Row) -> list[str]:
         difference = _signed(found.difference.value, digits)
         spread = "" if interval is None else f"±{(interval.high - interval.low) / 2:.{digits}f}"
         least = "" if found.detectable is None else f"{found.detectable:.{digits}f}"
+    if row.outcome in ("better", "worse"):
+        least = ""
     flips = "" if found.losses is None else f"{found.losses}/{found.wins}"
     return [*map(number, scores), difference, spread, _p(row.p_adjusted), flips, least, row.outcome]
 
@@ -133,6 +138,8 @@ def _p(p: float | None) -> str:
 
 def remarks(found: Comparison) -> list[str]:
     """What a reader must know: margins, docs left out, how many tests, and how the means were made."""
+    from benchbench.leaderboard.comparison import ALL_TASKS
+
     lines = (
         ["lost/won: docs on which B does worse / better than A."]
         if any(r.duel.wins is not None for r in found.rows)
@@ -142,7 +149,8 @@ def remarks(found: Comparison) -> list[str]:
     if equivalent:
         lines.append(f"equivalent: the 90 % interval lies within ±{_margins(equivalent)}.")
     if any(row.outcome == "undecided" for row in found.rows):
-        lines.append("undecided: neither a difference nor equivalence is shown; `could see` is what 80 % power finds.")
+        lines.append("undecided: neither a difference nor equivalence is shown.")
+        lines.append("least: the smallest true difference that these docs show with 80 % power.")
     if found.num_pairs > 1:
         lines.append(f"p is adjusted for the {found.num_pairs} pairs of models on a task (Holm).")
     dropped = sum(row.dropped for row in found.rows if not row.is_group)
@@ -153,7 +161,11 @@ def remarks(found: Comparison) -> list[str]:
         raw = sum(row.p_adjusted is not None and row.p_adjusted < 0.05 for row in single)
         kept = sum(row.q is not None and row.q < 0.05 for row in single)
         lines.append(f"{raw} of {len(single)} duels are below p .05; {kept} with Benjamini–Hochberg over all of them.")
-    lines += dict.fromkeys(f"{row.task} {row.metric}: {row.note}." for row in found.rows if row.note is not None)
+    noted = [row for row in found.rows if row.note is not None]
+    lines += dict.fromkeys(
+        f"{row.task}: {row.note}." if row.task == ALL_TASKS else f"{row.task} {row.metric}: {row.note}."
+        for row in noted
+    )
     return lines
 
 
