@@ -205,11 +205,11 @@ def _duel(a: str, b: str, task: str, runs: tuple[_Run, _Run], metric: Metric, as
         raise StoreError(f"no doc of {task} has a {metric.name} in both runs.")
     x, y = paired.values if metric.kind != "log mean" else -paired.values
     if metric.kind in ("mean", "log mean"):
-        delta = asked.delta or metric.delta(float(x.mean()), float(y.mean()))
+        delta = asked.delta or metric.margin(float(x.mean()), float(y.mean()))
         found = duel(x, y, paired.clusters, seed=SEED, delta=delta, higher_is_better=metric.higher_is_better)
     else:
         values = [_value(record, task, metric) for _, record in runs]
-        delta = asked.delta or metric.delta(*values)
+        delta = asked.delta or metric.margin(*values)
         one, two = Estimate(values[0], x), Estimate(values[1], y)
         found = duel_of_estimates(one, two, paired.clusters, delta=delta, higher_is_better=metric.higher_is_better)
     return Row(a, b, task, metric.name, found, None, None, paired.dropped, metric.is_log)

@@ -37,8 +37,13 @@ class Metric:
         """Differences are differences of logarithms: ratios of perplexities."""
         return self.kind in ("log mean", "log influence")
 
-    def delta(self, *scores: float) -> float | None:
-        """Margin of equivalence: half a percent of the metric's range; without one, of the scores, or of the ratio."""
+    @property
+    def delta(self) -> float | None:
+        """Margin of equivalence in the metric's own unit: half a percent of its range; None for metrics without one."""
+        return margin(metric_range(self.name)) if self.ceiling is not None else None
+
+    def margin(self, *scores: float) -> float | None:
+        """`delta`, or for metrics without a range half a percent of these scores; of a ratio where `is_log`."""
         return DELTA if self.is_log else margin(metric_range(self.name), *scores)
 
 

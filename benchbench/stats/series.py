@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchbench.stats.difference import Difference, matched_pairs
+from benchbench.stats.difference import Difference, matched_pairs, satterthwaite
 from benchbench.stats.influence import Estimate, Floats, mean
 from benchbench.stats.intervals import cluster_index, standard_error
 from benchbench.stats.pairs import mcnemar_above
@@ -162,6 +162,38 @@ def series_of_scores(
     turned = (1.0 if higher_is_better else -1.0) * np.asarray(values, dtype=np.float64)
     variances = np.diag(np.asarray(stderrs, dtype=np.float64) ** 2)
     return Series(tuple(map(int, steps)), turned, variances, n - 1, n, None, paired=False)
+
+
+def series_of_tasks(
+    members: Sequence[Series],
+    weights: Sequence[float] | None = None,
+    *,
+    ranges: Sequence[tuple[float, float]] | None = None,
+) -> Series:
+    """The series of a suite: the weighted mean of tasks that do not share items, at the same checkpoints.
+
+    Args:
+        weights: scaled to sum 1; equal where None.
+        ranges: (floor, ceiling) of each task's scores, which become 0 and 1; for metrics of which higher is better.
+    """
+    if not members or any(member.steps != members[0].steps for member in members):
+        raise ValueError("a suite needs at least one task, and every task the same checkpoints")
+    raw = np.ones(len(members)) if weights is None else np.asarray(weights, dtype=np.float64)
+    bounds = [(0.0, 1.0)] * len(members) if ranges is None else list(ranges)
+    w = raw / raw.sum() / np.array([high - low for low, high in bounds])
+    parts = [k**2 * member.covariance for k, member in zip(w, members, strict=True)]
+    last = [float(part[-1, -1]) for part in parts]
+    degrees = satterthwaite(last, [max(1, member.degrees) for member in members])
+    floors = [low for low, _ in bounds]
+    return Series(
+        steps=members[0].steps,
+        values=np.asarray(sum(k * (m.values - low) for k, m, low in zip(w, members, floors, strict=True))),
+        covariance=np.asarray(sum(parts)),
+        degrees=int(min(degrees, sum(member.degrees for member in members))),
+        n=sum(member.n for member in members),
+        n_clusters=None,
+        paired=all(member.paired for member in members),
+    )
 
 
 def _unpaired(steps: Sequence[int], rows: Sequence[Floats], higher_is_better: bool) -> Series:

@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 
 from benchbench.stats.difference import paired_difference
 from benchbench.stats.influence import mean, ratio
-from benchbench.stats.series import Noise, series_of_estimates, series_of_items
+from benchbench.stats.series import Noise, series_of_estimates, series_of_items, series_of_tasks
 from benchbench.stats.sweep import checkpoint_noise, drops, fixed_sequence, losses, plateau_start, trend
 from tests.simulate.worlds import CARD_STEPS, Curve, card
 
@@ -118,6 +118,21 @@ def test_a_series_of_ratios_is_paired_by_influence() -> None:
     by_hand = paired_difference(estimates[1], estimates[0])
     assert series.gain(0, 1).value == pytest.approx(by_hand.value)
     assert series.gain(0, 1).stderr == pytest.approx(by_hand.stderr)
+
+
+def test_a_suite_is_the_mean_of_its_tasks_with_their_errors_added() -> None:
+    one, two = real_scores([0.0, 0.1], n=100), real_scores([0.5, 0.9], n=300, seed=1)
+    members = [series_of_items([1, 2], rows) for rows in (one, two)]
+    suite = series_of_tasks(members)
+    assert suite.values == pytest.approx([0.25, 0.5])
+    gains = [member.gain(0, 1).stderr or 0 for member in members]
+    assert suite.gain(0, 1).stderr == pytest.approx(math.hypot(*gains) / 2)
+    assert (suite.n, suite.paired, suite.right) == (400, True, None)
+    assert 99 <= suite.degrees <= 398
+    scaled = series_of_tasks(members, [1.0, 3.0], ranges=[(0.0, 1.0), (0.5, 1.0)])
+    assert scaled.values == pytest.approx([0.0, (0.1 + 3 * 0.8) / 4])
+    with pytest.raises(ValueError, match="the same checkpoints"):
+        series_of_tasks([members[0], series_of_items([1, 3], one)])
 
 
 @pytest.mark.parametrize(
