@@ -15,6 +15,9 @@ from benchbench.store.folder import RunFolder
 
 _STEP = re.compile(r"(?i)(?:checkpoint|global_?step|step|iter(?:ation)?|ba)?[-_]?(\d+)(?:-rank\d+)?$")
 
+_NEEDED = ("model", "backend", "tasks", "groups", "rows")
+_NEEDED_OF_TASK = ("num_fewshot", "data_hash", "prompt_hash", "version", "counts", "scoring")
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -53,14 +56,26 @@ def _finished(root: Path) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
     for run in all_runs(root):
         if run.finished:
             try:
-                yield run, run.record()
+                yield run, _record(run)
             except StoreError as error:
                 warnings.warn(f"passed over {run.path}: {error}", stacklevel=2)
 
 
 def _of_run(run: RunFolder) -> Side:
-    record = run.record()
+    record = _record(run)
     return Side(str(record["model"]), ((run, record),))
+
+
+def _record(run: RunFolder) -> dict[str, Any]:
+    """The record, if it says enough to be compared with another."""
+    record = run.record()
+    tasks = record.get("tasks")
+    lacking = [name for name in _NEEDED if name not in record]
+    if isinstance(tasks, dict):
+        lacking += [f"{task}: {name}" for task, said in tasks.items() for name in _NEEDED_OF_TASK if name not in said]
+    if lacking:
+        raise StoreError(f"its run.json lacks {', '.join(lacking[:3])}; it is damaged, or of another version.")
+    return record
 
 
 def _find(name: str, root: Path, known: list[tuple[RunFolder, dict[str, Any]]]) -> Side:

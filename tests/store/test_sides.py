@@ -90,3 +90,17 @@ def test_an_unfinished_run_is_refused_and_a_broken_one_passed_over(tmp_path):
     (tmp_path / "x" / "bad" / "run.json").write_text("{")
     with pytest.warns(UserWarning, match="passed over"), pytest.raises(StoreError, match="is not finished"):
         find_sides(["ccc"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "lacks"), [("{}", "model, backend, tasks"), ('{"tasks": {"toy": {}}}', "model, backend, groups")]
+)
+def test_a_record_that_says_too_little_is_passed_over_or_named(tmp_path, text, lacks):
+    add(tmp_path, "m", "aaa")
+    odd = tmp_path / "odd" / "zzz"
+    odd.mkdir(parents=True)
+    (odd / "run.json").write_text(text)
+    with pytest.warns(UserWarning, match=f"passed over .*zzz: its run.json lacks {lacks}"):
+        assert names(tmp_path, "m") == ["m"]
+    with pytest.raises(StoreError, match="damaged, or of another version"):
+        find_sides([str(odd)], tmp_path)
