@@ -64,11 +64,14 @@ class Difference:
         below, above = (-self).p_above(-delta), self.p_above(-delta)
         return None if below is None or above is None else max(below, above)
 
-    def with_noise(self, tau: float, degrees: float = math.inf) -> Difference:
-        """Adds the noise τ of each of two checkpoints: SE² + 2τ², with Satterthwaite's degrees of freedom."""
+    def with_noise(self, tau: float, degrees: float = math.inf, *, weight: float = 2.0) -> Difference:
+        """Adds the noise τ of each checkpoint: SE² + weight·τ², with Satterthwaite's degrees of freedom.
+
+        `weight` is the sum of the checkpoints' squared weights: 2 for the difference of two.
+        """
         if self.stderr is None or tau == 0:
             return self
-        items, noise = self.stderr**2, 2 * tau**2
+        items, noise = self.stderr**2, weight * tau**2
         total = items + noise
         return replace(self, stderr=math.sqrt(total), degrees=satterthwaite([items, noise], [self.degrees, degrees]))
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from benchbench.stats.power import ALPHA
 from benchbench.stats.sweep import LATE_CHECKPOINTS
 
+SHOWN_DROPS = 3
+
 if TYPE_CHECKING:
     from benchbench.stats.difference import Difference
     from benchbench.stats.verdict import Verdict
@@ -128,17 +130,22 @@ def _trend(verdict: Verdict) -> str:
     bounds = found.interval()
     if bounds is None or bounds.low <= 0:
         return ""
+    aside = ", checkpoint noise aside" if verdict.noise is None else ""
     per = f"{_with_interval(verdict, found)} per doubling of steps"
-    return f"All checkpoints since {step_name(verdict.since)} together do rise, checkpoint noise aside: {per}."
+    return f"All checkpoints since {step_name(verdict.since)} together do rise{aside}: {per}."
 
 
 def _drops(verdict: Verdict) -> str:
     if not verdict.drops:
         return ""
     names = [step_name(step) for step in verdict.steps]
-    sizes = [_size(verdict, test.difference.value, sign=True) for test in verdict.drops]
-    shown = [f"{names[test.start]}→{names[test.end]} ({fell})" for test, fell in zip(verdict.drops, sizes, strict=True)]
-    return f"Significant drops between neighbours: {', '.join(shown)}."
+    worst = sorted(verdict.drops, key=lambda test: test.difference.value)[:SHOWN_DROPS]
+    shown = [
+        f"{names[test.start]}→{names[test.end]} ({_size(verdict, test.difference.value, sign=True)})"
+        for test in sorted(worst, key=lambda test: test.start)
+    ]
+    more = len(verdict.drops) - len(shown)
+    return f"Significant drops between neighbours: {', '.join(shown)}{f' and {more} smaller' if more else ''}."
 
 
 def _chance(verdict: Verdict) -> str:

@@ -65,29 +65,31 @@ def losses(series: Series, noise: Noise | None = None, *, alpha: float = ALPHA) 
     return tuple(sorted(found, key=lambda test: test.difference.value))
 
 
-def drops(series: Series, noise: Noise | None = None, *, alpha: float = ALPHA) -> tuple[StepTest, ...]:
-    """Neighbouring checkpoints between which the score fell significantly: two-sided, Holm over all neighbours."""
+def drops(series: Series, *, alpha: float = ALPHA) -> tuple[StepTest, ...]:
+    """Neighbouring checkpoints between which the score fell significantly: two-sided, Holm over all neighbours.
+
+    About these files: noise between checkpoints is not counted in, for a loss spike is what it would be read from.
+    """
     pairs = [(start, start + 1) for start in range(len(series.steps) - 1)]
-    raw = [min(1.0, 2 * min(series.p_gain(*pair, noise), series.p_gain(*pair[::-1], noise))) for pair in pairs]
-    tests = [
-        StepTest(*pair, with_noise(series.gain(*pair), noise), float(p))
-        for pair, p in zip(pairs, holm(raw), strict=True)
-    ]
+    raw = [min(1.0, 2 * min(series.p_gain(*pair), series.p_gain(*pair[::-1]))) for pair in pairs]
+    tests = [StepTest(*pair, series.gain(*pair), float(p)) for pair, p in zip(pairs, holm(raw), strict=True)]
     return tuple(test for test in tests if test.p < alpha and test.difference.value < 0)
 
 
-def trend(series: Series, start: int = 0) -> Difference | None:
+def trend(series: Series, start: int = 0, noise: Noise | None = None) -> Difference | None:
     """Gain per doubling of steps, over all checkpoints from position `start`; None with fewer than three.
 
-    Least squares on log(step): a contrast of the checkpoints, so its error comes from the items. Steps that begin
-    at 0 are taken as log(step + 1).
+    Least squares on log(step): a contrast of the checkpoints, so its error comes from the items, and from the noise
+    where it is known. Steps that begin at 0 are taken as log(step + 1).
     """
     x = _log_steps(series.steps)
     if x.size - start < 3:
         return None
     w = np.zeros(x.size)
     w[start:] = x[start:] - x[start:].mean()
-    return series.contrast(w * math.log(2) / float(w @ w))
+    w *= math.log(2) / float(w @ w)
+    found = series.contrast(w)
+    return found if noise is None else found.with_noise(noise.tau, noise.degrees, weight=float(w @ w))
 
 
 def checkpoint_noise(series: Series) -> Noise | None:

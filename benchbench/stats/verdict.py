@@ -62,7 +62,7 @@ class Verdict:
     losses: tuple[StepTest, ...]
     """Earlier checkpoints than which the last is significantly worse (Holm)."""
     drops: tuple[StepTest, ...]
-    """Neighbours between which the score fell significantly (Holm)."""
+    """Neighbours between which the score fell significantly (Holm), the noise aside."""
     trend: Difference | None
     """Gain per doubling of steps since X*, with three or more checkpoints."""
     signal: TaskSignal | None
@@ -157,8 +157,8 @@ def series_verdict(
         noise=noise,
         sequence=sequence,
         losses=worse,
-        drops=drops(series, noise),
-        trend=trend(series, start),
+        drops=drops(series),
+        trend=trend(series, start, noise),
         signal=task_signal(series, chance, higher_is_better=higher_is_better),
     )
     return _verdict(series, outcome, facts, chance, delta, higher_is_better)

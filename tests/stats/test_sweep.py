@@ -171,6 +171,14 @@ def test_the_trend_s_error_is_that_of_each_item_s_own_slope() -> None:
     assert trend(series_of_items([0, 200, 400], rows)) is not None
 
 
+def test_known_noise_widens_the_trend_as_it_does_each_checkpoint() -> None:
+    series = series_of_items([100, 200, 400], real_scores([0.1, 0.2, 0.25]))
+    alone, noisy = trend(series), trend(series, noise=Noise(0.1, 50, 52))
+    assert alone is not None
+    assert noisy is not None
+    assert noisy.stderr == pytest.approx(math.sqrt((alone.stderr or 0) ** 2 + 0.1**2 * (0.25 + 0.25)))
+
+
 def test_noise_needs_four_late_checkpoints() -> None:
     rows = real_scores([0.1] * 6)
     assert checkpoint_noise(series_of_items([1, 2, 3, 4, 5, 6], rows)) is not None

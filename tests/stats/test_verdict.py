@@ -68,6 +68,16 @@ def test_a_dip_that_healed_is_named_but_is_no_regression() -> None:
     assert [(test.start, test.end) for test in found.drops] == [(1, 2)]
 
 
+def test_many_drops_are_named_by_the_worst_three() -> None:
+    accuracy = (0.5, 0.4, 0.5, 0.3, 0.5, 0.2, 0.5, 0.35, 0.5)
+    rows = Curve(accuracy, 2000).draw(np.random.default_rng(0))
+    said = sweep_verdict(range(1, 10), rows, delta=0.005).sentence("t", "acc")
+    assert "3→4 (−" in said
+    assert "5→6 (−" in said
+    assert "7→8 (−" in said
+    assert said.endswith(" and 1 smaller.")
+
+
 @pytest.mark.parametrize(
     ("steps", "rows", "reason"),
     [
