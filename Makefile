@@ -1,12 +1,13 @@
 # make demo    a first run: installs into .venv, trains a tiny model, scores it, prints the table
 # make test    the tests          make check   format, lint, types and tests
 # make bench   speed against lm-eval          make parity   numbers against lm-eval
+# make simulate   how often verdicts and intervals are right where the truth is known
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt
 
-.PHONY: demo test test-slow lint check bench parity wheel clean
+.PHONY: demo test test-slow lint check bench parity simulate wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -31,6 +32,9 @@ bench: $(VENV)/.installed-dev
 parity: $(VENV)/.installed-dev
 	@test -n "$(MODEL)" || { echo 'Say which model and data: make parity MODEL=path/to/model DATA=path/to/data'; exit 2; }
 	$(BIN)/python -m tests.parity --model "$(MODEL)" $(if $(DATA),--data-root "$(DATA)") $(ARGS)
+
+simulate: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.simulate $(ARGS)
 
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel

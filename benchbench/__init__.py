@@ -1,6 +1,6 @@
 """benchbench evaluates language models while they are being trained.
 
-`load_runs` and `load_items` read results as DataFrames; everything is loaded on first use.
+`load_runs` and `load_items` read results as DataFrames, `compare` compares models; everything is loaded on first use.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_items", "load_runs"]
+__all__ = ["__version__", "compare", "load_items", "load_runs"]
 
 if TYPE_CHECKING:
+    from benchbench.leaderboard.duel_table import compare
     from benchbench.store.frames import load_items, load_runs
 
 
@@ -19,6 +20,10 @@ def __getattr__(name: str) -> object:
         from benchbench.store import frames
 
         return getattr(frames, name)
+    if name == "compare":
+        from benchbench.leaderboard.duel_table import compare
+
+        return compare
     raise AttributeError(f"module 'benchbench' has no attribute {name!r}")
 
 

@@ -16,6 +16,7 @@ from benchbench.core.errors import BenchbenchError
 
 VERBS = {
     "run": "Evaluate one model and print its table.",
+    "compare": "Compare models doc by doc: difference, interval, verdict.",
     "results": "List, show and export what is on disk.",
     "tasks": "List, show, render and check tasks.",
     "demo": "Train a tiny model and evaluate it: no network, no downloads.",

@@ -188,6 +188,20 @@ _CORPUS: Mapping[str, Family] = {
 }
 """Aggregations that read more of the items than their scores, and so belong to one family."""
 
+ITEM_MEANS = ("mean", "nanmean", "brier_score")
+"""Aggregations that are means of the item scores."""
+
+
+def metric_range(column: str) -> tuple[float, float] | None:
+    """Smallest and largest possible score of a column (`metric` or `metric,filter`); None if there is no largest."""
+    info = METRICS.get(column.split(",", maxsplit=1)[0])
+    return None if info is None or info.bounds is None or info.bounds[1] == _INF else info.bounds
+
+
+def influence_column(column: str) -> str:
+    """Name of the score column that holds an item's influence on a corpus metric."""
+    return f"{column}_influence"
+
 
 @dataclass(frozen=True, slots=True)
 class FilterInfo:

@@ -21,6 +21,7 @@ from benchbench.core.types import (
 )
 from benchbench.runner.events import OnEvent, Progress, TaskStarted
 from benchbench.runner.items import kept_responses, score_item
+from benchbench.scoring import with_influence
 from benchbench.store.folder import LiveLog, RunFolder, RunWriter
 from benchbench.store.reuse import reusable
 from benchbench.store.table import sort_items
@@ -63,7 +64,7 @@ def evaluate(
         taken = _take_over(docs, kept, others, prepared.task.scoring, live)
         kept, reused = {**kept, **taken}, reused | taken.keys()
         asked = _ask(docs, kept, backend, prepared.task.scoring, live, on_event)
-        items = sort_items([*kept.values(), *asked])
+        items = with_influence(prepared.task.scoring, sort_items([*kept.values(), *asked]))
     after = _totals(backend.work)
     work = {name: after[name] - before[name] for name in after}
     said = {"plan": backend.info.plan, "notes": list(backend.notes)}

@@ -25,6 +25,13 @@ def aggregate(spec: ScoringSpec, items: Sequence[Item], seed: int = 1234) -> lis
     return run(spec, items, seed)
 
 
+def with_influence(spec: ScoringSpec, items: Sequence[Item]) -> list[Item]:
+    """The items with influence values of corpus metrics. See `benchbench.scoring.estimates.with_influence`."""
+    from benchbench.scoring.estimates import with_influence as run
+
+    return run(spec, items)
+
+
 def aggregate_group(
     group: str, members: Mapping[str, Sequence[MetricResult]], *, weight_by_size: bool
 ) -> list[MetricResult]:

@@ -18,20 +18,21 @@ from dataclasses import dataclass
 
 from benchbench.core.registry import METRICS
 from benchbench.core.types import Item, MetricResult, ScoringSpec
-from benchbench.scoring.agreement import agreement
 from benchbench.scoring.columns import Column, columns
-from benchbench.scoring.filters import apply_filter
-from benchbench.scoring.plugins import FilterContext
-from benchbench.scoring.rolling import units
-from benchbench.scoring.translation import corpus_score
+from benchbench.scoring.estimates import (
+    AGREEMENTS,
+    CORPUS,
+    NoValueError,
+    Usable,
+    agreement_estimate,
+    bits_per_unit,
+    nats_per_unit,
+    scored_corpus,
+)
 from benchbench.stats.bootstrap import bootstrap
 from benchbench.stats.groups import group_mean
-from benchbench.stats.influence import Estimate, mean, ratio
+from benchbench.stats.influence import Estimate, mean
 from benchbench.stats.intervals import Interval, Uncertainty, exponential, uncertainty, wilson
-
-
-class NoValueError(Exception):
-    """A value over items is not defined; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +44,6 @@ class Aggregate:
     method: str
     n: int
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Usable:
-    """The items of a task that were not failures, and what aggregations need beside them."""
-
-    column: Column
-    items: tuple[Item, ...]
-    """At least one."""
-    is_first_filter: bool
-    seed: int
-
-    @property
-    def clusters(self) -> list[str | None]:
-        """Cluster name of each item, None for an item of its own."""
-        return [item.cluster for item in self.items]
 
 
 def aggregate(spec: ScoringSpec, items: Sequence[Item], seed: int = 1234) -> list[MetricResult]:
@@ -216,64 +201,29 @@ def _median(usable: Usable) -> Aggregate:
     return Aggregate(upper_median(values), known, "bootstrap", len(values), notes)
 
 
-def _nats_per_unit(usable: Usable) -> tuple[Estimate, Uncertainty, str]:
-    """Total nats over total words or bytes, counted again on the stored targets."""
-    nats = [-math.fsum(item.loglikelihoods) for item in usable.items]
-    counts = [units(usable.column.metric.name, item.targets[0]) for item in usable.items]
-    if sum(counts) == 0:
-        raise NoValueError("the texts have no bytes")
-    estimate = ratio(nats, counts)
-    return estimate, *_with_method(estimate, usable.clusters, "ratio")
-
-
 def _weighted_perplexity(usable: Usable) -> Aggregate:
-    estimate, known, method = _nats_per_unit(usable)
+    estimate, items = nats_per_unit(usable)
+    known, method = _with_method(estimate, usable.clusters, "ratio")
     value, known = exponential(estimate.value, known)
-    return Aggregate(value, known, method, len(usable.items))
+    return Aggregate(value, known, method, len(items))
 
 
 def _bits_per_byte(usable: Usable) -> Aggregate:
-    estimate, _, _ = _nats_per_unit(usable)
-    bits = Estimate(estimate.value / math.log(2), estimate.influence / math.log(2))
+    bits, items = bits_per_unit(usable)
     known, method = _with_method(bits, usable.clusters, "ratio")
-    return Aggregate(bits.value, known, method, len(usable.items))
+    return Aggregate(bits.value, known, method, len(items))
 
 
-def _agreement(metric: str) -> Callable[[Usable], Aggregate]:
-    def run(usable: Usable) -> Aggregate:
-        judged = [item for item in usable.items if item.gold is not None and item.prediction is not None]
-        if not judged:
-            raise NoValueError("no item has a right choice")
-        predicted = [int(item.prediction or 0) for item in judged]
-        gold = [
-            guess if item.scores.get("acc") == 1.0 else int(item.gold or 0)
-            for item, guess in zip(judged, predicted, strict=True)
-        ]
-        if metric == "f1" and max(*gold, *predicted) > 1:
-            raise NoValueError("f1 is defined for two choices")
-        estimate = agreement(metric, gold, predicted)
-        known, method = _with_method(estimate, [item.cluster for item in judged], "jackknife")
-        return Aggregate(estimate.value, known, method, len(judged))
-
-    return run
+def _agreement(usable: Usable) -> Aggregate:
+    estimate, judged = agreement_estimate(usable)
+    known, method = _with_method(estimate, [item.cluster for item in judged], "jackknife")
+    return Aggregate(estimate.value, known, method, len(judged))
 
 
-def _corpus(metric: str) -> Callable[[Usable], Aggregate]:
-    def run(usable: Usable) -> Aggregate:
-        texts = [_prediction(usable, item) for item in usable.items]
-        found = corpus_score(metric, texts, [item.targets for item in usable.items], usable.column.metric.kwargs)
-        known, method = _with_method(found.estimate, usable.clusters, "jackknife")
-        return Aggregate(found.estimate.value, known, method, len(texts), (found.signature,))
-
-    return run
-
-
-def _prediction(usable: Usable, item: Item) -> str:
-    """The text that this column's filter leaves; the stored prediction is the first filter's."""
-    if usable.is_first_filter:
-        return item.prediction or ""
-    filtered = apply_filter(usable.column.filter, item.texts, FilterContext())
-    return filtered.texts[0] if filtered.texts else ""
+def _corpus(usable: Usable) -> Aggregate:
+    found = scored_corpus(usable)
+    known, method = _with_method(found.estimate, usable.clusters, "jackknife")
+    return Aggregate(found.estimate.value, known, method, len(usable.items), (found.signature,))
 
 
 AGGREGATORS: dict[str, Callable[[Usable], Aggregate]] = {
@@ -284,8 +234,6 @@ AGGREGATORS: dict[str, Callable[[Usable], Aggregate]] = {
     "perplexity": _perplexity,
     "weighted_perplexity": _weighted_perplexity,
     "bits_per_byte": _bits_per_byte,
-    "f1": _agreement("f1"),
-    "matthews_corrcoef": _agreement("matthews_corrcoef"),
-    "mcc": _agreement("matthews_corrcoef"),
-    **{name: _corpus(name) for name in ("bleu", "chrf", "chrf++", "ter")},
+    **dict.fromkeys(AGREEMENTS, _agreement),
+    **dict.fromkeys(CORPUS, _corpus),
 }

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from benchbench.stats.difference import satterthwaite
 from benchbench.stats.intervals import Interval, t_quantile
 
 
@@ -47,7 +48,6 @@ def group_mean(
     variance = math.fsum(parts)
     if variance == 0:
         return GroupMean(value, 0.0, Interval(value, value))
-    freedom = variance**2 / math.fsum(part**2 / df for part, df in zip(parts, degrees, strict=True))
     stderr = math.sqrt(variance)
-    half = t_quantile(freedom) * stderr
+    half = t_quantile(satterthwaite(parts, degrees)) * stderr
     return GroupMean(value, stderr, Interval(value - half, value + half))

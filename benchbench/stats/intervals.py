@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from benchbench.stats.influence import Estimate, Floats
 
@@ -46,21 +46,28 @@ def t_quantile(degrees: float, level: float = LEVEL) -> float:
     return float(ndtri(upper) if math.isinf(degrees) else stdtrit(degrees, upper))
 
 
-def cluster_sums(influence: ArrayLike, clusters: Sequence[Hashable | None] | None) -> Floats:
-    """Sum of influence values per cluster, in order of first appearance. None: a cluster of its own."""
-    psi = np.asarray(influence, dtype=np.float64)
+def cluster_index(clusters: Sequence[Hashable | None] | None, n: int) -> NDArray[np.intp] | None:
+    """Cluster number of each of `n` items, from 0 in order of first appearance. None: a cluster of its own.
+
+    Returns None where no two items share a cluster.
+    """
     if clusters is None:
-        return psi
-    if len(clusters) != psi.size:
-        raise ValueError(f"{psi.size} items, but {len(clusters)} cluster names")
+        return None
+    if len(clusters) != n:
+        raise ValueError(f"{n} items, but {len(clusters)} cluster names")
     index: dict[object, int] = {}
     which = [
         index.setdefault(("item", i) if name is None else ("cluster", name), len(index))
         for i, name in enumerate(clusters)
     ]
-    sums = np.zeros(len(index))
-    np.add.at(sums, which, psi)
-    return sums
+    return np.array(which, dtype=np.intp) if len(index) < n else None
+
+
+def cluster_sums(influence: ArrayLike, clusters: Sequence[Hashable | None] | None) -> Floats:
+    """Sum of influence values per cluster, in order of first appearance. None: a cluster of its own."""
+    psi = np.asarray(influence, dtype=np.float64)
+    which = cluster_index(clusters, psi.size)
+    return psi if which is None else np.bincount(which, weights=psi).astype(np.float64)
 
 
 def standard_error(influence: ArrayLike, clusters: Sequence[Hashable | None] | None = None) -> float | None:

@@ -33,7 +33,7 @@ def find_run(name: str, root: Path) -> RunFolder:
     if name == "latest":
         return max(runs, key=_changed)
     exact = [run for run in runs if name in (run.path.name, _long_name(run))]
-    matches = exact or [run for run in runs if run.path.name.startswith(name) or _long_name(run).startswith(name)]
+    matches = exact or [run for run in runs if begins_with(run, name)]
     if len(matches) == 1:
         return matches[0]
     if not matches:
@@ -43,6 +43,11 @@ def find_run(name: str, root: Path) -> RunFolder:
     raise StoreError(
         f"{name!r} fits {len(matches)} runs: {listed}{', …' if len(matches) > 5 else ''}. Give more of the id."
     )
+
+
+def begins_with(run: RunFolder, name: str) -> bool:
+    """`name` is the beginning of the run's id, or of `model/id`."""
+    return run.path.name.startswith(name) or _long_name(run).startswith(name)
 
 
 def _long_name(run: RunFolder) -> str:

@@ -134,6 +134,7 @@ def load_items(path: str | Path, task: str | Sequence[str] | None = None) -> pd.
     | dropped_shots, truncated_tokens | what was left out because the prompt did not fit |
     | failure | kind and message of a failure |
     | every metric's name | item score (float; missing where the metric has none) |
+    | `<metric>_influence` | corpus metrics: how far the doc pulls the value (of a perplexity: its logarithm) |
     """
     import pyarrow as pa
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,11 +70,27 @@ def read_part(path: Path) -> list[Item]:
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """One parquet part as an arrow table. StoreError if it is damaged."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _whole_parquet(path):
         return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+
+
+def part_scores(path: Path) -> dict[str, str]:
+    """Metric name → column name of one parquet part. StoreError if it is damaged."""
+    import pyarrow.parquet as pq
+
+    with _whole_parquet(path):
+        schema = pq.read_schema(path)
+    return _score_names(schema)
+
+
+@contextmanager
+def _whole_parquet(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(f"{path} cannot be read as parquet ({error}); the run folder is damaged.") from error
 

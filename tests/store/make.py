@@ -73,7 +73,15 @@ def record(run_id: str = "abc", **changes: Any) -> dict[str, Any]:
         "backend": {**backend, "num_parameters": None, "revision": None},
         "versions": {"benchbench": "0.1.0"},
         "tasks": {
-            "toy": {"counts": counts, "scoring": {"chance": 0.5}, "resolved": {}, "version": 1, "num_fewshot": 0}
+            "toy": {
+                "counts": counts,
+                "scoring": {"chance": 0.5},
+                "resolved": {},
+                "version": 1,
+                "num_fewshot": 0,
+                "data_hash": "d1",
+                "prompt_hash": "p1",
+            }
         },
         "groups": [],
         "rows": [row],

@@ -1,0 +1,173 @@
+"""`benchbench compare`: two or more models on the docs they share. Reads stored items only."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchbench.cli.console import cell, clean_lines, number, print_json, stderr, stdout
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from benchbench.leaderboard.comparison import Comparison, Row
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="A B [C...]", help="Run folders, run ids, model names, or model@step."),
+    ],
+    results: Annotated[Path, typer.Option("--results", "--output", help="Results folder.")] = Path("results"),
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Metrics, separated by commas, or `all`; may be repeated. Default: each task's first."),
+    ] = None,
+    delta: Annotated[
+        float | None,
+        typer.Option(help="Margin of equivalence in the metric's own unit. Default: half a percent of its range."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Compare models doc by doc: difference, interval, p, flips, verdict.
+
+    Each later model is judged against each earlier one: B against A. Only docs that both answered, under the same
+    prompt, shots and scoring, are compared; anything else is refused with the reason.
+    """
+    from benchbench.leaderboard.comparison import Wanted, compare_sides
+    from benchbench.leaderboard.duel_table import flat, frame
+    from benchbench.store.sides import find_sides
+
+    found = compare_sides(find_sides(models, results), Wanted(tuple(metric) if metric else None, delta))
+    if as_json:
+        refused = [{"a": r.a, "b": r.b, "task": r.task, "metric": r.metric, "reason": r.reason} for r in found.refused]
+        value = {"models": found.models, "rows": [flat(row) for row in found.rows], "refused": refused}
+        print_json(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+    elif as_csv:
+        typer.echo(clean_lines(frame(found).to_csv(index=False)), nl=False)
+    else:
+        show(found)
+    if not as_json:
+        for refusal in found.refused:
+            where = refusal.task if refusal.metric is None else f"{refusal.task} {refusal.metric}"
+            text = f"Not compared: {refusal.a} and {refusal.b} on {where}: {refusal.reason}"
+            stderr().print(cell(text), soft_wrap=True)
+
+
+def _finite(value: object) -> object:
+    match value:
+        case dict():
+            return {key: _finite(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_finite(part) for part in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
+def show(found: Comparison) -> None:
+    """A table per pair of models, and what to know with it, on stdout."""
+    console = stdout()
+    for a, b in dict.fromkeys((row.a, row.b) for row in found.rows):
+        rows = found.pair(a, b)
+        console.print(cell(f"B = {b}  against  A = {a}", "bold"), soft_wrap=True)
+        console.print(_table(rows))
+    for line in remarks(found):
+        console.print(cell(line))
+
+
+def _table(rows: tuple[Row, ...]) -> Table:
+    from rich.table import Table
+
+    from benchbench.leaderboard.comparison import ALL_TASKS
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("task", overflow="fold", ratio=1)
+    for name in ("A", "B", "B − A", "95%", "p", "lost/won", "least"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    last = ""
+    for row in rows:
+        metric = "" if row.task == ALL_TASKS else row.metric
+        name = f"  {metric}" if row.task == last else f"{row.task} {metric}".rstrip()
+        table.add_row(cell(name, "bold" if row.is_group else ""), *map(cell, _cells(row)))
+        last = row.task
+    return table
+
+
+def _cells(row: Row) -> list[str]:
+    found, interval = row.duel, row.duel.interval
+    scores = [math.exp(s) if row.is_log else s for s in (found.score_a, found.score_b)]
+    digits = _digits(scores)
+    if row.is_log:
+        difference = f"×{math.exp(found.difference.value):.3f}"
+        spread = "" if interval is None else f"[{math.exp(interval.low):.3f}, {math.exp(interval.high):.3f}]"
+        least = "" if found.detectable is None else f"×{math.exp(found.detectable):.3f}"
+    else:
+        difference = _signed(found.difference.value, digits)
+        spread = "" if interval is None else f"±{(interval.high - interval.low) / 2:.{digits}f}"
+        least = "" if found.detectable is None else f"{found.detectable:.{digits}f}"
+    if row.outcome in ("better", "worse"):
+        least = ""
+    flips = "" if found.losses is None else f"{found.losses}/{found.wins}"
+    return [*map(number, scores), difference, spread, _p(row.p_adjusted), flips, least, row.outcome]
+
+
+def _digits(scores: list[float]) -> int:
+    most = max(map(abs, scores))
+    return 4 if most < 10 else 2
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _p(p: float | None) -> str:
+    from benchbench.stats.sentence import probability
+
+    return "-" if p is None else probability(p)
+
+
+def remarks(found: Comparison) -> list[str]:
+    """What a reader must know: margins, docs left out, how many tests, and how the means were made."""
+    from benchbench.leaderboard.comparison import ALL_TASKS
+
+    lines = (
+        ["lost/won: docs on which B does worse / better than A."]
+        if any(r.duel.wins is not None for r in found.rows)
+        else []
+    )
+    equivalent = [row for row in found.rows if row.outcome == "equivalent"]
+    if equivalent:
+        lines.append(f"equivalent: the 90 % interval lies within ±{_margins(equivalent)}.")
+    if any(row.outcome == "undecided" for row in found.rows):
+        lines.append("undecided: neither a difference nor equivalence is shown.")
+        lines.append("least: the smallest true difference that these docs show with 80 % power.")
+    if found.num_pairs > 1:
+        lines.append(f"p is adjusted for the {found.num_pairs} pairs of models on a task (Holm).")
+    dropped = sum(row.dropped for row in found.rows if not row.is_group)
+    if dropped:
+        lines.append(f"{dropped} docs were left out because one side has no score for them; scores are of the others.")
+    single = [row for row in found.rows if not row.is_group and row.q is not None]
+    if len(single) > 1:
+        raw = sum(row.p_adjusted is not None and row.p_adjusted < 0.05 for row in single)
+        kept = sum(row.q is not None and row.q < 0.05 for row in single)
+        lines.append(f"{raw} of {len(single)} duels are below p .05; {kept} with Benjamini–Hochberg over all of them.")
+    noted = [row for row in found.rows if row.note is not None]
+    lines += dict.fromkeys(
+        f"{row.task}: {row.note}." if row.task == ALL_TASKS else f"{row.task} {row.metric}: {row.note}."
+        for row in noted
+    )
+    return lines
+
+
+def _margins(rows: list[Row]) -> str:
+    return " or ±".join(dict.fromkeys(f"{row.duel.delta:.4g}" for row in rows))

@@ -1,0 +1,299 @@
+"""Duels from the records: two or more models on the items they share, per task and for their groups of tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
+from benchbench.leaderboard.metrics import Metric, metric_names, metric_of
+from benchbench.stats.duel import Duel, Outcome, duel, duel_of_estimates, duel_of_tasks
+from benchbench.stats.influence import Estimate
+from benchbench.stats.multiple import benjamini_hochberg, holm
+from benchbench.stats.power import DELTA
+from benchbench.store.folder import RunFolder
+from benchbench.store.scores import pair, read_scores
+from benchbench.store.sides import Side
+
+ALL_TASKS = "all tasks"
+SEED = 1234
+"""Of sign flips, so that the same records give the same p."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """b against a on one task, or on the mean of several."""
+
+    a: str
+    b: str
+    task: str
+    metric: str
+    duel: Duel
+    """Scores and difference; of perplexities the logarithms, where `is_log`."""
+    p_adjusted: float | None
+    """Holm over the pairs of models on this task and metric."""
+    q: float | None
+    """Benjamini–Hochberg over all tasks and pairs of the comparison; None for means of tasks."""
+    dropped: int = 0
+    """Items left out because one of the two has no score for them."""
+    is_log: bool = False
+    is_group: bool = False
+    note: str | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What can be said of b against a, by the adjusted p."""
+        return self.duel.outcome(self.p_adjusted)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A task on which two models cannot be compared, and why, in a sentence."""
+
+    a: str
+    b: str
+    task: str
+    metric: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Every pair of models on every task they share."""
+
+    models: tuple[str, ...]
+    rows: tuple[Row, ...]
+    refused: tuple[Refusal, ...]
+    num_pairs: int
+
+    def pair(self, a: str, b: str) -> tuple[Row, ...]:
+        """The rows of one pair."""
+        return tuple(row for row in self.rows if (row.a, row.b) == (a, b))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to compare by."""
+
+    metrics: tuple[str, ...] | None = None
+    """Metric names, or several in one separated by commas; None: each task's first; `all` among them: every one."""
+    delta: float | None = None
+    """Margin of equivalence in the metrics' own unit (of perplexities: of the logarithm); None: half a percent of each
+    metric's range, or of the scores where it has none."""
+
+    def choose(self, known: Sequence[str]) -> list[str]:
+        """Those of a task's metrics that are wanted. A name may hold a comma itself (`metric,filter`)."""
+        if self.metrics is None:
+            return list(known[:1])
+        if "all" in self.metrics:
+            return list(known)
+        parts = {part.strip() for name in self.metrics for part in ([name] if name in known else name.split(","))}
+        return [name for name in known if name in parts]
+
+
+def compare_sides(sides: Sequence[Side], wanted: Wanted | None = None) -> Comparison:
+    """Duels of every pair of models, the later against the earlier, on the items both have.
+
+    Raises:
+        ArgumentError: fewer than two models, the same run twice, or a metric that no task has.
+        StoreError: no task at all can be compared; the sentence says what differs.
+    """
+    asked = wanted or Wanted()
+    _check(sides, asked)
+    rows: list[Row] = []
+    refused: list[Refusal] = []
+    for a, b in combinations(sides, 2):
+        chosen: dict[str, tuple[_Run, _Run]] = {}
+        for task in (task for task in a.tasks() if task in b.tasks()):
+            found = _comparable(a, b, task)
+            if isinstance(found, str):
+                refused.append(Refusal(a.name, b.name, task, None, found))
+                continue
+            chosen[task] = found
+            for result in _duels(a.name, b.name, task, found, asked):
+                (rows if isinstance(result, Row) else refused).append(result)  # type: ignore[arg-type]
+        rows += _groups(a.name, b.name, chosen, [row for row in rows if (row.a, row.b) == (a.name, b.name)], asked)
+    if not rows:
+        raise StoreError(_nothing(sides, refused))
+    names = tuple(side.name for side in sides)
+    return Comparison(names, tuple(_adjusted(rows)), tuple(refused), math.comb(len(sides), 2))
+
+
+_Run = tuple[RunFolder, dict[str, Any]]
+
+
+def _check(sides: Sequence[Side], asked: Wanted) -> None:
+    if len(sides) < 2:
+        raise ArgumentError("a comparison needs two models or more. See `benchbench results ls`.")
+    for a, b in combinations(sides, 2):
+        if a.runs[0][0].path.resolve() == b.runs[0][0].path.resolve():
+            raise ArgumentError(f"two of the names mean the same run, {a.runs[0][0].path}.")
+    if asked.delta is not None and not asked.delta > 0:
+        raise ArgumentError(f"--delta is a margin above 0 in the metric's own unit, not {asked.delta}.")
+    if asked.metrics is not None:
+        known = list(
+            dict.fromkeys(
+                m for s in sides for _, record in s.runs for t in record["tasks"] for m in metric_names(record, t)
+            )
+        )
+        for name in asked.metrics:
+            if name != "all" and not Wanted((name,)).choose(known):
+                raise ArgumentError(
+                    f"no task of these runs has a metric {name!r}.{did_you_mean(name, known)} There are"
+                    f" {', '.join(known)}."
+                )
+
+
+def _nothing(sides: Sequence[Side], refused: Sequence[Refusal]) -> str:
+    if refused:
+        first = refused[0]
+        more = f" ({len(refused) - 1} more tasks cannot be compared either.)" if len(refused) > 1 else ""
+        return f"{first.a} and {first.b} cannot be compared on {first.task}: {first.reason}{more}"
+    listed = [
+        f"{side.name} has {', '.join(side.tasks()[:6])}{', …' if len(side.tasks()) > 6 else ''}" for side in sides
+    ]
+    return f"these models have no task and metric in common: {'; '.join(listed)}. Run the same tasks on each."
+
+
+def _comparable(a: Side, b: Side, task: str) -> tuple[_Run, _Run] | str:
+    """The newest runs of the two that asked the same of the same docs, or what differs between the newest."""
+    pairs = [(x, y) for x in a.runs if task in x[1]["tasks"] for y in b.runs if task in y[1]["tasks"]]
+    reasons = [_difference(x, y, task) for x, y in pairs]
+    return next((p for p, reason in zip(pairs, reasons, strict=True) if reason is None), reasons[0] or "")
+
+
+def _difference(x: _Run, y: _Run, task: str) -> str | None:
+    """What keeps the two runs' items from being pairs, in a sentence; None if nothing does."""
+    one, two = x[1]["tasks"][task], y[1]["tasks"][task]
+    if one["num_fewshot"] != two["num_fewshot"]:
+        return f"{one['num_fewshot']} shots against {two['num_fewshot']}. Run both with the same --num-fewshot."
+    if one["data_hash"] != two["data_hash"]:
+        n, m = one["counts"]["n"], two["counts"]["n"]
+        if n != m:
+            return f"{n} docs against {m}. Run both with the same --limit and the same data."
+        return "the documents (or the shots drawn from them) differ. Run both on the same data, seed and split."
+    if one["prompt_hash"] != two["prompt_hash"]:
+        return "the prompts differ. Run both with the same --prompt, --seed, --fewshot-mode and task file."
+    if one["version"] != two["version"]:
+        return f"task version {one['version']} against {two['version']}. Run the older one again."
+    return None
+
+
+def _duels(a: str, b: str, task: str, runs: tuple[_Run, _Run], asked: Wanted) -> Iterator[Row | Refusal]:
+    names = [metric_names(record, task) for _, record in runs]
+    for name in asked.choose([name for name in names[0] if name in names[1]]):
+        one, two = (metric_of(record, task, name) for _, record in runs)
+        if one.kind is None:
+            reason = f"{name} is a median, which has no influence values."
+        elif one.identity != two.identity:
+            reason = f"{name} is computed differently (normalisation, filters or options differ)."
+        else:
+            try:
+                yield _duel(a, b, task, runs, one, asked)
+                continue
+            except StoreError as error:
+                reason = str(error)
+        yield Refusal(a, b, task, name, reason)
+
+
+def _duel(a: str, b: str, task: str, runs: tuple[_Run, _Run], metric: Metric, asked: Wanted) -> Row:
+    paired = pair([read_scores(run, task, metric.column) for run, _ in runs])
+    if not paired.keys:
+        raise StoreError(f"no doc of {task} has a {metric.name} in both runs.")
+    x, y = paired.values if metric.kind != "log mean" else -paired.values
+    if metric.kind in ("mean", "log mean"):
+        delta = asked.delta or metric.margin(float(x.mean()), float(y.mean()))
+        found = duel(x, y, paired.clusters, seed=SEED, delta=delta, higher_is_better=metric.higher_is_better)
+    else:
+        values = [_value(record, task, metric) for _, record in runs]
+        delta = asked.delta or metric.margin(*values)
+        one, two = Estimate(values[0], x), Estimate(values[1], y)
+        found = duel_of_estimates(one, two, paired.clusters, delta=delta, higher_is_better=metric.higher_is_better)
+    return Row(a, b, task, metric.name, found, None, None, paired.dropped, metric.is_log)
+
+
+def _value(record: Mapping[str, Any], task: str, metric: Metric) -> float:
+    rows = [r for r in record["rows"] if (r["task"], r["metric"], r["is_group"]) == (task, metric.name, False)]
+    if not rows or rows[0]["value"] is None:
+        raise StoreError(f"{metric.name} has no value in a run of {record['model']}.")
+    value = float(rows[0]["value"])
+    return math.log(value) if metric.is_log else value
+
+
+def _groups(a: str, b: str, runs: Mapping[str, tuple[_Run, _Run]], rows: Sequence[Row], asked: Wanted) -> Iterator[Row]:
+    """A row per group whose every task was compared, then one over all tasks."""
+    by_key = {(row.task, row.metric): row for row in rows}
+    groups: dict[str, dict[str, Any]] = {}
+    for pair_of_runs in runs.values():
+        records = [{group["name"]: group for group in record["groups"]} for _, record in pair_of_runs]
+        groups |= {name: group for name, group in records[0].items() if records[1].get(name) == group}
+    for group in groups.values():
+        for metric in dict.fromkeys(row.metric for row in rows):
+            members = [by_key.get((task, metric)) for task in group["tasks"]]
+            whole = [row for row in members if row is not None]
+            if len(whole) > 1 and len(whole) == len(members):
+                yield _group_row(a, b, group, metric, whole, asked)
+    yield from _all_tasks(a, b, runs, rows, asked)
+
+
+def _group_row(a: str, b: str, group: Mapping[str, Any], metric: str, rows: Sequence[Row], asked: Wanted) -> Row:
+    by_size = bool(group["weight_by_size"])
+    found = duel_of_tasks(
+        [row.duel for row in rows],
+        [float(row.duel.n) for row in rows] if by_size else None,
+        delta=rows[0].duel.delta if asked.delta is None else asked.delta,
+        higher_is_better=rows[0].duel.higher_is_better,
+    )
+    weights = "weighted by size" if by_size else "equal weights"
+    note = f"mean of {len(rows)} tasks, {weights}, as if independent"
+    dropped = sum(row.dropped for row in rows)
+    return Row(a, b, group["name"], metric, found, None, None, dropped, rows[0].is_log, True, note)
+
+
+def _all_tasks(
+    a: str, b: str, runs: Mapping[str, tuple[_Run, _Run]], rows: Sequence[Row], asked: Wanted
+) -> Iterator[Row]:
+    """The mean over tasks of the first metric, each on the scale from chance (0) to the best possible score (1)."""
+    firsts = list({row.task: row for row in reversed(rows)}.values())[::-1]
+    scaled: list[tuple[Row, float, float]] = []
+    for row in firsts:
+        metric = metric_of(runs[row.task][0][1], row.task, row.metric)
+        if metric.higher_is_better and metric.floor is not None and metric.ceiling is not None:
+            scaled.append((row, metric.floor, metric.ceiling))
+    if len(scaled) < 2:
+        return
+    found = duel_of_tasks(
+        [row.duel for row, _, _ in scaled],
+        ranges=[(floor, ceiling) for _, floor, ceiling in scaled],
+        delta=asked.delta or DELTA,
+    )
+    out = len(firsts) - len(scaled)
+    left = f"; {out} left out, which have no best score" if out else ""
+    note = f"mean of {len(scaled)} tasks, each from chance (0) to the best score (1), as if independent{left}"
+    dropped = sum(row.dropped for row, _, _ in scaled)
+    yield Row(a, b, ALL_TASKS, "normalised", found, None, None, dropped, False, True, note)
+
+
+def _adjusted(rows: Sequence[Row]) -> list[Row]:
+    """Holm over the pairs of models within a task and metric; Benjamini–Hochberg over all single tasks."""
+    p: list[float | None] = [None] * len(rows)
+    q: list[float | None] = [None] * len(rows)
+    families: dict[tuple[str, str, bool], list[int]] = {}
+    for i, row in enumerate(rows):
+        if row.duel.p is not None:
+            families.setdefault((row.task, row.metric, row.is_group), []).append(i)
+    for family in families.values():
+        _fill(p, family, rows, holm)
+    _fill(q, [i for family in families.values() for i in family if not rows[i].is_group], rows, benjamini_hochberg)
+    return [replace(row, p_adjusted=p[i], q=q[i]) for i, row in enumerate(rows)]
+
+
+def _fill(
+    into: list[float | None], family: Sequence[int], rows: Sequence[Row], adjust: Callable[[list[float]], Any]
+) -> None:
+    values = [rows[i].duel.p for i in family]
+    for i, value in zip(family, adjust([p for p in values if p is not None]), strict=True):
+        into[i] = float(value)

@@ -1,0 +1,87 @@
+"""A task's metrics as its run record names them: what they are, and how two models are compared by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from benchbench.core.registry import ITEM_MEANS, influence_column, metric_range, metric_spec
+from benchbench.stats.power import DELTA, margin
+
+Kind = Literal["mean", "log mean", "influence", "log influence"]
+"""Mean of item scores; the logarithm of a perplexity; a corpus metric; the logarithm of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One column of a task's scores."""
+
+    name: str
+    kind: Kind | None
+    """None: two models cannot be compared by it (the median)."""
+    higher_is_better: bool
+    floor: float | None
+    """Score of a guesser: the task's chance, or 0; None for metrics without bounds."""
+    ceiling: float | None
+    identity: Any
+    """Everything that shapes the score; must be equal for a comparison."""
+
+    @property
+    def column(self) -> str:
+        """Where the item table holds what the comparison needs."""
+        return influence_column(self.name) if self.kind in ("influence", "log influence") else self.name
+
+    @property
+    def is_log(self) -> bool:
+        """Differences are differences of logarithms: ratios of perplexities."""
+        return self.kind in ("log mean", "log influence")
+
+    @property
+    def delta(self) -> float | None:
+        """Margin of equivalence in the metric's own unit: half a percent of its range; None for metrics without one."""
+        return margin(metric_range(self.name)) if self.ceiling is not None else None
+
+    def margin(self, *scores: float) -> float | None:
+        """`delta`, or for metrics without a range half a percent of these scores; of a ratio where `is_log`."""
+        return DELTA if self.is_log else margin(metric_range(self.name), *scores)
+
+
+def metric_names(record: Mapping[str, Any], task: str) -> list[str]:
+    """Metrics of a task in the order of its rows: the first is the one it is known by."""
+    return [str(row["metric"]) for row in record["rows"] if row["task"] == task and not row["is_group"]]
+
+
+def metric_of(record: Mapping[str, Any], task: str, name: str) -> Metric:
+    """What the record says of a task's metric."""
+    scoring = record["tasks"][task]["scoring"]
+    base, _, pipeline = name.partition(",")
+    listed = [metric for metric in scoring["metrics"] if metric["name"] == base]
+    if listed:
+        spec = listed[0]
+        aggregation, better, kwargs = spec["aggregation"], spec["higher_is_better"], spec["kwargs"]
+    else:
+        known = metric_spec(base, scoring["output_type"])
+        aggregation, better, kwargs = known.aggregation, known.higher_is_better, dict(known.kwargs)
+    filters = [f for f in scoring["filters"] if not pipeline or f["name"] == pipeline]
+    bounds = metric_range(name)
+    chance = scoring.get("chance") if better and bounds == (0.0, 1.0) else None
+    return Metric(
+        name=name,
+        kind=_kind(aggregation),
+        higher_is_better=bool(better),
+        floor=chance if chance is not None else None if bounds is None else max(0.0, bounds[0]),
+        ceiling=None if bounds is None else bounds[1],
+        identity=[base, aggregation, kwargs, filters],
+    )
+
+
+def _kind(aggregation: str) -> Kind | None:
+    if aggregation in ITEM_MEANS:
+        return "mean"
+    known: dict[str, Kind | None] = {
+        "perplexity": "log mean",
+        "weighted_perplexity": "log influence",
+        "median": None,
+    }
+    return known.get(aggregation, "influence")

@@ -1,0 +1,128 @@
+"""Corpus metrics as estimates: a value over items that is no mean of item scores, and each item's influence on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from benchbench.core.registry import influence_column
+from benchbench.core.types import Item, ScoringSpec
+from benchbench.scoring.agreement import agreement
+from benchbench.scoring.columns import Column, columns
+from benchbench.scoring.filters import apply_filter
+from benchbench.scoring.plugins import FilterContext
+from benchbench.scoring.rolling import units
+from benchbench.scoring.translation import CorpusScore, corpus_score
+from benchbench.stats.influence import Estimate, ratio
+
+
+class NoValueError(Exception):
+    """A value over items is not defined; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """The items of a task that were not failures, and what aggregations need beside them."""
+
+    column: Column
+    items: tuple[Item, ...]
+    """At least one."""
+    is_first_filter: bool
+    seed: int = 0
+    """Of the bootstrap of medians."""
+
+    @property
+    def clusters(self) -> list[str | None]:
+        """Cluster name of each item, None for an item of its own."""
+        return [item.cluster for item in self.items]
+
+
+def with_influence(spec: ScoringSpec, items: Sequence[Item]) -> list[Item]:
+    """The items with an influence value beside the scores of every corpus metric: how far a doc pulls the value.
+
+    Two runs are compared by these where the metric is not a mean of item scores (BLEU, F1, bits per byte); for
+    perplexities they are those of the logarithm. None for items that do not count.
+    """
+    usable = tuple(item for item in items if item.outcome != "failed")
+    found: dict[str, dict[int, float]] = {}
+    for column in columns(spec):
+        if usable and column.metric.aggregation in ESTIMATORS:
+            chosen = Usable(column, usable, column.filter == (spec.filters[0] if spec.filters else None))
+            found[influence_column(column.name)] = _influence(chosen)
+    if not found:
+        return list(items)
+    return [
+        replace(item, scores={**item.scores, **{name: values.get(id(item)) for name, values in found.items()}})
+        for item in items
+    ]
+
+
+def _influence(usable: Usable) -> dict[int, float]:
+    """id(item) → influence value, of the items that count; empty where the metric has no value."""
+    try:
+        estimate, judged = ESTIMATORS[usable.column.metric.aggregation](usable)
+    except NoValueError:
+        return {}
+    return {id(item): value for item, value in zip(judged, estimate.influence.tolist(), strict=True)}
+
+
+def nats_per_unit(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+    """Total nats over total words or bytes, counted again on the stored targets."""
+    nats = [-math.fsum(item.loglikelihoods) for item in usable.items]
+    counts = [units(usable.column.metric.name, item.targets[0]) for item in usable.items]
+    if sum(counts) == 0:
+        raise NoValueError("the texts have no bytes")
+    return ratio(nats, counts), usable.items
+
+
+def bits_per_unit(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+    """Total bits over total bytes."""
+    nats, items = nats_per_unit(usable)
+    return Estimate(nats.value / math.log(2), nats.influence / math.log(2)), items
+
+
+def agreement_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+    """F1 or Matthews correlation of the docs with a right and a chosen answer."""
+    metric = AGREEMENTS[usable.column.metric.aggregation]
+    judged = tuple(item for item in usable.items if item.gold is not None and item.prediction is not None)
+    if not judged:
+        raise NoValueError("no item has a right choice")
+    predicted = [int(item.prediction or 0) for item in judged]
+    gold = [
+        guess if item.scores.get("acc") == 1.0 else int(item.gold or 0)
+        for item, guess in zip(judged, predicted, strict=True)
+    ]
+    if metric == "f1" and max(*gold, *predicted) > 1:
+        raise NoValueError("f1 is defined for two choices")
+    return agreement(metric, gold, predicted), judged
+
+
+def scored_corpus(usable: Usable) -> CorpusScore:
+    """sacrebleu's corpus score of what the column's filter leaves of the texts."""
+    texts = [_prediction(usable, item) for item in usable.items]
+    metric = usable.column.metric
+    return corpus_score(metric.aggregation, texts, [item.targets for item in usable.items], metric.kwargs)
+
+
+def _corpus_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+    return scored_corpus(usable).estimate, usable.items
+
+
+def _prediction(usable: Usable, item: Item) -> str:
+    """The text that this column's filter leaves; the stored prediction is the first filter's."""
+    if usable.is_first_filter:
+        return item.prediction or ""
+    filtered = apply_filter(usable.column.filter, item.texts, FilterContext())
+    return filtered.texts[0] if filtered.texts else ""
+
+
+AGREEMENTS = {"f1": "f1", "matthews_corrcoef": "matthews_corrcoef", "mcc": "matthews_corrcoef"}
+CORPUS = ("bleu", "chrf", "chrf++", "ter")
+ESTIMATORS: dict[str, Callable[[Usable], tuple[Estimate, tuple[Item, ...]]]] = {
+    "weighted_perplexity": nats_per_unit,
+    "bits_per_byte": bits_per_unit,
+    **dict.fromkeys(AGREEMENTS, agreement_estimate),
+    **dict.fromkeys(CORPUS, _corpus_estimate),
+}
+"""Aggregations that are not means of item scores: the estimate and the items it rests on."""

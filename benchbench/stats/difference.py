@@ -1,0 +1,121 @@
+"""The difference of two estimates, with its error: what every comparison of models or checkpoints rests on.
+
+Paired: both estimates come from the same items, so the influence values are subtracted item by item and
+what both find hard cancels. Source: Miller, "Adding Error Bars to Evals", arXiv 2411.00640, §4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+from benchbench.stats.influence import Estimate
+from benchbench.stats.intervals import LEVEL, Interval, cluster_sums, standard_error, t_quantile
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """θ_b − θ_a."""
+
+    value: float
+    centre: float
+    """Middle of the intervals: the value itself, or slightly nearer to 0 (Bonett–Price)."""
+    stderr: float | None
+    """None where it is undefined: fewer than two independent items."""
+    degrees: float
+    """Degrees of freedom of Student's t; infinite for the normal."""
+
+    def interval(self, level: float = LEVEL) -> Interval | None:
+        """Two-sided interval, or None without a standard error."""
+        if self.stderr is None:
+            return None
+        half = t_quantile(self.degrees, level) * self.stderr
+        return Interval(self.centre - half, self.centre + half)
+
+    def upper(self, level: float = LEVEL) -> float | None:
+        """One-sided upper bound: above the true difference in `level` of cases."""
+        found = self.interval(2 * level - 1)
+        return None if found is None else found.high
+
+    def p_above(self, margin: float = 0.0) -> float | None:
+        """One-sided p of "the difference is at most `margin`"."""
+        from scipy.special import ndtr, stdtr
+
+        if self.stderr is None:
+            return None
+        if self.stderr == 0:
+            return 0.0 if self.centre > margin else 1.0
+        t = (self.centre - margin) / self.stderr
+        return float(ndtr(-t) if math.isinf(self.degrees) else stdtr(self.degrees, -t))
+
+    def p_two_sided(self) -> float | None:
+        """Two-sided p of "there is no difference"; 1 where the difference and its error are both 0."""
+        above, below = self.p_above(), (-self).p_above()
+        return None if above is None or below is None else min(1.0, 2 * min(above, below))
+
+    def equivalence_p(self, delta: float) -> float | None:
+        """p of the two one-sided tests: small where the difference lies inside (−delta, delta).
+
+        At 0.05 this is "the 90 % interval lies inside". Source: Schuirmann, J. Pharmacokinet. Biopharm. 15 (1987).
+        """
+        if not delta > 0:
+            raise ValueError(f"the margin of equivalence must be positive, not {delta}")
+        below, above = (-self).p_above(-delta), self.p_above(-delta)
+        return None if below is None or above is None else max(below, above)
+
+    def with_noise(self, tau: float, degrees: float = math.inf, *, weight: float = 2.0) -> Difference:
+        """Adds the noise τ of each checkpoint: SE² + weight·τ², with Satterthwaite's degrees of freedom.
+
+        `weight` is the sum of the checkpoints' squared weights: 2 for the difference of two.
+        """
+        if self.stderr is None or tau == 0:
+            return self
+        items, noise = self.stderr**2, weight * tau**2
+        total = items + noise
+        return replace(self, stderr=math.sqrt(total), degrees=satterthwaite([items, noise], [self.degrees, degrees]))
+
+    def __neg__(self) -> Difference:
+        return replace(self, value=-self.value, centre=-self.centre)
+
+
+def satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
+    """Effective degrees of freedom of a sum of independent variances; infinite where nothing was estimated.
+
+    Source: Satterthwaite, Biometrics Bulletin 2 (1946).
+    """
+    parts = math.fsum(v**2 / df for v, df in zip(variances, degrees, strict=True) if not math.isinf(df))
+    return math.inf if parts == 0 else math.fsum(variances) ** 2 / parts
+
+
+def paired_difference(a: Estimate, b: Estimate, clusters: Sequence[Hashable | None] | None = None) -> Difference:
+    """θ_b − θ_a from influence values of the same items in the same order, clustered where `clusters` says so."""
+    if a.influence.shape != b.influence.shape:
+        raise ValueError(f"pairs need the same items: {a.influence.size} against {b.influence.size}")
+    value, psi = b.value - a.value, b.influence - a.influence
+    return Difference(value, value, standard_error(psi, clusters), cluster_sums(psi, clusters).size - 1)
+
+
+def unpaired_difference(a: Estimate, b: Estimate) -> Difference:
+    """θ_b − θ_a from two sets of items that have nothing to do with each other: SE² = SE_a² + SE_b² (Welch)."""
+    value = b.value - a.value
+    errors = standard_error(a.influence), standard_error(b.influence)
+    if errors[0] is None or errors[1] is None:
+        return Difference(value, value, None, 0)
+    variances = [errors[0] ** 2, errors[1] ** 2]
+    degrees = satterthwaite(variances, [a.influence.size - 1, b.influence.size - 1])
+    return Difference(value, value, math.sqrt(sum(variances)), degrees)
+
+
+def matched_pairs(wins: int, losses: int, n: int) -> Difference:
+    """Difference of two proportions on the same `n` items, of which b alone is right on `wins`, a alone on `losses`.
+
+    The interval is Bonett & Price's, with one item added to each cell: honest also when few or no items
+    differ. Source: Bonett & Price, "Adjusted Wald confidence interval for a difference of binomial
+    proportions based on paired data", J. Educ. Behav. Stat. 37 (2012).
+    """
+    if wins < 0 or losses < 0 or wins + losses > n or n < 1:
+        raise ValueError(f"{wins} wins and {losses} losses of {n} items")
+    p12, p21 = (wins + 1) / (n + 2), (losses + 1) / (n + 2)
+    centre = p12 - p21
+    return Difference((wins - losses) / n, centre, math.sqrt((p12 + p21 - centre**2) / (n + 2)), math.inf)

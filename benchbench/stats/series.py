@@ -1,0 +1,219 @@
+"""Scores of one task over the checkpoints of a run, on the same items: values, and how their errors hang together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from benchbench.stats.difference import Difference, matched_pairs, satterthwaite
+from benchbench.stats.influence import Estimate, Floats, mean
+from benchbench.stats.intervals import cluster_index, standard_error
+from benchbench.stats.pairs import mcnemar_above
+
+EXACT_PAIRS = 100
+"""Below this many items on which two checkpoints differ, right and wrong are tested exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Checkpoints in order of training. Values are turned so that higher is better."""
+
+    steps: tuple[int, ...]
+    values: Floats
+    """Shape (checkpoints,)."""
+    covariance: Floats
+    """Shape (checkpoints, checkpoints): of the values, from the sampling of items."""
+    degrees: int
+    """Degrees of freedom behind the covariance: independent items or clusters, less one."""
+    n: int
+    n_clusters: int | None
+    """None where no two items share a cluster."""
+    right: NDArray[np.bool_] | None = None
+    """Shape (checkpoints, items), for scores that are right or wrong, without clusters."""
+    paired: bool = True
+    """Errors of neighbouring checkpoints hang together because they answered the same items."""
+
+    def contrast(self, weights: ArrayLike) -> Difference:
+        """Σ w_t θ_t with its standard error."""
+        w = np.asarray(weights, dtype=np.float64)
+        value = float(w @ self.values)
+        error = None if self.degrees < 1 else math.sqrt(max(0.0, float(w @ self.covariance @ w)))
+        return Difference(value, value, error, self.degrees)
+
+    def gain(self, start: int, end: int) -> Difference:
+        """What checkpoint `end` has over checkpoint `start` (positions): positive is better."""
+        if self.right is not None:
+            return matched_pairs(*self.flips(start, end), self.n)
+        return self.contrast(_unit(end, len(self.steps)) - _unit(start, len(self.steps)))
+
+    def flips(self, start: int, end: int) -> tuple[int, int]:
+        """Items that became right and items that became wrong. ValueError where scores are not right or wrong."""
+        if self.right is None:
+            raise ValueError("flips are counted where scores are right or wrong and no items share a cluster")
+        before, after = self.right[start], self.right[end]
+        return int((after & ~before).sum()), int((before & ~after).sum())
+
+    def p_gain(self, start: int, end: int, noise: Noise | None = None) -> float:
+        """One-sided p of "checkpoint `end` is no better than `start`"; exact for few flips and no noise."""
+        tau = 0.0 if noise is None else noise.tau
+        if tau == 0 and self.right is not None:
+            wins, losses = self.flips(start, end)
+            if wins + losses < EXACT_PAIRS:
+                return mcnemar_above(wins, losses)
+        p = with_noise(self.gain(start, end), noise).p_above()
+        return 1.0 if p is None else p
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """How much a score moves between neighbouring checkpoints beyond the sampling of items."""
+
+    tau: float
+    """Standard deviation of one checkpoint, in the score's own unit."""
+    degrees: int
+    """Degrees of freedom of the estimate."""
+    checkpoints: int
+    """How many late checkpoints it rests on."""
+
+
+def with_noise(difference: Difference, noise: Noise | None) -> Difference:
+    """The difference of two checkpoints with their noise added, where it is known."""
+    return difference if noise is None else difference.with_noise(noise.tau, noise.degrees)
+
+
+def series_of_items(
+    steps: Sequence[int],
+    items: Sequence[ArrayLike],
+    clusters: Sequence[Hashable | None] | NDArray[np.generic] | None = None,
+    *,
+    higher_is_better: bool = True,
+    paired: bool = True,
+) -> Series:
+    """The series of means of item scores.
+
+    Args:
+        steps: strictly increasing.
+        items: one vector per checkpoint, shape (items,), the same items in the same order. Items that are NaN at
+            any checkpoint are left out at all.
+        clusters: name of each item's cluster, None for an item of its own.
+        paired: False where the checkpoints answered different items; then only the lengths may differ.
+    """
+    _check_steps(steps, len(items))
+    rows = [np.asarray(row, dtype=np.float64) for row in items]
+    if not paired:
+        return _unpaired(steps, rows, higher_is_better)
+    if len({row.shape for row in rows}) > 1 or any(row.ndim != 1 for row in rows):
+        raise ValueError(f"pairs need the same items at every checkpoint, not shapes {[row.shape for row in rows]}")
+    table = np.stack(rows)
+    kept: NDArray[np.bool_] = ~np.any(np.isnan(table), axis=0)
+    if not kept.any():
+        raise ValueError("no item has a score at every checkpoint")
+    names = None if clusters is None else [name for name, keep in zip(clusters, kept.tolist(), strict=True) if keep]
+    table = table[:, kept]
+    found = series_of_estimates(steps, [mean(row) for row in table], names, higher_is_better=higher_is_better)
+    if found.n_clusters is not None or not bool(((table == 0) | (table == 1)).all()):
+        return found
+    right = table == (1 if higher_is_better else 0)
+    return Series(found.steps, found.values, found.covariance, found.degrees, found.n, None, right)
+
+
+def series_of_estimates(
+    steps: Sequence[int],
+    estimates: Sequence[Estimate],
+    clusters: Sequence[Hashable | None] | None = None,
+    *,
+    higher_is_better: bool = True,
+) -> Series:
+    """The series of any metric with influence values on the same items (corpus metrics, ratios)."""
+    _check_steps(steps, len(estimates))
+    sign = 1.0 if higher_is_better else -1.0
+    psi = np.stack([estimate.influence for estimate in estimates])
+    n = psi.shape[1]
+    which = cluster_index(clusters, n)
+    sums = psi if which is None else np.stack([np.bincount(which, weights=row) for row in psi])
+    count = sums.shape[1]
+    factor = count / (count - 1) if count > 1 else math.nan
+    return Series(
+        steps=tuple(map(int, steps)),
+        values=sign * np.array([estimate.value for estimate in estimates]),
+        covariance=factor * (sums @ sums.T) / n**2,
+        degrees=count - 1,
+        n=n,
+        n_clusters=None if which is None else count,
+    )
+
+
+def series_of_scores(
+    steps: Sequence[int], values: Sequence[float], stderrs: Sequence[float], n: int, *, higher_is_better: bool = True
+) -> Series:
+    """The series of scores of which only standard errors are known, such as published tables.
+
+    Taken as independent, which overstates the error of a gain where the items were the same.
+
+    Args:
+        n: items behind each score.
+    """
+    _check_steps(steps, len(values))
+    turned = (1.0 if higher_is_better else -1.0) * np.asarray(values, dtype=np.float64)
+    variances = np.diag(np.asarray(stderrs, dtype=np.float64) ** 2)
+    return Series(tuple(map(int, steps)), turned, variances, n - 1, n, None, paired=False)
+
+
+def series_of_tasks(
+    members: Sequence[Series],
+    weights: Sequence[float] | None = None,
+    *,
+    ranges: Sequence[tuple[float, float]] | None = None,
+) -> Series:
+    """The series of a suite: the weighted mean of tasks that do not share items, at the same checkpoints.
+
+    Args:
+        weights: scaled to sum 1; equal where None.
+        ranges: (floor, ceiling) of each task's scores, which become 0 and 1; for metrics of which higher is better.
+    """
+    if not members or any(member.steps != members[0].steps for member in members):
+        raise ValueError("a suite needs at least one task, and every task the same checkpoints")
+    raw = np.ones(len(members)) if weights is None else np.asarray(weights, dtype=np.float64)
+    bounds = [(0.0, 1.0)] * len(members) if ranges is None else list(ranges)
+    w = raw / raw.sum() / np.array([high - low for low, high in bounds])
+    parts = [k**2 * member.covariance for k, member in zip(w, members, strict=True)]
+    last = [float(part[-1, -1]) for part in parts]
+    degrees = satterthwaite(last, [max(1, member.degrees) for member in members])
+    floors = [low for low, _ in bounds]
+    return Series(
+        steps=members[0].steps,
+        values=np.asarray(sum(k * (m.values - low) for k, m, low in zip(w, members, floors, strict=True))),
+        covariance=np.asarray(sum(parts)),
+        degrees=int(min(degrees, sum(member.degrees for member in members))),
+        n=sum(member.n for member in members),
+        n_clusters=None,
+        paired=all(member.paired for member in members),
+    )
+
+
+def _unpaired(steps: Sequence[int], rows: Sequence[Floats], higher_is_better: bool) -> Series:
+    known = [row[~np.isnan(row)] for row in rows]
+    least = min(row.size for row in known)
+    if least == 0:
+        raise ValueError("a checkpoint has no scored item")
+    errors = [standard_error(mean(row).influence) or 0.0 for row in known]
+    means = [float(row.mean()) for row in known]
+    return series_of_scores(steps, means, errors, least, higher_is_better=higher_is_better)
+
+
+def _check_steps(steps: Sequence[int], count: int) -> None:
+    if len(steps) != count or count == 0:
+        raise ValueError(f"{len(steps)} steps for {count} checkpoints")
+    if any(later <= earlier for earlier, later in pairwise(steps)):
+        raise ValueError(f"steps must increase strictly, not {list(steps)}")
+
+
+def _unit(position: int, count: int) -> Floats:
+    found = np.zeros(count)
+    found[position] = 1.0
+    return found

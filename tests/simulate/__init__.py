@@ -1,0 +1,1 @@
+"""Worlds with known truth, and how often the statistics are right in them."""
