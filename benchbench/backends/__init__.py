@@ -35,6 +35,10 @@ class ModelOptions:
     """Most tokens in one batch, those of shared prefixes and padding included; None lets the engine choose."""
     plan: str = "auto"
     """auto, packed, branched or plain: how requests with a shared prefix are laid out."""
+    tokenizer: str | None = None
+    """A folder or hub name whose tokenizer is used; None takes the one beside the weights."""
+    keep_tokens: bool = False
+    """Keep the tokens of every task, not of the last one only: for a series of checkpoints that are asked the same."""
 
 
 def open_backend(options: ModelOptions) -> Backend:

@@ -16,6 +16,7 @@ from benchbench.core.errors import BenchbenchError
 
 VERBS = {
     "run": "Evaluate one model and print its table.",
+    "sweep": "Score every checkpoint of a training run, as it appears.",
     "compare": "Compare models doc by doc: difference, interval, verdict.",
     "results": "List, show and export what is on disk.",
     "tasks": "List, show, render and check tasks.",

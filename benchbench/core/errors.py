@@ -33,6 +33,10 @@ class StoreError(BenchbenchError):
     """A run folder cannot be written, read or is in use."""
 
 
+class RunInUse(StoreError):  # noqa: N818 - it reads as a sentence
+    """Another process writes the run folder just now."""
+
+
 class ArgumentError(BenchbenchError):
     """A command was given arguments that do not fit together."""
 

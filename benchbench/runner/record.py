@@ -61,18 +61,19 @@ def make_record(
     items: Mapping[str, Sequence[Item]],
     log: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The whole record. `identity` holds run_id, attempt and model name; `log` the events of log.jsonl."""
+    """The whole record. `identity` holds run_id, attempt, model name and checkpoint; `log` the events of log.jsonl."""
     results = {
         prepared.task.name: _aggregate(prepared, items[prepared.task.name], settings.seed) for prepared in plan.tasks
     }
     tasks = {prepared.task.name: _task_record(prepared, items[prepared.task.name]) for prepared in plan.tasks}
+    head = {"model": str(identity["model"]), **identity["checkpoint"]}
     rows = [
         _row(
             result,
             settings,
             prepared.num_fewshot,
             _signature(prepared, settings, info, result.n),
-            str(identity["model"]),
+            head,
         )
         for prepared in plan.tasks
         for result in results[prepared.task.name]
@@ -85,7 +86,7 @@ def make_record(
         "versions": versions(),
         "tasks": tasks,
         "groups": [asdict(group) for group in plan.groups],
-        "rows": rows + _group_rows(plan, settings, info, results, rows, str(identity["model"])),
+        "rows": rows + _group_rows(plan, settings, info, results, rows),
         "work": _work(items),
         "provenance": _provenance(log),
     }
@@ -134,14 +135,14 @@ def _row(
     settings: RunSettings,
     num_fewshot: int | None,
     signature: str,
-    model: str,
+    head: Mapping[str, Any],
     *,
     is_group: bool = False,
 ) -> dict[str, Any]:
     values = {name: _finite(value) if isinstance(value, float) else value for name, value in asdict(result).items()}
     note = values.pop("note") or (None if values["value"] == result.value else f"the value is {result.value}")
     return {
-        "model": model,
+        **head,
         **values,
         "num_fewshot": num_fewshot,
         "is_group": is_group,
@@ -176,11 +177,11 @@ def _group_rows(
     info: BackendInfo,
     results: Mapping[str, Sequence[MetricResult]],
     rows: Sequence[Mapping[str, Any]],
-    model: str,
 ) -> list[dict[str, Any]]:
     from benchbench.scoring import aggregate_group
 
     found = []
+    head = {name: rows[0][name] for name in ("model", "step", "tokens_seen")} if rows else {}
     shots = {prepared.task.name: prepared.num_fewshot for prepared in plan.tasks}
     for group in plan.groups:
         members = {name: results[name] for name in group.tasks if name in results}
@@ -188,9 +189,9 @@ def _group_rows(
         num_fewshot = same_shots.pop() if len(same_shots) == 1 else None
         made_of = content_hash([row["signature"] for row in rows if row["task"] in members], digits=8)
         for result in aggregate_group(group.name, members, weight_by_size=group.weight_by_size):
-            head = [group.name, f"tasks:{len(members)}", f"members:{made_of}", f"seed:{settings.seed}"]
-            signature = "|".join([*head, *_signature_end(info, result.n)])
-            found.append(_row(result, settings, num_fewshot, signature, model, is_group=True))
+            named = [group.name, f"tasks:{len(members)}", f"members:{made_of}", f"seed:{settings.seed}"]
+            signature = "|".join([*named, *_signature_end(info, result.n)])
+            found.append(_row(result, settings, num_fewshot, signature, head, is_group=True))
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from benchbench.backends import open_backend
 from benchbench.backends.protocol import Backend
 from benchbench.core.types import Item
+from benchbench.runner.checkpoint import Checkpoint, said_step, said_tokens
 from benchbench.runner.evaluate import evaluate
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
 from benchbench.runner.plan import Estimate, Plan, estimate, make_plan, task_identity
@@ -88,11 +89,16 @@ def _identity(plan: Plan, settings: RunSettings, backend: Backend) -> dict[str, 
     tasks = {prepared.task.name: task_identity(prepared) for prepared in plan.tasks}
     groups = [asdict(group) for group in plan.groups]
     asked = {"limit": settings.limit, "seed": settings.seed, "groups": groups}
-    return {
-        "run_id": run_id(backend.info, tasks, asked),
-        "attempt": 1,
-        "model": model_name(settings.model.model, settings.model.revision),
-    }
+    return {"run_id": run_id(backend.info, tasks, asked), "attempt": 1, **_checkpoint(settings)}
+
+
+def _checkpoint(settings: RunSettings) -> dict[str, Any]:
+    """The model's name, its step and the tokens it has seen; no number depends on them."""
+    place = (settings.model.model, settings.model.revision)
+    step = said_step(*place) if settings.step is None else settings.step
+    tokens = said_tokens(*place) if settings.tokens_seen is None else settings.tokens_seen
+    name = model_name(*place) if step is None else Checkpoint("", step, *place).name
+    return {"model": name, "checkpoint": {"step": step, "tokens_seen": tokens}}
 
 
 def _manifest(plan: Plan, settings: RunSettings, identity: Mapping[str, Any], backend: Backend) -> dict[str, Any]:

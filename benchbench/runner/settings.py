@@ -42,6 +42,11 @@ class RunSettings:
     max_failed: float = 0.01
     """Largest share of failed docs, 0 to 1, with which a run still counts as good."""
 
+    step: int | None = None
+    """Optimizer step of the model; None: what its name or its `trainer_state.json` says, if anything."""
+    tokens_seen: int | None = None
+    """Tokens that the model was trained on; None: what its files or its name say, if anything."""
+
     def __post_init__(self) -> None:
         if self.num_fewshot is not None and self.num_fewshot < 0:
             raise ArgumentError(f"--num-fewshot is {self.num_fewshot}; it must be 0 or more.")
@@ -74,6 +79,7 @@ class RunSettings:
             "model": model.model,
             "backend": model.backend,
             "revision": model.revision,
+            "tokenizer": model.tokenizer,
             "dtype": model.dtype,
             "max_length": model.max_length,
             "batch_tokens": model.batch_tokens,

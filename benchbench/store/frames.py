@@ -22,6 +22,8 @@ RUN_COLUMNS: dict[str, str] = {
     "run_id": "string",
     "attempt": "Int64",
     "model": "string",
+    "step": "Int64",
+    "tokens_seen": "Int64",
     "model_identity": "string",
     "revision": "string",
     "num_parameters": "Int64",
@@ -62,6 +64,7 @@ def load_runs(path: str | Path = "results") -> pd.DataFrame:
     | run | the run's folder |
     | run_id, attempt | its id without the attempt, and the attempt's number from 1 |
     | model, revision, model_identity, num_parameters | name, hub revision, sha256 of the weights, their number |
+    | step, tokens_seen | where in its training the model was saved, if its name, files or a list say so |
     | backend, dtype, device | engine and how it computed |
     | task, is_group | task name; for a group's aggregate row the group's name and True |
     | metric, value, higher_is_better | |

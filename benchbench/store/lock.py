@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from benchbench.core.errors import StoreError
+from benchbench.core.errors import RunInUse, StoreError
 from benchbench.store.files import os_errors, write_all
 
 LOCK_NAME = ".lock"
@@ -22,7 +22,7 @@ class RunLock:
     """Holds a run folder until closed or until the process ends, however it ends (the kernel releases it)."""
 
     def __init__(self, folder: Path) -> None:
-        """Takes the lock. StoreError naming the holder's process, host and start if another has it."""
+        """Takes the lock. RunInUse naming the holder's process, host and start if another has it."""
         self.path = folder / LOCK_NAME
         self._fd = self._take()
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S %z")}
@@ -47,7 +47,7 @@ class RunLock:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StoreError(_taken(self.path, fd)) from None
+            raise RunInUse(_taken(self.path, fd)) from None
         except OSError as error:
             raise StoreError(
                 f"cannot lock {self.path} ({error.strerror}): this file system has no file locks. Choose an --output"

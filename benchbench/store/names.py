@@ -10,7 +10,7 @@ from typing import Any
 from benchbench.core.ids import content_hash
 from benchbench.core.types import BackendInfo
 
-_CHECKPOINT = re.compile(r"(?i)(?:checkpoint|global_?step|step|iter|ep\d+-ba|ba)[-_]?\d+(?:-.*)?$")
+_CHECKPOINT = re.compile(r"(?i)(?:checkpoint|global_?step|step|iter(?:ation)?|ep\d+-ba|ba)[-_]?\d+(?:-.*)?$")
 _UNSAFE = re.compile(r"[^\w.@+=:-]+")
 
 
@@ -22,6 +22,9 @@ def model_name(model: str, revision: str | None = None) -> str:
     """
     path = PurePosixPath(model)
     is_hub_name = not path.is_absolute() and len(path.parts) == 2 and path.parts[0] not in (".", "..")
+    if path.suffix == ".pt":  # Composer's, either `ep0-ba500-rank0.pt` or `ep0-ba500/rank0.pt`
+        path = path.parent if path.stem == "rank0" else path.with_suffix("")
+        is_hub_name = False
     checkpoint = _CHECKPOINT.fullmatch(path.name)
     if checkpoint and path.parent.name:
         name = f"{path.parent.name}@{path.name}"

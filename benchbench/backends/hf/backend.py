@@ -15,6 +15,7 @@ from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Une
 from benchbench.backends.hf.causal import CausalModel, Scored
 from benchbench.backends.hf.generate import Generator, Job
 from benchbench.backends.hf.load import load_model, load_weights_into
+from benchbench.backends.hf.source import split_revision
 from benchbench.backends.hf.scorer import Exhausted, PairScorer
 from benchbench.backends.plan import Limits
 from benchbench.backends.protocol import NOTHING, RequestKeys, Work
@@ -44,6 +45,8 @@ class HFBackend:
         self.loaded = load_model(options)
         self.work = Work()
         self._encoded: dict[tuple[str, int, int], tuple[Request, Any]] = {}
+        self._keys: dict[tuple[str, int, int], tuple[Sequence[Request], str]] = {}
+        """The key of a doc, by the key of its first request."""
         self._encoder = Encoder(self.loaded.tokenizer, self.loaded.max_length, self.loaded.architecture)
         self._start_engine()
         self.info = self._describe()
@@ -86,10 +89,19 @@ class HFBackend:
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
         """One hash per doc over the tokens that its requests put to the model."""
-        flat = [request for doc in docs for request in doc]
-        self._encoded.clear()
-        self._encode(flat)
-        return [self._doc_key(doc) for doc in docs]
+        if not self.options.keep_tokens:
+            self._encoded.clear()
+            self._keys.clear()
+        new = [doc for doc in docs if doc and not self._knows(doc)]
+        self._encode([request for doc in new for request in doc])
+        for doc in new:
+            self._keys[doc[0].key] = (doc, self._doc_key(doc))
+        return [self._keys[doc[0].key][1] if doc else self._doc_key(doc) for doc in docs]
+
+    def _knows(self, doc: Sequence[Request]) -> bool:
+        """Whether this very doc, not one of the same name, was encoded before."""
+        known = self._keys.get(doc[0].key, ((), ""))[0]
+        return len(known) == len(doc) and all(one is other for one, other in zip(known, doc, strict=True))
 
     def _doc_key(self, doc: Sequence[Request]) -> str:
         digest = hashlib.sha256()
@@ -236,11 +248,14 @@ class HFBackend:
         self.loaded.identity = load_weights_into(self.loaded, checkpoint)
         if self._seq2seq is None:
             self._scorer.forget()
+        name, revision = split_revision(checkpoint)
+        self.options = replace(self.options, model=name, revision=revision)
         self.info = self._describe()
 
     def close(self) -> None:
         """Give memory back."""
         self._encoded.clear()
+        self._keys.clear()
         self._model = self._scorer = self._generator = self._seq2seq = None  # type: ignore[assignment]
         self.loaded = None  # type: ignore[assignment]
         if torch.cuda.is_available():

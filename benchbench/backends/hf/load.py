@@ -17,7 +17,7 @@ import torch
 from benchbench.backends import ModelOptions
 from benchbench.backends.hf import architecture as arch
 from benchbench.backends.hf.pretrained import from_pretrained, unchanged
-from benchbench.backends.hf.source import Source, find_model, quiet
+from benchbench.backends.hf.source import Source, find_model, quiet, split_revision
 from benchbench.backends.hf.swap import copy_into, new_tensors
 from benchbench.backends.hf.tokenizer import has_own_tokenizer, has_tokenizer, load_tokenizer, prefix_token_id
 from benchbench.backends.identity import (
@@ -106,10 +106,7 @@ def load_weights_into(loaded: LoadedModel, checkpoint: str) -> str:
 
 
 def _find_checkpoint(checkpoint: str) -> Source:
-    if "@" in checkpoint and not Path(checkpoint).exists():
-        name, _, revision = checkpoint.rpartition("@")
-        return find_model(name, revision)
-    return find_model(checkpoint)
+    return find_model(*split_revision(checkpoint))
 
 
 def _check_same(loaded: LoadedModel, source: Source) -> None:

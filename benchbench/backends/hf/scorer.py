@@ -47,7 +47,8 @@ class PairScorer:
         self.retries = 0
         self.batches = 0
         self.window = attention_window(config)
-        self._layouts = _candidates(model, plan, config)
+        self._possible = _candidates(model, plan, config)
+        self._layouts = list(self._possible)
         self._trusted: dict[tuple[Layout, bool, bool, bool], bool] = {}
         """(layout, with a shared block, with branches, beyond a sliding window) → agreed with plain scoring."""
         self._ceiling: int | None = None
@@ -58,8 +59,11 @@ class PairScorer:
         return self._layouts[0]
 
     def forget(self) -> None:
-        """New weights were loaded: what was trusted must be checked again."""
+        """New weights were loaded: what the old ones were trusted or distrusted with must be checked again."""
         self._trusted.clear()
+        self._layouts = list(self._possible)
+        self.notes.clear()
+        self.largest_difference = 0.0
 
     def score(self, pairs: Sequence[EncodedPair], skip: Collection[int] = ()) -> Iterator[Scored | Exhausted]:
         """Score each pair; `skip` names those that need no answer but keep their place in the layout."""

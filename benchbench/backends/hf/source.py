@@ -57,6 +57,14 @@ def find_model(model: str, revision: str | None = None) -> Source:
     return _from_hub(model, revision)
 
 
+def split_revision(checkpoint: str) -> tuple[str, str | None]:
+    """(name, revision) of `org/name@revision`; a path that exists is a name as it stands."""
+    if "@" in checkpoint and not Path(checkpoint).exists():
+        name, _, revision = checkpoint.rpartition("@")
+        return name, revision
+    return checkpoint, None
+
+
 def _in_folder(folder: Path) -> Source:
     if not any(folder.iterdir()):
         raise ModelError(f"{folder} is an empty folder; expected a transformers model or a GGUF file.")

@@ -1,0 +1,46 @@
+"""Options that several verbs share, so that they mean and say the same everywhere."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class FewshotMode(StrEnum):
+    """The values of --fewshot-mode."""
+
+    fixed = "fixed"
+    per_doc = "per_doc"
+    lm_eval = "lm_eval"
+
+
+Shots = Annotated[int | None, typer.Option("--num-fewshot", help="Shots for every task. Default: what each task says.")]
+Limit = Annotated[int | None, typer.Option(help="Only the first N docs of each task.")]
+DataRoot = Annotated[
+    Path | None, typer.Option(envvar="BENCHBENCH_DATA", help="Folder with data sets, instead of the Hub.")
+]
+Output = Annotated[Path, typer.Option(help="Results folder.")]
+BatchTokens = Annotated[int | None, typer.Option(help="Most tokens in one batch, padding included.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+BackendName = Annotated[str, typer.Option(help="auto, hf or scripted.")]
+TokenizerName = Annotated[
+    str | None, typer.Option(help="Folder or hub name of the tokenizer. Default: the one beside the weights.")
+]
+TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run the model's own code.")]
+MaxLength = Annotated[int | None, typer.Option(help="Tokens the model may see at once.")]
+Mode = Annotated[
+    FewshotMode, typer.Option(help="One block of shots per task, one per doc, or lm-eval's sequential sampler.")
+]
+PromptName = Annotated[str, typer.Option(help="Name of a prompt variant that the task offers.")]
+Split = Annotated[str | None, typer.Option(help="Evaluate this split instead of each task's own.")]
+FewshotSplit = Annotated[str | None, typer.Option(help="Draw shots from this split instead.")]
+Seed = Annotated[int, typer.Option(help="Seeds the draw of shots and every bootstrap.")]
+IncludePath = Annotated[
+    list[Path] | None, typer.Option(help="Folder or file with more tasks; may be repeated.")
+]
+MaxFailed = Annotated[float, typer.Option(help="Exit with 1 if a larger share of docs failed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]

@@ -1,0 +1,97 @@
+"""Whether a checkpoint is whole. Training writes while we look, so a file that was just touched is not trusted yet."""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from benchbench.backends.weights import check_weights
+from benchbench.core.errors import ModelError
+from benchbench.core.ids import content_hash
+from benchbench.runner.checkpoint import Checkpoint
+
+SETTLE = 2.0
+"""Seconds without a change after which a checkpoint counts as written, if all of it is there."""
+OLD = 60.0
+"""A checkpoint whose newest file is older, in seconds, has settled; clocks of file servers differ by less."""
+STALE = 600.0
+"""Seconds without a change after which a checkpoint that is not whole counts as broken for good."""
+
+State: TypeAlias = Literal["ready", "settling", "incomplete", "broken"]
+"""settling: all there, but touched just now. incomplete: something is missing. broken: and nobody writes it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of one checkpoint."""
+
+    state: State
+    stamp: str
+    """Changes when a file of the checkpoint is added, removed or rewritten."""
+    why: str = ""
+    """Why it is not ready, as a sentence."""
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Looks at checkpoints again and again, and remembers since when each has not changed."""
+
+    settle: float = SETTLE
+    stale: float = STALE
+    clock: Callable[[], float] = time.time
+    _since: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """Target → (stamp, when this stamp was first seen)."""
+
+    def look(self, checkpoint: Checkpoint) -> Look:
+        """The state of `checkpoint` now. What is on the hub is always whole."""
+        path = Path(checkpoint.location).expanduser()
+        if checkpoint.revision is not None or not (path.exists() or path.is_absolute()):
+            return Look("ready", checkpoint.target)
+        stamp, newest = _stamp(path)
+        now = self.clock()
+        seen, since = self._since.get(checkpoint.target, ("", now))
+        if seen != stamp:
+            since = now
+            self._since[checkpoint.target] = (stamp, since)
+        still = max(now - since, now - newest if now - newest >= OLD else 0.0)
+        try:
+            check_whole(path)
+        except (ModelError, OSError) as error:
+            return Look("broken" if still >= self.stale else "incomplete", stamp, str(error))
+        if still < self.settle:
+            return Look("settling", stamp, f"{path} was changed just now; it may still be written.")
+        return Look("ready", stamp)
+
+
+def check_whole(path: Path) -> None:
+    """ModelError where a part of the checkpoint is missing, cut short or unreadable. Reads headers only."""
+    if path.is_file():
+        if not zipfile.is_zipfile(path):
+            raise ModelError(f"{path} is not a whole torch file: it is truncated, corrupt or still being written.")
+    elif not path.is_dir():
+        raise ModelError(f"there is no checkpoint at {path}.")
+    elif any(path.glob("*.distcp")):
+        if not (path / ".metadata").is_file():
+            raise ModelError(f"{path} has shards but no .metadata, which is written last.")
+    elif not (path / "config.json").is_file():
+        raise ModelError(f"{path} has no config.json.")
+    else:
+        check_weights(path)
+
+
+def _stamp(path: Path) -> tuple[str, float]:
+    """(hash over names, sizes and times of all files, time of the newest in seconds); ("", 0) where there are none."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    seen, newest = [], 0.0
+    for file in files:
+        try:
+            status = file.stat()
+        except FileNotFoundError:
+            continue
+        seen.append([str(file.relative_to(path)), status.st_size, status.st_mtime_ns])
+        newest = max(newest, status.st_mtime)
+    return content_hash(seen), newest

@@ -1,0 +1,187 @@
+"""The local engine: one process, one model in memory, checkpoint after checkpoint, as they become ready."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchbench.backends.identity import tokenizer_identity
+from benchbench.core.errors import ArgumentError, BackendError, ModelError, RunInUse, StoreError
+from benchbench.runner.checkpoint import Checkpoint
+from benchbench.runner.sweep.events import OnSweepEvent, PassedOver, SweepEvent, SweepStarted, Waiting
+from benchbench.runner.sweep.find import find_checkpoints
+from benchbench.runner.sweep.folder import Done, SweepFolder, Unit
+from benchbench.runner.sweep.ready import Look, Readiness
+from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.runner.sweep.unit import Bench, run_unit
+
+
+def ignore(event: SweepEvent) -> None:
+    """Watches nothing."""
+
+
+def find_all(settings: SweepSettings) -> list[Checkpoint]:
+    """The checkpoints of all series, each series in the order of its steps."""
+    return [
+        checkpoint
+        for model in settings.models
+        for checkpoint in find_checkpoints(
+            model, revisions=settings.revisions, listed=settings.listed, patient=settings.watch
+        )
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What a sweep has when it ends."""
+
+    folder: SweepFolder
+    done: tuple[Done, ...]
+    passed_over: tuple[tuple[Checkpoint, str], ...]
+    """Checkpoints without results, and why."""
+
+
+def sweep(
+    settings: SweepSettings,
+    *,
+    on_event: OnSweepEvent = ignore,
+    keep_watching: Callable[[], bool] = lambda: True,
+    readiness: Readiness | None = None,
+) -> SweepResult:
+    """Scores every checkpoint that has no results yet; with `watch`, also those that come later.
+
+    `keep_watching` is asked when nothing is ready; False ends the sweep after a last look. The same settings find the
+    same sweep again: what is done stays done, and a unit that was broken off goes on at the item where it was.
+    Raises ArgumentError where there are no checkpoints, two with one step or two tokenizers in a series; StoreError
+    where the results folder cannot be written.
+    """
+    first = find_all(settings)
+    _refuse_other_tokenizers(settings, first)
+    folder = SweepFolder.create(settings)
+    local = _Local(settings, folder, on_event, readiness or Readiness())
+    units = local.units(first)
+    on_event(SweepStarted(folder.path, len(first), len(units), sum(local.is_done(unit) for unit in units)))
+    try:
+        local.work(first, keep_watching)
+    finally:
+        local.bench.close()
+    return SweepResult(folder, tuple(folder.all_done()), tuple((c, why) for c, why in local.passed.values()))
+
+
+@dataclass(slots=True)
+class _Local:
+    """The loop and what it remembers."""
+
+    settings: SweepSettings
+    folder: SweepFolder
+    on_event: OnSweepEvent
+    readiness: Readiness
+    bench: Bench = field(init=False)
+    passed: dict[str, tuple[Checkpoint, str]] = field(default_factory=dict)
+    """Target → checkpoint that is passed over, and why."""
+    _given_up: dict[str, str] = field(default_factory=dict)
+    """Unit → stamp of the files with which it failed."""
+
+    def __post_init__(self) -> None:
+        self.bench = Bench(self.settings, self.on_event)
+
+    def units(self, checkpoints: Iterable[Checkpoint]) -> list[Unit]:
+        """All units, in the order in which they are wanted."""
+        ordered = sorted(checkpoints, key=lambda c: c.step, reverse=self.settings.order == "newest")
+        series = list(dict.fromkeys(checkpoint.series for checkpoint in checkpoints))
+        groups = range(len(self.settings.task_groups))
+        return [Unit(c, g) for name in series for c in ordered if c.series == name for g in groups]
+
+    def is_done(self, unit: Unit) -> bool:
+        """Its done.json is there, and the files are those that were scored."""
+        done = self.folder.done(unit)
+        return done is not None and done.stamp == self.readiness.look(unit.checkpoint).stamp
+
+    def work(self, checkpoints: list[Checkpoint], keep_watching: Callable[[], bool]) -> None:
+        last_look = False
+        while True:
+            waiting = [unit for unit in self.units(checkpoints) if not self.is_done(unit)]
+            looks = {unit.id: self.readiness.look(unit.checkpoint) for unit in waiting}
+            self._report_broken(waiting, looks)
+            ready = next((unit for unit in waiting if self._is_ready(unit, looks[unit.id])), None)
+            if ready is not None:
+                self._do(ready, looks[ready.id].stamp)
+            elif any(look.state == "settling" for look in looks.values()):
+                time.sleep(min(0.2, self.readiness.settle))
+            elif not self.settings.watch or last_look or self._reached_end(checkpoints, waiting):
+                break
+            elif not keep_watching():
+                last_look = True
+            else:
+                self._wait()
+            if self.settings.watch:
+                checkpoints = self._look_again(checkpoints)
+        for unit in waiting:
+            if looks[unit.id].state == "incomplete":
+                self._pass_over(unit, looks[unit.id].why)
+
+    def _is_ready(self, unit: Unit, look: Look) -> bool:
+        return look.state == "ready" and self._given_up.get(unit.id) != look.stamp
+
+    def _do(self, unit: Unit, stamp: str) -> None:
+        """Runs the unit. A checkpoint that cannot be used is passed over until its files change."""
+        try:
+            run_unit(self.folder, unit, stamp, self.bench)
+        except (ModelError, BackendError, RunInUse) as error:
+            self._given_up[unit.id] = stamp
+            self._pass_over(unit, str(error))
+        else:
+            self.passed.pop(unit.checkpoint.target, None)
+
+    def _report_broken(self, waiting: Iterable[Unit], looks: dict[str, Look]) -> None:
+        for unit in waiting:
+            look = looks[unit.id]
+            if look.state == "broken" and self._given_up.get(unit.id) != look.stamp:
+                self._given_up[unit.id] = look.stamp
+                self._pass_over(unit, look.why)
+
+    def _pass_over(self, unit: Unit, why: str) -> None:
+        self.passed[unit.checkpoint.target] = (unit.checkpoint, why)
+        self.folder.note(unit, "passed over", why)
+        self.on_event(PassedOver(unit.checkpoint, why))
+
+    def _reached_end(self, checkpoints: Iterable[Checkpoint], waiting: Iterable[Unit]) -> bool:
+        """Every series has come to `until`, and nothing up to there is still being written."""
+        until = self.settings.until
+        if until is None:
+            return False
+        reached = {checkpoint.series for checkpoint in checkpoints if checkpoint.step >= until}
+        open_units = [u for u in waiting if u.checkpoint.step <= until and u.id not in self._given_up]
+        return len(reached) == len(self.settings.models) and not open_units
+
+    def _wait(self) -> None:
+        done = self.folder.all_done()
+        self.on_event(Waiting(self.settings.poll, max((one.step for one in done), default=None)))
+        time.sleep(self.settings.poll)
+
+    def _look_again(self, before: list[Checkpoint]) -> list[Checkpoint]:
+        """The checkpoints that are there now. A folder or list that cannot be read now does not end the watch."""
+        try:
+            return find_all(self.settings)
+        except (ModelError, StoreError, OSError):
+            return before
+
+
+def _refuse_other_tokenizers(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> None:
+    """Compares the tokenizer files of local checkpoints before anything is computed."""
+    if settings.run.model.tokenizer is not None:
+        return
+    known: dict[str, tuple[str, Checkpoint]] = {}
+    for checkpoint in checkpoints:
+        folder = Path(checkpoint.location)
+        if not (folder / "tokenizer.json").is_file():
+            continue
+        identity = tokenizer_identity(folder)
+        first, other = known.setdefault(checkpoint.series, (identity, checkpoint))
+        if first != identity:
+            raise ArgumentError(
+                f"{checkpoint.target} has another tokenizer than {other.target}, so one curve cannot go through both. "
+                "Sweep the two parts apart with --checkpoints, or give the tokenizer they share with --tokenizer."
+            )

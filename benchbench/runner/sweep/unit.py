@@ -1,0 +1,132 @@
+"""One unit, whoever asks for it: load the checkpoint's weights, run its tasks, write done.json.
+
+Doing a unit twice is harmless: the second time finds the run finished. Nothing here knows which engine calls.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from benchbench.backends import ModelOptions, open_backend
+from benchbench.backends.protocol import Backend
+from benchbench.core.errors import ArgumentError, BackendError, ModelError
+from benchbench.runner.checkpoint import Checkpoint
+from benchbench.runner.events import Event, OpeningModel, Progress
+from benchbench.runner.plan import Plan, make_plan
+from benchbench.runner.record import now
+from benchbench.runner.run import RunResult, run_plan
+from benchbench.runner.sweep.events import CheckpointFinished, CheckpointStarted, OnSweepEvent
+from benchbench.runner.sweep.folder import Done, SweepFolder, Unit
+from benchbench.runner.sweep.settings import SweepSettings
+
+
+class Bench:
+    """What stays between units: the tasks' prompts, made once, and one model in memory whose weights are swapped."""
+
+    def __init__(self, settings: SweepSettings, on_event: OnSweepEvent) -> None:
+        self.settings = settings
+        self.on_event = on_event
+        self._plans: dict[int, Plan] = {}
+        self._backend: Backend | None = None
+        self._held: tuple[str, str] | None = None
+        """(target, stamp) of the weights in memory."""
+
+    def plan(self, group: int) -> Plan:
+        """The prepared tasks of a group."""
+        if group not in self._plans:
+            self._plans[group] = make_plan(replace(self.settings.run, tasks=self.settings.task_groups[group]), self.on_event)
+        return self._plans[group]
+
+    def backend(self, checkpoint: Checkpoint, stamp: str) -> Backend:
+        """The model with the weights of `checkpoint`, swapped in place if the model in memory allows it."""
+        if self._backend is not None and self._held == (checkpoint.target, stamp):
+            return self._backend
+        self.on_event(OpeningModel(checkpoint.name))
+        self._held = None
+        if self._backend is not None:
+            try:
+                self._backend.load_weights(checkpoint.target)
+            except (ModelError, BackendError):  # another architecture, length or format: a model of its own
+                self.close()
+        if self._backend is None:
+            self._backend = open_backend(_options(self.settings.run.model, checkpoint))
+        self._held = (checkpoint.target, stamp)
+        return self._backend
+
+    def close(self) -> None:
+        """Gives the model's memory back."""
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
+
+
+def run_unit(sweep: SweepFolder, unit: Unit, stamp: str, bench: Bench) -> Done:
+    """Does the unit and returns its done.json.
+
+    `stamp` is that of the checkpoint's files when they were found ready. Raises ModelError or BackendError for a
+    checkpoint that cannot be used, ArgumentError for one with another tokenizer than the sweep's other checkpoints.
+    """
+    checkpoint, settings = unit.checkpoint, bench.settings.for_unit(unit.checkpoint, unit.group)
+    plan = bench.plan(unit.group)
+    sweep.note(unit, "running")
+    bench.on_event(CheckpointStarted(checkpoint, unit.group))
+    began = time.monotonic()
+    backend = bench.backend(checkpoint, stamp)
+    loaded = time.monotonic()
+    _refuse_other_tokenizer(sweep, checkpoint, backend)
+    watch = _FirstAnswer(bench.on_event)
+    result = run_plan(plan, settings, backend, on_event=watch)
+    seconds = {"load": loaded - began, "first": None if watch.at is None else watch.at - loaded}
+    timing = {**seconds, "run": time.monotonic() - loaded}
+    done = _done(sweep, unit, stamp, backend, result)
+    done = replace(done, timing={name: None if s is None else round(s, 3) for name, s in timing.items()})
+    sweep.finish(unit, done)
+    bench.on_event(CheckpointFinished(checkpoint, done, result))
+    return done
+
+
+class _FirstAnswer:
+    """Passes events on and notes when the first answer came."""
+
+    def __init__(self, on_event: OnSweepEvent) -> None:
+        self._on_event = on_event
+        self.at: float | None = None
+
+    def __call__(self, event: Event) -> None:
+        if self.at is None and isinstance(event, Progress):
+            self.at = time.monotonic()
+        self._on_event(event)
+
+
+def _options(options: ModelOptions, checkpoint: Checkpoint) -> ModelOptions:
+    return replace(options, model=checkpoint.location, revision=checkpoint.revision, keep_tokens=True)
+
+
+def _refuse_other_tokenizer(sweep: SweepFolder, checkpoint: Checkpoint, backend: Backend) -> None:
+    for done in sweep.all_done():
+        if done.series == checkpoint.series and done.tokenizer_identity != backend.info.tokenizer_identity:
+            raise ArgumentError(
+                f"{checkpoint.target} has another tokenizer than {done.target}, so one curve cannot go through both. "
+                "Sweep the two parts apart with --checkpoints, or give the tokenizer they share with --tokenizer."
+            )
+
+
+def _done(sweep: SweepFolder, unit: Unit, stamp: str, backend: Backend, result: RunResult) -> Done:
+    checkpoint, record = unit.checkpoint, result.record
+    return Done(
+        series=checkpoint.series,
+        checkpoint=checkpoint.name,
+        target=checkpoint.target,
+        step=checkpoint.step,
+        tokens_seen=record["checkpoint"]["tokens_seen"],
+        group=unit.group,
+        stamp=stamp,
+        run=str(result.path.relative_to(sweep.output)),
+        run_id=str(record["run_id"]),
+        model_identity=backend.info.model_identity,
+        tokenizer_identity=backend.info.tokenizer_identity,
+        failed_share=result.failed_share,
+        timing={},
+        finished=now(),
+    )

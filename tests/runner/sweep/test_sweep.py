@@ -1,0 +1,182 @@
+import json
+import shutil
+
+import pytest
+
+import benchbench
+from benchbench.backends.encode import Encoder
+from benchbench.core.errors import ArgumentError
+from benchbench.runner.sweep import unit as unit_module
+from benchbench.runner.sweep.events import CheckpointFinished, PassedOver
+from benchbench.runner.sweep.folder import SweepFolder
+from benchbench.runner.sweep.settings import from_json, to_json
+from benchbench.runner.sweep.sweep import sweep
+from tests import models
+from tests.runner.sweep.series import (
+    impatient,
+    mpt_series,
+    on_folder,
+    on_list,
+    results,
+    scripted_list,
+    separate_run,
+)
+from tests.runner.toy import comparable, make_world, part_bytes
+
+STEPS = (5, 20, 100)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    return mpt_series(tmp_path_factory.mktemp("runs") / "csmpt", STEPS)
+
+
+@pytest.fixture
+def copied(series, tmp_path):
+    return shutil.copytree(series, tmp_path / "csmpt")
+
+
+def test_a_sweep_gives_what_separate_runs_give_to_the_byte(world, series, tmp_path):
+    settings = on_folder(world, series, tmp_path / "results")
+    swept = results(sweep(settings, readiness=impatient()).folder)
+    assert tuple(swept) == STEPS
+    for step in STEPS:
+        alone = separate_run(settings, str(series / f"checkpoint-{step}"), tmp_path / f"alone{step}")
+        assert (comparable(alone.record), part_bytes(alone.path)) == swept[step]
+
+
+def test_steps_and_tokens_are_in_every_row(world, series, tmp_path):
+    sweep(on_folder(world, series, tmp_path / "results"), readiness=impatient())
+    rows = benchbench.load_runs(tmp_path / "results")
+    assert set(rows["step"]) == set(STEPS)
+    assert (rows["tokens_seen"] == 1000 * rows["step"]).all()
+    assert set(rows["model"]) == {f"csmpt@checkpoint-{step}" for step in STEPS}
+
+
+def test_prompts_and_tokens_are_made_once_and_one_model_is_opened(world, series, tmp_path, monkeypatch):
+    encoded, opened = [], []
+    encode, open_backend = Encoder._encode, unit_module.open_backend
+    monkeypatch.setattr(Encoder, "_encode", lambda self, texts, special: encoded.extend(texts) or encode(self, texts, special))
+    monkeypatch.setattr(unit_module, "open_backend", lambda options: opened.append(options) or open_backend(options))
+    counts = []
+
+    def note(event):
+        if isinstance(event, CheckpointFinished):
+            counts.append(len(encoded))
+
+    sweep(on_folder(world, series, tmp_path / "results"), on_event=note, readiness=impatient())
+    assert len(counts) == 3
+    assert counts[0] > 0
+    assert counts == [counts[0]] * 3
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize(("order", "expected"), [("newest", [100, 20, 5]), ("oldest", [5, 20, 100])])
+def test_checkpoints_come_by_step_not_by_name(world, series, tmp_path, order, expected):
+    seen = []
+
+    def note(event):
+        if isinstance(event, CheckpointFinished):
+            seen.append(event.checkpoint.step)
+
+    sweep(on_folder(world, series, tmp_path / "results", order=order), on_event=note, readiness=impatient())
+    assert seen == expected
+
+
+def test_what_is_done_is_not_done_again(world, series, tmp_path):
+    settings = on_folder(world, series, tmp_path / "results")
+    sweep(settings, readiness=impatient())
+    again = []
+    second = sweep(settings, on_event=again.append, readiness=impatient())
+    assert not [event for event in again if isinstance(event, CheckpointFinished)]
+    assert [done.step for done in second.done] == list(STEPS)
+
+
+def test_an_overwritten_checkpoint_is_scored_anew_and_never_with_old_answers(world, copied, tmp_path):
+    settings = on_folder(world, copied, tmp_path / "results")
+    before = results(sweep(settings, readiness=impatient()).folder)
+    models.tiny_mpt(copied / "checkpoint-20", seed=7)
+    after = results(sweep(settings, readiness=impatient()).folder)
+    alone = separate_run(settings, str(copied / "checkpoint-20"), tmp_path / "alone")
+    assert after[20] == (comparable(alone.record), part_bytes(alone.path))
+    assert after[20][0]["run_id"] != before[20][0]["run_id"]
+    assert {step: after[step] for step in (5, 100)} == {step: before[step] for step in (5, 100)}
+
+
+def test_a_checkpoint_that_was_deleted_keeps_its_point(world, copied, tmp_path):
+    settings = on_folder(world, copied, tmp_path / "results")
+    sweep(settings, readiness=impatient())
+    shutil.rmtree(copied / "checkpoint-5")
+    assert [done.step for done in sweep(settings, readiness=impatient()).done] == list(STEPS)
+
+
+def test_a_broken_checkpoint_is_reported_and_passed_over(world, copied, tmp_path):
+    file = copied / "checkpoint-20" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    seen = []
+    result = sweep(on_folder(world, copied, tmp_path / "results"), on_event=seen.append, readiness=impatient())
+    assert [done.step for done in result.done] == [5, 100]
+    (passed,) = [event for event in seen if isinstance(event, PassedOver)]
+    assert "cut short" in passed.why
+    assert [(checkpoint.step, why) for checkpoint, why in result.passed_over] == [(20, passed.why)]
+
+
+def test_another_architecture_in_between_gets_a_model_of_its_own(world, copied, tmp_path):
+    shutil.rmtree(copied / "checkpoint-20")
+    models.tiny_mpt(copied / "checkpoint-20", n_heads=6)
+    settings = on_folder(world, copied, tmp_path / "results")
+    swept = results(sweep(settings, readiness=impatient()).folder)
+    for step in STEPS:
+        alone = separate_run(settings, str(copied / f"checkpoint-{step}"), tmp_path / "alone")
+        assert (comparable(alone.record), part_bytes(alone.path)) == swept[step]
+
+
+def test_a_tokenizer_that_changes_is_refused_before_anything_is_computed(world, copied, tmp_path):
+    models.tokenizer(copied / "checkpoint-20", vocab_size=300)
+    with pytest.raises(ArgumentError, match=r"checkpoint-20 has another tokenizer than .*checkpoint-5.*--tokenizer"):
+        sweep(on_folder(world, copied, tmp_path / "results"), readiness=impatient())
+    assert not (tmp_path / "results").exists()
+
+
+def test_several_series_and_task_groups_are_units_of_their_own(world, series, tmp_path):
+    other = mpt_series(tmp_path / "frmpt", (5, 10))
+    settings = on_folder(
+        world, series, tmp_path / "results", models=(str(series), str(other)), task_groups=("toy_quiz", "toy_write")
+    )
+    done = sweep(settings, readiness=impatient()).done
+    assert len(done) == 2 * (3 + 2)
+    assert {(one.series, one.step) for one in done} == {("csmpt", s) for s in STEPS} | {("frmpt", s) for s in (5, 10)}
+
+
+def test_a_list_gives_steps_tokens_and_order_to_any_names(world, tmp_path):
+    folder = tmp_path / "odd"
+    for name, seed in (("final", 1), ("bábovka", 2)):
+        models.tiny_mpt(folder / name, seed=seed)
+    listed = tmp_path / "list.csv"
+    listed.write_text("step,path,tokens\n900,odd/final,9e6\n300,odd/bábovka,\n")
+    settings = on_folder(world, folder, tmp_path / "results", models=("cs",), listed=listed)
+    done = sweep(settings, readiness=impatient()).done
+    assert [(one.step, one.tokens_seen, one.series) for one in done] == [(300, None, "cs"), (900, 9_000_000, "cs")]
+    rows = benchbench.load_runs(tmp_path / "results")
+    assert set(rows["model"]) == {"final@step900", "bábovka@step300"}
+    assert set(rows["tokens_seen"].dropna()) == {9_000_000}
+
+
+def test_settings_survive_the_way_over_disk(world, series, tmp_path):
+    settings = on_folder(world, series, tmp_path / "results", watch=True, until=5, task_groups=("toy_quiz", None))
+    again = from_json(json.loads(json.dumps(to_json(settings))))
+    assert to_json(again) == to_json(settings)
+    assert again.sweep_id() == settings.sweep_id()
+    folder = SweepFolder.create(settings)
+    assert folder.settings().sweep_id() == settings.sweep_id()
+
+
+def test_scripted_models_can_be_swept_from_a_list(world, tmp_path):
+    done = sweep(on_list(world, scripted_list(tmp_path, 3), tmp_path / "results"), readiness=impatient()).done
+    assert [(one.step, one.tokens_seen) for one in done] == [(10, 1000), (20, 2000), (30, 3000)]
+    assert len({one.model_identity for one in done}) == 3
