@@ -100,13 +100,27 @@ def model_identity(
 
     Raises ModelError where a file cannot be read as weights.
     """
+    weights = weights_identity(files, on_progress=on_progress)
+    config, generation = read_json(folder / "config.json"), read_json(folder / "generation_config.json")
+    return identity_from(weights, config, generation, code=code)
+
+
+def identity_from(weights: str, config: Any, generation: Any, *, code: Iterable[Path] = ()) -> str:
+    """The identity of a model whose weights have the identity `weights`; the configurations are as saved."""
     parts = {
-        "weights": weights_identity(files, on_progress=on_progress),
-        "config": canonical(read_json(folder / "config.json"), VOLATILE_CONFIG),
-        "generation": canonical(read_json(folder / "generation_config.json"), VOLATILE_CONFIG),
+        "weights": weights,
+        "config": canonical(config, VOLATILE_CONFIG),
+        "generation": canonical(generation, VOLATILE_CONFIG),
         "code": sorted((path.name, file_identity(path)) for path in code),
     }
     return content_hash(parts, digits=64)
+
+
+def tensors_identity(tensors: Mapping[str, Any]) -> str:
+    """`weights_identity` of torch tensors in memory, equal to that of a file which holds them under these names."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        digests = list(pool.map(_hash_tensor, tensors.values()))
+    return content_hash(sorted(zip(tensors, digests, strict=True)), digits=64)
 
 
 def weights_identity(files: Sequence[Path], *, on_progress: Progress | None = None) -> str:
@@ -192,13 +206,16 @@ def _hash_slice(path: Path, name: str, info: TensorInfo) -> str:
 def _hash_pickle(path: Path) -> Iterable[tuple[str, str]]:
     """Digests of the tensors in a torch file, equal to those of the same tensors in safetensors."""
     for name, tensor in load_pickle(path).items():
-        if not hasattr(tensor, "untyped_storage"):
-            continue
-        kind = str(tensor.dtype).removeprefix("torch.")
-        hasher = _hasher(TORCH_TYPES.get(kind, kind), tuple(tensor.shape))
-        flat = tensor.detach().contiguous().flatten()
-        hasher.update(flat.view(_bytes_type()).numpy() if flat.numel() else b"")
-        yield name, hasher.hexdigest()
+        if hasattr(tensor, "untyped_storage"):
+            yield name, _hash_tensor(tensor)
+
+
+def _hash_tensor(tensor: Any) -> str:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    hasher = _hasher(TORCH_TYPES.get(kind, kind), tuple(tensor.shape))
+    flat = tensor.detach().cpu().contiguous().flatten()
+    hasher.update(flat.view(_bytes_type()).numpy() if flat.numel() else b"")
+    return str(hasher.hexdigest())
 
 
 def load_pickle(path: Path) -> Mapping[str, Any]:

@@ -39,8 +39,6 @@ PromptName = Annotated[str, typer.Option(help="Name of a prompt variant that the
 Split = Annotated[str | None, typer.Option(help="Evaluate this split instead of each task's own.")]
 FewshotSplit = Annotated[str | None, typer.Option(help="Draw shots from this split instead.")]
 Seed = Annotated[int, typer.Option(help="Seeds the draw of shots and every bootstrap.")]
-IncludePath = Annotated[
-    list[Path] | None, typer.Option(help="Folder or file with more tasks; may be repeated.")
-]
+IncludePath = Annotated[list[Path] | None, typer.Option(help="Folder or file with more tasks; may be repeated.")]
 MaxFailed = Annotated[float, typer.Option(help="Exit with 1 if a larger share of docs failed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +10,6 @@ import typer
 
 from benchbench.backends import ModelOptions
 from benchbench.cli import options as opt
-from benchbench.cli.console import cell, clean, print_json, stderr, stdout
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.settings import RunSettings
 
@@ -48,7 +45,9 @@ def sweep(
         list[str] | None,
         typer.Option(help="As for `run`; repeated, each makes a unit of work of its own. Default: the default suite."),
     ] = None,
-    revisions: Annotated[str | None, typer.Option(help="Pattern over a hub model's revisions, such as 'step*'.")] = None,
+    revisions: Annotated[
+        str | None, typer.Option(help="Pattern over a hub model's revisions, such as 'step*'.")
+    ] = None,
     checkpoints: Annotated[
         Path | None, typer.Option(help="List of checkpoints (.yaml, .csv, .jsonl) with step, path, tokens.")
     ] = None,

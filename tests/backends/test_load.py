@@ -15,8 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from benchbench.backends import ModelOptions, open_backend
 from benchbench.backends.hf import architecture
-from benchbench.backends.hf.load import LoadedModel, load_model, load_weights_into
+from benchbench.backends.hf.load import load_model
+from benchbench.backends.hf.loaded import LoadedModel
 from benchbench.backends.hf.pretrained import unchanged
+from benchbench.backends.hf.swap import load_weights_into
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from tests import models
 

@@ -46,7 +46,10 @@ MPT_HONOURED: Mapping[str, tuple[Any, ...]] = {
 """The only values of these options with which transformers' MPT computes what the configuration says."""
 
 
-MPT_FLOATS = frozenset(["clip_qkv", "embedding_fraction", "initializer_range", "layer_norm_epsilon", "softmax_scale"])
+MPT_FLOATS = frozenset(
+    ["clip_qkv", "emb_pdrop", "embedding_fraction", "initializer_range", "layer_norm_epsilon"]
+    + ["resid_pdrop", "softmax_scale"]
+)
 """Options of MPT that are fractions; all other numbers are whole."""
 
 

@@ -14,9 +14,10 @@ from benchbench.backends import ModelOptions
 from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Unencodable
 from benchbench.backends.hf.causal import CausalModel, Scored
 from benchbench.backends.hf.generate import Generator, Job
-from benchbench.backends.hf.load import load_model, load_weights_into
-from benchbench.backends.hf.source import split_revision
+from benchbench.backends.hf.load import load_model
 from benchbench.backends.hf.scorer import Exhausted, PairScorer
+from benchbench.backends.hf.source import split_revision
+from benchbench.backends.hf.swap import load_weights_into
 from benchbench.backends.plan import Limits
 from benchbench.backends.protocol import NOTHING, RequestKeys, Work
 from benchbench.core.ids import canonical_json

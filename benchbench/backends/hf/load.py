@@ -8,65 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
 
 from benchbench.backends import ModelOptions
 from benchbench.backends.hf import architecture as arch
+from benchbench.backends.hf.load_composer import load_composer
+from benchbench.backends.hf.loaded import LoadedModel, own_tokenizer_identity, set_length
 from benchbench.backends.hf.pretrained import from_pretrained, unchanged
-from benchbench.backends.hf.source import Source, find_model, quiet, split_revision
-from benchbench.backends.hf.swap import copy_into, new_tensors
-from benchbench.backends.hf.tokenizer import has_own_tokenizer, has_tokenizer, load_tokenizer, prefix_token_id
-from benchbench.backends.identity import (
-    VOLATILE_CONFIG,
-    canonical,
-    file_identity,
-    model_identity,
-    read_json,
-    tokenizer_identity,
-)
+from benchbench.backends.hf.source import Source, find_model, find_tokenizer, quiet
+from benchbench.backends.hf.tokenizer import load_tokenizer
+from benchbench.backends.identity import file_identity, model_identity, read_json
 from benchbench.backends.weights import check_weights, safetensors_header
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.ids import content_hash
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-@dataclass(slots=True)
-class LoadedModel:
-    """A model ready to compute, and what its answers depend on."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    architecture: Literal["causal", "seq2seq"]
-    max_length: int
-    """Tokens that the model may see at once."""
-    identity: str
-    """sha256 of weights, configuration and custom code."""
-    tokenizer_identity: str
-    dtype: str
-    device: torch.device
-    num_parameters: int
-    revision: str | None
-    """Commit of a hub model, None for a local one."""
-    notes: tuple[str, ...]
-    """What differs from what the user may expect, as sentences without a full stop."""
-    source: Source
-    config: dict[str, Any] = field(default_factory=dict)
-    """config.json as it lies on disk."""
-    own_code: bool = False
-    """The repository's Python code runs."""
-    trusted: bool = False
-    """The user gave --trust-remote-code."""
-
-    @property
-    def prefix_token_id(self) -> int:
-        """The token before an empty context: beginning, else end of sequence, as in lm-eval."""
-        return prefix_token_id(self.tokenizer)
 
 
 def load_model(options: ModelOptions) -> LoadedModel:
@@ -77,65 +34,11 @@ def load_model(options: ModelOptions) -> LoadedModel:
     """
     source = find_model(options.model, options.revision)
     device = choose_device(options.device)
-    loaded = _load_gguf(source, options, device) if source.gguf_file else _load_folder(source, options, device)
+    load = _load_gguf if source.gguf_file else load_composer if source.composer else _load_folder
+    loaded = load(source, options, device)
     module: torch.nn.Module = loaded.model
     module.to(device).eval().requires_grad_(False)
     return loaded
-
-
-def load_weights_into(loaded: LoadedModel, checkpoint: str) -> str:
-    """Swap the weights of `checkpoint` into `loaded` in place; returns (and notes in `loaded`) the new identity.
-
-    `checkpoint` is a folder, a hub name, or `org/name@revision`. Its configuration, tokenizer, code and tensors must be
-    those of the loaded model: else ModelError is raised, and the loaded weights are as they were.
-    """
-    source = _find_checkpoint(checkpoint)
-    if source.gguf_file or loaded.source.gguf_file:
-        raise ModelError(f"{source.name}: the weights of a GGUF file cannot be swapped; open it as a model of its own.")
-    files = check_weights(source.folder)
-    _check_same(loaded, source)
-    code = sorted(source.folder.glob("*.py")) if loaded.own_code else []
-    identity = model_identity(source.folder, files, code=code)
-    kind, dtype = loaded.architecture, loaded.dtype
-    with unchanged(files):
-        tensors = new_tensors(loaded.model, source, files, kind=kind, dtype=dtype, trusted=loaded.own_code)
-        loaded.identity = "unknown: a swap of weights was broken off"
-        copy_into(loaded.model, tensors)
-    loaded.identity, loaded.source, loaded.revision = identity, source, source.revision
-    return identity
-
-
-def _find_checkpoint(checkpoint: str) -> Source:
-    return find_model(*split_revision(checkpoint))
-
-
-def _check_same(loaded: LoadedModel, source: Source) -> None:
-    """Raises ModelError where `source` differs from the loaded model in anything but its weights."""
-    of_its_own = "open it as a model of its own."
-    new, old = source.folder, loaded.source.folder
-    configs = [(loaded.config, read_config(new))]
-    configs.append((read_json(old / "generation_config.json"), read_json(new / "generation_config.json")))
-    for pair in configs:
-        before, after = (canonical(one, VOLATILE_CONFIG) for one in pair)
-        for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key):
-                raise ModelError(
-                    f"{new} is another model than {old}: its {key} is {after.get(key)!r}, not {before.get(key)!r}; "
-                    + of_its_own
-                )
-    if has_tokenizer(new) and _tokenizer_identity(new, loaded.trusted) != loaded.tokenizer_identity:
-        raise ModelError(f"{new} has another tokenizer than {old}; {of_its_own}")
-    if loaded.own_code and _code(new) != _code(old):
-        raise ModelError(f"{new} has other Python code than {old}; {of_its_own}")
-
-
-def _code(folder: Path) -> list[tuple[str, str]]:
-    return sorted((path.name, file_identity(path)) for path in folder.glob("*.py"))
-
-
-def _tokenizer_identity(folder: Path, trusted: bool) -> str:
-    own_code = trusted and has_own_tokenizer(folder)
-    return tokenizer_identity(folder, code=folder.glob("*.py") if own_code else [])
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -159,10 +62,11 @@ def _load_folder(source: Source, options: ModelOptions, device: torch.device) ->
     arch.check_config(raw, folder, own_code=own_code)
     notes = [f"{folder.name} brings its own code, which was not run"] if raw.get("auto_map") and not own_code else []
     config = _config(source, raw, trusted=options.trust_remote_code)
-    tokenizer = load_tokenizer(source, trusted=options.trust_remote_code, config=config)
+    words = None if options.tokenizer is None else find_tokenizer(options.tokenizer)
+    tokenizer = load_tokenizer(words or source, trusted=options.trust_remote_code, config=config)
     dtype, note = arch.choose_dtype(options.dtype, raw, _stored_dtype(files), device.type)
     kind = arch.architecture_of(raw)
-    length = _set_length(config, raw, tokenizer, options, source.name)
+    length = set_length(config, raw, tokenizer, options, source.name)
     code = sorted(folder.glob("*.py")) if own_code else []
     with unchanged(files), ThreadPoolExecutor(1) as pool:
         hashing = pool.submit(model_identity, folder, files, code=code)
@@ -174,7 +78,7 @@ def _load_folder(source: Source, options: ModelOptions, device: torch.device) ->
         architecture=kind,
         max_length=length,
         identity=identity,
-        tokenizer_identity=_tokenizer_identity(folder, options.trust_remote_code),
+        tokenizer_identity=own_tokenizer_identity((words or source).folder, options.trust_remote_code),
         dtype=dtype,
         device=device,
         num_parameters=model.num_parameters(),
@@ -184,6 +88,8 @@ def _load_folder(source: Source, options: ModelOptions, device: torch.device) ->
         config=raw,
         own_code=own_code,
         trusted=options.trust_remote_code,
+        generation=read_json(folder / "generation_config.json"),
+        words=words,
     )
 
 
@@ -196,7 +102,7 @@ def _load_gguf(source: Source, options: ModelOptions, device: torch.device) -> L
     dtype, note = arch.choose_dtype("float32" if options.dtype == "auto" else options.dtype, {}, None, device.type)
     config = _config(source, {}, trusted=False)
     raw = config.to_dict()
-    length = _set_length(config, raw, tokenizer, options, source.name)
+    length = set_length(config, raw, tokenizer, options, source.name)
     with unchanged([path]), ThreadPoolExecutor(1) as pool:
         hashing = pool.submit(file_identity, path)
         model = from_pretrained(source, "causal", config=config, dtype=dtype, trusted=False)
@@ -254,14 +160,3 @@ def _config(source: Source, raw: dict[str, Any], *, trusted: bool) -> Any:
         if raw.get("model_type") == "mpt" and not (trusted and raw.get("auto_map")):
             return AutoConfig.for_model(**arch.mpt_config(raw))
         return AutoConfig.from_pretrained(source.folder, trust_remote_code=trusted, local_files_only=True, **kwargs)
-
-
-def _set_length(config: Any, raw: dict[str, Any], tokenizer: Any, options: ModelOptions, name: str) -> int:
-    """The model's length in tokens, also put into `config` where it was asked for and is more than the model's own."""
-    own = arch.own_length(config, tokenizer)
-    length = arch.choose_length(options.max_length, own, raw, name)
-    if own is not None and length > own:
-        for key in arch.LENGTH_KEYS:
-            if getattr(config, key, None) is not None:
-                setattr(config, key, length)
-    return length

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,28 @@ def from_pretrained(source: Source, kind: Architecture, *, config: Any, dtype: s
         )
     _check_loaded(model, info, source.name)
     return model
+
+
+def from_tensors(source: Source, *, config: Any, tensors: Mapping[str, torch.Tensor], dtype: str) -> Any:
+    """transformers' causal model of `config` on the CPU, filled from `tensors`. ModelError unless they fit exactly."""
+    with quiet(source):
+        model, info = causal_class(config).from_pretrained(
+            None,
+            config=config,
+            state_dict=dict(tensors),
+            dtype=getattr(torch, dtype),
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    _check_loaded(model, info, source.name)
+    return model
+
+
+def causal_class(config: Any) -> Any:
+    """transformers' own causal model for this kind of configuration."""
+    import transformers
+
+    return transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
 
 
 def _check_loaded(model: Any, info: dict[str, Any], name: str) -> None:

@@ -16,7 +16,7 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.causal import Scored
 from benchbench.backends.hf.generate import Job, Written, cut_at_stop, eos_ids, generate_arguments, seed
-from benchbench.backends.hf.load import LoadedModel
+from benchbench.backends.hf.loaded import LoadedModel
 from benchbench.backends.hf.scorer import Exhausted, is_out_of_memory
 from benchbench.core.types import FinishReason, GenerationParams
 

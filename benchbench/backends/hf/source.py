@@ -14,6 +14,7 @@ from typing import Any
 from benchbench.core.errors import ModelError, did_you_mean
 
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.py", "*.jinja", "*.tiktoken", "*.spm"]
+TOKENIZER_FILES = [name for name in HUB_FILES if name != "*.safetensors"]
 LOAD_ERRORS = (
     *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError, AssertionError, EOFError),
     *(struct.error, pickle.UnpicklingError),
@@ -31,11 +32,13 @@ class Source:
     """Name of the GGUF file in `folder`, if that is what is loaded."""
     revision: str | None = None
     """Commit of a hub name; None for local models."""
+    composer: Path | None = None
+    """A checkpoint of Composer: a `.pt` file in `folder`, or `folder` itself, which holds shards."""
 
     @property
     def name(self) -> str:
         """For sentences."""
-        return str(self.folder / self.gguf_file if self.gguf_file else self.folder)
+        return str(self.composer or (self.folder / self.gguf_file if self.gguf_file else self.folder))
 
 
 def find_model(model: str, revision: str | None = None) -> Source:
@@ -57,6 +60,17 @@ def find_model(model: str, revision: str | None = None) -> Source:
     return _from_hub(model, revision)
 
 
+def find_tokenizer(name: str) -> Source:
+    """The folder of a tokenizer: a local one, else that of a hub name. ModelError if there is none."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return Source(path)
+    if path.exists() or _looks_local(name, path):
+        near = did_you_mean(path.name, _siblings(path))
+        raise ModelError(f"--tokenizer {name}: expected a folder with a tokenizer, or a hub name.{near}")
+    return Source(_download(name, None, TOKENIZER_FILES))
+
+
 def split_revision(checkpoint: str) -> tuple[str, str | None]:
     """(name, revision) of `org/name@revision`; a path that exists is a name as it stands."""
     if "@" in checkpoint and not Path(checkpoint).exists():
@@ -70,6 +84,8 @@ def _in_folder(folder: Path) -> Source:
         raise ModelError(f"{folder} is an empty folder; expected a transformers model or a GGUF file.")
     if (folder / "config.json").is_file():
         return Source(folder)
+    if any(folder.glob("*.distcp")):
+        return Source(folder, composer=folder)
     gguf = sorted(p.name for p in folder.glob("*.gguf"))
     if len(gguf) > 1:
         raise ModelError(f"{folder} has {len(gguf)} GGUF files; name one, such as {folder / gguf[0]}.")
@@ -79,7 +95,9 @@ def _in_folder(folder: Path) -> Source:
 def _in_file(path: Path) -> Source:
     if path.suffix == ".gguf":
         return Source(path.parent, path.name)
-    raise ModelError(f"{path} is a file; give the folder of a transformers model, or a .gguf file.")
+    if path.suffix == ".pt":
+        return Source(path.parent, composer=path)
+    raise ModelError(f"{path} is a file; give the folder of a transformers model, or a .gguf or .pt file.")
 
 
 def _no_revision(model: str, revision: str | None) -> None:
@@ -106,20 +124,19 @@ def _from_hub(model: str, revision: str | None) -> Source:
     repo, gguf_file = model, None
     if model.endswith(".gguf"):
         repo, gguf_file = model.rsplit("/", 1) if "/" in model else (model, model)
-    folder = _download(repo, revision, gguf_file)
+    folder = _download(repo, revision, [gguf_file, "*.json"] if gguf_file else HUB_FILES)
     commit = folder.name if folder.parent.name == "snapshots" else revision
     found = Source(folder, gguf_file) if gguf_file else _in_folder(folder)
     return Source(found.folder, found.gguf_file, commit)
 
 
-def _download(repo: str, revision: str | None, gguf_file: str | None) -> Path:
+def _download(repo: str, revision: str | None, wanted: list[str]) -> Path:
     from huggingface_hub import errors, snapshot_download
 
     at = f" at revision {revision!r}" if revision else ""
-    wanted = [gguf_file, "*.json"] if gguf_file else HUB_FILES
     try:
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
-        if not gguf_file and not any(folder.glob("*.safetensors")):
+        if wanted is HUB_FILES and not any(folder.glob("*.safetensors")):
             folder = Path(snapshot_download(repo, revision=revision, allow_patterns=[*wanted, "pytorch_model*.bin"]))
         return folder
     except errors.GatedRepoError:

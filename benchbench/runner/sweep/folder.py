@@ -81,7 +81,11 @@ class SweepFolder:
         return folder
 
     def _remember(self, settings: SweepSettings) -> None:
-        value = {"schema_version": SCHEMA_VERSION, "id": self.path.name, "created": now(), "settings": to_json(settings)}
+        value = {
+            "schema_version": SCHEMA_VERSION,
+            "created": now(),
+            "settings": to_json(settings),
+        }
         path = self.path / "sweep.json"
         if path.is_file() and read_json(path).get("settings") == value["settings"]:
             return

@@ -22,7 +22,7 @@ STALE = 600.0
 """Seconds without a change after which a checkpoint that is not whole counts as broken for good."""
 
 State: TypeAlias = Literal["ready", "settling", "incomplete", "broken"]
-"""settling: all there, but touched just now. incomplete: something is missing. broken: and nobody writes it any more."""
+"""settling: all there, but touched just now. incomplete: a part is missing. broken: and nobody writes it any more."""
 
 
 @dataclass(frozen=True, slots=True)

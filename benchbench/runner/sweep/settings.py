@@ -59,7 +59,7 @@ class SweepSettings:
         return replace(said, step=checkpoint.step, tokens_seen=checkpoint.tokens_seen)
 
     def sweep_id(self) -> str:
-        """8 hex digits: equal where the same checkpoints would be asked the same, so the same command finds its sweep."""
+        """8 hex digits, equal where the same checkpoints are asked the same: a command finds its sweep again."""
         kept = to_json(self)
         for name in ("order", "watch", "poll", "until"):
             kept.pop(name)

@@ -35,7 +35,9 @@ class Bench:
     def plan(self, group: int) -> Plan:
         """The prepared tasks of a group."""
         if group not in self._plans:
-            self._plans[group] = make_plan(replace(self.settings.run, tasks=self.settings.task_groups[group]), self.on_event)
+            self._plans[group] = make_plan(
+                replace(self.settings.run, tasks=self.settings.task_groups[group]), self.on_event
+            )
         return self._plans[group]
 
     def backend(self, checkpoint: Checkpoint, stamp: str) -> Backend:

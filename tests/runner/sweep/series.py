@@ -1,4 +1,4 @@
-"""Series of checkpoints for tests: tiny real models, scripted ones, and what must be equal between two ways to score them."""
+"""Series of checkpoints for tests, of tiny real models and of scripted ones, and ways to score them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AT_ONCE = 0.0
 
 
 def mpt_series(folder: Path, steps: tuple[int, ...]) -> Path:
-    """`checkpoint-<step>` folders of a tiny MPT with other weights at each step, as transformers' Trainer names them."""
+    """`checkpoint-<step>` folders of a tiny MPT with other weights at each step, named as by transformers' Trainer."""
     for step in steps:
         path = models.tiny_mpt(folder / f"checkpoint-{step}", seed=step)
         state = {"global_step": step, "num_input_tokens_seen": 1000 * step}

@@ -61,7 +61,9 @@ def test_steps_and_tokens_are_in_every_row(world, series, tmp_path):
 def test_prompts_and_tokens_are_made_once_and_one_model_is_opened(world, series, tmp_path, monkeypatch):
     encoded, opened = [], []
     encode, open_backend = Encoder._encode, unit_module.open_backend
-    monkeypatch.setattr(Encoder, "_encode", lambda self, texts, special: encoded.extend(texts) or encode(self, texts, special))
+    monkeypatch.setattr(
+        Encoder, "_encode", lambda self, texts, special: encoded.extend(texts) or encode(self, texts, special)
+    )
     monkeypatch.setattr(unit_module, "open_backend", lambda options: opened.append(options) or open_backend(options))
     counts = []
 
