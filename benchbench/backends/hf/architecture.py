@@ -47,8 +47,10 @@ MPT_HONOURED: Mapping[str, tuple[Any, ...]] = {
 
 
 MPT_FLOATS = frozenset(
-    ["clip_qkv", "emb_pdrop", "embedding_fraction", "initializer_range", "layer_norm_epsilon"]
-    + ["resid_pdrop", "softmax_scale"]
+    (
+        *("clip_qkv", "emb_pdrop", "embedding_fraction", "initializer_range"),
+        *("layer_norm_epsilon", "resid_pdrop", "softmax_scale"),
+    )
 )
 """Options of MPT that are fractions; all other numbers are whole."""
 
