@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchbench.backends import ModelOptions
 from benchbench.cli.console import cell, clean, print_json, remarks, results_table, stderr, stdout, watching
 from benchbench.runner.settings import RunSettings
+
+if TYPE_CHECKING:
+    from benchbench.runner.plan import Estimate
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -44,6 +48,9 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
     backend: Annotated[str, typer.Option(help="auto, hf or scripted.")] = "auto",
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Folder or hub name of the tokenizer. Default: the one beside the weights.")
+    ] = None,
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run the model's own code.")] = False,
     max_length: Annotated[int | None, typer.Option(help="Tokens the model may see at once.")] = None,
     fewshot_mode: Annotated[
@@ -76,6 +83,7 @@ def run(
         trust_remote_code=trust_remote_code,
         max_length=max_length,
         batch_tokens=batch_tokens,
+        tokenizer=tokenizer,
     )
     settings = RunSettings(
         model=options,
@@ -149,8 +157,6 @@ def show(record: Any, path: Path, *, every_row: bool = False) -> None:
 def _show_plan(settings: RunSettings, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from rich.table import Table
-
     from benchbench.runner.run import dry_run
 
     with watching(quiet=as_json) as on_event:
@@ -158,6 +164,13 @@ def _show_plan(settings: RunSettings, *, as_json: bool) -> None:
     if as_json:
         print_json(json.dumps({"tasks": [asdict(estimate) for estimate in estimates]}))
         return
+    show_estimates(estimates)
+
+
+def show_estimates(estimates: Sequence[Estimate]) -> None:
+    """What the tasks would ask of a model, on stdout, and the sum on stderr."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("task", overflow="fold", ratio=1)
     for name in ("docs", "requests", "shots", "~tokens alone", "~tokens shared"):

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchbench.backends import ModelOptions
 from benchbench.cli import options as opt
+from benchbench.cli.console import cell, clean, clean_lines, print_json, stderr, stdout
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.settings import RunSettings
 
 if TYPE_CHECKING:
+    from benchbench.leaderboard.curves import Curve, Point
+    from benchbench.leaderboard.verdicts import Said
     from benchbench.runner.sweep.settings import SweepSettings
+    from benchbench.runner.sweep.status import UnitStatus
+    from benchbench.store.sweeps import SweepFolder
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, invoke_without_command=True)
 
@@ -119,7 +127,10 @@ def sweep(
         poll=poll,
         until=until,
     )
-    execute(settings, as_json=as_json)
+    if dry:
+        _show_plan(settings)
+    else:
+        execute(settings, as_json=as_json)
 
 
 def _series(models: list[str] | None, listed: Path | None) -> tuple[str, ...]:
@@ -131,13 +142,187 @@ def _series(models: list[str] | None, listed: Path | None) -> tuple[str, ...]:
     raise ArgumentError("a sweep needs --model: a folder of checkpoints, or a hub name with --revisions 'step*'.")
 
 
-def execute(settings: SweepSettings, *, as_json: bool = False) -> None:
-    """Sweeps, prints the curves, and exits with 1 above the allowed share of failed docs or with 130 on Ctrl-C."""
-    from benchbench.runner.sweep.curves import curves
+def execute(
+    settings: SweepSettings, *, as_json: bool = False, keep_watching: Callable[[], bool] = lambda: True
+) -> None:
+    """Sweeps, prints curves and verdicts, and exits with 1 above the allowed share of failed docs, 130 on Ctrl-C."""
+    from benchbench.cli.sweep_view import watching_sweep
     from benchbench.runner.sweep.sweep import sweep as run_sweep
 
-    result = run_sweep(settings)
-    for curve in curves(result.folder):
-        print(curve.series, curve.task, curve.metric, [(p.step, p.value) for p in curve.points])
-    for done in result.done:
-        print(done.step, done.timing)
+    try:
+        with watching_sweep() as on_event:
+            result = run_sweep(settings, on_event=on_event, keep_watching=keep_watching)
+    except KeyboardInterrupt:
+        _say("Stopped. The same command goes on from here, and so does `benchbench sweep resume`.")
+        raise typer.Exit(130) from None
+    _print(result.folder, as_json=as_json)
+    worst = max(result.done, key=lambda done: done.failed_share, default=None)
+    if worst is None:
+        _say("No checkpoint was scored.")
+        raise typer.Exit(1)
+    if worst.failed_share > settings.run.max_failed:
+        _say(
+            f"{worst.failed_share:.1%} of the docs failed at step {worst.step}, more than --max-failed "
+            f"{settings.run.max_failed:.1%} allows."
+        )
+        raise typer.Exit(1)
+
+
+def _print(folder: SweepFolder, *, as_json: bool, delta: float | None = None) -> None:
+    """Curves and verdicts of what is done, on stdout."""
+    from benchbench.cli.sweep_view import show_curves
+    from benchbench.leaderboard.curves import curves, main_curves
+    from benchbench.leaderboard.verdicts import verdicts
+
+    found = curves(folder)
+    main = main_curves(found)
+    said = verdicts(main, delta=delta, among=found)
+    if as_json:
+        print_json(json.dumps(_as_json(folder, found, said), ensure_ascii=False, allow_nan=False))
+        return
+    if main:
+        show_curves(main, said)
+    stdout().print(cell(f"Sweep in {folder.path}"), soft_wrap=True)
+
+
+def _as_json(folder: SweepFolder, found: Sequence[Curve], said: Sequence[Said]) -> dict[str, Any]:
+    curves = [
+        {
+            **{name: getattr(curve, name) for name in ("series", "task", "metric", "n", "chance", "is_group")},
+            "points": [_point(point) for point in curve.points],
+        }
+        for curve in found
+    ]
+    verdicts = [
+        {
+            **{name: getattr(one.curve, name) for name in ("series", "task", "metric")},
+            "outcome": None if one.verdict is None else one.verdict.outcome,
+            "since": None if one.verdict is None else one.verdict.since,
+            "sentence": one.sentence,
+        }
+        for one in said
+    ]
+    return {"sweep": str(folder.path), "curves": curves, "verdicts": verdicts}
+
+
+def _point(point: Point) -> dict[str, Any]:
+    names = ("step", "tokens_seen", "value", "low", "high")
+    return {**{name: getattr(point, name) for name in names}, "run": str(point.run.path)}
+
+
+def _show_plan(settings: SweepSettings) -> None:
+    """What a sweep would do: its units, and what each would ask."""
+    from benchbench.cli.console import watching
+    from benchbench.cli.run import show_estimates
+    from benchbench.runner.run import dry_run
+    from benchbench.runner.sweep.folder import SweepWriter
+    from benchbench.runner.sweep.status import status_of
+    from benchbench.runner.sweep.sweep import find_all
+
+    find_all(settings)
+    units = status_of(SweepWriter.of(settings), settings)
+    _show_status(units, len(settings.task_groups))
+    with watching() as on_event:
+        estimates = [
+            e for tasks in settings.task_groups for e in dry_run(replace(settings.run, tasks=tasks), on_event=on_event)
+        ]
+    show_estimates(estimates)
+    todo = sum(unit.state == "to do" for unit in units)
+    _say(f"Each checkpoint is asked that; {todo} of {len(units)} units are to be done.")
+
+
+def _show_status(units: Sequence[UnitStatus], groups: int) -> None:
+    from rich.table import Table
+
+    from benchbench.core.chart import shorter
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    names = ("series", "step", *(("group",) if groups > 1 else ()), "tokens", "state", "")
+    for name in names:
+        table.add_column(name, justify="right" if name in ("step", "tokens") else "left", overflow="fold")
+    for unit in units:
+        tokens = None if unit.done is None or unit.done.tokens_seen is None else shorter(unit.done.tokens_seen)
+        more = unit.done.run if unit.done is not None else unit.why
+        group = (unit.group + 1,) if groups > 1 else ()
+        table.add_row(*map(cell, (unit.series, unit.step, *group, tokens, unit.state, more)))
+    stdout().print(table)
+
+
+@app.command()
+def status(sweep: SweepName = "latest", output: opt.Output = Path("results"), as_json: opt.AsJson = False) -> None:
+    """Show which checkpoints are done, running, waited for or broken."""
+    from collections import Counter
+
+    from benchbench.runner.sweep.folder import SweepWriter
+    from benchbench.runner.sweep.status import status_of
+    from benchbench.store.sweeps import find_sweep
+
+    folder = SweepWriter(find_sweep(sweep, output).path)
+    settings = folder.settings()
+    units = status_of(folder, settings)
+    if as_json:
+        value = {"sweep": str(folder.path), "units": [asdict(unit) for unit in units]}
+        print_json(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        return
+    _show_status(units, len(settings.task_groups))
+    counts = Counter(unit.state for unit in units)
+    _say(", ".join(f"{count} {state}" for state, count in counts.items()) + f". Sweep in {folder.path}")
+
+
+@app.command()
+def resume(sweep: SweepName = "latest", output: opt.Output = Path("results"), as_json: opt.AsJson = False) -> None:
+    """Go on with a sweep that was stopped or killed: only what is missing is done."""
+    from benchbench.runner.sweep.folder import SweepWriter
+    from benchbench.store.sweeps import find_sweep
+
+    folder = SweepWriter(find_sweep(sweep, output).path)
+    execute(folder.settings(), as_json=as_json)
+
+
+@app.command()
+def show(
+    sweep: SweepName = "latest",
+    delta: Annotated[
+        float | None,
+        typer.Option(help="A gain below it counts as none. Default: half a percent of the range."),
+    ] = None,
+    output: opt.Output = Path("results"),
+    as_json: opt.AsJson = False,
+) -> None:
+    """Show the curves and verdicts of what is done so far; loads no model."""
+    from benchbench.store.sweeps import find_sweep
+
+    if delta is not None and not delta > 0:
+        raise ArgumentError(f"--delta is a margin above 0 in the metric's own unit, not {delta}.")
+    _print(find_sweep(sweep, output), as_json=as_json, delta=delta)
+
+
+@app.command()
+def plot(
+    sweep: SweepName = "latest",
+    task: Annotated[list[str] | None, typer.Option(help="Only these tasks or groups; may be repeated.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Default: the metric that each task is known by.")] = None,
+    to: Annotated[Path | None, typer.Option(help="File to write, .svg or .png; without it the terminal.")] = None,
+    output: opt.Output = Path("results"),
+) -> None:
+    """Draw the curves with their intervals, in the terminal or as a picture."""
+    from benchbench.cli.sweep_view import text_chart
+    from benchbench.leaderboard.charts import panels, picture
+    from benchbench.leaderboard.curves import chosen_curves, curves
+    from benchbench.leaderboard.verdicts import verdicts
+    from benchbench.store.files import write_whole
+    from benchbench.store.sweeps import find_sweep
+
+    everything = curves(find_sweep(sweep, output))
+    found = chosen_curves(everything, tasks=task, metric=metric)
+    if to is None:
+        for curve in found:
+            stdout().print(cell(f"{curve.series}  {curve.task} {curve.metric}", "bold"), soft_wrap=True)
+            typer.echo(clean_lines(text_chart(curve)) + "\n")
+        return
+    write_whole(to, picture(panels(verdicts(found, among=everything)), to.suffix))
+    _say(f"Wrote {to}")
+
+
+def _say(text: str) -> None:
+    stderr().print(cell(clean(text)), soft_wrap=True)

@@ -69,6 +69,21 @@ class RunLock:
         self.close()
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the lock of `folder` just now. A lock file that a killed process left is not held."""
+    try:
+        fd = os.open(folder / LOCK_NAME, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def _same_file(fd: int, path: Path) -> bool:
     try:
         named, held = path.stat(), os.fstat(fd)

@@ -12,10 +12,11 @@ from benchbench.core.errors import ArgumentError, BackendError, ModelError, RunI
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.sweep.events import OnSweepEvent, PassedOver, SweepEvent, SweepStarted, Waiting
 from benchbench.runner.sweep.find import find_checkpoints
-from benchbench.runner.sweep.folder import Done, SweepFolder, Unit
+from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.ready import Look, Readiness
 from benchbench.runner.sweep.settings import SweepSettings
 from benchbench.runner.sweep.unit import Bench, run_unit
+from benchbench.store.sweeps import Done
 
 
 def ignore(event: SweepEvent) -> None:
@@ -37,7 +38,7 @@ def find_all(settings: SweepSettings) -> list[Checkpoint]:
 class SweepResult:
     """What a sweep has when it ends."""
 
-    folder: SweepFolder
+    folder: SweepWriter
     done: tuple[Done, ...]
     passed_over: tuple[tuple[Checkpoint, str], ...]
     """Checkpoints without results, and why."""
@@ -59,8 +60,11 @@ def sweep(
     """
     first = find_all(settings)
     _refuse_other_tokenizers(settings, first)
-    folder = SweepFolder.create(settings)
-    local = _Local(settings, folder, on_event, readiness or Readiness())
+    bench = Bench(settings, on_event)
+    for group in range(len(settings.task_groups)):
+        bench.plan(group)
+    folder = SweepWriter.create(settings)
+    local = _Local(settings, folder, bench, on_event, readiness or Readiness())
     units = local.units(first)
     on_event(SweepStarted(folder.path, len(first), len(units), sum(local.is_done(unit) for unit in units)))
     try:
@@ -75,17 +79,14 @@ class _Local:
     """The loop and what it remembers."""
 
     settings: SweepSettings
-    folder: SweepFolder
+    folder: SweepWriter
+    bench: Bench
     on_event: OnSweepEvent
     readiness: Readiness
-    bench: Bench = field(init=False)
     passed: dict[str, tuple[Checkpoint, str]] = field(default_factory=dict)
     """Target → checkpoint that is passed over, and why."""
     _given_up: dict[str, str] = field(default_factory=dict)
     """Unit → stamp of the files with which it failed."""
-
-    def __post_init__(self) -> None:
-        self.bench = Bench(self.settings, self.on_event)
 
     def units(self, checkpoints: Iterable[Checkpoint]) -> list[Unit]:
         """All units, in the order in which they are wanted."""
@@ -95,9 +96,11 @@ class _Local:
         return [Unit(c, g) for name in series for c in ordered if c.series == name for g in groups]
 
     def is_done(self, unit: Unit) -> bool:
-        """Its done.json is there, and the files are those that were scored."""
+        """Its done.json is there, and files and tasks are those of then."""
         done = self.folder.done(unit)
-        return done is not None and done.stamp == self.readiness.look(unit.checkpoint).stamp
+        if done is None or done.asked != self.bench.asked(unit.group):
+            return False
+        return done.stamp == self.readiness.look(unit.checkpoint).stamp
 
     def work(self, checkpoints: list[Checkpoint], keep_watching: Callable[[], bool]) -> None:
         last_look = False

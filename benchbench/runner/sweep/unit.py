@@ -6,19 +6,23 @@ Doing a unit twice is harmless: the second time finds the run finished. Nothing 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from benchbench.backends import ModelOptions, open_backend
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
+from benchbench.core.ids import content_hash
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.events import Event, OpeningModel, Progress
-from benchbench.runner.plan import Plan, make_plan
+from benchbench.runner.plan import Plan, make_plan, task_identity
 from benchbench.runner.record import now
 from benchbench.runner.run import RunResult, run_plan
 from benchbench.runner.sweep.events import CheckpointFinished, CheckpointStarted, OnSweepEvent
-from benchbench.runner.sweep.folder import Done, SweepFolder, Unit
+from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.store.files import make_folder
+from benchbench.store.lock import RunLock
+from benchbench.store.sweeps import Done
 
 
 class Bench:
@@ -27,17 +31,26 @@ class Bench:
     def __init__(self, settings: SweepSettings, on_event: OnSweepEvent) -> None:
         self.settings = settings
         self.on_event = on_event
-        self._plans: dict[int, Plan] = {}
+        self._plans: dict[int, tuple[Plan, str]] = {}
         self._backend: Backend | None = None
         self._held: tuple[str, str] | None = None
         """(target, stamp) of the weights in memory."""
 
     def plan(self, group: int) -> Plan:
         """The prepared tasks of a group."""
+        return self._prepared(group)[0]
+
+    def asked(self, group: int) -> str:
+        """Hash over what the group's tasks ask and how they are scored."""
+        return self._prepared(group)[1]
+
+    def _prepared(self, group: int) -> tuple[Plan, str]:
         if group not in self._plans:
-            self._plans[group] = make_plan(
-                replace(self.settings.run, tasks=self.settings.task_groups[group]), self.on_event
-            )
+            settings = replace(self.settings.run, tasks=self.settings.task_groups[group])
+            plan = make_plan(settings, self.on_event)
+            tasks = {prepared.task.name: task_identity(prepared) for prepared in plan.tasks}
+            asked = content_hash({"tasks": tasks, "groups": [asdict(one) for one in plan.groups]})
+            self._plans[group] = (plan, asked)
         return self._plans[group]
 
     def backend(self, checkpoint: Checkpoint, stamp: str) -> Backend:
@@ -63,29 +76,34 @@ class Bench:
             self._backend = None
 
 
-def run_unit(sweep: SweepFolder, unit: Unit, stamp: str, bench: Bench) -> Done:
+def run_unit(sweep: SweepWriter, unit: Unit, stamp: str, bench: Bench) -> Done:
     """Does the unit and returns its done.json.
 
     `stamp` is that of the checkpoint's files when they were found ready. Raises ModelError or BackendError for a
-    checkpoint that cannot be used, ArgumentError for one with another tokenizer than the sweep's other checkpoints.
+    checkpoint that cannot be used, RunInUse where another process is at it, ArgumentError for one with another
+    tokenizer than the sweep's other checkpoints.
     """
-    checkpoint, settings = unit.checkpoint, bench.settings.for_unit(unit.checkpoint, unit.group)
-    plan = bench.plan(unit.group)
-    sweep.note(unit, "running")
-    bench.on_event(CheckpointStarted(checkpoint, unit.group))
-    began = time.monotonic()
-    backend = bench.backend(checkpoint, stamp)
-    loaded = time.monotonic()
-    _refuse_other_tokenizer(sweep, checkpoint, backend)
-    watch = _FirstAnswer(bench.on_event)
-    result = run_plan(plan, settings, backend, on_event=watch)
-    seconds = {"load": loaded - began, "first": None if watch.at is None else watch.at - loaded}
-    timing = {**seconds, "run": time.monotonic() - loaded}
-    done = _done(sweep, unit, stamp, backend, result)
-    done = replace(done, timing={name: None if s is None else round(s, 3) for name, s in timing.items()})
-    sweep.finish(unit, done)
-    bench.on_event(CheckpointFinished(checkpoint, done, result))
+    make_folder(sweep.unit_folder(unit))
+    with RunLock(sweep.unit_folder(unit)):
+        sweep.note(unit, "running")
+        bench.on_event(CheckpointStarted(unit.checkpoint, unit.group))
+        done, result = _run(sweep, unit, stamp, bench)
+        sweep.finish(unit, done)
+    bench.on_event(CheckpointFinished(unit.checkpoint, done, result))
     return done
+
+
+def _run(sweep: SweepWriter, unit: Unit, stamp: str, bench: Bench) -> tuple[Done, RunResult]:
+    began = time.monotonic()
+    backend = bench.backend(unit.checkpoint, stamp)
+    loaded = time.monotonic()
+    _refuse_other_tokenizer(sweep, unit.checkpoint, backend)
+    watch = _FirstAnswer(bench.on_event)
+    settings = bench.settings.for_unit(unit.checkpoint, unit.group)
+    result = run_plan(bench.plan(unit.group), settings, backend, on_event=watch)
+    first = None if watch.at is None else round(watch.at - loaded, 3)
+    timing = {"load": round(loaded - began, 3), "first": first, "run": round(time.monotonic() - loaded, 3)}
+    return replace(_done(sweep, unit, (stamp, bench.asked(unit.group)), backend, result), timing=timing), result
 
 
 class _FirstAnswer:
@@ -105,7 +123,7 @@ def _options(options: ModelOptions, checkpoint: Checkpoint) -> ModelOptions:
     return replace(options, model=checkpoint.location, revision=checkpoint.revision, keep_tokens=True)
 
 
-def _refuse_other_tokenizer(sweep: SweepFolder, checkpoint: Checkpoint, backend: Backend) -> None:
+def _refuse_other_tokenizer(sweep: SweepWriter, checkpoint: Checkpoint, backend: Backend) -> None:
     for done in sweep.all_done():
         if done.series == checkpoint.series and done.tokenizer_identity != backend.info.tokenizer_identity:
             raise ArgumentError(
@@ -114,7 +132,7 @@ def _refuse_other_tokenizer(sweep: SweepFolder, checkpoint: Checkpoint, backend:
             )
 
 
-def _done(sweep: SweepFolder, unit: Unit, stamp: str, backend: Backend, result: RunResult) -> Done:
+def _done(sweep: SweepWriter, unit: Unit, seen: tuple[str, str], backend: Backend, result: RunResult) -> Done:
     checkpoint, record = unit.checkpoint, result.record
     return Done(
         series=checkpoint.series,
@@ -123,7 +141,8 @@ def _done(sweep: SweepFolder, unit: Unit, stamp: str, backend: Backend, result: 
         step=checkpoint.step,
         tokens_seen=record["checkpoint"]["tokens_seen"],
         group=unit.group,
-        stamp=stamp,
+        stamp=seen[0],
+        asked=seen[1],
         run=str(result.path.relative_to(sweep.output)),
         run_id=str(record["run_id"]),
         model_identity=backend.info.model_identity,

@@ -9,7 +9,7 @@ from typing import Any
 from benchbench.backends import ModelOptions
 from benchbench.runner.run import RunResult, run
 from benchbench.runner.settings import RunSettings
-from benchbench.runner.sweep.folder import SweepFolder
+from benchbench.runner.sweep.folder import SweepWriter
 from benchbench.runner.sweep.ready import Readiness
 from benchbench.runner.sweep.settings import SweepSettings
 from tests import models
@@ -74,7 +74,7 @@ def separate_run(settings: SweepSettings, location: str, output: Path, **changes
     return run(replace(settings.run, model=model, tasks=settings.task_groups[0], output=output, **changes))
 
 
-def results(folder: SweepFolder) -> dict[int, tuple[dict[str, Any], dict[str, bytes]]]:
+def results(folder: SweepWriter) -> dict[int, tuple[dict[str, Any], dict[str, bytes]]]:
     """Step → (the run's record without provenance, its parts) of every unit that is done."""
     found = {}
     for done in folder.all_done():

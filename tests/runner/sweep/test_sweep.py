@@ -8,7 +8,7 @@ from benchbench.backends.encode import Encoder
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.sweep import unit as unit_module
 from benchbench.runner.sweep.events import CheckpointFinished, PassedOver
-from benchbench.runner.sweep.folder import SweepFolder
+from benchbench.runner.sweep.folder import SweepWriter
 from benchbench.runner.sweep.settings import from_json, to_json
 from benchbench.runner.sweep.sweep import sweep
 from tests import models
@@ -174,7 +174,7 @@ def test_settings_survive_the_way_over_disk(world, series, tmp_path):
     again = from_json(json.loads(json.dumps(to_json(settings))))
     assert to_json(again) == to_json(settings)
     assert again.sweep_id() == settings.sweep_id()
-    folder = SweepFolder.create(settings)
+    folder = SweepWriter.create(settings)
     assert folder.settings().sweep_id() == settings.sweep_id()
 
 

@@ -1,0 +1,199 @@
+"""How a sweep looks in a terminal: a table that grows while it runs, curves and verdicts when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from benchbench.cli.console import Watcher, cell, number, stderr, stdout
+from benchbench.core.chart import shorter
+from benchbench.runner import events
+from benchbench.runner.sweep import events as sweep_events
+
+if TYPE_CHECKING:
+    from benchbench.leaderboard.curves import Curve, Point
+    from benchbench.leaderboard.verdicts import Said
+    from benchbench.runner.sweep.events import OnSweepEvent, SweepEvent
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+MOST_ROWS, MOST_TASKS, MOST_BLOCKS = 12, 4, 24
+
+
+class SweepWatcher(Watcher):
+    """Shows a sweep on stderr: on a terminal a growing table above a bar, elsewhere a line per checkpoint."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._rows: dict[tuple[str, int], dict[str, Any]] = {}
+        self._tasks: list[str] = []
+        self._said: set[str] = set()
+        self._waiting = False
+        self._live = Live(get_renderable=self._picture, console=console, refresh_per_second=4, transient=True)
+
+    def __call__(self, event: SweepEvent) -> None:
+        """Shows one event."""
+        match event:
+            case events.Note(text):
+                if text not in self._said:
+                    self._said.add(text)
+                    self.say(text)
+            case events.RunStarted():
+                self._left = event.requests
+                self._bar.reset(self._id, total=event.requests)
+            case events.TaskStarted(task, _, done):
+                self._left -= done
+                self._bar.update(self._id, description=f"{self._now}  {task}", total=self._left)
+            case sweep_events.SweepStarted(path, checkpoints, units, done):
+                kept = f", {done} of {units} done before" if done else ""
+                self.say(f"{checkpoints} checkpoints{kept}. Stop at any time: the same command goes on. {path}")
+            case sweep_events.CheckpointStarted(checkpoint):
+                self._now, self._waiting = checkpoint.name, False
+            case sweep_events.CheckpointFinished():
+                self._finished(event)
+            case sweep_events.PassedOver(checkpoint, why):
+                self.say(f"{checkpoint.name} is passed over: {why}")
+            case sweep_events.Waiting(seconds, newest):
+                self._wait(seconds, newest)
+            case _:
+                super().__call__(event)
+
+    _now = ""
+
+    def _finished(self, event: sweep_events.CheckpointFinished) -> None:
+        main = main_rows(event.result.record)
+        self._tasks += [task for task in main if task not in self._tasks]
+        done = event.done
+        row = self._rows.setdefault((done.series, done.step), {"seconds": 0.0})
+        row["tokens"], row["seconds"] = done.tokens_seen, row["seconds"] + (done.timing["run"] or 0.0)
+        row |= {task: value["value"] for task, value in main.items()}
+        if not self._console.is_terminal:
+            scores = ", ".join(f"{t} {v['metric']} {number(v['value'])}" for t, v in list(main.items())[:MOST_TASKS])
+            self.say(f"{done.checkpoint}: {scores} ({done.timing['run']:.1f} s)")
+
+    def _wait(self, seconds: float, newest: int | None) -> None:
+        text = "waiting for a checkpoint" if newest is None else f"waiting for a checkpoint after step {newest}"
+        self._bar.update(self._id, description=text, total=None)
+        if not self._waiting and not self._console.is_terminal:
+            self.say(f"{text[0].upper()}{text[1:]}; looking every {seconds:g} s.")
+        self._waiting = True
+
+    def _picture(self) -> Group:
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        tasks = self._tasks[:MOST_TASKS]
+        for name in ("step", "tokens", *tasks, "seconds"):
+            table.add_column(cell(name), justify="right", overflow="ellipsis", no_wrap=True)
+        for (_, step), row in sorted(self._rows.items())[-MOST_ROWS:]:
+            tokens = "" if row["tokens"] is None else shorter(row["tokens"])
+            scores = [number(row[task]) if task in row else "" for task in tasks]
+            table.add_row(*map(cell, (step, tokens, *scores, f"{row['seconds']:.1f}")))
+        return Group(table, self._bar) if self._rows else Group(self._bar)
+
+    def __enter__(self) -> SweepWatcher:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+
+@contextmanager
+def watching_sweep() -> Iterator[OnSweepEvent]:
+    """A sweep watcher on stderr."""
+    with SweepWatcher(stderr()) as watcher:
+        yield watcher
+
+
+def main_rows(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Task or group → its first row; groups first, members of groups left out."""
+    members = {task for group in record["groups"] for task in group["tasks"]}
+    rows = sorted(record["rows"], key=lambda row: not row["is_group"])
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        if row["is_group"] or row["task"] not in members:
+            found.setdefault(row["task"], row)
+    return found
+
+
+def show_curves(found: Sequence[Curve], said: Sequence[Said]) -> None:
+    """A table per series with a line per task, then the verdicts, on stdout."""
+    console = stdout()
+    for series in dict.fromkeys(curve.series for curve in found):
+        own = [curve for curve in found if curve.series == series]
+        steps = sorted({point.step for curve in own for point in curve.points})
+        words = (
+            f"{len(steps)} checkpoints, step {steps[0]:,} to {steps[-1]:,}" if len(steps) > 1 else f"step {steps[0]:,}"
+        )
+        console.print(cell(f"{series}  {words}", "bold"), soft_wrap=True)
+        console.print(_table(own))
+        for one in said:
+            if one.curve.series == series:
+                console.print()
+                console.print(cell(one.sentence))
+
+
+def _table(found: Sequence[Curve]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("task", overflow="fold", ratio=1)
+    table.add_column("metric", overflow="fold")
+    table.add_column("curve", no_wrap=True)
+    for name in ("first", "last", "95%", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for curve in found:
+        values = [point.value for point in curve.points]
+        cells = (curve.task, curve.metric, sparkline(values), number(values[0]), number(values[-1]))
+        table.add_row(*map(cell, (*cells, _spread(curve.last), curve.n)))
+    return table
+
+
+def _spread(point: Point) -> str:
+    from benchbench.cli.console import interval
+
+    return interval({"value": point.value, "ci_low": point.low, "ci_high": point.high})
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """One block per value, low to high; a dot where there is none. Long curves are thinned out, the last stays."""
+    if len(values) > MOST_BLOCKS:
+        values = [values[round(k * (len(values) - 1) / (MOST_BLOCKS - 1))] for k in range(MOST_BLOCKS)]
+    known = [value for value in values if value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 0.0)
+    width = (high - low) or 1.0
+    return "".join("·" if v is None else BLOCKS[min(7, int(8 * (v - low) / width))] for v in values)
+
+
+def text_chart(curve: Curve, *, width: int = 64, height: int = 12) -> str:
+    """The curve with its intervals in characters, values on the left and steps below."""
+    dots = [point for point in curve.points if point.value is not None]
+    if not dots:
+        return "no value yet"
+    levels = [v for p in dots for v in (p.value, p.low, p.high, curve.chance) if v is not None]
+    low, high = min(levels), max(levels)
+    span, first = (high - low) or 1.0, dots[0].step
+    steps = (dots[-1].step - first) or 1
+
+    def row(value: float) -> int:
+        return round((high - value) / span * (height - 1))
+
+    grid = [[" "] * width for _ in range(height)]
+    if curve.chance is not None:
+        grid[row(curve.chance)] = ["┄"] * width
+    for point in dots:
+        column = round((point.step - first) / steps * (width - 1))
+        if point.low is not None and point.high is not None:
+            for line in range(row(point.high), row(point.low) + 1):
+                grid[line][column] = "│"
+        grid[row(point.value or 0.0)][column] = "●"
+    names = {0: number(high), height - 1: number(low)}
+    if curve.chance is not None:
+        names[row(curve.chance)] = f"chance {number(curve.chance)}"
+    edge = max(map(len, names.values()))
+    lines = [f"{names.get(n, ''):>{edge}} {''.join(cells).rstrip()}" for n, cells in enumerate(grid)]
+    ends = f"{shorter(first)}{shorter(dots[-1].step):>{width - len(shorter(first))}}"
+    return "\n".join([*lines, " " * (edge + 1) + ends])

@@ -1,0 +1,187 @@
+"""Line charts with intervals as SVG text: small multiples, one panel a curve. Pure: data in, text out.
+
+No scripts, no style attributes and no fonts to load, so a page with a strict content policy can hold it as it is; what
+colours mean is also said by shape and text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 360, 230
+"""Size of a panel in pixels."""
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 34, 38
+LINES = ("#1f5fa8", "#b4431c", "#2b7a3f", "#7a3f9d", "#8a6d00")
+"""One per series of a panel, readable on white."""
+SHAPES = ("circle", "square", "diamond")
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A value with its interval, where it has one."""
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A series of dots, by x."""
+
+    name: str
+    dots: tuple[Dot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One chart."""
+
+    title: str
+    lines: tuple[Line, ...]
+    x_label: str = "step"
+    reference: float | None = None
+    """A level to compare with, such as that of a guesser."""
+    reference_name: str = "chance"
+    note: str = ""
+    """A sentence for those who do not see the picture, and for the pointer's tip."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+def svg(panels: Sequence[Panel], *, columns: int = 2) -> str:
+    """All panels in one SVG document, `columns` beside each other."""
+    across = max(1, min(columns, len(panels)))
+    width, height = WIDTH * across, HEIGHT * math.ceil(len(panels) / across)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+        ' font-family="system-ui, sans-serif" font-size="11" role="img">',
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+    ]
+    for place, panel in enumerate(panels):
+        at = f"translate({place % across * WIDTH} {place // across * HEIGHT})"
+        parts += [f'<g transform="{at}">', *_panel(panel), "</g>"]
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def _panel(panel: Panel) -> Iterable[str]:
+    dots = [dot for line in panel.lines for dot in line.dots]
+    yield f"<title>{_text(panel.title)}</title>"
+    if panel.note:
+        yield f"<desc>{_text(panel.note)}</desc>"
+    yield f'<text x="{LEFT}" y="18" font-weight="600" font-size="12">{_text(panel.title)}</text>'
+    if not dots:
+        yield f'<text x="{LEFT}" y="{HEIGHT // 2}" fill="#555555">no value yet</text>'
+        return
+    x = _scale([dot.x for dot in dots], LEFT + 6, WIDTH - RIGHT - 6)
+    levels = [level for dot in dots for level in (dot.y, dot.low, dot.high) if level is not None]
+    reference = [] if panel.reference is None else [panel.reference]
+    y = _scale([*levels, *reference], HEIGHT - BOTTOM, TOP)
+    yield from _axes(panel, dots, x, y)
+    for number, line in enumerate(panel.lines):
+        yield from _line(line, x, y, number)
+    if len(panel.lines) > 1:
+        yield from _legend(panel.lines)
+
+
+def _axes(panel: Panel, dots: Sequence[Dot], x: _Scale, y: _Scale) -> Iterable[str]:
+    for value in ticks(y.low, y.high):
+        at = _n(y(value))
+        yield f'<line x1="{LEFT}" y1="{at}" x2="{WIDTH - RIGHT}" y2="{at}" stroke="#e3e3e3"/>'
+        yield _label(LEFT - 6, at, shorter(value), anchor="end", dy=4)
+    if panel.reference is not None:
+        at = _n(y(panel.reference))
+        yield f'<line x1="{LEFT}" y1="{at}" x2="{WIDTH - RIGHT}" y2="{at}" stroke="#777777" stroke-dasharray="4 3"/>'
+        yield _label(WIDTH - RIGHT, at, panel.reference_name, anchor="end", dy=-3)
+    first, last = min(dot.x for dot in dots), max(dot.x for dot in dots)
+    for value in dict.fromkeys([first, last]):
+        yield _label(_n(x(value)), HEIGHT - BOTTOM + 16, shorter(value))
+    yield _label((LEFT + WIDTH - RIGHT) // 2, HEIGHT - 8, panel.x_label)
+
+
+def _label(x: object, y: object, text: str, *, anchor: str = "middle", dy: int = 0) -> str:
+    return f'<text x="{x}" y="{y}" dy="{dy}" text-anchor="{anchor}" fill="#555555">{_text(text)}</text>'
+
+
+def _line(line: Line, x: _Scale, y: _Scale, number: int) -> Iterable[str]:
+    colour = LINES[number % len(LINES)]
+    banded = [dot for dot in line.dots if dot.low is not None and dot.high is not None]
+    if len(banded) > 1:
+        upper = [f"{_n(x(dot.x))},{_n(y(dot.high or 0.0))}" for dot in banded]
+        lower = [f"{_n(x(dot.x))},{_n(y(dot.low or 0.0))}" for dot in reversed(banded)]
+        yield f'<polygon points="{" ".join([*upper, *lower])}" fill="{colour}" fill-opacity="0.15"/>'
+    if len(line.dots) > 1:
+        places = " ".join(f"{_n(x(dot.x))},{_n(y(dot.y))}" for dot in line.dots)
+        yield f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
+    for dot in line.dots:
+        yield _mark(x(dot.x), y(dot.y), SHAPES[number % len(SHAPES)], colour, _tip(line, dot))
+
+
+def _mark(x: float, y: float, shape: str, colour: str, tip: str) -> str:
+    title = f"<title>{_text(tip)}</title>"
+    if shape == "circle":
+        return f'<circle cx="{_n(x)}" cy="{_n(y)}" r="3" fill="{colour}">{title}</circle>'
+    turn = f' transform="rotate(45 {_n(x)} {_n(y)})"' if shape == "diamond" else ""
+    return f'<rect x="{_n(x - 3)}" y="{_n(y - 3)}" width="6" height="6" fill="{colour}"{turn}>{title}</rect>'
+
+
+def _legend(lines: Sequence[Line]) -> Iterable[str]:
+    for number, line in enumerate(lines):
+        y = TOP + 6 + 14 * number
+        yield _mark(LEFT + 12, y, SHAPES[number % len(SHAPES)], LINES[number % len(LINES)], line.name)
+        yield f'<text x="{LEFT + 20}" y="{y}" dy="4">{_text(line.name)}</text>'
+
+
+def _tip(line: Line, dot: Dot) -> str:
+    spread = "" if dot.low is None or dot.high is None else f" [{dot.low:.4g}, {dot.high:.4g}]"
+    return f"{line.name} {dot.x:g}: {dot.y:.4g}{spread}"
+
+
+def _scale(values: Sequence[float], start: float, end: float) -> _Scale:
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
+    return _Scale(low, high, start, end)
+
+
+def ticks(low: float, high: float, *, about: int = 4) -> list[float]:
+    """Round values between `low` and `high`, some `about` of them.
+
+    >>> ticks(0.21, 0.79), ticks(0, 26500)
+    ([0.4, 0.6], [0.0, 10000.0, 20000.0])
+    """
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
+    width = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough)
+    first = math.ceil(low / width - 1e-9)
+    return [round(k * width, 12) for k in range(first, math.floor(high / width + 1e-9) + 1)]
+
+
+def shorter(value: float) -> str:
+    """A number for an axis: `130k`, `1.5M`, `0.45`."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.4g}{letter}"
+    return f"{value:.4g}"
+
+
+def _n(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _text(value: str) -> str:
+    """Text that can do nothing: markup as text, control characters gone."""
+    return escape("".join(letter for letter in value if letter.isprintable()))
