@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "leaderboard": {"core", "stats", "store"},
     "cli": {"core", "stats", "tasks", "scoring", "backends", "store", "demo", "runner", "leaderboard"},
     "__init__": {"store", "leaderboard"},  # load_runs, load_items and compare, on first use
+    "callbacks": {"core", "backends", "runner"},
     "__main__": {"cli"},
 }
 HEAVY = (

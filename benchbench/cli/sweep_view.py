@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from benchbench.cli.console import Watcher, cell, number, stderr, stdout
+from benchbench.cli.console import Watcher, cell, clean, number, stderr, stdout
 from benchbench.core.chart import shorter
 from benchbench.runner import events
 from benchbench.runner.sweep import events as sweep_events
@@ -32,6 +32,8 @@ class SweepWatcher(Watcher):
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
         self._tasks: list[str] = []
         self._said: set[str] = set()
+        self._now = ""
+        """The checkpoint that is worked on."""
         self._waiting = False
         self._live = Live(get_renderable=self._picture, console=console, refresh_per_second=4, transient=True)
 
@@ -47,7 +49,9 @@ class SweepWatcher(Watcher):
                 self._bar.reset(self._id, total=event.requests)
             case events.TaskStarted(task, _, done):
                 self._left -= done
-                self._bar.update(self._id, description=f"{self._now}  {task}", total=self._left)
+                self._bar.update(self._id, description=clean(f"{self._now}  {task}"), total=self._left)
+            case events.TaskFinished():
+                pass
             case sweep_events.SweepStarted(path, checkpoints, units, done):
                 kept = f", {done} of {units} done before" if done else ""
                 self.say(f"{checkpoints} checkpoints{kept}. Stop at any time: the same command goes on. {path}")
@@ -61,8 +65,6 @@ class SweepWatcher(Watcher):
                 self._wait(seconds, newest)
             case _:
                 super().__call__(event)
-
-    _now = ""
 
     def _finished(self, event: sweep_events.CheckpointFinished) -> None:
         main = main_rows(event.result.record)

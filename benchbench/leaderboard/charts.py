@@ -20,7 +20,7 @@ def panels(said: Sequence[Said]) -> list[Panel]:
         Panel(
             title=f"{task} {metric}",
             lines=tuple(Line(one.curve.series, _dots(one.curve)) for one in members),
-            reference=members[0].curve.chance if metric != "bpb_gold" else None,
+            reference=members[0].curve.chance,
             note=" ".join(one.sentence for one in members),
         )
         for (task, metric), members in groups.items()

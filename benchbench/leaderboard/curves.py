@@ -91,7 +91,7 @@ def _curve(points: list[tuple[Done, RunFolder, Row]], record: Row, *, is_main: b
         metric=row["metric"],
         points=tuple(_point(*point) for point in points),
         n=row["n"],
-        chance=None if row["is_group"] else metric_of(record, row["task"], row["metric"]).floor,
+        chance=None if row["is_group"] else metric_of(record, row["task"], row["metric"]).floor or None,
         higher_is_better=row["higher_is_better"],
         is_main=is_main,
         members=tuple(group.get("tasks", ())),

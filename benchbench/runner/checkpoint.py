@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def said_tokens(location: str, revision: str | None = None) -> int | None:
     """Tokens trained on, as `trainer_state.json`, a Composer file or the name tells; None where nothing does."""
     tokens = None
     if revision is None:
-        tokens = _number(_trainer_state(location).get("num_input_tokens_seen"))
+        tokens = _counted_tokens(_trainer_state(location))
         if tokens is None and location.endswith(".pt") and Path(location).is_file():
             from benchbench.backends.hf.composer import tokens_seen
 
@@ -94,6 +95,11 @@ def _trainer_state(location: str) -> dict[str, Any]:
     return state if isinstance(state, dict) else {}
 
 
+def _counted_tokens(state: Mapping[str, Any]) -> int | None:
+    """transformers' Trainer writes 0 where it was not asked to count."""
+    tokens = _number(state.get("num_input_tokens_seen"))
+    return None if tokens == 0 and state.get("global_step") != 0 else tokens
+
+
 def _number(value: Any) -> int | None:
-    """transformers' Trainer writes 0 tokens where it was not asked to count them; step 0 is a step."""
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None

@@ -15,6 +15,7 @@ from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Une
 from benchbench.backends.hf.causal import CausalModel, Scored
 from benchbench.backends.hf.generate import Generator, Job
 from benchbench.backends.hf.load import load_model
+from benchbench.backends.hf.loaded import LoadedModel
 from benchbench.backends.hf.scorer import Exhausted, PairScorer
 from benchbench.backends.hf.source import split_revision
 from benchbench.backends.hf.swap import load_weights_into
@@ -41,9 +42,10 @@ LOGIT_BYTES = {"cpu": 256 * 2**20, "cuda": 2**30}
 class HFBackend:
     """Any causal or sequence-to-sequence model that transformers can load, on the CPU or one GPU."""
 
-    def __init__(self, options: ModelOptions) -> None:
+    def __init__(self, options: ModelOptions, loaded: LoadedModel | None = None) -> None:
+        """Opens the model that `options` names, unless it is `loaded` already."""
         self.options = options
-        self.loaded = load_model(options)
+        self.loaded = load_model(options) if loaded is None else loaded
         self.work = Work()
         self._encoded: dict[tuple[str, int, int], tuple[Request, Any]] = {}
         self._keys: dict[tuple[str, int, int], tuple[Sequence[Request], str]] = {}
@@ -247,9 +249,12 @@ class HFBackend:
     def load_weights(self, checkpoint: str) -> None:
         """Swap in another checkpoint of the same architecture; nothing computed with the old one is kept."""
         self.loaded.identity = load_weights_into(self.loaded, checkpoint)
+        self._now_is(*split_revision(checkpoint))
+
+    def _now_is(self, name: str, revision: str | None = None) -> None:
+        """The weights in memory are those of `name` now: forgets what was found out with others."""
         if self._seq2seq is None:
             self._scorer.forget()
-        name, revision = split_revision(checkpoint)
         self.options = replace(self.options, model=name, revision=revision)
         self.info = self._describe()
 

@@ -1,0 +1,103 @@
+"""Scores inside a training loop: `EvalCallback` for transformers' Trainer. Importing this loads transformers."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from benchbench.backends import ModelOptions
+from benchbench.backends.hf.training import TrainingBackend
+from benchbench.core.errors import ArgumentError, BenchbenchError
+from benchbench.runner.events import ignore
+from benchbench.runner.plan import Plan, make_plan
+from benchbench.runner.run import RunResult, run_plan
+from benchbench.runner.settings import RunSettings
+
+
+class EvalCallback(TrainerCallback):
+    """Every `every` steps, and when training ends, runs `tasks` on the model as it is.
+
+    The weights are not copied; modes and random states are restored, so the training goes on as if nothing had been.
+    Results are run folders as those of `benchbench run` on the checkpoint of that step: a later sweep takes them over.
+    """
+
+    def __init__(
+        self,
+        tasks: str,
+        *,
+        every: int,
+        output: str | Path = "results",
+        limit: int | None = None,
+        num_fewshot: int | None = None,
+        settings: RunSettings | None = None,
+    ) -> None:
+        """`settings` holds what else a run may be told; its model is the one that is trained.
+
+        Raises ArgumentError for settings that make no sense; tasks are prepared when training begins.
+        """
+        if every < 1:
+            raise ArgumentError(f"every is {every}; it must be 1 or more steps.")
+        base = RunSettings(ModelOptions("")) if settings is None else settings
+        self.settings = replace(
+            base,
+            tasks=tasks,
+            output=Path(output),
+            limit=base.limit if limit is None else limit,
+            num_fewshot=base.num_fewshot if num_fewshot is None else num_fewshot,
+        )
+        self.every = every
+        self.results: list[RunResult] = []
+        """What was scored, by step."""
+        self._plan: Plan | None = None
+        self._backend: TrainingBackend | None = None
+        self._last: int | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Prepares the tasks, so that a wrong name ends the training before it begins."""
+        if state.is_world_process_zero and self._plan is None:
+            self._plan = make_plan(self.settings, ignore)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Scores the model if the step is one of those asked for."""
+        if state.global_step % self.every == 0:
+            self._score(args, state, kwargs)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Scores the last step, if that was not one of them."""
+        if state.global_step != self._last:
+            self._score(args, state, kwargs)
+
+    def _score(self, args: TrainingArguments, state: TrainerState, given: dict[str, Any]) -> None:
+        """A failure of ours is a warning: it must not end a training."""
+        if not state.is_world_process_zero or self._plan is None:
+            return
+        self._last = state.global_step
+        try:
+            self.results.append(self._run(self._plan, str(args.output_dir), state, given))
+        except BenchbenchError as error:
+            warnings.warn(f"step {state.global_step} was not scored: {error}", stacklevel=2)
+            return
+        rows = [row for row in self.results[-1].rows if row["value"] is not None]
+        scores = {f"benchbench/{row['task']}/{row['metric']}": row["value"] for row in rows}
+        state.log_history.append({"step": state.global_step, **scores})
+
+    def _run(self, plan: Plan, folder: str, state: TrainerState, given: dict[str, Any]) -> RunResult:
+        name = str(Path(folder).absolute() / f"checkpoint-{state.global_step}")
+        model = replace(self.settings.model, model=name, keep_tokens=True)
+        tokens = int(state.num_input_tokens_seen) or None
+        settings = replace(self.settings, model=model, step=state.global_step, tokens_seen=tokens)
+        if self._backend is None:
+            tokenizer = given.get("processing_class") or given.get("tokenizer")
+            if tokenizer is None:
+                raise ArgumentError("the Trainer has no tokenizer; give it one as processing_class.")
+            self._backend = TrainingBackend(given["model"], tokenizer, model)
+        with self._backend.paused(name):
+            return run_plan(plan, settings, self._backend)

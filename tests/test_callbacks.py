@@ -1,0 +1,130 @@
+"""The callback in a real Trainer run of a tiny model."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, default_data_collator
+
+import benchbench
+from benchbench.callbacks import EvalCallback
+from benchbench.core.errors import ArgumentError, TaskError
+from benchbench.runner.sweep.events import CheckpointFinished
+from benchbench.runner.sweep.sweep import sweep
+from tests import models
+from tests.runner.sweep.series import base, impatient, on_folder, separate_run
+from tests.runner.toy import make_world, part_bytes
+
+ROWS = [{"input_ids": [1 + (7 * n + k) % 300 for k in range(24)]} for n in range(16)]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    return models.tiny_llama(tmp_path_factory.mktemp("start") / "model", bos=False)
+
+
+def train(start, folder, callback=None, *, steps=6, save=3):
+    """Trains with dropout, so that every draw of a random number shows in the weights."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(start, attention_dropout=0.1)
+    arguments = TrainingArguments(
+        str(folder),
+        max_steps=steps,
+        save_steps=save,
+        per_device_train_batch_size=4,
+        learning_rate=1e-2,
+        report_to=[],
+        disable_tqdm=True,
+        logging_steps=100,
+        use_cpu=True,
+        seed=3,
+        include_num_input_tokens_seen=True,
+    )
+    rows = [{**row, "labels": row["input_ids"]} for row in ROWS]
+    callbacks = [] if callback is None else [callback]
+    tokenizer = AutoTokenizer.from_pretrained(start)
+    given = {"train_dataset": rows, "processing_class": tokenizer, "data_collator": default_data_collator}
+    trainer = Trainer(model, arguments, callbacks=callbacks, **given)
+    trainer.train()
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def trained(world, start, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    settings = base(world, folder / "results")
+    callback = EvalCallback("toy", every=3, output=folder / "results", settings=settings)
+    return folder, callback, train(start, folder / "tiny", callback)
+
+
+def test_it_scores_the_live_model_as_a_run_scores_the_saved_checkpoint(world, trained, tmp_path):
+    folder, callback, _ = trained
+    assert [result.record["checkpoint"]["step"] for result in callback.results] == [3, 6]
+    settings = on_folder(world, folder / "tiny", tmp_path)
+    for result, step in zip(callback.results, (3, 6), strict=True):
+        alone = separate_run(settings, str(folder / "tiny" / f"checkpoint-{step}"), tmp_path)
+        assert alone.record["run_id"] == result.record["run_id"]
+        assert alone.record["rows"] == result.record["rows"]
+        assert part_bytes(alone.path) == part_bytes(result.path)
+    assert callback.results[0].rows != callback.results[1].rows
+
+
+def test_training_goes_on_as_if_nothing_had_been(start, trained, tmp_path):
+    _, _, trainer = trained
+    undisturbed = train(start, tmp_path / "tiny")
+    before, after = undisturbed.model.state_dict(), trainer.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert trainer.model.training == undisturbed.model.training
+
+
+def test_a_later_sweep_takes_the_results_over(world, trained):
+    folder, callback, _ = trained
+    seen = []
+    sweep(on_folder(world, folder / "tiny", folder / "results"), on_event=seen.append, readiness=impatient())
+    finished = [event for event in seen if isinstance(event, CheckpointFinished)]
+    assert [event.result.already_complete for event in finished] == [True, True]
+    assert {event.result.path for event in finished} == {result.path for result in callback.results}
+
+
+def test_steps_and_tokens_are_in_the_rows_and_scores_in_the_trainers_log(trained):
+    folder, callback, _ = trained
+    rows = benchbench.load_runs(folder / "results")
+    assert set(zip(rows["step"], rows["tokens_seen"], strict=True)) == {(3, 288), (6, 576)}
+    state = json.loads((folder / "tiny" / "checkpoint-6" / "trainer_state.json").read_text())
+    logged = {entry["step"]: entry for entry in state["log_history"] if "benchbench/toy_quiz/acc" in entry}
+    assert set(logged) == {3, 6}
+    values = {(row["task"], row["metric"]): row["value"] for row in callback.results[0].rows}
+    assert logged[3]["benchbench/toy_quiz/acc"] == values["toy_quiz", "acc"]
+
+
+def test_the_end_of_training_is_scored_once(world, start, tmp_path):
+    settings = base(world, tmp_path)
+    callback = EvalCallback("toy_quiz", every=2, limit=2, output=tmp_path / "results", settings=settings)
+    train(start, tmp_path / "tiny", callback, steps=3, save=100)
+    assert [result.record["checkpoint"]["step"] for result in callback.results] == [2, 3]
+    assert callback.results[0].record["tasks"]["toy_quiz"]["counts"]["n"] == 2
+
+
+def test_an_unknown_task_ends_the_training_before_it_begins(start, tmp_path):
+    with pytest.raises(TaskError, match="no_such_task"):
+        train(start, tmp_path / "tiny", EvalCallback("no_such_task", every=1, output=tmp_path / "results"))
+    assert not list(tmp_path.glob("tiny/checkpoint-*"))
+
+
+def test_a_full_disk_is_a_warning_and_training_goes_on(world, start, tmp_path):
+    (tmp_path / "results").write_text("a file, not a folder")
+    settings = base(world, tmp_path)
+    callback = EvalCallback("toy_quiz", every=1, output=tmp_path / "results", settings=settings)
+    with pytest.warns(UserWarning, match="step 1 was not scored: cannot create"):
+        trainer = train(start, tmp_path / "tiny", callback, steps=1, save=1)
+    assert trainer.state.global_step == 1
+
+
+def test_every_must_be_a_step():
+    with pytest.raises(ArgumentError, match="every is 0"):
+        EvalCallback("demo", every=0)
