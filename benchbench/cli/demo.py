@@ -1,17 +1,19 @@
-"""`benchbench demo`: train a tiny model, evaluate its last checkpoint. No network, no downloads."""
+"""`benchbench demo`: train a tiny model and score its checkpoints as they appear. No network, no downloads."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from benchbench.demo.training import DemoSettings, Progress, Trained
+from benchbench.core.errors import BenchbenchError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -23,75 +25,87 @@ def demo(
     output: Annotated[Path, typer.Option(help="Results folder.")] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Train a tiny Czech and French model for about a minute and evaluate it on the demo tasks.
+    """Train a tiny Czech and French model in the background, and score each checkpoint as soon as it is there.
 
     The checkpoints stay. The same command again uses them instead of training.
     """
-    # Threads that spin while they wait cost most of the time where the cores are shared. Read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _share_cores()
     from benchbench.backends import ModelOptions
-    from benchbench.cli.run import execute
-    from benchbench.demo.training import DemoSettings, train
+    from benchbench.cli.sweep import execute
+    from benchbench.demo.checkpoints import begin, find_finished
+    from benchbench.demo.training import DemoSettings
     from benchbench.runner.settings import RunSettings
+    from benchbench.runner.sweep.settings import SweepSettings
 
     settings = DemoSettings() if steps is None else DemoSettings(steps=steps)
-    with _watching_training(settings) as on_progress:
-        trained = train(settings, out, on_progress=on_progress)
-    last = trained.checkpoints[-1]
-    _say(_summary(trained, out))
-    execute(RunSettings(model=ModelOptions(model=str(last)), tasks="demo", output=output), as_json=as_json)
-    _say(_next_steps(trained, output))
-
-
-class _Watcher:
-    """Shows training on stderr: a bar on a terminal, a line per checkpoint elsewhere."""
-
-    def __init__(self, steps: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        from benchbench.cli.console import stderr
-
-        self._console = stderr()
-        self.bar = Bar(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
+    run = RunSettings(model=ModelOptions(""), output=output)
+    sweep = SweepSettings(run, models=(str(out),), task_groups=("demo",), order="oldest")
+    if find_finished(out, settings.identity(), settings.saved_steps) is not None:
+        _say(f"{out} already holds the {len(settings.saved_steps)} checkpoints of this demo; they are used again.")
+        execute(sweep, as_json=as_json)
+    else:
+        begin(out, settings.identity())
+        watched = SweepSettings(
+            run, sweep.models, sweep.task_groups, order="oldest", watch=True, poll=1.0, until=settings.steps
         )
-        self._id = self.bar.add_task("training", total=steps)
+        with _training(out, settings.steps) as training:
+            execute(watched, as_json=as_json, keep_watching=training.goes_on)
+    _say(_next_steps(out, output, settings.steps))
 
-    def __call__(self, progress: Progress) -> None:
-        """Shows one training step."""
-        numbers = f"loss {progress.loss:.2f}, {progress.tokens_per_second:,.0f} tokens/s"
-        self.bar.update(self._id, completed=progress.step, description=f"training: {numbers}")
-        if progress.saved is not None and not self._console.is_terminal:
-            _say(f"step {progress.step}/{progress.steps}: {numbers}, saved {progress.saved}")
+
+def _share_cores() -> None:
+    """Half the cores each for training and scoring; read when torch is loaded, and by the process we start."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+    # Threads that spin while they wait cost most of the time where the cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """The process that trains."""
+
+    process: subprocess.Popen[str]
+    log: Path
+
+    def goes_on(self) -> bool:
+        """Whether it runs. BenchbenchError, in its own words, if it failed."""
+        code = self.process.poll()
+        if code is None:
+            return True
+        if code != 0:
+            lines = self.log.read_text(encoding="utf-8").strip().splitlines() or [f"it ended with code {code}"]
+            raise BenchbenchError(f"the training of the demo failed: {lines[-1].removeprefix('error: ')}")
+        return False
 
 
 @contextmanager
-def _watching_training(settings: DemoSettings) -> Iterator[_Watcher]:
-    watcher = _Watcher(settings.steps)
-    with watcher.bar:
-        yield watcher
+def _training(out: Path, steps: int) -> Iterator[_Training]:
+    """Training in a process of its own, which does not outlive the block."""
+    log = out / "training.log"
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-m", "benchbench.demo", str(out), str(steps)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    _say(f"Training {steps} steps in process {process.pid}; its log is {log}.")
+    try:
+        yield _Training(process, log)
+    finally:
+        process.terminate()
+        process.wait()
 
 
-def _summary(trained: Trained, out: Path) -> str:
-    count = len(trained.checkpoints)
-    if trained.reused:
-        return f"{out} already holds the {count} checkpoints of this demo; they are used again."
-    return f"Trained. {count} checkpoints in {out}, the untrained model is {trained.checkpoints[0].name}."
-
-
-def _next_steps(trained: Trained, output: Path) -> str:
+def _next_steps(out: Path, output: Path, steps: int) -> str:
     place = "" if output == Path("results") else f" --output {output}"
     return "\n".join(
         (
             "\nTry next:",
-            f"  benchbench run --model {trained.checkpoints[0]} --tasks demo{place}    # the untrained model",
-            f"  benchbench results ls{place}",
+            f"  benchbench sweep plot{place}",
+            f"  benchbench sweep plot{place} --to curves.svg",
+            f"  benchbench run --model {out}/checkpoint-{steps} --tasks demo{place}    # one model's table",
             "  benchbench tasks render demo_trivia --doc 3",
         )
     )

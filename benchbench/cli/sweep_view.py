@@ -35,6 +35,7 @@ class SweepWatcher(Watcher):
         self._now = ""
         """The checkpoint that is worked on."""
         self._waiting = False
+        """That it waits was said."""
         self._live = Live(get_renderable=self._picture, console=console, refresh_per_second=4, transient=True)
 
     def __call__(self, event: SweepEvent) -> None:
@@ -53,10 +54,11 @@ class SweepWatcher(Watcher):
             case events.TaskFinished():
                 pass
             case sweep_events.SweepStarted(path, checkpoints, units, done):
-                kept = f", {done} of {units} done before" if done else ""
-                self.say(f"{checkpoints} checkpoints{kept}. Stop at any time: the same command goes on. {path}")
+                count = "No checkpoints yet" if checkpoints == 0 else f"{checkpoints} checkpoints"
+                kept = f", {done} of {units} units done before" if done else ""
+                self.say(f"{count}{kept}. Stop at any time: the same command goes on. {path}")
             case sweep_events.CheckpointStarted(checkpoint):
-                self._now, self._waiting = checkpoint.name, False
+                self._now = checkpoint.name
             case sweep_events.CheckpointFinished():
                 self._finished(event)
             case sweep_events.PassedOver(checkpoint, why):
@@ -81,7 +83,7 @@ class SweepWatcher(Watcher):
         text = "waiting for a checkpoint" if newest is None else f"waiting for a checkpoint after step {newest}"
         self._bar.update(self._id, description=text, total=None)
         if not self._waiting and not self._console.is_terminal:
-            self.say(f"{text[0].upper()}{text[1:]}; looking every {seconds:g} s.")
+            self.say(f"Waiting for checkpoints, looking every {seconds:g} s.")
         self._waiting = True
 
     def _picture(self) -> Group:

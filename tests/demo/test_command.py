@@ -14,26 +14,27 @@ def items(run, task, metric):
     return {row["doc_id"]: row[metric] for row in map(json.loads, done.stdout.splitlines())}
 
 
-def test_a_short_demo_ends_in_a_table_and_is_used_again(tmp_path):
-    places = ["--out", tmp_path / "runs" / "demo", "--output", tmp_path / "results", "--steps", 2]
-    done = benchbench("demo", *places, "--json")
+def test_a_short_demo_trains_and_scores_ends_in_curves_and_is_used_again(tmp_path):
+    places = ["--out", tmp_path / "runs" / "demo", "--output", tmp_path / "results"]
+    done = benchbench("demo", *places, "--steps", 2)
     assert done.returncode == 0, done.stderr
-    value = json.loads(done.stdout)
-    assert sorted({row["task"] for row in value["rows"]}) == TASKS
-    assert value["model"] == "demo@checkpoint-2"
-    assert "step 2/2: loss" in done.stderr
-    assert f"benchbench run --model {tmp_path}/runs/demo/checkpoint-0 --tasks demo" in done.stderr
+    assert "Training 2 steps in process" in done.stderr
+    assert "step 2/2: loss" in (tmp_path / "runs" / "demo" / "training.log").read_text()
+    assert "demo  3 checkpoints, step 0 to 2" in done.stdout
+    assert all(f"{task} " in done.stdout for task in TASKS)
+    assert " ".join(done.stdout.split()).count("(n=62): ") == 2
+    assert f"benchbench run --model {tmp_path}/runs/demo/checkpoint-2 --tasks demo" in done.stderr
 
-    again = benchbench("demo", *places)
+    again = benchbench("demo", *places, "--steps", 2, "--json")
     assert again.returncode == 0, again.stderr
     assert "already holds the 3 checkpoints" in again.stderr
-    assert "step 2/2" not in again.stderr
-    table = again.stdout
-    assert all(task in table for task in TASKS)
+    value = json.loads(again.stdout)
+    assert sorted({curve["task"] for curve in value["curves"]}) == TASKS
+    assert all([point["step"] for point in curve["points"]] == [0, 1, 2] for curve in value["curves"])
+    assert [verdict["task"] for verdict in value["verdicts"]] == TASKS
 
-    named = benchbench("run", "--model", tmp_path / "runs" / "demo" / "checkpoint-2", "--tasks", "demo", *places[2:4])
+    named = benchbench("run", "--model", tmp_path / "runs" / "demo" / "checkpoint-2", "--tasks", "demo", *places[2:])
     assert "already complete" in named.stderr
-    assert named.stdout == table
 
 
 def test_no_steps_and_a_foreign_folder_are_sentences(tmp_path):
@@ -50,8 +51,12 @@ def test_no_steps_and_a_foreign_folder_are_sentences(tmp_path):
 @pytest.mark.slow
 def test_the_trained_model_gets_more_right_than_the_untrained_one(tmp_path):
     output = ["--output", tmp_path / "results"]
-    trained = benchbench("demo", "--out", tmp_path / "demo", *output, "--json")
-    untrained = benchbench("run", "--model", tmp_path / "demo" / "checkpoint-0", "--tasks", "demo", *output, "--json")
+    demo = benchbench("demo", "--out", tmp_path / "demo", *output, "--json")
+    assert demo.returncode == 0, demo.stderr
+    outcomes = {verdict["task"]: verdict["outcome"] for verdict in json.loads(demo.stdout)["verdicts"]}
+    assert not set(outcomes.values()) & {None, "regressed", "too little data"}
+    run = ["run", "--tasks", "demo", *output, "--json", "--model"]
+    trained, untrained = (benchbench(*run, tmp_path / "demo" / f"checkpoint-{step}") for step in (600, 0))
     assert trained.returncode == untrained.returncode == 0, trained.stderr + untrained.stderr
     values = [json.loads(done.stdout) for done in (trained, untrained)]
     after, before = ({(row["task"], row["metric"]): row["value"] for row in value["rows"]} for value in values)

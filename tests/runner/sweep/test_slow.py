@@ -1,0 +1,169 @@
+"""What takes minutes: kills, a training that writes while we watch, and a real training in two formats."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from benchbench.backends import ModelOptions
+from benchbench.demo.training import DemoSettings, train
+from benchbench.leaderboard.curves import curves, main_curves
+from benchbench.leaderboard.verdicts import verdicts
+from benchbench.runner.settings import RunSettings
+from benchbench.runner.sweep.events import CheckpointFinished, PassedOver
+from benchbench.runner.sweep.ready import Readiness
+from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.runner.sweep.sweep import sweep
+from tests import models
+from tests.composer import composer_file
+from tests.conftest import REPO
+from tests.runner.sweep.series import impatient, on_folder, on_list, results, scripted_list, separate_run
+from tests.runner.toy import comparable, make_world, part_bytes
+
+pytestmark = pytest.mark.slow
+KILLS = 20
+
+
+def test_twenty_kills_at_random_moments_change_nothing(tmp_path):
+    """Each process is killed a random while after its first file; the last is let through."""
+    world = make_world(tmp_path / "world", quiz=30, write=12)
+    listed = scripted_list(tmp_path, 8, delay=0.02)
+    settings = on_list(world, listed, tmp_path / "whole")
+    expected = results(sweep(settings, readiness=impatient()).folder)
+    rng, killed = random.Random(5), 0
+    command = [sys.executable, "-m", "tests.runner.sweep.killed", str(world), str(listed), str(tmp_path / "killed")]
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    while killed < KILLS:
+        process = subprocess.Popen(command, env=environment, cwd=REPO)
+        time.sleep(rng.uniform(0.5, 6.0))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.wait()
+        if process.returncode == 0:  # it got through: begin anew, kills are still to come
+            assert results_in(tmp_path / "killed", settings) == expected
+            shutil.rmtree(tmp_path / "killed")
+    assert subprocess.run(command, env=environment, cwd=REPO, check=False).returncode == 0
+    assert results_in(tmp_path / "killed", settings) == expected
+    assert not list((tmp_path / "killed").rglob("*.tmp"))
+
+
+def results_in(output, settings):
+    from benchbench.store.sweeps import find_sweep
+
+    return results(find_sweep("latest", output))
+
+
+def write_slowly(source: Path, target: Path, seconds: float) -> None:
+    """As a training writes: file after file, the weights in pieces, the trainer's state last."""
+    target.mkdir(parents=True)
+    names = sorted((path.name for path in source.iterdir()), key=lambda name: name == "trainer_state.json")
+    for name in names:
+        data = (source / name).read_bytes()
+        with (target / name).open("wb") as file:
+            for start in range(0, len(data), max(1, len(data) // 5)):
+                file.write(data[start : start + max(1, len(data) // 5)])
+                file.flush()
+                time.sleep(seconds / len(names) / 5)
+
+
+def test_a_watch_beside_a_slow_writer_scores_every_checkpoint_once_and_whole(tmp_path):
+    world = make_world(tmp_path / "world")
+    ready, run = tmp_path / "ready", tmp_path / "csmpt"
+    steps = (1, 2, 3, 4, 5, 6, 7, 8)
+    for step in steps:
+        path = models.tiny_mpt(ready / f"checkpoint-{step}", seed=step)
+        (path / "trainer_state.json").write_text(json.dumps({"global_step": step, "num_input_tokens_seen": step}))
+
+    def training():
+        for step in steps:
+            write_slowly(ready / f"checkpoint-{step}", run / f"checkpoint-{step}", seconds=1.5)
+
+    writer = threading.Thread(target=training)
+    seen = []
+    settings = on_folder(world, run, tmp_path / "results", watch=True, poll=0.1, until=8, order="newest")
+    writer.start()
+    result = sweep(settings, on_event=seen.append, readiness=Readiness(settle=1.0))
+    writer.join()
+    finished = [event.checkpoint.step for event in seen if isinstance(event, CheckpointFinished)]
+    assert sorted(finished) == list(steps)
+    assert not [event for event in seen if isinstance(event, PassedOver)]
+    swept = results(result.folder)
+    for step in steps:
+        alone = separate_run(settings, str(ready / f"checkpoint-{step}"), tmp_path / "alone")
+        record = {**comparable(alone.record), "model": "", "rows": [{**r, "model": ""} for r in alone.record["rows"]]}
+        theirs = {**swept[step][0], "model": "", "rows": [{**r, "model": ""} for r in swept[step][0]["rows"]]}
+        for one in (record, theirs):
+            one["settings"] = {**one["settings"], "model": ""}
+            one["backend"] = {**one["backend"], "model": ""}
+        assert theirs == record
+        assert swept[step][1] == part_bytes(alone.path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A tiny MPT trained for real: eight checkpoints after the untrained one, every second one in Composer's format."""
+    folder = tmp_path_factory.mktemp("trained")
+    settings = DemoSettings(steps=120, saves=8)
+    paths = train(settings, folder / "hf", on_progress=lambda progress: None).checkpoints
+    run = folder / "tinympt"
+    for number, path in enumerate(paths):
+        step = int(path.name.partition("-")[2])
+        if number % 2:
+            tokens = step * settings.tokens_per_step
+            composer_file(path, run / f"ep0-ba{step}-rank0.pt", batch=step, tokens=tokens)
+        else:
+            shutil.copytree(path, run / path.name)
+    return run, paths
+
+
+def demo_settings(run, output, tokenizer, **changes):
+    options = ModelOptions("", tokenizer=str(tokenizer))
+    settings = RunSettings(options, output=output, limit=20)
+    return SweepSettings(settings, (str(run),), ("demo",), **changes)
+
+
+def test_half_transformers_half_composer_gives_what_separate_runs_give(trained, tmp_path):
+    run, paths = trained
+    settings = demo_settings(run, tmp_path / "results", paths[0])
+    done = sweep(settings, readiness=impatient()).done
+    assert [one.step for one in done] == [0, 15, 30, 45, 60, 75, 90, 105, 120]
+    assert [one.tokens_seen for one in done] == [1024 * one.step for one in done]
+    assert len({one.target.endswith(".pt") for one in done}) == 2
+    swept = {one.step: one for one in done}
+    for path in sorted(run.iterdir()):
+        alone = separate_run(settings, str(path), tmp_path / "alone")
+        one = swept[alone.record["checkpoint"]["step"]]
+        theirs = json.loads((tmp_path / "results" / one.run / "run.json").read_bytes())
+        assert comparable(theirs) == comparable(alone.record)
+        assert part_bytes(tmp_path / "results" / one.run) == part_bytes(alone.path)
+
+
+def test_a_composer_file_is_the_same_run_as_its_conversion(trained, tmp_path):
+    run, paths = trained
+    settings = demo_settings(run, tmp_path / "results", paths[0])
+    file = next(path for path in sorted(run.iterdir()) if path.suffix == ".pt")
+    step = int(file.name.split("-")[1].removeprefix("ba"))
+    converted = next(path for path in paths if path.name == f"checkpoint-{step}")
+    one, two = (separate_run(settings, str(path), tmp_path / "results") for path in (file, converted))
+    assert one.record["run_id"] == two.record["run_id"]
+    assert two.record["provenance"]["reused"] == two.record["work"]["docs"]
+
+
+def test_the_curve_ends_in_a_verdict_per_task(trained, tmp_path):
+    run, paths = trained
+    folder = sweep(demo_settings(run, tmp_path / "results", paths[0]), readiness=impatient()).folder
+    found = curves(folder)
+    said = verdicts(main_curves(found), among=found)
+    assert {one.curve.task for one in said} == {"demo_choice_cs", "demo_choice_fr", "demo_translation", "demo_trivia"}
+    assert all(one.verdict is not None and one.verdict.steps == (0, 15, 30, 45, 60, 75, 90, 105, 120) for one in said)
+    bits = [curve for curve in found if curve.metric == "bpb_gold"]
+    assert {one.verdict.outcome for one in verdicts(bits, among=found)} <= {"improving", "no detectable improvement"}
