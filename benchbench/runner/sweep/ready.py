@@ -57,7 +57,8 @@ class Readiness:
         if seen != stamp:
             since = now
             self._since[checkpoint.target] = (stamp, since)
-        still = max(now - since, now - newest if now - newest >= OLD else 0.0)
+        age = now - newest if newest is not None else 0.0
+        still = max(now - since, age if age >= OLD else 0.0)
         try:
             check_whole(path)
         except (ModelError, OSError) as error:
@@ -83,15 +84,15 @@ def check_whole(path: Path) -> None:
         check_weights(path)
 
 
-def _stamp(path: Path) -> tuple[str, float]:
-    """(hash over names, sizes and times of all files, time of the newest in seconds); ("", 0) where there are none."""
+def _stamp(path: Path) -> tuple[str, float | None]:
+    """(hash over names, sizes and times of all files, time of the newest in seconds; None where there is no file)."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    seen, newest = [], 0.0
+    seen, times = [], []
     for file in files:
         try:
             status = file.stat()
         except FileNotFoundError:
             continue
         seen.append([str(file.relative_to(path)), status.st_size, status.st_mtime_ns])
-        newest = max(newest, status.st_mtime)
-    return content_hash(seen), newest
+        times.append(status.st_mtime)
+    return content_hash(seen), max(times, default=None)

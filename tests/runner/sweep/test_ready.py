@@ -112,5 +112,11 @@ def test_a_missing_shard_names_itself(folder):
     assert "lacks model-00002-of-00002.safetensors" in Looking(folder)(5.0).why
 
 
+def test_a_folder_that_is_not_there_yet_is_waited_for(tmp_path):
+    readiness = Readiness(clock=lambda: 1e9)
+    look = readiness.look(Checkpoint("s", 5, str(tmp_path / "none")))
+    assert (look.state, look.why) == ("incomplete", f"there is no checkpoint at {tmp_path / 'none'}.")
+
+
 def test_what_lies_on_the_hub_is_ready():
     assert Readiness().look(Checkpoint("s", 5, "org/name", "step5")).state == "ready"

@@ -1,5 +1,6 @@
 """What takes minutes: kills, a training that writes while we watch, and a real training in two formats."""
 
+import contextlib
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from benchbench.runner.sweep.events import CheckpointFinished, PassedOver
 from benchbench.runner.sweep.ready import Readiness
 from benchbench.runner.sweep.settings import SweepSettings
 from benchbench.runner.sweep.sweep import sweep
+from benchbench.store.sweeps import find_sweep
 from tests import models
 from tests.composer import composer_file
 from tests.conftest import REPO
@@ -33,32 +35,43 @@ KILLS = 20
 
 
 def test_twenty_kills_at_random_moments_change_nothing(tmp_path):
-    """Each process is killed a random while after its first file; the last is let through."""
+    """Each process is killed a random while after it has begun to write; the last is let through."""
     world = make_world(tmp_path / "world", quiz=30, write=12)
     listed = scripted_list(tmp_path, 8, delay=0.02)
     settings = on_list(world, listed, tmp_path / "whole")
     expected = results(sweep(settings, readiness=impatient()).folder)
-    rng, killed = random.Random(5), 0
-    command = [sys.executable, "-m", "tests.runner.sweep.killed", str(world), str(listed), str(tmp_path / "killed")]
+    output, rng, moments = tmp_path / "killed", random.Random(5), []
+    command = [sys.executable, "-m", "tests.runner.sweep.killed", str(world), str(listed), str(output)]
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
-    while killed < KILLS:
+    while len(moments) < KILLS:
+        before = bytes_in(output)
         process = subprocess.Popen(command, env=environment, cwd=REPO)
-        time.sleep(rng.uniform(0.5, 6.0))
+        while process.poll() is None and bytes_in(output) == before:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, 0.8))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
-            killed += 1
+            moments.append(bytes_in(output))
         process.wait()
         if process.returncode == 0:  # it got through: begin anew, kills are still to come
-            assert results_in(tmp_path / "killed", settings) == expected
-            shutil.rmtree(tmp_path / "killed")
+            assert results_in(output) == expected
+            shutil.rmtree(output)
+    assert len(set(moments)) > KILLS / 2, "the kills fell on different moments"
     assert subprocess.run(command, env=environment, cwd=REPO, check=False).returncode == 0
-    assert results_in(tmp_path / "killed", settings) == expected
-    assert not list((tmp_path / "killed").rglob("*.tmp"))
+    assert results_in(output) == expected
+    assert not list(output.rglob("*.tmp"))
 
 
-def results_in(output, settings):
-    from benchbench.store.sweeps import find_sweep
+def bytes_in(folder):
+    """Size of everything that was written so far."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
+
+def results_in(output):
     return results(find_sweep("latest", output))
 
 
