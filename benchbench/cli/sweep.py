@@ -172,11 +172,11 @@ def _print(folder: SweepFolder, *, as_json: bool, delta: float | None = None) ->
     """Curves and verdicts of what is done, on stdout."""
     from benchbench.cli.sweep_view import show_curves
     from benchbench.leaderboard.curves import curves, main_curves
-    from benchbench.leaderboard.verdicts import verdicts
+    from benchbench.leaderboard.verdicts import suite_verdicts, verdicts
 
     found = curves(folder)
     main = main_curves(found)
-    said = verdicts(main, delta=delta, among=found)
+    said = [*verdicts(main, delta=delta, among=found), *suite_verdicts(main, delta=delta)]
     if as_json:
         print_json(json.dumps(_as_json(folder, found, said), ensure_ascii=False, allow_nan=False))
         return

@@ -38,6 +38,49 @@ def verdicts(found: Sequence[Curve], *, among: Sequence[Curve] | None = None, de
     return [_verdict(curve, known, delta) for curve in found]
 
 
+def suite_verdicts(found: Sequence[Curve], *, delta: float | None = None) -> list[Said]:
+    """For each series a verdict on all its tasks together: the mean of their main metrics, each from chance (0) to the
+    best score (1), as if their docs were independent. None for a series with fewer than two such tasks.
+    """
+    said = []
+    for name in dict.fromkeys(curve.series for curve in found):
+        own = [curve for curve in found if curve.series == name and curve.is_main and not curve.is_group]
+        metrics = [_metric(curve) for curve in own]
+        ranges = [(m.floor, m.ceiling) if m.higher_is_better else None for m in metrics]
+        scaled = [
+            (curve, (bounds[0], bounds[1]))
+            for curve, bounds in zip(own, ranges, strict=True)
+            if bounds is not None and bounds[0] is not None and bounds[1] is not None and _is_whole(curve, own)
+        ]
+        if len(scaled) > 1:
+            said.append(_suite(scaled, left_out=len(own) - len(scaled), delta=delta or DELTA))
+    return said
+
+
+def _is_whole(curve: Curve, own: Sequence[Curve]) -> bool:
+    """It has a point wherever any task of the series has one."""
+    return len(curve.points) == max(len(other.points) for other in own)
+
+
+def _suite(scaled: Sequence[tuple[Curve, tuple[float, float]]], *, left_out: int, delta: float) -> Said:
+    from benchbench.stats.series import series_of_tasks
+    from benchbench.stats.verdict import series_verdict
+
+    first = scaled[0][0]
+    name = f"{len(scaled)} tasks" if left_out == 0 else f"{len(scaled)} of {len(scaled) + left_out} tasks"
+    curve = replace(first, task=name, metric="normalised", points=(), n=sum(c.n for c, _ in scaled), chance=None)
+    try:
+        series = series_of_tasks([task_series(c) for c, _ in scaled], ranges=[bounds for _, bounds in scaled])
+        verdict = series_verdict(series, delta=delta)
+    except (StoreError, ValueError) as error:
+        return Said(curve, None, f"{name} normalised: no verdict: {str(error).rstrip('.')}.")
+    points = tuple(
+        replace(point, value=value, low=None, high=None)
+        for point, value in zip(first.points, verdict.values, strict=True)
+    )
+    return Said(replace(curve, points=points, n=verdict.n), verdict, verdict.sentence(name, "normalised"))
+
+
 def _verdict(curve: Curve, known: Mapping[tuple[str, str, str], Curve], delta: float | None) -> Said:
     from benchbench.stats.verdict import series_verdict
 
@@ -81,27 +124,13 @@ def task_series(curve: Curve) -> Series:
 
 def _group_series(curve: Curve, known: Mapping[tuple[str, str, str], Curve]) -> Series:
     """The weighted mean of the members' series, as if their docs were independent."""
-    from benchbench.stats.series import Series
+    from benchbench.stats.series import series_of_tasks
 
     members = [known.get((curve.series, task, curve.metric)) for task in curve.members]
-    whole = [member for member in members if member is not None]
-    if len(whole) < len(members) or not whole:
+    if any(member is None for member in members):
         raise StoreError(f"not every task of {curve.task} has a {curve.metric}.")
-    steps = tuple(point.step for point in curve.points)
-    if any(tuple(point.step for point in member.points) != steps for member in whole):
-        raise StoreError(f"some task of {curve.task} was not asked at every checkpoint.")
-    parts = [task_series(member) for member in whole]
-    sizes = [part.n if curve.weight_by_size else 1 for part in parts]
-    weights = [size / sum(sizes) for size in sizes]
-    mean = replace(parts[0], right=None)
-    return Series(
-        steps=mean.steps,
-        values=sum(w * part.values for w, part in zip(weights, parts, strict=True)),  # type: ignore[arg-type]
-        covariance=sum(w * w * part.covariance for w, part in zip(weights, parts, strict=True)),  # type: ignore[arg-type]
-        degrees=sum(part.degrees for part in parts),
-        n=sum(part.n for part in parts),
-        n_clusters=None,
-    )
+    parts = [task_series(member) for member in members if member is not None]
+    return series_of_tasks(parts, [part.n for part in parts] if curve.weight_by_size else None)
 
 
 def _metric(curve: Curve) -> Metric:
@@ -113,15 +142,10 @@ def _clusters(paired: Paired) -> list[str | None] | None:
 
 
 def _margin(curve: Curve) -> float:
-    if not curve.is_group:
-        metric = _metric(curve)
-        if metric.is_log:
-            return DELTA
-        if metric.delta is not None:
-            return metric.delta
-    elif curve.higher_is_better and all(point.value is not None and 0 <= point.value <= 1 for point in curve.points):
-        return DELTA
-    return DELTA * abs(curve.last.value or 1.0) or DELTA
+    """Half a percent of the metric's range, or of the last value; some margin even where that is 0."""
+    if curve.is_group:
+        return DELTA * max(1.0, abs(curve.last.value or 0.0))
+    return _metric(curve).margin(*(point.value for point in curve.points[-1:] if point.value)) or DELTA
 
 
 def _label(curve: Curve) -> str:
