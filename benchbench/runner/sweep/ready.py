@@ -71,7 +71,7 @@ class Readiness:
 def check_whole(path: Path) -> None:
     """ModelError where a part of the checkpoint is missing, cut short or unreadable. Reads headers only."""
     if path.is_file():
-        if not zipfile.is_zipfile(path):
+        if path.suffix == ".pt" and not zipfile.is_zipfile(path):
             raise ModelError(f"{path} is not a whole torch file: it is truncated, corrupt or still being written.")
     elif not path.is_dir():
         raise ModelError(f"there is no checkpoint at {path}.")

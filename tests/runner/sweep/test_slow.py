@@ -10,9 +10,11 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchbench.backends import ModelOptions
 from benchbench.demo.training import DemoSettings, train
@@ -28,7 +30,7 @@ from tests import models
 from tests.composer import composer_file
 from tests.conftest import REPO
 from tests.runner.sweep.series import impatient, on_folder, on_list, results, scripted_list, separate_run
-from tests.runner.toy import comparable, make_world, part_bytes
+from tests.runner.toy import QUIZ, comparable, make_world, part_bytes
 
 pytestmark = pytest.mark.slow
 KILLS = 20
@@ -180,3 +182,35 @@ def test_the_curve_ends_in_a_verdict_per_task(trained, tmp_path):
     assert all(one.verdict is not None and one.verdict.steps == (0, 15, 30, 45, 60, 75, 90, 105, 120) for one in said)
     bits = [curve for curve in found if curve.metric == "bpb_gold"]
     assert {one.verdict.outcome for one in verdicts(bits, among=found)} <= {"improving", "no detectable improvement"}
+
+
+def test_a_later_checkpoint_answers_ten_times_sooner_than_a_fresh_lm_eval_process(trained, tmp_path):
+    """From weights loaded to first answer, against process start to first answer, on the same docs."""
+    run, paths = trained
+    world = make_world(tmp_path / "world", quiz=100)
+    options = ModelOptions("", tokenizer=str(paths[0]))
+    settings = on_folder(world, run, tmp_path / "results", task_groups=("toy_quiz",))
+    settings = replace(settings, run=replace(settings.run, model=options))
+    done = sweep(settings, readiness=impatient()).done
+    later = sorted(one.timing["first"] for one in done if one.step != 120)
+    raw = {**QUIZ, "dataset_path": "json", "metadata": {"version": 1}}
+    raw["dataset_kwargs"] = {"data_files": {"test": str(world / "hub/toy/quiz/default/test.jsonl")}}
+    tasks = tmp_path / "lm_eval"
+    tasks.mkdir()
+    for name in ("version", "group", "training_split"):
+        raw.pop(name)
+    (tasks / "toy_quiz.yaml").write_text(yaml.safe_dump(raw))
+    fresh = []
+    for _ in range(2):
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.runner.sweep.fresh_lm_eval", str(paths[0]), str(tasks), str(time.time())],
+            env={**os.environ, "PYTHONPATH": str(REPO)},
+            cwd=REPO,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        fresh.append(float(ended.stdout.splitlines()[-1]))
+    print(f"first answer: lm-eval {min(fresh):.2f} s, later checkpoints {later[0]:.3f} to {later[-1]:.3f} s")
+    assert later[-1] * 10 <= min(fresh)
