@@ -1,5 +1,4 @@
 import json
-import shutil
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -158,19 +157,3 @@ def test_nothing_scored_is_exit_code_1(tmp_path):
     assert done.returncode == 1
     assert "passed over: the scripted model has no option 'sald'" in done.stderr
     assert "No checkpoint was scored." in done.stderr
-
-
-def test_a_task_that_changed_is_asked_anew_and_never_mixed_into_one_curve(tmp_path):
-    world = Sweeps(tmp_path, steps=2)
-    assert world.sweep(tasks="toy_quiz").returncode == 0
-    file = world.path / "tasks" / "toy_quiz.yaml"
-    file.write_text(file.read_text().replace("Otázka", "Úloha"))
-    shutil.copy(world.listed, tmp_path / "kept")
-    world.listed.write_text(world.listed.read_text().splitlines()[1] + "\n")
-    assert world.sweep(tasks="toy_quiz").returncode == 0
-    value = json.loads(world.about("show", "--json").stdout)
-    assert {point["step"] for curve in value["curves"] for point in curve["points"]} == {20}
-    shutil.copy(tmp_path / "kept", world.listed)
-    assert world.sweep(tasks="toy_quiz").returncode == 0
-    value = json.loads(world.about("show", "--json").stdout)
-    assert {point["step"] for curve in value["curves"] for point in curve["points"]} == {10, 20}

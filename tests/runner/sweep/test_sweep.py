@@ -6,11 +6,14 @@ import pytest
 import benchbench
 from benchbench.backends.encode import Encoder
 from benchbench.core.errors import ArgumentError
+from benchbench.leaderboard.curves import curves
 from benchbench.runner.sweep import unit as unit_module
 from benchbench.runner.sweep.events import CheckpointFinished, PassedOver
 from benchbench.runner.sweep.folder import SweepWriter
 from benchbench.runner.sweep.settings import from_json, to_json
+from benchbench.runner.sweep.status import status_of
 from benchbench.runner.sweep.sweep import sweep
+from benchbench.store.lock import RunLock
 from tests import models
 from tests.runner.sweep.series import (
     impatient,
@@ -48,10 +51,6 @@ def test_a_sweep_gives_what_separate_runs_give_to_the_byte(world, series, tmp_pa
     for step in STEPS:
         alone = separate_run(settings, str(series / f"checkpoint-{step}"), tmp_path / f"alone{step}")
         assert (comparable(alone.record), part_bytes(alone.path)) == swept[step]
-
-
-def test_steps_and_tokens_are_in_every_row(world, series, tmp_path):
-    sweep(on_folder(world, series, tmp_path / "results"), readiness=impatient())
     rows = benchbench.load_runs(tmp_path / "results")
     assert set(rows["step"]) == set(STEPS)
     assert (rows["tokens_seen"] == 1000 * rows["step"]).all()
@@ -78,25 +77,57 @@ def test_prompts_and_tokens_are_made_once_and_one_model_is_opened(world, series,
     assert len(opened) == 1
 
 
-@pytest.mark.parametrize(("order", "expected"), [("newest", [100, 20, 5]), ("oldest", [5, 20, 100])])
-def test_checkpoints_come_by_step_not_by_name(world, series, tmp_path, order, expected):
+@pytest.mark.parametrize(("order", "expected"), [("newest", [100, 90, 80]), ("oldest", [10, 20, 30])])
+def test_checkpoints_come_by_step_not_by_name(world, tmp_path, order, expected):
     seen = []
 
     def note(event):
         if isinstance(event, CheckpointFinished):
             seen.append(event.checkpoint.step)
 
-    sweep(on_folder(world, series, tmp_path / "results", order=order), on_event=note, readiness=impatient())
-    assert seen == expected
+    settings = on_list(world, scripted_list(tmp_path, 10), tmp_path / "results", order=order)
+    sweep(settings, on_event=note, readiness=impatient())
+    assert seen[:3] == expected
+    assert len(seen) == 10
 
 
-def test_what_is_done_is_not_done_again(world, series, tmp_path):
-    settings = on_folder(world, series, tmp_path / "results")
+def test_what_is_done_is_not_done_again(world, tmp_path):
+    settings = on_list(world, scripted_list(tmp_path, 3), tmp_path / "results")
     sweep(settings, readiness=impatient())
     again = []
     second = sweep(settings, on_event=again.append, readiness=impatient())
     assert not [event for event in again if isinstance(event, CheckpointFinished)]
-    assert [done.step for done in second.done] == list(STEPS)
+    assert [done.step for done in second.done] == [10, 20, 30]
+
+
+def test_a_unit_that_another_process_works_on_is_left_to_it(world, tmp_path):
+    settings = on_list(world, scripted_list(tmp_path, 2), tmp_path / "results")
+    folder = SweepWriter.create(settings)
+    unit = folder.path / "units" / "series@10"
+    unit.mkdir(parents=True)
+    with RunLock(unit):
+        result = sweep(settings, readiness=impatient())
+        assert [done.step for done in result.done] == [20]
+        assert [unit.state for unit in status_of(folder, settings)] == ["running", "done"]
+    ((checkpoint, why),) = result.passed_over
+    assert (checkpoint.step, "is being written by process" in why) == (10, True)
+    assert [done.step for done in sweep(settings, readiness=impatient()).done] == [10, 20]
+
+
+def test_a_task_that_changed_is_asked_anew_and_never_mixed_into_one_curve(tmp_path):
+    world = make_world(tmp_path / "world")
+    listed = scripted_list(tmp_path, 2)
+    both = listed.read_text()
+    settings = on_list(world, listed, tmp_path / "results", task_groups=("toy_quiz",))
+    sweep(settings, readiness=impatient())
+    file = world / "tasks" / "toy_quiz.yaml"
+    file.write_text(file.read_text().replace("Otázka", "Úloha"))
+    listed.write_text(both.splitlines()[1] + "\n")
+    folder = sweep(settings, readiness=impatient()).folder
+    assert {point.step for curve in curves(folder) for point in curve.points} == {20}
+    listed.write_text(both)
+    folder = sweep(settings, readiness=impatient()).folder
+    assert {point.step for curve in curves(folder) for point in curve.points} == {10, 20}
 
 
 def test_an_overwritten_checkpoint_is_scored_anew_and_never_with_old_answers(world, copied, tmp_path):
