@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import random
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -51,5 +52,7 @@ def composer_shards(folder: Path, shards: Path, *, batch: int) -> Path:
 
     state = composer_state(folder, batch=batch, tokens=0)
     kept = {"model": state["state"]["model"], "timestamp": {"batch": batch, "token": 0}}
-    distributed.save({"state": kept}, checkpoint_id=shards, no_dist=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that no other process takes part
+        distributed.save({"state": kept}, checkpoint_id=shards, no_dist=True)
     return shards

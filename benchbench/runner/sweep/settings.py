@@ -79,13 +79,17 @@ def to_json(settings: SweepSettings) -> dict[str, Any]:
 def from_json(value: Mapping[str, Any]) -> SweepSettings:
     """The settings that `to_json` wrote."""
     run = dict(value["run"])
-    run["model"] = ModelOptions(**run["model"])
+    run["model"] = ModelOptions(**{name: _frozen(one) for name, one in run["model"].items()})
     run["include_paths"] = tuple(map(Path, run["include_paths"]))
     for name in ("data_root", "output"):
         run[name] = None if run[name] is None else Path(run[name])
     listed = None if value["listed"] is None else Path(value["listed"])
     kept = {**value, "models": tuple(value["models"]), "task_groups": tuple(value["task_groups"]), "listed": listed}
     return SweepSettings(**{**kept, "run": RunSettings(**run)})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:
