@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchbench.backends import ModelOptions
+from benchbench.backends import ModelOptions, parse_model_args
 from benchbench.cli.console import cell, clean, print_json, remarks, results_table, stderr, stdout, watching
 from benchbench.runner.settings import RunSettings
 
@@ -46,6 +46,9 @@ def run(
     backend: Annotated[str, typer.Option(help="auto, hf or scripted.")] = "auto",
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run the model's own code.")] = False,
     max_length: Annotated[int | None, typer.Option(help="Tokens the model may see at once.")] = None,
+    model_args: Annotated[
+        str, typer.Option(help="Options of one backend, name=value,name=value; a wrong name lists them.")
+    ] = "",
     fewshot_mode: Annotated[
         FewshotMode,
         typer.Option(help="One block of shots per task, one per doc, or lm-eval's sequential sampler."),
@@ -76,6 +79,7 @@ def run(
         trust_remote_code=trust_remote_code,
         max_length=max_length,
         batch_tokens=batch_tokens,
+        model_args=parse_model_args(model_args),
     )
     settings = RunSettings(
         model=options,
