@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,31 +11,13 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.cache import KeysValues, ReservedLayer, cache_of, keys_values
 from benchbench.backends.hf.causal import CausalModel, left_padded
-from benchbench.backends.hf.scorer import Exhausted, PairScorer, first_line, is_out_of_memory, prefilled
+from benchbench.backends.hf.scorer import PairScorer, is_out_of_memory, prefilled
 from benchbench.backends.plan import Block, Limits, make_plan
+from benchbench.backends.tokens import Exhausted, Job, Written, cut_at_stop, first_line, seed
 from benchbench.core.types import FinishReason, GenerationParams
 
 SHRINK_BELOW = 0.75
 """When fewer than this share of a batch's rows still write, the others are taken out of the cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One context to continue. `seed_text` names the request, so that sampling does not depend on order."""
-
-    context: tuple[int, ...]
-    params: GenerationParams
-    seed_text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The text of one job, cut before its first stop string."""
-
-    request: int
-    text: str
-    finish_reason: FinishReason
-    num_tokens: int
 
 
 @dataclass(slots=True)
@@ -249,14 +230,6 @@ class Generator:
             yield Written(index, text, reason, len(tokens))
 
 
-def cut_at_stop(text: str, until: Sequence[str]) -> str:
-    """The text before the first of the stop strings."""
-    for stop in until:
-        if stop:
-            text = text.split(stop, maxsplit=1)[0]
-    return text
-
-
 def _keep_rows(cache: Any, rows: torch.Tensor) -> None:
     for layer in cache.layers:
         if isinstance(layer, ReservedLayer):
@@ -311,12 +284,6 @@ def _probes(context: tuple[int, ...]) -> tuple[EncodedPair, EncodedPair]:
     last = min(4, max(1, len(context) - 1))
     end = context[-last:]
     return EncodedPair(context[:-last] or context, end), EncodedPair(context[:-last] or context, end[::-1])
-
-
-def seed(job: Job) -> int:
-    """A seed of the request's own, so that neither order nor batch moves what is sampled."""
-    digest = hashlib.sha256(f"{job.params.seed}:{job.seed_text}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")
 
 
 def _seeded(job: Job) -> torch.Generator | None:
