@@ -11,8 +11,8 @@ from benchbench.core.errors import ArgumentError, BackendError, did_you_mean
 if TYPE_CHECKING:
     from benchbench.backends.protocol import Backend
 
-BUILT = ("auto", "hf", "scripted")
-PLANNED = ("vllm", "gguf", "api")
+BUILT = ("auto", "hf", "vllm", "scripted")
+PLANNED = ("gguf", "api")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,10 @@ def open_backend(options: ModelOptions) -> Backend:
         from benchbench.backends.hf.backend import HFBackend
 
         return HFBackend(options)
+    if options.backend == "vllm":
+        from benchbench.backends.vllm.backend import VLLMBackend
+
+        return VLLMBackend(options)
     if options.backend == "scripted":
         check_model_args(options, (), backend="scripted")
         from benchbench.backends.scripted import ScriptedBackend

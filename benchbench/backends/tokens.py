@@ -41,10 +41,11 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """A request that alone does not fit the memory."""
+    """A request that this engine cannot answer, because it alone does not fit the memory or for another `kind`."""
 
     request: int
     message: str
+    kind: str = "out_of_memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class TokenBackend(ABC):
         for scored in self._count_needed(pairs, skipped):
             request, pair = requests[places[scored.request]], pairs[scored.request]
             if isinstance(scored, Exhausted):
-                yield Failure(request, "out_of_memory", scored.message)
+                yield Failure(request, scored.kind, scored.message)
             elif not scored.finite:
                 yield Failure(request, "nan_logits", "The model's log-probability of this text is not a finite number.")
             else:
@@ -199,7 +200,7 @@ class TokenBackend(ABC):
         for written in self.write_jobs(jobs, skipped):
             request, context = requests[places[written.request]], contexts[written.request]
             if isinstance(written, Exhausted):
-                yield Failure(request, "out_of_memory", written.message)
+                yield Failure(request, written.kind, written.message)
                 continue
             self.work.tokens_needed += written.num_tokens
             yield Completion(
@@ -217,13 +218,45 @@ def _rolled(request: RollingRequest, parts: Sequence[Scored | Exhausted]) -> Log
     scored = [part for part in parts if isinstance(part, Scored)]
     for part in parts:
         if isinstance(part, Exhausted):
-            return Failure(request, "out_of_memory", part.message)
+            return Failure(request, part.kind, part.message)
     if not all(part.finite for part in scored):
         return Failure(request, "nan_logits", "The model's log-probability of this text is not a finite number.")
     total = sum(part.total for part in sorted(scored, key=lambda s: s.request))
     return Loglikelihood(
         request, total, all(part.is_greedy for part in scored), sum(part.num_tokens for part in scored)
     )
+
+
+class Ending:
+    """Where a text ends: at an end-of-sequence token, where a stop string appears, or at the length asked for."""
+
+    def __init__(self, tokenizer: Any, eos: frozenset[int]) -> None:
+        self.tokenizer = tokenizer
+        self.eos = eos
+
+    def reason(self, tokens: Sequence[int], params: GenerationParams) -> FinishReason | None:
+        """Why the text ends with the last of `tokens`, or None if it goes on."""
+        if tokens[-1] in self.eos:
+            return "eos"
+        # A stop string spans at most as many tokens as it has bytes; a few more give the decoder footing.
+        reach = max((len(stop.encode()) for stop in params.until), default=0) + 8
+        if params.until and _has_stop(self.decode(tokens[-reach:]), params) and _has_stop(self.decode(tokens), params):
+            return "stop"
+        return "length" if len(tokens) >= params.max_gen_toks else None
+
+    def written(self, request: int, tokens: Sequence[int], params: GenerationParams, reason: FinishReason) -> Written:
+        """The text of `tokens`, the last of which ended it."""
+        text = self.decode(tokens[:-1] if reason == "eos" else tokens)
+        return Written(request, cut_at_stop(text, params.until), reason, len(tokens))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of the tokens, without special ones."""
+        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text
+
+
+def _has_stop(text: str, params: GenerationParams) -> bool:
+    return any(stop and stop in text for stop in params.until)
 
 
 def cut_at_stop(text: str, until: Sequence[str]) -> str:

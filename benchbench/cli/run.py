@@ -43,7 +43,7 @@ def run(
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
-    backend: Annotated[str, typer.Option(help="auto, hf or scripted.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, hf, vllm or scripted.")] = "auto",
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run the model's own code.")] = False,
     max_length: Annotated[int | None, typer.Option(help="Tokens the model may see at once.")] = None,
     model_args: Annotated[

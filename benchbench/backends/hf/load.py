@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
@@ -34,6 +34,16 @@ from benchbench.core.ids import content_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Opened(Protocol):
+    """What is known of a model in memory, whichever engine holds it."""
+
+    source: Source
+    config: dict[str, Any]
+    tokenizer_identity: str
+    own_code: bool
+    trusted: bool
 
 
 @dataclass(slots=True)
@@ -89,11 +99,11 @@ def load_weights_into(loaded: LoadedModel, checkpoint: str) -> str:
     `checkpoint` is a folder, a hub name, or `org/name@revision`. Its configuration, tokenizer, code and tensors must be
     those of the loaded model: else ModelError is raised, and the loaded weights are as they were.
     """
-    source = _find_checkpoint(checkpoint)
+    source = find_checkpoint(checkpoint)
     if source.gguf_file or loaded.source.gguf_file:
         raise ModelError(f"{source.name}: the weights of a GGUF file cannot be swapped; open it as a model of its own.")
     files = check_weights(source.folder)
-    _check_same(loaded, source)
+    check_same(loaded, source)
     code = sorted(source.folder.glob("*.py")) if loaded.own_code else []
     identity = model_identity(source.folder, files, code=code)
     kind, dtype = loaded.architecture, loaded.dtype
@@ -105,14 +115,15 @@ def load_weights_into(loaded: LoadedModel, checkpoint: str) -> str:
     return identity
 
 
-def _find_checkpoint(checkpoint: str) -> Source:
+def find_checkpoint(checkpoint: str) -> Source:
+    """A folder, a hub name, or `org/name@revision`. Raises ModelError where there is none."""
     if "@" in checkpoint and not Path(checkpoint).exists():
         name, _, revision = checkpoint.rpartition("@")
         return find_model(name, revision)
     return find_model(checkpoint)
 
 
-def _check_same(loaded: LoadedModel, source: Source) -> None:
+def check_same(loaded: Opened, source: Source) -> None:
     """Raises ModelError where `source` differs from the loaded model in anything but its weights."""
     of_its_own = "open it as a model of its own."
     new, old = source.folder, loaded.source.folder
@@ -126,7 +137,7 @@ def _check_same(loaded: LoadedModel, source: Source) -> None:
                     f"{new} is another model than {old}: its {key} is {after.get(key)!r}, not {before.get(key)!r}; "
                     + of_its_own
                 )
-    if has_tokenizer(new) and _tokenizer_identity(new, loaded.trusted) != loaded.tokenizer_identity:
+    if has_tokenizer(new) and identity_of_tokenizer(new, loaded.trusted) != loaded.tokenizer_identity:
         raise ModelError(f"{new} has another tokenizer than {old}; {of_its_own}")
     if loaded.own_code and _code(new) != _code(old):
         raise ModelError(f"{new} has other Python code than {old}; {of_its_own}")
@@ -136,7 +147,8 @@ def _code(folder: Path) -> list[tuple[str, str]]:
     return sorted((path.name, file_identity(path)) for path in folder.glob("*.py"))
 
 
-def _tokenizer_identity(folder: Path, trusted: bool) -> str:
+def identity_of_tokenizer(folder: Path, trusted: bool) -> str:
+    """sha256 of the tokenizer in `folder`, with its own code if that runs."""
     own_code = trusted and has_own_tokenizer(folder)
     return tokenizer_identity(folder, code=folder.glob("*.py") if own_code else [])
 
@@ -161,9 +173,9 @@ def _load_folder(source: Source, options: ModelOptions, device: torch.device) ->
     own_code = arch.uses_own_code(raw, folder, trusted=options.trust_remote_code)
     arch.check_config(raw, folder, own_code=own_code)
     notes = [f"{folder.name} brings its own code, which was not run"] if raw.get("auto_map") and not own_code else []
-    config = _config(source, raw, trusted=options.trust_remote_code)
+    config = config_object(source, raw, trusted=options.trust_remote_code)
     tokenizer = load_tokenizer(source, trusted=options.trust_remote_code, config=config)
-    dtype, note = arch.choose_dtype(options.dtype, raw, _stored_dtype(files), device.type)
+    dtype, note = arch.choose_dtype(options.dtype, raw, stored_dtype(files), device.type)
     kind = arch.architecture_of(raw)
     length = _set_length(config, raw, tokenizer, options, source.name)
     code = sorted(folder.glob("*.py")) if own_code else []
@@ -177,7 +189,7 @@ def _load_folder(source: Source, options: ModelOptions, device: torch.device) ->
         architecture=kind,
         max_length=length,
         identity=identity,
-        tokenizer_identity=_tokenizer_identity(folder, options.trust_remote_code),
+        tokenizer_identity=identity_of_tokenizer(folder, options.trust_remote_code),
         dtype=dtype,
         device=device,
         num_parameters=model.num_parameters(),
@@ -197,7 +209,7 @@ def _load_gguf(source: Source, options: ModelOptions, device: torch.device) -> L
             raise ModelError(f"{path} is not a GGUF file: it does not begin with the letters GGUF.")
     tokenizer = load_tokenizer(source, trusted=False)
     dtype, note = arch.choose_dtype("float32" if options.dtype == "auto" else options.dtype, {}, None, device.type)
-    config = _config(source, {}, trusted=False)
+    config = config_object(source, {}, trusted=False)
     raw = config.to_dict()
     length = _set_length(config, raw, tokenizer, options, source.name)
     with unchanged([path]), ThreadPoolExecutor(1) as pool:
@@ -240,7 +252,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     raise ModelError(f"{folder} has no config.json, so it is not a transformers model.{hint}")
 
 
-def _stored_dtype(files: Sequence[Path]) -> str | None:
+def stored_dtype(files: Sequence[Path]) -> str | None:
     """Type of the first tensor, for configurations that name none."""
     if files[0].suffix != ".safetensors":
         return None
@@ -248,7 +260,7 @@ def _stored_dtype(files: Sequence[Path]) -> str | None:
     return next((names.get(t.dtype) for t in safetensors_header(files[0]).values()), None)
 
 
-def _config(source: Source, raw: dict[str, Any], *, trusted: bool) -> Any:
+def config_object(source: Source, raw: dict[str, Any], *, trusted: bool) -> Any:
     """transformers' configuration object."""
     from transformers import AutoConfig
 
