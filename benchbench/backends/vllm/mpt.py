@@ -178,6 +178,7 @@ class MPTForCausalLM(nn.Module):
         return self.logits_processor(self.lm_head, hidden_states)  # type: ignore[no-any-return]
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
-        """Takes tensors under the names of the checkpoint; a tied output layer is skipped. Returns the names taken."""
-        skipped = ["lm_head."] if self.config.tie_word_embeddings else []
-        return AutoWeightsLoader(self, skip_prefixes=skipped).load_weights(weights)  # type: ignore[no-any-return]
+        """Takes tensors under the checkpoint's names, without a tied output layer. Returns the names taken."""
+        if self.config.tie_word_embeddings:
+            weights = ((name, tensor) for name, tensor in weights if not name.startswith("lm_head."))
+        return AutoWeightsLoader(self).load_weights(weights)  # type: ignore[no-any-return]
