@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from benchbench.backends.tokens import first_line
 from benchbench.core.errors import BackendError
 
@@ -12,11 +14,12 @@ from benchbench.core.errors import BackendError
 class Engine:
     """One `vllm.LLM`. Takes prompts as tokens; counts what was computed."""
 
-    def __init__(self, llm: Any, *, block_size: int, cache_blocks: int) -> None:
+    def __init__(self, llm: Any, *, block_size: int, cache_blocks: int, on_cpu: bool) -> None:
         self.llm = llm
         self.block_size = block_size
         self.cache_blocks = cache_blocks
         """Blocks of keys and values that fit at once."""
+        self.on_cpu = on_cpu
         self.steps = 0
         self.computed_tokens = 0
         self._core = llm.llm_engine
@@ -71,6 +74,8 @@ class Engine:
     def reload(self, folder: str) -> None:
         """Reads the weights of `folder` into the model, in every worker."""
         self.llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
+        if self.on_cpu:
+            self.llm.apply_model(_pack_tied)
 
     def close(self) -> None:
         """Stops the engine and its workers and gives their memory back."""
@@ -79,3 +84,16 @@ class Engine:
         self._core.engine_core.shutdown()
         self.llm = self._core = None
         cleanup_dist_env_and_memory()
+
+
+def _pack_tied(model: Any) -> None:
+    """On CPUs every layer computes with a packed copy of its weights. A reload makes new copies for the layers that it
+    loads, but an output layer tied to the embedding is not loaded: its copy would still be of the old checkpoint.
+    """
+    owners: dict[int, list[Any]] = {}
+    for module in model.modules():
+        if isinstance(weight := getattr(module, "weight", None), Tensor):
+            owners.setdefault(weight.data_ptr(), []).append(module)
+    for module in (module for modules in owners.values() if len(modules) > 1 for module in modules):
+        if hasattr(module, "quant_method"):
+            module.quant_method.process_weights_after_loading(module)

@@ -95,7 +95,9 @@ def start_engine(
             f"{_advice(str(error), device)}"
         ) from error
     cache = llm.llm_engine.vllm_config.cache_config
-    return Engine(llm, block_size=int(cache.block_size), cache_blocks=int(cache.num_gpu_blocks or 0))
+    return Engine(
+        llm, block_size=int(cache.block_size), cache_blocks=int(cache.num_gpu_blocks or 0), on_cpu=device == "cpu"
+    )
 
 
 def _check_head_size(config: Any, name: str) -> None:

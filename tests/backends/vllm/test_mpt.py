@@ -91,16 +91,6 @@ def test_a_configuration_that_would_be_computed_wrongly_is_refused(tmp_path: Pat
         pass
 
 
-def test_checkpoints_of_a_training_swap_in_place(tmp_path: Path) -> None:
-    folders = [models.tiny_mpt(tmp_path / str(seed), head_size=32, seed=seed) for seed in (0, 1)]
-    with opened(folders[1], "hf") as hf:
-        expected = totals(hf, mixed_requests(100))
-    with opened(folders[0], "vllm") as backend:
-        assert largest_difference(totals(backend, mixed_requests(100)), expected) > TOLERANCE
-        backend.load_weights(str(folders[1]))
-        assert largest_difference(totals(backend, mixed_requests(100)), expected) < TOLERANCE
-
-
 @pytest.mark.parametrize(("heads", "bias_max"), [(1, 8), (4, 8), (6, 8), (12, 4), (40, 8), (71, 8)])
 def test_slopes_are_those_of_transformers(heads: int, bias_max: int) -> None:
     from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
