@@ -78,20 +78,26 @@ def tiny_llama(
     return _save(LlamaForCausalLM, config, folder, seed=seed, dtype=dtype)
 
 
-def tiny_mistral(folder: Path, *, window: int | None = 16, seed: int = 0, max_length: int = 512) -> Path:
+def tiny_mistral(
+    folder: Path, *, window: int | None = 16, seed: int = 0, max_length: int = 512, head_size: int = 8
+) -> Path:
     """Mistral: like Llama, but each token sees only the last `window` tokens."""
     from transformers import MistralConfig, MistralForCausalLM
 
-    config = MistralConfig(**_rotary(folder, bos=True, max_length=max_length), sliding_window=window)
+    config = MistralConfig(
+        **_rotary(folder, bos=True, max_length=max_length, head_size=head_size), sliding_window=window
+    )
     return _save(MistralForCausalLM, config, folder, seed=seed)
 
 
-def tiny_qwen2(folder: Path, *, window: int | None = 16, seed: int = 0, max_length: int = 512) -> Path:
+def tiny_qwen2(
+    folder: Path, *, window: int | None = 16, seed: int = 0, max_length: int = 512, head_size: int = 8
+) -> Path:
     """Qwen2: biases on queries, keys and values; with `window`, layer 1 slides and layer 0 sees everything."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     sliding = {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 1} if window else {}
-    config = Qwen2Config(**_rotary(folder, bos=False, max_length=max_length), **sliding)
+    config = Qwen2Config(**_rotary(folder, bos=False, max_length=max_length, head_size=head_size), **sliding)
     return _save(Qwen2ForCausalLM, config, folder, seed=seed)
 
 

@@ -103,7 +103,7 @@ def _lm_eval(job: Job) -> Any:
 
 def _lm_eval_on_vllm(job: Job) -> Any:
     """lm-eval's vLLM backend with the engine settings that benchbench chooses for this model."""
-    from benchbench.backends.vllm.settings import Settings, cache_bytes, prepare_environment
+    from benchbench.backends.vllm.settings import Settings, cache_bytes, prepare_environment, stop_compiling
     from benchbench.backends.vllm.start import BATCH_TOKENS, CPU_BLOCK
 
     _name_the_cpu_build()
@@ -111,6 +111,7 @@ def _lm_eval_on_vllm(job: Job) -> Any:
     from lm_eval.models.vllm_causallms import VLLM
     from transformers import AutoConfig
 
+    stop_compiling()
     config = AutoConfig.from_pretrained(job.model)
     length = config.max_position_embeddings
     return VLLM(

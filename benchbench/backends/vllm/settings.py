@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 from collections.abc import Iterator, Mapping
@@ -104,6 +105,7 @@ def prepare_environment(settings: Settings) -> None:
     in_process = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if settings.tensor_parallel_size == 1 else {}
     for name, value in (ENVIRONMENT | in_process).items():
         os.environ.setdefault(name, value)
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)  # it says what is missing on every CPU
 
 
 @contextlib.contextmanager
