@@ -31,6 +31,8 @@ class Engine:
 
         Parameters with `DELTA` output give news at every token, until `end(index)` is called.
         """
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         try:
             for i, (tokens, params) in enumerate(prompts):
                 self._number += 1
@@ -45,7 +47,7 @@ class Engine:
                         if output.finished:
                             del self._running[output.request_id]
                         yield index, output
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, EngineDeadError) as error:
             raise BackendError(
                 f"vLLM stopped: {first_line(error)}. What was scored is kept and the same command goes on from there; "
                 "if memory ran out, lower --batch-tokens or --max-length first."

@@ -137,8 +137,8 @@ def head_size(config: Any) -> int:
 
 
 def cache_bytes(config: Any, max_length: int, dtype_bytes: int) -> int:
-    """Bytes for keys and values on a CPU: 1 GiB, or what two of the longest prompts take if that is more."""
+    """Bytes for keys and values on a CPU: 1 GiB, or the longest prompt and a quarter if that is more."""
     text = config.get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     per_token = 2 * int(text.num_hidden_layers) * int(heads) * head_size(config) * dtype_bytes
-    return max(2**30, 2 * per_token * (max_length + 1))
+    return max(2**30, per_token * (max_length + 1) * 5 // 4)

@@ -60,13 +60,13 @@ def test_what_the_user_set_in_the_environment_stays(monkeypatch: pytest.MonkeyPa
             del os.environ[name]
 
 
-def test_the_cache_on_a_cpu_holds_two_of_the_longest_prompts() -> None:
+def test_the_cache_on_a_cpu_holds_the_longest_prompt_and_more() -> None:
     config = SimpleNamespace(num_hidden_layers=32, num_attention_heads=32, hidden_size=4096)
     config.get_text_config = lambda: config
-    assert cache_bytes(config, 2048, 4) == 2 * (2 * 32 * 4096 * 4) * 2049
+    assert cache_bytes(config, 2047, 4) == 2 * 32 * 4096 * 4 * 2560
     assert cache_bytes(config, 8, 4) == 2**30
     config.num_key_value_heads = 8
-    assert cache_bytes(config, 8191, 4) == 2 * (2 * 32 * 1024 * 4) * 8192
+    assert cache_bytes(config, 8191, 4) == 2 * 32 * 1024 * 4 * 10_240
 
 
 @pytest.mark.parametrize(
