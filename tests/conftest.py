@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).resolve().parent.parent
+VLLM = importlib.util.find_spec("vllm") is not None
 NETWORK = os.environ.get("BENCHBENCH_TEST_NETWORK") == "1"
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -41,6 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not NETWORK and item.get_closest_marker("network"):
             item.add_marker(pytest.mark.skip(reason="needs the Hub: set BENCHBENCH_TEST_NETWORK=1"))
+        if not VLLM and item.get_closest_marker("vllm"):
+            item.add_marker(pytest.mark.skip(reason="needs vLLM: make test-vllm"))
         if item.get_closest_marker("gpu") and not has_cuda():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 

@@ -62,50 +62,71 @@ def tokenizer(folder: Path, *, vocab_size: int = 320, bos: bool = False, t5: boo
 
 
 def tiny_llama(
-    folder: Path, *, tied: bool = False, bos: bool = True, seed: int = 0, max_length: int = 512, dtype: str = "float32"
+    folder: Path,
+    *,
+    tied: bool = False,
+    bos: bool = True,
+    seed: int = 0,
+    max_length: int = 512,
+    dtype: str = "float32",
+    head_size: int = 8,
 ) -> Path:
     """Llama: rotary positions, grouped keys and values (4 query heads, 2 key heads), `<s>` before every text."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(**_rotary(folder, bos=bos, tied=tied, max_length=max_length))
+    config = LlamaConfig(**_rotary(folder, bos=bos, tied=tied, max_length=max_length, head_size=head_size))
     return _save(LlamaForCausalLM, config, folder, seed=seed, dtype=dtype)
 
 
-def tiny_mistral(folder: Path, *, window: int | None = 16, seed: int = 0, max_length: int = 512) -> Path:
+def tiny_mistral(
+    folder: Path, *, window: int | None = 16, seed: int = 0, max_length: int = 512, head_size: int = 8
+) -> Path:
     """Mistral: like Llama, but each token sees only the last `window` tokens."""
     from transformers import MistralConfig, MistralForCausalLM
 
-    config = MistralConfig(**_rotary(folder, bos=True, max_length=max_length), sliding_window=window)
+    config = MistralConfig(
+        **_rotary(folder, bos=True, max_length=max_length, head_size=head_size), sliding_window=window
+    )
     return _save(MistralForCausalLM, config, folder, seed=seed)
 
 
-def tiny_qwen2(folder: Path, *, window: int | None = 16, seed: int = 0, max_length: int = 512) -> Path:
+def tiny_qwen2(
+    folder: Path, *, window: int | None = 16, seed: int = 0, max_length: int = 512, head_size: int = 8
+) -> Path:
     """Qwen2: biases on queries, keys and values; with `window`, layer 1 slides and layer 0 sees everything."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     sliding = {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 1} if window else {}
-    config = Qwen2Config(**_rotary(folder, bos=False, max_length=max_length), **sliding)
+    config = Qwen2Config(**_rotary(folder, bos=False, max_length=max_length, head_size=head_size), **sliding)
     return _save(Qwen2ForCausalLM, config, folder, seed=seed)
 
 
-def tiny_gpt2(folder: Path, *, seed: int = 0, max_length: int = 512) -> Path:
+def tiny_gpt2(folder: Path, *, seed: int = 0, max_length: int = 512, head_size: int = 8) -> Path:
     """GPT-2: learned absolute positions, tied output layer."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     vocab = tokenizer(folder)
     config = GPT2Config(
-        vocab_size=vocab, n_embd=32, n_layer=2, n_head=4, n_positions=max_length, bos_token_id=0, eos_token_id=0
+        vocab_size=vocab,
+        n_embd=4 * head_size,
+        n_layer=2,
+        n_head=4,
+        n_positions=max_length,
+        bos_token_id=0,
+        eos_token_id=0,
     )
     return _save(GPT2LMHeadModel, config, folder, seed=seed)
 
 
-def tiny_mpt(folder: Path, *, n_heads: int = 4, seed: int = 0, max_length: int = 512, **overrides: Any) -> Path:
+def tiny_mpt(
+    folder: Path, *, n_heads: int = 4, seed: int = 0, max_length: int = 512, head_size: int = 8, **overrides: Any
+) -> Path:
     """MPT: ALiBi, no biases. `n_heads=6` is not a power of two, which changes the slopes."""
     from transformers import MptConfig, MptForCausalLM
 
     vocab = tokenizer(folder)
     config = MptConfig(
-        d_model=8 * n_heads,
+        d_model=head_size * n_heads,
         n_heads=n_heads,
         n_layers=2,
         max_seq_len=max_length,
@@ -239,10 +260,10 @@ def smollm2_folder() -> Path:
     return folder
 
 
-def _rotary(folder: Path, *, bos: bool, max_length: int, tied: bool = False) -> dict[str, Any]:
+def _rotary(folder: Path, *, bos: bool, max_length: int, tied: bool = False, head_size: int = 8) -> dict[str, Any]:
     return {
         "vocab_size": tokenizer(folder, bos=bos),
-        "hidden_size": 32,
+        "hidden_size": 4 * head_size,
         "intermediate_size": 64,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,

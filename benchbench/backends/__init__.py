@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchbench.core.errors import BackendError, did_you_mean
+from benchbench.core.errors import ArgumentError, BackendError, did_you_mean
 
 if TYPE_CHECKING:
     from benchbench.backends.protocol import Backend
 
-BUILT = ("auto", "hf", "scripted")
-PLANNED = ("vllm", "gguf", "api")
+BUILT = ("auto", "hf", "vllm", "scripted")
+PLANNED = ("gguf", "api")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,34 @@ class ModelOptions:
     """A folder or hub name whose tokenizer is used; None takes the one beside the weights."""
     keep_tokens: bool = False
     """Keep the tokens of every task, not of the last one only: for a series of checkpoints that are asked the same."""
+    model_args: tuple[tuple[str, str], ...] = ()
+    """(name, value) of options that only this engine has. They go into the record: no keys, no passwords."""
+
+
+def parse_model_args(text: str) -> tuple[tuple[str, str], ...]:
+    """(name, value) pairs of `name=value,name=value`, sorted. Raises ArgumentError for anything else."""
+    pairs: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise ArgumentError(f"--model-args has {part!r}; it is written name=value,name=value.")
+        if name in pairs:
+            raise ArgumentError(f"--model-args names {name} twice.")
+        pairs[name] = value
+    return tuple(sorted(pairs.items()))
+
+
+def check_model_args(options: ModelOptions, known: Iterable[str], *, backend: str) -> dict[str, str]:
+    """`options.model_args` as a mapping. Raises BackendError for a name that `backend` does not know."""
+    known = sorted(known)
+    for name, _ in options.model_args:
+        if name not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise BackendError(
+                f"--model-args has {name!r}, which the backend {backend} does not know; {takes}."
+                + did_you_mean(name, known)
+            )
+    return dict(options.model_args)
 
 
 def open_backend(options: ModelOptions) -> Backend:
@@ -47,10 +76,16 @@ def open_backend(options: ModelOptions) -> Backend:
     Raises BackendError for an unknown or missing engine, ModelError for a model that cannot be loaded.
     """
     if options.backend in ("auto", "hf"):
+        check_model_args(options, (), backend="hf")
         from benchbench.backends.hf.backend import HFBackend
 
         return HFBackend(options)
+    if options.backend == "vllm":
+        from benchbench.backends.vllm.backend import VLLMBackend
+
+        return VLLMBackend(options)
     if options.backend == "scripted":
+        check_model_args(options, (), backend="scripted")
         from benchbench.backends.scripted import ScriptedBackend
 
         return ScriptedBackend(options)

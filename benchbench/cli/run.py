@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.backends import ModelOptions
+from benchbench.backends import ModelOptions, parse_model_args
 from benchbench.cli.console import cell, clean, print_json, remarks, results_table, stderr, stdout, watching
 from benchbench.runner.settings import RunSettings
 
@@ -47,12 +47,15 @@ def run(
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
-    backend: Annotated[str, typer.Option(help="auto, hf or scripted.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, hf, vllm or scripted.")] = "auto",
     tokenizer: Annotated[
         str | None, typer.Option(help="Folder or hub name of the tokenizer. Default: the one beside the weights.")
     ] = None,
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run the model's own code.")] = False,
     max_length: Annotated[int | None, typer.Option(help="Tokens the model may see at once.")] = None,
+    model_args: Annotated[
+        str, typer.Option(help="Options of one backend, name=value,name=value; a wrong name lists them.")
+    ] = "",
     fewshot_mode: Annotated[
         FewshotMode,
         typer.Option(help="One block of shots per task, one per doc, or lm-eval's sequential sampler."),
@@ -84,6 +87,7 @@ def run(
         max_length=max_length,
         batch_tokens=batch_tokens,
         tokenizer=tokenizer,
+        model_args=parse_model_args(model_args),
     )
     settings = RunSettings(
         model=options,

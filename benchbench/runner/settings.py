@@ -84,6 +84,7 @@ class RunSettings:
             "max_length": model.max_length,
             "batch_tokens": model.batch_tokens,
             "trust_remote_code": model.trust_remote_code,
+            "model_args": dict(model.model_args),
             "tasks": self.tasks,
             "num_fewshot": self.num_fewshot,
             "fewshot_mode": self.fewshot_mode,

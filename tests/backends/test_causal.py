@@ -11,9 +11,10 @@ import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf import causal
-from benchbench.backends.hf.causal import CausalModel, Scored
-from benchbench.backends.hf.scorer import Exhausted, PairScorer, attention_window
+from benchbench.backends.hf.causal import CausalModel
+from benchbench.backends.hf.scorer import PairScorer, attention_window
 from benchbench.backends.plan import Limits, Plan
+from benchbench.backends.tokens import Exhausted, Scored
 from benchbench.core.errors import BackendError
 from tests import models
 

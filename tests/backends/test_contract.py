@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,16 +45,20 @@ MODELS = {
     "hf mpt": models.tiny_mpt,
     "hf gpt2": models.tiny_gpt2,
     "hf t5": models.tiny_t5,
+    # vLLM's attention on CPUs knows no heads smaller than 32.
+    "vllm llama": functools.partial(models.tiny_llama, head_size=32),
+    "vllm mpt": functools.partial(models.tiny_mpt, head_size=32),
 }
+BACKENDS = [pytest.param(name, marks=pytest.mark.vllm if name.startswith("vllm") else ()) for name in MODELS]
 
 
-@pytest.fixture(scope="module", params=[*MODELS, "scripted"])
+@pytest.fixture(scope="module", params=[*BACKENDS, "scripted"])
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     if request.param == "scripted":
         opened = open_backend(ModelOptions("hash", backend="scripted"))
     else:
         folder: Path = MODELS[request.param](tmp_path_factory.mktemp("model"))
-        opened = open_backend(ModelOptions(str(folder), backend="hf", device="cpu"))
+        opened = open_backend(ModelOptions(str(folder), backend=request.param.split()[0], device="cpu"))
     yield opened
     opened.close()
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from benchbench.backends.hf.causal import CausalModel
-from benchbench.backends.hf.generate import Generator, Job, Written, cut_at_stop
-from benchbench.backends.hf.scorer import Exhausted, PairScorer
+from benchbench.backends.hf.generate import Generator
+from benchbench.backends.hf.scorer import PairScorer
 from benchbench.backends.plan import Limits
+from benchbench.backends.tokens import Exhausted, Job, Written, cut_at_stop
 from benchbench.core.types import GenerationParams
 from tests import models
 

@@ -605,7 +605,7 @@ def test_other_custom_code_is_refused(custom: Path, tmp_path: Path) -> None:
 # --- the door ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["vllm", "gguf", "api"])
+@pytest.mark.parametrize("name", ["gguf", "api"])
 def test_an_engine_that_is_not_built_yet_says_so(llama: Path, name: str) -> None:
     with pytest.raises(BackendError, match=f"{name}.* is not built yet"):
         open_backend(ModelOptions(str(llama), backend=name))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench.pair import Found, compare, start_seconds
+from tests.bench.pair import Found, compare, python_for, start_seconds
 from tests.bench.rows import ROWS, STARTS, Start
 
 HEAD = (
@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     found, seconds = [], {}
     show(HEAD)
     for row in ROWS:
-        if row.name in args.rows:
+        if row.name in args.rows and not python_for(row.backend):
+            show(f"| {row.work} | not measured: `make env-vllm` makes the environment | | | | | | | |")
+        elif row.name in args.rows:
             found.append(compare(row, args.model, args.data_root, args.limit, args.repeat))
             show(line(found[-1]))
     for start in STARTS:
@@ -86,7 +88,7 @@ def line(row: Found) -> str:
     cells = [
         row.work,
         str(row.docs),
-        f"{row.theirs:.1f} s ({row.batch_size})",
+        f"{row.theirs:.1f} s ({row.batch_size or 'auto'})",
         f"{row.ours:.1f} s",
         f"**{row.ratio:.1f}×**",
         f"{row.promised:g}×",

@@ -22,9 +22,10 @@ class Job:
     requests: Sequence[Sequence[Request]]
     """One list per task."""
     batch_sizes: tuple[int, ...] = ()
-    """lm-eval's; with more than one, all requests are answered once per size."""
+    """lm-eval's; with more than one, all requests are answered once per size. 0 leaves batches to the engine."""
     batch_tokens: int | None = None
     """benchbench's; None is its own choice."""
+    backend: str = "hf"
 
 
 @dataclass(frozen=True)

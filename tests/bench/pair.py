@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pickle
 import subprocess
@@ -38,7 +39,7 @@ class Found:
     requests: int
     promised: float
     batch_size: int
-    """lm-eval's best."""
+    """lm-eval's best; 0 where the engine makes its own batches."""
     pilot: dict[int, float]
     """Batch size → seconds on the pilot documents."""
     theirs: float
@@ -82,14 +83,16 @@ def compare(row: Row, model: str, data_root: Path | None, limit: int | None, rep
     size = min(pilot, key=lambda key: pilot[key])
     ours, theirs, ours_process, theirs_process = [], [], [], []
     for _ in range(repeats):
-        measured, seconds = _run(Job("benchbench", model, requests))
+        measured, seconds = _run(Job("benchbench", model, requests, backend=row.backend))
         ours.append(measured)
         ours_process.append(seconds)
-        measured, seconds = _run(Job("lm_eval", model, requests, batch_sizes=(size,)))
+        measured, seconds = _run(Job("lm_eval", model, requests, batch_sizes=(size,), backend=row.backend))
         theirs.append(measured)
         theirs_process.append(seconds)
-    same_tokens = size * ours[0].longest_prompt
-    same, _ = _run(Job("benchbench", model, requests, batch_tokens=same_tokens))
+    same, same_tokens = ours[0], 0
+    if size:
+        same_tokens = size * ours[0].longest_prompt
+        same, _ = _run(Job("benchbench", model, requests, batch_tokens=same_tokens))
     mine, other = (median(m.seconds[0] for m in side) for side in (ours, theirs))
     found = Found(
         row.name,
@@ -127,6 +130,8 @@ def compare(row: Row, model: str, data_root: Path | None, limit: int | None, rep
 
 def _pilot(row: Row, model: str, prepared: Sequence[PreparedTask]) -> dict[int, float]:
     """Seconds of lm-eval's backend at each batch size, on a few documents of the first task."""
+    if row.backend == "vllm":  # it makes its own batches
+        return {0: 0.0}
     few = replace(prepared[0], docs=prepared[0].docs[: row.pilot])
     measured, _ = _run(Job("lm_eval", model, requests_of([few]), batch_sizes=BATCH_SIZES))
     return dict(zip(BATCH_SIZES, measured.seconds, strict=True))
@@ -138,12 +143,20 @@ def _run(job: Job) -> tuple[Measured, float]:
         given, result = Path(folder) / "job", Path(folder) / "result"
         given.write_bytes(pickle.dumps(job))
         start = time.perf_counter()
-        command = [sys.executable, "-m", "tests.bench.worker", str(given), str(result)]
+        command = [python_for(job.backend), "-m", "tests.bench.worker", str(given), str(result)]
         done = subprocess.run(command, check=False, cwd=REPO, env=_environment(), capture_output=True, text=True)
         seconds = time.perf_counter() - start
         if done.returncode != 0:
             raise RuntimeError(f"the {job.side} process failed:\n{done.stderr[-4000:]}")
         return pickle.loads(result.read_bytes()), seconds
+
+
+def python_for(backend: str) -> str:
+    """The interpreter whose environment has the engine: this one, or for vLLM that of `make env-vllm`; "" if none."""
+    if backend != "vllm" or importlib.util.find_spec("vllm") is not None:
+        return sys.executable
+    other = REPO / ".venv-vllm" / "bin" / "python"
+    return str(other) if other.exists() else ""
 
 
 def _environment() -> dict[str, str]:

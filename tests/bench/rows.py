@@ -27,6 +27,8 @@ class Row:
     """Documents per task unless --limit says otherwise."""
     pilot: int
     """Documents of the first task on which lm-eval's batch size is chosen."""
+    backend: str = "hf"
+    """The engine of both sides, each with its own way of using it."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,13 @@ class Start:
     """Seconds, at most."""
 
 
+MMLU = ("mmlu_anatomy", "mmlu_college_physics", "mmlu_econometrics", "mmlu_philosophy", "mmlu_world_religions")
 ROWS = (
     Row("hellaswag-0", "HellaSwag, 4 long choices, 0-shot", ("hellaswag",), 0, 1.8, docs=200, pilot=16),
     Row("hellaswag-5", "HellaSwag, 5-shot fixed", ("hellaswag_shots",), 5, 8.0, docs=100, pilot=16),
-    Row(
-        "mmlu-5",
-        "MMLU, one-letter answers, 5-shot",
-        ("mmlu_anatomy", "mmlu_college_physics", "mmlu_econometrics", "mmlu_philosophy", "mmlu_world_religions"),
-        5,
-        5.0,
-        docs=40,
-        pilot=32,
-    ),
+    Row("mmlu-5", "MMLU, one-letter answers, 5-shot", MMLU, 5, 5.0, docs=40, pilot=32),
+    Row("mmlu-5-vllm", "MMLU, one-letter answers, 5-shot, vLLM", MMLU, 5, 8.0, docs=20, pilot=0, backend="vllm"),
+    Row("hellaswag-5-vllm", "HellaSwag, 5-shot, vLLM", ("hellaswag_shots",), 5, 8.0, docs=40, pilot=0, backend="vllm"),
     Row("triviaqa-5", "TriviaQA, 5-shot generation", ("triviaqa_shots",), 5, 2.0, docs=100, pilot=32),
     Row("wmt14-5", "WMT14 fr-en, 5-shot generation", ("wmt14-fr-en",), 5, 2.0, docs=48, pilot=32),
 )

@@ -84,3 +84,13 @@ def test_both_sides_answer_a_tiny_model_alike(row: Row, tmp_path: Path) -> None:
     assert found.problems == []
     assert found.ratio > 0
     assert found.ours_memory > found.ours_loaded > 0
+
+
+@pytest.mark.vllm
+def test_both_sides_answer_a_tiny_model_alike_on_vllm(tmp_path: Path) -> None:
+    model = tiny_llama(tmp_path, bos=False, max_length=2048, head_size=32)
+    found = compare(replace(CHOICE, backend="vllm"), str(model), None, None, repeats=1)
+    assert found.problems == []
+    assert found.ratio > 0
+    assert found.tokens_computed < found.tokens_needed
+    assert "(auto)" in line(found)

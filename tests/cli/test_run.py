@@ -76,6 +76,9 @@ def test_a_dry_run_shows_sizes_and_leaves_nothing_behind(world):
     [
         (["--limit", "0"], "--limit is 0; it must be 1 or more"),
         (["--backend", "hff"], "no backend named 'hff'"),
+        (["--model-args", "threads"], "'threads'; it is written name=value,name=value"),
+        (["--model-args", "a=1,a=2"], "names a twice"),
+        (["--model-args", "threads=2"], "'threads', which the backend scripted does not know; it takes none"),
         (["--tasks", "toy_quizz"], "Did you mean toy_quiz"),
         (["--num-fewshot", "500"], "500"),
         (["--data-root", "/no/such/folder"], "/no/such/folder"),

@@ -27,21 +27,11 @@ from benchbench.backends.hf.cache import (
     shifted,
 )
 from benchbench.backends.plan import Block, Row
+from benchbench.backends.tokens import Scored
 
 Layout = Literal["packed", "branched", "plain"]
 SOFTMAX_ROWS = 128
 """Rows of logits normalised in fp32 at once: bounds the copy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Log-likelihood of one request's targets. `finite` is False where the model gave NaN or infinity."""
-
-    request: int
-    total: float
-    is_greedy: bool
-    num_tokens: int
-    finite: bool
 
 
 class CausalModel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,31 +11,13 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.cache import KeysValues, ReservedLayer, cache_of, keys_values
 from benchbench.backends.hf.causal import CausalModel, left_padded
-from benchbench.backends.hf.scorer import Exhausted, PairScorer, first_line, is_out_of_memory, prefilled
+from benchbench.backends.hf.scorer import PairScorer, is_out_of_memory, prefilled
 from benchbench.backends.plan import Block, Limits, make_plan
+from benchbench.backends.tokens import Ending, Exhausted, Job, Written, cut_at_stop, first_line, seed
 from benchbench.core.types import FinishReason, GenerationParams
 
 SHRINK_BELOW = 0.75
 """When fewer than this share of a batch's rows still write, the others are taken out of the cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One context to continue. `seed_text` names the request, so that sampling does not depend on order."""
-
-    context: tuple[int, ...]
-    params: GenerationParams
-    seed_text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The text of one job, cut before its first stop string."""
-
-    request: int
-    text: str
-    finish_reason: FinishReason
-    num_tokens: int
 
 
 @dataclass(slots=True)
@@ -58,7 +39,7 @@ class Generator:
         self.scorer = scorer
         self.limits = limits
         self.retries = 0
-        self.eos = eos_ids(model.model, tokenizer)
+        self.ending = Ending(tokenizer, eos_ids(model.model, tokenizer))
 
     def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
         """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
@@ -144,11 +125,11 @@ class Generator:
                 if row.request < 0:
                     continue
                 row.tokens.append(token)
-                written = self._finished(row)
-                if written is None:
+                reason = self.ending.reason(row.tokens, params)
+                if reason is None:
                     alive.append(place)
                 else:
-                    finished.append(written)
+                    finished.append(self.ending.written(row.request, row.tokens, params, reason))
                     row.request = -1
             if not alive:
                 return finished
@@ -186,30 +167,6 @@ class Generator:
             for one, row in zip(probabilities, rows, strict=True)
         ]
 
-    def _finished(self, row: _Row) -> Written | None:
-        params = row.job.params
-        if row.tokens[-1] in self.eos:
-            return self._written(row, "eos", row.tokens[:-1])
-        if params.until:
-            # A stop string spans at most as many tokens as it has bytes; a few more give the decoder footing.
-            reach = max(len(stop.encode()) for stop in params.until) + 8
-            tail = self._decode(row.tokens[-reach:])
-            if any(stop and stop in tail for stop in params.until):
-                text = self._decode(row.tokens)
-                if any(stop and stop in text for stop in params.until):
-                    return self._written(row, "stop", row.tokens)
-        if len(row.tokens) >= params.max_gen_toks:
-            return self._written(row, "length", row.tokens)
-        return None
-
-    def _written(self, row: _Row, reason: FinishReason, tokens: Sequence[int]) -> Written:
-        text = cut_at_stop(self._decode(tokens), row.job.params.until)
-        return Written(row.request, text, reason, len(row.tokens))
-
-    def _decode(self, tokens: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return text
-
     @torch.inference_mode()
     def _with_transformers(
         self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, trusted: bool
@@ -217,7 +174,7 @@ class Generator:
         """Beam search; and models whose past or padding cannot be trusted, which read everything anew each step."""
         from transformers import StoppingCriteria, StoppingCriteriaList
 
-        decode = self._decode
+        decode = self.ending.decode
 
         class Stop(StoppingCriteria):
             def __init__(self, prompt: int) -> None:
@@ -242,19 +199,11 @@ class Generator:
             )
             tokens = output[0, context.shape[1] :].tolist()
             self.model.computed_tokens += context.shape[1] + len(tokens) * params.num_beams
-            ended = next((k for k, token in enumerate(tokens) if token in self.eos), None)
+            ended = next((k for k, token in enumerate(tokens) if token in self.ending.eos), None)
             raw = decode(tokens if ended is None else tokens[:ended])
             text = cut_at_stop(raw, params.until)
             reason: FinishReason = "stop" if text != raw else "eos" if ended is not None else "length"
             yield Written(index, text, reason, len(tokens))
-
-
-def cut_at_stop(text: str, until: Sequence[str]) -> str:
-    """The text before the first of the stop strings."""
-    for stop in until:
-        if stop:
-            text = text.split(stop, maxsplit=1)[0]
-    return text
 
 
 def _keep_rows(cache: Any, rows: torch.Tensor) -> None:
@@ -311,12 +260,6 @@ def _probes(context: tuple[int, ...]) -> tuple[EncodedPair, EncodedPair]:
     last = min(4, max(1, len(context) - 1))
     end = context[-last:]
     return EncodedPair(context[:-last] or context, end), EncodedPair(context[:-last] or context, end[::-1])
-
-
-def seed(job: Job) -> int:
-    """A seed of the request's own, so that neither order nor batch moves what is sampled."""
-    digest = hashlib.sha256(f"{job.params.seed}:{job.seed_text}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")
 
 
 def _seeded(job: Job) -> torch.Generator | None:

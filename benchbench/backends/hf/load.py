@@ -61,10 +61,10 @@ def _load_folder(source: Source, options: ModelOptions, device: torch.device) ->
     own_code = arch.uses_own_code(raw, folder, trusted=options.trust_remote_code)
     arch.check_config(raw, folder, own_code=own_code)
     notes = [f"{folder.name} brings its own code, which was not run"] if raw.get("auto_map") and not own_code else []
-    config = _config(source, raw, trusted=options.trust_remote_code)
+    config = config_object(source, raw, trusted=options.trust_remote_code)
     words = None if options.tokenizer is None else find_tokenizer(options.tokenizer)
     tokenizer = load_tokenizer(words or source, trusted=options.trust_remote_code, config=config)
-    dtype, note = arch.choose_dtype(options.dtype, raw, _stored_dtype(files), device.type)
+    dtype, note = arch.choose_dtype(options.dtype, raw, stored_dtype(files), device.type)
     kind = arch.architecture_of(raw)
     length = set_length(config, raw, tokenizer, options, source.name)
     code = sorted(folder.glob("*.py")) if own_code else []
@@ -100,7 +100,7 @@ def _load_gguf(source: Source, options: ModelOptions, device: torch.device) -> L
             raise ModelError(f"{path} is not a GGUF file: it does not begin with the letters GGUF.")
     tokenizer = load_tokenizer(source, trusted=False)
     dtype, note = arch.choose_dtype("float32" if options.dtype == "auto" else options.dtype, {}, None, device.type)
-    config = _config(source, {}, trusted=False)
+    config = config_object(source, {}, trusted=False)
     raw = config.to_dict()
     length = set_length(config, raw, tokenizer, options, source.name)
     with unchanged([path]), ThreadPoolExecutor(1) as pool:
@@ -143,7 +143,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     raise ModelError(f"{folder} has no config.json, so it is not a transformers model.{hint}")
 
 
-def _stored_dtype(files: Sequence[Path]) -> str | None:
+def stored_dtype(files: Sequence[Path]) -> str | None:
     """Type of the first tensor, for configurations that name none."""
     if files[0].suffix != ".safetensors":
         return None
@@ -151,7 +151,7 @@ def _stored_dtype(files: Sequence[Path]) -> str | None:
     return next((names.get(t.dtype) for t in safetensors_header(files[0]).values()), None)
 
 
-def _config(source: Source, raw: dict[str, Any], *, trusted: bool) -> Any:
+def config_object(source: Source, raw: dict[str, Any], *, trusted: bool) -> Any:
     """transformers' configuration object."""
     from transformers import AutoConfig
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
@@ -16,6 +16,18 @@ from benchbench.backends.identity import tokenizer_identity
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Opened(Protocol):
+    """What is known of a model in memory, whichever engine holds it."""
+
+    source: Source
+    config: dict[str, Any]
+    generation: dict[str, Any]
+    tokenizer_identity: str
+    own_code: bool
+    trusted: bool
+    words: Source | None
 
 
 @dataclass(slots=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.cache import KeysValues
-from benchbench.backends.hf.causal import CausalModel, Layout, Scored, run_batch
+from benchbench.backends.hf.causal import CausalModel, Layout, run_batch
 from benchbench.backends.plan import Block, Limits, Plan, Row, make_plan
+from benchbench.backends.tokens import Exhausted, Scored, first_line
 from benchbench.core.errors import BackendError
 
 CHECK_TOKENS = 512
@@ -25,14 +26,6 @@ CHECK_DOCS = 64
 """Among how many first docs the shortest and longest context are looked for."""
 WINDOWS = ("sliding_window", "window_size", "attention_window_size")
 """What configurations call the tokens a sliding layer sees: Mistral and most others, GPT-Neo, RecurrentGemma."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exhausted:
-    """A request whose single row does not fit the memory."""
-
-    request: int
-    message: str
 
 
 class PairScorer:
@@ -313,8 +306,3 @@ def _halves(batch: Sequence[Row]) -> list[Sequence[Row]]:
         middle = len(row.leaves) // 2
         return [[replace(row, leaves=row.leaves[:middle])], [replace(row, leaves=row.leaves[middle:])]]
     return []
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an engine's message, or the error's name where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

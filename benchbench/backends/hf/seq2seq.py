@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import torch
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.causal import Scored
-from benchbench.backends.hf.generate import Job, Written, cut_at_stop, eos_ids, generate_arguments, seed
+from benchbench.backends.hf.generate import eos_ids, generate_arguments
 from benchbench.backends.hf.loaded import LoadedModel
-from benchbench.backends.hf.scorer import Exhausted, is_out_of_memory
+from benchbench.backends.hf.scorer import is_out_of_memory
+from benchbench.backends.tokens import Exhausted, Job, Scored, Written, cut_at_stop, seed
 from benchbench.core.types import FinishReason, GenerationParams
 
 LOGIT_BYTES = 256 * 2**20

@@ -11,7 +11,7 @@ import torch
 from benchbench.backends.hf.architecture import Architecture
 from benchbench.backends.hf.load import read_config
 from benchbench.backends.hf.load_composer import files_of, read_weights
-from benchbench.backends.hf.loaded import LoadedModel, own_tokenizer_identity
+from benchbench.backends.hf.loaded import LoadedModel, Opened, own_tokenizer_identity
 from benchbench.backends.hf.pretrained import from_pretrained, unchanged
 from benchbench.backends.hf.source import Source, find_model, split_revision
 from benchbench.backends.hf.tokenizer import has_tokenizer
@@ -48,7 +48,7 @@ def load_weights_into(loaded: LoadedModel, checkpoint: str) -> str:
 def _swap_folder(loaded: LoadedModel, source: Source) -> str:
     files = check_weights(source.folder)
     config, generation = read_config(source.folder), read_json(source.folder / "generation_config.json")
-    _check_same(loaded, source, config, generation)
+    check_same(loaded, source, config, generation)
     code = sorted(source.folder.glob("*.py")) if loaded.own_code else []
     identity = model_identity(source.folder, files, code=code)
     kind, dtype = loaded.architecture, loaded.dtype
@@ -64,7 +64,7 @@ def _swap_composer(loaded: LoadedModel, source: Source) -> str:
         raise ModelError(f"{source.name} needs a --tokenizer, and the loaded model has brought its own.")
     with unchanged(files_of(source)):
         new = read_weights(source, loaded.words)
-        _check_same(loaded, source, new.config, None)
+        check_same(loaded, source, new.config, None)
         shapes = {name: tuple(tensor.shape) for name, tensor in new.tensors.items()}
         if not _fills(loaded.model.state_dict(keep_vars=True), shapes, source.name):
             raise ModelError(f"{source.name} has other tensors than the loaded model; open it as a model of its own.")
@@ -74,7 +74,7 @@ def _swap_composer(loaded: LoadedModel, source: Source) -> str:
     return identity_from(weights, loaded.config, loaded.generation)
 
 
-def _check_same(loaded: LoadedModel, source: Source, config: dict[str, Any], generation: Any) -> None:
+def check_same(loaded: Opened, source: Source, config: dict[str, Any], generation: Any) -> None:
     """Raises ModelError where `source` differs from the loaded model in anything but its weights.
 
     Without `generation` that configuration is made from `config`, so it need not be compared.

@@ -1,0 +1,304 @@
+"""What every engine that works on tokens has in common: requests to tokens, tokens' answers to responses.
+
+An engine says how pairs are scored and how jobs are written; failures, windows, keys and counts are the same for all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Unencodable
+from benchbench.backends.protocol import NOTHING, RequestKeys, Work
+from benchbench.core.ids import canonical_json
+from benchbench.core.types import (
+    Completion,
+    Failure,
+    FinishReason,
+    GenerateRequest,
+    GenerationParams,
+    Loglikelihood,
+    LoglikelihoodRequest,
+    Request,
+    RollingRequest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Log-likelihood of one request's targets. `finite` is False where the model gave NaN or infinity."""
+
+    request: int
+    total: float
+    is_greedy: bool
+    num_tokens: int
+    finite: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """A request that this engine cannot answer, because it alone does not fit the memory or for another `kind`."""
+
+    request: int
+    message: str
+    kind: str = "out_of_memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One context to continue. `seed_text` names the request, so that sampling does not depend on order."""
+
+    context: tuple[int, ...]
+    params: GenerationParams
+    seed_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The text of one job, cut before its first stop string."""
+
+    request: int
+    text: str
+    finish_reason: FinishReason
+    num_tokens: int
+
+
+class TokenBackend(ABC):
+    """The request methods of `Backend` over an engine that scores token pairs and continues token contexts."""
+
+    def __init__(self, *, keep_tokens: bool = False) -> None:
+        self.work = Work()
+        self.keep_tokens = keep_tokens
+        """Keep the tokens of every task, not of the last one only."""
+        self._encoded: dict[tuple[str, int, int], tuple[Request, Any]] = {}
+        self._keys: dict[tuple[str, int, int], tuple[Sequence[Request], str]] = {}
+        """The key of a doc, by the key of its first request."""
+        self._encoder: Encoder
+
+    @abstractmethod
+    def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
+        """Score each pair, naming it by its index, in any order; `skip` names those that need no answer."""
+
+    @abstractmethod
+    def write_jobs(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
+        """Continue each context, naming it by its index, in any order; `skip` names those that need no answer."""
+
+    def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
+        """One hash per doc over the tokens that its requests put to the model."""
+        if not self.keep_tokens:
+            self.forget_tokens()
+        new = [doc for doc in docs if doc and not self._knows(doc)]
+        self._encode([request for doc in new for request in doc])
+        for doc in new:
+            self._keys[doc[0].key] = (doc, self._doc_key(doc))
+        return [self._keys[doc[0].key][1] if doc else self._doc_key(doc) for doc in docs]
+
+    def forget_tokens(self) -> None:
+        """Drop what was encoded."""
+        self._encoded.clear()
+        self._keys.clear()
+
+    def _knows(self, doc: Sequence[Request]) -> bool:
+        """Whether this very doc, not one of the same name, was encoded before."""
+        known = self._keys.get(doc[0].key, ((), ""))[0]
+        return len(known) == len(doc) and all(one is other for one, other in zip(known, doc, strict=True))
+
+    def _doc_key(self, doc: Sequence[Request]) -> str:
+        digest = hashlib.sha256()
+        for request in doc:
+            encoded = self._encoded[request.key][1]
+            digest.update(type(request).__name__.encode())
+            if isinstance(request, RollingRequest):
+                _add_tokens(digest, [token for pair in encoded for token in pair.continuation])
+            elif isinstance(encoded, Unencodable):
+                digest.update(encoded.kind.encode())
+            else:
+                _add_tokens(digest, encoded.context)
+                if isinstance(encoded, EncodedPair):
+                    _add_tokens(digest, encoded.continuation)
+            if isinstance(request, GenerateRequest):
+                digest.update(canonical_json(asdict(request.params)).encode())
+                if request.params.do_sample:
+                    digest.update(_seed_text(request).encode())
+        return digest.hexdigest()
+
+    def _encode(self, requests: Sequence[Request]) -> list[Any]:
+        """Tokens of each request; what `request_keys` has encoded is not encoded again."""
+        todo = [r for r in requests if self._encoded.get(r.key, (None,))[0] is not r]
+        pairs = [r for r in todo if isinstance(r, LoglikelihoodRequest)]
+        contexts = [r for r in todo if isinstance(r, GenerateRequest)]
+        for request, encoded in zip(pairs, self._encoder.pairs(pairs), strict=True):
+            self._encoded[request.key] = (request, encoded)
+        for generate, context in zip(contexts, self._encoder.contexts(contexts), strict=True):
+            self._encoded[generate.key] = (generate, context)
+        for rolling in todo:
+            if isinstance(rolling, RollingRequest):
+                self._encoded[rolling.key] = (rolling, self._encoder.windows(rolling))
+        return [self._encoded[r.key][1] for r in requests]
+
+    def loglikelihood(
+        self, requests: Sequence[LoglikelihoodRequest], *, skip: RequestKeys = NOTHING
+    ) -> Iterator[Loglikelihood | Failure]:
+        """Score each continuation after its prompt."""
+        encoded = self._encode(requests)
+        places: list[int] = []
+        for i, (request, pair) in enumerate(zip(requests, encoded, strict=True)):
+            if isinstance(pair, Unencodable):
+                if request.key not in skip:
+                    yield Failure(request, pair.kind, pair.message)
+            elif not pair.continuation:
+                if request.key not in skip:
+                    yield Loglikelihood(request, 0.0, True, 0, len(pair.context), pair.dropped_shots)
+            else:
+                places.append(i)
+        pairs: list[EncodedPair] = [encoded[i] for i in places]
+        skipped = {place for place, i in enumerate(places) if requests[i].key in skip}
+        for scored in self._count_needed(pairs, skipped):
+            request, pair = requests[places[scored.request]], pairs[scored.request]
+            if isinstance(scored, Exhausted):
+                yield Failure(request, scored.kind, scored.message)
+            elif not scored.finite:
+                yield Failure(request, "nan_logits", "The model's log-probability of this text is not a finite number.")
+            else:
+                yield Loglikelihood(
+                    request,
+                    scored.total,
+                    scored.is_greedy,
+                    scored.num_tokens,
+                    len(pair.context),
+                    pair.dropped_shots,
+                    pair.truncated_tokens,
+                )
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[RollingRequest], *, skip: RequestKeys = NOTHING
+    ) -> Iterator[Loglikelihood | Failure]:
+        """Score each whole text in disjoint windows of the model's length."""
+        windows: list[list[EncodedPair]] = self._encode(requests)
+        owner = [i for i, pairs in enumerate(windows) for _ in pairs]
+        flat = [pair for pairs in windows for pair in pairs]
+        skipped = {place for place, i in enumerate(owner) if requests[i].key in skip}
+        parts: dict[int, list[Scored | Exhausted]] = {}
+        for request, pairs in zip(requests, windows, strict=True):
+            if not pairs and request.key not in skip:
+                yield Loglikelihood(request, 0.0, True, 0)
+        for scored in self._count_needed(flat, skipped):
+            i = owner[scored.request]
+            parts.setdefault(i, []).append(scored)
+            if len(parts[i]) == len(windows[i]):
+                yield _rolled(requests[i], parts.pop(i))
+
+    def _count_needed(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
+        self.work.tokens_needed += sum(len(pair.inputs) for i, pair in enumerate(pairs) if i not in skip)
+        return self.score_pairs(pairs, skip)
+
+    def generate(
+        self, requests: Sequence[GenerateRequest], *, skip: RequestKeys = NOTHING
+    ) -> Iterator[Completion | Failure]:
+        """Write text after each prompt."""
+        encoded = self._encode(requests)
+        places: list[int] = []
+        for i, (request, context) in enumerate(zip(requests, encoded, strict=True)):
+            if not isinstance(context, Unencodable):
+                places.append(i)
+            elif request.key not in skip:
+                yield Failure(request, context.kind, context.message)
+        contexts: list[EncodedContext] = [encoded[i] for i in places]
+        jobs = [
+            Job(context.context, requests[i].params, _seed_text(requests[i]))
+            for i, context in zip(places, contexts, strict=True)
+        ]
+        skipped = {place for place, i in enumerate(places) if requests[i].key in skip}
+        self.work.tokens_needed += sum(len(job.context) for i, job in enumerate(jobs) if i not in skipped)
+        for written in self.write_jobs(jobs, skipped):
+            request, context = requests[places[written.request]], contexts[written.request]
+            if isinstance(written, Exhausted):
+                yield Failure(request, written.kind, written.message)
+                continue
+            self.work.tokens_needed += written.num_tokens
+            yield Completion(
+                request,
+                written.text,
+                written.finish_reason,
+                written.num_tokens,
+                len(context.context),
+                context.dropped_shots,
+                context.truncated_tokens,
+            )
+
+
+def _rolled(request: RollingRequest, parts: Sequence[Scored | Exhausted]) -> Loglikelihood | Failure:
+    scored = [part for part in parts if isinstance(part, Scored)]
+    for part in parts:
+        if isinstance(part, Exhausted):
+            return Failure(request, part.kind, part.message)
+    if not all(part.finite for part in scored):
+        return Failure(request, "nan_logits", "The model's log-probability of this text is not a finite number.")
+    total = sum(part.total for part in sorted(scored, key=lambda s: s.request))
+    return Loglikelihood(
+        request, total, all(part.is_greedy for part in scored), sum(part.num_tokens for part in scored)
+    )
+
+
+class Ending:
+    """Where a text ends: at an end-of-sequence token, where a stop string appears, or at the length asked for."""
+
+    def __init__(self, tokenizer: Any, eos: frozenset[int]) -> None:
+        self.tokenizer = tokenizer
+        self.eos = eos
+
+    def reason(self, tokens: Sequence[int], params: GenerationParams) -> FinishReason | None:
+        """Why the text ends with the last of `tokens`, or None if it goes on."""
+        if tokens[-1] in self.eos:
+            return "eos"
+        # A stop string spans at most as many tokens as it has bytes; a few more give the decoder footing.
+        reach = max((len(stop.encode()) for stop in params.until), default=0) + 8
+        if params.until and _has_stop(self.decode(tokens[-reach:]), params) and _has_stop(self.decode(tokens), params):
+            return "stop"
+        return "length" if len(tokens) >= params.max_gen_toks else None
+
+    def written(self, request: int, tokens: Sequence[int], params: GenerationParams, reason: FinishReason) -> Written:
+        """The text of `tokens`, the last of which ended it."""
+        text = self.decode(tokens[:-1] if reason == "eos" else tokens)
+        return Written(request, cut_at_stop(text, params.until), reason, len(tokens))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of the tokens, without special ones."""
+        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text
+
+
+def _has_stop(text: str, params: GenerationParams) -> bool:
+    return any(stop and stop in text for stop in params.until)
+
+
+def cut_at_stop(text: str, until: Sequence[str]) -> str:
+    """The text before the first of the stop strings."""
+    for stop in until:
+        if stop:
+            text = text.split(stop, maxsplit=1)[0]
+    return text
+
+
+def seed(job: Job) -> int:
+    """A seed of the request's own, so that neither order nor batch moves what is sampled."""
+    digest = hashlib.sha256(f"{job.params.seed}:{job.seed_text}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an engine's message, or the error's name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _seed_text(request: GenerateRequest) -> str:
+    return f"{request.task}/{request.doc_id}/{request.index}"
+
+
+def _add_tokens(digest: Any, tokens: Sequence[int]) -> None:
+    digest.update(len(tokens).to_bytes(8, "little"))
+    digest.update(array("q", tokens).tobytes())

@@ -1,0 +1,1 @@
+"""The vLLM backend: continuous batching, paged prefix cache, tensor parallelism."""

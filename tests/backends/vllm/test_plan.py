@@ -1,0 +1,99 @@
+"""What vLLM is asked: the fewest prompts, prefixes first, nothing that the cache could hide."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from benchbench.backends.encode import EncodedPair
+from benchbench.backends.vllm.plan import MOST_LASTS, Ask, make_asks, make_chunks
+
+BLOCK = 8
+
+
+def pair(context: int, continuation: int, *, seed: int = 0, changed: int | None = None) -> EncodedPair:
+    """The first tokens of one random text; from index `changed` on they are another's."""
+    rng, other = random.Random(seed), random.Random(f"other {changed}")
+    tokens = [rng.randrange(1000) for _ in range(context + continuation)]
+    if changed is not None:
+        tokens[changed:] = [other.randrange(1000) for _ in tokens[changed:]]
+    return EncodedPair(tuple(tokens[:context]), tuple(tokens[context:]))
+
+
+def test_one_prompt_answers_all_letters_of_a_question() -> None:
+    pairs = [EncodedPair((1, 2, 3), (letter,)) for letter in (9, 7, 8, 7)]
+    assert make_asks(pairs, BLOCK) == [Ask((1, 2, 3), (7, 8, 9), 2, (1, 3, 2, 0))]
+
+
+def test_more_last_tokens_than_vllm_takes_become_two_prompts() -> None:
+    pairs = [EncodedPair((1, 2), (token,)) for token in range(MOST_LASTS + 5)]
+    asks = make_asks(pairs, BLOCK)
+    assert [len(ask.lasts) for ask in asks] == [MOST_LASTS, 5]
+    assert sorted(i for ask in asks for i in ask.pairs) == list(range(MOST_LASTS + 5))
+
+
+def test_equal_inputs_are_computed_once_from_the_first_row_that_anyone_wants() -> None:
+    whole = pair(30, 12)
+    tokens = whole.context + whole.continuation
+    pairs = [EncodedPair(tokens[:k], tokens[k:]) for k in (35, 30, 41)]
+    (warm, ask) = make_asks(pairs, BLOCK)
+    assert (ask.first_row, set(ask.pairs)) == (29, {0, 1, 2})
+    assert warm == Ask(tokens[:24])
+
+
+@pytest.mark.parametrize("context", [1, 7, 8, 9, 16, 17, 30])
+def test_a_warm_up_is_whole_blocks_and_ends_before_the_first_wanted_row(context: int) -> None:
+    pairs = [pair(context, 5), pair(context, 6, changed=context)]
+    asks = make_asks(pairs, BLOCK)
+    warm = [ask for ask in asks if not ask.lasts]
+    whole = (context - 1) // BLOCK * BLOCK
+    assert [len(ask.inputs) for ask in warm] == ([whole] if whole else [])
+    for ask in asks:
+        assert ask.trusts(whole)
+        assert ask.may_read(BLOCK) == (not ask.needs_rows or context > BLOCK)
+
+
+def test_what_the_cache_hides_is_not_trusted() -> None:
+    ask = Ask(tuple(range(20)), (5,), first_row=9, pairs=(0,))
+    assert [ask.trusts(cached) for cached in (0, 8, 9, 10, 19)] == [True, True, True, False, False]
+    assert Ask(tuple(range(20)), (5,), first_row=19, pairs=(0,)).trusts(19)
+
+
+def test_a_prefix_stands_before_all_that_begins_with_it() -> None:
+    pairs = [pair(c, n, seed=seed, changed=changed) for seed in range(3) for c, n, changed in
+             ((20, 4, None), (30, 3, 20), (10, 1, None), (25, 9, 24))]  # fmt: skip
+    inputs = [ask.inputs for ask in make_asks(random.Random(1).sample(pairs, len(pairs)), BLOCK)]
+    for i, one in enumerate(inputs):
+        assert not any(one[: len(other)] == other for other in inputs[i + 1 :] if len(other) < len(one))
+
+
+def test_the_order_of_requests_changes_nothing() -> None:
+    pairs = [pair(c, 1 + c % 4, seed=c % 3) for c in range(5, 40)]
+    shuffled = random.Random(2).sample(pairs, len(pairs))
+    one, two = make_asks(pairs, BLOCK), make_asks(shuffled, BLOCK)
+    assert [(a.inputs, a.lasts, a.first_row) for a in one] == [(a.inputs, a.lasts, a.first_row) for a in two]
+
+
+def blocks(prompts: list[tuple[int, ...]]) -> int:
+    """Blocks that all prompts need at once, with equal prefixes held once and each rest in a block of its own."""
+    return len({p[:end] for p in prompts for end in range(BLOCK, len(p) + 1, BLOCK)}) + len(prompts)
+
+
+@pytest.mark.parametrize("most_blocks", [8, 20, 1000])
+def test_a_chunk_fits_the_cache(most_blocks: int) -> None:
+    rng = random.Random(0)
+    head = tuple(rng.randrange(9) for _ in range(21))
+    prompts = sorted(head[: rng.randrange(22)] + tuple(rng.choices(range(9), k=rng.randint(1, 30))) for _ in range(80))
+    chunks = list(make_chunks(prompts, BLOCK, most_blocks=most_blocks, most_prompts=25))
+    assert [i for chunk in chunks for i in chunk] == list(range(80))
+    for chunk in chunks:
+        held = [prompts[i] for i in chunk]
+        assert len(held) <= 25
+        assert blocks(held) <= most_blocks or len(held) == 1
+    if most_blocks == 1000:
+        assert [len(chunk) for chunk in chunks] == [25, 25, 25, 5]
+
+
+def test_no_prompts_are_no_chunks() -> None:
+    assert list(make_chunks([], BLOCK, most_blocks=1, most_prompts=1)) == []
