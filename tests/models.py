@@ -184,14 +184,13 @@ def custom_code(
     return folder
 
 
-def tiny_gguf(file: Path, llama: Path) -> Path:
-    """The `tiny_llama` in the folder `llama` as a GGUF file with unquantised tensors."""
-    gguf = pytest.importorskip("gguf", reason="the package gguf writes the file")
+def tiny_gguf(file: Path, llama: Path, *, bos: bool = False) -> Path:
+    """The `tiny_llama` in the folder `llama` as an unquantised GGUF file. `bos`: `<s>` before every text."""
     from safetensors.numpy import load_file
 
     config = json.loads((llama / "config.json").read_text())
     heads, key_heads = config["num_attention_heads"], config["num_key_value_heads"]
-    writer = gguf.GGUFWriter(file, "llama")
+    writer = _gguf_writer(file, "llama", llama)
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
@@ -200,14 +199,8 @@ def tiny_gguf(file: Path, llama: Path) -> Path:
     writer.add_head_count_kv(key_heads)
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
-    writer.add_vocab_size(config["vocab_size"])
-    model = json.loads((llama / "tokenizer.json").read_text())["model"]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(sorted(model["vocab"], key=model["vocab"].__getitem__))
-    writer.add_token_merges([" ".join(pair) for pair in model["merges"]])
-    writer.add_token_types([3 if i < 3 else 1 for i in range(len(model["vocab"]))])
-    writer.add_bos_token_id(config["bos_token_id"])
-    writer.add_eos_token_id(config["eos_token_id"])
+    if bos:
+        writer.add_add_bos_token(True)
     for name, tensor in load_file(llama / "model.safetensors").items():
         if name.endswith(("q_proj.weight", "k_proj.weight")):  # GGUF pairs the halves of each rotary head
             n = heads if "q_proj" in name else key_heads
@@ -215,6 +208,50 @@ def tiny_gguf(file: Path, llama: Path) -> Path:
             writer.add_tensor(_gguf_name(name), paired)
         else:
             writer.add_tensor(_gguf_name(name), tensor)
+    return _written(writer, file)
+
+
+def tiny_mpt_gguf(file: Path, mpt: Path) -> Path:
+    """The `tiny_mpt` in the folder `mpt` as a GGUF file with unquantised tensors."""
+    from safetensors.numpy import load_file
+
+    config = json.loads((mpt / "config.json").read_text())
+    attention = config["attn_config"]
+    writer = _gguf_writer(file, "mpt", mpt)
+    writer.add_context_length(config["max_seq_len"])
+    writer.add_embedding_length(config["d_model"])
+    writer.add_block_count(config["n_layers"])
+    writer.add_feed_forward_length(config["expansion_ratio"] * config["d_model"])
+    writer.add_head_count(config["n_heads"])
+    writer.add_layer_norm_eps(1e-5)
+    writer.add_max_alibi_bias(float(attention["alibi_bias_max"]))
+    if attention.get("clip_qkv"):
+        writer.add_clamp_kqv(attention["clip_qkv"])
+    for name, tensor in load_file(mpt / "model.safetensors").items():
+        writer.add_tensor(_mpt_gguf_name(name), tensor)
+    return _written(writer, file)
+
+
+def _gguf_writer(file: Path, architecture: str, folder: Path) -> Any:
+    """A writer that has the tokenizer of `folder`."""
+    gguf = pytest.importorskip("gguf", reason="the package gguf writes the file")
+    writer = gguf.GGUFWriter(file, architecture)
+    config = json.loads((folder / "config.json").read_text())
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    writer.add_file_type(0)
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(sorted(model["vocab"], key=model["vocab"].__getitem__))
+    writer.add_token_merges([" ".join(pair) for pair in model["merges"]])
+    special = max(config["bos_token_id"], config["eos_token_id"])
+    writer.add_token_types([3 if i <= special else 1 for i in range(len(model["vocab"]))])
+    writer.add_bos_token_id(config["bos_token_id"])
+    writer.add_eos_token_id(config["eos_token_id"])
+    return writer
+
+
+def _written(writer: Any, file: Path) -> Path:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -317,6 +354,23 @@ def _gguf_name(name: str) -> str:
         "mlp.down_proj": "ffn_down",
         "input_layernorm": "attn_norm",
         "post_attention_layernorm": "ffn_norm",
+    }
+    for theirs, ours in names.items():
+        name = name.replace(theirs, ours)
+    return name
+
+
+def _mpt_gguf_name(name: str) -> str:
+    names = {
+        "transformer.wte": "token_embd",
+        "transformer.norm_f": "output_norm",
+        "transformer.blocks": "blk",
+        "attn.Wqkv": "attn_qkv",
+        "attn.out_proj": "attn_output",
+        "ffn.up_proj": "ffn_up",
+        "ffn.down_proj": "ffn_down",
+        "norm_1": "attn_norm",
+        "norm_2": "ffn_norm",
     }
     for theirs, ours in names.items():
         name = name.replace(theirs, ours)

@@ -11,8 +11,8 @@ from benchbench.core.errors import ArgumentError, BackendError, did_you_mean
 if TYPE_CHECKING:
     from benchbench.backends.protocol import Backend
 
-BUILT = ("auto", "hf", "vllm", "scripted")
-PLANNED = ("gguf", "api")
+BUILT = ("auto", "hf", "vllm", "gguf", "scripted")
+PLANNED = ("api",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,10 @@ def open_backend(options: ModelOptions) -> Backend:
         from benchbench.backends.vllm.backend import VLLMBackend
 
         return VLLMBackend(options)
+    if options.backend == "gguf":
+        from benchbench.backends.gguf.backend import GGUFBackend
+
+        return GGUFBackend(options)
     if options.backend == "scripted":
         check_model_args(options, (), backend="scripted")
         from benchbench.backends.scripted import ScriptedBackend

@@ -13,6 +13,7 @@ from benchbench.backends.hf.cache import KeysValues, ReservedLayer, cache_of, ke
 from benchbench.backends.hf.causal import CausalModel, left_padded
 from benchbench.backends.hf.scorer import PairScorer, is_out_of_memory, prefilled
 from benchbench.backends.plan import Block, Limits, make_plan
+from benchbench.backends.sampling import logits_processors
 from benchbench.backends.tokens import Ending, Exhausted, Job, Written, cut_at_stop, first_line, seed
 from benchbench.core.types import FinishReason, GenerationParams
 
@@ -150,7 +151,7 @@ class Generator:
 
     def _choose(self, logits: torch.Tensor, rows: Sequence[_Row], params: GenerationParams) -> list[int]:
         """The next token of each row."""
-        processors = _processors(params)
+        processors = logits_processors(params)
         if processors:
             logits = torch.stack(
                 [
@@ -210,32 +211,6 @@ def _keep_rows(cache: Any, rows: torch.Tensor) -> None:
     for layer in cache.layers:
         if isinstance(layer, ReservedLayer):
             layer.keep_rows(rows)
-
-
-def _processors(params: GenerationParams) -> Any:
-    """transformers' own logits processors for the arguments given, in the order `generate` applies them."""
-    from transformers import (
-        LogitsProcessorList,
-        NoRepeatNGramLogitsProcessor,
-        RepetitionPenaltyLogitsProcessor,
-        TemperatureLogitsWarper,
-        TopKLogitsWarper,
-        TopPLogitsWarper,
-    )
-
-    processors = LogitsProcessorList()
-    if params.repetition_penalty != 1.0:
-        processors.append(RepetitionPenaltyLogitsProcessor(params.repetition_penalty))
-    if params.no_repeat_ngram_size > 0:
-        processors.append(NoRepeatNGramLogitsProcessor(params.no_repeat_ngram_size))
-    if params.do_sample:
-        if params.temperature != 1.0:
-            processors.append(TemperatureLogitsWarper(params.temperature))
-        if params.top_k:
-            processors.append(TopKLogitsWarper(params.top_k))
-        if params.top_p is not None and params.top_p < 1.0:
-            processors.append(TopPLogitsWarper(params.top_p))
-    return processors
 
 
 def generate_arguments(params: GenerationParams) -> dict[str, Any]:

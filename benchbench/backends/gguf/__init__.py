@@ -1,0 +1,1 @@
+"""The llama.cpp engine: quantised files, scored and continued over shared prefixes."""
