@@ -11,8 +11,7 @@ from benchbench.core.errors import ArgumentError, BackendError, did_you_mean
 if TYPE_CHECKING:
     from benchbench.backends.protocol import Backend
 
-BUILT = ("auto", "hf", "vllm", "gguf", "scripted")
-PLANNED = ("api",)
+BUILT = ("auto", "hf", "vllm", "gguf", "api", "scripted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +87,15 @@ def open_backend(options: ModelOptions) -> Backend:
         from benchbench.backends.gguf.backend import GGUFBackend
 
         return GGUFBackend(options)
+    if options.backend == "api":
+        from benchbench.backends.api.tokens import open_server
+
+        backend: Backend = open_server(options)
+        return backend
     if options.backend == "scripted":
         check_model_args(options, (), backend="scripted")
         from benchbench.backends.scripted import ScriptedBackend
 
         return ScriptedBackend(options)
-    if options.backend in PLANNED:
-        raise BackendError(
-            f"the backend {options.backend!r} is not built yet; --backend hf runs transformers models and GGUF files."
-        )
-    near = did_you_mean(options.backend, BUILT + PLANNED)
+    near = did_you_mean(options.backend, BUILT)
     raise BackendError(f"no backend named {options.backend!r}; there are {', '.join(BUILT)}.{near}")

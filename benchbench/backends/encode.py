@@ -122,7 +122,7 @@ class Encoder:
 
     def _split(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
         """(context ids, continuation ids) of each pair, by the boundary rule."""
-        moved = [_move_spaces(context, continuation) for context, continuation in pairs]
+        moved = [move_spaces(context, continuation) for context, continuation in pairs]
         contexts = list(dict.fromkeys(context for context, _ in moved if context))
         context_ids = dict(zip(contexts, self.tokens(contexts), strict=True))
         if self.architecture == "seq2seq":
@@ -223,7 +223,7 @@ def rolling_windows(tokens: Sequence[int], prefix_token: int, max_length: int) -
     return windows
 
 
-def _move_spaces(context: str, continuation: str) -> tuple[str, str]:
+def move_spaces(context: str, continuation: str) -> tuple[str, str]:
     """White space at the end of the context goes to the continuation."""
     kept = context.rstrip()
     return kept, context[len(kept) :] + continuation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from benchbench.core.types import (
@@ -31,6 +31,8 @@ class Work:
     """Model input tokens that went through the model, padding included."""
     batches: int = 0
     out_of_memory_retries: int = 0
+    served: dict[str, float] = field(default_factory=dict)
+    """What a server counted: requests, retries, prompt_tokens, completion_tokens; cost, where prices were given."""
 
 
 class Backend(Protocol):

@@ -123,7 +123,7 @@ class TokenBackend(ABC):
             if isinstance(request, GenerateRequest):
                 digest.update(canonical_json(asdict(request.params)).encode())
                 if request.params.do_sample:
-                    digest.update(_seed_text(request).encode())
+                    digest.update(seed_text(request).encode())
         return digest.hexdigest()
 
     def _encode(self, requests: Sequence[Request]) -> list[Any]:
@@ -209,7 +209,7 @@ class TokenBackend(ABC):
                 yield Failure(request, context.kind, context.message)
         contexts: list[EncodedContext] = [encoded[i] for i in places]
         jobs = [
-            Job(context.context, requests[i].params, _seed_text(requests[i]))
+            Job(context.context, requests[i].params, seed_text(requests[i]))
             for i, context in zip(places, contexts, strict=True)
         ]
         skipped = {place for place, i in enumerate(places) if requests[i].key in skip}
@@ -295,7 +295,8 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _seed_text(request: GenerateRequest) -> str:
+def seed_text(request: GenerateRequest) -> str:
+    """Names a request for `seed`."""
     return f"{request.task}/{request.doc_id}/{request.index}"
 
 

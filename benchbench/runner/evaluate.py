@@ -66,7 +66,7 @@ def evaluate(
         asked = _ask(docs, kept, backend, prepared.task.scoring, live, on_event)
         items = with_influence(prepared.task.scoring, sort_items([*kept.values(), *asked]))
     after = _totals(backend.work)
-    work = {name: after[name] - before[name] for name in after}
+    work = {name: after[name] - before.get(name, 0) for name in after}
     said = {"plan": backend.info.plan, "notes": list(backend.notes)}
     seconds = round(time.monotonic() - began, 3)
     writer.note({"event": "task", "task": task, "seconds": seconds, "reused": len(reused), **said, **work})
@@ -74,12 +74,13 @@ def evaluate(
     return items
 
 
-def _totals(work: Work) -> dict[str, int]:
+def _totals(work: Work) -> dict[str, float]:
     return {
         "tokens_needed": work.tokens_needed,
         "tokens_computed": work.tokens_computed,
         "batches": work.batches,
         "out_of_memory_retries": work.out_of_memory_retries,
+        **work.served,
     }
 
 

@@ -1,0 +1,294 @@
+"""The api backend: a model behind an OpenAI-compatible server, asked in text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from benchbench.backends import ModelOptions
+from benchbench.backends.api.asking import question_key, unsupported, writing_body, written
+from benchbench.backends.api.client import AnswerError, Client
+from benchbench.backends.api.loop import LoopThread
+from benchbench.backends.api.options import server_options
+from benchbench.backends.api.scoring import TextScore, echo_score, echoed_tokens
+from benchbench.backends.api.server import ServerFacts, check_name, echo_body, explore
+from benchbench.backends.encode import move_spaces
+from benchbench.backends.protocol import NOTHING, RequestKeys, Work
+from benchbench.backends.tokens import Job, seed_text
+from benchbench.core.errors import BackendError
+from benchbench.core.ids import content_hash
+from benchbench.core.types import (
+    BackendInfo,
+    Completion,
+    Failure,
+    GenerateRequest,
+    Loglikelihood,
+    LoglikelihoodRequest,
+    Prompt,
+    Request,
+    RollingRequest,
+)
+
+VERSION = "1"
+"""Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
+
+
+class ServerConnection:
+    """An open server: what it is, what it has been asked, and what that cost."""
+
+    def __init__(self, options: ModelOptions, ids: Sequence[int] | None = None) -> None:
+        """`ids` are the tokens of the first probe, where the tokenizer is known."""
+        self.options = server_options(options)
+        self.client = Client(self.options)
+        self.loop = LoopThread()
+        self.work = Work()
+        try:
+            self.facts: ServerFacts = self.loop.run(explore(self.client, options.model, ids))
+        except BaseException:
+            self.close()
+            raise
+        self.length_name = "max_tokens"
+
+    def describe(self, options: ModelOptions, *, tokenizer: str, max_length: int) -> BackendInfo:
+        """The identity of a model that is known by name only: host, names, and what the server says of it."""
+        facts = self.facts
+        said = {key: facts.listed.get(key) for key in ("root", "meta") if facts.listed.get(key)}
+        known = {"host": self.options.host, "model": facts.answered or facts.asked, "asked": facts.asked, "said": said}
+        fingerprint = sorted(facts.fingerprints)[:1]
+        return BackendInfo(
+            name="api",
+            version=VERSION,
+            model=options.model,
+            model_identity="api:" + content_hash({**known, "fingerprint": fingerprint}, digits=64),
+            tokenizer_identity=tokenizer,
+            dtype="unstated",
+            device=self.options.host,
+            max_length=max_length,
+            vocab_size=0,
+            plan="plain",
+            numerics=f"{'chat' if facts.chat else 'completions'}, scoring {facts.scoring or 'none'}",
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results should know."""
+        facts = self.facts
+        found = [
+            f"{facts.answered or facts.asked} on {self.options.host} is known by its name only: its weights cannot be"
+        ]
+        found[0] += " checked, and may change behind that name"
+        if len(facts.fingerprints) > 1:
+            found.append(
+                f"the server changed while it answered: system_fingerprint {', '.join(sorted(facts.fingerprints))}"
+            )
+        return tuple(found)
+
+    def count(self, needed: int = 0) -> None:
+        """Bring `work` up to date; `needed` tokens were asked for."""
+        counts, work = self.client.counts, self.work
+        work.tokens_needed += needed
+        work.tokens_computed = counts["prompt_tokens"] - counts["cached_tokens"] + counts["completion_tokens"]
+        work.batches = counts["requests"]
+        names = ("requests", "retries", "prompt_tokens", "completion_tokens")
+        work.served = {name: counts[name] for name in names}
+        if (cost := self.client.cost()) is not None:
+            work.served["cost"] = cost
+
+    async def write(self, prompt: str | Sequence[int], job: Job, index: int) -> tuple[Any, int]:
+        """(text, prompt tokens) of one job. AnswerError where there is none."""
+
+        def parse(answer: Any) -> Any:
+            check_name(self.facts, answer, self.options.answers_as)
+            return written(answer, index, job.params)
+
+        body: dict[str, Any] = {"model": self.facts.asked, **writing_body(job, length_name=self.length_name)}
+        if not self.facts.chat:
+            return await self.client.post("completions", body | {"prompt": prompt}, parse)
+        messages = [{"role": "user", "content": prompt}]
+        try:
+            return await self.client.post("chat/completions", body | {"messages": messages}, parse)
+        except AnswerError as error:
+            if self.length_name in body and "max_completion_tokens" in str(error) and error.kind == "refused":
+                self.length_name = "max_completion_tokens"
+                return await self.write(prompt, job, index)
+            raise
+
+    def refuse_scoring(self) -> BackendError:
+        """Why this server cannot score, and what can."""
+        return BackendError(
+            f"the server at {self.options.base_url} cannot score: {self.facts.why_no_scoring}. Tasks that compare "
+            "log-likelihoods need a server that returns them, such as vLLM, or the model itself (--backend hf, vllm or "
+            "gguf); tasks that generate text work here."
+        )
+
+    def close(self) -> None:
+        """Close connections and thread."""
+        self.loop.run(self.client.close())
+        self.loop.close()
+
+
+class TextBackend:
+    """Asks in text: the server tokenises. A prompt that it calls too long is shortened by the usual policy, then
+    asked anew.
+
+    `--model-args`: base_url (or OPENAI_BASE_URL), endpoint (auto, completions or chat), tokenizer, answers_as,
+    concurrency, requests_per_minute, retries, timeout in seconds, key_variable (default OPENAI_API_KEY), input_price
+    and output_price per million tokens.
+    """
+
+    def __init__(self, options: ModelOptions, server: ServerConnection) -> None:
+        self.options, self.server = options, server
+        self.work = server.work
+        self.info = self._describe()
+
+    def _describe(self) -> BackendInfo:
+        known = self.options.max_length or self.server.facts.max_length or 0
+        return self.server.describe(self.options, tokenizer="the server's own", max_length=known)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about this model that a reader of its results should see."""
+        return self.server.notes()
+
+    def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
+        """One hash per doc over the texts that its requests put to the model."""
+        return [content_hash([_question(request) for request in doc], digits=64) for doc in docs]
+
+    def loglikelihood(
+        self, requests: Sequence[LoglikelihoodRequest], *, skip: RequestKeys = NOTHING
+    ) -> Iterator[Loglikelihood | Failure]:
+        """Score each continuation after its prompt; choices of one doc lose the same shots."""
+        groups: dict[tuple[str, int, int], list[LoglikelihoodRequest]] = {}
+        for request in requests:
+            if request.key in skip:
+                continue
+            if not request.continuation:
+                yield Loglikelihood(request, 0.0, True, 0)
+            else:
+                groups.setdefault((request.task, request.doc_id, id(request.prompt)), []).append(request)
+        if groups and self.server.facts.scoring is None:
+            raise self.server.refuse_scoring()
+        for answers in self._stream(list(groups.values()), self._score_group):
+            for answer in answers:
+                self.server.count(_tokens(answer))
+                yield answer
+
+    async def _score_group(self, group: Sequence[LoglikelihoodRequest]) -> list[Loglikelihood | Failure]:
+        """Requests with the same prompt: when one does not fit, all are asked with a shorter prompt."""
+        prompt: Prompt | None = group[0].prompt
+        whole = group[0].prompt
+        while prompt is not None:
+            answers: list[Loglikelihood | Failure] = []
+            for request in group:
+                answer = await self._score_text(request, prompt, len(whole.shots) - len(prompt.shots))
+                answers.append(answer)
+                if isinstance(answer, Failure) and answer.kind == "context_too_long":
+                    break
+            else:
+                return answers
+            prompt, last = prompt.shorter(), answers[-1]
+        message = last.message if isinstance(last, Failure) else ""
+        return [Failure(request, "context_too_long", message) for request in group]
+
+    async def _score_text(self, request: LoglikelihoodRequest, prompt: Prompt, dropped: int) -> Loglikelihood | Failure:
+        context, continuation = move_spaces(prompt.text, request.continuation)
+        try:
+            score = await self._echo(context + continuation, len(context))
+        except AnswerError as error:
+            return Failure(request, error.kind, str(error))
+        return Loglikelihood(request, score.total, score.is_greedy, score.num_tokens, score.prompt_tokens, dropped)
+
+    async def _echo(self, text: str, context: int) -> TextScore:
+        facts = self.server.facts
+
+        def parse(answer: Any) -> TextScore:
+            check_name(facts, answer, self.server.options.answers_as)
+            return echo_score(echoed_tokens(answer, text), context)
+
+        return await self.server.client.post("completions", {"model": facts.asked, **echo_body(text)}, parse)
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[RollingRequest], *, skip: RequestKeys = NOTHING
+    ) -> Iterator[Loglikelihood | Failure]:
+        """Score each whole text, if it fits the server at once: windows need the tokenizer."""
+        wanted = [request for request in requests if request.key not in skip]
+        if any(request.text for request in wanted) and self.server.facts.scoring is None:
+            raise self.server.refuse_scoring()
+        for answer in self._stream(wanted, self._score_whole):
+            self.server.count(_tokens(answer))
+            yield answer
+
+    async def _score_whole(self, request: RollingRequest) -> Loglikelihood | Failure:
+        if not request.text:
+            return Loglikelihood(request, 0.0, True, 0)
+        try:
+            score = await self._echo(request.text, 0)
+        except AnswerError as error:
+            more = " Name the model's tokenizer (--model-args tokenizer=...) for a server that takes token ids."
+            told = more if error.kind in ("context_too_long", "first_token_unknown") else ""
+            return Failure(request, error.kind, f"{error}{told}")
+        return Loglikelihood(request, score.total, score.is_greedy, score.num_tokens)
+
+    def generate(
+        self, requests: Sequence[GenerateRequest], *, skip: RequestKeys = NOTHING
+    ) -> Iterator[Completion | Failure]:
+        """Write text after each prompt."""
+        wanted = [request for request in requests if request.key not in skip]
+        for answer in self._stream(wanted, self._write):
+            self.server.count(_tokens(answer))
+            yield answer
+
+    async def _write(self, request: GenerateRequest) -> Completion | Failure:
+        params, length = request.params, self.info.max_length
+        if (why := unsupported(params)) is not None:
+            return Failure(request, "unsupported", why)
+        if 0 < length <= params.max_gen_toks:
+            return Failure(
+                request,
+                "no_room",
+                f"max_gen_toks is {params.max_gen_toks:,}, but the model holds only {length:,} tokens in all. Set a "
+                "smaller max_gen_toks in the task's generation_kwargs.",
+            )
+        prompt: Prompt | None = request.prompt
+        failure = Failure(request, "context_too_long", "The prompt does not fit the server.")
+        while prompt is not None:
+            try:
+                text, read = await self.server.write(prompt.text, Job((), params, seed_text(request)), 0)
+            except AnswerError as error:
+                failure = Failure(request, error.kind, str(error))
+                prompt = prompt.shorter() if error.kind == "context_too_long" else None
+                continue
+            dropped = len(request.prompt.shots) - len(prompt.shots)
+            return Completion(request, text.text, text.finish_reason, text.num_tokens, read, dropped)
+        return failure
+
+    def _stream(self, jobs: Sequence[Any], handle: Any) -> Iterator[Any]:
+        return self.server.loop.stream(jobs, handle, width=self.server.options.concurrency)
+
+    def load_weights(self, checkpoint: str) -> None:
+        """Ask another model of the same server from now on. ModelError where it has none of that name."""
+        options = replace(self.options, model=checkpoint)
+        server = ServerConnection(options)
+        self.server.close()
+        self.options, self.server = options, server
+        server.work = self.work
+        self.info = self._describe()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.server.close()
+
+
+def _question(request: Request) -> list[Any]:
+    kind = type(request).__name__
+    if isinstance(request, RollingRequest):
+        return question_key([kind, request.text])
+    asked = [kind, request.prompt.text, request.prompt.overflow]
+    if isinstance(request, GenerateRequest):
+        named = [seed_text(request)] if request.params.do_sample else []
+        return question_key([*asked, *named], request.params)
+    return question_key([*asked, request.continuation])
+
+
+def _tokens(answer: Loglikelihood | Completion | Failure) -> int:
+    return 0 if isinstance(answer, Failure) else answer.prompt_tokens + answer.num_tokens
