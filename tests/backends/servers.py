@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -59,7 +60,7 @@ class FaultyServer:
         prompt = str(body["prompt"])
         tokens = words(prompt)
         if len(tokens) + int(body.get("max_tokens", 16)) > self.max_words:
-            raise TooLong(len(tokens))
+            raise TooLongError(len(tokens))
         new = write(prompt, int(body.get("max_tokens", 16)), body.get("stop") or [])
         reply: dict[str, Any] = {"index": 0, "text": "".join(new.words), "finish_reason": new.reason, "logprobs": None}
         if body.get("echo"):
@@ -83,7 +84,7 @@ class FaultyServer:
         return columns
 
 
-class TooLong(Exception):
+class TooLongError(Exception):
     pass
 
 
@@ -94,14 +95,8 @@ class Writing:
 
 
 def words(text: str) -> list[str]:
-    """`" a b"` is two tokens; a space belongs to the word behind it."""
-    found, current = [], ""
-    for letter in text:
-        if letter == " " and current:
-            found.append(current)
-            current = ""
-        current += letter
-    return [*found, current] if current else found
+    """`" a\n\n b"` is two tokens; white space belongs to the word behind it."""
+    return re.findall(r"\s*\S+|\s+", text)
 
 
 def logprob(before: str, token: str) -> float:
@@ -168,7 +163,7 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self.reply(404, {"error": {"message": "Not Found"}})
                 return
-        except TooLong as error:
+        except TooLongError as error:
             said = f"This model's maximum context length is {world.max_words} tokens, you sent {error}."
             self.reply(400, {"error": {"message": said, "code": "context_length_exceeded"}})
             return

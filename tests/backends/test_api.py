@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import socket
 import struct
 import time
@@ -138,23 +139,17 @@ def test_a_slow_server_is_given_up_in_time_and_named(server: FaultyServer) -> No
 def test_a_server_that_dies_ends_the_run_and_keeps_what_was_answered(server: FaultyServer) -> None:
     backend = opened(server, concurrency=2, retries=1)
     server.fault = lambda world, handler, body: (
-        world.faults.update(asked=1) or world.faults["asked"] > 6 and (handler.reply(502, {}), True)[1]
+        world.faults.update(asked=1) or (world.faults["asked"] > 6 and (handler.reply(502, {}), True)[1])
     )
     kept: list[Any] = []
-    with pytest.raises(BackendError, match="no longer answers.*the same command goes on"):
-        kept.extend(_into(kept, backend.generate(writing(60))))
+    with pytest.raises(BackendError, match=r"no longer answers.*the same command goes on"):
+        collections.deque(map(kept.append, backend.generate(writing(60))), maxlen=0)
     assert sum(isinstance(answer, Completion) for answer in kept) == 6
     server.fault = None
     done = frozenset(answer.request.key for answer in kept if isinstance(answer, Completion))
     rest = list(backend.generate(writing(60), skip=done))
     assert len(rest) == 54
     assert {a.request.key for a in rest}.isdisjoint(done)
-
-
-def _into(kept: list[Any], answers: Iterator[Any]) -> list[Any]:
-    for answer in answers:
-        kept.append(answer)
-    return []
 
 
 def test_retry_after_holds_everybody_back(server: FaultyServer) -> None:
@@ -269,7 +264,7 @@ def test_chat_gets_the_prompt_as_a_message(server: FaultyServer) -> None:
 
 def test_the_key_comes_from_the_environment_and_goes_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(FaultyServer(key=KEY)) as world:
-        with pytest.raises(BackendError, match="refuses requests without a key.*OPENAI_API_KEY"):
+        with pytest.raises(BackendError, match=r"refuses requests without a key.*OPENAI_API_KEY"):
             opened(world)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-0815")
         with pytest.raises(BackendError, match="refuses the key in OPENAI_API_KEY") as error:

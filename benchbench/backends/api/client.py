@@ -65,7 +65,7 @@ class Client:
             headers=headers,
             timeout=httpx.Timeout(options.timeout, connect=min(options.timeout, 30.0)),
             limits=httpx.Limits(max_connections=width, max_keepalive_connections=width),
-            trust_env=False,
+            trust_env=options.host not in ("localhost", "127.0.0.1", "::1"),  # proxies are for other machines
             verify=options.base_url.startswith("https:"),  # certificates take a while to read
         )
         self._not_before = 0.0
