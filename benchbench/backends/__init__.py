@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchbench.core.errors import ArgumentError, BackendError, did_you_mean
@@ -74,7 +74,14 @@ def open_backend(options: ModelOptions) -> Backend:
 
     Raises BackendError for an unknown or missing engine, ModelError for a model that cannot be loaded.
     """
-    if options.backend in ("auto", "hf"):
+    if options.backend == "auto":
+        from benchbench.backends.choose import choose
+
+        choice = choose(options)
+        chosen = open_backend(replace(options, backend=choice.backend))
+        chosen.info = replace(chosen.info, chosen=choice.reason)
+        return chosen
+    if options.backend == "hf":
         check_model_args(options, (), backend="hf")
         from benchbench.backends.hf.backend import HFBackend
 

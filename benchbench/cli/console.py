@@ -213,7 +213,19 @@ def remarks(record: Mapping[str, Any]) -> Iterable[str]:
         "shortened": "with a prompt that did not fit: shots or text were left out",
     }
     outcomes = [f"{total[name]} of {total['n']} docs {text}." for name, text in words.items() if total.get(name)]
-    return [*outcomes, *record["provenance"].get("notes", ())]
+    return [*outcomes, *_served(record), *record["provenance"].get("notes", ())]
+
+
+def _served(record: Mapping[str, Any]) -> list[str]:
+    """What a server counted and, where prices were given, what it cost."""
+    total = Counter[str]()
+    for task in record["provenance"]["tasks"].values():
+        total.update({name: task.get(name, 0) for name in ("requests", "prompt_tokens", "completion_tokens", "cost")})
+    if not total["requests"]:
+        return []
+    cost = f", at a cost of {total['cost']:.4g}" if total["cost"] else ""
+    tokens = f"{total['prompt_tokens']:,} prompt and {total['completion_tokens']:,} completion tokens"
+    return [f"The server counted {tokens} in {total['requests']:,} requests{cost}."]
 
 
 def print_json(text: str) -> None:

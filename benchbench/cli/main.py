@@ -20,6 +20,7 @@ VERBS = {
     "compare": "Compare models doc by doc: difference, interval, verdict.",
     "results": "List, show and export what is on disk.",
     "tasks": "List, show, render and check tasks.",
+    "doctor": "Say which engines work here, and what a model would need.",
     "demo": "Train a tiny model and evaluate it: no network, no downloads.",
 }
 """Each verb is the `app` of benchbench.cli.<verb>. The texts stand here so that help needs no import."""

@@ -30,7 +30,9 @@ class FewshotMode(StrEnum):
 
 @app.command()
 def run(
-    model: Annotated[str, typer.Option("--model", "-m", help="A folder, a hub name, or a GGUF file.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A folder, a hub name, a GGUF file, or a name on a server.")
+    ],
     tasks: Annotated[
         str | None,
         typer.Option(help="Names, groups, suites or globs, separated by commas. Default: the default suite."),
@@ -47,7 +49,7 @@ def run(
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
-    backend: Annotated[str, typer.Option(help="auto, hf, vllm or scripted.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, hf, vllm, gguf, api or scripted.")] = "auto",
     tokenizer: Annotated[
         str | None, typer.Option(help="Folder or hub name of the tokenizer. Default: the one beside the weights.")
     ] = None,

@@ -308,3 +308,5 @@ class BackendInfo:
     """How requests were laid out: packed, branched, plain."""
     numerics: str = ""
     """Everything else that moves a log-likelihood beyond rounding (quantisation, kernels)."""
+    chosen: str = ""
+    """Why this engine, where the choice was left to benchbench."""

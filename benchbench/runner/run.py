@@ -60,6 +60,8 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
     plan = make_plan(settings, on_event)
     on_event(OpeningModel(settings.model.model))
     engine = open_backend(settings.model) if backend is None else backend
+    if engine.info.chosen:
+        on_event(Note(f"Backend {engine.info.name}: {engine.info.chosen}."))
     try:
         return run_plan(plan, settings, engine, on_event=on_event)
     finally:

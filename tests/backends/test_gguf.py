@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from benchbench.backends import ModelOptions, open_backend
+from benchbench.backends.choose import names_gguf
 from benchbench.backends.gguf.header import read_header, split_files
-from benchbench.backends.gguf.source import hub_path, names_gguf
+from benchbench.backends.hf.source import hub_path
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.types import (
     Completion,

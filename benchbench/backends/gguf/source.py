@@ -16,33 +16,14 @@ def find_gguf(model: str, revision: str | None = None) -> Source:
 
     A hub file is downloaded, or taken from the cache. Raises ModelError where there is none.
     """
-    source = find_model(hub_path(model), revision)
+    source = find_model(model, revision)
     if source.gguf_file is None:
         raise ModelError(
             f"{model} is a transformers model, not a GGUF file; the backend gguf reads .gguf files only. Use "
             "--backend hf, or name a file."
         )
-    path = source.folder / source.gguf_file
-    if not path.is_file():
-        raise ModelError(f"{model}: the repository has no file {source.gguf_file}.")
-    split_files(path)
+    split_files(source.folder / source.gguf_file)
     return source
-
-
-def hub_path(model: str) -> str:
-    """`org/repo:file.gguf` written as `org/repo/file.gguf`; anything else, and whatever lies here, as it is."""
-    repo, colon, name = model.partition(":")
-    if colon and name.endswith(".gguf") and repo.count("/") == 1 and not Path(model).exists():
-        return f"{repo}/{name}"
-    return model
-
-
-def names_gguf(model: str) -> bool:
-    """Whether `model` names a GGUF file, by its name, or a folder with one and no transformers model."""
-    if model.endswith(".gguf"):
-        return True
-    folder = Path(model).expanduser()
-    return folder.is_dir() and not (folder / "config.json").is_file() and any(folder.glob("*.gguf"))
 
 
 def file_content_identity(path: Path) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from benchbench.backends import ModelOptions
+from benchbench.backends.estimate import MemoryEstimate, check_fits, estimate_folder, estimate_gguf, expanded
 from benchbench.backends.hf import architecture as arch
 from benchbench.backends.hf.load_composer import load_composer
 from benchbench.backends.hf.loaded import LoadedModel, own_tokenizer_identity, set_length
@@ -21,6 +22,7 @@ from benchbench.backends.hf.pretrained import from_pretrained, unchanged
 from benchbench.backends.hf.source import Source, find_model, find_tokenizer, quiet
 from benchbench.backends.hf.tokenizer import load_tokenizer
 from benchbench.backends.identity import file_identity, model_identity, read_json
+from benchbench.backends.machine import memory
 from benchbench.backends.weights import check_weights, safetensors_header
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.ids import content_hash
@@ -65,6 +67,7 @@ def _load_folder(source: Source, options: ModelOptions, device: torch.device) ->
     words = None if options.tokenizer is None else find_tokenizer(options.tokenizer)
     tokenizer = load_tokenizer(words or source, trusted=options.trust_remote_code, config=config)
     dtype, note = arch.choose_dtype(options.dtype, raw, stored_dtype(files), device.type)
+    _check_memory(estimate_folder(folder, dtype), source.name, device)
     kind = arch.architecture_of(raw)
     length = set_length(config, raw, tokenizer, options, source.name)
     code = sorted(folder.glob("*.py")) if own_code else []
@@ -95,11 +98,10 @@ def _load_folder(source: Source, options: ModelOptions, device: torch.device) ->
 
 def _load_gguf(source: Source, options: ModelOptions, device: torch.device) -> LoadedModel:
     path = source.folder / str(source.gguf_file)
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise ModelError(f"{path} is not a GGUF file: it does not begin with the letters GGUF.")
+    needed = estimate_gguf(path)
     tokenizer = load_tokenizer(source, trusted=False)
     dtype, note = arch.choose_dtype("float32" if options.dtype == "auto" else options.dtype, {}, None, device.type)
+    _check_memory(expanded(needed, dtype), source.name, device)
     config = config_object(source, {}, trusted=False)
     raw = config.to_dict()
     length = set_length(config, raw, tokenizer, options, source.name)
@@ -124,6 +126,13 @@ def _load_gguf(source: Source, options: ModelOptions, device: torch.device) -> L
         source=source,
         config=raw,
     )
+
+
+def _check_memory(needed: MemoryEstimate, name: str, device: torch.device) -> None:
+    """Raises ModelError before weights are read that this machine cannot hold."""
+    check_fits(needed, memory().free, name=name, place="memory")
+    if device.type == "cuda":
+        check_fits(needed, torch.cuda.mem_get_info(device)[0], name=name, place=f"the memory of {device}")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -20,6 +20,8 @@ LOAD_ERRORS = (
     *(struct.error, pickle.UnpicklingError),
 )
 """What transformers raises for a model that it cannot build; the repository's own code may raise any of them."""
+SPLIT_NUMBER = re.compile(r"-\d{5}-of-")
+"""In the name of a GGUF file that is split: all parts are needed."""
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -42,11 +44,12 @@ class Source:
 
 
 def find_model(model: str, revision: str | None = None) -> Source:
-    """The folder or file that `model` names: a local path, else a hub name (`org/name`, or `org/name/file.gguf`).
+    """The folder or file that `model` names: a local path, else a hub name (`org/name`, or `org/name:file.gguf`).
 
     A hub name is downloaded, or taken from the cache when the Hub cannot be reached; its revision becomes a commit.
     Raises ModelError where nothing is found.
     """
+    model = hub_path(model)
     path = Path(model).expanduser()
     if path.is_dir():
         _no_revision(model, revision)
@@ -79,6 +82,14 @@ def split_revision(checkpoint: str) -> tuple[str, str | None]:
     return checkpoint, None
 
 
+def hub_path(model: str) -> str:
+    """`org/repo:file.gguf` written as `org/repo/file.gguf`; anything else, and whatever lies here, as it is."""
+    repo, colon, name = model.partition(":")
+    if colon and name.endswith(".gguf") and repo.count("/") == 1 and not Path(model).exists():
+        return f"{repo}/{name}"
+    return model
+
+
 def _in_folder(folder: Path) -> Source:
     if not any(folder.iterdir()):
         raise ModelError(f"{folder} is an empty folder; expected a transformers model or a GGUF file.")
@@ -105,6 +116,22 @@ def _no_revision(model: str, revision: str | None) -> None:
         raise ModelError(f"--revision {revision} needs a hub name, but {model} is on this machine.")
 
 
+def on_this_machine(model: str) -> bool:
+    """Whether `model` is a path, or a hub name that was downloaded before."""
+    from huggingface_hub import errors, snapshot_download
+
+    model = hub_path(model)
+    path = Path(model).expanduser()
+    if path.exists() or _looks_local(model, path):
+        return True
+    repo = model.rsplit("/", 1)[0] if model.endswith(".gguf") else model
+    try:
+        folder = Path(snapshot_download(repo, local_files_only=True))
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError, OSError):
+        return False
+    return any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")) or any(folder.glob("*.gguf"))
+
+
 def _looks_local(model: str, path: Path) -> bool:
     """A path by its form, or a name whose first part is a folder here (then a typo is likelier than a hub name)."""
     if path.is_absolute() or model.startswith((".", "~")) or model.endswith(("/", "\\")):
@@ -124,8 +151,10 @@ def _from_hub(model: str, revision: str | None) -> Source:
     repo, gguf_file = model, None
     if model.endswith(".gguf"):
         repo, gguf_file = model.rsplit("/", 1) if "/" in model else (model, model)
-    folder = _download(repo, revision, [gguf_file, "*.json"] if gguf_file else HUB_FILES)
+    folder = _download(repo, revision, [SPLIT_NUMBER.sub("-*-of-", gguf_file), "*.json"] if gguf_file else HUB_FILES)
     commit = folder.name if folder.parent.name == "snapshots" else revision
+    if gguf_file and not (folder / gguf_file).is_file():
+        raise ModelError(f"{repo} on the Hub has no file {gguf_file}, or it was never downloaded here.")
     found = Source(folder, gguf_file) if gguf_file else _in_folder(folder)
     return Source(found.folder, found.gguf_file, commit)
 
