@@ -117,7 +117,7 @@ def test_a_model_on_the_hub_is_estimated_without_its_weights(monkeypatch: pytest
 def test_a_model_that_does_not_fit_is_refused_before_it_is_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    folder = models.tiny_llama(tmp_path)
+    folder = models.tiny_llama(tmp_path / "model")
     monkeypatch.setattr(load, "memory", lambda: Memory(100_000, 50_000))
     monkeypatch.setattr(load, "from_pretrained", lambda *a, **k: pytest.fail("the weights were read"))
     with pytest.raises(ModelError, match=r"take 153 KiB as float32, but only 49 KiB of memory are free.*bfloat16"):

@@ -107,8 +107,9 @@ def test_a_vllm_server_scores_token_ids_as_transformers_does(tmp_path: Path) -> 
         ask = [
             GenerateRequest("t", i, 0, Prompt("", (), f"Kolik je {i}?"), GenerationParams(("m",), 12)) for i in range(6)
         ]
-        written = {a.request.key: a.text for a in backend.generate(ask)}
-        assert written == {a.request.key: a.text for a in hf.generate(ask)}
+        # A server keeps an unfinished character back, where transformers shows it as �.
+        written = {a.request.key: a.text.rstrip("�") for a in backend.generate(ask)}
+        assert written == {a.request.key: a.text.rstrip("�") for a in hf.generate(ask)}
         in_text = opened(address)
         assert in_text.server.facts.scoring == "echo"
         plain = [request for request in requests[:80] if request.prompt.text and request.prompt.text.isascii()]
