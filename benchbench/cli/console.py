@@ -225,7 +225,7 @@ def _served(record: Mapping[str, Any]) -> list[str]:
         return []
     cost = f", at a cost of {total['cost']:.4g}" if total["cost"] else ""
     tokens = f"{total['prompt_tokens']:,} prompt and {total['completion_tokens']:,} completion tokens"
-    return [f"The server counted {tokens} in {total['requests']:,} requests{cost}."]
+    return [f"The server counted {tokens} in {total['requests']:,} requests, its first checks included{cost}."]
 
 
 def print_json(text: str) -> None:

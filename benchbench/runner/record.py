@@ -34,6 +34,7 @@ _PACKAGES = (
     "jinja2",
     "sacrebleu",
     "rouge-score",
+    "llama-cpp-python",
 )
 
 

@@ -49,6 +49,11 @@ class ServerConnection:
             self.close()
             raise
         self.length_name = "max_tokens"
+        self._at_open = self._tokens_read()
+
+    def _tokens_read(self) -> int:
+        counts = self.client.counts
+        return counts["prompt_tokens"] - counts["cached_tokens"] + counts["completion_tokens"]
 
     def describe(self, options: ModelOptions, *, tokenizer: str, max_length: int) -> BackendInfo:
         """The identity of a model that is known by name only: host, names, and what the server says of it."""
@@ -84,10 +89,10 @@ class ServerConnection:
         return tuple(found)
 
     def count(self, needed: int = 0) -> None:
-        """Bring `work` up to date; `needed` tokens were asked for."""
+        """Bring `work` up to date; `needed` tokens were asked for. `served` includes the checks at the start."""
         counts, work = self.client.counts, self.work
         work.tokens_needed += needed
-        work.tokens_computed = counts["prompt_tokens"] - counts["cached_tokens"] + counts["completion_tokens"]
+        work.tokens_computed = self._tokens_read() - self._at_open
         work.batches = counts["requests"]
         names = ("requests", "retries", "prompt_tokens", "completion_tokens")
         work.served = {name: counts[name] for name in names}
