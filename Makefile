@@ -1,5 +1,6 @@
 # make demo    a first run: installs into .venv, trains a tiny model, scores it, prints the table
 # make test    the tests          make check   format, lint, types and tests
+# make env-gguf   adds llama.cpp and its server to .venv (compiles for some minutes)          make test-gguf   their tests
 # make env-vllm   an environment with vLLM for CPUs in .venv-vllm          make test-vllm   the tests of that backend
 # make bench   speed against lm-eval          make parity   numbers against lm-eval
 # make simulate   how often verdicts and intervals are right where the truth is known
