@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -157,17 +158,21 @@ def test_retry_after_holds_everybody_back(server: FaultyServer) -> None:
     first = len(server.seen)
 
     def once(world: FaultyServer, handler: Handler, body: dict[str, Any]) -> bool:
-        if len(world.seen) != first + 1:
+        if body["prompt"] != "question 0 is" or world.faults["made"]:
+            time.sleep(0.05)
             return False
-        handler.reply(429, {}, {"Retry-After": "0.5"})
+        world.faults["made"] += 1
+        handler.reply(429, {}, {"Retry-After": "1.5"})
         return True
 
     server.fault = once
-    list(backend.generate(writing(12)))
-    told = server.times[first]
-    before = [t for t in server.times[first + 1 :] if t < told + 0.4]
-    assert len(before) <= 3, "only what was under way already may arrive before the pause is over"
-    assert len(server.times) == first + 13
+    list(backend.generate(writing(40)))
+    times = server.times[first:]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    pause = max(range(len(gaps)), key=gaps.__getitem__)
+    assert gaps[pause] > 1, "nobody asks during the pause"
+    assert len(times) - pause - 1 > 20, "the others waited too, not only the one that was told to"
+    assert len(times) == 41
 
 
 def test_no_more_requests_at_once_than_allowed_and_no_faster(server: FaultyServer) -> None:
