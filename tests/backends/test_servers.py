@@ -112,9 +112,12 @@ def test_a_vllm_server_scores_token_ids_as_transformers_does(tmp_path: Path) -> 
         assert written == {a.request.key: a.text.rstrip("�") for a in hf.generate(ask)}
         in_text = opened(address)
         assert in_text.server.facts.scoring == "echo"
-        plain = [request for request in requests[:80] if request.prompt.text and request.prompt.text.isascii()]
-        both = {a.request.key: a for a in in_text.loglikelihood(plain)}
-        clean = [r for r in plain if isinstance(both[r.key], Loglikelihood)]
-        assert largest_difference(in_text, hf, clean) < 1e-3
+        prompts = [Prompt("", ("The fox jumps.\n\n",), f"The quick brown fox {i} is") for i in range(10)]
+        plain = [
+            LoglikelihoodRequest("t", i, k, prompt, choice)
+            for i, prompt in enumerate(prompts)
+            for k, choice in enumerate([" A", " over the dog"])
+        ]
+        assert largest_difference(in_text, hf, plain) < 1e-3
         with pytest.raises(ModelError, match="is not that of tiny"):
             opened(address, tokenizer=str(other))
