@@ -23,15 +23,18 @@ DataRoot = Annotated[
     Path | None, typer.Option(envvar="BENCHBENCH_DATA", help="Folder with data sets, instead of the Hub.")
 ]
 Output = Annotated[Path, typer.Option(help="Results folder.")]
-BatchTokens = Annotated[int | None, typer.Option(help="Most tokens in one batch, padding included.")]
+BatchTokens = Annotated[
+    int | None, typer.Option(help="Most tokens in one batch, shared prefixes and padding included.")
+]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
-BackendName = Annotated[str, typer.Option(help="auto, hf or scripted.")]
+BackendName = Annotated[str, typer.Option(help="auto, hf, vllm, gguf, api or scripted.")]
 TokenizerName = Annotated[
     str | None, typer.Option(help="Folder or hub name of the tokenizer. Default: the one beside the weights.")
 ]
 TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run the model's own code.")]
 MaxLength = Annotated[int | None, typer.Option(help="Tokens the model may see at once.")]
+ModelArgs = Annotated[str, typer.Option(help="Options of one backend, name=value,name=value; a wrong name lists them.")]
 Mode = Annotated[
     FewshotMode, typer.Option(help="One block of shots per task, one per doc, or lm-eval's sequential sampler.")
 ]

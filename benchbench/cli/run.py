@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchbench.backends import ModelOptions, parse_model_args
+from benchbench.cli import options as opt
 from benchbench.cli.console import cell, clean, print_json, remarks, results_table, stderr, stdout, watching
 from benchbench.runner.settings import RunSettings
 
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from benchbench.runner.plan import Estimate
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-
-
-class FewshotMode(StrEnum):
-    """The values of --fewshot-mode."""
-
-    fixed = "fixed"
-    per_doc = "per_doc"
-    lm_eval = "lm_eval"
 
 
 @app.command()
@@ -37,41 +29,28 @@ def run(
         str | None,
         typer.Option(help="Names, groups, suites or globs, separated by commas. Default: the default suite."),
     ] = None,
-    num_fewshot: Annotated[int | None, typer.Option(help="Shots for every task. Default: what each task says.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first N docs of each task.")] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(envvar="BENCHBENCH_DATA", help="Folder with data sets, instead of the Hub.")
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Results folder.")] = Path("results"),
-    batch_tokens: Annotated[
-        int | None, typer.Option(help="Most tokens in one batch, shared prefixes and padding included.")
-    ] = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    num_fewshot: opt.Shots = None,
+    limit: opt.Limit = None,
+    data_root: opt.DataRoot = None,
+    output: opt.Output = Path("results"),
+    batch_tokens: opt.BatchTokens = None,
+    dtype: opt.Dtype = "auto",
+    device: opt.Device = "auto",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
-    backend: Annotated[str, typer.Option(help="auto, hf, vllm, gguf, api or scripted.")] = "auto",
-    tokenizer: Annotated[
-        str | None, typer.Option(help="Folder or hub name of the tokenizer. Default: the one beside the weights.")
-    ] = None,
-    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run the model's own code.")] = False,
-    max_length: Annotated[int | None, typer.Option(help="Tokens the model may see at once.")] = None,
-    model_args: Annotated[
-        str, typer.Option(help="Options of one backend, name=value,name=value; a wrong name lists them.")
-    ] = "",
-    fewshot_mode: Annotated[
-        FewshotMode,
-        typer.Option(help="One block of shots per task, one per doc, or lm-eval's sequential sampler."),
-    ] = FewshotMode.fixed,
-    prompt: Annotated[str, typer.Option(help="Name of a prompt variant that the task offers.")] = "default",
-    split: Annotated[str | None, typer.Option(help="Evaluate this split instead of each task's own.")] = None,
-    fewshot_split: Annotated[str | None, typer.Option(help="Draw shots from this split instead.")] = None,
-    seed: Annotated[int, typer.Option(help="Seeds the draw of shots and every bootstrap.")] = 1234,
-    include_path: Annotated[
-        list[Path] | None, typer.Option(help="Folder or file with more tasks; may be repeated.")
-    ] = None,
+    backend: opt.BackendName = "auto",
+    tokenizer: opt.TokenizerName = None,
+    trust_remote_code: opt.TrustRemoteCode = False,
+    max_length: opt.MaxLength = None,
+    model_args: opt.ModelArgs = "",
+    fewshot_mode: opt.Mode = opt.FewshotMode.fixed,
+    prompt: opt.PromptName = "default",
+    split: opt.Split = None,
+    fewshot_split: opt.FewshotSplit = None,
+    seed: opt.Seed = 1234,
+    include_path: opt.IncludePath = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything again, as a new attempt.")] = False,
-    max_failed: Annotated[float, typer.Option(help="Exit with 1 if a larger share of docs failed.")] = 0.01,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    max_failed: opt.MaxFailed = 0.01,
+    as_json: opt.AsJson = False,
     dry: Annotated[bool, typer.Option("--dry-run", help="Show what would be asked; load no model.")] = False,
 ) -> None:
     """Evaluate one model and print its table.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.backends import ModelOptions
+from benchbench.backends import ModelOptions, parse_model_args
 from benchbench.cli import options as opt
 from benchbench.cli.console import cell, clean, clean_lines, print_json, stderr, stdout
 from benchbench.core.errors import ArgumentError
@@ -76,6 +76,7 @@ def sweep(
     tokenizer: opt.TokenizerName = None,
     trust_remote_code: opt.TrustRemoteCode = False,
     max_length: opt.MaxLength = None,
+    model_args: opt.ModelArgs = "",
     fewshot_mode: opt.Mode = opt.FewshotMode.fixed,
     prompt: opt.PromptName = "default",
     split: opt.Split = None,
@@ -103,6 +104,7 @@ def sweep(
             max_length=max_length,
             batch_tokens=batch_tokens,
             tokenizer=tokenizer,
+            model_args=parse_model_args(model_args),
         ),
         include_paths=tuple(include_path or ()),
         num_fewshot=num_fewshot,

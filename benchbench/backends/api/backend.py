@@ -277,7 +277,7 @@ class TextBackend:
         self.server.close()
         self.options, self.server = options, server
         server.work = self.work
-        self.info = self._describe()
+        self.info = replace(self._describe(), chosen=self.info.chosen)
 
     def close(self) -> None:
         """Close the connections."""

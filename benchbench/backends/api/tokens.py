@@ -112,11 +112,12 @@ class TokensBackend(TokenBackend):
         self.server.close()
         self.options, self.server = options, server
         server.work = self.work
-        self.info = server.describe(options, tokenizer=self._identity, max_length=self._encoder.max_length)
+        info = server.describe(options, tokenizer=self._identity, max_length=self._encoder.max_length)
+        self.info = replace(info, chosen=self.info.chosen)
 
     def close(self) -> None:
         """Close the connections."""
-        self._encoded.clear()
+        self.forget_tokens()
         self.server.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from benchbench.backends import ModelOptions, check_model_args
@@ -37,7 +38,7 @@ class GGUFBackend(TokenBackend):
     """
 
     def __init__(self, options: ModelOptions) -> None:
-        super().__init__()
+        super().__init__(keep_tokens=options.keep_tokens)
         self.options = options
         library()
         self._args = check_model_args(options, MODEL_ARGS, backend="gguf")
@@ -140,15 +141,17 @@ class GGUFBackend(TokenBackend):
         _check_same(self.header, read_header(path))
         self._counted_before += self._cache.tokens_read
         self._close_engine()
-        self._encoded.clear()
+        self.forget_tokens()
         self._revision = source.revision
-        batches = self._scorer.batches
+        batches, chosen = self._scorer.batches, self.info.chosen
+        self.options = replace(self.options, model=checkpoint)
         self._open(path)
+        self.info = replace(self.info, chosen=chosen)
         self._scorer.batches = batches
 
     def close(self) -> None:
         """Give memory back."""
-        self._encoded.clear()
+        self.forget_tokens()
         self._close_engine()
 
     def _close_engine(self) -> None:

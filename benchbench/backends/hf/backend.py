@@ -111,7 +111,7 @@ class HFBackend(TokenBackend):
         if self._seq2seq is None:
             self._scorer.forget()
         self.options = replace(self.options, model=name, revision=revision)
-        self.info = self._describe()
+        self.info = replace(self._describe(), chosen=self.info.chosen)
 
     def close(self) -> None:
         """Give memory back."""

@@ -92,7 +92,7 @@ class VLLMBackend(TokenBackend):
         load_weights_into(self.loaded, checkpoint)
         name, revision = split_revision(checkpoint)
         self.options = replace(self.options, model=name, revision=revision)
-        self.info = self._describe()
+        self.info = replace(self._describe(), chosen=self.info.chosen)
 
     def close(self) -> None:
         """Stop the engine and give memory back."""
