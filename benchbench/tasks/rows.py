@@ -14,6 +14,10 @@ from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
 
 
+class NothingKeptError(DataError):
+    """`keep` leaves no row of a split."""
+
+
 def open_rows(task: Task, data_root: Path | None) -> Source:
     """The task's data set as `open_source` gives it, through the task's `join` and `keep`."""
     source = open_source(task, data_root)
@@ -75,11 +79,11 @@ class Kept:
         return self._source.splits()
 
     def rows(self, split: str, limit: int | None = None) -> list[Row]:
-        """See Source. DataError if no row is left."""
+        """See Source. NothingKeptError if no row is left."""
         rows = self._source.rows(split)
         chosen = list(islice(self._chosen(rows), limit))
         if not chosen:
-            raise DataError(f"{self._task.where('keep')}: none of the {len(rows)} rows of {split!r} is kept.")
+            raise NothingKeptError(f"{self._task.where('keep')}: none of the {len(rows)} rows of {split!r} is kept.")
         return chosen
 
     def _chosen(self, rows: Iterable[Row]) -> Iterator[Row]:
