@@ -224,7 +224,7 @@ def check(
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new task.")],
     kind: Annotated[str, typer.Option(help="multiple_choice or generate_until.")] = "multiple_choice",
-    folder: Annotated[Path, typer.Option("--to", help="Folder in which the task's own folder is made.")] = Path("."),
+    folder: Annotated[Path, typer.Option("--to", help="Folder in which the task's own folder is made.")] = Path(),
 ) -> None:
     """Write a commented starter: a task, three documents and a README, ready to be checked."""
     from benchbench.tasks.starter import write_starter
@@ -237,7 +237,9 @@ def new(
 @app.command()
 def page(
     to: Annotated[Path | None, typer.Option(help="Write the page to this file; otherwise it is printed.")] = None,
-    check_only: Annotated[bool, typer.Option("--check", help="Write nothing; fail if --to FILE is not as it would be.")] = False,
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail if --to FILE is not as it would be.")
+    ] = False,
 ) -> None:
     """The page that lists all tasks: documents, shots, metrics, data, licence."""
     from benchbench.tasks.page import render_page

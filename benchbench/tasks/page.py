@@ -13,8 +13,8 @@ _HEAD = """\
 # All tasks
 
 Written by `benchbench tasks page --to tasks/TASKS.md`; a test holds it against the task files. One row per file: a file
-with a matrix makes many tasks. Documents are those of the evaluated split, per task or from the smallest to the largest;
-where the table has none, the file states no number, and `benchbench tasks check` counts them.
+with a matrix makes many tasks. Documents are those of the evaluated split, per task or from the smallest to the
+largest; where the table has none, the file states no number, and `benchbench tasks check` counts them.
 
 """
 
@@ -57,10 +57,12 @@ def _row(index: TaskIndex, root: Path, path: Path, variants: Sequence[Variant]) 
 
 
 def _documents(variants: Sequence[Variant]) -> str:
-    counts: set[Any] = {(variant.raw.get("metadata") or {}).get("documents") for variant in variants}
-    if not all(isinstance(count, int) for count in counts):
+    found: set[Any] = {(variant.raw.get("metadata") or {}).get("documents") for variant in variants}
+    counts = {count for count in found if isinstance(count, int)}
+    if not counts:
         return ""
-    return f"{min(counts):,}" if len(counts) == 1 else f"{min(counts):,} to {max(counts):,}"
+    shown = f"{min(counts):,}" if len(counts) == 1 else f"{min(counts):,} to {max(counts):,}"
+    return shown if counts == found else f"{shown}; not stated for all"
 
 
 def _same(values: Sequence[str]) -> str:

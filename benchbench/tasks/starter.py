@@ -60,7 +60,7 @@ What it measures, in one or two sentences.
 | read | which metric, at how many shots |
 
 ## Known flaws
-- 
+- What a reader of its numbers should know.
 """
 _COUNTRIES: Sequence[tuple[str, str, tuple[str, str]]] = (
     ("What is the capital of France?", "Paris", ("Lyon", "Nice")),

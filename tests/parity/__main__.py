@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps({"ok": all(row.ok for row in rows), "rows": [asdict(row) for row in rows]}, indent=1))
     else:
         bad = sum(not row.ok for row in rows)
-        print(f"{len(rows) - bad} of {len(rows)} rows agree with lm_eval.")
+        print(f"{len(rows) - bad} of {len(rows)} rows agree with what they are held against, read by lm_eval.")
     return int(not all(row.ok for row in rows))
 
 
@@ -75,7 +75,10 @@ def is_rolling(name: str) -> bool:
     return packaged().task(name).output_type == "loglikelihood_rolling"
 
 
-HEAD = f"{'task':<42} {'definition':<12} {'shots':>5} {'docs':>6} {'prompts equal':>15} {'max |Δ ll|':>10} {'texts equal':>12}  metrics"
+HEAD = (
+    f"{'task':<42} {'held against':<12} {'shots':>5} {'docs':>6} {'prompts equal':>15} {'max |Δ ll|':>10} "
+    f"{'texts equal':>12}  metrics"
+)
 
 
 def line(row: Row, seconds: float) -> str:
@@ -84,8 +87,9 @@ def line(row: Row, seconds: float) -> str:
     texts = f"{row.generations_equal}/{row.generations}" if row.generations else "-"
     values = " ".join(f"{name}={value['end_to_end']:.4f}" for name, value in row.metrics.items() if value["end_to_end"])
     text = (
-        f"{row.task:<42} {row.definition:<12} {row.num_fewshot:>5} {row.docs:>6} {f'{row.prompts_equal}/{row.prompts}':>15} {delta:>10} "
-        f"{texts:>12}  {values or '-'}  {'ok' if row.ok else 'DIFFERS'} ({seconds:.0f} s)"
+        f"{row.task:<42} {row.definition:<12} {row.num_fewshot:>5} {row.docs:>6} "
+        f"{f'{row.prompts_equal}/{row.prompts}':>15} {delta:>10} {texts:>12}  {values or '-'}  "
+        f"{'ok' if row.ok else 'DIFFERS'} ({seconds:.0f} s)"
     )
     more = [*row.problems, *([row.first_difference] if row.first_difference else [])]
     return "\n".join([text, *(f"    {part}" for part in more), *([f"    note: {row.note}"] if row.note else [])])

@@ -122,8 +122,8 @@ def definition_of(name: str) -> Definition:
 
 
 OURS = frozenset((
-    "version", "dataset_revision", "join", "keep", "doc", "doc_to_length", "doc_to_answer", "cluster", "prompts", "chance", "licence",
-    "citation", "group", "weight_by_size",
+    "version", "dataset_revision", "join", "keep", "doc", "doc_to_length", "doc_to_answer", "cluster", "prompts",
+    "chance", "licence", "citation", "group", "weight_by_size",
 ))  # fmt: skip
 """Keys that lm-eval does not know."""
 
@@ -143,7 +143,7 @@ def ours_for_lm_eval(name: str) -> dict[str, Any]:
 def _deriver(raw: Mapping[str, Any], variables: Mapping[str, Any]) -> Callable[[Any], Any]:
     from jinja2 import Environment
 
-    plain = Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701 - prompts are text, not markup
+    plain = Environment(keep_trailing_newline=True, autoescape=False)
 
     def value(template: Any, scope: Mapping[str, Any]) -> Any:
         if not isinstance(template, str):

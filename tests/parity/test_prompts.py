@@ -16,7 +16,9 @@ from tests.parity.tasks import MANY, cases
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ROLLING = frozenset(
-    name for name in (case.name for case in cases()) if ours.packaged().task(name).output_type == "loglikelihood_rolling"
+    name
+    for name in (case.name for case in cases())
+    if ours.packaged().task(name).output_type == "loglikelihood_rolling"
 )
 PROMPTED = [case.name for case in cases() if case.name not in ROLLING]
 
