@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MOST_SHOWN = 20
 
 Report = dict[str, Any]
-"""task, file, docs, documents_stated (by the file), num_fewshot, prompts, errors, warnings; tokens if they are counted."""
+"""task, file, docs, documents_stated (in the file), num_fewshot, prompts, errors, warnings; tokens if counted."""
 
 
 class Checker:
