@@ -1,4 +1,4 @@
-"""Stored summaries of four published systems: ROUGE and sacrebleu figures are those of the libraries called directly."""
+"""Stored summaries of four systems: ROUGE and sacrebleu figures are those of the libraries called directly."""
 
 from __future__ import annotations
 
