@@ -12,6 +12,7 @@ import typer
 from benchbench.backends import ModelOptions, parse_model_args
 from benchbench.cli import options as opt
 from benchbench.cli.console import cell, clean, print_json, remarks, results_table, stderr, stdout, watching
+from benchbench.runner.profiles import with_profile
 from benchbench.runner.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def run(
     tasks: Annotated[
         str | None,
         typer.Option(help="Names, groups, suites or globs, separated by commas. Default: the default suite."),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Settings of a published evaluation, where none are given here: benczechmark.")
     ] = None,
     num_fewshot: opt.Shots = None,
     limit: opt.Limit = None,
@@ -86,6 +90,8 @@ def run(
         fresh=fresh,
         max_failed=max_failed,
     )
+    if profile is not None:
+        settings = with_profile(settings, profile)
     if dry:
         _show_plan(settings, as_json=as_json)
     else:

@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.core.errors import ArgumentError, BenchbenchError
+from benchbench.core.errors import ArgumentError
 
 if TYPE_CHECKING:
     from benchbench.core.types import RenderedDoc, Request
     from benchbench.tasks.dialect import Variant
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.prepare import PreparedTask, RenderSettings
-    from benchbench.tasks.task import Task
+    from benchbench.tasks.prepare import PreparedTask
 
 app = typer.Typer(
     rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, show, render and check tasks."
 )
 
 Name = Annotated[str, typer.Argument(metavar="T", help="Name of a task.")]
-Names = Annotated[str, typer.Argument(metavar="T", help="Tasks, groups, tags, suites or globs, separated by commas.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Include = Annotated[
     list[Path] | None, typer.Option("--include-path", help="Folder or file with more tasks; may be repeated.")
@@ -33,7 +31,6 @@ DataRoot = Annotated[
 ]
 Shots = Annotated[int | None, typer.Option("--num-fewshot", help="Shots. Default: what the task says.")]
 PromptName = Annotated[str, typer.Option("--prompt", help="Name of a prompt variant that the task offers.")]
-MOST_SHOWN = 20
 
 
 @app.command()
@@ -185,7 +182,12 @@ def _rendered_lines(rendered: RenderedDoc) -> Iterator[str]:
 
 @app.command()
 def check(
-    task: Names,
+    task: Annotated[
+        str | None, typer.Argument(metavar="[T]", help="Tasks, groups, tags, suites or globs, separated by commas.")
+    ] = None,
+    all_tasks: Annotated[
+        bool, typer.Option("--all", help="Every task; those without data under --data-root are read, not rendered.")
+    ] = False,
     num_fewshot: Shots = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N documents of each task.")] = None,
     tokenizer: Annotated[
@@ -196,83 +198,59 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Render every document, score the gold answers (they must be right), look for broken documents."""
+    from benchbench.cli.tasks_check import Checker, print_report, print_summary
     from benchbench.tasks.prepare import RenderSettings
 
+    if (task is None) is not all_tasks:
+        raise ArgumentError("Name what to check, or give --all for every task there is.")
     index = _index(include_path)
+    names = [*index.variants] if task is None else index.names(task)
     settings = RenderSettings(num_fewshot=num_fewshot, limit=limit, data_root=data_root)
-    count = _token_counter(tokenizer) if tokenizer is not None else None
+    checker = Checker(index, settings, tokenizer, only_read_without_data=all_tasks and data_root is not None)
     reports = []
-    for found in index.select(task).tasks:
-        reports.append(_report(found, settings, count))
+    for name in names:
+        reports.append(checker.report(name))
         if as_json:
             _print_json(reports[-1])
-        else:
-            _print_report(reports[-1])
+        elif not all_tasks or reports[-1]["errors"] or reports[-1]["warnings"]:
+            print_report(reports[-1])
+    if all_tasks and not as_json:
+        print_summary(reports)
     if any(report["errors"] for report in reports):
         raise typer.Exit(2)
 
 
-def _report(found: Task, settings: RenderSettings, count: Any) -> dict[str, Any]:
-    """What `check` says of one task. A task that does not render is an error like any other."""
-    from benchbench.tasks.check import findings
-    from benchbench.tasks.prepare import prepare
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new task.")],
+    kind: Annotated[str, typer.Option(help="multiple_choice or generate_until.")] = "multiple_choice",
+    folder: Annotated[Path, typer.Option("--to", help="Folder in which the task's own folder is made.")] = Path(),
+) -> None:
+    """Write a commented starter: a task, three documents and a README, ready to be checked."""
+    from benchbench.tasks.starter import write_starter
 
-    report: dict[str, Any] = {"task": found.name, "docs": 0, "num_fewshot": None, "errors": [], "warnings": []}
-    try:
-        prepared = prepare(found, settings)
-    except BenchbenchError as error:
-        return {**report, "errors": [str(error)]}
-    for finding in findings(prepared):
-        report["errors" if finding.is_error else "warnings"].append(f"document {finding.doc_id}: {finding.text}")
-    report["errors"] += _wrong_gold(prepared)
-    tokens = {} if count is None else {"tokens": count(prepared)}
-    return {**report, "docs": len(prepared.docs), "num_fewshot": prepared.num_fewshot, **tokens}
+    made = write_starter(name, kind, folder)
+    _print_text(f"Wrote {', '.join(path.name for path in made)} to {made[0].parent}. Edit them, then:")
+    _print_text(f"  benchbench tasks check {name} --include-path {made[0].parent}")
 
 
-def _wrong_gold(prepared: PreparedTask) -> Iterator[str]:
-    """The documents whose gold answer does not get full marks."""
-    from benchbench.scoring import score_doc
-    from benchbench.tasks.check import gold_responses, imperfect
+@app.command()
+def page(
+    to: Annotated[Path | None, typer.Option(help="Write the page to this file; otherwise it is printed.")] = None,
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail if --to FILE is not as it would be.")
+    ] = False,
+) -> None:
+    """The page that lists all tasks: documents, shots, metrics, data, licence."""
+    from benchbench.tasks.page import render_page
 
-    spec = prepared.task.scoring
-    for rendered in prepared.docs:
-        score = score_doc(spec, rendered, gold_responses(rendered))
-        if score.outcome not in ("answered", "truncated"):
-            yield f"document {rendered.doc.id}: the gold answer counts as {score.outcome}"
-        for name, value in imperfect(spec, score).items():
-            yield f"document {rendered.doc.id}: the gold answer gets {name} = {value}, not 1"
-
-
-def _token_counter(name: str) -> Any:
-    """A function from a prepared task to the tokens of its prompts: mean, and most."""
-    from transformers import AutoTokenizer
-
-    from benchbench.tasks.check import request_text
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise ArgumentError(f"--tokenizer {name}: no tokenizer could be loaded from there.") from error
-
-    def count(prepared: PreparedTask) -> dict[str, float]:
-        texts = [request_text(rendered.requests[0]) for rendered in prepared.docs]
-        sizes = [len(ids) for ids in tokenizer(texts)["input_ids"]]
-        return {"mean": sum(sizes) / len(sizes), "most": max(sizes)}
-
-    return count
-
-
-def _print_report(report: dict[str, Any]) -> None:
-    verdict = "ok" if not report["errors"] else f"{len(report['errors'])} errors"
-    tokens = report.get("tokens")
-    counted = f", {tokens['mean']:.0f} tokens a prompt, {tokens['most']} at most" if tokens else ""
-    _print_text(f"{report['task']}: {verdict} ({report['docs']} documents, {report['num_fewshot']} shots{counted})")
-    for kind in ("errors", "warnings"):
-        found = report[kind]
-        for text in found[:MOST_SHOWN]:
-            _print_text(f"  {kind[:-1]}: {text}")
-        if len(found) > MOST_SHOWN:
-            _print_text(f"  … and {len(found) - MOST_SHOWN} more {kind}; --json lists them all")
+    text = render_page(_index(None))
+    if to is None:
+        typer.echo(text, nl=False)
+    elif not check_only:
+        to.write_text(text, encoding="utf-8")
+    elif not to.is_file() or to.read_text(encoding="utf-8") != text:
+        raise ArgumentError(f"{to} is not what the task files say. Write it again: benchbench tasks page --to {to}")
 
 
 def _index(include_path: list[Path] | None) -> TaskIndex:

@@ -76,6 +76,17 @@ METRICS: Mapping[str, MetricInfo] = {
         aggregation="matthews_corrcoef",
         bounds=(-1.0, 1.0),
     ),
+    "macro_f1": MetricInfo(
+        "Mean over the choices of the F1 of each against the rest, over all docs.",
+        ("choice",),
+        aggregation="macro_f1",
+    ),
+    "auroc": MetricInfo(
+        "Mean over the choices of the area under the ROC curve of each against the rest, by the softmax of mean token "
+        "log-probabilities, as in BenCzechMark; DeLong's standard error.",
+        ("choice",),
+        aggregation="macro_auroc",
+    ),
     "f1": MetricInfo(
         "Multiple choice: F1 of choice 1 over all docs. Generation: mean F1 of shared words, as in SQuAD.",
         ("choice", "text"),
@@ -175,6 +186,8 @@ AGGREGATIONS: Mapping[str, str] = {
     "f1": "F1 of choice 1 over all docs.",
     "matthews_corrcoef": "Matthews correlation over all docs.",
     "mcc": "The same as matthews_corrcoef.",
+    "macro_f1": "Mean over the choices of their F1, over all docs.",
+    "macro_auroc": "Mean over the choices of their area under the ROC curve, each against the rest.",
     "bleu": "Corpus BLEU.",
     "chrf": "Corpus chrF.",
     "chrf++": "Corpus chrF++.",
@@ -182,7 +195,7 @@ AGGREGATIONS: Mapping[str, str] = {
 }
 
 _CORPUS: Mapping[str, Family] = {
-    **dict.fromkeys(("f1", "matthews_corrcoef", "mcc"), "choice"),
+    **dict.fromkeys(("f1", "matthews_corrcoef", "mcc", "macro_f1", "macro_auroc"), "choice"),
     **dict.fromkeys(("weighted_perplexity", "bits_per_byte"), "rolling"),
     **dict.fromkeys(("bleu", "chrf", "chrf++", "ter"), "text"),
 }

@@ -281,7 +281,7 @@ class MetricResult:
     n: int
     n_clusters: int | None = None
     se_method: str | None = None
-    """clt, cluster, wilson, ratio, jackknife, group: how the interval was made."""
+    """clt, cluster, wilson, ratio, jackknife, delong, group: how the interval was made."""
     higher_is_better: bool = True
     note: str | None = None
     """Why a value is missing, or what to know when reading it (e.g. sacrebleu's signature)."""

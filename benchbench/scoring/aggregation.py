@@ -4,6 +4,7 @@ How the interval is made (`se_method`):
 - `wilson`: a mean of 0/1 scores without clusters: Wilson's interval; the standard error beside it is
   the central limit theorem's (ddof 1), as lm-eval prints it.
 - `clt`: any other mean, sd/√n and Student's t; for perplexity on the log scale, then exp.
+- `delong`: areas under ROC curves, from DeLong's placements.
 - `ratio`, `jackknife`: from influence values of a ratio of sums, or of a corpus metric.
 - `cluster`: any of these where docs share a passage or source: cluster-robust, t with C − 1 degrees.
 - `bootstrap`: the median. `group`: a mean over tasks.
@@ -25,6 +26,7 @@ from benchbench.scoring.estimates import (
     NoValueError,
     Usable,
     agreement_estimate,
+    auroc_estimate,
     bits_per_unit,
     nats_per_unit,
     scored_corpus,
@@ -220,6 +222,12 @@ def _agreement(usable: Usable) -> Aggregate:
     return Aggregate(estimate.value, known, method, len(judged))
 
 
+def _auroc(usable: Usable) -> Aggregate:
+    estimate, judged = auroc_estimate(usable)
+    known, method = _with_method(estimate, [item.cluster for item in judged], "delong")
+    return Aggregate(estimate.value, known, method, len(judged))
+
+
 def _corpus(usable: Usable) -> Aggregate:
     found = scored_corpus(usable)
     known, method = _with_method(found.estimate, usable.clusters, "jackknife")
@@ -234,6 +242,7 @@ AGGREGATORS: dict[str, Callable[[Usable], Aggregate]] = {
     "perplexity": _perplexity,
     "weighted_perplexity": _weighted_perplexity,
     "bits_per_byte": _bits_per_byte,
+    "macro_auroc": _auroc,
     **dict.fromkeys(AGREEMENTS, _agreement),
     **dict.fromkeys(CORPUS, _corpus),
 }

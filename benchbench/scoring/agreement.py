@@ -1,4 +1,4 @@
-"""F1 and Matthews correlation of predicted and right choices over all docs."""
+"""F1, macro F1 and Matthews correlation of predicted and right choices over all docs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchbench.stats.influence import Estimate, jackknife_sums
 
 
 def agreement(metric: str, gold: Sequence[int], predicted: Sequence[int]) -> Estimate:
-    """`f1` of choice 1, or `matthews_corrcoef` for any number of choices, with jackknife influence values.
+    """`f1` of choice 1, `macro_f1` or `matthews_corrcoef` of any number of choices; jackknife influence values.
 
     Equal to scikit-learn's values, also where a denominator is 0 (then 0).
 
@@ -24,6 +24,7 @@ def agreement(metric: str, gold: Sequence[int], predicted: Sequence[int]) -> Est
     table[np.arange(len(gold)), np.asarray(gold) * count + np.asarray(predicted)] = 1
     scores: dict[str, Callable[[Sequence[float]], float]] = {
         "f1": _f1,
+        "macro_f1": partial(_macro_f1, count=count),
         "matthews_corrcoef": partial(_matthews, count=count),
     }
     return jackknife_sums(table, scores[metric])
@@ -34,6 +35,14 @@ def _f1(cells: Sequence[float]) -> float:
     _, false_positive, false_negative, true_positive = cells
     whole = 2 * true_positive + false_positive + false_negative
     return 2 * true_positive / whole if whole else 0.0
+
+
+def _macro_f1(cells: Sequence[float], count: int) -> float:
+    """Mean F1 of the choices that are right or predicted for some doc."""
+    confusion = np.asarray(cells).reshape(count, count)
+    whole = confusion.sum(axis=0) + confusion.sum(axis=1)
+    seen = whole > 0
+    return float((2 * np.diag(confusion)[seen] / whole[seen]).mean()) if seen.any() else 0.0
 
 
 def _matthews(cells: Sequence[float], count: int) -> float:

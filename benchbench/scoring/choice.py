@@ -118,7 +118,7 @@ def likelihood(ballot: Ballot) -> float:
 
 
 def corpus_only(ballot: Ballot) -> None:
-    """F1 and Matthews correlation belong to all docs together: no item score."""
+    """F1, Matthews correlation and areas under the ROC curve belong to all docs together: no item score."""
 
 
 ITEM_METRICS: dict[str, Callable[[Ballot], float | None]] = {
@@ -127,11 +127,13 @@ ITEM_METRICS: dict[str, Callable[[Ballot], float | None]] = {
     "acc_bytes": acc_bytes,
     "acc_token": acc_token,
     "acc_mutual_info": acc_mutual_info,
+    "auroc": corpus_only,
     "bpb_gold": bpb_gold,
     "brier_score": brier_score,
     "exact_match": exact_match,
     "f1": corpus_only,
     "likelihood": likelihood,
+    "macro_f1": corpus_only,
     "mcc": corpus_only,
 }
 

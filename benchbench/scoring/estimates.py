@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from benchbench.core.registry import influence_column
 from benchbench.core.types import Item, ScoringSpec
 from benchbench.scoring.agreement import agreement
+from benchbench.scoring.choice import per_unit, softmax
 from benchbench.scoring.columns import Column, columns
 from benchbench.scoring.filters import apply_filter
 from benchbench.scoring.plugins import FilterContext
 from benchbench.scoring.rolling import units
 from benchbench.scoring.translation import CorpusScore, corpus_score
+from benchbench.stats.auroc import macro_auroc
 from benchbench.stats.influence import Estimate, ratio
 
 
@@ -83,7 +85,7 @@ def bits_per_unit(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
 
 
 def agreement_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
-    """F1 or Matthews correlation of the docs with a right and a chosen answer."""
+    """F1, macro F1 or Matthews correlation of the docs with a right and a chosen answer."""
     metric = AGREEMENTS[usable.column.metric.aggregation]
     judged = tuple(item for item in usable.items if item.gold is not None and item.prediction is not None)
     if not judged:
@@ -96,6 +98,23 @@ def agreement_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
     if metric == "f1" and max(*gold, *predicted) > 1:
         raise NoValueError("f1 is defined for two choices")
     return agreement(metric, gold, predicted), judged
+
+
+def auroc_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+    """Macro one-vs-rest AUROC of the docs with a right choice; every doc has the same choices, in the same order.
+
+    A choice's score is the softmax of the choices' mean token log-probabilities (BenCzechMark, arXiv 2412.17933).
+    """
+    judged = tuple(item for item in usable.items if item.gold is not None and item.loglikelihoods)
+    if len({len(item.targets) for item in judged}) != 1:
+        raise NoValueError("auroc needs docs with a right choice, all with equally many choices")
+    count = len(judged[0].targets)
+    table = [softmax(per_unit(item.loglikelihoods[:count], item.num_tokens[:count])) for item in judged]
+    gold = [int(item.gold or 0) for item in judged]
+    try:
+        return macro_auroc(gold, table), judged
+    except ValueError as error:
+        raise NoValueError(str(error)) from error
 
 
 def scored_corpus(usable: Usable) -> CorpusScore:
@@ -117,11 +136,12 @@ def _prediction(usable: Usable, item: Item) -> str:
     return filtered.texts[0] if filtered.texts else ""
 
 
-AGREEMENTS = {"f1": "f1", "matthews_corrcoef": "matthews_corrcoef", "mcc": "matthews_corrcoef"}
+AGREEMENTS = {"f1": "f1", "macro_f1": "macro_f1", "matthews_corrcoef": "matthews_corrcoef", "mcc": "matthews_corrcoef"}
 CORPUS = ("bleu", "chrf", "chrf++", "ter")
 ESTIMATORS: dict[str, Callable[[Usable], tuple[Estimate, tuple[Item, ...]]]] = {
     "weighted_perplexity": nats_per_unit,
     "bits_per_byte": bits_per_unit,
+    "macro_auroc": auroc_estimate,
     **dict.fromkeys(AGREEMENTS, agreement_estimate),
     **dict.fromkeys(CORPUS, _corpus_estimate),
 }

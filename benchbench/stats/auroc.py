@@ -11,9 +11,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from benchbench.stats.influence import Floats
+from benchbench.stats.influence import Estimate, Floats
 
 
 class Auroc(NamedTuple):
@@ -64,6 +64,37 @@ def compare(found: Auroc, a: int = 0, b: int = 1) -> AurocDifference:
         return AurocDifference(difference, 0.0, 0.0, 1.0 if difference == 0 else 0.0)
     z = difference / stderr
     return AurocDifference(difference, stderr, z, float(2 * ndtr(-abs(z))))
+
+
+def macro_auroc(gold: ArrayLike, scores: ArrayLike) -> Estimate:
+    """Mean over the classes of the area of each against the rest, with one influence value per item.
+
+    An item's influence is how far its placement lies from the class's area, scaled so that the standard error
+    from these values (sd/√n, ddof 1) is DeLong's for two classes.
+
+    Args:
+        gold: shape (items,), the right class of each.
+        scores: shape (items, classes), higher means more likely.
+
+    Raises:
+        ValueError: a class is right for fewer than two items, or for all but one.
+    """
+    y, table = np.asarray(gold), np.asarray(scores, dtype=np.float64)
+    parts = [_one_vs_rest(y == k, table[:, k], k) for k in range(table.shape[1])]
+    return Estimate(float(np.mean([p.value for p in parts])), np.mean([p.influence for p in parts], axis=0))
+
+
+def _one_vs_rest(positive: NDArray[np.bool_], scores: Floats, name: int) -> Estimate:
+    total, m = positive.size, int(positive.sum())
+    n = total - m
+    if m < 2 or n < 2:
+        raise ValueError(f"choice {name} is right for {m} of {total} docs: an area needs two of each")
+    v10, v01 = _placements(scores[positive], scores[~positive])
+    value = float(v10.mean())
+    influence = np.empty(total)
+    for mask, placed, size in ((positive, v10, m), (~positive, v01, n)):
+        influence[mask] = (placed - value) * total / size * np.sqrt(size / (size - 1) * (total - 1) / total)
+    return Estimate(value, influence)
 
 
 def _placements(positives: Floats, negatives: Floats) -> tuple[Floats, Floats]:

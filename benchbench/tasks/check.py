@@ -18,9 +18,14 @@ from benchbench.core.types import (
     ScoringSpec,
 )
 from benchbench.tasks.prepare import PreparedTask
+from benchbench.tasks.template import Field
 
 CERTAIN, HOPELESS = -1e-6, -1e6
 """Log-likelihoods that a perfect model gives to the gold answer and to everything else."""
+
+
+EMPTY_PROMPT = "the prompt is empty"
+"""Nothing to look at where the task itself says that nothing is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,9 @@ def findings(prepared: PreparedTask) -> Iterator[Finding]:
     first_with: dict[str, int] = {}
     for rendered in prepared.docs:
         doc = rendered.doc
-        yield from dict.fromkeys([*_texts(rendered), *_choices(rendered)])
+        found = dict.fromkeys([*_texts(rendered), *_choices(rendered)])
+        meant = prepared.task.prompt(rendered.prompt_name).doc_to_text == ""
+        yield from (finding for finding in found if not (meant and finding.text == EMPTY_PROMPT))
         earlier = first_with.setdefault(doc.hash, doc.id)
         if earlier != doc.id:
             yield Finding(doc.id, f"the same document as {earlier}", False)
@@ -49,7 +56,7 @@ def _texts(rendered: RenderedDoc) -> Iterator[Finding]:
     for request in rendered.requests[:1]:
         text = request_text(request)
         if not text.strip():
-            yield Finding(number, "the prompt is empty", rendered.requests[0].index == 0 and not rendered.choices)
+            yield Finding(number, EMPTY_PROMPT, rendered.requests[0].index == 0 and not rendered.choices)
         yield from _broken(number, "the prompt", text)
     for target in (*rendered.targets, *rendered.choices):
         yield from _broken(number, "an answer", target)
@@ -82,14 +89,19 @@ def request_text(request: Request) -> str:
     return request.prompt.text if isinstance(request, (LoglikelihoodRequest, GenerateRequest)) else request.text
 
 
-def gold_responses(rendered: RenderedDoc) -> list[Response]:
-    """What a model would answer that always gives the gold answer."""
-    return [_gold_response(rendered, request) for request in rendered.requests]
+def gold_responses(prepared: PreparedTask, rendered: RenderedDoc) -> list[Response]:
+    """What a model would answer that always gives the gold answer, in the words of `doc_to_answer` if there are any."""
+    task = prepared.task
+    text = rendered.targets[0] if rendered.targets else ""
+    if task.config.doc_to_answer is not None:
+        scope = {**rendered.doc.fields, **task.variables}
+        text = str(Field(task.config.doc_to_answer, task.where("doc_to_answer"), scope).text(scope, rendered.doc.id))
+    return [_gold_response(rendered, request, text) for request in rendered.requests]
 
 
-def _gold_response(rendered: RenderedDoc, request: Request) -> Response:
+def _gold_response(rendered: RenderedDoc, request: Request, text: str) -> Response:
     if isinstance(request, GenerateRequest):
-        return Completion(request, rendered.targets[0], "stop", 1)
+        return Completion(request, text, "stop", 1)
     conditional = not rendered.choices or request.index < len(rendered.choices)
     right = not rendered.choices or request.index in rendered.gold
     total = (CERTAIN if right else HOPELESS) if conditional else -1.0

@@ -95,6 +95,16 @@ class FewshotConfig(PromptVariant):
     description: None = None
 
 
+class Join(_Strict):
+    """Another configuration of the same data set, whose rows are put beside this one's."""
+
+    field: str
+    """Where the other row goes."""
+    dataset_name: str
+    by: str
+    """The field that two rows which belong together share."""
+
+
 class TaskConfig(_Strict):
     """One task, after `include` and the matrix are worked in. See `tasks/README.md` for each key."""
 
@@ -108,6 +118,8 @@ class TaskConfig(_Strict):
     dataset_name: str | None = None
     dataset_revision: str | None = None
     dataset_kwargs: dict[str, Any] | None = None
+    join: Join | None = None
+    keep: str | None = None
     training_split: str | None = None
     validation_split: str | None = None
     test_split: str | None = None
@@ -118,6 +130,7 @@ class TaskConfig(_Strict):
     doc_to_target: Target = ""
     doc_to_choice: Choices | None = None
     doc_to_length: str | None = None
+    doc_to_answer: str | None = None
     cluster: str | None = None
     description: str | None = None
     gen_prefix: str | None = None

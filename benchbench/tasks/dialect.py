@@ -22,7 +22,7 @@ FILE_KEYS = ("include", "languages", "matrix", "matrix_skip")
 """Keys that shape the file and are gone from its variants."""
 RUN_TIME_KEYS = frozenset((
     "doc", "doc_to_text", "doc_to_target", "doc_to_choice", "doc_to_length", "cluster", "description", "gen_prefix",
-    "prompts", "fewshot_config", "doc_to_decontamination_query",
+    "prompts", "fewshot_config", "doc_to_decontamination_query", "doc_to_answer", "keep",
 ))  # fmt: skip
 """Keys that are rendered per document; matrix variables are among their names."""
 
@@ -201,6 +201,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         "fewshot_config": config.FewshotConfig,
         "prompts": config.PromptVariant,
         "filter_list": config.FilterPipeline,
+        "join": config.Join,
     }
     model: Any = models.get(location[0], config.TaskConfig) if len(location) > 1 else config.TaskConfig
     return [*model.model_fields, *(FILE_KEYS if len(location) == 1 else ())]

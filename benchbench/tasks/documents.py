@@ -177,13 +177,14 @@ def _read_json(path: Path) -> Iterator[Row]:
 
 
 def _read_jsonl(path: Path) -> Iterator[Row]:
+    number = 0
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield _row(json.loads(line), path, number)
+                    yield _row(json.loads(line.decode("utf-8")), path, number)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: a line is not JSON in UTF-8: {error}.") from error
+        raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: {error}.") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
 

@@ -149,6 +149,14 @@ class TaskIndex:
 
     def select(self, names: str | None) -> Selection:
         """Tasks of comma-separated names, groups, tags, suites, globs or YAML files; None: the default suite."""
+        tasks, groups = self._resolve(names)
+        return Selection(tuple(self.task(name) for name in tasks), tuple(groups.values()))
+
+    def names(self, names: str | None) -> list[str]:
+        """Names of the tasks that `select` would give, whether or not their files are right."""
+        return [*self._resolve(names)[0]]
+
+    def _resolve(self, names: str | None) -> tuple[dict[str, None], dict[str, Group]]:
         tasks: dict[str, None] = {}
         groups: dict[str, Group] = {}
         entries = [DEFAULT_SUITE] if names is None else [part.strip() for part in names.split(",") if part.strip()]
@@ -156,7 +164,7 @@ class TaskIndex:
             raise TaskError("No task was named. See `benchbench tasks ls`.")
         for entry in entries:
             self._select(entry, tasks, groups, ())
-        return Selection(tuple(self.task(name) for name in tasks), tuple(groups.values()))
+        return tasks, groups
 
     def _select(self, entry: str, tasks: dict[str, None], groups: dict[str, Group], seen: tuple[str, ...]) -> None:
         if entry in self.variants:

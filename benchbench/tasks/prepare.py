@@ -12,8 +12,9 @@ from benchbench.core.ids import content_hash
 from benchbench.core.types import Doc, Overflow, RenderedDoc
 from benchbench.tasks import shots
 from benchbench.tasks.config import FewshotConfig, PromptVariant
-from benchbench.tasks.documents import Row, Source, open_source
+from benchbench.tasks.documents import Row, Source
 from benchbench.tasks.render import Renderer
+from benchbench.tasks.rows import open_rows
 from benchbench.tasks.shots import FewshotMode
 from benchbench.tasks.task import Task
 
@@ -67,7 +68,7 @@ def prepare(task: Task, settings: RenderSettings) -> PreparedTask:
     notes: list[str] = []
     task = _with_splits(task, settings, notes)
     count = _num_fewshot(task, settings, notes)
-    source = open_source(task, settings.data_root)
+    source = open_rows(task, settings.data_root)
     rows = source.rows(str(task.config.eval_split), settings.limit)
     overflow: Overflow = "truncate_left" if settings.fewshot_mode == "lm_eval" else "drop_shots"
     renderer = Renderer(task, prompt=settings.prompt, first_row=rows[0], overflow=overflow, seed=settings.seed)

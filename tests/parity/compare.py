@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from benchbench.core.types import Completion, GenerateRequest, Loglikelihood, Response, RollingRequest
 from benchbench.tasks.prepare import PreparedTask
 from tests.parity import ours, upstream
+from tests.parity.tasks import NOTES, Definition, definition_of
 
 LOGLIKELIHOOD_TOLERANCE = 1e-3
 """Largest absolute difference of a log-likelihood, fp32 on both sides."""
@@ -20,10 +21,9 @@ METRIC_TOLERANCE = 1e-9
 END_TO_END_TOLERANCE = 1e-3
 """Largest relative difference of a metric made from each side's own responses."""
 
-NOTES: Mapping[str, str] = {
-    "boolq": "lm-eval loads aps/super_glue, whose passages carry the page's title; both sides were given google/boolq",
-    "cs_hellaswag": "lm-eval has no such task; compared with the fork's definition",
-}
+
+OUR_NAMES = {"exact": "exact_match"}
+"""FrenchBench's own metrics whose names are others here."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Row:
     """Metric → lm_eval, from its responses, from our responses."""
     problems: list[str] = field(default_factory=list)
     note: str | None = None
+    definition: Definition = "lm-eval"
+    """Whose definition lm-eval was given."""
 
     @property
     def ok(self) -> bool:
@@ -74,7 +76,7 @@ def compare(
     task = upstream.load(name, source, num_fewshot)
     theirs = upstream.build(task, limit)
     prepared = ours.load(name, source, num_fewshot, limit)
-    row = Row(name, num_fewshot, len(theirs), note=_note(name, source) if adapt else None)
+    row = Row(name, num_fewshot, len(theirs), note=_note(name, source), definition=definition_of(name))
     _prompts(row, prepared, theirs)
     if model is not None and row.ok:
         upstream.answer(model.path, theirs, model.batch_size, model.trust_remote_code)
@@ -201,7 +203,8 @@ def compare_metrics(
     ]
     same = ours.metrics(prepared, ours.score(prepared, shared))
     own = ours.metrics(prepared, ours.score(prepared, responses))
-    for (metric, pipeline), value in expected.items():
+    for (their_name, pipeline), value in expected.items():
+        metric = OUR_NAMES.get(their_name, their_name)
         name = f"{metric},{pipeline}" if several else metric
         row.metrics[name] = {"lm_eval": value, "same_responses": same.get(name), "end_to_end": own.get(name)}
         if not _close(same.get(name), value, METRIC_TOLERANCE):

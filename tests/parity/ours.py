@@ -25,13 +25,8 @@ from benchbench.core.types import (
 from benchbench.runner.items import score_item
 from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.prepare import PreparedTask, RenderSettings, prepare
+from tests.parity.tasks import packaged
 from tests.parity.upstream import SEED, Source
-
-
-@cache
-def packaged() -> TaskIndex:
-    """The tasks that ship, read once."""
-    return TaskIndex()
 
 
 def load(name: str, source: Source, num_fewshot: int, limit: int | None) -> PreparedTask:

@@ -102,18 +102,36 @@ def written(target: str, position: int) -> str:
         f" I think it is ${number}. No, 3,5",
         f" {target.replace('#### ', '#### $')}",
         f" An {target}",
+        f" Les {target.lower()}, le {target}",
     )
     return texts[position % len(texts)]
 
 
+WRITTEN = (
+    "triviaqa",
+    "nq_open",
+    "gsm8k",
+    "wmt14-en-fr",
+    "wmt14-fr-en",
+    "flores_spa-eng",
+    "mmlu_prox_cs_law",
+    "french_bench_trivia",
+    "french_bench_fquadv2",
+    "french_bench_fquadv2_hasAns",
+    "french_bench_fquadv2_genq",
+    "french_bench_multifquad",
+)
+
+
 @pytest.mark.parametrize("turn", range(3))
-@pytest.mark.parametrize("name", ["triviaqa", "nq_open", "gsm8k", "wmt14-en-fr", "wmt14-fr-en"])
+@pytest.mark.parametrize("name", WRITTEN)
 def test_metrics_of_texts_that_are_partly_right_are_lm_evals(name: str, turn: int) -> None:
     source = upstream.Source(FIXTURES)
     task = upstream.load(name, source, 0)
+    before = "Odpověď je " if name == "mmlu_prox_cs_law" else ""
     theirs, prepared = upstream.build(task, None), ours.load(name, source, 0, None)
     for doc, instances in zip(prepared.docs, theirs, strict=True):
-        instances[0].resps.append(written(doc.targets[-1], doc.doc.id + turn))
+        instances[0].resps.append(written(before + doc.targets[-1], doc.doc.id + turn))
     responses = [
         [ours.response(doc.requests[0], said[0].resps[0])] for doc, said in zip(prepared.docs, theirs, strict=True)
     ]

@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.parity.tasks import lm_evals_file, ours_for_lm_eval
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("LMEVAL_LOG_LEVEL", "ERROR")
@@ -26,21 +28,8 @@ SEED = 1234
 SPLIT_KEYS = ("training_split", "validation_split", "test_split", "fewshot_split")
 HERE = Path(__file__).resolve().parent
 
-FILES = {
-    "hellaswag": "hellaswag/hellaswag.yaml",
-    "arc_easy": "arc/arc_easy.yaml",
-    "arc_challenge": "arc/arc_challenge.yaml",
-    "piqa": "piqa/piqa.yaml",
-    "sciq": "sciq/sciq.yaml",
-    "boolq": "super_glue/boolq/default.yaml",
-    "lambada_openai": "lambada/lambada_openai.yaml",
-    "wikitext": "wikitext/wikitext.yaml",
-    "triviaqa": "triviaqa/default.yaml",
-    "nq_open": "nq_open/nq_open.yaml",
-    "gsm8k": "gsm8k/gsm8k.yaml",
-    "wmt14-en-fr": "translation/wmt14_en-fr.yaml",
-    "wmt14-fr-en": "translation/wmt14_fr-en.yaml",
-}
+FROM_THE_HUB = "rouge1"
+"""A metric whose code FrenchBench's aggregation fetches from the Hub; ours is held against rouge-score itself."""
 
 OTHER_CONFIGS = {"wikitext": "wikitext-2-v1"}
 """Configuration to take where the data root lacks the one that the task names."""
@@ -54,25 +43,22 @@ class Source:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-def file_of(name: str) -> Path:
-    """Path of the YAML that defines `name` for lm-eval; KeyError if it has no such task."""
+def file_of(name: str) -> Path | None:
+    """Path of the YAML that defines `name` for lm-eval; None if it has no such task."""
     import lm_eval.tasks
 
-    folder = Path(lm_eval.tasks.__file__).parent
     if name == "cs_hellaswag":  # not in lm-eval: the definition of BenCzechMark's fork, in lm-eval's dialect
         return HERE / "cs_hellaswag.yaml"
-    if name.startswith("mmlu_"):
-        return folder / "mmlu" / "default" / f"{name}.yaml"
-    if name.startswith("belebele_"):
-        return folder / "belebele" / f"{name}.yaml"
-    return folder / FILES[name]
+    found = lm_evals_file(name)
+    return None if found is None else Path(lm_eval.tasks.__file__).parent / found
 
 
 def config_of(name: str) -> dict[str, Any]:
-    """lm-eval's own definition of `name`, includes merged, Python functions resolved."""
+    """lm-eval's own definition of `name`, includes merged, Python functions resolved; ours if it has none."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    return load_yaml(file_of(name))
+    path = file_of(name)
+    return ours_for_lm_eval(name) if path is None else load_yaml(path)
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -88,7 +74,23 @@ def superglue_boolq(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def folder_of(data_root: Path, path: str, name: str | None) -> Path:
     """Folder of a data set's splits under the data root."""
-    return data_root / ("google/boolq/default" if path == "aps/super_glue" else f"{path}/{name or 'default'}")
+    if path == "facebook/flores":
+        return data_root / "openlanguagedata/flores_plus/eng_Latn"
+    path = {"orange_sum": "EdinburghNLP/orange_sum", "aps/super_glue": "google/boolq"}.get(path, path)
+    return data_root / path / ("default" if path == "google/boolq" else name or "default")
+
+
+def flores_all(data_root: Path) -> dict[str, list[dict[str, Any]]]:
+    """Rows of facebook/flores, config `all` (a script that no longer loads), from those of flores_plus by language."""
+    folders = sorted((data_root / "openlanguagedata/flores_plus").iterdir())
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for split in {file.stem for folder in folders for file in folder.glob("*.jsonl")}:
+        texts = {f"sentence_{folder.name}": rows_of(folder / f"{split}.jsonl") for folder in folders}
+        splits[split] = [
+            {name: row["text"] for name, row in zip(texts, rows, strict=True)}
+            for rows in zip(*texts.values(), strict=True)
+        ]
+    return splits
 
 
 def fitted(name: str, data_root: Path) -> Source:
@@ -113,6 +115,8 @@ def rows_instead_of_hub(data_root: Path) -> Iterator[None]:
     import datasets
 
     def load(path: str, name: str | None = None, **_: Any) -> Any:
+        if path == "facebook/flores":
+            return datasets.DatasetDict({k: datasets.Dataset.from_list(v) for k, v in flores_all(data_root).items()})
         folder = folder_of(data_root, path, name)
         adapt = superglue_boolq if path == "aps/super_glue" else dict
         splits = {f.stem: datasets.Dataset.from_list([adapt(r) for r in rows_of(f)]) for f in folder.glob("*.jsonl")}
@@ -206,4 +210,4 @@ def metrics(task: Any, docs: list[list[Any]]) -> dict[tuple[str, str], float]:
             for metric, value in results.items():
                 found.setdefault((metric, pipeline), []).append(value)
     aggregation = task.aggregation()
-    return {key: float(aggregation[key[0]](values)) for key, values in found.items()}
+    return {key: float(aggregation[key[0]](values)) for key, values in found.items() if key[0] != FROM_THE_HUB}

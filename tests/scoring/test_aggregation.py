@@ -14,8 +14,9 @@ from benchbench.core.types import FilterSpec, Item, MetricResult, ScoringSpec
 from benchbench.scoring import aggregate, aggregate_group, count_outcomes
 from benchbench.scoring.aggregation import AGGREGATORS
 from benchbench.scoring.choice import ITEM_METRICS
+from benchbench.scoring.estimates import with_influence
 from benchbench.scoring.text import TEXT_METRICS
-from benchbench.stats.intervals import wilson
+from benchbench.stats.intervals import standard_error, wilson
 from tests.scoring.make import choice_doc, items_of, spec_of, text_doc
 
 ACC = spec_of("multiple_choice", "acc")
@@ -130,6 +131,41 @@ def test_matthews_correlation_of_three_choices_equals_scikit_learn() -> None:
     assert row_of(rows, "mcc").value == pytest.approx(expected, abs=1e-12)
     assert row_of(rows, "f1").value is None
     assert "two choices" in (row_of(rows, "f1").note or "")
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_macro_f1_and_auroc_equal_scikit_learn(classes: int) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = random.Random(classes)
+    spec = spec_of("multiple_choice", "macro_f1", "auroc")
+    names = ["ano", "ne", "snad", "nikdy"][:classes]
+    gold = [rng.randrange(classes) for _ in range(80)]
+    tokens = [1, 2, 1, 3][:classes]
+    docs = [
+        choice_doc(names, [g], [-rng.random() * 4 * t + (k == g) for k, t in enumerate(tokens)], tokens=tokens)
+        for g in gold
+    ]
+    items = items_of(spec, docs)
+    rows = aggregate(spec, items)
+    guess = [int(item.prediction or 0) for item in items]
+    assert row_of(rows, "macro_f1").value == pytest.approx(metrics.f1_score(gold, guess, average="macro"), abs=1e-12)
+    means = np.array([np.divide(item.loglikelihoods, tokens) for item in items])
+    shares = np.exp(means) / np.exp(means).sum(axis=1, keepdims=True)
+    given = shares[:, 1] if classes == 2 else shares
+    expected = metrics.roc_auc_score(gold, given, multi_class="ovr", average="macro")
+    row = row_of(rows, "auroc")
+    assert row.value == pytest.approx(expected, abs=1e-12)
+    assert row.se_method == "delong"
+    assert 0 < (row.stderr or 0) < 0.1
+    influences = [item.scores["auroc_influence"] for item in with_influence(spec, items)]
+    assert standard_error(np.array(influences, dtype=float)) == pytest.approx(row.stderr)
+
+
+def test_auroc_of_a_choice_that_is_hardly_ever_right_is_missing_and_says_why() -> None:
+    spec = spec_of("multiple_choice", "auroc")
+    rows = aggregate(spec, items_of(spec, [choice_doc(["a", "b"], [0], [-1, -2])] * 3))
+    assert row_of(rows, "auroc").value is None
+    assert "needs two of each" in (row_of(rows, "auroc").note or "")
 
 
 def test_agreement_without_variety_is_zero_as_in_scikit_learn() -> None:

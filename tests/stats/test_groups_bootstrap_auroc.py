@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from benchbench.stats.auroc import auroc, compare
+from benchbench.stats.auroc import auroc, compare, macro_auroc
 from benchbench.stats.bootstrap import bootstrap
 from benchbench.stats.groups import group_mean
 from benchbench.stats.influence import mean
@@ -88,3 +88,32 @@ def test_a_duel_with_oneself_has_p_one() -> None:
 def test_delong_refuses_a_single_positive() -> None:
     with pytest.raises(ValueError, match="two positives"):
         auroc([1, 0, 0], [[0.1, 0.2, 0.3]])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_macro_auroc_is_scikit_learns_one_vs_rest_mean(classes: int) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(classes)
+    gold = rng.integers(0, classes, 120)
+    scores = rng.random((120, classes)) + np.eye(classes)[gold] * 0.4
+    scores = np.round(scores / scores.sum(axis=1, keepdims=True), 2)  # ties
+    scores[:, -1] = 1 - scores[:, :-1].sum(axis=1)
+    given = scores[:, 1] if classes == 2 else scores
+    expected = roc_auc_score(gold, given, multi_class="ovr", average="macro")
+    found = macro_auroc(gold, scores)
+    assert found.value == pytest.approx(expected, abs=1e-12)
+    assert found.influence.sum() == pytest.approx(0, abs=1e-9)
+
+
+def test_the_standard_error_of_two_classes_is_delongs() -> None:
+    labels = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 0])
+    scores = np.array([0.6, 0.9, 0.4, 0.3, 0.5, 0.35, 0.45, 0.2, 0.8, 0.1])
+    found = macro_auroc(labels, np.column_stack([1 - scores, scores]))
+    assert found.value == pytest.approx(0.8)
+    assert found.influence.std(ddof=1) ** 2 / 10 == pytest.approx(0.024)
+
+
+def test_an_area_without_two_docs_of_a_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="choice 0 is right for 3 of 4 docs"):
+        macro_auroc([0, 0, 0, 1], np.full((4, 2), 0.5))

@@ -73,7 +73,7 @@ def test_the_environment_names_the_data_root(
     [
         ("", "the split 'test' is empty"),
         ("\n \n", "the split 'test' is empty"),
-        ('{"q": 1}\n{"q": \n', r"test\.jsonl: a line is not JSON"),
+        ('{"q": 1}\n{"q": \n', r"test\.jsonl:2: the line is not JSON"),
         ('["q"]\n', "row 1 is not an object"),
         ('{"q": ' + "[" * 100_000 + "\n", "not JSON"),
         (b'{"q": "\xff"}\n', "not JSON in UTF-8"),

@@ -1,0 +1,164 @@
+"""What `benchbench tasks check` says of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from benchbench.core.errors import ArgumentError, BenchbenchError, DataError
+
+if TYPE_CHECKING:
+    from benchbench.tasks.index import TaskIndex
+    from benchbench.tasks.prepare import PreparedTask, RenderSettings
+    from benchbench.tasks.task import Task
+
+MOST_SHOWN = 20
+
+Report = dict[str, Any]
+"""task, file, docs, documents_stated (in the file), num_fewshot, prompts, errors, warnings; tokens if counted."""
+
+
+class Checker:
+    """Checks tasks of one index under the same settings, each with all of its prompts."""
+
+    def __init__(
+        self, index: TaskIndex, settings: RenderSettings, tokenizer: str | None, *, only_read_without_data: bool
+    ) -> None:
+        self._index, self._settings = index, settings
+        self._count = _token_counter(tokenizer) if tokenizer is not None else None
+        self._only_read = only_read_without_data
+
+    def report(self, name: str) -> Report:
+        """What there is to say of one task. One that cannot be read or rendered has an error like any other."""
+        report: Report = {
+            "task": name,
+            "file": str(self._index.variants[name].path),
+            "docs": 0,
+            "documents_stated": None,
+            "num_fewshot": None,
+            "prompts": [],
+            "errors": [],
+            "warnings": [],
+        }
+        from benchbench.tasks.rows import NothingKeptError
+
+        try:
+            task = self._index.task(name)
+            if not (self._only_read and _has_no_data(task, self._settings)):
+                self._render(task, report)
+        except BenchbenchError as error:
+            if not (self._only_read and isinstance(error, NothingKeptError)):
+                report["errors"].append(str(error))
+        return report
+
+    def _render(self, task: Task, report: Report) -> None:
+        """Every prompt of the task over every document; what is said of several prompts is said once."""
+        from dataclasses import replace
+
+        from benchbench.tasks.check import findings
+        from benchbench.tasks.prepare import prepare
+
+        for prompt in ("default", *task.config.prompts):
+            prepared = prepare(task, replace(self._settings, prompt=prompt))
+            report |= {"docs": len(prepared.docs), "num_fewshot": prepared.num_fewshot}
+            report["prompts"].append(prompt)
+            for finding in findings(prepared):
+                _add(report, "errors" if finding.is_error else "warnings", f"document {finding.doc_id}: {finding.text}")
+            for text in _wrong_gold(prepared):
+                _add(report, "errors", text)
+            if self._count is not None and prompt == "default":
+                report["tokens"] = self._count(prepared)
+        said = (task.config.metadata or {}).get("documents")
+        report["documents_stated"] = said if isinstance(said, int) else None
+
+
+def _add(report: Report, kind: str, text: str) -> None:
+    if text not in report[kind]:
+        report[kind].append(text)
+
+
+def _has_no_data(task: Task, settings: RenderSettings) -> bool:
+    """The data root lacks the task's data set or its evaluated split."""
+    from benchbench.tasks.rows import open_rows
+
+    try:
+        return task.config.eval_split not in open_rows(task, settings.data_root).splits()
+    except DataError:
+        return True
+
+
+def _wrong_gold(prepared: PreparedTask) -> Iterator[str]:
+    """The documents whose gold answer does not get full marks."""
+    from benchbench.scoring import score_doc
+    from benchbench.tasks.check import gold_responses, imperfect
+
+    spec = prepared.task.scoring
+    for rendered in prepared.docs:
+        score = score_doc(spec, rendered, gold_responses(prepared, rendered))
+        if score.outcome not in ("answered", "truncated"):
+            yield f"document {rendered.doc.id}: the gold answer counts as {score.outcome}"
+        for name, value in imperfect(spec, score).items():
+            yield f"document {rendered.doc.id}: the gold answer gets {name} = {value}, not 1"
+
+
+def _token_counter(name: str) -> Callable[[PreparedTask], dict[str, float]]:
+    """A function from a prepared task to the tokens of its prompts: mean, and most."""
+    from transformers import AutoTokenizer
+
+    from benchbench.tasks.check import request_text
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"--tokenizer {name}: no tokenizer could be loaded from there.") from error
+
+    def count(prepared: PreparedTask) -> dict[str, float]:
+        texts = [request_text(rendered.requests[0]) for rendered in prepared.docs]
+        sizes = [len(ids) for ids in tokenizer(texts)["input_ids"]]
+        return {"mean": sum(sizes) / len(sizes), "most": max(sizes)}
+
+    return count
+
+
+def print_report(report: Report) -> None:
+    """A line for the task, then one for each thing found, with the file that it was found in."""
+    verdict = "ok" if not report["errors"] else _counted(len(report["errors"]), "error")
+    tokens = report.get("tokens")
+    counted = f", {tokens['mean']:.0f} tokens a prompt, {tokens['most']} at most" if tokens else ""
+    prompts = f", {len(report['prompts'])} prompts" if len(report["prompts"]) > 1 else ""
+    stated = report["documents_stated"]
+    of = f"{report['docs']:,} of " if stated is not None and stated != report["docs"] else ""
+    documents = f"{of}{_counted(stated if of else report['docs'], 'document')}"
+    shots = f"{documents}, {_counted(report['num_fewshot'] or 0, 'shot')}"
+    _print(f"{report['task']}: {verdict} ({shots}{prompts}{counted})")
+    if report["errors"] or report["warnings"]:
+        _print(f"  in {report['file']}")
+    for kind in ("errors", "warnings"):
+        found = report[kind]
+        for text in found[:MOST_SHOWN]:
+            _print(f"  {kind[:-1]}: {text}")
+        if len(found) > MOST_SHOWN:
+            _print(f"  … and {len(found) - MOST_SHOWN} more {kind}; --json lists them all")
+
+
+def print_summary(reports: Sequence[Report]) -> None:
+    """One sentence on all of them."""
+    rendered = [report for report in reports if report["docs"]]
+    broken = sum(bool(report["errors"]) for report in reports)
+    _print(
+        f"{_counted(len(reports), 'task')} read, {len(rendered):,} of them rendered "
+        f"({_counted(sum(report['docs'] for report in rendered), 'document')}): "
+        f"{'no errors' if not broken else f'errors in {broken}'}."
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _print(text: str) -> None:
+    from benchbench.cli.console import clean_lines
+
+    typer.echo(clean_lines(text))

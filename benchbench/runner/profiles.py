@@ -1,0 +1,48 @@
+"""Settings of published evaluations by name: `benchbench run --profile NAME` fills in what the command leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.runner.settings import RunSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What an evaluation fixes. What it measures is said in the README of its tasks."""
+
+    tasks: str
+    """The suite it stands for."""
+    num_fewshot: int
+    max_length: int
+    """Tokens of context and answer together; shots go first where they do not fit, then the description."""
+    read: str
+    """The columns that its publication reports."""
+
+
+PROFILES: Mapping[str, Profile] = {
+    "benczechmark": Profile("benczechmark", num_fewshot=3, max_length=2048, read="acc_token, auroc, exact_match"),
+}
+"""benczechmark: Fajčík et al., arXiv 2412.17933. Mean token log-probabilities are scored in every run anyway."""
+
+
+def with_profile(settings: RunSettings, name: str) -> RunSettings:
+    """The settings with the profile's values where they have none.
+
+    Raises:
+        ArgumentError: no profile of this name.
+    """
+    if name not in PROFILES:
+        raise ArgumentError(
+            f"No profile named {name!r}.{did_you_mean(name, PROFILES)} Profiles: {', '.join(PROFILES)}."
+        )
+    profile = PROFILES[name]
+    length = profile.max_length if settings.model.max_length is None else settings.model.max_length
+    return replace(
+        settings,
+        tasks=profile.tasks if settings.tasks is None else settings.tasks,
+        num_fewshot=profile.num_fewshot if settings.num_fewshot is None else settings.num_fewshot,
+        model=replace(settings.model, max_length=length),
+    )
