@@ -18,7 +18,7 @@ VERBS = {
     "run": "Evaluate one model and print its table.",
     "sweep": "Score every checkpoint of a training run, as it appears.",
     "compare": "Compare models doc by doc: difference, interval, verdict.",
-    "results": "List, show and export what is on disk.",
+    "results": "List, show, import and export what is on disk.",
     "tasks": "List, show, render and check tasks.",
     "doctor": "Say which engines work here, and what a model would need.",
     "demo": "Train a tiny model and evaluate it: no network, no downloads.",
