@@ -19,6 +19,7 @@ VERBS = {
     "sweep": "Score every checkpoint of a training run, as it appears.",
     "compare": "Compare models doc by doc: difference, interval, verdict.",
     "results": "List, show, import and export what is on disk.",
+    "leaderboard": "Build a static site of the results.",
     "tasks": "List, show, render and check tasks.",
     "doctor": "Say which engines work here, and what a model would need.",
     "demo": "Train a tiny model and evaluate it: no network, no downloads.",

@@ -104,7 +104,7 @@ def _without_twins(runs: Sequence[ImportedRun]) -> tuple[list[ImportedRun], list
 
     Whole models are judged, for two trainings may well begin with the same weights.
     """
-    models: dict[str, dict[object, object]] = {}
+    models: dict[str, dict[tuple[int | None, str, str], tuple[float | None, float | None]]] = {}
     for run in runs:
         values = {(run.step, *key): value for key, value in run.values().items() if value[0] is not None}
         models.setdefault(_base(run), {}).update(values)

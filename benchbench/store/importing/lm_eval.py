@@ -19,6 +19,7 @@ from benchbench.store.importing.model import (
     ImportedScore,
     ImportedTask,
     better_high,
+    in_order,
     items_behind,
 )
 from benchbench.store.names import model_name
@@ -101,7 +102,9 @@ def _model(content: Mapping[str, Any], path: Path) -> tuple[str, int | None]:
         arguments = {}
     named = arguments.get("pretrained") or arguments.get("model") or content.get("model_name")
     if not named:
-        raise DataError(f"{path} does not name its model: neither `pretrained` or `model` in model_args nor model_name.")
+        raise DataError(
+            f"{path} does not name its model: neither `pretrained` or `model` in model_args nor model_name."
+        )
     revision = str(arguments.get("revision") or "main")
     name = model_name(str(named), None if revision == "main" else revision)
     if arguments.get("peft"):
@@ -148,7 +151,7 @@ def _scores(content: Mapping[str, Any], task: str, scores: Mapping[str, Any]) ->
         found.append(
             ImportedScore(metric, finite, error, n, better_high(name) if higher is None else bool(higher), note)
         )
-    return tuple(found)
+    return in_order(found)
 
 
 def _is_number(value: Any) -> bool:

@@ -14,7 +14,8 @@ from benchbench.core.ids import content_hash
 from benchbench.core.types import Item, Outcome
 
 FIXED = frozenset(
-    "doc_id doc target arguments resps filtered_resps filter metrics doc_hash prompt_hash target_hash".split()
+    ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics")
+    + ("doc_hash", "prompt_hash", "target_hash")
 )
 
 
@@ -86,7 +87,7 @@ def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Any]]) -> Item:
         targets=choices if lls else (_storable(first.get("target")) or "",),
         prediction=prediction,
         outcome=outcome,
-        tie=len(lls) > 1 and sorted(lls)[-1] == sorted(lls)[-2],
+        tie=len(lls) > 1 and lls.count(max(lls)) > 1,
         loglikelihoods=lls,
         is_greedy=greedy,
         num_tokens=(),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchbench.store.importing.lm_eval_items import Samples
+
+PREFERRED = ("acc", "exact_match", "f1", "acc_norm", "bleu", "word_perplexity", "perplexity", "ppl")
+"""Which metric a task is known by, if it has one of these: sources list metrics in any order."""
 
 LOWER_IS_BETTER = frozenset(
     {
@@ -108,3 +111,9 @@ def items_behind(value: float | None, stderr: float | None) -> int | None:
 def better_high(metric: str) -> bool:
     """More is better, as far as the metric's name tells."""
     return metric.partition(",")[0] not in LOWER_IS_BETTER
+
+
+def in_order(scores: Iterable[ImportedScore]) -> tuple[ImportedScore, ...]:
+    """The metric that a task is known by first, the others as they come."""
+    places = {name: place for place, name in enumerate(PREFERRED)}
+    return tuple(sorted(scores, key=lambda score: places.get(score.metric.partition(",")[0], len(places))))

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
-from benchbench.store.importing.model import ImportedRun, ImportedScore, ImportedTask, better_high, items_behind
+from benchbench.store.importing.model import (
+    ImportedRun,
+    ImportedScore,
+    ImportedTask,
+    better_high,
+    in_order,
+    items_behind,
+)
 
 FIELDS = ("model", "step", "task", "metric", "value", "stderr", "n", "num_fewshot", "version", "date")
 NEEDED = ("model", "task", "metric", "value")
@@ -128,7 +135,7 @@ def _run(
 ) -> ImportedRun:
     found = {
         name: ImportedTask(
-            scores=tuple(task["scores"].values()),
+            scores=in_order(task["scores"].values()),
             version=task["said"]["version"],
             num_fewshot=_integer(task["said"], "num_fewshot", where),
             output_type="multiple_choice" if {"acc", "acc_norm"} & set(task["scores"]) else None,
