@@ -70,9 +70,10 @@ def svg(panels: Sequence[Panel], *, columns: int = 2) -> str:
     """All panels in one SVG document, `columns` beside each other."""
     across = max(1, min(columns, len(panels)))
     width, height = WIDTH * across, HEIGHT * math.ceil(len(panels) / across)
+    titles = _text("; ".join(panel.title for panel in panels))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-        ' font-family="system-ui, sans-serif" font-size="11" role="img" aria-label="{_text("; ".join(panel.title for panel in panels))}">',
+        f' font-family="system-ui, sans-serif" font-size="11" role="img" aria-label="{titles}">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
     for place, panel in enumerate(panels):

@@ -28,6 +28,7 @@ def read_column(run: RunFolder, task: str, column: str) -> Column:
     """Doc ids and one score column of a sealed task. StoreError if the task or the column is not there, or damaged."""
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     path = _part(run, task)
@@ -37,7 +38,7 @@ def read_column(run: RunFolder, task: str, column: str) -> Column:
             if column not in known:
                 raise StoreError(f"the items of {task} in {run.path} have no score {column!r}.")
             table = file.read(columns=["doc_id", "outcome", known[column]], use_threads=False)
-        failed = pa.compute.equal(table.column("outcome"), "failed").to_numpy()
+        failed = pc.equal(table.column("outcome"), "failed").to_numpy()
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(f"{path} cannot be read as parquet ({error}); the run folder is damaged.") from error
     values = np.array(table.column(known[column]).to_numpy(), dtype=np.float64)

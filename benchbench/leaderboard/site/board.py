@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Models that were asked exactly the same tasks, best first."""
+    """Models that were asked the same tasks, best first. Those that were asked more are judged by these alone."""
 
     variants: tuple[Variant, ...]
     weights: Mapping[Variant, float]
@@ -52,7 +52,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """Coverage groups, the one with most tasks first."""
+    """Coverage groups, the most usual set of tasks first."""
 
     groups: tuple[Coverage, ...]
     left_out: tuple[str, ...]
@@ -104,9 +104,19 @@ def make_board(
                     chosen.setdefault(variant.task, variant)
         if chosen:
             covered.setdefault(tuple(sorted(chosen.values())), []).append(entry)
-    order = sorted(covered, key=lambda variants: (-len(variants), -len(covered[variants]), variants))
-    found = tuple(_coverage(variants, covered[variants], items, duels, groups) for variants in order)
+    found = tuple(_coverage(variants, members, items, duels, groups) for variants, members in _grouped(covered))
     return Board(found, tuple(sorted(left_out - {v.task for group in found for v in group.variants})))
+
+
+def _grouped(covered: Mapping[tuple[Variant, ...], list[Entry]]) -> Iterator[tuple[tuple[Variant, ...], list[Entry]]]:
+    """Sets of tasks, the most usual first, each with all models that have them; until every model is in one."""
+    shown: set[int] = set()
+    for variants in sorted(covered, key=lambda one: (-len(covered[one]), -len(one), one)):
+        if any(id(entry) not in shown for entry in covered[variants]):
+            needed = set(variants)
+            members = [entry for other, entries in covered.items() if needed <= set(other) for entry in entries]
+            shown |= set(map(id, members))
+            yield variants, members
 
 
 def _coverage(

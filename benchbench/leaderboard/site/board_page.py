@@ -18,6 +18,7 @@ from benchbench.leaderboard.site.text import between, name, size, slug
 from benchbench.stats.multiple import benjamini_hochberg
 
 HEAT_MODELS, HEAT_TASKS = 30, 24
+_POOL = ({"key": "duels", "label": "Duels won"}, {"key": "wins", "label": "Win rate"})
 FEW_TASKS = 10
 """Up to so many tasks stand as columns of their own; of more, a reader picks some."""
 
@@ -26,6 +27,7 @@ FEW_TASKS = 10
 class SuiteColumn:
     """A suite as a column of the overview."""
 
+    suite: str
     label: str
     means: dict[int, float]
     """id(entry) → mean, in percent."""
@@ -39,12 +41,14 @@ def board_context(
     titles = labels(variants)
     own = variants if len(variants) <= FEW_TASKS else []
     many = sum(len(group.standings) for group in board.groups) > 1
-    columns = [{"key": f"suite-{slug(s.label)}", "label": s.label, "href": suite_page(s.label)} for s in suites]
-    columns += [{"key": f"task-{i}", "label": titles[v], "href": task_page(v.task)} for i, v in enumerate(own)]
-    columns += [{"key": "tasks", "label": "Tasks", "optional": True}, {"key": "se", "label": "SE", "optional": True}]
-    pool = [{"key": "duels", "label": "Duels won"}, {"key": "wins", "label": "Win rate"}] if many else []
-    columns += [{**column, "optional": True, "pool": True} for column in pool]
-    columns += [{"key": "params", "label": "Parameters", "optional": True}]
+    columns: list[dict[str, Any]] = [
+        *({"key": f"suite-{slug(s.label)}", "label": s.label, "href": suite_page(s.suite)} for s in suites),
+        *({"key": f"task-{i}", "label": titles[v], "href": task_page(v.task)} for i, v in enumerate(own)),
+        {"key": "tasks", "label": "Tasks", "optional": True},
+        {"key": "se", "label": "SE", "optional": True},
+        *({**column, "optional": True, "pool": True} for column in _POOL if many),
+        {"key": "params", "label": "Parameters", "optional": True},
+    ]
     blank = {"href": None, "optional": False, "pool": False}
     axis = axis_of(
         100 * x
@@ -54,12 +58,12 @@ def board_context(
     )  # fmt: skip
     groups = []
     for number, group in enumerate(board.groups):
-        rows = [_row(group, standing, axis, root, own, suites, pool=bool(pool)) for standing in group.standings]
+        rows = [_row(group, standing, axis, root, own, suites, pool=many) for standing in group.standings]
         groups.append({"title": _group_title(group, number, board), "note": group.ranked_by, "rows": rows})
     return {
         "groups": groups,
         "columns": [{**blank, **column} for column in columns],
-        "pool": bool(pool),
+        "pool": many,
         "weights": [_weights(group, number, board, titles) for number, group in enumerate(board.groups)],
         "heat": _heat(board.groups[0], duels, titles, root) if heat and board.groups else None,
         "on_demand": None if own else _on_demand(board, variants, titles),
@@ -68,7 +72,8 @@ def board_context(
 
 def _group_title(group: Coverage, number: int, board: Board) -> str:
     models = len(group.standings)
-    said = f"{models} model{'s' * (models != 1)} with the same {len(group.variants)} task{'s' * (len(group.variants) != 1)}"
+    tasks = len(group.variants)
+    said = f"{models} model{'s' * (models != 1)} on the same {tasks} task{'s' * (tasks != 1)}"
     return said if len(board.groups) == 1 else f"Group {number + 1}: {said}"
 
 
@@ -140,10 +145,10 @@ def _on_demand(board: Board, variants: Sequence[Variant], titles: dict[Variant, 
     found: dict[str, Any] = {}
     for variant in variants:
         values = {
-            slug(standing.entry.name): [100 * standing.normalised[variant], value(100 * standing.normalised[variant], 2).text]
+            slug(standing.entry.name): [shown.raw, shown.text]
             for group in board.groups
             for standing in group.standings
-            if variant in standing.normalised
+            if variant in standing.normalised and (shown := value(100 * standing.normalised[variant], 2))
         }
         found[slug("|".join(key(variant)))] = {"label": titles[variant], "values": values}
     return markup(embedded(found))
@@ -201,4 +206,4 @@ def suite_column(suite: str, board: Board) -> SuiteColumn:
         if len(group.variants) == whole
         for standing in group.standings
     }
-    return SuiteColumn(name(suite), means)
+    return SuiteColumn(suite, name(suite), means)

@@ -160,7 +160,10 @@ class _Site:
         kinds = (("csv", "CSV"), ("json", "JSON"), ("parquet", "parquet"))
         downloads = [
             {"href": f"data/{what}.{kind}", "label": f"{what}.{kind}", "what": about}
-            for what, about in (("runs", "one row per run, task and metric"), ("board", "means and ranks of every board"))
+            for what, about in (
+                ("runs", "one row per run, task and metric"),
+                ("board", "means and ranks of every board"),
+            )
             for kind, _ in kinds
         ]
         shared = {"has_series": bool(self.sweeps), "lead": self._lead(), "downloads": downloads if self.listed else []}
@@ -215,7 +218,11 @@ class _Site:
             if found is not None:
                 self.problems += found.problems
                 path = samples_page(variant)
-                yield variant, path, self._page("samples.html", path, f"{titles[variant]}: docs and answers", found.context)
+                yield (
+                    variant,
+                    path,
+                    self._page("samples.html", path, f"{titles[variant]}: docs and answers", found.context),
+                )
 
     def _model_pages(self) -> Iterator[tuple[str, bytes]]:
         swept = {sweep.name for sweep in self.sweeps}

@@ -18,6 +18,7 @@ class Axis:
     high: float
 
     def __call__(self, value: float) -> float:
+        """Where `value` is, in pixels from the left; values beyond the ends are at the ends."""
         share = (value - self.low) / (self.high - self.low)
         return round(EDGE + min(1.0, max(0.0, share)) * (WIDTH - 2 * EDGE), 1)
 

@@ -70,4 +70,6 @@ class Duels:
             return None
         matrix = duel_matrix(paired.scores, paired.clusters, seed=SEED)
         better = entries[0].cells[variant].metric.higher_is_better
-        return TaskDuels(tuple(entries), matrix, matrix.wins(higher_is_better=better), paired.scores.shape[1], paired.dropped)
+        return TaskDuels(
+            tuple(entries), matrix, matrix.wins(higher_is_better=better), paired.scores.shape[1], paired.dropped
+        )

@@ -93,7 +93,7 @@ def tasks_context(entries: Sequence[Entry]) -> dict[str, Any]:
         rows.append({"label": name(task), "href": task_page(task), "cells": cell_values})
     columns = [("Task", 0), ("Metric", 0), ("Docs", 1), ("Shots", 0), ("Models", 1), ("Ways asked", 1)]
     return {
-        "lead": f"{len(rows)} tasks. A task that was asked in several ways (shots, prompts, documents) is shown in each.",
+        "lead": f"{len(rows)} tasks. What was asked in several ways (shots, prompts, documents) is shown in each.",
         "columns": [{"label": label, "numeric": bool(numeric)} for label, numeric in columns],
         "rows": rows,
     }
@@ -144,7 +144,9 @@ def _source(source: ReportedSource) -> dict[str, Any]:
         units = [f"{c.name}{' (%)' if c.unit == 'percent' else ''}" for c in table.columns]
         has_known = any(row.known for row in table.rows)
         note = None if table.note is None else shown(table.note)
-        tables.append({"title": name(table.title), "columns": units, "rows": rows, "has_known": has_known, "note": note})
+        tables.append(
+            {"title": name(table.title), "columns": units, "rows": rows, "has_known": has_known, "note": note}
+        )
     return {"source": name(source.source), "facts": [(k, shown(v, 600)) for k, v in facts if v], "tables": tables}
 
 

@@ -143,9 +143,7 @@ class Records:
         for entry in self.entries:
             if entry.step is not None:
                 found.setdefault(entry.series, []).append(entry)
-        return {
-            name: tuple(members) for name, members in sorted(found.items()) if len({m.step for m in members}) > 1
-        }
+        return {name: tuple(members) for name, members in sorted(found.items()) if len({m.step for m in members}) > 1}
 
 
 def finite(value: Any) -> float | None:
@@ -177,7 +175,9 @@ def _sources(roots: Sequence[Path], passed: list[str]) -> Iterator[Source]:
             try:
                 yield Source(run, name, _checked(run, name, passed))
             except (BenchbenchError, KeyError, TypeError, AttributeError, ValueError) as error:
-                why = str(error) if isinstance(error, BenchbenchError) else f"its run.json is not as expected ({error!r})"
+                why = (
+                    str(error) if isinstance(error, BenchbenchError) else f"its run.json is not as expected ({error!r})"
+                )
                 passed.append(f"{name}: {why.replace(str(run.path), name)}")
 
 

@@ -20,16 +20,17 @@ def sweep_context(sweep: Sweep) -> dict[str, Any]:
     if False in paired:
         which = "These numbers" if paired == {False} else "Some of these numbers"
         notes.append(
-            f"{which} come without items. Their intervals follow from their standard errors, checkpoints are compared as"
-            " if they had answered different docs, which hides small gains, and there are no duels."
+            f"{which} come without items. Their intervals follow from their standard errors, checkpoints are compared"
+            " as if they had answered different docs, which hides small gains, and there are no duels."
         )
     how = {
         frozenset({True}): "doc by doc",
         frozenset({False}): "by their standard errors",
     }.get(frozenset(paired), "doc by doc where there are items")
     order = sorted(sweep.tasks, key=lambda task: not task.is_main)
+    tasks = sum(task.is_main for task in order)
     return {
-        "lead": f"{len(steps)} checkpoints, steps {steps[0]:,} to {steps[-1]:,}, {sum(t.is_main for t in order)} tasks.",
+        "lead": f"{len(steps)} checkpoints, steps {steps[0]:,} to {steps[-1]:,}, {tasks} tasks.",
         "notes": notes,
         "how": how,
         "overall": None if sweep.overall is None else _curve(sweep.overall, "overall"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from benchbench.leaderboard.site.drawings import axis_of, strip
+from benchbench.leaderboard.site.drawings import Axis, axis_of, strip
 from benchbench.leaderboard.site.duels import Duels, TaskDuels
 from benchbench.leaderboard.site.parts import Value, key, labels, link, markup, value
 from benchbench.leaderboard.site.records import Cell, Entry, Variant, finite
@@ -52,7 +53,8 @@ def _variant(
     axis = axis_of(x for cell in cells for x in (cell.value, finite(cell.row["ci_low"]), finite(cell.row["ci_high"])))
     others = list(dict.fromkeys(str(row["metric"]) for cell in cells for row in cell.rows[1:]))
     mark = first.metric.floor if first.range is not None else None
-    rows = [_row(e, e.cells[variant], fought, axis, mark, others, places, root) for e in ordered]
+    layout = _Layout(axis, mark, others, places, root)
+    rows = [_row(e, e.cells[variant], fought, layout) for e in ordered]
     return {
         "id": slug("|".join(key(variant))),
         "title": title,
@@ -78,7 +80,9 @@ def _place(cell: Cell, *, better: bool) -> tuple[float, str]:
 
 def _lead(variant: Variant, cells: Sequence[Cell]) -> str:
     models = f"{len(cells)} model{'s' * (len(cells) != 1)}"
-    origin = f", imported ({variant.kind})" if variant.kind not in ("", "imported") else ", imported" * bool(variant.kind)
+    origin = (
+        f", imported ({variant.kind})" if variant.kind not in ("", "imported") else ", imported" * bool(variant.kind)
+    )
     return f"{models}{origin}. {variant.metric}, {'higher' if cells[0].metric.higher_is_better else 'lower'} is better."
 
 
@@ -91,36 +95,44 @@ def _facts(variant: Variant, cell: Cell) -> list[tuple[str, str]]:
         ("Chance", "" if record["scoring"].get("chance") is None else number(float(record["scoring"]["chance"]))),
         ("Task version", "" if variant.version == "?" else variant.version),
         ("Output", str(record.get("output_type") or "")),
-        ("Documents", " ".join(filter(None, [str(record.get("data_path") or ""), str(record.get("data_revision") or "")]))),
+        (
+            "Documents",
+            " ".join(filter(None, [str(record.get("data_path") or ""), str(record.get("data_revision") or "")])),
+        ),
         ("Hashes", "" if variant.data_hash == "?" else f"docs {variant.data_hash}, prompt {variant.prompt_hash}"),
     ]
     return [(label, shown(text, 300)) for label, text in facts if text]
 
 
-def _row(
-    entry: Entry,
-    cell: Cell,
-    fought: TaskDuels | None,
-    axis: Any,
-    mark: float | None,
-    others: Sequence[str],
-    places: int,
-    root: str,
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What the rows of a table share."""
+
+    axis: Axis | None
+    mark: float | None
+    """Where guessing is, for metrics with a best score."""
+    others: Sequence[str]
+    """Further metrics."""
+    places: int
+    root: str
+
+
+def _row(entry: Entry, cell: Cell, fought: TaskDuels | None, layout: _Layout) -> dict[str, Any]:
+    places = layout.places
     low, high = finite(cell.row["ci_low"]), finite(cell.row["ci_high"])
     balance = fought.balance(entry) if fought is not None and any(e is entry for e in fought.entries) else None
     by_name = {str(row["metric"]): row for row in cell.rows}
     return {
-        "link": link(entry, root),
+        "link": link(entry, layout.root),
         "value": value(cell.value, places),
-        "drawing": markup(strip(axis, cell.value, low, high, mark)),
+        "drawing": markup(strip(layout.axis, cell.value, low, high, layout.mark)),
         "interval": between(low, high, places),
         "stderr": value(cell.stderr, places),
         "n": value(cell.row["n"]),
         "beats": value(None if balance is None else balance[0]),
         "loses": value(None if balance is None else balance[1]),
         "outcomes": _outcomes(cell),
-        "others": [_other(by_name.get(metric)) for metric in others],
+        "others": [_other(by_name.get(metric)) for metric in layout.others],
     }
 
 
@@ -142,7 +154,9 @@ def _note(cell: Cell, fought: TaskDuels | None, cells: Sequence[Cell]) -> str:
     elif cell.metric.floor == 0 and cell.task_record["scoring"].get("chance") is None:
         parts.append("Chance is not known for this task and counts as 0.")
     if len(cells) > 1 and fought is None:
-        parts.append("There are no items to compare doc by doc, so no duels: two intervals that overlap decide nothing.")
+        parts.append(
+            "There are no items to compare doc by doc, so no duels: two intervals that overlap decide nothing."
+        )
     if fought is not None:
         parts.append("Beats and beaten by: models on the docs that all have, p < 0.05 after Holm over all pairs.")
         if fought.dropped:
@@ -173,7 +187,12 @@ def _duel(fought: TaskDuels, i: int, j: int, places: int) -> dict[str, Any]:
     difference, p = float(matrix.difference[i, j]), float(matrix.p_adjusted[i, j])
     kind, sign = ("up", "▲") if fought.wins[i, j] else ("down", "▼") if fought.wins[j, i] else ("open", "·")
     title = f"p {p:.4g} (Holm), SE {number(float(matrix.stderr[i, j]), places)}"
-    return {"kind": kind, "raw": repr(difference), "title": title, "text": f"{number(difference, places, sign=True)} {sign}"}
+    return {
+        "kind": kind,
+        "raw": repr(difference),
+        "title": title,
+        "text": f"{number(difference, places, sign=True)} {sign}",
+    }
 
 
 def _prompt(cell: Cell) -> dict[str, Any] | None:

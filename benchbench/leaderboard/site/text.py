@@ -21,9 +21,9 @@ the joiner that emoji are made with."""
 
 
 def visible(value: object) -> str:
-    """The text with control, bidirectional and invisible characters as visible marks: `⟨U+202E⟩`.
+    r"""The text with control, bidirectional and invisible characters as visible marks: `⟨U+202E⟩`.
 
-    >>> visible("a\\u202eb")
+    >>> visible("a\u202eb")
     'a⟨U+202E⟩b'
     """
     return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", str(value).replace("\r\n", "\n"))

@@ -14,8 +14,10 @@ from benchbench.core.ids import content_hash
 from benchbench.core.types import Item, Outcome
 
 FIXED = frozenset(
-    ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics")
-    + ("doc_hash", "prompt_hash", "target_hash")
+    {
+        *("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"),
+        *("doc_hash", "prompt_hash", "target_hash"),
+    }
 )
 
 
