@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchbench.core.errors import StoreError
 from benchbench.store.folder import PART, RunFolder
-from benchbench.store.table import score_names
+from benchbench.store.table import COLUMNS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,25 +24,32 @@ class Column:
     """NaN where the item failed or has no finite score."""
 
 
-def read_column(run: RunFolder, task: str, column: str) -> Column:
-    """Doc ids and one score column of a sealed task. StoreError if the task or the column is not there, or damaged."""
+def read_column(run: RunFolder, task: str, column: str, *, whole: int | None = None) -> Column:
+    """Doc ids and one score column of a sealed task. StoreError if the task or the column is not there, or damaged.
+
+    Args:
+        whole: the number of docs, where the record says that none of them failed and that they are the first of the
+            split: if the part holds as many, their ids and outcomes need not be read.
+    """
     import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     path = _part(run, task)
+    place = f"score_{column}" if column in COLUMNS else column
     try:
         with pq.ParquetFile(path) as file:
-            known = score_names(file.schema_arrow)
-            if column not in known:
-                raise StoreError(f"the items of {task} in {run.path} have no score {column!r}.")
-            table = file.read(columns=["doc_id", "outcome", known[column]], use_threads=False)
-        failed = pc.equal(table.column("outcome"), "failed").to_numpy()
+            short = file.metadata.num_rows == whole
+            table = file.read(columns=[place] if short else ["doc_id", "outcome", place], use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(f"{path} cannot be read as parquet ({error}); the run folder is damaged.") from error
-    values = np.array(table.column(known[column]).to_numpy(), dtype=np.float64)
-    values[~np.isfinite(values) | failed.astype(bool)] = np.nan
+    if place not in table.column_names:
+        raise StoreError(f"the items of {task} in {run.path} have no score {column!r}.")
+    values = np.array(table.column(place).to_numpy(), dtype=np.float64)
+    values[~np.isfinite(values)] = np.nan
+    if short:
+        return Column(np.arange(values.size), values)
+    values[[outcome == "failed" for outcome in table.column("outcome").to_pylist()]] = np.nan
     return Column(np.asarray(table.column("doc_id").to_numpy(), dtype=np.int64), values)
 
 

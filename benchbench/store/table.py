@@ -64,7 +64,7 @@ def encode_part(items: Sequence[Item]) -> bytes:
 def read_part(path: Path) -> list[Item]:
     """The items of one parquet part, sorted. StoreError if it cannot be read."""
     table = read_table(path)
-    names = score_names(table.schema)
+    names = _score_names(table.schema)
     return [_item_from_row(row, names) for row in table.to_pylist()]
 
 
@@ -82,7 +82,7 @@ def part_scores(path: Path) -> dict[str, str]:
 
     with _whole_parquet(path):
         schema = pq.read_schema(path)
-    return score_names(schema)
+    return _score_names(schema)
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def _item_from_row(row: dict[str, Any], names: Mapping[str, str]) -> Item:
     return Item(**values, scores={name: row[column] for name, column in names.items()})
 
 
-def score_names(schema: pa.Schema) -> dict[str, str]:
+def _score_names(schema: pa.Schema) -> dict[str, str]:
     """Metric name → column name, as written into the schema's metadata."""
     columns = [name for name in schema.names if name not in COLUMNS]
     return {name.removeprefix("score_") if name.removeprefix("score_") in COLUMNS else name: name for name in columns}

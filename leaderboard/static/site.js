@@ -60,7 +60,7 @@
         keep(say("down"), down ? "1" : "0");
       });
     };
-    for (const cell of head.cells) if (cell.dataset.key) button(cell);
+    for (const cell of head.cells) if (cell.dataset.key && cell.dataset.kind !== "none") button(cell);
 
     const count = make("span", { className: "quiet" });
     count.setAttribute("role", "status");
@@ -123,9 +123,10 @@
       head.append(cell);
       button(cell);
       for (const row of rows()) {
-        const found = extra[name].values[row.dataset.id];
-        const value = make("td", { className: "n", textContent: found ? found[1] : "–" });
-        if (found) value.dataset.v = found[0];
+        const found = extra[name].values[Number(row.dataset.id)];
+        const known = found !== null && found !== undefined;
+        const value = make("td", { className: "n", textContent: known ? found.toFixed(2).replace("-", "\u2212") : "–" });
+        if (known) value.dataset.v = String(found);
         row.append(value);
       }
     };

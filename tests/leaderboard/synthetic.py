@@ -102,9 +102,7 @@ def many(root: Path, models: Sequence[str], tasks: int, docs: int, seed: int = 1
     made = []
     for place, model in enumerate(models):
         skill = -0.5 + 1.5 * place / max(1, len(models) - 1)
-        scores = {
-            f"task_{t:02d}": (rng.normal(skill, 1, docs) > hard[t]).astype(np.float64) for t in range(tasks)
-        }
+        scores = {f"task_{t:02d}": (rng.normal(skill, 1, docs) > hard[t]).astype(np.float64) for t in range(tasks)}
         assert all(math.isfinite(float(s.mean())) for s in scores.values())
         write_run(root, model, scores)
         made.append(scores)

@@ -56,9 +56,12 @@ def board_context(
         for s in group.standings
         for x in (s.mean, *(s.interval or ()))
     )  # fmt: skip
-    groups = []
+    groups: list[dict[str, Any]] = []
+    shown = -1
     for number, group in enumerate(board.groups):
         rows = [_row(group, standing, axis, root, own, suites, pool=many) for standing in group.standings]
+        for row in rows:
+            row["id"] = shown = shown + 1
         groups.append({"title": _group_title(group, number, board), "note": group.ranked_by, "rows": rows})
     return {
         "groups": groups,
@@ -99,7 +102,6 @@ def _row(
     if parameters:
         cells[-1] = type(cells[-1])(str(parameters), size(parameters))
     return {
-        "id": slug(standing.entry.name),
         "link": link(standing.entry, root),
         "mean": value(mean, 2),
         "drawing": markup(strip(axis, mean, low, high, 0.0)),
@@ -141,17 +143,16 @@ def _weights(group: Coverage, number: int, board: Board, titles: dict[Variant, s
 
 
 def _on_demand(board: Board, variants: Sequence[Variant], titles: dict[Variant, str]) -> Any:
-    """Normalised scores of every task, for columns that a reader asks for."""
-    found: dict[str, Any] = {}
-    for variant in variants:
-        values = {
-            slug(standing.entry.name): [shown.raw, shown.text]
-            for group in board.groups
-            for standing in group.standings
-            if variant in standing.normalised and (shown := value(100 * standing.normalised[variant], 2))
+    """Normalised scores of every task in the order of the rows, for columns that a reader asks for."""
+    rows = [standing for group in board.groups for standing in group.standings]
+    tasks = {
+        slug("|".join(key(variant))): {
+            "label": titles[variant],
+            "values": [None if (x := row.normalised.get(variant)) is None else round(100 * x, 4) for row in rows],
         }
-        found[slug("|".join(key(variant)))] = {"label": titles[variant], "values": values}
-    return markup(embedded(found))
+        for variant in variants
+    }
+    return markup(embedded(tasks))
 
 
 def _heat(group: Coverage, duels: Duels, titles: dict[Variant, str], root: str) -> dict[str, Any] | None:
@@ -177,7 +178,7 @@ def _against_best(entries: Sequence[Entry], variants: Sequence[Variant], duels: 
     best = {}
     for j, variant in enumerate(variants):
         found = duels.of(variant)
-        places = {} if found is None else {id(entry): at for at, entry in enumerate(found.entries)}
+        places = {} if found is None else found.places
         if found is None or any(id(entry) not in places for entry in entries):
             continue
         top = max(range(len(entries)), key=lambda i: entries[i].cells[variants[j]].value or 0.0)

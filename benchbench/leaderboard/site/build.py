@@ -99,6 +99,7 @@ class _Site:
         self.problems: list[str] = []
         self.listed = records.listed
         self.items = ItemScores()
+        self.items.read_ahead(cell for entry in records.entries for cell in entry.cells.values())
         self.duels = Duels(self.listed, self.items)
         self.groups = benchmarks(self.listed)
         self.sweeps = [make_sweep(s, e, self.items, self.groups) for s, e in records.series().items()]

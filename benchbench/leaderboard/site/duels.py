@@ -20,6 +20,8 @@ class TaskDuels:
     """The duels of one variant."""
 
     entries: tuple[Entry, ...]
+    places: dict[int, int]
+    """id(entry) → its row and column."""
     matrix: DuelMatrix
     wins: NDArray[np.bool_]
     """Row is significantly better than column, after Holm over all pairs on this task."""
@@ -30,7 +32,7 @@ class TaskDuels:
 
     def balance(self, entry: Entry) -> tuple[int, int]:
         """How many models it beats, and how many beat it."""
-        place = next(i for i, other in enumerate(self.entries) if other is entry)
+        place = self.places[id(entry)]
         return int(self.wins[place].sum()), int(self.wins[:, place].sum())
 
 
@@ -53,23 +55,19 @@ class Duels:
         found = self.of(variant)
         if found is None:
             return None
-        places = {id(entry): i for i, entry in enumerate(found.entries)}
-        if any(id(entry) not in places for entry in entries):
+        if any(id(entry) not in found.places for entry in entries):
             return None
-        rows = [places[id(entry)] for entry in entries]
+        rows = [found.places[id(entry)] for entry in entries]
         return found.wins[np.ix_(rows, rows)]
 
     def _make(self, variant: Variant) -> TaskDuels | None:
-        entries = [
-            entry
-            for entry in self._entries
-            if variant in entry.cells and self._items.paired(variant, [entry]) is not None
-        ]
+        known = [entry for entry in self._entries if variant in entry.cells]
+        entries = [entry for entry in known if self._items.has(entry.cells[variant])]
         paired = self._items.paired(variant, entries) if len(entries) > 1 else None
         if paired is None:
             return None
         matrix = duel_matrix(paired.scores, paired.clusters, seed=SEED)
+        places = {id(entry): place for place, entry in enumerate(entries)}
         better = entries[0].cells[variant].metric.higher_is_better
-        return TaskDuels(
-            tuple(entries), matrix, matrix.wins(higher_is_better=better), paired.scores.shape[1], paired.dropped
-        )
+        wins = matrix.wins(higher_is_better=better)
+        return TaskDuels(tuple(entries), places, matrix, wins, paired.scores.shape[1], paired.dropped)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 
@@ -34,6 +35,10 @@ class Paired:
         return np.asarray(self.scores - self.scores.mean(axis=1, keepdims=True))
 
 
+READERS = 4
+"""Threads that read parquet files."""
+
+
 class ItemScores:
     """Reads columns when they are asked for, and keeps them."""
 
@@ -61,8 +66,12 @@ class ItemScores:
         most = max(column.doc_ids.size for column in columns)
         return Paired(rows[:, kept], names, most - int(kept.size))
 
+    @staticmethod
+    def _key(cell: Cell) -> tuple[str, str, str]:
+        return (str(cell.source.folder.path), cell.variant.task, cell.metric.name)
+
     def _column(self, cell: Cell) -> Column | None:
-        key = (str(cell.source.folder.path), cell.variant.task, cell.metric.name)
+        key = self._key(cell)
         if key not in self._columns:
             self._columns[key] = self._read(cell)
         return self._columns[key]
@@ -72,11 +81,22 @@ class ItemScores:
         if cell.metric.kind is None or cell.value is None or not folder.is_sealed(task):
             return None
         try:
-            return read_column(folder, task, cell.metric.column)
+            return read_column(folder, task, cell.metric.column, whole=_whole(cell))
         except StoreError as error:
             sentence = str(error).replace(str(folder.path), cell.source.name)
             self.problems.append(f"{cell.source.name}: {sentence}")
             return None
+
+    def has(self, cell: Cell) -> bool:
+        """There are items of it, with a score."""
+        return self._column(cell) is not None
+
+    def read_ahead(self, cells: Iterable[Cell]) -> None:
+        """Reads many columns at once: files are opened and unpacked while others are waited for."""
+        wanted = [cell for cell in cells if self._key(cell) not in self._columns]
+        with ThreadPoolExecutor(READERS) as pool:
+            for cell, column in zip(wanted, pool.map(self._read, wanted, chunksize=32), strict=True):
+                self._columns[self._key(cell)] = column
 
     def _names(self, cell: Cell, variant: Variant, doc_ids: NDArray[np.int64]) -> tuple[str | None, ...] | None:
         """Cluster names; read only where the row says that there are clusters."""
@@ -107,3 +127,10 @@ def _on(cell: Cell, column: Column, doc_ids: NDArray[np.int64]) -> Floats:
         return np.asarray(-values)
     known = values - np.nanmean(values)
     return np.asarray(known + (math.log(value) if cell.metric.is_log and value > 0 else value))
+
+
+def _whole(cell: Cell) -> int | None:
+    """How many docs there are, if our own record says that every one of them has an outcome other than failed."""
+    counts = cell.task_record["counts"]
+    n = counts.get("n")
+    return int(n) if counts.get("failed") == 0 and not cell.source.is_imported and isinstance(n, int) else None

@@ -120,7 +120,7 @@ class _Layout:
 def _row(entry: Entry, cell: Cell, fought: TaskDuels | None, layout: _Layout) -> dict[str, Any]:
     places = layout.places
     low, high = finite(cell.row["ci_low"]), finite(cell.row["ci_high"])
-    balance = fought.balance(entry) if fought is not None and any(e is entry for e in fought.entries) else None
+    balance = fought.balance(entry) if fought is not None and id(entry) in fought.places else None
     by_name = {str(row["metric"]): row for row in cell.rows}
     return {
         "link": link(entry, layout.root),
@@ -167,9 +167,8 @@ def _note(cell: Cell, fought: TaskDuels | None, cells: Sequence[Cell]) -> str:
 
 
 def _duels(fought: TaskDuels, ordered: Sequence[Entry], places: int) -> dict[str, Any]:
-    known = {id(entry): at for at, entry in enumerate(fought.entries)}
-    chosen = [entry for entry in ordered if id(entry) in known][:SHOWN_DUELS]
-    at = [known[id(entry)] for entry in chosen]
+    chosen = [entry for entry in ordered if id(entry) in fought.places][:SHOWN_DUELS]
+    at = [fought.places[id(entry)] for entry in chosen]
     rows = [
         {"label": name(entry.name), "cells": [_duel(fought, i, j, places) for j in at]}
         for entry, i in zip(chosen, at, strict=True)

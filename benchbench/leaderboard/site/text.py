@@ -26,7 +26,10 @@ def visible(value: object) -> str:
     >>> visible("a\u202eb")
     'a⟨U+202E⟩b'
     """
-    return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", str(value).replace("\r\n", "\n"))
+    text = str(value)
+    if text.isprintable():
+        return text
+    return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n"))
 
 
 def shown(value: object, longest: int = LONGEST) -> str:
