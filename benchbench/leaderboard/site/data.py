@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchbench.leaderboard.site.board import Board
-from benchbench.leaderboard.site.records import Records
+from benchbench.leaderboard.site.records import Records, finite
 from benchbench.store.frames import RUN_COLUMNS, run_rows
 
 BOARD_COLUMNS = {
@@ -31,7 +31,7 @@ def data_files(records: Records, boards: Mapping[str, Board]) -> dict[str, bytes
     """Path → content: runs and board, each as CSV, JSON and parquet."""
     sources = {source.name: source for entry in records.entries for source in entry.sources}
     runs = [
-        {**row, "run": source.name}
+        {key: _clean(value, RUN_COLUMNS.get(key)) for key, value in {**row, "run": source.name}.items()}
         for _, source in sorted(sources.items())
         for row in run_rows(source.folder, source.record)
     ]
@@ -58,6 +58,14 @@ def _board_rows(boards: Mapping[str, Board]) -> list[dict[str, Any]]:
         for number, group in enumerate(board.groups, 1)
         for standing in group.standings
     ]
+
+
+def _clean(value: Any, kind: str | None) -> Any:
+    """A damaged record's text where a number belongs, NaN and infinity are missing values."""
+    number = finite(value)
+    if kind == "Float64":
+        return number
+    return (None if number is None or number != int(number) else int(number)) if kind == "Int64" else value
 
 
 def _files(name: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> dict[str, bytes]:

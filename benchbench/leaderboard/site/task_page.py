@@ -60,7 +60,7 @@ def _variant(
         "title": title,
         "lead": _lead(variant, cells),
         "facts": _facts(variant, first),
-        "metric": f"{variant.metric} {'↑' if better else '↓'}",
+        "metric": variant.metric,
         "others": [{"key": slug(metric), "label": metric} for metric in others],
         "rows": rows,
         "has_duels": fought is not None,
@@ -181,17 +181,13 @@ def _duels(fought: TaskDuels, ordered: Sequence[Entry], places: int) -> dict[str
 
 def _duel(fought: TaskDuels, i: int, j: int, places: int) -> dict[str, Any]:
     if i == j:
-        return {"kind": "self", "raw": None, "title": "", "text": ""}
+        return {"kind": "self", "raw": None, "title": "", "text": "", "sign": ""}
     matrix = fought.matrix
     difference, p = float(matrix.difference[i, j]), float(matrix.p_adjusted[i, j])
     kind, sign = ("up", "▲") if fought.wins[i, j] else ("down", "▼") if fought.wins[j, i] else ("open", "·")
     title = f"p {p:.4g} (Holm), SE {number(float(matrix.stderr[i, j]), places)}"
-    return {
-        "kind": kind,
-        "raw": repr(difference),
-        "title": title,
-        "text": f"{number(difference, places, sign=True)} {sign}",
-    }
+    shown = number(difference, places, sign=True)
+    return {"kind": kind, "raw": repr(difference), "title": title, "text": shown, "sign": sign}
 
 
 def _prompt(cell: Cell) -> dict[str, Any] | None:
