@@ -74,7 +74,7 @@
         shown += !row.hidden;
       }
       for (const body of table.tBodies) body.hidden = ![...body.rows].some((row) => !row.hidden && !row.classList.contains("group"));
-      count.textContent = words.length ? `${shown} of ${rows().length} rows` : `${rows().length} rows`;
+      count.textContent = words.length ? `${shown} of ${rows().length} rows` : `${rows().length} ${rows().length === 1 ? "row" : "rows"}`;
       keep(say("q"), search.value);
     };
     search.addEventListener("input", filter);

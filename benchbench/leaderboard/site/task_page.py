@@ -97,7 +97,7 @@ def _facts(variant: Variant, cell: Cell) -> list[tuple[str, str]]:
         ("Output", str(record.get("output_type") or "")),
         (
             "Documents",
-            " ".join(filter(None, [str(record.get("data_path") or ""), str(record.get("data_revision") or "")])),
+            " ".join(filter(None, [_public(record.get("data_path")), str(record.get("data_revision") or "")])),
         ),
         ("Hashes", "" if variant.data_hash == "?" else f"docs {variant.data_hash}, prompt {variant.prompt_hash}"),
     ]
@@ -136,6 +136,12 @@ def _row(entry: Entry, cell: Cell, fought: TaskDuels | None, layout: _Layout) ->
     }
 
 
+def _public(path: Any) -> str:
+    """The name of a data set; a folder on somebody's disk says nothing to a reader."""
+    text = str(path or "")
+    return "" if text.startswith(("/", "~", "\\")) or text[1:3] == ":\\" else text
+
+
 def _other(row: dict[str, Any] | None) -> Value:
     found = None if row is None else finite(row["value"])
     return value(found, decimals([found]))
@@ -151,7 +157,7 @@ def _note(cell: Cell, fought: TaskDuels | None, cells: Sequence[Cell]) -> str:
     parts = []
     if cell.range is None:
         parts.append("This metric has no best possible score and is in no mean.")
-    elif cell.metric.floor == 0 and cell.task_record["scoring"].get("chance") is None:
+    elif cell.task_record.get("output_type") == "multiple_choice" and cell.task_record["scoring"].get("chance") is None:
         parts.append("Chance is not known for this task and counts as 0.")
     if len(cells) > 1 and fought is None:
         parts.append(

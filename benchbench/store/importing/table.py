@@ -75,7 +75,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         dialect = "excel-tab" if path.suffix == ".tsv" else "excel"
         reader = csv.DictReader(file, dialect=dialect)
         for row in reader:
-            yield reader.line_num, {key: value for key, value in row.items() if key is not None and value != ""}
+            yield reader.line_num, {key: value or None for key, value in row.items() if key is not None}
 
 
 def _json_row(text: str, path: Path, number: int) -> dict[str, Any]:
@@ -89,7 +89,8 @@ def _json_row(text: str, path: Path, number: int) -> dict[str, Any]:
 
 
 def _said(row: Mapping[str, Any], mapped: Mapped, where: str) -> dict[str, Any]:
-    said = {name: row.get(mapped.columns.get(name, name), mapped.defaults.get(name)) for name in FIELDS}
+    said = {name: row.get(mapped.columns.get(name, name)) for name in FIELDS}
+    said |= {name: default for name, default in mapped.defaults.items() if said[name] is None}
     for name in NEEDED:
         if said[name] is None and not (name == "value" and mapped.columns.get(name, name) in row):
             column = mapped.columns.get(name, name)
