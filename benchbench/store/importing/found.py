@@ -109,7 +109,8 @@ def _without_twins(runs: Sequence[ImportedRun]) -> tuple[list[ImportedRun], list
         values = {(run.step, *key): value for key, value in run.values().items() if value[0] is not None}
         models.setdefault(_base(run), {}).update(values)
     twins: dict[str, str] = {}
-    for name, values in sorted([*models.items()][::-1], key=lambda pair: len(pair[1])):
+    places = {name: place for place, name in enumerate(models)}
+    for name, values in sorted(models.items(), key=lambda pair: (len(pair[1]), -places[pair[0]])):
         others = (other for other in models if other != name and other not in twins)
         if len(values) >= FEWEST_VALUES:
             twin = next((other for other in others if values.items() <= models[other].items()), None)
