@@ -98,6 +98,7 @@ class _Site:
         self.options = options
         self.problems: list[str] = []
         self.listed = records.listed
+        self.by_task = _by_task(self.listed)
         self.items = ItemScores()
         self.items.read_ahead(cell for entry in records.entries for cell in entry.cells.values())
         self.duels = Duels(self.listed, self.items)
@@ -204,8 +205,7 @@ class _Site:
 
     def _on(self, task: str) -> Sequence[Entry]:
         """The listed models, or where none of them has the task all that do."""
-        found = [entry for entry in self.listed if any(variant.task == task for variant in entry.cells)]
-        return found or [e for e in self.records.entries if any(variant.task == task for variant in e.cells)]
+        return self.by_task.get(task) or _by_task(self.records.entries)[task]
 
     def _samples(self, task: str) -> Iterator[tuple[Variant, str, bytes]]:
         entries = self._on(task) if self.options.samples > 0 else ()
@@ -240,6 +240,14 @@ class _Site:
 
     def _sweep_page(self, sweep: Sweep) -> bytes:
         return self._page("sweep.html", sweep_page(sweep.name), name(sweep.name), sweep_context(sweep))
+
+
+def _by_task(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        for task in {variant.task for variant in entry.cells}:
+            found.setdefault(task, []).append(entry)
+    return found
 
 
 def _left_out(board: Board) -> list[str]:

@@ -73,11 +73,11 @@ def _files(name: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, s
 
     frame = pd.DataFrame(list(rows), columns=list(columns)).astype(dict(columns))
     plain = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    text = json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=1)
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in plain)
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
     return {
         f"data/{name}.csv": frame.to_csv(index=False).encode("utf-8", errors="replace"),
-        f"data/{name}.json": (text + "\n").encode("utf-8", errors="replace"),
+        f"data/{name}.json": f"[\n{lines}\n]\n".encode("utf-8", errors="replace"),
         f"data/{name}.parquet": buffer.getvalue(),
     }

@@ -83,7 +83,9 @@ class Renderer:
 
 def _safe(value: Any) -> Any:
     """The last gate before a page: texts lose what is invisible, whatever page made them."""
-    return value if hasattr(value, "__html__") or not isinstance(value, str) else visible(value)
+    if not isinstance(value, str) or value.isprintable() or hasattr(value, "__html__"):
+        return value
+    return visible(value)
 
 
 def _read(path: Path) -> str:
