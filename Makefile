@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install -c constra
 
 VLLM   := .venv-vllm
 
-.PHONY: demo test test-slow test-gguf test-vllm env-gguf env-vllm lint check bench parity simulate wheel clean
+.PHONY: demo test test-slow test-browser test-gguf test-vllm env-gguf env-vllm lint check bench parity simulate wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -37,6 +37,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The site in Chromium; skipped, with a reason, where there is no chromium or node.
+test-browser: $(VENV)/.installed-dev
+	! command -v npm || npm install --prefix tests/browser --ignore-scripts --no-audit --no-fund --no-package-lock
+	$(BIN)/python -m pytest -m browser
 
 check: lint test
 

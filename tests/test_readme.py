@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import REPO
 
-GUIDES = [REPO / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md")]
+GUIDES = [REPO / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md", "leaderboard/README.md")]
 BLOCK = re.compile(
     r"(?:<!-- (?P<mark>[^>]*?) -->\n)?```(?P<language>console|python|sh|bash)\n(?P<text>.*?)^```",
     re.MULTILINE | re.DOTALL,

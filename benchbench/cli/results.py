@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from benchbench.cli.console import cell, clean_lines, number, print_json, stderr, stdout
+from benchbench.cli.results_import import import_results
 from benchbench.cli.run import show as show_record
 from benchbench.cli.run import to_json
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from benchbench.core.types import Item
 
 app = typer.Typer(
-    rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, show and export results."
+    rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, show, import and export results."
 )
+app.command("import")(import_results)
 
 Root = Annotated[Path, typer.Option("--output", help="Results folder.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A path, a run id or its beginning, or `latest`.")]

@@ -49,6 +49,8 @@ class Panel:
     reference_name: str = "chance"
     note: str = ""
     """A sentence for those who do not see the picture, and for the pointer's tip."""
+    log_x: bool = False
+    """Steps stand at log(step + 1): for checkpoints that lie closer early in training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +59,21 @@ class _Scale:
     high: float
     start: float
     end: float
+    log: bool = False
 
     def __call__(self, value: float) -> float:
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+        at = math.log1p(value) if self.log else value
+        return self.start + (at - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
 def svg(panels: Sequence[Panel], *, columns: int = 2) -> str:
     """All panels in one SVG document, `columns` beside each other."""
     across = max(1, min(columns, len(panels)))
     width, height = WIDTH * across, HEIGHT * math.ceil(len(panels) / across)
+    titles = _text("; ".join(panel.title for panel in panels))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-        ' font-family="system-ui, sans-serif" font-size="11" role="img">',
+        f' font-family="system-ui, sans-serif" font-size="11" role="img" aria-label="{titles}">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
     for place, panel in enumerate(panels):
@@ -86,7 +91,7 @@ def _panel(panel: Panel) -> Iterable[str]:
     if not dots:
         yield f'<text x="{LEFT}" y="{HEIGHT // 2}" fill="#555555">no value yet</text>'
         return
-    x = _scale([dot.x for dot in dots], LEFT + 6, WIDTH - RIGHT - 6)
+    x = _scale([dot.x for dot in dots], LEFT + 6, WIDTH - RIGHT - 6, log=panel.log_x)
     levels = [level for dot in dots for level in (dot.y, dot.low, dot.high) if level is not None]
     reference = [] if panel.reference is None else [panel.reference]
     y = _scale([*levels, *reference], HEIGHT - BOTTOM, TOP)
@@ -107,9 +112,15 @@ def _axes(panel: Panel, dots: Sequence[Dot], x: _Scale, y: _Scale) -> Iterable[s
         yield f'<line x1="{LEFT}" y1="{at}" x2="{WIDTH - RIGHT}" y2="{at}" stroke="#777777" stroke-dasharray="4 3"/>'
         yield _label(WIDTH - RIGHT, at, panel.reference_name, anchor="end", dy=-3)
     first, last = min(dot.x for dot in dots), max(dot.x for dot in dots)
-    for value in dict.fromkeys([first, last]):
+    for value in dict.fromkeys([first, *(_decades(first, last) if panel.log_x else ()), last]):
         yield _label(_n(x(value)), HEIGHT - BOTTOM + 16, shorter(value))
     yield _label((LEFT + WIDTH - RIGHT) // 2, HEIGHT - 8, panel.x_label)
+
+
+def _decades(first: float, last: float) -> list[float]:
+    """Powers of ten with room for their labels between the ends of a logarithmic axis."""
+    powers = [10.0**k for k in range(12)]
+    return [value for value in powers if 3 * (first + 1) < value < last / 3]
 
 
 def _label(x: object, y: object, text: str, *, anchor: str = "middle", dy: int = 0) -> str:
@@ -150,11 +161,13 @@ def _tip(line: Line, dot: Dot) -> str:
     return f"{line.name} {dot.x:g}: {dot.y:.4g}{spread}"
 
 
-def _scale(values: Sequence[float], start: float, end: float) -> _Scale:
+def _scale(values: Sequence[float], start: float, end: float, *, log: bool = False) -> _Scale:
     low, high = min(values), max(values)
+    if log:
+        low, high = math.log1p(low), math.log1p(high)
     if low == high:
         low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
-    return _Scale(low, high, start, end)
+    return _Scale(low, high, start, end, log)
 
 
 def ticks(low: float, high: float, *, about: int = 4) -> list[float]:

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import benchbench
 from benchbench.core.ids import content_hash
-from benchbench.core.types import BackendInfo, Item, MetricResult, ScoringSpec
+from benchbench.core.types import (
+    BackendInfo,
+    Item,
+    LoglikelihoodRequest,
+    MetricResult,
+    RollingRequest,
+    ScoringSpec,
+)
 from benchbench.runner.plan import Plan
 from benchbench.runner.settings import RunSettings
 from benchbench.store.folder import RUN_SCHEMA_VERSION
@@ -36,6 +43,8 @@ _PACKAGES = (
     "rouge-score",
     "llama-cpp-python",
 )
+
+EXAMPLE_LENGTH, EXAMPLE_CHOICES = 20_000, 12
 
 
 def now() -> str:
@@ -112,6 +121,25 @@ def _task_record(prepared: PreparedTask, items: Sequence[Item]) -> dict[str, Any
         "counts": count(prepared.task.scoring, items),
         "scoring": asdict(prepared.task.scoring),
         "resolved": prepared.task.resolved(),
+        "example": _example(prepared),
+    }
+
+
+def _example(prepared: PreparedTask) -> dict[str, Any] | None:
+    """What was asked about the first doc, for readers who want to see a prompt; very long ones are cut."""
+    first = next(iter(prepared.docs), None)
+    if first is None:
+        return None
+    prompts = [
+        request.text if isinstance(request, RollingRequest) else request.prompt.text for request in first.requests
+    ]
+    asked = [request.continuation for request in first.requests if isinstance(request, LoglikelihoodRequest)]
+    prompt = prompts[0] if prompts else ""
+    return {
+        "doc_id": first.doc.id,
+        "prompt": prompt[:EXAMPLE_LENGTH],
+        "characters": len(prompt),
+        "continuations": [text[:EXAMPLE_LENGTH] for text in asked[:EXAMPLE_CHOICES]],
     }
 
 

@@ -87,10 +87,14 @@ def load_runs(path: str | Path = "results") -> pd.DataFrame:
 
 def _rows(run: RunFolder) -> Iterator[dict[str, Any]]:
     try:
-        record = run.record()
-        yield from [_row(run, record, row) for row in record["rows"]]
+        yield from run_rows(run, run.record())
     except (StoreError, KeyError, TypeError, AttributeError) as error:
         warnings.warn(f"passed over {run.path}: {_why(error)}", stacklevel=2)
+
+
+def run_rows(run: RunFolder, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a record with the keys of `RUN_COLUMNS`, as `load_runs` gives them; other keys may be among them."""
+    return [_row(run, record, row) for row in record["rows"]]
 
 
 def _why(error: Exception) -> str:

@@ -15,8 +15,8 @@ from benchbench.store.folder import RunFolder
 
 _STEP = re.compile(r"(?i)(?:checkpoint|global_?step|step|iter(?:ation)?|ba)?[-_]?(\d+)(?:-rank\d+)?$")
 
-_NEEDED = ("model", "backend", "tasks", "groups", "rows")
-_NEEDED_OF_TASK = ("num_fewshot", "data_hash", "prompt_hash", "version", "counts", "scoring")
+NEEDED_OF_RECORD = ("model", "backend", "tasks", "groups", "rows")
+NEEDED_OF_TASK = ("num_fewshot", "data_hash", "prompt_hash", "version", "counts", "scoring")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ def _record(run: RunFolder) -> dict[str, Any]:
     """The record, if it says enough to be compared with another."""
     record = run.record()
     tasks = record.get("tasks")
-    lacking = [name for name in _NEEDED if name not in record]
+    lacking = [name for name in NEEDED_OF_RECORD if name not in record]
     if isinstance(tasks, dict):
-        lacking += [f"{task}: {name}" for task, said in tasks.items() for name in _NEEDED_OF_TASK if name not in said]
+        lacking += [f"{task}: {name}" for task, said in tasks.items() for name in NEEDED_OF_TASK if name not in said]
     if lacking:
         raise StoreError(f"its run.json lacks {', '.join(lacking[:3])}; it is damaged, or of another version.")
     return record

@@ -1,0 +1,50 @@
+"""`benchbench leaderboard`: the static site of what is on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchbench.cli.console import cell, stderr, stdout
+
+SHOWN = 8
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def leaderboard(
+    results: Annotated[
+        list[Path] | None, typer.Option(help="Results folder; repeatable. Without it `results`.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("leaderboard/site"),
+    title: Annotated[str, typer.Option(help="Title of the site.")] = "Leaderboard",
+    samples: Annotated[int, typer.Option(min=0, help="Models whose answers are shown doc by doc; 0 for none.")] = 4,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Build a static site of all finished runs: it needs no server and opens from the disk."""
+    from benchbench.leaderboard.site.build import SiteOptions, build_site
+
+    roots = results or [Path("results")]
+    if results is None and not roots[0].is_dir():
+        roots = []
+    built = build_site(roots, out, SiteOptions(title, _suites(), samples))
+    for sentence in built.passed_over[:SHOWN]:
+        stderr().print(cell(sentence, "dim"), soft_wrap=True)
+    if len(built.passed_over) > SHOWN:
+        stderr().print(cell(f"and {len(built.passed_over) - SHOWN} more remarks; the site lists them.", "dim"))
+    counts = f"{built.models} models, {built.tasks} tasks, {built.sweeps} sweeps"
+    stdout().print(cell(f"{built.pages} pages of {counts}: {built.index}"), soft_wrap=True)
+    if open_it:
+        import webbrowser
+
+        webbrowser.open(built.index.absolute().as_uri())
+
+
+def _suites() -> dict[str, tuple[str, ...]]:
+    """Suite → the tasks that it selects."""
+    from benchbench.tasks.index import TaskIndex
+
+    index = TaskIndex()
+    return {suite: tuple(task.name for task in index.select(suite).tasks) for suite in index.suites}

@@ -1,0 +1,157 @@
+"""A model's page, the lists of tasks and sweeps, and the reported numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchbench.leaderboard.site.parts import sweep_page, task_page, value
+from benchbench.leaderboard.site.records import Cell, Entry, Source, finite
+from benchbench.leaderboard.site.sweeps import Sweep
+from benchbench.leaderboard.site.text import between, count, decimals, name, shown
+from benchbench.store.reported import ReportedSource
+
+
+def model_context(entry: Entry, has_sweep: bool) -> dict[str, Any]:
+    """What `model.html` needs."""
+    cells = list(entry.cells.values())
+    runs = [{"name": shown(source.name, 200), "about": _about(source)} for source in entry.sources]
+    tasks = {cell.variant.task for cell in cells}
+    return {
+        "lead": f"{len(tasks)} task{'s' * (len(tasks) != 1)} in {len(runs)} run{'s' * (len(runs) != 1)}.",
+        "facts": _facts(entry),
+        "sweep": sweep_page(entry.series) if has_sweep else None,
+        "rows": [row for cell in cells for row in _rows(cell)] + _groups(entry),
+        "runs": runs,
+    }
+
+
+def _about(source: Source) -> str:
+    record = source.record
+    if source.is_imported:
+        return shown(f"imported from {record['origin'].get('file')}, {source.finished}".rstrip(", "), 300)
+    return shown(f"benchbench {record.get('versions', {}).get('benchbench')}, {source.finished}".rstrip(", "), 300)
+
+
+def _facts(entry: Entry) -> list[tuple[str, str]]:
+    backend = entry.sources[0].record["backend"]
+    facts = [
+        ("Parameters", "" if entry.num_parameters is None else count(entry.num_parameters)),
+        ("Step", "" if entry.step is None else count(entry.step)),
+        ("Backend", " ".join(str(backend.get(k)) for k in ("name", "version") if backend.get(k))),
+        ("Numbers", " on ".join(str(backend.get(k)) for k in ("dtype", "device") if backend.get(k))),
+        ("Revision", str(backend.get("revision") or "")),
+        ("Weights", str(backend.get("model_identity") or "")),
+    ]
+    return [(label, shown(text, 300)) for label, text in facts if text]
+
+
+def _rows(cell: Cell) -> list[dict[str, Any]]:
+    return [_row(cell.source, row, main=row is cell.row, href=task_page(cell.variant.task)) for row in cell.rows]
+
+
+def _groups(entry: Entry) -> list[dict[str, Any]]:
+    return [
+        _row(source, row, main=False, href=None)
+        for source in entry.sources
+        for row in source.record["rows"]
+        if row["is_group"]
+    ]
+
+
+def _row(source: Source, row: Mapping[str, Any], *, main: bool, href: str | None) -> dict[str, Any]:
+    found = finite(row["value"])
+    places = decimals([found])
+    return {
+        "main": main,
+        "href": href,
+        "task": name(row["task"]),
+        "metric": name(row["metric"]),
+        "value": value(found, places),
+        "interval": between(finite(row["ci_low"]), finite(row["ci_high"]), places),
+        "stderr": value(finite(row["stderr"]), places),
+        "n": value(row["n"]),
+        "shots": value(row.get("num_fewshot")),
+        "signature": shown(row.get("signature") or "", 300),
+        "note": shown(row.get("note") or "", 300),
+    }
+
+
+def tasks_context(entries: Sequence[Entry]) -> dict[str, Any]:
+    """The list of all tasks."""
+    found: dict[str, list[Cell]] = {}
+    for entry in entries:
+        for variant, cell in entry.cells.items():
+            found.setdefault(variant.task, []).append(cell)
+    rows = []
+    for task, cells in sorted(found.items()):
+        variants = {cell.variant for cell in cells}
+        ranges = " / ".join(sorted({cell.variant.metric for cell in cells}))
+        docs = max((cell.row["n"] or 0 for cell in cells), default=0)
+        shots = ", ".join(sorted({cell.variant.num_fewshot for cell in cells}))
+        cell_values = [name(ranges), value(docs or None), shots, value(len(cells)), value(len(variants))]
+        rows.append({"label": name(task), "href": task_page(task), "cells": cell_values})
+    columns = [("Task", 0), ("Metric", 0), ("Docs", 1), ("Shots", 0), ("Models", 1), ("Ways asked", 1)]
+    return {
+        "lead": f"{len(rows)} tasks. What was asked in several ways (shots, prompts, documents) is shown in each.",
+        "columns": [{"label": label, "numeric": bool(numeric)} for label, numeric in columns],
+        "rows": rows,
+    }
+
+
+def sweeps_context(sweeps: Sequence[Sweep]) -> dict[str, Any]:
+    """The list of all series of checkpoints."""
+    rows = []
+    for sweep in sweeps:
+        verdict = None if sweep.overall is None else sweep.overall.verdict
+        outcome = "–" if verdict is None else verdict.outcome
+        steps = [entry.step for entry in sweep.entries if entry.step is not None]
+        tasks = sum(task.is_main for task in sweep.tasks)
+        cells = [value(len(steps)), value(steps[0]), value(steps[-1]), value(tasks), outcome]
+        rows.append({"label": name(sweep.name), "href": sweep_page(sweep.name), "cells": cells})
+    columns = [("Series", 0), ("Checkpoints", 1), ("First step", 1), ("Last step", 1), ("Tasks", 1), ("All tasks", 0)]
+    return {
+        "lead": f"{len(rows)} training runs with two checkpoints or more.",
+        "columns": [{"label": label, "numeric": bool(numeric)} for label, numeric in columns],
+        "rows": rows,
+    }
+
+
+def reported_context(sources: Sequence[ReportedSource]) -> dict[str, Any]:
+    """What `reported.html` needs."""
+    return {"sources": [_source(source) for source in sources]}
+
+
+def _source(source: ReportedSource) -> dict[str, Any]:
+    facts = [
+        ("Published", source.date or "not known"),
+        ("Address", source.url or ""),
+        *((key.capitalize(), text) for key, text in source.known.items()),
+        ("Not stated", ", ".join(source.unknown)),
+        ("Note", source.note or ""),
+    ]
+    tables = []
+    for table in source.tables:
+        widths = [decimals([row.values[i] for row in table.rows]) for i in range(len(table.columns))]
+        rows = [
+            {
+                "model": name(row.model),
+                "cells": [value(x, _printed(x, w)) for x, w in zip(row.values, widths, strict=True)],
+                "known": shown(", ".join(f"{k}: {v}" for k, v in row.known.items()), 300),
+            }
+            for row in table.rows
+        ]
+        units = [f"{c.name}{' (%)' if c.unit == 'percent' else ''}" for c in table.columns]
+        has_known = any(row.known for row in table.rows)
+        note = None if table.note is None else shown(table.note)
+        tables.append(
+            {"title": name(table.title), "columns": units, "rows": rows, "has_known": has_known, "note": note}
+        )
+    return {"source": name(source.source), "facts": [(k, shown(v, 600)) for k, v in facts if v], "tables": tables}
+
+
+def _printed(x: float | None, most: int) -> int:
+    """As many decimals as the source prints, two at least."""
+    if x is None:
+        return most
+    return max(2, min(most, len(repr(x).partition(".")[2])))

@@ -1,0 +1,108 @@
+"""Pieces that several pages are made of: cells, links, addresses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from benchbench.leaderboard.site.records import Entry, Variant
+from benchbench.leaderboard.site.text import name, number, slug
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A number in a table: as it is, and as it is shown."""
+
+    raw: str | None
+    """The number in full; None where there is none."""
+    text: str
+
+
+def value(x: float | int | None, places: int = 4, *, sign: bool = False) -> Value:
+    """A cell of this number; missing and non-finite ones are `–`."""
+    if x is None or not math.isfinite(x):
+        return Value(None, "–")
+    if isinstance(x, int):
+        return Value(str(x), f"{x:,}".replace(",", "\u202f").replace("-", "\u2212"))
+    return Value(repr(x), number(x, places, sign=sign))
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A model's name and page."""
+
+    href: str
+    label: str
+    badge: str = ""
+
+
+def markup(svg: str) -> Any:
+    """A drawing of our own as markup. Its texts were escaped when it was drawn."""
+    from markupsafe import Markup
+
+    return Markup(svg)  # noqa: S704
+
+
+def task_page(task: str) -> str:
+    """Where a task's page lies."""
+    return f"tasks/{slug(task)}.html"
+
+
+def model_page(entry: Entry) -> str:
+    """Where a model's page lies."""
+    return f"models/{slug(entry.name)}.html"
+
+
+def sweep_page(series: str) -> str:
+    """Where a sweep's page lies."""
+    return f"sweeps/{slug(series)}.html"
+
+
+def suite_page(suite: str) -> str:
+    """Where a suite's page lies."""
+    return f"suites/{slug(suite)}.html"
+
+
+def samples_page(variant: Variant) -> str:
+    """Where the docs and answers of a variant lie."""
+    return f"samples/{slug('|'.join(map(str, key(variant))))}.html"
+
+
+def key(variant: Variant) -> tuple[str, ...]:
+    """All that tells variants apart."""
+    fields = (variant.task, variant.num_fewshot, variant.version, variant.prompt_hash, variant.data_hash)
+    return (*fields, variant.metric, variant.metric_hash, variant.kind)
+
+
+def link(entry: Entry, root: str) -> Link:
+    """To a model's page from a page whose root is `root`."""
+    return Link(root + model_page(entry), name(entry.name), "imported" if entry.is_imported else "")
+
+
+def labels(variants: Iterable[Variant]) -> dict[Variant, str]:
+    """Short titles: the task's name, and behind it what tells its variants apart."""
+    found: dict[str, list[Variant]] = {}
+    for variant in variants:
+        found.setdefault(variant.task, []).append(variant)
+    made: dict[Variant, str] = {}
+    for task, members in found.items():
+        for variant in members:
+            extra = [part for part in _differing(variant, members) if part]
+            made[variant] = " · ".join([name(task), *extra])
+    return made
+
+
+def _differing(variant: Variant, members: list[Variant]) -> Iterable[str]:
+    if len({one.num_fewshot for one in members}) > 1:
+        yield f"{variant.num_fewshot} shots"
+    if len({one.version for one in members}) > 1:
+        yield f"version {variant.version}"
+    if len({one.metric for one in members}) > 1:
+        yield variant.metric
+    if len({one.kind for one in members}) > 1:
+        yield variant.kind or "measured"
+    for field, what in (("data_hash", "docs"), ("prompt_hash", "prompt"), ("metric_hash", "scoring")):
+        if len({getattr(one, field) for one in members if one.kind == variant.kind}) > 1:
+            yield f"{what} {getattr(variant, field)[:6]}"

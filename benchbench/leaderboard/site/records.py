@@ -1,0 +1,265 @@
+"""What the run folders hold, as a site sees it: entries (models), variants (a task as it was asked), cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchbench import __version__
+from benchbench.core.errors import BenchbenchError, StoreError
+from benchbench.core.ids import content_hash
+from benchbench.leaderboard.metrics import Metric, metric_names, metric_of
+from benchbench.store.find import all_runs
+from benchbench.store.folder import RUN_SCHEMA_VERSION, RunFolder
+from benchbench.store.sides import NEEDED_OF_RECORD, NEEDED_OF_TASK, step_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A finished run."""
+
+    folder: RunFolder
+    name: str
+    """`model/run`, from the results folder: the same wherever that lies."""
+    record: dict[str, Any]
+
+    @property
+    def is_imported(self) -> bool:
+        """Its numbers were made elsewhere."""
+        return self.record.get("origin") is not None
+
+    @property
+    def finished(self) -> str:
+        """When, ISO 8601; empty if not known."""
+        return str(self.record["provenance"].get("finished") or "")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Variant:
+    """A task as it was asked: only scores of one variant are compared."""
+
+    task: str
+    num_fewshot: str
+    version: str
+    prompt_hash: str
+    data_hash: str
+    metric: str
+    """The metric that the task is known by."""
+    metric_hash: str
+    kind: str
+    """Empty for measured runs, else where the numbers come from."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """What one run says of one variant."""
+
+    source: Source
+    variant: Variant
+    metric: Metric
+    rows: tuple[dict[str, Any], ...]
+    """Of the task; that of the main metric first."""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The row of the metric that the task is known by."""
+        return self.rows[0]
+
+    @property
+    def value(self) -> float | None:
+        """Its value, if it has one."""
+        return finite(self.row["value"])
+
+    @property
+    def stderr(self) -> float | None:
+        """Its standard error, if it has one."""
+        return finite(self.row["stderr"])
+
+    @property
+    def task_record(self) -> dict[str, Any]:
+        """The run's record of the task."""
+        found: dict[str, Any] = self.source.record["tasks"][self.variant.task]
+        return found
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """Score of a guesser and best score; None for metrics that have no best score."""
+        metric = self.metric
+        if not metric.higher_is_better or metric.floor is None or metric.ceiling is None:
+            return None
+        return (metric.floor, metric.ceiling) if metric.floor < metric.ceiling else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One model, or one checkpoint of one."""
+
+    name: str
+    series: str
+    """The training run: the name without the checkpoint."""
+    step: int | None
+    sources: tuple[Source, ...]
+    """Newest first."""
+    cells: dict[Variant, Cell]
+
+    @property
+    def num_parameters(self) -> int | None:
+        """As the backend counted them."""
+        found = (source.record["backend"].get("num_parameters") for source in self.sources)
+        return next((int(n) for n in found if isinstance(n, int) and not isinstance(n, bool)), None)
+
+    @property
+    def is_imported(self) -> bool:
+        """Every number of it was made elsewhere."""
+        return all(source.is_imported for source in self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Everything the site is made of."""
+
+    entries: tuple[Entry, ...]
+    """By name and step."""
+    passed_over: tuple[str, ...]
+    """Runs that were not taken, and why."""
+
+    @property
+    def listed(self) -> tuple[Entry, ...]:
+        """One entry per model: of a series of checkpoints the last."""
+        last: dict[str, Entry] = {}
+        for entry in self.entries:
+            known = last.get(entry.series)
+            if known is None or (entry.step or 0) >= (known.step or 0):
+                last[entry.series] = entry
+        kept = set(map(id, last.values()))
+        return tuple(entry for entry in self.entries if id(entry) in kept or entry.step is None)
+
+    def series(self) -> dict[str, tuple[Entry, ...]]:
+        """Training runs with two checkpoints or more, by step."""
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            if entry.step is not None:
+                found.setdefault(entry.series, []).append(entry)
+        return {name: tuple(members) for name, members in sorted(found.items()) if len({m.step for m in members}) > 1}
+
+
+def finite(value: Any) -> float | None:
+    """A number that is one; None for missing values, NaN and infinities."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def read_records(roots: Sequence[Path]) -> Records:
+    """Every finished run below `roots`. What cannot be taken is named in `passed_over`, and never stops the site."""
+    passed: list[str] = []
+    sources = list(_newest(_sources(roots, passed), passed))
+    by_model: dict[tuple[str, str], list[Source]] = {}
+    for source in sources:
+        weights = str(source.record["backend"].get("model_identity"))
+        by_model.setdefault((str(source.record["model"]), weights), []).append(source)
+    shared = {model for model, _ in by_model if sum(other == model for other, _ in by_model) > 1}
+    entries = [
+        _entry(f"{model} [weights {content_hash(weights, digits=6)}]" if model in shared else model, members, passed)
+        for (model, weights), members in sorted(by_model.items())
+    ]
+    ordered = sorted(entries, key=lambda entry: (entry.series, entry.step is not None, entry.step or 0, entry.name))
+    return Records(tuple(entry for entry in ordered if entry.cells), tuple(sorted(set(passed))))
+
+
+def _sources(roots: Sequence[Path], passed: list[str]) -> Iterator[Source]:
+    for root in roots:
+        for run in all_runs(root):
+            name = f"{run.path.parent.name}/{run.path.name}"
+            try:
+                yield Source(run, name, _checked(run, name, passed))
+            except (BenchbenchError, KeyError, TypeError, AttributeError, ValueError) as error:
+                why = (
+                    str(error) if isinstance(error, BenchbenchError) else f"its run.json is not as expected ({error!r})"
+                )
+                passed.append(f"{name}: {why.replace(str(run.path), name)}")
+
+
+def _checked(run: RunFolder, name: str, passed: list[str]) -> dict[str, Any]:
+    if not run.finished:
+        raise StoreError("not finished; the command that started it goes on with it.")
+    record = run.record()
+    if record.get("schema_version") != RUN_SCHEMA_VERSION:
+        raise StoreError(
+            f"schema version {record.get('schema_version')!r}; this benchbench reads version {RUN_SCHEMA_VERSION}."
+        )
+    lacking = [key for key in (*NEEDED_OF_RECORD, "provenance") if key not in record]
+    lacking += [f"{task}: {key}" for task, said in record["tasks"].items() for key in NEEDED_OF_TASK if key not in said]
+    if lacking:
+        raise StoreError(f"its run.json lacks {', '.join(lacking[:3])}.")
+    made_by = (record.get("versions") or {}).get("benchbench")
+    if made_by != __version__:
+        passed.append(f"{name}: taken, but made by benchbench {made_by}; this is {__version__}.")
+    return record
+
+
+def _newest(sources: Iterable[Source], passed: list[str]) -> Iterator[Source]:
+    """Each run once, newest first; copies of a run are named."""
+    seen: dict[str, Source] = {}
+    for source in sorted(sources, key=lambda one: (one.finished, one.name), reverse=True):
+        record = source.record
+        same = content_hash([record["model"], record.get("run_id"), record["rows"]])
+        if same in seen:
+            passed.append(f"{source.name}: the same run as {seen[same].name}.")
+            continue
+        seen[same] = source
+        yield source
+
+
+def _entry(name: str, sources: Sequence[Source], passed: list[str]) -> Entry:
+    """`sources` newest first: of a variant that was measured again, the newest counts."""
+    record = sources[0].record
+    step = step_of(record)
+    series = name.rpartition("@")[0] if step is not None and "@" in name else name
+    cells: dict[Variant, Cell] = {}
+    for source in sources:
+        for task in source.record["tasks"]:
+            try:
+                cell = _cell(source, task)
+            except (BenchbenchError, KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+                passed.append(f"{source.name}: {task} cannot be shown ({error!r}).")
+                continue
+            if cell.variant in cells:
+                passed.append(f"{source.name}: {task} was measured again in {cells[cell.variant].source.name}.")
+            else:
+                cells[cell.variant] = cell
+    return Entry(name, series, step, tuple(sources), dict(sorted(cells.items())))
+
+
+def _cell(source: Source, task: str) -> Cell:
+    record, said = source.record, source.record["tasks"][task]
+    names = metric_names(record, task)
+    if not names:
+        raise StoreError("it has no rows")
+    metric = metric_of(record, task, names[0])
+    rows = tuple(row for row in record["rows"] if row["task"] == task and not row["is_group"])
+    for row in rows:
+        _ = row["value"], row["stderr"], row["ci_low"], row["ci_high"], row["n"]
+    variant = Variant(
+        task=task,
+        num_fewshot=_text(said["num_fewshot"]),
+        version=_text(said["version"]),
+        prompt_hash=_text(said["prompt_hash"]),
+        data_hash=_text(said["data_hash"]),
+        metric=names[0],
+        metric_hash=content_hash(metric.identity, digits=8),
+        kind=_kind(source, said),
+    )
+    return Cell(source, variant, metric, rows)
+
+
+def _kind(source: Source, said: dict[str, Any]) -> str:
+    """Numbers without items, of which neither documents nor prompts are known, go together; others by their harness."""
+    if not source.is_imported:
+        return ""
+    return "imported" if said["data_hash"] is None else str(source.record["origin"].get("kind") or "imported")
+
+
+def _text(value: Any) -> str:
+    return "?" if value is None else str(value)

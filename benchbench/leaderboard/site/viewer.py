@@ -1,0 +1,134 @@
+"""Docs and answers of a task: one page that holds them all, in chunks that are unpacked when they are shown."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchbench.core.errors import StoreError
+from benchbench.leaderboard.site.parts import markup
+from benchbench.leaderboard.site.records import Cell, Entry, Variant
+from benchbench.leaderboard.site.render import embedded
+from benchbench.leaderboard.site.text import name, number, shown
+from benchbench.store.folder import PART
+from benchbench.store.table import read_table
+
+CHUNK = 200
+FIRST = 20
+MOST_DOCS = 10_000
+LONGEST = 2000
+_COLUMNS = ("doc_id", "prompt_name", "gold", "targets", "prediction", "outcome", "loglikelihoods", "texts", "failure")
+_MARKS = {"r": "✓", "w": "✗", "u": "∅", "f": "!", "s": "·"}
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What the page holds."""
+
+    context: dict[str, Any]
+    problems: tuple[str, ...]
+
+
+def samples_context(variant: Variant, title: str, entries: Sequence[Entry], back: str) -> Samples | None:
+    """Docs with the answers of these models, best first; None where none of them has items."""
+    problems: list[str] = []
+    tables: list[tuple[Entry, dict[tuple[int, str], dict[str, Any]]]] = []
+    for entry in entries:
+        cell = entry.cells[variant]
+        path = cell.source.folder.task_folder(variant.task) / PART
+        if not path.is_file():
+            continue
+        try:
+            tables.append((entry, _read(cell)))
+        except (StoreError, KeyError) as error:
+            problems.append(f"{cell.source.name}: {str(error).replace(str(cell.source.folder.path), cell.source.name)}")
+    if not tables:
+        return None
+    keys = sorted({key for _, rows in tables for key in rows})
+    kept = keys[:MOST_DOCS]
+    docs = [_doc(key, [rows.get(key) for _, rows in tables], variant, entries[0].cells[variant]) for key in kept]
+    marks = ["".join(doc.pop("letters")[i] for doc in [dict(d) for d in docs]) for i in range(len(tables))]
+    for doc in docs:
+        doc.pop("letters")
+    models = [name(entry.name) for entry, _ in tables]
+    facts = {"models": models, "count": len(docs), "size": CHUNK, "marks": marks}
+    cut = f" Of {len(keys):,} docs the first {len(kept):,} are here." if len(kept) < len(keys) else ""
+    return Samples(
+        {
+            "lead": f"{title}: {len(kept):,} docs, {len(models)} models.{cut}",
+            "back": back,
+            "models": models,
+            "first": docs[:FIRST],
+            "facts": markup(embedded(facts)),
+            "chunks": [_packed(docs[i : i + CHUNK]) for i in range(0, len(docs), CHUNK)],
+        },
+        tuple(problems),
+    )
+
+
+def _read(cell: Cell) -> dict[tuple[int, str], dict[str, Any]]:
+    path = cell.source.folder.task_folder(cell.variant.task) / PART
+    from benchbench.store.table import part_scores
+
+    score = part_scores(path).get(cell.metric.name)
+    table = read_table(path, [*_COLUMNS, *([score] if score is not None else [])])
+    rows = table.to_pylist()
+    for row in rows:
+        row["score"] = None if score is None else row[score]
+    return {(row["doc_id"], row["prompt_name"]): row for row in rows}
+
+
+def _doc(key: tuple[int, str], rows: Sequence[dict[str, Any] | None], variant: Variant, cell: Cell) -> dict[str, Any]:
+    known = next(row for row in rows if row is not None)
+    is_choice = cell.task_record.get("output_type") == "multiple_choice" or (
+        len(known["loglikelihoods"]) > 1 and len(known["targets"]) > 1
+    )
+    gold = [int(known["gold"])] if is_choice and str(known["gold"] or "").isdigit() else []
+    if not is_choice:
+        gold = list(range(len(known["targets"])))
+    letters = [_letter(row, cell) for row in rows]
+    return {
+        "id": key[0],
+        "targets": [shown(text, LONGEST) for text in known["targets"]],
+        "gold": gold,
+        "answers": [
+            {"mark": _MARKS[letter], "text": _answer(row, is_choice)} for row, letter in zip(rows, letters, strict=True)
+        ],
+        "letters": letters,
+    }
+
+
+def _letter(row: dict[str, Any] | None, cell: Cell) -> str:
+    """r right, w wrong, s some score between, u no answer, f failed or not asked."""
+    if row is None or row["outcome"] == "failed":
+        return "f"
+    if row["outcome"] == "unanswered":
+        return "u"
+    score = row["score"]
+    if score in (0.0, 1.0) and cell.metric.kind == "mean":
+        return "r" if bool(score) == cell.metric.higher_is_better else "w"
+    return "s"
+
+
+def _answer(row: dict[str, Any] | None, is_choice: bool) -> str:
+    if row is None:
+        return "(not asked)"
+    if row["outcome"] == "failed":
+        return f"(failed: {shown(row['failure'] or '', LONGEST)})"
+    score = "" if row["score"] is None else f"   {number(row['score'])}"
+    if is_choice:
+        logs = ", ".join(number(x, 2) for x in row["loglikelihoods"][: len(row["targets"])])
+        return f"choice {row['prediction']}   ({logs})"
+    if row["texts"]:
+        cut = " (ran into the token limit)" if row["outcome"] == "truncated" else ""
+        return f"{shown(row['texts'][0], LONGEST)}{cut}{score}"
+    return f"{', '.join(number(x, 2) for x in row['loglikelihoods'])}{score}"
+
+
+def _packed(docs: list[dict[str, Any]]) -> str:
+    data = json.dumps(docs, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="replace")
+    return base64.b64encode(gzip.compress(data, compresslevel=6, mtime=0)).decode()

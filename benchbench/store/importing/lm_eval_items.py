@@ -1,0 +1,160 @@
+"""lm-eval's samples JSONL (version 0.4): a line per doc and filter becomes an item, so that models can be paired."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchbench.core.errors import DataError
+from benchbench.core.ids import content_hash
+from benchbench.core.types import Item, Outcome
+
+FIXED = frozenset(
+    {
+        *("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"),
+        *("doc_hash", "prompt_hash", "target_hash"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A file of one task's samples, read when it is wanted: such files can be large."""
+
+    path: Path
+    task: str
+
+    def items(self) -> list[Item]:
+        """The items, one per doc: the scores of further filters become scores `metric,filter`.
+
+        Raises:
+            DataError: a line that is not a sample, naming file and line.
+        """
+        return _read_items(self.path, self.task)
+
+    def example(self) -> dict[str, Any] | None:
+        """Prompt and continuations of the first doc, as they were asked; None if the file does not hold them."""
+        for _, line in _lines(self.path):
+            pairs = _arguments(line.get("arguments"))
+            if not pairs:
+                return None
+            continuations = [continuation for _, continuation in pairs]
+            return {"doc_id": line.get("doc_id"), "prompt": pairs[0][0], "continuations": continuations}
+        return None
+
+
+def _read_items(path: Path, task: str) -> list[Item]:
+    docs: dict[int, list[Mapping[str, Any]]] = {}
+    for number, line in _lines(path):
+        try:
+            docs.setdefault(int(line["doc_id"]), []).append(line)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}, line {number}: a sample with `doc_id` was expected.") from error
+    return [_item(task, doc_id, lines) for doc_id, lines in sorted(docs.items())]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            try:
+                line = json.loads(text)
+            except ValueError as error:
+                raise DataError(f"{path}, line {number}: not JSON ({error}); the file may have been cut.") from error
+            if not isinstance(line, dict):
+                raise DataError(f"{path}, line {number}: an object was expected.")
+            yield number, line
+
+
+def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Any]]) -> Item:
+    first = lines[0]
+    pairs = _arguments(first.get("arguments"))
+    lls, greedy, texts = _responses(first.get("resps"))
+    choices = tuple(continuation for _, continuation in pairs)
+    prediction = _prediction(first, lls)
+    outcome: Outcome = "answered" if prediction not in (None, "", "[invalid]") or lls else "unanswered"
+    return Item(
+        task=task,
+        doc_id=doc_id,
+        doc_hash=str(first.get("doc_hash") or content_hash(first.get("doc")))[:16],
+        cluster=None,
+        prompt_name="default",
+        item_key=str(first.get("prompt_hash") or content_hash([context for context, _ in pairs]))[:16],
+        gold=_storable(first.get("target")),
+        targets=choices if lls else (_storable(first.get("target")) or "",),
+        prediction=prediction,
+        outcome=outcome,
+        tie=len(lls) > 1 and lls.count(max(lls)) > 1,
+        loglikelihoods=lls,
+        is_greedy=greedy,
+        num_tokens=(),
+        texts=texts,
+        finish_reasons=(),
+        dropped_shots=0,
+        truncated_tokens=0,
+        failure=None,
+        scores={name: value for line in lines for name, value in _scores(line)},
+    )
+
+
+def _arguments(value: Any) -> list[tuple[str, str]]:
+    """(context, continuation) of each request; either layout: lists, or `gen_args_0: {arg_0, arg_1}`."""
+    if isinstance(value, dict):
+        value = [
+            [inner.get("arg_0"), inner.get("arg_1")] if isinstance(inner, dict) else inner for inner in value.values()
+        ]
+    if not isinstance(value, list):
+        return []
+    found = []
+    for pair in value:
+        if isinstance(pair, list) and pair:
+            second = pair[1] if len(pair) > 1 and isinstance(pair[1], str) else ""
+            found.append((_storable(pair[0]) or "", _storable(second) or ""))
+    return found
+
+
+def _responses(value: Any) -> tuple[tuple[float, ...], tuple[bool, ...], tuple[str, ...]]:
+    """Log-likelihoods with "is greedy", or texts."""
+    lls: list[float] = []
+    greedy: list[bool] = []
+    texts: list[str] = []
+    for request in value if isinstance(value, list) else []:
+        for response in request if isinstance(request, list) else [request]:
+            if isinstance(response, list) and len(response) == 2:
+                lls.append(float(response[0]))
+                greedy.append(str(response[1]) == "True")
+            elif isinstance(response, str):
+                texts.append(_storable(response) or "")
+            else:
+                lls.append(float(response))
+    return tuple(lls), tuple(greedy), tuple(texts)
+
+
+def _prediction(line: Mapping[str, Any], lls: Sequence[float]) -> str | None:
+    if lls:
+        return str(max(range(len(lls)), key=lls.__getitem__)) if len(lls) > 1 else None
+    filtered = line.get("filtered_resps")
+    first = filtered[0] if isinstance(filtered, list) and filtered else filtered
+    if isinstance(first, list):
+        first = first[0] if first else None
+    return _storable(first)
+
+
+def _scores(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    pipeline = str(line.get("filter") or "none")
+    for name, value in line.items():
+        if name not in FIXED and isinstance(value, int | float) and math.isfinite(value):
+            yield (name if pipeline == "none" else f"{name},{pipeline}"), float(value)
+
+
+def _storable(value: Any) -> str | None:
+    """Text that UTF-8 can hold; anything that is not text as JSON."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", errors="replace").decode("utf-8")

@@ -1,0 +1,96 @@
+"use strict";
+(() => {
+  const make = (tag, properties = {}, ...children) => {
+    const node = Object.assign(document.createElement(tag), properties);
+    node.append(...children);
+    return node;
+  };
+  const facts = JSON.parse(document.getElementById("viewer-facts").textContent);
+  const chunks = [...document.querySelectorAll("script.chunk")];
+  const open = new Map();
+  const page = 20;
+
+  // Chunks are gzip in base64: small on disk, unpacked when a doc of theirs is shown.
+  const unpack = async (at) => {
+    if (!open.has(at)) {
+      const bytes = Uint8Array.from(atob(chunks[at].textContent), (letter) => letter.charCodeAt(0));
+      const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+      open.set(at, JSON.parse(await new Response(stream).text()));
+      if (open.size > 8) open.delete(open.keys().next().value);
+    }
+    return open.get(at);
+  };
+  const doc = async (at) => (await unpack(Math.floor(at / facts.size)))[at % facts.size];
+
+  const state = new URLSearchParams(location.hash.slice(1));
+  const keep = () => {
+    const chosen = { only: only.value, model: which.value, page: String(first / page + 1) };
+    history.replaceState(null, "", "#" + new URLSearchParams(chosen).toString());
+  };
+  let wanted = [];
+  let first = 0;
+
+  const outcome = (model, at) => facts.marks[model][at];
+  const fits = (at) => {
+    const letters = facts.models.map((_, model) => outcome(model, at));
+    if (only.value === "all") return true;
+    if (only.value === "differ") return new Set(letters).size > 1;
+    return outcome(Number(which.value), at) === only.value;
+  };
+  const draw = (item) => {
+    const article = make("article", { className: "doc" }, make("h2", { textContent: `Doc ${item.id}` }));
+    if (item.targets.length) {
+      const list = make("ol", { className: "choices", start: 0 });
+      item.targets.forEach((text, i) => {
+        const entry = make("li", {}, make("bdi", { textContent: text }));
+        if (item.gold.includes(i)) { entry.className = "gold"; entry.append(" ", make("span", { className: "badge", textContent: "right" })); }
+        list.append(entry);
+      });
+      article.append(list);
+    }
+    const answers = make("dl", { className: "answers" });
+    item.answers.forEach((answer, i) => {
+      answers.append(make("dt", {}, make("bdi", { textContent: facts.models[i] })));
+      answers.append(make("dd", {}, answer.mark + " ", make("bdi", { textContent: answer.text })));
+    });
+    article.append(answers);
+    return article;
+  };
+  const render = async () => {
+    const drawn = [];
+    for (const at of wanted.slice(first, first + page)) drawn.push(draw(await doc(at)));
+    document.getElementById("viewer").replaceChildren(...drawn);
+    const last = Math.min(first + page, wanted.length);
+    document.getElementById("viewer-status").textContent = wanted.length
+      ? `Docs ${first + 1} to ${last} of ${wanted.length}${wanted.length === facts.count ? "" : ` (of ${facts.count} in all)`}`
+      : "No doc fits.";
+    back.disabled = first === 0;
+    next.disabled = last >= wanted.length;
+    keep();
+  };
+  const choose = () => {
+    wanted = Array.from({ length: facts.count }, (_, at) => at).filter(fits);
+    first = 0;
+    which.disabled = only.value === "all" || only.value === "differ";
+    return render();
+  };
+
+  const select = (options) => make("select", {}, ...options.map(([value, text]) => make("option", { value, textContent: text })));
+  const only = select([["all", "all docs"], ["differ", "docs on which models differ"], ["w", "docs that this model got wrong"], ["r", "docs that this model got right"], ["u", "docs without an answer of this model"], ["f", "docs that failed for this model"]]);
+  const which = select(facts.models.map((name, i) => [String(i), name]));
+  const back = make("button", { type: "button", textContent: "Previous" });
+  const next = make("button", { type: "button", textContent: "Next" });
+  only.addEventListener("change", choose);
+  which.addEventListener("change", choose);
+  back.addEventListener("click", () => { first -= page; return render(); });
+  next.addEventListener("click", () => { first += page; return render(); });
+  const controls = document.getElementById("viewer-controls");
+  controls.append(make("label", {}, "Show ", only), make("label", {}, "Model ", which), back, next);
+  controls.hidden = false;
+  if (state.get("only")) only.value = state.get("only");
+  if (state.get("model") && facts.models[Number(state.get("model"))] !== undefined) which.value = state.get("model");
+  const at = Math.max(1, Number(state.get("page")) || 1);
+  choose().then(() => {
+    if (at > 1 && (at - 1) * page < wanted.length) { first = (at - 1) * page; return render(); }
+  });
+})();
