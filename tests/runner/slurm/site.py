@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol")
@@ -62,6 +63,7 @@ class Site:
 
     def start(self) -> None:
         """Starts munged, slurmctld and both slurmd; returns when both nodes are idle."""
+        self.base.chmod(0o755)  # munge wants a socket that everybody can reach
         for name in ("state", "log", "run", "spool/n1", "spool/n2"):
             (self.base / name).mkdir(parents=True)
         host, port = socket.gethostname().split(".")[0], free_ports(3)
@@ -117,17 +119,20 @@ class Site:
     def stop(self) -> None:
         """Ends every daemon by its number."""
         subprocess.run(["scancel", "--full", "-u", "root"], check=False, capture_output=True)
-        deadline = time.monotonic() + 15
-        while time.monotonic() < deadline and self.running():
-            time.sleep(0.5)
+        with suppress(AssertionError, subprocess.CalledProcessError):
+            until(lambda: not self.running(), 15)
         for name in (*(f"slurmd.{node}" for node in NODES), "slurmctld", "munged"):
             file = self.base / f"run/{name}.pid"
             if file.is_file():
-                try:
-                    os.kill(int(file.read_text()), signal.SIGTERM)
-                except ProcessLookupError:
-                    continue
+                self.end(int(file.read_text()))
         os.environ.pop("SLURM_CONF", None)
+
+    @staticmethod
+    def end(pid: int) -> None:
+        """Stops a daemon and waits until it has written its last word."""
+        with suppress(ProcessLookupError, AssertionError):
+            os.kill(pid, signal.SIGTERM)
+            until(lambda: not Path(f"/proc/{pid}").exists(), 10)
 
     def running(self) -> bool:
         """Whether a job still runs or is being ended."""

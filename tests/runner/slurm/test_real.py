@@ -1,8 +1,11 @@
 """Real Slurm, two nodes, started here: what is cancelled, killed, preempted or told to stop is done in the end."""
 
+import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -10,9 +13,10 @@ from benchbench.runner.slurm.cluster import Cluster
 from benchbench.runner.slurm.engine import submit
 from benchbench.runner.slurm.folder import sent
 from benchbench.runner.slurm.status import with_queue
+from benchbench.runner.sweep.folder import SweepWriter
 from benchbench.runner.sweep.status import status_of
 from benchbench.runner.sweep.sweep import sweep
-from tests.runner.slurm.site import NODES, Site, missing, until
+from tests.runner.slurm.site import Site, missing, until
 from tests.runner.sweep.series import impatient, mpt_series, on_folder, on_list, results, scripted_list
 from tests.runner.toy import comparable, make_world
 
@@ -21,22 +25,32 @@ LOW = Cluster(partition="low", time="0:10:00", mem="500M", setup="export HF_HUB_
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    site = Site(tmp_path_factory.mktemp("slurm"))
-    try:
-        site.start()
-        yield site
-    finally:
-        site.stop()
+def site():
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder:  # pytest's own are closed to others
+        site = Site(Path(folder))
+        try:
+            site.start()
+            yield site
+        finally:
+            site.stop()
+
+
+DELAYS = (0.5, 0.5, 2.0, 2.0, 1.0, 1.0, 0.3, 0.3)
+"""Seconds that a batch of each task takes, so that there is time to do something to it; a unit has 14 batches."""
 
 
 class Eight:
-    """A sweep over eight scripted checkpoints whose units take seconds."""
+    """A sweep over eight scripted checkpoints."""
 
     def __init__(self, site: Site, folder: Path) -> None:
         self.site, self.folder = site, folder
-        self.world = make_world(folder / "world", quiz=40, write=16)
-        self.listed = scripted_list(folder, 8, delay=0.25)
+        self.world = make_world(folder / "world", quiz=16, write=8)
+        self.listed = folder / "checkpoints.jsonl"
+        lines = [
+            {"step": 80 - 10 * n, "path": f"hash,salt={n},delay={delay}", "tokens": None}
+            for n, delay in enumerate(DELAYS)
+        ]
+        self.listed.write_text("".join(json.dumps(line) + "\n" for line in lines))
         self.settings = self.into("results")
         self.sent = submit(self.settings, LOW, readiness=impatient())
         (self.array,) = self.sent.arrays
@@ -57,14 +71,16 @@ class Eight:
     def at_work(self, *but):
         """A running task that has scored something, but is not about to end."""
 
-        def found():
-            return [
-                index for index in range(8)
-                if index not in but and self.task(index)[0] == "RUNNING" and 2 <= self.scored(index) <= 30
-            ]  # fmt: skip
+        found = []
 
-        until(found, 90, "for a task at work")
-        return found()[0]
+        def look():
+            tasks = self.site.tasks()
+            running = [n for n in range(8) if tasks.get(f"{self.array.job}_{n}", ("",))[0] == "RUNNING"]
+            found.extend(n for n in running if n not in but and 2 <= self.scored(n) <= 6)
+            return found
+
+        until(look, 90, "for a task at work")
+        return found[0]
 
     def finished(self):
         """Nothing waits or runs any more."""
@@ -81,14 +97,25 @@ class Eight:
         return with_queue(status_of(self.sent.folder, self.settings), sent(self.sent.folder))
 
 
+def signal_before_the_time_limit(task, heard):
+    """scancel sends a signal again and again until a task that goes back into the queue has begun anew."""
+    process = subprocess.Popen(["scancel", "--batch", "--signal=USR1", task])
+    try:
+        until(heard, 30, "for the requeue before the time limit")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_whatever_happens_to_tasks_and_nodes_resume_ends_with_the_results_of_the_local_engine(site, tmp_path):
     eight = Eight(site, tmp_path)
+    here = Thread(target=sweep, args=(eight.into("local"),), kwargs={"readiness": impatient()})
+    here.start()
     job = eight.array.job
     cancelled = eight.at_work()
     site.ask("scancel", f"{job}_{cancelled}")
     told = eight.at_work(cancelled)
-    site.ask("scancel", "--batch", "--signal=USR1", f"{job}_{told}")
-    until(lambda: eight.task(told)[0] == "PENDING", 30, "for the requeue before the time limit")
+    signal_before_the_time_limit(f"{job}_{told}", lambda: eight.task(told)[0] == "PENDING")
     preempted = eight.at_work(cancelled, told)
     node = eight.task(preempted)[1]
     subprocess.run(
@@ -113,8 +140,10 @@ def test_whatever_happens_to_tasks_and_nodes_resume_ends_with_the_results_of_the
     assert submit(eight.settings, LOW, readiness=impatient()).queued == 1
     until(eight.finished, 90, "for what was submitted again")
     assert {unit.state for unit in eight.status()} == {"done"}
-    local = sweep(eight.into("local"), readiness=impatient())
-    assert results(again.folder) == results(local.folder)
+    here.join()
+    local = SweepWriter.of(eight.into("local"))
+    assert len(local.all_done()) == 8
+    assert results(again.folder) == results(local)
     assert submit(eight.settings, LOW, readiness=impatient()).arrays == ()
 
 
@@ -138,7 +167,7 @@ def test_a_task_that_slurm_refuses_is_a_sentence_and_leaves_no_array_behind(site
     from benchbench.core.errors import BackendError
 
     wrong = Cluster(partition="low", time="0:10:00", sbatch=("--constraint=h100",))
-    with pytest.raises(BackendError, match="sbatch refused: .*[Ii]nvalid feature"):
+    with pytest.raises(BackendError, match=r"sbatch refused: .*[Ii]nvalid feature"):
         submit(settings, wrong, readiness=impatient())
     assert not list((tmp_path / "results").glob("sweeps/*/slurm/1"))
 
@@ -170,4 +199,3 @@ def test_the_command_submits_shows_and_resumes(site, tmp_path):
     assert "queued" in (said := ask("status", *place)).stdout or "running" in said.stdout
     until(lambda: ask("status", *place).stdout.count(" done ") == 2, 60)
     assert "Nothing is missing" in ask("resume", *place).stderr
-    assert NODES == ("n1", "n2")
