@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -159,6 +160,20 @@ def test_real_models_score_on_nodes_as_they_do_here(site, tmp_path):
         step: comparable(record) for step, (record, _) in there.items()
     }
     assert [parts for _, parts in here.values()] == [parts for _, parts in there.values()]
+
+
+def test_a_unit_longer_than_the_time_limit_is_told_in_time_and_goes_on_in_a_second_turn(site, tmp_path):
+    world = make_world(tmp_path / "world", quiz=64, write=0)
+    settings = on_list(world, scripted_list(tmp_path, 1, delay=2.7), tmp_path / "results", task_groups=("toy_quiz",))
+    sent_now = submit(settings, replace(LOW, time="0:03:00", signal=60), readiness=impatient())
+    until(sent_now.folder.all_done, 400, "for two turns")
+    log = (sent_now.arrays[0].path / "0.log").read_text()
+    assert log.count("The time limit is near: back into the queue.") == 1
+    (events,) = (tmp_path / "results").glob("*/*/log.jsonl")
+    assert events.read_text().count('"session"') == 2
+    quick = on_list(world, scripted_list(tmp_path, 1), tmp_path / "local", task_groups=("toy_quiz",))
+    (there,), (here,) = (results(one).values() for one in (sent_now.folder, sweep(quick, readiness=impatient()).folder))
+    assert there[1] == here[1], "the same items to the byte"
 
 
 def test_a_task_that_slurm_refuses_is_a_sentence_and_leaves_no_array_behind(site, tmp_path):
