@@ -298,7 +298,8 @@ def resume(
     slurm = engine == Engine.slurm or (engine is None and (cluster is not None or kept is not None))
     on_cluster = kept or sweep_slurm.asked_cluster(cluster, slurm=slurm)
     if on_cluster is not None:
-        sweep_slurm.submit(folder.settings(), on_cluster, as_json=as_json, dry=dry)
+        settings = replace(folder.settings(), watch=False, until=None)
+        sweep_slurm.submit(settings, on_cluster, as_json=as_json, dry=dry)
     elif dry:
         _show_plan(folder.settings())
     else:

@@ -132,7 +132,7 @@ class Site:
         """Stops a daemon and waits until it has written its last word."""
         with suppress(ProcessLookupError, AssertionError):
             os.kill(pid, signal.SIGTERM)
-            until(lambda: not Path(f"/proc/{pid}").exists(), 10)
+            until(lambda: not processes().get(pid), 10)  # one that nobody waits for has no command line
 
     def running(self) -> bool:
         """Whether a job still runs or is being ended."""
