@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install -c constra
 
 VLLM   := .venv-vllm
 
-.PHONY: demo test test-slow test-browser test-gguf test-vllm env-gguf env-vllm lint check bench parity simulate wheel clean
+.PHONY: demo test test-slow test-browser test-gguf test-vllm test-slurm env-gguf env-vllm lint check bench parity simulate wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -32,6 +32,14 @@ env-gguf: $(VENV)/.installed-gguf
 
 test-gguf: $(VENV)/.installed-gguf
 	$(BIN)/python -m pytest -m gguf
+
+# A real Slurm of two nodes on this machine. Only root can start one, so only root installs it.
+test-slurm: $(VENV)/.installed-dev
+	@if PATH="$$PATH:/usr/sbin" command -v slurmctld >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q \
+	&& DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends slurmctld slurmd slurm-client munge; \
+	else echo 'No real Slurm here: its tests are skipped. As root on Debian, this installs one.'; fi
+	$(BIN)/python -m pytest -m slurm
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -13,6 +13,7 @@ import typer
 
 from benchbench.backends import ModelOptions, parse_model_args
 from benchbench.cli import options as opt
+from benchbench.cli import sweep_slurm
 from benchbench.cli.console import cell, clean, clean_lines, print_json, stderr, stdout
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.settings import RunSettings
@@ -40,6 +41,7 @@ class Engine(StrEnum):
     """The values of --engine."""
 
     local = "local"
+    slurm = "slurm"
 
 
 @app.callback()
@@ -64,7 +66,10 @@ def sweep(
     poll: Annotated[float, typer.Option(help="Seconds between two looks.")] = 30.0,
     until: Annotated[int | None, typer.Option(help="Watch until this step is scored.")] = None,
     engine: Annotated[Engine, typer.Option(help="Where the work is done.")] = Engine.local,
-    dry: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; load no model.")] = False,
+    cluster: sweep_slurm.ClusterFile = None,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, or the job script; load no model.")
+    ] = False,
     num_fewshot: opt.Shots = None,
     limit: opt.Limit = None,
     data_root: opt.DataRoot = None,
@@ -129,7 +134,10 @@ def sweep(
         poll=poll,
         until=until,
     )
-    if dry:
+    on_cluster = sweep_slurm.asked_cluster(cluster, slurm=engine == Engine.slurm)
+    if on_cluster is not None:
+        sweep_slurm.submit(settings, on_cluster, as_json=as_json, dry=dry)
+    elif dry:
         _show_plan(settings)
     else:
         execute(settings, as_json=as_json)
@@ -252,7 +260,7 @@ def _show_status(units: Sequence[UnitStatus], groups: int) -> None:
 
 @app.command()
 def status(sweep: SweepName = "latest", output: opt.Output = Path("results"), as_json: opt.AsJson = False) -> None:
-    """Show which checkpoints are done, running, waited for or broken."""
+    """Show which checkpoints are done, running, queued, waited for or broken."""
     from collections import Counter
 
     from benchbench.runner.sweep.folder import SweepWriter
@@ -261,7 +269,7 @@ def status(sweep: SweepName = "latest", output: opt.Output = Path("results"), as
 
     folder = SweepWriter(find_sweep(sweep, output).path)
     settings = folder.settings()
-    units = status_of(folder, settings)
+    units = sweep_slurm.with_queue(folder, status_of(folder, settings))
     if as_json:
         value = {"sweep": str(folder.path), "units": [asdict(unit) for unit in units]}
         print_json(json.dumps(value, ensure_ascii=False, allow_nan=False))
@@ -272,13 +280,39 @@ def status(sweep: SweepName = "latest", output: opt.Output = Path("results"), as
 
 
 @app.command()
-def resume(sweep: SweepName = "latest", output: opt.Output = Path("results"), as_json: opt.AsJson = False) -> None:
+def resume(
+    sweep: SweepName = "latest",
+    engine: Annotated[Engine | None, typer.Option(help="Where. Default: where the sweep was done before.")] = None,
+    cluster: sweep_slurm.ClusterFile = None,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, or the job script.")] = False,
+    output: opt.Output = Path("results"),
+    as_json: opt.AsJson = False,
+) -> None:
     """Go on with a sweep that was stopped or killed: only what is missing is done."""
+    from benchbench.runner.slurm.folder import kept_cluster
     from benchbench.runner.sweep.folder import SweepWriter
     from benchbench.store.sweeps import find_sweep
 
     folder = SweepWriter(find_sweep(sweep, output).path)
-    execute(folder.settings(), as_json=as_json)
+    kept = kept_cluster(folder) if engine != Engine.local and cluster is None else None
+    slurm = engine == Engine.slurm or (engine is None and (cluster is not None or kept is not None))
+    on_cluster = kept or sweep_slurm.asked_cluster(cluster, slurm=slurm)
+    if on_cluster is not None:
+        settings = replace(folder.settings(), watch=False, until=None)
+        sweep_slurm.submit(settings, on_cluster, as_json=as_json, dry=dry)
+    elif dry:
+        _show_plan(folder.settings())
+    else:
+        execute(folder.settings(), as_json=as_json)
+
+
+@app.command(hidden=True)
+def worker(
+    folder: Annotated[Path, typer.Argument(help="Folder of a job array, beside sweep.json.")],
+    unit: Annotated[int, typer.Option(help="Line of its units.json, from 0.")],
+) -> None:
+    """Do one unit; a job script calls this."""
+    sweep_slurm.work(folder, unit)
 
 
 @app.command()

@@ -115,8 +115,9 @@ def watching_sweep() -> Iterator[OnSweepEvent]:
 
 
 def main_rows(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Task or group → its first row; groups first, members of groups left out."""
-    members = {task for group in record["groups"] for task in group["tasks"]}
+    """Task or group → its first row; groups first, members of groups that have one left out."""
+    shown = {row["task"] for row in record["rows"] if row["is_group"]}
+    members = {task for group in record["groups"] if group["name"] in shown for task in group["tasks"]}
     rows = sorted(record["rows"], key=lambda row: not row["is_group"])
     found: dict[str, Mapping[str, Any]] = {}
     for row in rows:

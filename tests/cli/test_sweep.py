@@ -1,9 +1,13 @@
 import json
+import os
+import re
+import socket
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from tests.cli.command import World, benchbench
+from tests.runner.slurm.fake import FakeSlurm
 from tests.runner.sweep.series import scripted_list
 
 
@@ -49,6 +53,7 @@ def test_each_checkpoint_gets_one_line_while_it_runs(swept):
     lines = swept.first.stderr.splitlines()
     assert lines[0].startswith("4 checkpoints. Stop at any time: the same command goes on.")
     shown = [line.split(":")[0] for line in lines[1:]]
+    assert all(re.search(r": toy_quiz acc [01]\.\d+, toy_write exact_match [01]\.\d+ \(", line) for line in lines[1:])
     assert shown == [f"hash_salt={n}@step{10 * n}".replace("_", ",") for n in (4, 3, 2, 1)]
 
 
@@ -115,6 +120,7 @@ def test_a_wrong_question_about_a_sweep_is_a_sentence(swept, arguments, words):
         ([], "a sweep needs --model"),
         (["--model", "none"], "--model none is not a folder"),
         (["--model", ".", "--until", "5"], "--until says when watching ends"),
+        (["--model", ".", "--cluster", "c.yaml"], "give it with --engine slurm"),
         (["--model", ".", "--watch", "--poll", "0"], "--poll is 0"),
         (["--model", ".", "--checkpoints", "a.csv", "--revisions", "s*"], "give one"),
         (["--model", ".", "--model", "b", "--checkpoints", "a.csv"], "sweep the others apart"),
@@ -157,3 +163,48 @@ def test_nothing_scored_is_exit_code_1(tmp_path):
     assert done.returncode == 1
     assert "passed over: the scripted model has no option 'sald'" in done.stderr
     assert "No checkpoint was scored." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("partitoin: gpu", "unknown key 'partitoin'; keys are partition, account"),
+        ("time: 0:02:00", "time is 0:02:00, which is 120 s"),
+        ("partition: gpu", "there is no sinfo on this machine"),
+    ],
+)
+def test_a_cluster_that_cannot_work_is_a_sentence(tmp_path, monkeypatch, file, words):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    world = Sweeps(tmp_path)
+    (tmp_path / "cluster.yaml").write_text(file)
+    done = world.sweep("--engine", "slurm", "--cluster", tmp_path / "cluster.yaml")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert words in " ".join(done.stderr.split())
+    assert not world.results.exists()
+
+
+def test_a_sweep_on_slurm_is_submitted_shown_and_resumed(tmp_path, monkeypatch):
+    slurm = FakeSlurm(tmp_path / "bin", socket.gethostname())
+    monkeypatch.setenv("PATH", f"{slurm.folder}:{os.environ['PATH']}")
+    world = Sweeps(tmp_path, steps=2)
+    (tmp_path / "cluster.yaml").write_text("partition: gpu\nparallel: 4\n")
+    on_slurm = ("--engine", "slurm", "--cluster", tmp_path / "cluster.yaml")
+    dry = world.sweep(*on_slurm, "--dry-run")
+    assert dry.stdout.startswith("#!/bin/bash\n#SBATCH --job-name=benchbench-")
+    first = world.sweep(*on_slurm)
+    assert first.returncode == 0, first.stderr
+    assert "Submitted job 101: 2 units, logs in" in first.stderr
+    (script,) = world.results.glob("sweeps/*/slurm/1/job.sh")
+    assert script.read_text() == dry.stdout
+    name = dry.stdout.split("--job-name=")[1].split()[0]
+    slurm.queue(f"101|0|{name}|RUNNING|n1|None", f"101|1|{name}|PENDING||Priority")
+    status = world.about("status")
+    assert "1 queued, 1 running" in status.stderr
+    assert "job 101_1: Priority" in status.stdout
+    slurm.queue(f"101|0|{name}|RUNNING|n1|None", f"101|1|{name}|NODE_FAIL|n2|None")
+    again = world.about("resume")
+    assert "Submitted job 102: 1 unit, " in again.stderr
+    assert "1 in the queue before" in again.stderr
+    slurm.write("squeue.fails", "Unable to contact slurm controller")
+    blind = world.about("status")
+    assert (blind.returncode, "What the queue says is not known: squeue refused" in blind.stderr) == (0, True)

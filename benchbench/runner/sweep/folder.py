@@ -28,6 +28,11 @@ class Unit:
     """Index into the sweep's task groups."""
 
     @property
+    def place(self) -> tuple[str, int, int]:
+        """Series, step and group: what tells it from the sweep's other units."""
+        return (self.checkpoint.series, self.checkpoint.step, self.group)
+
+    @property
     def id(self) -> str:
         """Its folder's name; unique in the sweep, because steps are."""
         name = f"{model_name(self.checkpoint.series)}@{self.checkpoint.step}"

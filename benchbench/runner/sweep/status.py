@@ -15,7 +15,7 @@ from benchbench.runner.sweep.sweep import find_all
 from benchbench.store.lock import is_held
 from benchbench.store.sweeps import Done
 
-UnitState: TypeAlias = Literal["done", "running", "to do", "being written", "broken"]
+UnitState: TypeAlias = Literal["done", "running", "queued", "to do", "being written", "broken"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ def _status(folder: SweepWriter, settings: SweepSettings, checkpoints: Iterable[
     }
     for checkpoint in checkpoints:
         for group in range(len(settings.task_groups)):
-            key = (checkpoint.series, checkpoint.step, group)
-            found[key] = _unit_status(folder, Unit(checkpoint, group), readiness, found.get(key))
+            unit = Unit(checkpoint, group)
+            found[unit.place] = _unit_status(folder, unit, readiness, found.get(unit.place))
     return [found[key] for key in sorted(found)]
 
 
 def _unit_status(folder: SweepWriter, unit: Unit, readiness: Readiness, known: UnitStatus | None) -> UnitStatus:
     look = readiness.look(unit.checkpoint)
-    place = (unit.checkpoint.series, unit.checkpoint.step, unit.group)
+    place = unit.place
     done = None if known is None else known.done
     if known is not None and done is not None and done.stamp == look.stamp:
         return known

@@ -34,6 +34,22 @@ def find_all(settings: SweepSettings) -> list[Checkpoint]:
     ]
 
 
+def units_of(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> list[Unit]:
+    """All units, in the order in which they are wanted."""
+    ordered = sorted(checkpoints, key=lambda c: c.step, reverse=settings.order == "newest")
+    series = list(dict.fromkeys(checkpoint.series for checkpoint in checkpoints))
+    groups = range(len(settings.task_groups))
+    return [Unit(c, g) for name in series for c in ordered if c.series == name for g in groups]
+
+
+def is_done(folder: SweepWriter, unit: Unit, bench: Bench, readiness: Readiness) -> bool:
+    """Its done.json is there, and files and tasks are those of then."""
+    done = folder.done(unit)
+    if done is None or done.asked != bench.asked(unit.group):
+        return False
+    return done.stamp == readiness.look(unit.checkpoint).stamp
+
+
 @dataclass(frozen=True, slots=True)
 class SweepResult:
     """What a sweep has when it ends."""
@@ -59,13 +75,13 @@ def sweep(
     where the results folder cannot be written.
     """
     first = find_all(settings)
-    _refuse_other_tokenizers(settings, first)
+    refuse_other_tokenizers(settings, first)
     bench = Bench(settings, on_event)
     for group in range(len(settings.task_groups)):
         bench.plan(group)
     folder = SweepWriter.create(settings)
     local = _Local(settings, folder, bench, on_event, readiness or Readiness())
-    units = local.units(first)
+    units = units_of(settings, first)
     on_event(SweepStarted(folder.path, len(first), len(units), sum(local.is_done(unit) for unit in units)))
     try:
         local.work(first, keep_watching)
@@ -88,24 +104,13 @@ class _Local:
     _given_up: dict[str, str] = field(default_factory=dict)
     """Unit → stamp of the files with which it failed."""
 
-    def units(self, checkpoints: Iterable[Checkpoint]) -> list[Unit]:
-        """All units, in the order in which they are wanted."""
-        ordered = sorted(checkpoints, key=lambda c: c.step, reverse=self.settings.order == "newest")
-        series = list(dict.fromkeys(checkpoint.series for checkpoint in checkpoints))
-        groups = range(len(self.settings.task_groups))
-        return [Unit(c, g) for name in series for c in ordered if c.series == name for g in groups]
-
     def is_done(self, unit: Unit) -> bool:
-        """Its done.json is there, and files and tasks are those of then."""
-        done = self.folder.done(unit)
-        if done is None or done.asked != self.bench.asked(unit.group):
-            return False
-        return done.stamp == self.readiness.look(unit.checkpoint).stamp
+        return is_done(self.folder, unit, self.bench, self.readiness)
 
     def work(self, checkpoints: list[Checkpoint], keep_watching: Callable[[], bool]) -> None:
         last_look = False
         while True:
-            waiting = [unit for unit in self.units(checkpoints) if not self.is_done(unit)]
+            waiting = [unit for unit in units_of(self.settings, checkpoints) if not self.is_done(unit)]
             looks = {unit.id: self.readiness.look(unit.checkpoint) for unit in waiting}
             self._report_broken(waiting, looks)
             ready = next((unit for unit in waiting if self._is_ready(unit, looks[unit.id])), None)
@@ -172,8 +177,8 @@ class _Local:
             return before
 
 
-def _refuse_other_tokenizers(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> None:
-    """Compares the tokenizer files of local checkpoints before anything is computed."""
+def refuse_other_tokenizers(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> None:
+    """Compares the tokenizer files of local checkpoints before anything is computed. ArgumentError if two differ."""
     if settings.run.model.tokenizer is not None:
         return
     known: dict[str, tuple[str, Checkpoint]] = {}

@@ -1,0 +1,110 @@
+"""What `benchbench sweep` says and does where Slurm does the work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchbench.cli.console import cell, clean, print_json, stderr
+from benchbench.core.errors import ArgumentError, BackendError
+
+if TYPE_CHECKING:
+    from benchbench.runner.slurm.cluster import Cluster
+    from benchbench.runner.slurm.engine import Submitted
+    from benchbench.runner.sweep.folder import SweepWriter
+    from benchbench.runner.sweep.settings import SweepSettings
+    from benchbench.runner.sweep.status import UnitStatus
+
+ClusterFile = Annotated[
+    Path | None, typer.Option(help="For --engine slurm: YAML with partition, time, cpus, mem, gpus, setup, …")
+]
+
+
+def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, dry: bool = False) -> None:
+    """Submits what is missing and says how to go on; with `dry` only prints the script."""
+    from benchbench.cli.sweep_view import watching_sweep
+    from benchbench.runner.slurm import engine
+
+    if dry:
+        with watching_sweep() as on_event:
+            script = engine.script(settings, cluster, on_event=on_event)
+        typer.echo(script, nl=False)
+        _say("Nothing is missing; nothing would be submitted." if not script else "Not submitted: --dry-run.")
+        return
+    with watching_sweep() as on_event:
+        sent = engine.submit(settings, cluster, on_event=on_event)
+    if as_json:
+        print_json(json.dumps(_as_json(sent), ensure_ascii=False))
+        return
+    for array in sent.arrays:
+        count = _units(len(array.units))
+        _say(f"Submitted job {array.job}: {count}, logs in {array.path}. `scancel {array.job}` stops it.")
+    _say(_rest(sent))
+
+
+def _rest(sent: Submitted) -> str:
+    count = sum(len(array.units) for array in sent.arrays)
+    more = [f"{sent.done} done", *([f"{sent.queued} in the queue before"] if sent.queued else [])]
+    more += [f"{len(sent.passed_over)} passed over"] if sent.passed_over else []
+    how = "`benchbench sweep status` shows how far they are" if count or sent.queued else "Nothing is missing"
+    if not count and sent.passed_over:
+        how = "Nothing can be submitted"
+    return f"{', '.join(more)}. {how}; `benchbench sweep show` prints the curves. Sweep in {sent.folder.path}"
+
+
+def _as_json(sent: Submitted) -> dict[str, object]:
+    return {
+        "sweep": str(sent.folder.path),
+        "jobs": [{"job": array.job, "units": len(array.units), "logs": str(array.path)} for array in sent.arrays],
+        "done": sent.done,
+        "queued": sent.queued,
+        "passed_over": [{"checkpoint": unit.checkpoint.name, "why": why} for unit, why in sent.passed_over],
+    }
+
+
+def _units(count: int) -> str:
+    return "1 unit" if count == 1 else f"{count} units"
+
+
+def asked_cluster(file: Path | None, *, slurm: bool) -> Cluster | None:
+    """The cluster file that goes with --engine; None for the local engine. ArgumentError if they do not fit."""
+    if not slurm:
+        if file is not None:
+            raise ArgumentError("--cluster describes a Slurm cluster; give it with --engine slurm.")
+        return None
+    from benchbench.runner.slurm.cluster import Cluster, read_cluster
+
+    return Cluster() if file is None else read_cluster(file)
+
+
+def with_queue(folder: SweepWriter, units: list[UnitStatus]) -> list[UnitStatus]:
+    """The units with their states in the queue, if any was ever submitted."""
+    from benchbench.runner.slurm.folder import sent
+    from benchbench.runner.slurm.status import with_queue as merged
+
+    try:
+        return merged(units, sent(folder))
+    except (ArgumentError, BackendError) as error:
+        _say(f"What the queue says is not known: {error}")
+        return units
+
+
+def work(folder: Path, unit: int) -> None:
+    """One array task, from its first instruction to its exit code: 0 done or requeued, 143 stopped."""
+    from benchbench.runner.slurm.worker import Signals
+    from benchbench.runner.slurm.worker import work as do
+
+    signals = Signals()  # first of all: what is imported next takes seconds
+    from benchbench.cli.sweep_view import watching_sweep
+
+    with watching_sweep() as on_event:
+        outcome = do(folder, unit, signals, on_event, _say)
+    if outcome == "stopped":
+        raise typer.Exit(143)
+
+
+def _say(text: str) -> None:
+    stderr().print(cell(clean(text)), soft_wrap=True)
