@@ -18,6 +18,7 @@ VERBS = {
     "run": "Evaluate one model and print its table.",
     "sweep": "Score every checkpoint of a training run, as it appears.",
     "compare": "Compare models doc by doc: difference, interval, verdict.",
+    "parity": "Ask several backends the same and say whether they agree.",
     "results": "List, show and export what is on disk.",
     "tasks": "List, show, render and check tasks.",
     "doctor": "Say which engines work here, and what a model would need.",
