@@ -29,7 +29,8 @@ class Tolerance:
 
     def allows(self, a: float, b: float) -> bool:
         """Whether `a` and `b` are as near as this tolerance asks."""
-        return difference(a, b) <= max(self.absolute, self.relative * max(abs(a), abs(b)))
+        gap = difference(a, b)
+        return math.isfinite(gap) and gap <= max(self.absolute, self.relative * max(abs(a), abs(b)))
 
 
 TOLERANCES = {
@@ -39,7 +40,7 @@ TOLERANCES = {
 }
 """By the type that the model computes in. A type that is not here (a quantised one) is not judged: llama.cpp rounds
 activations too, so that no bound holds. float32 allows for sums in another order through some dozens of layers.
-The two short types are a convention: float16 is given 50 times that, and bfloat16, with 3 bits fewer, 8 times float16's.
+The short types are a convention: float16 is given 50 times that, and bfloat16, with 3 bits fewer, 8 times as much.
 """
 
 
