@@ -18,6 +18,7 @@ VERBS = {
     "run": "Evaluate one model and print its table.",
     "sweep": "Score every checkpoint of a training run, as it appears.",
     "compare": "Compare models doc by doc: difference, interval, verdict.",
+    "parity": "Ask several backends the same and say whether they agree.",
     "results": "List, show, import and export what is on disk.",
     "leaderboard": "Build a static site of the results.",
     "tasks": "List, show, render and check tasks.",

@@ -1,0 +1,298 @@
+"""`benchbench parity`: the same docs through several backends, or a quantised model against its original."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchbench.backends import ModelOptions
+from benchbench.cli import options as opt
+from benchbench.cli.console import cell, number, print_json, stderr, stdout, watching
+from benchbench.core.errors import ArgumentError
+from benchbench.runner.settings import RunSettings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from benchbench.leaderboard.parity import TaskParity
+    from benchbench.runner.parity import LeftOut, Side
+    from benchbench.runner.run import RunResult
+    from benchbench.stats.duel import Duel
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+NO_KL = (
+    "KL divergence is not given: it needs the probability of every token of the vocabulary, and runs keep those of "
+    "the scored tokens only."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One side against the reference, task by task."""
+
+    reference: str
+    name: str
+    runs: tuple[Path, Path]
+    """Run folders of the reference and of the other side."""
+    dtypes: tuple[str, str]
+    tasks: tuple[TaskParity, ...]
+    scores: tuple[tuple[str, str, Duel], ...]
+    """(task, metric, the side against the reference)."""
+
+
+@app.command()
+def parity(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A folder, hub name or GGUF file; with --against also model:backend.")
+    ],
+    backends: Annotated[
+        str | None,
+        typer.Option(
+            help="Two or more, separated by commas; the first is the reference. hf-plain, gguf-plain: no sharing."
+        ),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="MODEL[:BACKEND]", help="The reference, e.g. the full-precision model.")
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Names, groups, suites or globs, separated by commas. Default: the default suite."),
+    ] = None,
+    num_fewshot: opt.Shots = None,
+    limit: opt.Limit = 50,
+    data_root: opt.DataRoot = None,
+    output: opt.Output = Path("results/parity"),
+    batch_tokens: opt.BatchTokens = None,
+    dtype: opt.Dtype = "auto",
+    device: opt.Device = "auto",
+    tokenizer: opt.TokenizerName = None,
+    trust_remote_code: opt.TrustRemoteCode = False,
+    max_length: opt.MaxLength = None,
+    model_args: Annotated[
+        str, typer.Option(help="Options of one backend: api.base_url=value,gguf.threads=value.")
+    ] = "",
+    seed: opt.Seed = 1234,
+    include_path: opt.IncludePath = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything again, as new attempts.")] = False,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Ask several backends the same docs and say whether they agree.
+
+    `parity MODEL --backends hf,vllm,gguf` or `parity MODEL.gguf --against MODEL`. One log-likelihood may differ by 1e-3
+    nats in float32, 0.05 in float16, 0.4 in bfloat16 (of long texts: by 1e-5, 1e-3, 8e-3 of it). Exit code 1: beyond
+    that, or docs missing; 2: bad input.
+    """
+    from benchbench.runner.parity import run_sides
+
+    sides, args = _sides(model, backends, against, model_args)
+    settings = RunSettings(
+        model=ModelOptions(
+            model=model,
+            dtype=dtype,
+            device=device,
+            tokenizer=tokenizer,
+            trust_remote_code=trust_remote_code,
+            max_length=max_length,
+            batch_tokens=batch_tokens,
+        ),
+        tasks=tasks,
+        include_paths=tuple(include_path or ()),
+        num_fewshot=num_fewshot,
+        seed=seed,
+        limit=limit,
+        data_root=data_root,
+        output=output,
+        fresh=fresh,
+    )
+    try:
+        with watching() as on_event:
+            done, left_out = run_sides(sides, settings, args, on_event=on_event)
+    except KeyboardInterrupt:
+        stderr().print("Stopped. The same command goes on from here.")
+        raise typer.Exit(130) from None
+    pairs = [compare(done[0], other) for other in done[1:]]
+    if as_json:
+        print_json(json.dumps(_finite(to_json(pairs, left_out)), ensure_ascii=False, allow_nan=False))
+    else:
+        show(pairs, with_scores=against is not None)
+    raise typer.Exit(exit_code(pairs, left_out))
+
+
+def _sides(
+    model: str, backends: str | None, against: str | None, model_args: str
+) -> tuple[list[Side], dict[str, tuple[tuple[str, str], ...]]]:
+    from benchbench.runner.parity import parse_backends, parse_side, parse_side_args
+
+    if (backends is None) == (against is None):
+        raise ArgumentError("give either --backends, e.g. hf,vllm, or --against with the model to compare with.")
+    if backends is not None:
+        return parse_backends(model, backends), parse_side_args(model_args)
+    return [parse_side(str(against)), parse_side(model)], parse_side_args(model_args)
+
+
+def compare(reference: tuple[Side, RunResult], other: tuple[Side, RunResult]) -> Pair:
+    """What the stored items of two runs say."""
+    from benchbench.leaderboard.metrics import metric_names, metric_of
+    from benchbench.leaderboard.parity import compare_items, compare_scores, tolerance_of
+    from benchbench.store.folder import RunFolder
+
+    results = (reference[1], other[1])
+    dtypes = (str(results[0].record["backend"]["dtype"]), str(results[1].record["backend"]["dtype"]))
+    folders = [RunFolder(result.path) for result in results]
+    record, found, scores = results[0].record, [], []
+    for task in record["tasks"]:
+        a, b = (folder.items(task) for folder in folders)
+        found.append(compare_items(task, a, b, tolerance_of(*dtypes)))
+        means = [name for name in metric_names(record, task) if metric_of(record, task, name).kind == "mean"]
+        if means:
+            better = metric_of(record, task, means[0]).higher_is_better
+            duel = compare_scores(task, means[0], a, b, higher_is_better=better)
+            scores += [] if duel is None else [(task, means[0], duel)]
+    return Pair(_name(reference), _name(other), (results[0].path, results[1].path), dtypes, tuple(found), tuple(scores))
+
+
+def _name(side: tuple[Side, RunResult]) -> str:
+    record = side[1].record
+    backend = side[0].backend if side[0].backend != "auto" else record["backend"]["name"]
+    return f"{record['model']}:{backend} ({record['backend']['dtype']})"
+
+
+def exit_code(pairs: Sequence[Pair], left_out: Sequence[LeftOut]) -> int:
+    """1 for a difference beyond tolerance or missing docs, 2 for a side that could not open the model, else 0."""
+    if any(task.verdict in ("beyond", "docs missing") for pair in pairs for task in pair.tasks):
+        return 1
+    return 2 if any(not one.missing for one in left_out) else 0
+
+
+def to_json(pairs: Sequence[Pair], left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    return {
+        "pairs": [
+            {
+                "reference": pair.reference,
+                "side": pair.name,
+                "runs": [str(path) for path in pair.runs],
+                "dtypes": list(pair.dtypes),
+                "tasks": [{**asdict(task), "verdict": task.verdict} for task in pair.tasks],
+                "scores": [_score(*score) for score in pair.scores],
+            }
+            for pair in pairs
+        ],
+        "left_out": [{"model": one.side.model, "backend": one.side.backend, "reason": one.reason} for one in left_out],
+        "kl": None,
+        "kl_note": NO_KL,
+    }
+
+
+def _score(task: str, metric: str, found: Duel) -> dict[str, Any]:
+    return {
+        "task": task,
+        "metric": metric,
+        "n": found.n,
+        "reference": found.score_a,
+        "side": found.score_b,
+        "lost": found.losses,
+        "won": found.wins,
+        "p": found.p,
+        "method": found.method,
+    }
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _finite(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_finite(part) for part in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
+def show(pairs: Sequence[Pair], *, with_scores: bool) -> None:
+    """A table per pair, and what to know with it, on stdout."""
+    console = stdout()
+    for pair in pairs:
+        console.print(cell(f"{pair.name}  against  {pair.reference}", "bold"), soft_wrap=True)
+        console.print(_table(pair.tasks))
+        if with_scores and pair.scores:
+            console.print(_score_table(pair.scores))
+        for line in remarks(pair, with_scores=with_scores):
+            console.print(cell(line))
+    if with_scores:
+        console.print(cell(NO_KL))
+
+
+def _table(tasks: Sequence[TaskParity]) -> Table:
+    table = _columns("task", "docs", "largest", "mean", "flips", "same text")
+    table.add_column("verdict", no_wrap=True)
+    for found in tasks:
+        same = f"{found.texts_equal}/{found.texts}" if found.texts else ""
+        counts = (_nats(found.largest), _nats(found.mean), found.flips, same)
+        table.add_row(cell(found.task), cell(found.docs), *map(cell, counts), cell(_verdict(found)))
+    return table
+
+
+def _score_table(scores: Sequence[tuple[str, str, Duel]]) -> Table:
+    from benchbench.stats.sentence import probability
+
+    table = _columns("task", "reference", "this", "lost/won", "p")
+    table.add_column("test", no_wrap=True)
+    for task, metric, found in scores:
+        flips = f"{found.losses}/{found.wins}"
+        p = "-" if found.p is None else probability(found.p)
+        values = (number(found.score_a), number(found.score_b), flips, p, found.method)
+        table.add_row(cell(f"{task} {metric}"), *map(cell, values))
+    return table
+
+
+def _columns(first: str, *others: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column(first, overflow="fold", ratio=1)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _nats(value: float | None) -> str:
+    return "" if value is None else "0" if value == 0 else f"{value:.1e}"
+
+
+def _verdict(found: TaskParity) -> str:
+    if found.verdict in ("within", "beyond") and found.tolerance is not None:
+        return f"{found.verdict} {found.tolerance.absolute:g}"
+    return found.verdict
+
+
+def remarks(pair: Pair, *, with_scores: bool = False) -> list[str]:
+    """What a reader must know of one pair."""
+    from benchbench.leaderboard.parity import TOLERANCES
+
+    lines = ["largest, mean: differences of log-likelihoods, in nats. flips: docs whose chosen answer differs."]
+    unknown = list(dict.fromkeys(dtype for dtype in pair.dtypes if dtype not in TOLERANCES))
+    if unknown:
+        lines.append(
+            f"not judged: no tolerance holds for {' and '.join(unknown)}, which rounds on its own; read flips."
+        )
+    if any(task.texts for task in pair.tasks):
+        lines.append("Texts are counted and not judged: after one near tie all that follows may differ.")
+    for task in pair.tasks:
+        if task.beyond:
+            share = f"{task.beyond} of {task.loglikelihoods} log-likelihoods are beyond the tolerance"
+            lines.append(f"{task.task}: {share}; the largest is in doc {task.worst_doc}.")
+        if task.tokens_differ:
+            lines.append(f"{task.task}: {task.tokens_differ} docs differ in their number of tokens: other tokenizers.")
+        if task.left_out:
+            lines.append(f"{task.task}: {task.left_out} docs were left out, which a side failed or lacks.")
+    if with_scores:
+        lines.append("lost/won: docs on which this model does worse / better than the reference.")
+    return lines
