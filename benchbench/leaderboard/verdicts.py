@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchbench.core.errors import StoreError
+from benchbench.core.registry import metric_range
 from benchbench.leaderboard.curves import Curve
 from benchbench.leaderboard.metrics import Metric, metric_of
 from benchbench.stats.power import DELTA
@@ -78,7 +79,9 @@ def _suite(scaled: Sequence[tuple[Curve, tuple[float, float]]], *, left_out: int
         replace(point, value=value, low=None, high=None)
         for point, value in zip(first.points, verdict.values, strict=True)
     )
-    return Said(replace(curve, points=points, n=verdict.n), verdict, verdict.sentence(name, "normalised"))
+    return Said(
+        replace(curve, points=points, n=verdict.n), verdict, verdict.sentence(name, "normalised", is_share=True)
+    )
 
 
 def _verdict(curve: Curve, known: Mapping[tuple[str, str, str], Curve], delta: float | None) -> Said:
@@ -94,7 +97,8 @@ def _verdict(curve: Curve, known: Mapping[tuple[str, str, str], Curve], delta: f
         )
     except (StoreError, ValueError) as error:
         return Said(curve, None, f"{curve.task} {curve.metric}: no verdict: {str(error).rstrip('.')}.")
-    return Said(curve, verdict, verdict.sentence(curve.task, _label(curve)))
+    is_share = metric_range(curve.metric) == (0.0, 1.0)
+    return Said(curve, verdict, verdict.sentence(curve.task, _label(curve), is_share=is_share))
 
 
 def task_series(curve: Curve) -> Series:

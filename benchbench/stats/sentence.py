@@ -92,6 +92,8 @@ def _size(verdict: Verdict, value: float, *, sign: bool = False) -> str:
 
 
 def _is_share(verdict: Verdict) -> bool:
+    if verdict.is_share is not None:
+        return verdict.is_share
     return verdict.higher_is_better and all(0 <= value <= 1 for value in verdict.values)
 
 

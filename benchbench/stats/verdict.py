@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -70,6 +70,8 @@ class Verdict:
     """The checkpoints answered the same items, and were compared item by item."""
     reason: str | None = None
     """Why there is too little data."""
+    is_share: bool | None = None
+    """The metric is a share of 1, so that differences are percentage points; None: as its values look."""
 
     @property
     def since(self) -> int:
@@ -86,9 +88,9 @@ class Verdict:
         """One-sided 95 % upper bound of the gain since X*."""
         return None if self.gain is None else self.gain.upper()
 
-    def sentence(self, task: str, metric: str) -> str:
-        """The verdict in words, for the task and metric so named."""
-        return sentence(self, task, metric)
+    def sentence(self, task: str, metric: str, *, is_share: bool | None = None) -> str:
+        """The verdict in words, for the task and metric so named; `is_share` where it is known of the metric."""
+        return sentence(self if is_share is None else replace(self, is_share=is_share), task, metric)
 
 
 def sweep_verdict(

@@ -197,3 +197,11 @@ def test_sizes_and_probabilities_for_people() -> None:
     assert size(-12.345, share=False) == "−12.35"
     assert size(0.01234, share=False) == "0.0123"
     assert [probability(p) for p in (0.8061, 0.0467, 0.0018, 1e-9, 1.0)] == [".806", ".047", ".0018", "<.0001", "1"]
+
+
+def test_a_tiny_bleu_is_not_told_in_percentage_points() -> None:
+    rng = np.random.default_rng(0)
+    items = [np.clip(rng.normal(0.3 + 0.05 * k, 0.1, 200), 0, 1) for k in range(3)]
+    verdict = sweep_verdict([1, 2, 3], items, delta=0.5)
+    assert " pp" in verdict.sentence("a task", "acc")
+    assert " pp" not in verdict.sentence("a task", "bleu", is_share=False)

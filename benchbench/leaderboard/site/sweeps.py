@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchbench.core.chart import Dot, Line, Panel
+from benchbench.core.registry import metric_range
 from benchbench.leaderboard.metrics import metric_of
 from benchbench.leaderboard.site.board import Benchmark, weights_of
 from benchbench.leaderboard.site.items import ItemScores, Paired
@@ -126,7 +127,7 @@ def _task(
             delta=delta or DELTA * max(1.0, *map(abs, values)),
             higher_is_better=first.metric.higher_is_better,
         )
-        sentence = verdict.sentence(name(variant.task), name(label))
+        sentence = verdict.sentence(name(variant.task), name(label), is_share=metric_range(metric) == (0.0, 1.0))
     except ValueError as error:
         sentence = f"{name(variant.task)} {name(metric)}: no verdict: {str(error).rstrip('.')}."
     return SweepTask(variant, metric, points, chance, verdict, sentence, paired is not None, is_main, series)
@@ -177,5 +178,5 @@ def _overall(entries: Sequence[Entry], tasks: Sequence[SweepTask], groups: Seque
     title = f"{len(whole)} tasks"
     variant = replace(whole[0].variant, task=title, metric="normalised")
     paired = all(task.has_items for task in whole)
-    sentence = verdict.sentence(title, "normalised")
+    sentence = verdict.sentence(title, "normalised", is_share=True)
     return SweepTask(variant, "normalised", points, 0.0, verdict, sentence, paired, True, series)
