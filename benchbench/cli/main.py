@@ -22,6 +22,7 @@ VERBS = {
     "results": "List, show, import and export what is on disk.",
     "leaderboard": "Build a static site of the results.",
     "tasks": "List, show, render and check tasks.",
+    "data": "Fetch, list and verify data sets for machines without internet.",
     "doctor": "Say which engines work here, and what a model would need.",
     "demo": "Train a tiny model and evaluate it: no network, no downloads.",
 }

@@ -154,3 +154,15 @@ class TaskConfig(_Strict):
     def eval_split(self) -> str | None:
         """The split that is evaluated: test, else validation."""
         return self.test_split if self.test_split is not None else self.validation_split
+
+    @property
+    def shot_split(self) -> str | None:
+        """The split that shots come from; None if the task brings its own samples.
+
+        As lm-eval: the few-shot split, else inline samples, else the training, validation or test split.
+        """
+        shots = self.fewshot_config
+        named = (shots.split if shots is not None else None) or self.fewshot_split
+        if named is not None or (shots is not None and shots.samples is not None):
+            return named
+        return self.training_split or self.validation_split or self.test_split

@@ -44,7 +44,7 @@ def open_source(task: Task, data_root: Path | None) -> Source:
     config = task.config
     if config.dataset_path in FILE_FORMATS:
         return FileSource(task, _data_files(task))
-    _check_names(task)
+    check_names(task)
     root = data_root if data_root is not None else Path(os.environ[DATA_ENV]) if os.environ.get(DATA_ENV) else None
     if root is None:
         from benchbench.tasks.hub import HubSource
@@ -53,7 +53,7 @@ def open_source(task: Task, data_root: Path | None) -> Source:
     return FolderSource(task, root)
 
 
-def _check_names(task: Task) -> None:
+def check_names(task: Task) -> None:
     """Names become part of a path, so they may not climb out of it."""
     config = task.config
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", config.dataset_path) or ".." in config.dataset_path:
@@ -80,11 +80,11 @@ class FolderSource:
 
     def splits(self) -> list[str]:
         """See Source."""
-        return sorted({path.stem for path in self._folder.iterdir() if path.suffix.lower() in _READERS})
+        return sorted({path.stem for path in self._folder.iterdir() if path.suffix.lower() in READERS})
 
     def rows(self, split: str, limit: int | None = None) -> list[Row]:
         """See Source."""
-        for suffix, read in _READERS.items():
+        for suffix, read in READERS.items():
             path = self._folder / f"{split}{suffix}"
             if "/" not in split and path.is_file():
                 return _not_empty(list(islice(read(path), limit)), self._task, split, path)
@@ -245,7 +245,7 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
-_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
     ".csv": _read_csv,

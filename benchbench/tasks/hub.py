@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import DataError
@@ -43,6 +45,18 @@ class HubSource:
             raise DataError(f"{self._task.name}: the split {split!r} of {self.path} is empty.")
         kept = data if limit is None else data.select(range(min(limit, len(data))))
         return [plain(row) for row in kept]
+
+    def save(self, split: str, path: Path) -> int:
+        """Writes a split as `.jsonl` or `.parquet`, as the name of `path` says; returns the number of its rows."""
+        if split not in self._splits:
+            raise missing_split(self._task, split, self.splits(), self.path)
+        data = self._splits[split]
+        if path.suffix == ".parquet":
+            data.to_parquet(str(path))
+            return len(data)
+        with path.open("w", encoding="utf-8", newline="\n") as lines:
+            lines.writelines(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in data)
+        return len(data)
 
 
 @lru_cache(maxsize=4)

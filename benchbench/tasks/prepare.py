@@ -152,18 +152,13 @@ class _PoolDocs:
 
 
 def _pool_rows(task: Task, source: Source) -> tuple[str, list[Row], bool]:
-    """The pool's name, its rows, and whether the task wants the first ones.
-
-    As lm-eval: the few-shot split, else inline samples, else the training, validation or test split.
-    """
+    """The pool's name, its rows, and whether the task wants the first ones."""
     config = task.config
     shot_config = config.fewshot_config or FewshotConfig()
     first = shot_config.sampler == "first_n"
-    split = shot_config.split or config.fewshot_split
+    split = config.shot_split
     if split is None and shot_config.samples is not None:
         return SAMPLES, [dict(sample) for sample in shot_config.samples], True
-    if split is None:
-        split = config.training_split or config.validation_split or config.test_split
     try:
         return f"split {split!r}", source.rows(str(split)), first
     except DataError as error:

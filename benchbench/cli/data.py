@@ -1,0 +1,242 @@
+"""`benchbench data`: data sets in a folder, for machines that cannot reach the Hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchbench.backends.machine import size
+from benchbench.cli.console import cell, print_json, stderr, stdout
+from benchbench.cli.options import AsJson, IncludePath
+from benchbench.core.errors import ArgumentError, did_you_mean
+
+if TYPE_CHECKING:
+    from benchbench.tasks.index import TaskIndex
+    from benchbench.tasks.pull import Pulled
+    from benchbench.tasks.task import Task
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    help="Fetch, list and verify data sets for machines without internet.",
+)
+
+DataRoot = Annotated[Path | None, typer.Option(envvar="BENCHBENCH_DATA", help="Folder with data sets.")]
+FAILED = 1
+
+WORDS = {
+    "pulled": "pulled",
+    "kept": "there already",
+    "own": "there already, not by `data pull`: left alone",
+    "absent": "not on the Hub, and needed for shots only",
+    "failed": "failed",
+}
+
+
+@app.command()
+def pull(
+    suite: Annotated[
+        str, typer.Argument(metavar="SUITE", help="Suites, groups, tags, tasks or globs, separated by commas.")
+    ],
+    to: Annotated[Path, typer.Option(help="Data root to fill; later given as --data-root or BENCHBENCH_DATA.")],
+    file_format: Annotated[str, typer.Option("--format", help="jsonl or parquet.")] = "jsonl",
+    again: Annotated[bool, typer.Option("--again", help="Load anew what an earlier pull has brought.")] = False,
+    include_path: IncludePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch from the Hub every split that the tasks of SUITE read, shots included, and lock the revisions."""
+    from benchbench.tasks.pull import FORMATS
+    from benchbench.tasks.pull import pull as pull_tasks
+
+    if file_format not in FORMATS:
+        raise ArgumentError(f"--format {file_format!r} is not jsonl or parquet.{did_you_mean(file_format, FORMATS)}")
+    tasks = _index(include_path).select(suite).tasks
+    console, results = stderr(), []
+    for result in pull_tasks(tasks, to, file_format=file_format, again=again):
+        results.append(result)
+        if not as_json:
+            console.print(cell(_pulled_line(result)), soft_wrap=True)
+    failed = [result for result in results if result.outcome == "failed"]
+    if as_json:
+        print_json(json.dumps({"root": str(to), "files": [_pulled_json(result) for result in results]}))
+    else:
+        _say(_pulled_summary(results, to))
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _pulled_line(result: Pulled) -> str:
+    entry = result.entry
+    revision = f", revision {entry.revision[:12]}" if entry is not None and entry.revision else ""
+    counted = f" ({_counted(entry.documents, 'document')}, {size(entry.bytes)}{revision})" if entry is not None else ""
+    return f"{result.place}: {result.error or WORDS[result.outcome]}{counted}"
+
+
+def _pulled_json(result: Pulled) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(result)
+
+
+def _pulled_summary(results: Sequence[Pulled], root: Path) -> str:
+    if not results:
+        return "Nothing to pull: these tasks bring their own files."
+    new = [result.entry for result in results if result.outcome == "pulled" and result.entry is not None]
+    failed = sum(result.outcome == "failed" for result in results)
+    there = sum(result.outcome in ("kept", "own") for result in results)
+    tail = f" {failed} failed; the same command tries them again." if failed else f" Use it with --data-root {root}"
+    total = size(sum(entry.bytes for entry in new))
+    return f"{_counted(len(new), 'split')} pulled ({total}), {there} there already, in {root}.{tail}"
+
+
+@app.command()
+def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: AsJson = False) -> None:
+    """List the data sets of a data root: documents, sizes, and the tasks that can run on them."""
+    from benchbench.tasks.data_root import count, files_of, missing, read_lock, wanted
+
+    root = _root(data_root)
+    found, lock = files_of(root), read_lock(root)
+    tasks = _tasks(_index(include_path), None)
+    lacking = missing(tasks, found)
+    users: dict[str, list[str]] = {}
+    for task in tasks:
+        for place in dict.fromkeys(one.place for one in wanted(task) if task.name not in lacking):
+            users.setdefault(place, []).append(task.name)
+    files = []
+    for place, path in found.items():
+        name = path.relative_to(root).as_posix()
+        data_set, config, split = place.rsplit("/", 2)
+        entry = lock.get(name)
+        files.append(
+            {
+                "file": name,
+                "data_set": data_set,
+                "config": config,
+                "split": split,
+                "documents": count(path),
+                "bytes": path.stat().st_size,
+                "revision": entry.revision if entry is not None else None,
+                "locked": entry is not None,
+                "tasks": users.get(place, []),
+            }
+        )
+    if as_json:
+        print_json(json.dumps({"root": str(root), "files": files}, ensure_ascii=False))
+    else:
+        _show_files(root, files, sum(bool(wanted(task)) and task.name not in lacking for task in tasks))
+
+
+def _show_files(root: Path, files: Sequence[dict[str, Any]], served: int) -> None:
+    """One row per data set; its configurations and splits are counted together."""
+    from rich.table import Table
+
+    if not files:
+        _say(f"{root} holds no data sets. Fill it: benchbench data pull SUITE --to {root}")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("data set", "documents", "size", "tasks"):
+        table.add_column(name, overflow="fold", justify="right" if name == "size" else "left")
+    for data_set in dict.fromkeys(file["data_set"] for file in files):
+        mine = [file for file in files if file["data_set"] == data_set]
+        configs = [*dict.fromkeys(file["config"] for file in mine)]
+        splits: dict[str, int] = {}
+        for file in mine:
+            splits[file["split"]] = splits.get(file["split"], 0) + file["documents"]
+        label = data_set if configs == ["default"] else f"{data_set}: {_short(configs)}"
+        names = [*dict.fromkeys(name for file in mine for name in file["tasks"])]
+        documents = ", ".join(f"{split} {documents:,}" for split, documents in splits.items())
+        table.add_row(*map(cell, (label, documents, size(sum(f["bytes"] for f in mine)), _short(names) or "none")))
+    stdout().print(table)
+    total = size(sum(file["bytes"] for file in files))
+    documents = sum(file["documents"] for file in files)
+    _say(
+        f"\n{_counted(len(files), 'file')}, {_counted(documents, 'document')}, {total}; {served:,} tasks can run on it."
+    )
+
+
+def _short(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} … {names[-1]} ({len(names)})"
+
+
+@app.command()
+def verify(
+    suite: Annotated[
+        str | None, typer.Argument(metavar="[SUITE]", help="Tasks that must find their data. Default: see below.")
+    ] = None,
+    data_root: DataRoot = None,
+    include_path: IncludePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold the files against the lock file, read every document, and name the tasks that lack data.
+
+    Without SUITE, tasks are named whose data are there in part; they do not fail the check.
+    """
+    from benchbench.tasks.data_root import damage, files_of, missing, read_lock
+
+    root = _root(data_root)
+    found, lock = files_of(root), read_lock(root)
+    lacking = missing(_tasks(_index(include_path), suite), found)
+    if suite is None:
+        data_sets = {place.rsplit("/", 1)[0] for place in found}
+        lacking = {n: places for n, places in lacking.items() if any(p.rsplit("/", 1)[0] in data_sets for p in places)}
+    names = {path.relative_to(root).as_posix() for path in found.values()}
+    facts = {
+        "root": str(root),
+        "files": len(names),
+        "locked": len(names & lock.keys()),
+        "damaged": [*damage(root, lock)],
+        "missing": lacking,
+        "command": f"benchbench data pull {suite or ','.join(lacking)} --to {root}" if lacking else None,
+    }
+    if as_json:
+        print_json(json.dumps(facts, ensure_ascii=False))
+    else:
+        _show_verified(facts)
+    if facts["damaged"] or (lacking and suite is not None):
+        raise typer.Exit(FAILED)
+
+
+def _show_verified(facts: dict[str, Any]) -> None:
+    for sentence in facts["damaged"]:
+        _say(f"damaged: {sentence}")
+    for name, places in facts["missing"].items():
+        _say(f"{name} lacks {', '.join(places)}")
+    if facts["missing"]:
+        _say(f"To fetch what is missing: {facts['command']}")
+    if facts["damaged"]:
+        _say("Damaged files that were pulled come back after removing them and pulling their tasks again.")
+    unlocked = facts["files"] - facts["locked"]
+    without = f" {_counted(unlocked, 'file')} could only be read: the lock file does not know them." if unlocked else ""
+    verdict = f"{len(facts['damaged'])} of them damaged or gone" if facts["damaged"] else "all of them sound"
+    _say(f"{_counted(facts['files'], 'file')} in {facts['root']}, {verdict}.{without}")
+
+
+def _root(data_root: Path | None) -> Path:
+    if data_root is None:
+        raise ArgumentError("Which folder? Give --data-root DIR, or set BENCHBENCH_DATA.")
+    return data_root
+
+
+def _index(include_path: list[Path] | None) -> TaskIndex:
+    from benchbench.tasks.index import TaskIndex
+
+    return TaskIndex(include_path or ())
+
+
+def _tasks(index: TaskIndex, suite: str | None) -> list[Task]:
+    return [index.task(name) for name in (index.variants if suite is None else index.names(suite))]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _say(text: str) -> None:
+    from benchbench.cli.console import clean_lines
+
+    typer.echo(clean_lines(text))
