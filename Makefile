@@ -47,8 +47,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The site in Chromium; skipped, with a reason, where there is no chromium or node.
+# The site in Chromium, which root on Debian gets installed; skipped, with a reason, where there is no chromium or node.
 test-browser: $(VENV)/.installed-dev
+	@if command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then :; \
+	else apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends chromium \
+	|| echo 'Chromium could not be installed: the tests of the site are skipped.'; fi
 	! command -v npm || npm install --prefix tests/browser --ignore-scripts --no-audit --no-fund --no-package-lock \
 	|| echo 'npm could not install what the tests of the site need: they are skipped.'
 	$(BIN)/python -m pytest -m browser

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, clean_lines, number, print_json, stderr, stdout
+from benchbench.cli.console import cell, clean_lines, finite, number, print_json, stderr, stdout
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,7 +50,7 @@ def compare(
     if as_json:
         refused = [{"a": r.a, "b": r.b, "task": r.task, "metric": r.metric, "reason": r.reason} for r in found.refused]
         value = {"models": found.models, "rows": [flat(row) for row in found.rows], "refused": refused}
-        print_json(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+        print_json(json.dumps(finite(value), ensure_ascii=False, allow_nan=False))
     elif as_csv:
         typer.echo(clean_lines(frame(found).to_csv(index=False)), nl=False)
     else:
@@ -60,17 +60,6 @@ def compare(
             where = refusal.task if refusal.metric is None else f"{refusal.task} {refusal.metric}"
             text = f"Not compared: {refusal.a} and {refusal.b} on {where}: {refusal.reason}"
             stderr().print(cell(text), soft_wrap=True)
-
-
-def _finite(value: object) -> object:
-    match value:
-        case dict():
-            return {key: _finite(part) for key, part in value.items()}
-        case list() | tuple():
-            return [_finite(part) for part in value]
-        case float() if not math.isfinite(value):
-            return None
-    return value
 
 
 def show(found: Comparison) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from benchbench.backends import ModelOptions
 from benchbench.cli import options as opt
-from benchbench.cli.console import cell, number, print_json, stderr, stdout, watching
+from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout, watching
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.settings import RunSettings
 
@@ -119,7 +118,7 @@ def parity(
         raise typer.Exit(130) from None
     pairs = [compare(done[0], other) for other in done[1:]]
     if as_json:
-        print_json(json.dumps(_finite(to_json(pairs, left_out)), ensure_ascii=False, allow_nan=False))
+        print_json(json.dumps(finite(to_json(pairs, left_out)), ensure_ascii=False, allow_nan=False))
     else:
         show(pairs, with_scores=against is not None)
     raise typer.Exit(exit_code(pairs, left_out))
@@ -203,17 +202,6 @@ def _score(task: str, metric: str, found: Duel) -> dict[str, Any]:
         "p": found.p,
         "method": found.method,
     }
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _finite(part) for key, part in value.items()}
-        case list() | tuple():
-            return [_finite(part) for part in value]
-        case float() if not math.isfinite(value):
-            return None
-    return value
 
 
 def show(pairs: Sequence[Pair], *, with_scores: bool) -> None:

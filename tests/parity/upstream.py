@@ -187,10 +187,22 @@ def answer_with_exact_softmax(
 
 @cache
 def backend(model: str, batch_size: int, trust_remote_code: bool) -> Any:
-    """lm-eval's HFLM for a model folder, made once per process. `logits_cache` is off: it returns wrong rows."""
+    """lm-eval's HFLM for a model folder, made once per process. `logits_cache` is off: it returns wrong rows.
+
+    Without it every one-token choice of a doc is a forward pass of its own over the same tokens. Rows of a batch that
+    are the same, token for token and pad for pad, go through the model once here; all else is lm-eval's.
+    """
+    import torch
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(
+    class SameRowsOnce(HFLM):
+        def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if any(value is not None for value in (*args, *kwargs.values())):  # an encoder's mask and labels
+                return super()._model_call(inps, *args, **kwargs)
+            rows, places = torch.unique(inps, dim=0, return_inverse=True)
+            return super()._model_call(inps) if len(rows) == len(inps) else super()._model_call(rows)[places]
+
+    return SameRowsOnce(
         pretrained=model,
         dtype="float32",
         device="cpu",

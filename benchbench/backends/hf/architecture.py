@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -67,15 +67,26 @@ def check_config(raw: Mapping[str, Any], folder: Path, *, own_code: bool) -> Non
 
 
 def _check_mpt(raw: Mapping[str, Any], folder: Path) -> None:
-    for key, honoured in MPT_HONOURED.items():
+    for key, value, honoured in not_honoured(raw, MPT_HONOURED):
+        raise ModelError(
+            f"{folder} has {key}={value!r}, which transformers' MPT ignores: it computes {honoured[0]!r}, so every "
+            f"score would be wrong. Give --trust-remote-code if the model brings its own code."
+        )
+
+
+def not_honoured(
+    raw: Mapping[str, Any], table: Mapping[str, tuple[Any, ...]]
+) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """(key, value, what would be honoured) of each dotted key of `table` whose value in `raw` is none of those.
+
+    The first of a key's values stands for an option that is not given.
+    """
+    for key, honoured in table.items():
         value: Any = raw
         for part in key.split("."):
             value = value.get(part, honoured[0]) if isinstance(value, Mapping) else honoured[0]
         if value not in honoured:
-            raise ModelError(
-                f"{folder} has {key}={value!r}, which transformers' MPT ignores: it computes {honoured[0]!r}, so every "
-                f"score would be wrong. Give --trust-remote-code if the model brings its own code."
-            )
+            yield key, value, honoured
 
 
 def mpt_config(raw: Mapping[str, Any]) -> dict[str, Any]:

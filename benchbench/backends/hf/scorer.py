@@ -62,13 +62,11 @@ class PairScorer:
         """Score each pair; `skip` names those that need no answer but keep their place in the layout."""
         short = [i for i, pair in enumerate(pairs) if not self._passes_window(pair)]
         long = [i for i, pair in enumerate(pairs) if self._passes_window(pair)]
-        self._settle_layout([pairs[i] for i in short])
-        # A packed mask would replace the model's own sliding one; branched rows leave it to the model.
-        sliding: Layout = "branched" if "branched" in self._layouts else "plain"
-        if long and not self.trusts(sliding, [pairs[i] for i in long]):
-            sliding = "plain"
-        for indices, layout in ((short, self.layout), (long, sliding)):
-            plan = self._plan([pairs[i] for i in indices], layout, self.limits)
+        settled = (
+            (short, *self._settle([pairs[i] for i in short])),
+            (long, *self._settle_long([pairs[i] for i in long])),
+        )
+        for indices, layout, plan in settled:
             wanted = {place for place, i in enumerate(indices) if i not in skip}
             for scored in self._run(plan, layout, wanted):
                 yield replace(scored, request=indices[scored.request])
@@ -82,19 +80,33 @@ class PairScorer:
             return True
         long = [pair for pair in pairs if self._passes_window(pair)]
         pairs = long or pairs
-        plan = self._plan(pairs, layout, self.limits)
+        return self._trusts(layout, pairs, self._plan(pairs, layout, self.limits), is_long=bool(long))
+
+    def _trusts(self, layout: Layout, pairs: Sequence[EncodedPair], plan: Plan, *, is_long: bool) -> bool:
         block = max((block for block in plan.blocks if block.tokens), key=_size, default=None)
         has_branches = any(len(row.leaves) > 1 for row in plan.rows)
-        key = (layout, block is not None, has_branches, bool(long))
+        key = (layout, block is not None, has_branches, is_long)
         if key not in self._trusted:
             # The check must see what the run will: two docs under one block, if there is one.
             few = _few(pairs if block is None else [pairs[i] for i in sorted(_requests(block))])
-            self._trusted[key] = self._agrees(layout, few if long else _without_far_past(few))
+            self._trusted[key] = self._agrees(layout, few if is_long else _without_far_past(few))
         return self._trusted[key]
 
-    def _settle_layout(self, pairs: Sequence[EncodedPair]) -> None:
-        while len(self._layouts) > 1 and pairs and not self.trusts(self.layout, pairs):
+    def _settle(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, Plan]:
+        """The first layout that is trusted with `pairs`, and their plan in it."""
+        while True:
+            plan = self._plan(pairs, self.layout, self.limits)
+            if len(self._layouts) == 1 or not pairs or self._trusts(self.layout, pairs, plan, is_long=False):
+                return self.layout, plan
             self._layouts.pop(0)
+
+    def _settle_long(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, Plan]:
+        """The same for pairs beyond a sliding window: a packed mask would replace the model's own, so they branch."""
+        if "branched" in self._layouts:
+            plan = self._plan(pairs, "branched", self.limits)
+            if not pairs or self._trusts("branched", pairs, plan, is_long=True):
+                return "branched", plan
+        return "plain", self._plan(pairs, "plain", self.limits)
 
     def _plan(self, pairs: Sequence[EncodedPair], layout: Layout, limits: Limits) -> Plan:
         inputs = [(pair.inputs, pair.first_row, pair.continuation) for pair in pairs]

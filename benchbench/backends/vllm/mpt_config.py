@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbench.backends.hf.architecture import mpt_config
+from benchbench.backends.hf.architecture import mpt_config, not_honoured
 from benchbench.core.errors import ModelError
 
 ARCHITECTURES = ("MPTForCausalLM", "MptForCausalLM")
@@ -36,15 +36,11 @@ An MLP is four times as wide as the model, as transformers has it whatever the c
 
 def check_mpt(raw: Mapping[str, Any], name: str) -> None:
     """Raises ModelError for a configuration that our class would compute wrongly."""
-    for key, honoured in HONOURED.items():
-        value: Any = raw
-        for part in key.split("."):
-            value = value.get(part, honoured[0]) if isinstance(value, Mapping) else honoured[0]
-        if value not in honoured:
-            raise ModelError(
-                f"{name} has {key}={value!r}; MPT on vLLM computes only {' or '.join(map(repr, honoured))}. "
-                "--backend hf --trust-remote-code runs the model's own code, if it brings any."
-            )
+    for key, value, honoured in not_honoured(raw, HONOURED):
+        raise ModelError(
+            f"{name} has {key}={value!r}; MPT on vLLM computes only {' or '.join(map(repr, honoured))}. "
+            "--backend hf --trust-remote-code runs the model's own code, if it brings any."
+        )
     heads, kv_heads = int(raw["n_heads"]), key_heads(raw)
     if heads % kv_heads:
         raise ModelError(f"{name} has {heads} heads and {kv_heads} key heads; the first must be a multiple of these.")
