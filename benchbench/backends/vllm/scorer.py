@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from benchbench.backends.encode import EncodedPair
@@ -31,28 +34,32 @@ class PairScorer:
         Each chunk begins with an empty cache, so that its numbers depend on nothing before it.
         """
         asks = make_asks(pairs, self.engine.block_size, warm=self.cached)
+        gathered = _Gathered(pairs, asks)
         most_blocks = int(SHARE_OF_CACHE * self.engine.cache_blocks)
         prompts = [ask.inputs for ask in asks]
         for places in make_chunks(prompts, self.engine.block_size, most_blocks=most_blocks, most_prompts=MOST_PROMPTS):
             chunk = asks[places.start : places.stop]
-            if any(i not in skip for ask in chunk for i in ask.pairs):
+            if any(part.pair not in skip for ask in chunk for part in ask.parts):
                 self.engine.forget()
-                yield from (scored for scored in self._chunk(chunk, pairs) if scored.request not in skip)
+                for answer in self._chunk(chunk):
+                    scored = gathered.add(answer)
+                    if scored is not None and scored.request not in skip:
+                        yield scored
 
-    def _chunk(self, asks: Sequence[Ask], pairs: Sequence[EncodedPair]) -> Iterator[Scored]:
+    def _chunk(self, asks: Sequence[Ask]) -> Iterator[_Answer]:
         again: list[Ask] = []
         prompts = [(ask.inputs, self._params(ask, read=self._reads(ask))) for ask in asks]
         for place, output in self.engine.run(prompts):
             ask, cached = asks[place], output.num_cached_tokens or 0
             self.engine.computed_tokens += len(ask.inputs) - cached
             if ask.trusts(cached):
-                yield from _answers(ask, output, pairs)
+                yield from _answers(ask, output)
             else:
                 again.append(ask)
         self.redone += len(again)
         for place, output in self.engine.run([(ask.inputs, self._params(ask, read=False)) for ask in again]):
             self.engine.computed_tokens += len(again[place].inputs)
-            yield from _answers(again[place], output, pairs)
+            yield from _answers(again[place], output)
 
     def _reads(self, ask: Ask) -> bool:
         return self.cached and ask.may_read(self.engine.block_size)
@@ -74,19 +81,47 @@ class PairScorer:
         )
 
 
-def _answers(ask: Ask, output: Any, pairs: Sequence[EncodedPair]) -> Iterator[Scored]:
-    """Log-likelihoods of the pairs of one prompt, all of whose wanted rows were computed."""
-    if not ask.lasts:
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Log-likelihood of one part of a pair."""
+
+    pair: int
+    total: float
+    is_greedy: bool
+
+
+class _Gathered:
+    """Puts the parts of each pair together."""
+
+    def __init__(self, pairs: Sequence[EncodedPair], asks: Sequence[Ask]) -> None:
+        self._pairs = pairs
+        self._missing = Counter(part.pair for ask in asks for part in ask.parts)
+        self._so_far: dict[int, tuple[float, bool]] = {}
+
+    def add(self, answer: _Answer) -> Scored | None:
+        """The pair's score if this was the last of its parts."""
+        i = answer.pair
+        total, is_greedy = self._so_far.pop(i, (0.0, True))
+        total, is_greedy = total + answer.total, is_greedy and answer.is_greedy
+        self._missing[i] -= 1
+        if self._missing[i]:
+            self._so_far[i] = (total, is_greedy)
+            return None
+        return Scored(i, total, is_greedy, len(self._pairs[i].continuation), math.isfinite(total))
+
+
+def _answers(ask: Ask, output: Any) -> Iterator[_Answer]:
+    """Log-likelihoods of the parts of one prompt, all of whose wanted rows were computed."""
+    if not ask.parts:
         return
     written = output.outputs[0]
     finals = dict(zip(ask.lasts, written.logprobs.logprobs[1:], strict=False))  # the sampled token stands first
+    first_row = ask.first_row
     values, greedy = _prompt_rows(ask, output.prompt_logprobs) if ask.needs_rows else ([], [])
-    for i in ask.pairs:
-        pair = pairs[i]
-        skipped = pair.first_row - ask.first_row
-        total = sum(values[skipped:]) + finals[pair.continuation[-1]]
-        is_greedy = all(greedy[skipped:]) and written.token_ids[0] == pair.continuation[-1]
-        yield Scored(i, total, is_greedy, len(pair.continuation), total == total and abs(total) != float("inf"))
+    for part in ask.parts:
+        skipped = part.first_row - first_row
+        total = sum(values[skipped:]) + finals[part.last]
+        yield _Answer(part.pair, total, all(greedy[skipped:]) and written.token_ids[0] == part.last)
 
 
 def _prompt_rows(ask: Ask, rows: Any) -> tuple[list[float], list[bool]]:

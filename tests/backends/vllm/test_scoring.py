@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchbench.backends.vllm import plan
 from benchbench.backends.vllm.engine import Engine
 from benchbench.backends.vllm.plan import Ask
 from benchbench.core.types import (
@@ -92,17 +93,32 @@ def test_greedy_is_what_the_model_would_write_itself(backend: Any, expected: dic
     assert any(is_greedy and answers[key].num_tokens > 1 for key, is_greedy in greedy.items())
 
 
-def test_the_cache_is_read_and_sometimes_hides_what_is_asked(backend: Any) -> None:
+def test_the_cache_is_read_and_hides_nothing_that_is_asked(backend: Any) -> None:
     work, redone = backend.work, backend._scorer.redone
     needed, computed = work.tokens_needed, work.tokens_computed
     totals(backend, mixed_requests(500))
     assert work.tokens_needed - needed > 2 * (work.tokens_computed - computed)
+    assert backend._scorer.redone == redone
+
+
+def nothing_is_shared(inputs: set[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
+    """In the place of `shared_lengths`: continuations that begin alike are not taken apart, so the cache hides some."""
+    return {}
+
+
+def test_what_the_cache_hides_all_the_same_is_computed_again(
+    backend: Any, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "shared_lengths", nothing_is_shared)
+    redone = backend._scorer.redone
+    assert largest_difference(totals(backend, mixed_requests(500)), expected["first"]) < TOLERANCE
     assert backend._scorer.redone > redone
 
 
 def test_without_the_guard_garbage_is_taken_for_an_answer(
     backend: Any, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(plan, "shared_lengths", nothing_is_shared)
     monkeypatch.setattr(Ask, "trusts", lambda self, cached: True)
     answers = totals(backend, mixed_requests(500))
     wrong = [k for k in answers if not abs(answers[k].total - expected["first"][k].total) < TOLERANCE]
