@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,10 +51,11 @@ def samples_context(variant: Variant, title: str, entries: Sequence[Entry], back
         return None
     keys = sorted({key for _, rows in tables for key in rows})
     kept = keys[:MOST_DOCS]
-    docs = [_doc(key, [rows.get(key) for _, rows in tables], variant, entries[0].cells[variant]) for key in kept]
-    marks = ["".join(doc.pop("letters")[i] for doc in [dict(d) for d in docs]) for i in range(len(tables))]
-    for doc in docs:
-        doc.pop("letters")
+    cell = entries[0].cells[variant]
+    asked = [[rows.get(key) for _, rows in tables] for key in kept]
+    letters = [[_letter(row, cell) for row in rows] for rows in asked]
+    docs = [_doc(key, rows, found, cell) for key, rows, found in zip(kept, asked, letters, strict=True)]
+    marks = ["".join(column) for column in zip(*letters, strict=True)]
     models = [name(entry.name) for entry, _ in tables]
     facts = {"models": models, "count": len(docs), "size": CHUNK, "marks": marks}
     cut = f" Of {len(keys):,} docs the first {len(kept):,} are here." if len(kept) < len(keys) else ""
@@ -82,7 +84,9 @@ def _read(cell: Cell) -> dict[tuple[int, str], dict[str, Any]]:
     return {(row["doc_id"], row["prompt_name"]): row for row in rows}
 
 
-def _doc(key: tuple[int, str], rows: Sequence[dict[str, Any] | None], variant: Variant, cell: Cell) -> dict[str, Any]:
+def _doc(
+    key: tuple[int, str], rows: Sequence[dict[str, Any] | None], letters: Sequence[str], cell: Cell
+) -> dict[str, Any]:
     known = next(row for row in rows if row is not None)
     is_choice = cell.task_record.get("output_type") == "multiple_choice" or (
         len(known["loglikelihoods"]) > 1 and len(known["targets"]) > 1
@@ -90,7 +94,6 @@ def _doc(key: tuple[int, str], rows: Sequence[dict[str, Any] | None], variant: V
     gold = [int(known["gold"])] if is_choice and str(known["gold"] or "").isdigit() else []
     if not is_choice:
         gold = list(range(len(known["targets"])))
-    letters = [_letter(row, cell) for row in rows]
     return {
         "id": key[0],
         "targets": [shown(text, LONGEST) for text in known["targets"]],
@@ -98,7 +101,6 @@ def _doc(key: tuple[int, str], rows: Sequence[dict[str, Any] | None], variant: V
         "answers": [
             {"mark": _MARKS[letter], "text": _answer(row, is_choice)} for row, letter in zip(rows, letters, strict=True)
         ],
-        "letters": letters,
     }
 
 
@@ -121,12 +123,18 @@ def _answer(row: dict[str, Any] | None, is_choice: bool) -> str:
         return f"(failed: {shown(row['failure'] or '', LONGEST)})"
     score = "" if row["score"] is None else f"   {number(row['score'])}"
     if is_choice:
-        logs = ", ".join(number(x, 2) for x in row["loglikelihoods"][: len(row["targets"])])
-        return f"choice {row['prediction']}   ({logs})"
+        return f"choice {row['prediction']}   ({_logs(row['loglikelihoods'][: len(row['targets'])])})"
     if row["texts"]:
         cut = " (ran into the token limit)" if row["outcome"] == "truncated" else ""
         return f"{shown(row['texts'][0], LONGEST)}{cut}{score}"
-    return f"{', '.join(number(x, 2) for x in row['loglikelihoods'])}{score}"
+    return f"{_logs(row['loglikelihoods'])}{score}"
+
+
+def _logs(values: Sequence[float | None]) -> str:
+    """As `number` shows each with two decimals; at once, for a site holds hundreds of thousands of them."""
+    if all(x is not None and -math.inf < x < math.inf for x in values):
+        return ", ".join([f"{x:.2f}" for x in values]).replace("-", "\u2212")
+    return ", ".join(number(x, 2) for x in values)
 
 
 def _packed(docs: list[dict[str, Any]]) -> str:
