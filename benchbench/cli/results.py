@@ -169,10 +169,20 @@ def export(
         str | None, typer.Argument(metavar="[RUN]", help="A run as in `show`; all runs if left out.")
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="csv, parquet or lm-eval.")] = Format.csv,
-    to: Annotated[Path | None, typer.Option(help="File to write; csv and lm-eval go to stdout without it.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="File to write; without it, csv and lm-eval go to stdout. lm-eval: a folder, too."),
+    ] = None,
     output: Root = Path("results"),
 ) -> None:
-    """Write result rows as CSV or parquet, or one run as lm-eval's results JSON."""
+    """Write result rows as CSV or parquet, or runs in the layout of lm-eval's output.
+
+    lm-eval into a folder: results JSON and samples JSONL of the run, or of all finished runs, in a folder per model.
+    Into a .json file or to stdout: the results JSON of one run, the latest if none is named.
+    """
+    if form is Format.lm_eval and to is not None and to.suffix != ".json":
+        _lm_eval_folder(run, output, to)
+        return
     if form is Format.lm_eval:
         data = _lm_eval(run or "latest", output)
     else:
@@ -188,6 +198,27 @@ def export(
         typer.echo(clean_lines(data.decode("utf-8")), nl=False)
     else:
         print_json(data.decode("utf-8"))
+
+
+def _lm_eval_folder(run: str | None, output: Path, to: Path) -> None:
+    from benchbench.store.export import write_lm_eval
+    from benchbench.store.files import make_folder
+
+    chosen = [found for found in all_runs(output) if found.finished] if run is None else [find_run(run, output)]
+    if not chosen:
+        raise StoreError(f"there are no finished runs in {output}. Start with `benchbench run --model M`.")
+    make_folder(to)
+    results = samples = 0
+    for found in chosen:
+        try:
+            written = write_lm_eval(found, to)
+        except (StoreError, KeyError, TypeError, AttributeError) as error:
+            if run is not None:
+                raise
+            stderr().print(cell(f"warning: passed over {found.path}: {error}"), soft_wrap=True)
+            continue
+        results, samples = results + 1, samples + len(written) - 1
+    stderr().print(cell(f"Wrote {results} results files and {samples} samples files to {to}"), soft_wrap=True)
 
 
 def _lm_eval(run: str, output: Path) -> bytes:

@@ -110,6 +110,7 @@ def _row(run: RunFolder, record: dict[str, Any], row: dict[str, Any]) -> dict[st
         **{name: record.get(name) for name in ("run_id", "attempt", "model")},
         **{name: provenance.get(name) for name in ("started", "finished")},
         **{name: counts.get(name) for name in ("failed", "unanswered", "truncated")},
+        **{name: (record.get("checkpoint") or {}).get(name) for name in ("step", "tokens_seen")},
         "run": str(run.path),
         "backend": backend["name"],
         "chance": task.get("scoring", {}).get("chance"),

@@ -14,6 +14,7 @@ from benchbench.store.importing.lm_eval import is_lm_eval, read_lm_eval
 from benchbench.store.importing.lm_eval_items import Samples
 from benchbench.store.importing.model import ImportedRun, ImportedTask
 from benchbench.store.importing.table import Mapped, read_table
+from benchbench.store.names import folder_name
 
 TABLES = (".csv", ".tsv", ".jsonl")
 FEWEST_VALUES = 5
@@ -78,7 +79,7 @@ def _read(file: Path, root: Path, mapped: Mapped) -> list[ImportedRun]:
 def _samples_beside(results: Path, task: str) -> Samples | None:
     """`samples_<task>_<time>.jsonl` beside `results_<time>.json`; also without a time."""
     time = results.stem.removeprefix("results").lstrip("_")
-    names = [f"samples_{task}_{time}.jsonl", f"samples_{task}.jsonl"]
+    names = [f"samples_{task}_{time}.jsonl", f"samples_{folder_name(task)}_{time}.jsonl", f"samples_{task}.jsonl"]
     paths = [results.with_name(name) for name in names if len(name) < 250 and "/" not in name]
     return next((Samples(path, task) for path in paths if path.is_file()), None)
 

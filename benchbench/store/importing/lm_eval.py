@@ -67,7 +67,7 @@ def read_lm_eval(path: Path, name: str, find_samples: FindSamples) -> ImportedRu
         origin={"kind": "lm-eval", "file": name, "sha256": hashlib.sha256(data).hexdigest()[:16]},
         groups=_groups(groups, means, tasks),
         backend={
-            "name": f"lm-eval {config.get('model') or ''}".strip(),
+            "name": str(config.get("model")) if _is_ours(content) else f"lm-eval {config.get('model') or ''}".strip(),
             "dtype": _text(config.get("model_dtype")),
             "device": _text(config.get("device")),
             "num_parameters": config.get("model_num_parameters"),
@@ -95,6 +95,8 @@ def _text(value: Any) -> str | None:
 
 def _model(content: Mapping[str, Any], path: Path) -> tuple[str, int | None]:
     """The model's name and step, from `model_args`, else from `model_name`."""
+    if _is_ours(content):
+        return str(content["model_name"]), content["benchbench"].get("step")
     arguments = content["config"].get("model_args")
     if isinstance(arguments, str):
         arguments = dict(part.partition("=")[::2] for part in arguments.split(",") if "=" in part)
@@ -111,6 +113,11 @@ def _model(content: Mapping[str, Any], path: Path) -> tuple[str, int | None]:
         name += f"+{model_name(str(arguments['peft']))}"
     found = STEP.search(name.rpartition("@")[2]) if "@" in name else None
     return name, None if found is None else int(found[1])
+
+
+def _is_ours(content: Mapping[str, Any]) -> bool:
+    """Written by `results export`, which names models as we do."""
+    return isinstance(content.get("benchbench"), dict) and bool(content.get("model_name"))
 
 
 def _task(content: Mapping[str, Any], task: str, scores: Mapping[str, Any], find_samples: FindSamples) -> ImportedTask:

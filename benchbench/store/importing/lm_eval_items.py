@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import DataError
 from benchbench.core.ids import content_hash
+from benchbench.core.registry import influence_column
 from benchbench.core.types import Item, Outcome
+from benchbench.store.export_items import OWN, ROLLING
 
 FIXED = frozenset(
     {
@@ -19,6 +21,8 @@ FIXED = frozenset(
         *("doc_hash", "prompt_hash", "target_hash"),
     }
 )
+OURS = "benchbench"
+"""In files that `results export` wrote: what else the item held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +78,13 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Any]]) -> Item:
     first = lines[0]
     pairs = _arguments(first.get("arguments"))
-    lls, greedy, texts = _responses(first.get("resps"))
+    ours = first[OURS] if isinstance(first.get(OURS), dict) else {}
+    is_rolling = any(_is_pair(first.get(name)) for name in ROLLING)
+    lls, greedy, texts = _responses(first.get("resps"), are_numbers=is_rolling)
     choices = tuple(continuation for _, continuation in pairs)
     prediction = _prediction(first, lls)
     outcome: Outcome = "answered" if prediction not in (None, "", "[invalid]") or lls else "unanswered"
-    return Item(
+    item = Item(
         task=task,
         doc_id=doc_id,
         doc_hash=str(first.get("doc_hash") or content_hash(first.get("doc")))[:16],
@@ -100,6 +106,22 @@ def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Any]]) -> Item:
         failure=None,
         scores={name: value for line in lines for name, value in _scores(line)},
     )
+    return _with_ours(item, ours, lines)
+
+
+def _with_ours(item: Item, ours: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> Item:
+    """The item as it was before it became a sample; as it is, where the line does not come from us."""
+    known: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in ours.items() if n in OWN}
+    if set(known) != set(OWN) or not all(_fits(item, name, value) for name, value in known.items()):
+        return item
+    missing = {name: None for line in lines for name in _names(line) if name not in item.scores}
+    return replace(item, **known, scores={**item.scores, **missing})
+
+
+def _fits(item: Item, name: str, value: Any) -> bool:
+    if name in ("cluster", "gold", "prediction"):
+        return value is None or isinstance(value, str)
+    return type(value) is type(getattr(item, name))
 
 
 def _arguments(value: Any) -> list[tuple[str, str]]:
@@ -118,8 +140,8 @@ def _arguments(value: Any) -> list[tuple[str, str]]:
     return found
 
 
-def _responses(value: Any) -> tuple[tuple[float, ...], tuple[bool, ...], tuple[str, ...]]:
-    """Log-likelihoods with "is greedy", or texts."""
+def _responses(value: Any, *, are_numbers: bool) -> tuple[tuple[float, ...], tuple[bool, ...], tuple[str, ...]]:
+    """Log-likelihoods with "is greedy", or texts. `are_numbers`: a text is the log-likelihood of a whole document."""
     lls: list[float] = []
     greedy: list[bool] = []
     texts: list[str] = []
@@ -128,7 +150,7 @@ def _responses(value: Any) -> tuple[tuple[float, ...], tuple[bool, ...], tuple[s
             if isinstance(response, list) and len(response) == 2:
                 lls.append(float(response[0]))
                 greedy.append(str(response[1]) == "True")
-            elif isinstance(response, str):
+            elif isinstance(response, str) and not are_numbers:
                 texts.append(_storable(response) or "")
             else:
                 lls.append(float(response))
@@ -146,10 +168,39 @@ def _prediction(line: Mapping[str, Any], lls: Sequence[float]) -> str | None:
 
 
 def _scores(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, column in _names(line).items():
+        value = _value(name, line[name]) if _is_pair(line[name]) else line[name]
+        if value is not None and math.isfinite(value):
+            yield column, float(value)
+
+
+def _names(line: Mapping[str, Any]) -> dict[str, str]:
+    """Key in the line → name of the item's score, for every key that is one."""
     pipeline = str(line.get("filter") or "none")
+    found = {}
     for name, value in line.items():
-        if name not in FIXED and isinstance(value, int | float) and math.isfinite(value):
-            yield (name if pipeline == "none" else f"{name},{pipeline}"), float(value)
+        pair = name in ROLLING and _is_pair(value)
+        if name not in FIXED and name != OURS and (value is None or isinstance(value, int | float) or pair):
+            end = "" if pipeline == "none" else f",{pipeline}"
+            bare = name.removesuffix(influence_column(""))
+            found[name] = f"{name}{end}" if bare == name else influence_column(f"{bare}{end}")
+    return found
+
+
+def _is_pair(value: Any) -> bool:
+    """(log-likelihood of a text, its words or bytes)."""
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(part, int | float) for part in value)
+
+
+def _value(name: str, pair: Sequence[float]) -> float | None:
+    """The text's own perplexity, or its bits per byte; None where it has no words or bytes, or beyond a float."""
+    total, units = pair
+    if not units:
+        return None
+    try:
+        return -total / units / math.log(2) if name == "bits_per_byte" else math.exp(-total / units)
+    except OverflowError:
+        return None
 
 
 def _storable(value: Any) -> str | None:
