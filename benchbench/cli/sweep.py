@@ -138,7 +138,7 @@ def sweep(
     if on_cluster is not None:
         sweep_slurm.submit(settings, on_cluster, as_json=as_json, dry=dry)
     elif dry:
-        _show_plan(settings)
+        _show_plan(settings, as_json=as_json)
     else:
         execute(settings, as_json=as_json)
 
@@ -220,7 +220,7 @@ def _point(point: Point) -> dict[str, Any]:
     return {**{name: getattr(point, name) for name in names}, "run": str(point.run.path)}
 
 
-def _show_plan(settings: SweepSettings) -> None:
+def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
     """What a sweep would do: its units, and what each would ask."""
     from benchbench.cli.console import watching
     from benchbench.cli.run import show_estimates
@@ -231,13 +231,17 @@ def _show_plan(settings: SweepSettings) -> None:
 
     find_all(settings)
     units = status_of(SweepWriter.of(settings), settings)
-    _show_status(units, len(settings.task_groups))
-    with watching() as on_event:
-        estimates = [
-            e for tasks in settings.task_groups for e in dry_run(replace(settings.run, tasks=tasks), on_event=on_event)
-        ]
-    show_estimates(estimates)
     todo = sum(unit.state == "to do" for unit in units)
+    if not as_json:
+        _show_status(units, len(settings.task_groups))
+    with watching(quiet=as_json) as on_event:
+        groups = [dry_run(replace(settings.run, tasks=tasks), on_event=on_event) for tasks in settings.task_groups]
+    if as_json:
+        asked = [{"tasks": [asdict(estimate) for estimate in estimates]} for estimates in groups]
+        value = {"units": [asdict(unit) for unit in units], "to_do": todo, "groups": asked}
+        print_json(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        return
+    show_estimates([estimate for estimates in groups for estimate in estimates])
     _say(f"Each checkpoint is asked that; {todo} of {len(units)} units are to be done.")
 
 
@@ -301,7 +305,7 @@ def resume(
         settings = replace(folder.settings(), watch=False, until=None)
         sweep_slurm.submit(settings, on_cluster, as_json=as_json, dry=dry)
     elif dry:
-        _show_plan(folder.settings())
+        _show_plan(folder.settings(), as_json=as_json)
     else:
         execute(folder.settings(), as_json=as_json)
 

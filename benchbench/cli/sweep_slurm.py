@@ -31,7 +31,10 @@ def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, 
     if dry:
         with watching_sweep() as on_event:
             script = engine.script(settings, cluster, on_event=on_event)
-        typer.echo(script, nl=False)
+        if as_json:
+            print_json(json.dumps({"script": script}, ensure_ascii=False))
+        else:
+            typer.echo(script, nl=False)
         _say("Nothing is missing; nothing would be submitted." if not script else "Not submitted: --dry-run.")
         return
     with watching_sweep() as on_event:

@@ -144,6 +144,14 @@ def test_a_dry_run_shows_units_and_sizes_and_leaves_nothing_behind(tmp_path):
     ]
     assert "toy_write" in done.stdout
     assert "4 of 4 units are to be done" in done.stderr
+    plan = world.sweep("--dry-run", "--json")
+    assert plan.stderr == ""
+    value = json.loads(plan.stdout)
+    assert [(unit["step"], unit["group"], unit["state"]) for unit in value["units"]] == [
+        (step, 0, "to do") for step in (10, 20, 30, 40)
+    ]
+    assert value["to_do"] == 4
+    assert [task["task"] for task in value["groups"][0]["tasks"]] == ["toy_quiz", "toy_write"]
     assert not world.results.exists()
 
 
@@ -191,6 +199,7 @@ def test_a_sweep_on_slurm_is_submitted_shown_and_resumed(tmp_path, monkeypatch):
     on_slurm = ("--engine", "slurm", "--cluster", tmp_path / "cluster.yaml")
     dry = world.sweep(*on_slurm, "--dry-run")
     assert dry.stdout.startswith("#!/bin/bash\n#SBATCH --job-name=benchbench-")
+    assert json.loads(world.sweep(*on_slurm, "--dry-run", "--json").stdout) == {"script": dry.stdout}
     first = world.sweep(*on_slurm)
     assert first.returncode == 0, first.stderr
     assert "Submitted job 101: 2 units, logs in" in first.stderr
