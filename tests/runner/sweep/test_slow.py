@@ -22,7 +22,7 @@ from benchbench.demo.training import DemoSettings, train
 from benchbench.leaderboard.curves import curves, main_curves
 from benchbench.leaderboard.verdicts import verdicts
 from benchbench.runner.settings import RunSettings
-from benchbench.runner.sweep.events import CheckpointFinished, PassedOver
+from benchbench.runner.sweep.events import CheckpointFinished, CheckpointStarted, PassedOver
 from benchbench.runner.sweep.ready import Readiness
 from benchbench.runner.sweep.settings import SweepSettings
 from benchbench.runner.sweep.sweep import sweep
@@ -122,6 +122,55 @@ def test_a_watch_beside_a_slow_writer_scores_every_checkpoint_once_and_whole(tmp
             one["backend"] = {**one["backend"], "model": ""}
         assert theirs == record
         assert swept[step][1] == part_bytes(alone.path)
+
+
+def test_a_watch_beside_a_live_training_scores_every_checkpoint_once_and_whole(tmp_path):
+    """A process trains and saves slowly, as onto a slow disk; we sweep while it does, and again when it has ended."""
+    run, log, steps = tmp_path / "tiny", tmp_path / "log.jsonl", 8
+    command = [sys.executable, "-m", "tests.runner.sweep.slow_training", str(run), str(steps), "1.5"]
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+    settings = SweepSettings(
+        RunSettings(ModelOptions(""), output=tmp_path / "live", limit=6),
+        (str(run),),
+        ("demo_choice_cs,demo_trivia",),
+        order="oldest",
+        watch=True,
+        poll=0.1,
+        until=steps,
+    )
+    seen = []
+
+    def note(event):
+        if isinstance(event, CheckpointStarted | CheckpointFinished | PassedOver):
+            seen.append((time.time(), training.poll() is None, event))
+
+    with log.open("wb") as file:
+        run.mkdir()
+        training = subprocess.Popen(command, env=environment, cwd=REPO, stdout=file, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: any(run.glob("checkpoint-*")), training)
+            live = sweep(settings, on_event=note, readiness=Readiness())
+            training.wait(60)
+        finally:
+            training.kill()
+    assert training.returncode == 0, log.read_text()
+    whole = {one["step"]: one["whole"] for one in map(json.loads, log.read_text().splitlines())}
+    assert list(whole) == list(range(steps + 1))
+    assert not [event for _, _, event in seen if isinstance(event, PassedOver)]
+    finished = [(alive, event.checkpoint.step) for _, alive, event in seen if isinstance(event, CheckpointFinished)]
+    assert sorted(step for _, step in finished) == list(whole)
+    started = [(when, event.checkpoint.step) for when, _, event in seen if isinstance(event, CheckpointStarted)]
+    assert [step for when, step in started if when < whole[step]] == [], "begun before its last file was written"
+    assert any(alive for alive, _ in finished), "the training went on while we scored"
+    after = replace(settings, run=replace(settings.run, output=tmp_path / "after"), watch=False, until=None)
+    assert results(live.folder) == results(sweep(after, readiness=impatient()).folder)
+
+
+def wait_for(there, process):
+    """Until something is there; not if the process that is to make it ends before."""
+    while not there():
+        assert process.poll() is None, "the training ended early"
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
