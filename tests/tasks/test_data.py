@@ -121,7 +121,7 @@ def test_what_was_pulled_is_read_back_as_the_hub_gives_it(
 def test_a_prepared_task_says_at_which_revision_its_data_were_pulled(online: Hub, tasks: Path, tmp_path: Path) -> None:
     root, quiz = tmp_path / "root", TaskIndex([tasks]).task("quiz")
     run(tasks, "pull", "all_quiz", "--to", root)
-    settings = RenderSettings(data_root=root, num_fewshot=2)
+    settings = RenderSettings(data_root=root, num_fewshot=2, limit=1)
     assert prepare(quiz, settings).data_revision == COMMIT
     train = root / "org/quiz/default/train.jsonl"
     train.write_text(train.read_text().replace('"4"', '"9"'))
