@@ -159,6 +159,66 @@ def tiny_t5(folder: Path, *, seed: int = 0, max_length: int = 512) -> Path:
     return _save(T5ForConditionalGeneration, config, folder, seed=seed, scale=1.5)
 
 
+def tiny_nllb(folder: Path, *, seed: int = 0, max_length: int = 256) -> Path:
+    """NLLB: an encoder-decoder whose tokenizer puts the source's language before a text; Czech, English and French."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import NllbTokenizer
+
+    tok = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
+    tok.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    tok.train_from_iterator(TEXT, trainers.BpeTrainer(vocab_size=300, special_tokens=special, show_progress=False))
+    model = json.loads(tok.to_str())["model"]
+    merges = [tuple(pair) for pair in model["merges"]]
+    languages = ["ces_Latn", "eng_Latn", "fra_Latn"]
+    fast = NllbTokenizer(vocab=model["vocab"], merges=merges, additional_special_tokens=languages)
+    fast.save_pretrained(folder)
+    return _m2m_100(folder, len(fast), seed=seed, max_length=max_length)
+
+
+def tiny_m2m100(folder: Path, *, seed: int = 0) -> Path:
+    """M2M100: as NLLB, with a sentencepiece tokenizer that says `cs` where NLLB says `ces_Latn`."""
+    sentencepiece = pytest.importorskip("sentencepiece", reason="M2M100's tokenizer is made of it")
+    from transformers import M2M100Tokenizer
+
+    folder.mkdir(exist_ok=True)
+    pieces = folder / "spiece.model"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXT), model_prefix=str(folder / "spiece"), vocab_size=120, minloglevel=2
+    )
+    words = sentencepiece.SentencePieceProcessor(model_file=str(pieces))
+    known = ["<s>", "<pad>", "</s>", "<unk>", *(words.id_to_piece(i) for i in range(3, len(words)))]
+    (folder / "words.json").write_text(json.dumps({word: i for i, word in enumerate(known)}), encoding="utf-8")
+    codes = M2M100Tokenizer(str(folder / "words.json"), str(pieces)).lang_code_to_token.values()
+    slow = M2M100Tokenizer(str(folder / "words.json"), str(pieces), additional_special_tokens=[*codes])
+    slow.save_pretrained(folder)
+    return _m2m_100(folder, slow.get_lang_id("zu") + 9, seed=seed, max_length=256)  # as published: 8 words of no text
+
+
+def _m2m_100(folder: Path, vocab_size: int, *, seed: int, max_length: int) -> Path:
+    """The architecture of NLLB and M2M100: decoding starts with `</s>`, then comes the language of the translation."""
+    from transformers import M2M100Config, M2M100ForConditionalGeneration
+
+    config = M2M100Config(
+        vocab_size=vocab_size,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=max_length,
+        dropout=0.0,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        encoder_layerdrop=0.0,
+        decoder_layerdrop=0.0,
+        tie_word_embeddings=False,
+    )
+    return _save(M2M100ForConditionalGeneration, config, folder, seed=seed)
+
+
 def custom_code(
     folder: Path, *, deaf: bool = False, ignores_mask: bool = False, seed: int = 0, max_length: int = 512
 ) -> Path:

@@ -8,8 +8,9 @@ the continuation is what the whole has beyond the context's own tokens.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, RollingRequest
 
@@ -53,14 +54,33 @@ class Unencodable:
     message: str
 
 
+class SourceLanguages(Protocol):
+    """A tokenizer that can be told which language the texts are in."""
+
+    def cannot(self, language: str | None) -> str | None:
+        """Why it cannot, or None."""
+        ...
+
+    def reading(self, language: str) -> AbstractContextManager[None]:
+        """Texts are taken for `language` meanwhile."""
+        ...
+
+
 class Encoder:
     """A tokenizer with lm-eval's rules for beginning-of-sequence tokens and boundaries.
 
-    `tokenizer` is a transformers tokenizer; `max_length` counts tokens.
+    `tokenizer` is a transformers tokenizer; `max_length` counts tokens; `languages` are those of a translation model.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int, architecture: Architecture = "causal") -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_length: int,
+        architecture: Architecture = "causal",
+        languages: SourceLanguages | None = None,
+    ) -> None:
         self.tokenizer = tokenizer
+        self.languages = languages
         self.max_length = max_length
         self.architecture = architecture
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -162,7 +182,8 @@ class Encoder:
         prompts = [request.prompt for request in requests]
         dropped = [0] * len(requests)
         rooms = [self._room(request) for request in requests]
-        ids = self._unique_tokens([prompt.text for prompt in prompts])
+        tongues = [self._language(request) for request in requests]
+        ids = self._unique_tokens([prompt.text for prompt in prompts], tongues)
         pending = [i for i in range(len(requests)) if 0 < rooms[i] < len(ids[i])]
         while pending:
             again = []
@@ -172,8 +193,9 @@ class Encoder:
                     prompts[i] = shorter
                     dropped[i] = len(requests[i].prompt.shots) - len(shorter.shots)
                     again.append(i)
-            for i, renewed in zip(again, self._unique_tokens([prompts[i].text for i in again]), strict=True):
-                ids[i] = renewed
+            renewed = self._unique_tokens([prompts[i].text for i in again], [tongues[i] for i in again])
+            for i, shorter_ids in zip(again, renewed, strict=True):
+                ids[i] = shorter_ids
             pending = [i for i in again if len(ids[i]) > rooms[i]]
         return [self._context(*row) for row in zip(requests, ids, rooms, dropped, strict=True)]
 
@@ -192,11 +214,23 @@ class Encoder:
         cut = max(0, len(ids) - room)
         return EncodedContext(tuple(ids[cut:]), dropped, cut)
 
-    def _unique_tokens(self, texts: list[str]) -> list[list[int]]:
-        unique = list(dict.fromkeys(texts))
-        known = dict(zip(unique, self.tokens(unique), strict=True))
+    def _language(self, request: GenerateRequest) -> str | None:
+        """The language that the tokenizer is told; None where it would not understand."""
+        language = request.params.src_lang
+        return None if self.languages is None or self.languages.cannot(language) is not None else language
+
+    def _unique_tokens(self, texts: list[str], languages: list[str | None]) -> list[list[int]]:
+        known: dict[tuple[str, str | None], list[int]] = {}
+        for language in dict.fromkeys(languages):
+            unique = list(dict.fromkeys(t for t, of in zip(texts, languages, strict=True) if of == language))
+            if language is None or self.languages is None:
+                found = self.tokens(unique)
+            else:
+                with self.languages.reading(language):
+                    found = self.tokens(unique)
+            known |= {(text, language): ids for text, ids in zip(unique, found, strict=True)}
         empty = [self.prefix_token_id] if self.architecture == "causal" else []
-        return [known[text] or empty for text in texts]
+        return [known[key] or empty for key in zip(texts, languages, strict=True)]
 
     def windows(self, request: RollingRequest) -> list[EncodedPair]:
         """Disjoint windows over the text: each token is scored once, with as much text before it as fits."""

@@ -11,6 +11,7 @@ from benchbench.core.types import (
     Completion,
     Failure,
     GenerateRequest,
+    GenerationParams,
     Loglikelihood,
     LoglikelihoodRequest,
     Request,
@@ -50,6 +51,12 @@ class Backend(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about the model or engine that a reader of the results should see; may grow while it works."""
+        ...
+
+    def refuses(self, params: GenerationParams) -> str | None:
+        """Why this engine cannot write with these settings, as a sentence, or None if it can. Requests that it refuses
+        are answered by a Failure of kind `unsupported`.
+        """
         ...
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:

@@ -16,7 +16,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from benchbench.core.types import (
     Completion,
     Failure,
     GenerateRequest,
+    GenerationParams,
     Loglikelihood,
     LoglikelihoodRequest,
     Request,
@@ -79,6 +80,10 @@ class ScriptedBackend:
             vocab_size=256,
             revision=options.revision,
         )
+
+    def refuses(self, params: GenerationParams) -> str | None:
+        """Nothing: a table has no settings."""
+        return None
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
         """See `Backend`."""
@@ -221,7 +226,7 @@ def _asked(request: Request) -> list[Any]:
     if isinstance(request, RollingRequest):
         return ["rolling", request.text]
     if isinstance(request, GenerateRequest):
-        return ["generate", request.prompt.text, asdict(request.params)]
+        return ["generate", request.prompt.text, request.params.as_json()]
     return ["loglikelihood", request.prompt.text, request.continuation]
 
 

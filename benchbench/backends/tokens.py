@@ -9,13 +9,15 @@ import hashlib
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from benchbench.backends.abilities import Abilities, refusal
 from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Unencodable
 from benchbench.backends.protocol import NOTHING, RequestKeys, Work
 from benchbench.core.ids import canonical_json
 from benchbench.core.types import (
+    BackendInfo,
     Completion,
     Failure,
     FinishReason,
@@ -70,6 +72,9 @@ class Written:
 class TokenBackend(ABC):
     """The request methods of `Backend` over an engine that scores token pairs and continues token contexts."""
 
+    info: BackendInfo
+    able = Abilities()
+
     def __init__(self, *, keep_tokens: bool = False) -> None:
         self.work = Work()
         self.keep_tokens = keep_tokens
@@ -86,6 +91,10 @@ class TokenBackend(ABC):
     @abstractmethod
     def write_jobs(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
         """Continue each context, naming it by its index, in any order; `skip` names those that need no answer."""
+
+    def refuses(self, params: GenerationParams) -> str | None:
+        """Why this engine cannot write with these settings, or None if it can."""
+        return refusal(params, self.info.name, self.able)
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
         """One hash per doc over the tokens that its requests put to the model."""
@@ -121,7 +130,7 @@ class TokenBackend(ABC):
                 if isinstance(encoded, EncodedPair):
                     _add_tokens(digest, encoded.continuation)
             if isinstance(request, GenerateRequest):
-                digest.update(canonical_json(asdict(request.params)).encode())
+                digest.update(canonical_json(request.params.as_json()).encode())
                 if request.params.do_sample:
                     digest.update(seed_text(request).encode())
         return digest.hexdigest()
@@ -201,12 +210,15 @@ class TokenBackend(ABC):
     ) -> Iterator[Completion | Failure]:
         """Write text after each prompt."""
         encoded = self._encode(requests)
+        refused = {params: self.refuses(params) for params in dict.fromkeys(r.params for r in requests)}
         places: list[int] = []
         for i, (request, context) in enumerate(zip(requests, encoded, strict=True)):
-            if not isinstance(context, Unencodable):
+            why = refused[request.params]
+            problem = context if why is None else Unencodable("unsupported", why)
+            if not isinstance(problem, Unencodable):
                 places.append(i)
             elif request.key not in skip:
-                yield Failure(request, context.kind, context.message)
+                yield Failure(request, problem.kind, problem.message)
         contexts: list[EncodedContext] = [encoded[i] for i in places]
         jobs = [
             Job(context.context, requests[i].params, seed_text(requests[i]))

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from benchbench.leaderboard.parity import TaskParity
-    from benchbench.runner.parity import LeftOut, Side
+    from benchbench.runner.parity import LeftOut, Side, SideArgs
     from benchbench.runner.run import RunResult
     from benchbench.stats.duel import Duel
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
+UNSTATED = "unstated"
+"""The number type of a server's model."""
 NO_KL = (
     "KL divergence is not given: it needs the probability of every token of the vocabulary, and runs keep those of "
     "the scored tokens only."
@@ -75,7 +77,8 @@ def parity(
     trust_remote_code: opt.TrustRemoteCode = False,
     max_length: opt.MaxLength = None,
     model_args: Annotated[
-        str, typer.Option(help="Options of one backend: api.base_url=value,gguf.threads=value.")
+        str,
+        typer.Option(help="Options of one backend: gguf.threads=8,api.base_url=URL; api.model=NAME: its name there."),
     ] = "",
     seed: opt.Seed = 1234,
     include_path: opt.IncludePath = None,
@@ -124,16 +127,15 @@ def parity(
     raise typer.Exit(exit_code(pairs, left_out))
 
 
-def _sides(
-    model: str, backends: str | None, against: str | None, model_args: str
-) -> tuple[list[Side], dict[str, tuple[tuple[str, str], ...]]]:
+def _sides(model: str, backends: str | None, against: str | None, model_args: str) -> tuple[list[Side], SideArgs]:
     from benchbench.runner.parity import parse_backends, parse_side, parse_side_args
 
     if (backends is None) == (against is None):
         raise ArgumentError("give either --backends, e.g. hf,vllm, or --against with the model to compare with.")
+    args = parse_side_args(model_args)
     if backends is not None:
-        return parse_backends(model, backends), parse_side_args(model_args)
-    return [parse_side(str(against)), parse_side(model)], parse_side_args(model_args)
+        return parse_backends(model, backends, args), args
+    return [parse_side(str(against)), parse_side(model)], args
 
 
 def compare(reference: tuple[Side, RunResult], other: tuple[Side, RunResult]) -> Pair:
@@ -267,6 +269,9 @@ def remarks(pair: Pair, *, with_scores: bool = False) -> list[str]:
 
     lines = ["largest, mean: differences of log-likelihoods, in nats. flips: docs whose chosen answer differs."]
     unknown = list(dict.fromkeys(dtype for dtype in pair.dtypes if dtype not in TOLERANCES))
+    if UNSTATED in unknown:
+        lines.append("not judged: a server does not say in which number type it computes; read largest and flips.")
+        unknown.remove(UNSTATED)
     if unknown:
         lines.append(
             f"not judged: no tolerance holds for {' and '.join(unknown)}, which rounds on its own; read flips."
@@ -278,7 +283,10 @@ def remarks(pair: Pair, *, with_scores: bool = False) -> list[str]:
             share = f"{task.beyond} of {task.loglikelihoods} log-likelihoods are beyond the tolerance"
             lines.append(f"{task.task}: {share}; the largest is in doc {task.worst_doc}.")
         if task.tokens_differ:
-            lines.append(f"{task.task}: {task.tokens_differ} docs differ in their number of tokens: other tokenizers.")
+            why = "other tokenizers"
+            if UNSTATED in pair.dtypes:
+                why += ", or a server that does not count the token that begins a text"
+            lines.append(f"{task.task}: {task.tokens_differ} docs differ in their number of tokens: {why}.")
         if task.left_out:
             lines.append(f"{task.task}: {task.left_out} docs were left out, which a side failed or lacks.")
     if with_scores:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from benchbench.cli.console import cell, clean_lines, number, print_json, stderr, stdout
 from benchbench.cli.results_import import import_results
+from benchbench.cli.results_prompts import show_prompts
 from benchbench.cli.run import show as show_record
 from benchbench.cli.run import to_json
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
@@ -27,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, show, import and export results."
 )
 app.command("import")(import_results)
+app.command("prompts")(show_prompts)
 
 Root = Annotated[Path, typer.Option("--output", help="Results folder.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A path, a run id or its beginning, or `latest`.")]

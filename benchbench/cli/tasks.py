@@ -152,15 +152,13 @@ def _rendered_json(prepared: PreparedTask, rendered: RenderedDoc) -> dict[str, A
 
 
 def _request_json(request: Request) -> dict[str, Any]:
-    from dataclasses import asdict
-
     from benchbench.core.types import GenerateRequest, LoglikelihoodRequest
 
     match request:
         case LoglikelihoodRequest(prompt=prompt, continuation=continuation):
             return {"prompt": prompt.text, "continuation": continuation}
         case GenerateRequest(prompt=prompt, params=params):
-            return {"prompt": prompt.text, "params": asdict(params)}
+            return {"prompt": prompt.text, "params": params.as_json()}
     return {"text": request.text}
 
 
@@ -173,6 +171,8 @@ def _rendered_lines(rendered: RenderedDoc) -> Iterator[str]:
         if text != last:
             yield f"--- {'text' if 'text' in request else 'prompt'}\n{text}"
             last = text
+        if number == 0 and (code := request.get("params", {}).get("tgt_lang")) is not None:
+            yield f"--- languages: {request['params'].get('src_lang')} to {code}"
         if "continuation" in request:
             mark = " (right)" if number in rendered.gold else ""
             yield f"--- answer {number}{mark}: {json.dumps(request['continuation'], ensure_ascii=False)}"

@@ -6,7 +6,7 @@ Frozen dataclasses and the standard library only, so that importing them costs n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -107,6 +107,19 @@ class GenerationParams:
     no_repeat_ngram_size: int = 0
     seed: int = 0
     """Seeds sampling together with the doc and repeat number, so that order does not matter."""
+    src_lang: str | None = None
+    """Language of the prompt, where it is a bare sentence for a translation model: a FLORES code such as `ces_Latn`, or
+    a code of the model's own tokenizer."""
+    tgt_lang: str | None = None
+    """Language to write in: a translation model begins with its token."""
+
+    def as_json(self) -> dict[str, Json]:
+        """Every setting; the languages only where there are any, so that other settings keep their fingerprints."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in LANGUAGES}
+
+
+LANGUAGES = ("src_lang", "tgt_lang")
+"""Settings of `GenerationParams` that only translation models have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,18 +58,26 @@ def parse_side(text: str) -> Side:
     return Side(text, "auto")
 
 
-def parse_backends(model: str, text: str) -> list[Side]:
-    """A side of `model` for each backend of a list with commas. ArgumentError for an unknown or repeated one."""
+SideArgs = dict[str, tuple[tuple[str, str], ...]]
+"""Backend → (name, value) of its options."""
+
+
+def parse_backends(model: str, text: str, args: SideArgs | None = None) -> list[Side]:
+    """A side of `model` for each backend of a list with commas. ArgumentError for an unknown or repeated one.
+
+    `args` may hold the name that the model has on one backend, as `model`: on a server, or as a GGUF file.
+    """
     names = [name for part in text.split(",") if (name := part.strip())]
     for name in names:
         if name not in SIDES:
             raise ArgumentError(f"--backends has {name!r}; there are {', '.join(SIDES)}.{did_you_mean(name, SIDES)}")
     if len(set(names)) < max(2, len(names)):
         raise ArgumentError(f"--backends is {text!r}; it takes two or more different ones, e.g. hf,vllm.")
-    return [Side(model, name) for name in names]
+    sides = [Side(model, name) for name in names]
+    return [replace(side, model=dict((args or {}).get(side.engine, ())).get("model", model)) for side in sides]
 
 
-def parse_side_args(text: str) -> dict[str, tuple[tuple[str, str], ...]]:
+def parse_side_args(text: str) -> SideArgs:
     """Backend → its options, of `backend.name=value,…`. ArgumentError where the backend is not said."""
     found: dict[str, list[tuple[str, str]]] = {}
     for name, value in parse_model_args(text):
@@ -83,7 +91,7 @@ def parse_side_args(text: str) -> dict[str, tuple[tuple[str, str], ...]]:
 def run_sides(
     sides: Sequence[Side],
     settings: RunSettings,
-    args: dict[str, tuple[tuple[str, str], ...]] | None = None,
+    args: SideArgs | None = None,
     *,
     on_event: OnEvent = ignore,
 ) -> tuple[list[tuple[Side, RunResult]], list[LeftOut]]:
@@ -127,7 +135,7 @@ def _not_installed(side: Side) -> str | None:
     return f"{side.backend} is left out: it is not installed here. {INSTALL[engine]} brings it."
 
 
-def _settings(side: Side, settings: RunSettings, args: dict[str, tuple[tuple[str, str], ...]]) -> RunSettings:
+def _settings(side: Side, settings: RunSettings, args: SideArgs) -> RunSettings:
     """Layouts give the same numbers by intention, so that runs of one would be taken for the other's: `-plain` goes
     into a folder of its own.
     """
@@ -142,7 +150,7 @@ def _settings(side: Side, settings: RunSettings, args: dict[str, tuple[tuple[str
         dtype="auto" if engine == "gguf" else shared.dtype,
         tokenizer=shared.tokenizer if engine in ("hf", "vllm") else None,
         plan="plain" if plain else "auto",
-        model_args=args.get(engine, ()),
+        model_args=tuple(pair for pair in args.get(engine, ()) if pair[0] != "model"),
     )
     return replace(settings, model=options, output=settings.output / "plain" if plain else settings.output)
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from benchbench.backends import open_backend
 from benchbench.backends.protocol import Backend
-from benchbench.core.types import Item
+from benchbench.core.errors import BackendError
+from benchbench.core.types import GenerateRequest, Item
 from benchbench.runner.checkpoint import Checkpoint, said_step, said_tokens
 from benchbench.runner.evaluate import evaluate
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
@@ -70,7 +71,8 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
 
 
 def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: OnEvent = ignore) -> RunResult:
-    """`run` with tasks already prepared and a model already open."""
+    """`run` with tasks already prepared and a model already open. BackendError if it can do none of the tasks."""
+    _say_refusals(plan, backend, on_event)
     identity = _identity(plan, settings, backend)
     model_folder = settings.output / folder_name(identity["model"])
     path = choose_attempt(model_folder, identity["run_id"], fresh=settings.fresh)
@@ -81,6 +83,21 @@ def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: O
         if writer.finished:  # by another process, between our look and our lock
             return _already_complete(path)
         return _work(plan, settings, identity, backend, writer, on_event)
+
+
+def _say_refusals(plan: Plan, backend: Backend, on_event: OnEvent) -> None:
+    """Says before the work begins what the engine will refuse, and raises BackendError if that is every task."""
+    refused = {}
+    for prepared in plan.tasks:
+        asked = {r.params for doc in prepared.docs for r in doc.requests if isinstance(r, GenerateRequest)}
+        reasons = [why for params in asked if (why := backend.refuses(params)) is not None]
+        if reasons:
+            refused[prepared.task.name] = (reasons[0], len(reasons) == len(asked))
+    if len(refused) == len(plan.tasks) and all(every for _, every in refused.values()):
+        name, (reason, _) = next(iter(refused.items()))
+        raise BackendError(f"{name}: {reason}")
+    for name, (reason, _) in refused.items():
+        on_event(Note(f"{name} will have no score: {reason}"))
 
 
 def _already_complete(path: Path) -> RunResult:

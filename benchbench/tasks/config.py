@@ -84,6 +84,8 @@ class PromptVariant(_Strict):
     gen_prefix: str | None = None
     target_delimiter: str | None = None
     fewshot_delimiter: str | None = None
+    src_lang: str | None = None
+    tgt_lang: str | None = None
 
 
 class FewshotConfig(PromptVariant):
@@ -93,6 +95,8 @@ class FewshotConfig(PromptVariant):
     split: str | None = None
     samples: list[dict[str, Any]] | None = None
     description: None = None
+    src_lang: None = None
+    tgt_lang: None = None
 
 
 class Join(_Strict):
@@ -136,6 +140,8 @@ class TaskConfig(_Strict):
     gen_prefix: str | None = None
     target_delimiter: str = " "
     fewshot_delimiter: str = "\n\n"
+    src_lang: str | None = None
+    tgt_lang: str | None = None
     prompts: dict[str, PromptVariant] = {}
     fewshot_config: FewshotConfig | None = None
     num_fewshot: int | None = Field(None, ge=0)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from benchbench.core.errors import DataError
@@ -90,6 +91,28 @@ def read_lock(root: Path) -> dict[str, Entry]:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise DataError(f"{path}: {name!r} lies outside the data root.")
     return entries
+
+
+def pulled_revision(root: Path, path: Path) -> str | None:
+    """The Hub's commit that `path`, a file of `root`, was pulled at; None if it was not, or has changed since.
+
+    A lock file that cannot be read says nothing: reading data does not need it, and `data verify` tells what is wrong.
+    """
+    try:
+        stamps = [(file.stat().st_mtime_ns, file.stat().st_size) for file in (root / LOCK, path)]
+        return _pulled_revision(root, path, tuple(stamps))
+    except (OSError, DataError):
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _pulled_revision(root: Path, path: Path, stamps: tuple[tuple[int, int], ...]) -> str | None:
+    """Kept as long as neither the lock nor the file is written: many tasks read one file."""
+    entry = read_lock(root).get(path.relative_to(root).as_posix())
+    if entry is None or entry.bytes != stamps[1][1]:
+        return None
+    now = entry_of(path, entry.documents, entry.revision, entry.asked)
+    return entry.revision if now.sha256 == entry.sha256 else None
 
 
 def write_lock(root: Path, entries: Mapping[str, Entry]) -> None:

@@ -27,8 +27,11 @@ class Source(Protocol):
 
     path: str
     """Where it lies, for the run record."""
-    revision: str | None
-    """The Hub's commit, if it came from there."""
+
+    @property
+    def revision(self) -> str | None:
+        """The Hub's commit of what was read, if it is known."""
+        ...
 
     def splits(self) -> list[str]:
         """Names of the splits that exist."""
@@ -65,10 +68,10 @@ def check_names(task: Task) -> None:
 class FolderSource:
     """`<root>/<org>/<name>/<config or default>/<split>.{jsonl,parquet,csv}`."""
 
-    revision: str | None = None
-
     def __init__(self, task: Task, root: Path) -> None:
-        self._task = task
+        self._task, self._root = task, root
+        self._read: dict[Path, str | None] = {}
+        """Files that were read, and the Hub's commit that each is of."""
         config = task.config
         if not root.is_dir():
             raise DataError(f"--data-root {root}: no such folder.")
@@ -87,8 +90,20 @@ class FolderSource:
         for suffix, read in READERS.items():
             path = self._folder / f"{split}{suffix}"
             if "/" not in split and path.is_file():
+                self._read[path] = self._revision(path)
                 return _not_empty(list(islice(read(path), limit)), self._task, split, path)
         raise missing_split(self._task, split, self.splits(), self.path)
+
+    @property
+    def revision(self) -> str | None:
+        """What `benchbench data pull` loaded, by its lock file; None unless every file read is as it was pulled."""
+        found = {revision for revision in self._read.values() if revision is not None}
+        return None if not found or None in self._read.values() else ", ".join(sorted(found))
+
+    def _revision(self, path: Path) -> str | None:
+        from benchbench.tasks.data_root import pulled_revision
+
+        return pulled_revision(self._root, path)
 
 
 def _what_is_there(data_set: Path, root: Path) -> str:

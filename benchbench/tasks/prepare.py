@@ -49,7 +49,7 @@ class PreparedTask:
     data_hash: str
     """16 hex digits over the evaluated documents and those used as shots."""
     data_revision: str | None
-    """The Hub's commit; None for local data."""
+    """The Hub's commit, of a data root by its lock file; None where it is not known."""
     data_path: str
     notes: tuple[str, ...] = ()
     """Sentences a reader of the results should know."""
@@ -109,6 +109,9 @@ def _num_fewshot(task: Task, settings: RenderSettings, notes: list[str]) -> int:
     count = asked if asked is not None else task.config.num_fewshot or 0
     if count and task.output_type == "loglikelihood_rolling":
         notes.append("Texts are scored whole: shots do not apply and were left out.")
+        return 0
+    if count and task.prompt(settings.prompt).tgt_lang is not None:
+        notes.append(f"The prompt {settings.prompt!r} is for translation models: shots do not apply and were left out.")
         return 0
     return count
 

@@ -6,6 +6,7 @@ Joins as lm-eval's `fewshot_context`, `build_qa_turn` and `construct_requests` d
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchbench.core.errors import TaskError
@@ -139,6 +140,10 @@ class Renderer:
         length = task.config.doc_to_length
         self._length = None if length is None else Field(length, task.where("doc_to_length"), columns)
         self._params = generation_params(task, self.turn.shot_delimiter, seed)
+        self._languages = tuple(
+            None if code is None else Field(code, task.where(key), columns)
+            for key, code in (("src_lang", variant.src_lang), ("tgt_lang", variant.tgt_lang))
+        )
         self._mutual = any(metric.name == "acc_mutual_info" for metric in task.scoring.metrics)
         self._empty = Prompt("", (), "", overflow)
         self.several_inputs = False
@@ -218,8 +223,10 @@ class Renderer:
             answer = tuple(choices[index] for index in turn.gold(answer, choices, doc.id))
         targets = _texts(answer) if isinstance(answer, tuple) else (str(answer),)
         prompt = self._prompt(doc, scope, shots)
+        source, target = (None if code is None else str(code.text(scope, doc.id)) for code in self._languages)
+        params = replace(self._params, src_lang=source, tgt_lang=target)
         repeats = range(self.task.config.repeats)
-        requests = tuple(GenerateRequest(self.task.name, doc.id, i, prompt, self._params) for i in repeats)
+        requests = tuple(GenerateRequest(self.task.name, doc.id, i, prompt, params) for i in repeats)
         return self._rendered(doc, requests, targets=targets)
 
     def _target_text(self, scope: Mapping[str, Any], doc: Doc) -> str:

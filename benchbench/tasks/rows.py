@@ -34,7 +34,12 @@ class Joined:
         self._task, self._join, self._source = task, join, source
         self._other = open_source(replace(task, config=config), data_root)
         self.path = source.path
-        self.revision = source.revision
+
+    @property
+    def revision(self) -> str | None:
+        """That of both configurations, if it is one and the same; else both."""
+        found = (self._source.revision, self._other.revision)
+        return None if None in found else ", ".join(sorted({*map(str, found)}))
 
     def splits(self) -> list[str]:
         """See Source."""
@@ -72,7 +77,11 @@ class Kept:
     def __init__(self, task: Task, keep: str, source: Source) -> None:
         self._task, self._keep, self._source = task, keep, source
         self.path = source.path
-        self.revision = source.revision
+
+    @property
+    def revision(self) -> str | None:
+        """See Source."""
+        return self._source.revision
 
     def splits(self) -> list[str]:
         """See Source."""

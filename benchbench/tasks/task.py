@@ -135,5 +135,12 @@ def _check_sense(task: Task) -> None:
         raise TaskError(f"{task.where('generation_kwargs')}: only generate_until tasks generate.")
     if config.repeats > 1 and config.output_type != "generate_until":
         raise TaskError(f"{task.where('repeats')}: only generate_until tasks can repeat.")
+    languages = [
+        config.src_lang,
+        config.tgt_lang,
+        *(code for variant in config.prompts.values() for code in (variant.src_lang, variant.tgt_lang)),
+    ]
+    if config.output_type != "generate_until" and any(languages):
+        raise TaskError(f"{task.where('tgt_lang')}: only generate_until tasks translate.")
     if "default" in config.prompts:
         raise TaskError(f"{task.where('prompts')}: `default` is the name of the task's own prompt.")

@@ -8,6 +8,7 @@ import pytest
 
 from benchbench.backends.machine import installed
 from tests import models
+from tests.backends import servers
 from tests.cli.command import World, benchbench
 
 
@@ -75,6 +76,17 @@ def test_bad_input_gets_a_sentence_and_exit_code_2(world, arguments, words):
     assert done.returncode == 2, done.stdout
     assert words in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_a_server_is_asked_by_the_name_that_the_model_has_there(world):
+    model = models.tiny_llama(world.path / "llama")
+    with servers.serving(servers.FaultyServer(model="words")) as server:
+        options = f"api.base_url={server.url},api.model=words"
+        done = parity(world, model, "--backends", "hf,api", "--model-args", options)
+    assert done.returncode == 0, done.stderr
+    assert "words:api (unstated)  against  llama:hf (float32)" in done.stdout
+    assert "a server does not say in which number type it computes" in " ".join(done.stdout.split())
+    assert "not judged" in done.stdout
 
 
 @pytest.mark.gguf

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -15,9 +16,10 @@ from typer.testing import CliRunner
 from benchbench.cli.data import app
 from benchbench.core.errors import ArgumentError, DataError
 from benchbench.tasks import hub
-from benchbench.tasks.data_root import LOCK, read_lock
+from benchbench.tasks.data_root import LOCK, entry_of, read_lock, write_lock
 from benchbench.tasks.documents import open_source
 from benchbench.tasks.index import TaskIndex
+from benchbench.tasks.prepare import RenderSettings, prepare
 from tests.tasks.conftest import CHOICE, QUESTIONS, write_rows
 
 COMMIT = "ab12" * 10
@@ -114,6 +116,22 @@ def test_what_was_pulled_is_read_back_as_the_hub_gives_it(
     assert "org/pinned/cs/train: not on the Hub, and needed for shots only" in result.stderr
     assert not [path for path in root.rglob(".*") if path.is_file()]
     assert facts(tasks, "verify", "all_quiz", "--data-root", root)["locked"] == 3
+
+
+def test_a_prepared_task_says_at_which_revision_its_data_were_pulled(online: Hub, tasks: Path, tmp_path: Path) -> None:
+    root, quiz = tmp_path / "root", TaskIndex([tasks]).task("quiz")
+    run(tasks, "pull", "all_quiz", "--to", root)
+    settings = RenderSettings(data_root=root, num_fewshot=2, limit=1)
+    assert prepare(quiz, settings).data_revision == COMMIT
+    train = root / "org/quiz/default/train.jsonl"
+    train.write_text(train.read_text().replace('"4"', '"9"'))
+    assert prepare(quiz, settings).data_revision is None
+    assert prepare(quiz, replace(settings, num_fewshot=0)).data_revision == COMMIT
+    lock = read_lock(root)
+    write_lock(root, {**lock, "org/quiz/default/train.jsonl": entry_of(train, 5, "cd34" * 10, None)})
+    assert prepare(quiz, settings).data_revision == f"{COMMIT}, {'cd34' * 10}"
+    (root / LOCK).write_text("no lock")
+    assert prepare(quiz, settings).data_revision is None
 
 
 def test_a_second_pull_asks_the_hub_for_nothing_that_is_there(online: Hub, tasks: Path, tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
+from benchbench.backends.abilities import Abilities
 from benchbench.backends.api.client import AnswerError, BadAnswerError
 from benchbench.backends.api.scoring import choice
 from benchbench.backends.tokens import Job, Written, cut_at_stop, seed
@@ -15,13 +15,8 @@ MOST_STOPS = 4
 """The API's limit on stop strings; the others are applied to the text that comes back."""
 
 
-def unsupported(params: GenerationParams) -> str | None:
-    """Why the API cannot generate like this, or None."""
-    if params.num_beams > 1:
-        return "An OpenAI-compatible server has no beam search; --backend hf has."
-    if params.no_repeat_ngram_size > 0:
-        return "An OpenAI-compatible server has no no_repeat_ngram_size; --backend hf has."
-    return None
+ABLE = Abilities(beams=False, ngrams=False)
+"""What the API has settings for."""
 
 
 def writing_body(job: Job, *, length_name: str = "max_tokens") -> dict[str, Any]:
@@ -85,4 +80,4 @@ def _reason(said: Any, first: Mapping[str, Any], params: GenerationParams, *, cu
 
 def question_key(parts: Sequence[Any], params: GenerationParams | None = None) -> list[Any]:
     """What a request asks, as JSON: texts, and how to write."""
-    return [*parts, None if params is None else asdict(params)]
+    return [*parts, None if params is None else params.as_json()]

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from benchbench.backends import ModelOptions
-from benchbench.backends.api.asking import question_key, unsupported, writing_body, written
+from benchbench.backends.abilities import refusal
+from benchbench.backends.api.asking import ABLE, question_key, writing_body, written
 from benchbench.backends.api.client import AnswerError, Client
 from benchbench.backends.api.loop import LoopThread
 from benchbench.backends.api.options import server_options
@@ -23,6 +24,7 @@ from benchbench.core.types import (
     Completion,
     Failure,
     GenerateRequest,
+    GenerationParams,
     Loglikelihood,
     LoglikelihoodRequest,
     Prompt,
@@ -155,6 +157,10 @@ class TextBackend:
         """Sentences about this model that a reader of its results should see."""
         return self.server.notes()
 
+    def refuses(self, params: GenerationParams) -> str | None:
+        """Why a server cannot write with these settings, or None if it can."""
+        return refusal(params, "an OpenAI-compatible server", ABLE)
+
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
         """One hash per doc over the texts that its requests put to the model."""
         return [content_hash([_question(request) for request in doc], digits=64) for doc in docs]
@@ -245,7 +251,7 @@ class TextBackend:
 
     async def _write(self, request: GenerateRequest) -> Completion | Failure:
         params, length = request.params, self.info.max_length
-        if (why := unsupported(params)) is not None:
+        if (why := self.refuses(params)) is not None:
             return Failure(request, "unsupported", why)
         if 0 < length <= params.max_gen_toks:
             return Failure(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.backends import ModelOptions
+from benchbench.backends.api.asking import ABLE
 from benchbench.backends.api.backend import ServerConnection, TextBackend
 from benchbench.backends.api.client import AnswerError
 from benchbench.backends.api.options import server_options
@@ -45,6 +46,8 @@ def _load(named: str, options: ModelOptions) -> tuple[Any, str]:
 
 class TokensBackend(TokenBackend):
     """A server that takes token ids and returns their log-probabilities."""
+
+    able = ABLE
 
     def __init__(self, options: ModelOptions, server: ServerConnection, tokenizer: Any, identity: str) -> None:
         super().__init__()

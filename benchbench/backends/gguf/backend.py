@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchbench.backends import ModelOptions, check_model_args
+from benchbench.backends.abilities import Abilities
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.gguf.engine import EngineOptions, LlamaModel, default_threads, library
 from benchbench.backends.gguf.generate import Generator
@@ -15,10 +16,9 @@ from benchbench.backends.gguf.header import GGUFHeader, read_header, split_files
 from benchbench.backends.gguf.scorer import Cache, PairScorer
 from benchbench.backends.gguf.source import file_content_identity, find_gguf, vocabulary_identity
 from benchbench.backends.gguf.tokenizer import GGUFTokenizer
-from benchbench.backends.protocol import NOTHING, RequestKeys
 from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
-from benchbench.core.types import BackendInfo, Completion, Failure, GenerateRequest
+from benchbench.core.types import BackendInfo
 
 VERSION = "1"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
@@ -36,6 +36,8 @@ class GGUFBackend(TokenBackend):
     was built for a GPU), `cache_type` (float32 or float16; default float32 for float32 files, else llama.cpp's own
     float16), `flash_attention` (on or off; default on with a float16 cache; it computes in float16 whatever the cache).
     """
+
+    able = Abilities(beams=False)
 
     def __init__(self, options: ModelOptions) -> None:
         super().__init__(keep_tokens=options.keep_tokens)
@@ -106,16 +108,6 @@ class GGUFBackend(TokenBackend):
             self._count()
             yield scored
         self._count()
-
-    def generate(
-        self, requests: Sequence[GenerateRequest], *, skip: RequestKeys = NOTHING
-    ) -> Iterator[Completion | Failure]:
-        """Write text after each prompt; llama.cpp has no beam search, so that requests for it fail."""
-        beams = [request for request in requests if request.params.num_beams > 1]
-        for request in beams:
-            if request.key not in skip:
-                yield Failure(request, "unsupported", "The backend gguf has no beam search; --backend hf has.")
-        yield from super().generate([r for r in requests if r.params.num_beams == 1], skip=skip)
 
     def write_jobs(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
         """Side by side, over the prefix plan."""

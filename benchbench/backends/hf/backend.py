@@ -19,7 +19,7 @@ from benchbench.backends.hf.source import split_revision
 from benchbench.backends.hf.swap import load_weights_into
 from benchbench.backends.plan import Limits
 from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
-from benchbench.core.types import BackendInfo
+from benchbench.core.types import BackendInfo, GenerationParams
 
 VERSION = "1"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
@@ -35,8 +35,11 @@ class HFBackend(TokenBackend):
         super().__init__(keep_tokens=options.keep_tokens)
         self.options = options
         self.loaded = load_model(options) if loaded is None else loaded
-        self._encoder = Encoder(self.loaded.tokenizer, self.loaded.max_length, self.loaded.architecture)
         self._start_engine()
+        languages = self._seq2seq.languages if self._seq2seq is not None else None
+        self._encoder = Encoder(
+            self.loaded.tokenizer, self.loaded.max_length, self.loaded.architecture, languages=languages
+        )
         self.info = self._describe()
 
     def _start_engine(self) -> None:
@@ -72,8 +75,15 @@ class HFBackend(TokenBackend):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about this model that a reader of its results should see."""
-        own = () if self._seq2seq is not None else tuple(self._scorer.notes)
-        return (*self.loaded.notes, *own)
+        engine = self._seq2seq if self._seq2seq is not None else self._scorer
+        return (*self.loaded.notes, *engine.notes)
+
+    def refuses(self, params: GenerationParams) -> str | None:
+        """Languages, where the model has no tokens for them; nothing else."""
+        if self._seq2seq is None:
+            return super().refuses(params)
+        refused: str | None = self._seq2seq.refuses(params)
+        return refused
 
     def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
         """Through the prefix plan, or the sequence-to-sequence engine."""

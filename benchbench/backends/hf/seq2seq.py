@@ -15,6 +15,7 @@ import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.generate import eos_ids, generate_arguments
+from benchbench.backends.hf.languages import Languages
 from benchbench.backends.hf.loaded import LoadedModel
 from benchbench.backends.hf.scorer import is_out_of_memory
 from benchbench.backends.tokens import Exhausted, Job, Scored, Written, cut_at_stop, seed
@@ -53,6 +54,8 @@ class Seq2SeqEngine:
         self.batch_tokens = batch_tokens
         self.logit_rows = max(64, LOGIT_BYTES // (4 * int(self.model.config.get_text_config().vocab_size)))
         self.eos = eos_ids(loaded.model, loaded.tokenizer)
+        self.languages = Languages(loaded.tokenizer)
+        self.notes: list[str] = []
         self.computed_tokens = 0
         self.batches = 0
         self.retries = 0
@@ -66,6 +69,13 @@ class Seq2SeqEngine:
             for scored in self._halving(batch, self._score_batch, _smaller_groups, _group_requests):
                 if scored.request not in skip:
                     yield scored
+
+    def refuses(self, params: GenerationParams) -> str | None:
+        """Why the model does not translate between these languages; None if it does, or has a language of its own."""
+        asked = (params.src_lang, params.tgt_lang)
+        if not self.languages or asked == (None, None):
+            return None
+        return next((why for language in asked if (why := self.languages.cannot(language)) is not None), None)
 
     def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
         """Text after each context, by transformers' `generate`; `skip` names jobs that need no answer."""
@@ -236,6 +246,7 @@ class Seq2SeqEngine:
         from transformers import StoppingCriteriaList
 
         params = jobs[requests[0]].params
+        forced = self._first_token(params)
         ids, mask = self._padded([jobs[i].context or (self.prefix_token_id,) for i in requests])
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
@@ -247,9 +258,24 @@ class Seq2SeqEngine:
                 stopping_criteria=StoppingCriteriaList([self._stopper(params.until)]),
                 pad_token_id=self.tokenizer.pad_token_id,
                 **generate_arguments(params),
+                **forced,
             )
         self.computed_tokens += ids.numel() + output[:, 1:].numel() * params.num_beams
         return [self._written(i, row[1:], params) for i, row in zip(requests, output.tolist(), strict=True)]
+
+    def _first_token(self, params: GenerationParams) -> dict[str, int]:
+        """The argument of `generate` for the language to write in; what is odd about it is noted."""
+        if self.languages and params.tgt_lang is not None:
+            return {"forced_bos_token_id": self.languages.token_id(params.tgt_lang)}
+        if self.languages:
+            self._note("this translation model was not told which language to write; --prompt source tells it")
+        elif params.tgt_lang is not None:
+            self._note("this model has no language tokens: it translates into the language that it was made for")
+        return {}
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     def _stopper(self, until: Sequence[str]) -> Any:
         stops = [stop for stop in until if stop]

@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from benchbench.backends import ModelOptions
+from benchbench.backends.abilities import Abilities
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.hf.source import split_revision
 from benchbench.backends.tokens import Ending, Exhausted, Job, Scored, TokenBackend, Written
 from benchbench.backends.vllm.open import open_model
 from benchbench.backends.vllm.scorer import PairScorer
 from benchbench.backends.vllm.swap import load_weights_into
-from benchbench.backends.vllm.writer import Writer, cannot
+from benchbench.backends.vllm.writer import HOTTEST, Writer
 from benchbench.core.errors import ArgumentError
 from benchbench.core.types import BackendInfo
 
@@ -28,6 +29,8 @@ class VLLMBackend(TokenBackend):
     last bit wherever the kernels do (on a CPU they do; on GPUs vLLM does not promise it). Sampled texts depend on the
     seed and the request alone, but are not those that `hf` samples.
     """
+
+    able = Abilities(beams=False, ngrams=False, hottest=HOTTEST)
 
     def __init__(self, options: ModelOptions) -> None:
         super().__init__(keep_tokens=options.keep_tokens)
@@ -73,14 +76,10 @@ class VLLMBackend(TokenBackend):
         self._count()
 
     def write_jobs(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
-        """In vLLM's continuous batches; what vLLM has no setting for is refused, request by request."""
-        refused = {i: reason for i, job in enumerate(jobs) if (reason := cannot(job.params)) is not None}
-        yield from (Exhausted(i, why, "unsupported") for i, why in refused.items() if i not in skip)
-        places = [i for i in range(len(jobs)) if i not in refused]
-        skipped = {place for place, i in enumerate(places) if i in skip}
-        for written in self._writer.write([jobs[i] for i in places], skipped):
+        """In vLLM's continuous batches."""
+        for written in self._writer.write(jobs, skip):
             self._count()
-            yield Written(places[written.request], written.text, written.finish_reason, written.num_tokens)
+            yield written
         self._count()
 
     def _count(self) -> None:

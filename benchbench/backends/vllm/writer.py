@@ -8,7 +8,6 @@ from typing import Any
 from benchbench.backends.tokens import Ending, Job, Written, seed
 from benchbench.backends.vllm.engine import Engine
 from benchbench.backends.vllm.plan import make_chunks
-from benchbench.core.types import GenerationParams
 
 MOST_PROMPTS = 512
 """Contexts in one chunk: bounds what a killed run writes again."""
@@ -17,7 +16,7 @@ HOTTEST = 2.0
 
 
 class Writer:
-    """Greedy and sampled text. Beam search and n-gram bans are refused by `cannot`."""
+    """Greedy and sampled text. Beam search and n-gram bans, which vLLM has not, do not reach it."""
 
     def __init__(self, engine: Engine, ending: Ending) -> None:
         self.engine = engine
@@ -69,16 +68,3 @@ class Writer:
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
         )
-
-
-def cannot(params: GenerationParams) -> str | None:
-    """Why vLLM cannot write with these settings, as a sentence, or None if it can."""
-    asked = {
-        f"num_beams={params.num_beams}": params.num_beams > 1,
-        f"no_repeat_ngram_size={params.no_repeat_ngram_size}": params.no_repeat_ngram_size > 0,
-        f"temperature={params.temperature}": params.do_sample and params.temperature > HOTTEST,
-    }
-    names = [name for name, is_asked in asked.items() if is_asked]
-    if not names:
-        return None
-    return f"The task asks for {' and '.join(names)}, which vLLM cannot do; --backend hf can."

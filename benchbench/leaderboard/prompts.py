@@ -1,0 +1,126 @@
+"""One model on one task under several prompts: every prompt's row, their mean, and the best as what it is.
+
+A best of K stands here and nowhere else: it enters no comparison and no ranking with scores of a single prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchbench.core.errors import ArgumentError, StoreError
+from benchbench.leaderboard.metrics import metric_names, metric_of
+from benchbench.stats.prompts import Prompts, over_prompts
+from benchbench.store.folder import RunFolder
+from benchbench.store.scores import pair, read_scores
+from benchbench.store.sides import Side
+
+SEED = 1234
+"""Of the divisions of items, so that the same records give the same numbers."""
+DEFAULT = "default"
+
+Run = tuple[RunFolder, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTable:
+    """A task's rows, one per prompt."""
+
+    task: str
+    metric: str
+    num_fewshot: int | None
+    rows: tuple[tuple[str, dict[str, Any]], ...]
+    """(prompt, the row of its run's record), the task's own prompt first."""
+    n: int
+    """Items that every prompt has a score for."""
+    summary: Prompts | None
+    """None for metrics that are no mean of item scores, such as BLEU."""
+
+
+def prompt_tables(side: Side, *, task: str | None = None, metric: str | None = None) -> list[PromptTable]:
+    """A table for each task that the model was asked under two prompts or more.
+
+    Raises:
+        ArgumentError: no such task or metric.
+        StoreError: no task was asked under two prompts.
+    """
+    if task is not None and task not in side.tasks():
+        raise ArgumentError(f"{side.name} has no task {task!r}; it has {', '.join(side.tasks()[:8])}.")
+    found = []
+    for name in side.tasks() if task is None else [task]:
+        runs = _by_prompt(side, name)
+        if len(runs) > 1:
+            found.append(_table(name, runs, metric))
+    if not found:
+        raise StoreError(
+            f"{side.name} was asked {task or 'no task'} under {'one prompt only' if task else 'two prompts'} (with the "
+            "same documents and shots). `benchbench tasks show TASK` lists a task's prompts; `benchbench run --prompt "
+            "NAME` asks one."
+        )
+    return found
+
+
+def _by_prompt(side: Side, task: str) -> dict[str, Run]:
+    """The newest run of each prompt among those that asked the same documents with as many shots as the newest."""
+    runs = [run for run in side.runs if task in run[1]["tasks"]]
+    alike = [run for run in runs if _asked(run, task) == _asked(runs[0], task)]
+    found: dict[str, Run] = {}
+    for run in alike:
+        found.setdefault(_prompt(run[1]), run)
+    return dict(sorted(found.items(), key=lambda named: (named[0] != DEFAULT, named[0])))
+
+
+def _asked(run: Run, task: str) -> tuple[Any, ...]:
+    said = run[1]["tasks"][task]
+    return said["num_fewshot"], said["data_hash"], said["version"]
+
+
+def _prompt(record: dict[str, Any]) -> str:
+    return str((record.get("settings") or {}).get("prompt") or DEFAULT)
+
+
+def _table(task: str, runs: dict[str, Run], metric: str | None) -> PromptTable:
+    records = [record for _, record in runs.values()]
+    known = [name for name in metric_names(records[0], task) if all(name in metric_names(r, task) for r in records)]
+    if not known or (metric is not None and metric not in known):
+        raise ArgumentError(f"{task} has no metric {metric!r} under every prompt; it has {', '.join(known) or 'none'}.")
+    name = known[0] if metric is None else metric
+    rows = tuple((prompt, _row(record, task, name)) for prompt, (_, record) in runs.items())
+    said = metric_of(records[0], task, name)
+    summary, n = None, min(int(row["n"]) for _, row in rows)
+    if said.kind == "mean":
+        read = (read_scores(run, task, said.column) for run, _ in runs.values())
+        # Every prompt has a name of its own in the items; here they are the same docs.
+        paired = pair([replace(one, keys=tuple((doc_id, "") for doc_id, _ in one.keys)) for one in read])
+        n = paired.values.shape[1]
+        if n > 1:
+            better = said.higher_is_better
+            summary = over_prompts(paired.values, paired.clusters, higher_is_better=better, seed=SEED)
+    return PromptTable(task, name, records[0]["tasks"][task]["num_fewshot"], rows, n, summary)
+
+
+def _row(record: dict[str, Any], task: str, metric: str) -> dict[str, Any]:
+    return next(dict(r) for r in record["rows"] if r["task"] == task and r["metric"] == metric and not r["is_group"])
+
+
+def lines(table: PromptTable) -> Iterator[dict[str, Any]]:
+    """The table as rows to print: `what`, `prompt`, `value`, `ci_low`, `ci_high`, `n`, `prompts`."""
+    count = len(table.rows)
+    for prompt, row in table.rows:
+        yield {"what": "prompt", "prompt": prompt, **{k: row[k] for k in ("value", "ci_low", "ci_high", "n")}}
+    summary = table.summary
+    if summary is None:
+        return
+    whole = {"ci_low": None, "ci_high": None, "n": table.n, "prompts": count}
+    mean = {} if summary.mean_interval is None else summary.mean_interval._asdict()
+    yield {"what": "mean", "prompt": None, "value": summary.mean, **whole, **_named(mean)}
+    best = table.rows[summary.best][0]
+    yield {"what": "best, optimistic", "prompt": best, "value": summary.values[summary.best], **whole}
+    known = summary.held_out_known
+    held_out = {} if known is None or known.interval is None else known.interval._asdict()
+    yield {"what": "best, chosen on other docs", "prompt": None, "value": summary.held_out, **whole, **_named(held_out)}
+
+
+def _named(interval: dict[str, float]) -> dict[str, float]:
+    return {f"ci_{end}": value for end, value in interval.items()}
