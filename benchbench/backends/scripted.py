@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchbench.backends import ModelOptions
-from benchbench.backends.protocol import NOTHING, RequestKeys, Work
+from benchbench.backends.chat import no_template
+from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys, Work
 from benchbench.core.errors import ModelError, did_you_mean
 from benchbench.core.ids import content_hash
 from benchbench.core.types import (
@@ -79,6 +80,11 @@ class ScriptedBackend:
             vocab_size=256,
             revision=options.revision,
         )
+
+    @property
+    def chat(self) -> ChatFormat:
+        """See `Backend`."""
+        raise no_template("the backend scripted")
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
         """See `Backend`."""
