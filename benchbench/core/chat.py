@@ -35,6 +35,7 @@ class Shot:
 
     question: str
     answer: str
+    """Empty where the question holds it already: the shot then stands in the user's next turn."""
     text: str
     """Both as plain text with the trailing delimiter, for conversations whose shots are no turns."""
 
@@ -60,12 +61,14 @@ class Conversation:
     def messages(self) -> tuple[Message, ...]:
         """The turns; the last is the user's question, or the beginning of the answer."""
         found = [Message("system", self.system)] if self.system else []
-        if self.multiturn:
-            for shot in self.shots:
-                found += [Message("user", shot.question), Message("assistant", shot.answer)]
-            found.append(Message("user", self.question))
-        else:
-            found.append(Message("user", "".join(shot.text for shot in self.shots) + self.question))
+        asked = ""
+        for shot in self.shots:
+            if self.multiturn and shot.answer:
+                found += [Message("user", asked + shot.question), Message("assistant", shot.answer)]
+                asked = ""
+            else:
+                asked += shot.text
+        found.append(Message("user", asked + self.question))
         if self.prefix:
             found.append(Message("assistant", self.prefix))
         return tuple(found)

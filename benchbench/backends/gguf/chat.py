@@ -13,8 +13,11 @@ CONTROL, USER_DEFINED = 3, 4
 """Types of tokens that llama.cpp reads out of text."""
 
 
-def gguf_template(name: str, header: GGUFHeader, encode: Callable[[Pieces], list[int]]) -> ChatTemplate:
-    """The template that a file carries; `encode` gives token ids. ModelError where it has none."""
+def gguf_template(name: str, header: GGUFHeader, encode: Callable[[Pieces], list[int]] | None) -> ChatTemplate:
+    """The template that a file carries; `encode` gives token ids, None: only text is wanted.
+
+    ModelError where it has none.
+    """
     told = header.metadata
     source = told.get("tokenizer.chat_template")
     words: list[Any] = told.get("tokenizer.ggml.tokens") or []
@@ -24,6 +27,8 @@ def gguf_template(name: str, header: GGUFHeader, encode: Callable[[Pieces], list
         variables[variable] = str(words[token]) if isinstance(token, int) and 0 <= token < len(words) else ""
 
     def control() -> ControlTokens:
+        if encode is None:
+            raise RuntimeError("token ids need the engine")
         types = told.get("tokenizer.ggml.token_type") or []
         found = [str(word) for word, kind in zip(words, types, strict=False) if kind == CONTROL]
         written = [
