@@ -61,6 +61,19 @@ def tokenizer(folder: Path, *, vocab_size: int = 320, bos: bool = False, t5: boo
     return len(fast)
 
 
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}[{{ message['role'] }}]\n{{ message['content'] }}{{ eos_token }}\n"
+    "{% endfor %}{% if add_generation_prompt %}[assistant]\n{% endif %}"
+)
+"""Turns that end in the end-of-sequence token, for tokenizers that `tokenizer` writes."""
+
+
+def with_chat_template(folder: Path, template: str = CHAT_TEMPLATE) -> Path:
+    """Writes a chat template beside the tokenizer in `folder`, and returns the folder."""
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    return folder
+
+
 def tiny_llama(
     folder: Path,
     *,

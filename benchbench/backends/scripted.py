@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchbench.backends import ModelOptions
-from benchbench.backends.chat import no_template
 from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys, Work
-from benchbench.core.errors import ModelError, did_you_mean
+from benchbench.core.errors import BackendError, ModelError, did_you_mean
 from benchbench.core.ids import content_hash
 from benchbench.core.types import (
     BackendInfo,
@@ -84,7 +83,7 @@ class ScriptedBackend:
     @property
     def chat(self) -> ChatFormat:
         """See `Backend`."""
-        raise no_template("the backend scripted")
+        raise BackendError("the backend scripted answers plain prompts only. Leave --apply-chat-template out.")
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
         """See `Backend`."""
