@@ -197,8 +197,11 @@ def custom_code(
     return folder
 
 
-def tiny_gguf(file: Path, llama: Path, *, bos: bool = False) -> Path:
-    """The `tiny_llama` in the folder `llama` as an unquantised GGUF file. `bos`: `<s>` before every text."""
+def tiny_gguf(file: Path, llama: Path, *, bos: bool = False, chat: bool = False) -> Path:
+    """The `tiny_llama` in the folder `llama` as an unquantised GGUF file. `bos`: `<s>` before every text.
+
+    `chat`: with the folder's chat template.
+    """
     from safetensors.numpy import load_file
 
     config = json.loads((llama / "config.json").read_text())
@@ -214,6 +217,8 @@ def tiny_gguf(file: Path, llama: Path, *, bos: bool = False) -> Path:
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     if bos:
         writer.add_add_bos_token(True)
+    if chat:
+        writer.add_chat_template((llama / "chat_template.jinja").read_text(encoding="utf-8"))
     for name, tensor in load_file(llama / "model.safetensors").items():
         if name.endswith(("q_proj.weight", "k_proj.weight")):  # GGUF pairs the halves of each rotary head
             n = heads if "q_proj" in name else key_heads
