@@ -61,6 +61,19 @@ def tokenizer(folder: Path, *, vocab_size: int = 320, bos: bool = False, t5: boo
     return len(fast)
 
 
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}[{{ message['role'] }}]\n{{ message['content'] }}{{ eos_token }}\n"
+    "{% endfor %}{% if add_generation_prompt %}[assistant]\n{% endif %}"
+)
+"""Turns that end in the end-of-sequence token, for tokenizers that `tokenizer` writes."""
+
+
+def with_chat_template(folder: Path, template: str = CHAT_TEMPLATE) -> Path:
+    """Writes a chat template beside the tokenizer in `folder`, and returns the folder."""
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    return folder
+
+
 def tiny_llama(
     folder: Path,
     *,
@@ -244,8 +257,11 @@ def custom_code(
     return folder
 
 
-def tiny_gguf(file: Path, llama: Path, *, bos: bool = False) -> Path:
-    """The `tiny_llama` in the folder `llama` as an unquantised GGUF file. `bos`: `<s>` before every text."""
+def tiny_gguf(file: Path, llama: Path, *, bos: bool = False, chat: bool = False) -> Path:
+    """The `tiny_llama` in the folder `llama` as an unquantised GGUF file. `bos`: `<s>` before every text.
+
+    `chat`: with the folder's chat template.
+    """
     from safetensors.numpy import load_file
 
     config = json.loads((llama / "config.json").read_text())
@@ -261,6 +277,8 @@ def tiny_gguf(file: Path, llama: Path, *, bos: bool = False) -> Path:
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     if bos:
         writer.add_add_bos_token(True)
+    if chat:
+        writer.add_chat_template((llama / "chat_template.jinja").read_text(encoding="utf-8"))
     for name, tensor in load_file(llama / "model.safetensors").items():
         if name.endswith(("q_proj.weight", "k_proj.weight")):  # GGUF pairs the halves of each rotary head
             n = heads if "q_proj" in name else key_heads

@@ -7,12 +7,16 @@ the continuation is what the whole has beyond the context's own tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
-from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, RollingRequest
+from benchbench.backends.chat import ChatTemplate, template_of
+from benchbench.backends.control import CHAT, START
+from benchbench.core.chat import Conversation
+from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, Prompt, RollingRequest
 
 Architecture = Literal["causal", "seq2seq"]
 
@@ -69,7 +73,8 @@ class SourceLanguages(Protocol):
 class Encoder:
     """A tokenizer with lm-eval's rules for beginning-of-sequence tokens and boundaries.
 
-    `tokenizer` is a transformers tokenizer; `max_length` counts tokens; `languages` are those of a translation model.
+    `tokenizer` is a transformers tokenizer, or one with `open_chat`, which finds its chat template; `max_length` counts
+    tokens; `languages` are those of a translation model.
     """
 
     def __init__(
@@ -78,20 +83,42 @@ class Encoder:
         max_length: int,
         architecture: Architecture = "causal",
         languages: SourceLanguages | None = None,
+        open_chat: Callable[[], ChatTemplate] | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.languages = languages
+        self._open_chat = open_chat
         self.max_length = max_length
         self.architecture = architecture
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         self.prefix_token_id: int = bos if bos is not None else eos
         self._prefix_text: str = tokenizer.decode(self.prefix_token_id) if self.prefix_token_id is not None else ""
 
+    @cached_property
+    def chat(self) -> ChatTemplate:
+        """How conversations become text. ModelError where the tokenizer has no chat template, or a broken one."""
+        return template_of(self.tokenizer) if self._open_chat is None else self._open_chat()
+
+    def _texts(self, prompts: Sequence[Prompt | Conversation]) -> list[str]:
+        """Each prompt as text; conversations through the chat template, marked as such."""
+        conversations = {prompt: "" for prompt in prompts if isinstance(prompt, Conversation)}
+        for conversation in conversations:
+            conversations[conversation] = CHAT + self.chat.marked(conversation)
+        return [prompt.text if isinstance(prompt, Prompt) else conversations[prompt] for prompt in prompts]
+
+    def _ending(self, request: LoglikelihoodRequest) -> str:
+        if isinstance(request.prompt, Prompt):
+            return request.continuation
+        return self.chat.control.mark(self.chat.continuation(request.prompt, request.continuation))
+
     def tokens(self, texts: Sequence[str], *, special: bool | None = None) -> list[list[int]]:
         """Token ids of each text. `special=None` means the tokenizer's own habit, except that a text
-        which already begins with the prefix token gets no second one.
+        which already begins with the prefix token gets no second one, and that a chat template writes all of them.
         """
         texts = list(texts)
+        templated = [i for i, text in enumerate(texts) if text.startswith(CHAT) or START in text]
+        if templated:
+            return self._templated(texts, frozenset(templated), special)
         if special is not None:
             return self._encode(texts, special)
         own = [i for i, text in enumerate(texts) if self._prefix_text and text.startswith(self._prefix_text)]
@@ -100,6 +127,18 @@ class Encoder:
         encoded = self._encode(texts, None)
         for i, ids in zip(own, self._encode([texts[i] for i in own], False), strict=True):
             encoded[i] = ids
+        return encoded
+
+    def _templated(self, texts: list[str], templated: frozenset[int], special: bool | None) -> list[list[int]]:
+        encoded: list[list[int]] = [[] for _ in texts]
+        others = [i for i in range(len(texts)) if i not in templated]
+        simple = [i for i in templated if START not in texts[i]]
+        for i, ids in zip(others, self.tokens([texts[i] for i in others], special=special), strict=True):
+            encoded[i] = ids
+        for i, ids in zip(simple, self._encode([texts[i].removeprefix(CHAT) for i in simple], False), strict=True):
+            encoded[i] = ids
+        for i in templated.difference(simple):
+            encoded[i] = self.chat.control.encode(texts[i])
         return encoded
 
     def _encode(self, texts: list[str], special: bool | None) -> list[list[int]]:
@@ -112,8 +151,9 @@ class Encoder:
     def pairs(self, requests: Sequence[LoglikelihoodRequest]) -> list[EncodedPair | Unencodable]:
         """Encode and fit. Requests of one doc with the same prompt lose the same shots."""
         prompts = [request.prompt for request in requests]
+        endings = [self._ending(request) for request in requests]
         dropped = [0] * len(requests)
-        split = self._split([(p.text, r.continuation) for p, r in zip(prompts, requests, strict=True)])
+        split = self._split(list(zip(self._texts(prompts), endings, strict=True)))
         pending = self._too_long(split, range(len(requests)))
         while pending:
             shared = {(requests[i].task, requests[i].doc_id, id(requests[i].prompt)) for i in pending}
@@ -126,7 +166,9 @@ class Encoder:
                     again.append(i)
             if not again:
                 break
-            renewed = self._split([(prompts[i].text, requests[i].continuation) for i in again])
+            renewed = self._split(
+                list(zip(self._texts([prompts[i] for i in again]), [endings[i] for i in again], strict=True))
+            )
             for i, pair in zip(again, renewed, strict=True):
                 split[i] = pair
             pending = self._too_long(split, again)
@@ -183,7 +225,7 @@ class Encoder:
         dropped = [0] * len(requests)
         rooms = [self._room(request) for request in requests]
         tongues = [self._language(request) for request in requests]
-        ids = self._unique_tokens([prompt.text for prompt in prompts], tongues)
+        ids = self._unique_tokens(self._texts(prompts), tongues)
         pending = [i for i in range(len(requests)) if 0 < rooms[i] < len(ids[i])]
         while pending:
             again = []
@@ -193,7 +235,7 @@ class Encoder:
                     prompts[i] = shorter
                     dropped[i] = len(requests[i].prompt.shots) - len(shorter.shots)
                     again.append(i)
-            renewed = self._unique_tokens([prompts[i].text for i in again], [tongues[i] for i in again])
+            renewed = self._unique_tokens(self._texts([prompts[i] for i in again]), [tongues[i] for i in again])
             for i, shorter_ids in zip(again, renewed, strict=True):
                 ids[i] = shorter_ids
             pending = [i for i in again if len(ids[i]) > rooms[i]]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from benchbench.core.chat import Conversation
 from benchbench.core.types import (
     BackendInfo,
     Completion,
@@ -17,6 +18,34 @@ from benchbench.core.types import (
     Request,
     RollingRequest,
 )
+
+
+class ChatFormat(Protocol):
+    """How a model, or the server in front of it, writes a conversation down."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the chat template's source; `server` where it is not known."""
+        ...
+
+    @property
+    def system_role(self) -> str:
+        """Where a system prompt goes: `system`, or `first user turn`."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a reader of the results should see."""
+        ...
+
+    def text(self, conversation: Conversation) -> str:
+        """The conversation as the model reads it, up to where its answer begins."""
+        ...
+
+    def continuation(self, conversation: Conversation, continuation: str) -> str:
+        """What follows `text` where the assistant says `continuation`."""
+        ...
+
 
 RequestKeys: TypeAlias = frozenset[tuple[str, int, int]]
 NOTHING: RequestKeys = frozenset()
@@ -57,6 +86,11 @@ class Backend(Protocol):
         """Why this engine cannot write with these settings, as a sentence, or None if it can. Requests that it refuses
         are answered by a Failure of kind `unsupported`.
         """
+        ...
+
+    @property
+    def chat(self) -> ChatFormat:
+        """How requests whose prompt is a `Conversation` are put to the model. ModelError where they cannot be."""
         ...
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:

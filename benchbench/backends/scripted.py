@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchbench.backends import ModelOptions
-from benchbench.backends.protocol import NOTHING, RequestKeys, Work
-from benchbench.core.errors import ModelError, did_you_mean
+from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys, Work
+from benchbench.core.errors import BackendError, ModelError, did_you_mean
 from benchbench.core.ids import content_hash
 from benchbench.core.types import (
     BackendInfo,
@@ -84,6 +84,11 @@ class ScriptedBackend:
     def refuses(self, params: GenerationParams) -> str | None:
         """Nothing: a table has no settings."""
         return None
+
+    @property
+    def chat(self) -> ChatFormat:
+        """See `Backend`."""
+        raise BackendError("the backend scripted answers plain prompts only. Leave --apply-chat-template out.")
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
         """See `Backend`."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchbench.backends.abilities import Abilities, refusal
+from benchbench.backends.chat import ChatTemplate
 from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Unencodable
 from benchbench.backends.protocol import NOTHING, RequestKeys, Work
 from benchbench.core.ids import canonical_json
@@ -83,6 +84,11 @@ class TokenBackend(ABC):
         self._keys: dict[tuple[str, int, int], tuple[Sequence[Request], str]] = {}
         """The key of a doc, by the key of its first request."""
         self._encoder: Encoder
+
+    @property
+    def chat(self) -> ChatTemplate:
+        """How this model writes a conversation down. ModelError where its tokenizer has no chat template."""
+        return self._encoder.chat
 
     @abstractmethod
     def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:

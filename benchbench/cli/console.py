@@ -214,7 +214,17 @@ def remarks(record: Mapping[str, Any]) -> Iterable[str]:
         "shortened": "with a prompt that did not fit: shots or text were left out",
     }
     outcomes = [f"{total[name]} of {total['n']} docs {text}." for name, text in words.items() if total.get(name)]
-    return [*outcomes, *_served(record), *record["provenance"].get("notes", ())]
+    return [*outcomes, *_chat(record), *_served(record), *record["provenance"].get("notes", ())]
+
+
+def _chat(record: Mapping[str, Any]) -> list[str]:
+    """How conversations were made of the prompts, where they were."""
+    chat = record.get("chat")
+    if not chat:
+        return []
+    of = "the server's" if chat["template_sha256"] == "server" else f"the model's ({chat['template_sha256'][:8]})"
+    turns = "" if chat["multiturn"] else ", shots in the user's turn"
+    return [f"Chat template: {of}{', a system prompt' if chat['system_sha256'] else ''}{turns}."]
 
 
 def _served(record: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from benchbench.core.chat import ChatSettings
+from benchbench.core.errors import ArgumentError
+
 
 class FewshotMode(StrEnum):
     """The values of --fewshot-mode."""
@@ -41,7 +44,39 @@ Mode = Annotated[
 PromptName = Annotated[str, typer.Option(help="Name of a prompt variant that the task offers.")]
 Split = Annotated[str | None, typer.Option(help="Evaluate this split instead of each task's own.")]
 FewshotSplit = Annotated[str | None, typer.Option(help="Draw shots from this split instead.")]
+ApplyChatTemplate = Annotated[
+    bool, typer.Option("--apply-chat-template", help="Put prompts as conversations, through the model's chat template.")
+]
+System = Annotated[
+    str | None, typer.Option(help="System prompt of every conversation, or @FILE; the task's description follows it.")
+]
+Multiturn = Annotated[
+    bool | None,
+    typer.Option(
+        "--fewshot-as-multiturn/--no-fewshot-as-multiturn",
+        help="Shots as turns (default), or all in the user's first turn.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Seeds the draw of shots and every bootstrap.")]
 IncludePath = Annotated[list[Path] | None, typer.Option(help="Folder or file with more tasks; may be repeated.")]
 MaxFailed = Annotated[float, typer.Option(help="Exit with 1 if a larger share of docs failed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def chat_settings(apply: bool, system: str | None, multiturn: bool | None) -> ChatSettings | None:
+    """What the three options say together; None for plain prompts. ArgumentError where they contradict each other."""
+    if not apply:
+        for option, given in (("--system", system), ("--fewshot-as-multiturn", multiturn)):
+            if given is not None:
+                raise ArgumentError(f"{option} shapes a conversation; it needs --apply-chat-template beside it.")
+        return None
+    if system is not None and system.startswith("@"):
+        path = Path(system[1:]).expanduser()
+        try:
+            system = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArgumentError(f"--system @{path} cannot be read: {error}") from error
+    if system is not None and not system.strip():
+        raise ArgumentError("--system is empty; leave it out for none.")
+    return ChatSettings(system, multiturn is not False)

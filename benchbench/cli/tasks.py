@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchbench.cli import options as opt
 from benchbench.core.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from benchbench.core.types import RenderedDoc, Request
     from benchbench.tasks.dialect import Variant
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.prepare import PreparedTask
 
 app = typer.Typer(
     rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, show, render and check tasks."
@@ -114,70 +112,39 @@ def render(
     prompt: PromptName = "default",
     fewshot_mode: Annotated[str, typer.Option(help="fixed, per_doc or lm_eval.")] = "fixed",
     seed: Annotated[int, typer.Option(help="Seeds the draw of shots.")] = 1234,
+    apply_chat_template: opt.ApplyChatTemplate = False,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("--tokenizer", "--model", "-m", help="Folder, hub name or GGUF file whose chat template is used."),
+    ] = None,
+    system: opt.System = None,
+    fewshot_as_multiturn: opt.Multiturn = None,
+    trust_remote_code: opt.TrustRemoteCode = False,
     data_root: DataRoot = None,
     include_path: Include = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a model would be asked for one document."""
-    if doc < 0:
-        raise ArgumentError(f"--doc {doc}: documents are counted from 0.")
+    from benchbench.cli.tasks_render import rendered_json, rendered_lines, template
     from benchbench.tasks.prepare import RenderSettings, prepare
 
+    if doc < 0:
+        raise ArgumentError(f"--doc {doc}: documents are counted from 0.")
+    chat = opt.chat_settings(apply_chat_template, system, fewshot_as_multiturn)
+    written = template(chat, tokenizer, trust_remote_code=trust_remote_code)
     found = _index(include_path).task(task)
     mode: Any = fewshot_mode
-    prepared = prepare(found, RenderSettings(num_fewshot, mode, seed, doc + 1, prompt, data_root))
+    prepared = prepare(found, RenderSettings(num_fewshot, mode, seed, doc + 1, prompt, data_root, chat=chat))
     if doc >= len(prepared.docs):
         raise ArgumentError(f"--doc {doc}: {task} has {len(prepared.docs)} documents, 0 to {len(prepared.docs) - 1}.")
     rendered = prepared.docs[doc]
     if as_json:
-        _print_json(_rendered_json(prepared, rendered))
+        _print_json(rendered_json(prepared, rendered, written))
         return
-    for line in _rendered_lines(rendered):
+    for line in rendered_lines(rendered, written):
         _print_text(line)
-
-
-def _rendered_json(prepared: PreparedTask, rendered: RenderedDoc) -> dict[str, Any]:
-    return {
-        "task": rendered.task,
-        "doc_id": rendered.doc.id,
-        "doc_hash": rendered.doc.hash,
-        "cluster": rendered.doc.cluster,
-        "num_fewshot": prepared.num_fewshot,
-        "prompt_hash": prepared.prompt_hash,
-        "requests": [_request_json(request) for request in rendered.requests],
-        "choices": list(rendered.choices),
-        "gold": list(rendered.gold),
-        "targets": list(rendered.targets),
-    }
-
-
-def _request_json(request: Request) -> dict[str, Any]:
-    from benchbench.core.types import GenerateRequest, LoglikelihoodRequest
-
-    match request:
-        case LoglikelihoodRequest(prompt=prompt, continuation=continuation):
-            return {"prompt": prompt.text, "continuation": continuation}
-        case GenerateRequest(prompt=prompt, params=params):
-            return {"prompt": prompt.text, "params": params.as_json()}
-    return {"text": request.text}
-
-
-def _rendered_lines(rendered: RenderedDoc) -> Iterator[str]:
-    """The prompts as they are, then each answer in quotes, so that spaces can be seen."""
-    requests = [_request_json(request) for request in rendered.requests]
-    last = None
-    for number, request in enumerate(requests):
-        text = request.get("prompt", request.get("text"))
-        if text != last:
-            yield f"--- {'text' if 'text' in request else 'prompt'}\n{text}"
-            last = text
-        if number == 0 and (code := request.get("params", {}).get("tgt_lang")) is not None:
-            yield f"--- languages: {request['params'].get('src_lang')} to {code}"
-        if "continuation" in request:
-            mark = " (right)" if number in rendered.gold else ""
-            yield f"--- answer {number}{mark}: {json.dumps(request['continuation'], ensure_ascii=False)}"
-    if rendered.targets and "continuation" not in requests[0]:
-        yield f"--- right: {json.dumps(list(rendered.targets), ensure_ascii=False)}"
+    for note in () if written is None else written.notes:
+        typer.echo(note, err=True)
 
 
 @app.command()

@@ -16,3 +16,8 @@ def content_hash(value: Any, *, digits: int = 16) -> str:
     """First `digits` hex digits of the sha256 of `value` as canonical JSON."""
     data = canonical_json(value).encode("utf-8", errors="surrogatepass")
     return hashlib.sha256(data).hexdigest()[:digits]
+
+
+def text_hash(text: str) -> str:
+    """sha256 of a text's UTF-8 bytes, in hex."""
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()

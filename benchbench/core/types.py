@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
+from benchbench.core.chat import Conversation
+
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 OutputType = Literal["multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until"]
@@ -66,7 +68,7 @@ class LoglikelihoodRequest:
     doc_id: int
     index: int
     """Which request of the doc this is, from 0. Choices come first, in their order."""
-    prompt: Prompt
+    prompt: Prompt | Conversation
     continuation: str
 
     @property
@@ -129,7 +131,7 @@ class GenerateRequest:
     task: str
     doc_id: int
     index: int
-    prompt: Prompt
+    prompt: Prompt | Conversation
     params: GenerationParams
 
     @property

@@ -176,7 +176,10 @@ def _difference(x: _Run, y: _Run, task: str) -> str | None:
             return f"{n} docs against {m}. Run both with the same --limit and the same data."
         return "the documents (or the shots drawn from them) differ. Run both on the same data, seed and split."
     if one["prompt_hash"] != two["prompt_hash"]:
-        return "the prompts differ. Run both with the same --prompt, --seed, --fewshot-mode and task file."
+        return (
+            "the prompts differ. Run both with the same --prompt, --seed, --fewshot-mode and task file, and with "
+            "--apply-chat-template and --system alike."
+        )
     if one["version"] != two["version"]:
         return f"task version {one['version']} against {two['version']}. Run the older one again."
     return None

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchbench.backends.protocol import ChatFormat
+from benchbench.core.chat import Conversation
 from benchbench.core.errors import TaskError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import GenerateRequest, Prompt, RenderedDoc, Request, RollingRequest
@@ -26,6 +28,8 @@ class Plan:
 
     tasks: tuple[PreparedTask, ...]
     groups: tuple[Group, ...] = ()
+    chat: ChatFormat | None = None
+    """How conversations become text, where prompts are conversations; known once the model is open."""
 
     @property
     def docs(self) -> int:
@@ -101,11 +105,11 @@ def _request_bytes(request: Request) -> int:
     if isinstance(request, RollingRequest):
         return _size(request.text)
     written = 0 if isinstance(request, GenerateRequest) else _size(request.continuation)
-    return _block_bytes(request.prompt) + _size(request.prompt.question) + written
+    return sum(map(_size, _block(request.prompt))) + _size(request.prompt.question) + written
 
 
 def _shared_bytes(docs: Iterable[RenderedDoc]) -> int:
-    blocks: dict[tuple[str, tuple[str, ...]], int] = {}
+    blocks: dict[tuple[str, ...], int] = {}
     total = 0
     for doc in docs:
         questions: set[str] = set()
@@ -113,15 +117,19 @@ def _shared_bytes(docs: Iterable[RenderedDoc]) -> int:
             if isinstance(request, RollingRequest):
                 total += _size(request.text)
                 continue
-            blocks.setdefault((request.prompt.description, request.prompt.shots), _block_bytes(request.prompt))
+            block = _block(request.prompt)
+            blocks.setdefault(block, sum(map(_size, block)))
             questions.add(request.prompt.question)
             total += 0 if isinstance(request, GenerateRequest) else _size(request.continuation)
         total += sum(map(_size, questions))
     return total + sum(blocks.values())
 
 
-def _block_bytes(prompt: Prompt) -> int:
-    return _size(prompt.description) + sum(map(_size, prompt.shots))
+def _block(prompt: Prompt | Conversation) -> tuple[str, ...]:
+    """What the docs of a task share: description and shots."""
+    if isinstance(prompt, Conversation):
+        return (prompt.system, *(shot.text for shot in prompt.shots))
+    return (prompt.description, *prompt.shots)
 
 
 def _size(text: str) -> int:

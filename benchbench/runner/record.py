@@ -15,12 +15,15 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import benchbench
+from benchbench.backends.protocol import ChatFormat
+from benchbench.core.chat import Conversation
 from benchbench.core.ids import content_hash
 from benchbench.core.types import (
     BackendInfo,
     Item,
     LoglikelihoodRequest,
     MetricResult,
+    Request,
     RollingRequest,
     ScoringSpec,
 )
@@ -75,14 +78,16 @@ def make_record(
     results = {
         prepared.task.name: _aggregate(prepared, items[prepared.task.name], settings.seed) for prepared in plan.tasks
     }
-    tasks = {prepared.task.name: _task_record(prepared, items[prepared.task.name]) for prepared in plan.tasks}
+    tasks = {
+        prepared.task.name: _task_record(prepared, items[prepared.task.name], plan.chat) for prepared in plan.tasks
+    }
     head = {"model": str(identity["model"]), **identity["checkpoint"]}
     rows = [
         _row(
             result,
             settings,
             prepared.num_fewshot,
-            _signature(prepared, settings, info, result.n),
+            _signature(prepared, settings, identity, info, result.n),
             head,
         )
         for prepared in plan.tasks
@@ -108,7 +113,7 @@ def _aggregate(prepared: PreparedTask, items: Sequence[Item], seed: int) -> list
     return aggregate(prepared.task.scoring, items, seed=seed)
 
 
-def _task_record(prepared: PreparedTask, items: Sequence[Item]) -> dict[str, Any]:
+def _task_record(prepared: PreparedTask, items: Sequence[Item], chat: ChatFormat | None) -> dict[str, Any]:
     return {
         "version": prepared.task.version,
         "output_type": prepared.task.output_type,
@@ -121,26 +126,31 @@ def _task_record(prepared: PreparedTask, items: Sequence[Item]) -> dict[str, Any
         "counts": count(prepared.task.scoring, items),
         "scoring": asdict(prepared.task.scoring),
         "resolved": prepared.task.resolved(),
-        "example": _example(prepared),
+        "example": _example(prepared, chat),
     }
 
 
-def _example(prepared: PreparedTask) -> dict[str, Any] | None:
+def _example(prepared: PreparedTask, chat: ChatFormat | None) -> dict[str, Any] | None:
     """What was asked about the first doc, for readers who want to see a prompt; very long ones are cut."""
     first = next(iter(prepared.docs), None)
     if first is None:
         return None
-    prompts = [
-        request.text if isinstance(request, RollingRequest) else request.prompt.text for request in first.requests
-    ]
     asked = [request.continuation for request in first.requests if isinstance(request, LoglikelihoodRequest)]
-    prompt = prompts[0] if prompts else ""
+    prompt = _prompt_text(first.requests[0], chat) if first.requests else ""
     return {
         "doc_id": first.doc.id,
         "prompt": prompt[:EXAMPLE_LENGTH],
         "characters": len(prompt),
         "continuations": [text[:EXAMPLE_LENGTH] for text in asked[:EXAMPLE_CHOICES]],
     }
+
+
+def _prompt_text(request: Request, chat: ChatFormat | None) -> str:
+    if isinstance(request, RollingRequest):
+        return request.text
+    if isinstance(request.prompt, Conversation) and chat is not None:
+        return chat.text(request.prompt)
+    return request.prompt.text
 
 
 def count(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:
@@ -184,7 +194,9 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _signature(prepared: PreparedTask, settings: RunSettings, info: BackendInfo, n: int) -> str:
+def _signature(
+    prepared: PreparedTask, settings: RunSettings, identity: Mapping[str, Any], info: BackendInfo, n: int
+) -> str:
     parts = [
         f"{prepared.task.name}.v{prepared.task.version}",
         f"shots:{prepared.num_fewshot}",
@@ -192,8 +204,17 @@ def _signature(prepared: PreparedTask, settings: RunSettings, info: BackendInfo,
         f"seed:{settings.seed}",
         f"prompt:{prepared.prompt_hash[:8]}",
         f"data:{prepared.data_hash[:8]}",
+        *_signature_of_chat(prepared, identity),
     ]
     return "|".join([*parts, *_signature_end(info, n)])
+
+
+def _signature_of_chat(prepared: PreparedTask, identity: Mapping[str, Any]) -> list[str]:
+    chat = identity.get("chat")
+    if chat is None or prepared.task.output_type == "loglikelihood_rolling":
+        return []
+    system = [] if chat["system_sha256"] is None else [f"system:{chat['system_sha256'][:8]}"]
+    return [f"chat:{chat['template_sha256'][:8]}", *system, *([] if chat["multiturn"] else ["turns:one"])]
 
 
 def _signature_end(info: BackendInfo, n: int) -> list[str]:

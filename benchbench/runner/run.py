@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchbench.backends import open_backend
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import BackendError
+from benchbench.core.ids import text_hash
 from benchbench.core.types import GenerateRequest, Item
 from benchbench.runner.checkpoint import Checkpoint, said_step, said_tokens
 from benchbench.runner.evaluate import evaluate
@@ -73,6 +74,8 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
 def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: OnEvent = ignore) -> RunResult:
     """`run` with tasks already prepared and a model already open. BackendError if it can do none of the tasks."""
     _say_refusals(plan, backend, on_event)
+    if settings.chat is not None:
+        plan = replace(plan, chat=backend.chat)
     identity = _identity(plan, settings, backend)
     model_folder = settings.output / folder_name(identity["model"])
     path = choose_attempt(model_folder, identity["run_id"], fresh=settings.fresh)
@@ -107,8 +110,23 @@ def _already_complete(path: Path) -> RunResult:
 def _identity(plan: Plan, settings: RunSettings, backend: Backend) -> dict[str, Any]:
     tasks = {prepared.task.name: task_identity(prepared) for prepared in plan.tasks}
     groups = [asdict(group) for group in plan.groups]
-    asked = {"limit": settings.limit, "seed": settings.seed, "groups": groups}
-    return {"run_id": run_id(backend.info, tasks, asked), "attempt": 1, **_checkpoint(settings)}
+    chat = _chat(plan, settings)
+    asked = {"limit": settings.limit, "seed": settings.seed, "groups": groups, **chat}
+    return {"run_id": run_id(backend.info, tasks, asked), "attempt": 1, **_checkpoint(settings), **chat}
+
+
+def _chat(plan: Plan, settings: RunSettings) -> dict[str, Any]:
+    """What was done to make conversations of the prompts; nothing where they are plain."""
+    if settings.chat is None or plan.chat is None:
+        return {}
+    system = settings.chat.system
+    said = {
+        "template_sha256": plan.chat.sha256,
+        "system_role": plan.chat.system_role,
+        "system_sha256": None if system is None else text_hash(system),
+        "multiturn": settings.chat.multiturn,
+    }
+    return {"chat": said}
 
 
 def _checkpoint(settings: RunSettings) -> dict[str, Any]:
@@ -148,6 +166,9 @@ def _work(
     others = [] if fresh else same_compute(settings.output, compute_identity(backend.info), but=writer.path)
     items: dict[str, list[Item]] = {}
     said: set[str] = set()
+    for text in () if plan.chat is None else plan.chat.notes:
+        on_event(Note(text))
+        writer.note({"event": "chat", "notes": [text]})
     for prepared in plan.tasks:
         name = prepared.task.name
         items[name] = evaluate(prepared, backend, writer, others, on_event)

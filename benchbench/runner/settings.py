@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchbench.backends import ModelOptions
+from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class RunSettings:
     """Evaluate this split of every task instead of its own."""
     fewshot_split: str | None = None
     """Draw shots from this split instead of the task's own."""
+    chat: ChatSettings | None = None
+    """Put prompts as conversations, through the model's chat template."""
     output: Path = Path("results")
     fresh: bool = False
     """Begin a new attempt and compute everything again, whatever is on disk."""
@@ -70,6 +73,7 @@ class RunSettings:
             data_root=self.data_root,
             split=self.split,
             fewshot_split=self.fewshot_split,
+            chat=self.chat,
         )
 
     def as_record(self) -> dict[str, Any]:
@@ -93,5 +97,6 @@ class RunSettings:
             "prompt": self.prompt,
             "split": self.split,
             "fewshot_split": self.fewshot_split,
+            "chat": None if self.chat is None else asdict(self.chat),
             "max_failed": self.max_failed,
         }

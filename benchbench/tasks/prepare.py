@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from benchbench.core.chat import ChatSettings, Shot
 from benchbench.core.errors import ArgumentError, DataError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import Doc, Overflow, RenderedDoc
 from benchbench.tasks import shots
 from benchbench.tasks.config import FewshotConfig, PromptVariant
 from benchbench.tasks.documents import Row, Source
-from benchbench.tasks.render import Renderer
+from benchbench.tasks.render import Block, Renderer
 from benchbench.tasks.rows import open_rows
 from benchbench.tasks.shots import FewshotMode
 from benchbench.tasks.task import Task
@@ -35,6 +36,8 @@ class RenderSettings:
     """Evaluate this split instead of the task's own."""
     fewshot_split: str | None = None
     """Draw shots from this split instead of the task's own."""
+    chat: ChatSettings | None = None
+    """Make conversations of the prompts, for a model's chat template."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ def prepare(task: Task, settings: RenderSettings) -> PreparedTask:
     source = open_rows(task, settings.data_root)
     rows = source.rows(str(task.config.eval_split), settings.limit)
     overflow: Overflow = "truncate_left" if settings.fewshot_mode == "lm_eval" else "drop_shots"
-    renderer = Renderer(task, prompt=settings.prompt, first_row=rows[0], overflow=overflow, seed=settings.seed)
+    chat = _chat(task, settings, notes)
+    renderer = Renderer(
+        task, prompt=settings.prompt, first_row=rows[0], overflow=overflow, seed=settings.seed, chat=chat
+    )
     docs = [renderer.doc(row, number) for number, row in enumerate(rows)]
     renderer.look_at(docs[0])
     blocks, shot_hashes = _blocks(renderer, docs, source, count, settings, notes)
@@ -116,9 +122,17 @@ def _num_fewshot(task: Task, settings: RenderSettings, notes: list[str]) -> int:
     return count
 
 
+def _chat(task: Task, settings: RenderSettings, notes: list[str] | None = None) -> ChatSettings | None:
+    if settings.chat is not None and task.output_type == "loglikelihood_rolling":
+        if notes is not None:
+            notes.append("Texts are scored whole: the chat template does not apply.")
+        return None
+    return settings.chat
+
+
 def _blocks(
     renderer: Renderer, docs: Sequence[Doc], source: Source, count: int, settings: RenderSettings, notes: list[str]
-) -> tuple[list[tuple[str, ...]], list[str]]:
+) -> tuple[list[Block], list[str]]:
     """The shots' texts per document (one tuple object per block) and the hashes of the documents used."""
     if count == 0:
         return [()] * len(docs), []
@@ -127,10 +141,10 @@ def _blocks(
     pool = shots.Pool(renderer.task.name, name, tuple(content_hash(row) for row in rows), in_order)
     pick = _picker(renderer.task, pool, count, settings)
     picks = [pick(doc) for doc in docs]
-    texts: dict[tuple[int, ...], tuple[str, ...]] = {}
+    texts: dict[tuple[int, ...], Block] = {}
     for chosen in picks:
         if chosen not in texts:
-            texts[chosen] = tuple(pool_docs.text(index) for index in chosen)
+            texts[chosen] = cast(Block, tuple(pool_docs.shot(index) for index in chosen))
     moved = len(docs) - picks.count(picks[-1]) if settings.fewshot_mode == "fixed" else 0
     if moved:
         notes.append(f"{moved} of {len(docs)} documents are among the shots and were given the next candidate instead.")
@@ -145,13 +159,13 @@ class _PoolDocs:
 
     def __init__(self, renderer: Renderer, rows: Sequence[Row], *, samples: bool) -> None:
         self._renderer, self._rows, self._samples = renderer, rows, samples
-        self._texts: dict[int, str] = {}
+        self._shots: dict[int, str | Shot] = {}
 
-    def text(self, index: int) -> str:
-        if index not in self._texts:
+    def shot(self, index: int) -> str | Shot:
+        if index not in self._shots:
             doc = self._renderer.deriver.doc(self._rows[index], index, keep=self._samples)
-            self._texts[index] = self._renderer.shot(doc, f"shot {index}")
-        return self._texts[index]
+            self._shots[index] = self._renderer.shot(doc, f"shot {index}")
+        return self._shots[index]
 
 
 def _pool_rows(task: Task, source: Source) -> tuple[str, list[Row], bool]:
@@ -201,4 +215,6 @@ def prompt_hash(task: Task, settings: RenderSettings, num_fewshot: int) -> str:
     }
     if num_fewshot:
         identity |= {"fewshot_mode": settings.fewshot_mode, "seed": settings.seed}
+    if (chat := _chat(task, settings)) is not None:
+        identity["chat"] = asdict(chat)
     return content_hash(identity, digits=8)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias, cast
 
+from benchbench.core.chat import ChatSettings, Conversation, Shot
 from benchbench.core.errors import TaskError
 from benchbench.core.types import (
     Doc,
@@ -29,6 +30,10 @@ from benchbench.tasks.template import Field
 
 Answer = int | str | tuple[int, ...] | tuple[str, ...]
 """A gold index or text, or several that are right."""
+
+
+Block: TypeAlias = tuple[str, ...] | tuple[Shot, ...]
+"""The shots of a document: texts, or turns where prompts are conversations."""
 
 
 class Turn:
@@ -128,10 +133,17 @@ class Renderer:
     """Everything of a task and prompt that is compiled once and used per document."""
 
     def __init__(
-        self, task: Task, *, prompt: str, first_row: Mapping[str, Json], overflow: Overflow, seed: int
+        self,
+        task: Task,
+        *,
+        prompt: str,
+        first_row: Mapping[str, Json],
+        overflow: Overflow,
+        seed: int,
+        chat: ChatSettings | None = None,
     ) -> None:
         variant = task.prompt(prompt)
-        self.task, self.prompt_name, self._overflow = task, prompt, overflow
+        self.task, self.prompt_name, self._overflow, self._chat = task, prompt, overflow, chat
         self.deriver = Deriver(task, first_row)
         columns = self.deriver.columns
         self.turn = Turn(task, variant, columns)
@@ -158,8 +170,8 @@ class Renderer:
         if self.task.output_type == "multiple_choice":
             self.several_inputs = self.turn.asks_for_index(self.deriver.scope(doc), doc.id)
 
-    def shot(self, doc: Doc, name: str) -> str:
-        """A worked example with its trailing delimiter. `name` says which, for error sentences."""
+    def shot(self, doc: Doc, name: str) -> str | Shot:
+        """A worked example with its trailing delimiter, or as turns. `name` says which, for error sentences."""
         turn, scope = self.shot_turn, self.deriver.scope(doc)
         question, choices, answer = turn.question(scope, name), turn.choices(scope, name), turn.answer(scope, name)
         if self.several_inputs:
@@ -170,16 +182,19 @@ class Renderer:
         if isinstance(text, int):
             text = (choices or ())[turn.gold(text, choices or (), name)[0]]
         prefix = turn.prefix(scope, name)
+        answered = _joined(prefix, text, " ")
         if text == "":
-            return _with_prefix(str(question), prefix, turn.target_delimiter)
-        join = turn.target_delimiter if not prefix or _needs_space(str(question), prefix) else ""
-        return str(question) + join + _joined(prefix, text, " ") + turn.shot_delimiter
+            plain = _with_prefix(str(question), prefix, turn.target_delimiter)
+        else:
+            join = turn.target_delimiter if not prefix or _needs_space(str(question), prefix) else ""
+            plain = str(question) + join + answered + turn.shot_delimiter
+        return plain if self._chat is None else Shot(str(question), answered, plain)
 
     def _input(self, question: str | int, choices: Sequence[str], doc: object) -> str:
         index = self.turn.gold(int(question) if str(question).isdecimal() else question, choices, doc)
         return choices[index[0]]
 
-    def render(self, doc: Doc, shots: tuple[str, ...]) -> RenderedDoc:
+    def render(self, doc: Doc, shots: Block) -> RenderedDoc:
         """All requests of a document, with what scoring needs to judge the responses."""
         scope = self.deriver.scope(doc)
         match self.task.output_type:
@@ -187,7 +202,10 @@ class Renderer:
                 return self._multiple_choice(doc, scope, shots)
             case "loglikelihood":
                 target = self._target_text(scope, doc)
-                request = LoglikelihoodRequest(self.task.name, doc.id, 0, self._prompt(doc, scope, shots), target)
+                prompt = self._prompt(doc, scope, shots)
+                if isinstance(prompt, Conversation) and not prompt.prefix:
+                    target = target.lstrip(" ")  # it begins the assistant's turn: nothing to be kept apart from
+                request = LoglikelihoodRequest(self.task.name, doc.id, 0, prompt, target)
                 return self._rendered(doc, (request,), targets=(target,))
             case "loglikelihood_rolling":
                 text = self._target_text(scope, doc)
@@ -197,25 +215,33 @@ class Renderer:
                 return self._generate(doc, scope, shots)
         raise AssertionError(self.task.output_type)
 
-    def _multiple_choice(self, doc: Doc, scope: Mapping[str, Any], shots: tuple[str, ...]) -> RenderedDoc:
-        turn, name = self.turn, self.task.name
+    def _multiple_choice(self, doc: Doc, scope: Mapping[str, Any], shots: Block) -> RenderedDoc:
+        turn, name, delimiter = self.turn, self.task.name, self._answer_delimiter(scope, doc)
         choices = turn.choices(scope, doc.id) or ()
         answer = turn.answer(scope, doc.id)
         if self.several_inputs:
             right = turn.question(scope, doc.id)
             gold = turn.gold(int(right) if str(right).isdecimal() else right, choices, doc.id)
-            ending = turn.target_delimiter + str(answer)
+            ending = delimiter + str(answer)
             pairs = [(self._prompt(doc, scope, shots, choice), ending) for choice in choices]
         else:
             gold = turn.gold(answer, choices, doc.id)
             prompt = self._prompt(doc, scope, shots)
-            pairs = [(prompt, turn.target_delimiter + choice) for choice in choices]
+            pairs = [(prompt, delimiter + choice) for choice in choices]
         if self._mutual:
-            pairs += [(self._empty, turn.target_delimiter + choice) for choice in choices]
+            pairs += [(self._empty, delimiter + choice) for choice in choices]
         requests = tuple(LoglikelihoodRequest(name, doc.id, i, prompt, text) for i, (prompt, text) in enumerate(pairs))
         return self._rendered(doc, requests, choices=choices, gold=gold)
 
-    def _generate(self, doc: Doc, scope: Mapping[str, Any], shots: tuple[str, ...]) -> RenderedDoc:
+    def _answer_delimiter(self, scope: Mapping[str, Any], doc: Doc) -> str:
+        """What stands between a prompt and a choice: nothing where the choice begins the assistant's turn."""
+        delimiter = self.turn.target_delimiter
+        if self._chat is None:
+            return delimiter
+        prefix = self.turn.prefix(scope, doc.id)
+        return delimiter if prefix and not prefix[-1].isspace() else ""
+
+    def _generate(self, doc: Doc, scope: Mapping[str, Any], shots: Block) -> RenderedDoc:
         turn = self.turn
         answer = turn.answer(scope, doc.id)
         choices = turn.choices(scope, doc.id)
@@ -238,17 +264,27 @@ class Renderer:
         return str(answer)
 
     def _prompt(
-        self, doc: Doc, scope: Mapping[str, Any], shots: tuple[str, ...], question: str | None = None
-    ) -> Prompt:
-        turn = self.turn
-        description = self._description.text(scope, doc.id) or ""
+        self, doc: Doc, scope: Mapping[str, Any], shots: Block, question: str | None = None
+    ) -> Prompt | Conversation:
+        turn, delimiter = self.turn, self.turn.target_delimiter if question is None else ""
+        description = str(self._description.text(scope, doc.id) or "")
         prefix = turn.prefix(scope, doc.id)
-        if question is not None:
-            return Prompt(str(description), shots, _with_prefix(question, prefix, ""), self._overflow)
-        asked = turn.question(scope, doc.id)
+        asked = turn.question(scope, doc.id) if question is None else question
         if not isinstance(asked, str):
             raise TaskError(f"{self.task.where('doc_to_text')}: document {doc.id} gives a number, not text.")
-        return Prompt(str(description), shots, _with_prefix(asked, prefix, turn.target_delimiter), self._overflow)
+        if self._chat is None:
+            texts = cast("tuple[str, ...]", shots)
+            return Prompt(description, texts, _with_prefix(asked, prefix, delimiter), self._overflow)
+        given = self._chat.system or ""
+        return Conversation(
+            system=_joined(given, description, turn.shot_delimiter),
+            shots=cast("tuple[Shot, ...]", shots),
+            question=asked,
+            prefix=prefix,
+            bare_system=given,
+            multiturn=self._chat.multiturn,
+            overflow=self._overflow,
+        )
 
     def _rendered(
         self,

@@ -15,6 +15,7 @@ from benchbench.backends import ModelOptions, open_backend
 from benchbench.backends.choose import names_gguf
 from benchbench.backends.gguf.header import read_header, split_files
 from benchbench.backends.hf.source import hub_path
+from benchbench.core.chat import Conversation, Shot
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.types import (
     Completion,
@@ -242,6 +243,33 @@ def test_parts_of_a_split_model_belong_together(tmp_path: Path) -> None:
     assert len(split_files(tmp_path / "m-00002-of-00003.gguf")) == 3
 
 
+@pytest.mark.gguf
+@pytest.mark.parametrize("bos", [False, True])
+def test_conversations_become_the_tokens_that_transformers_makes(bos: bool, tmp_path: Path) -> None:
+    folder = models.with_chat_template(models.tiny_llama(tmp_path, bos=bos))
+    end = "</s>" if bos else models.END
+    backend = opened_with(models.tiny_gguf(tmp_path / "tiny.gguf", folder, bos=bos, chat=True), "gguf")
+    hf = opened_with(folder, "hf")
+    assert backend.chat.source == hf.chat.source
+    talks = [
+        Conversation("Buď stručný.", (Shot("2 + 2", "4", ""),), "3 + 3"),
+        Conversation(f"{end} je konec.", (Shot(end, "ano", ""),), f"Co je {end}? Konec{end}"),
+        Conversation("", (), "Proč?", prefix="Protože "),
+    ]
+    for i, talk in enumerate(talks):
+        asked = [LoglikelihoodRequest("t", i, n, talk, text) for n, text in enumerate(["ano", f" {end}"])]
+        assert backend.request_keys([asked]) == hf.request_keys([asked])
+        assert (
+            max(
+                abs(a - b)
+                for a, b in zip(
+                    *(totals(engine.loglikelihood(asked)).values() for engine in (backend, hf)), strict=True
+                )
+            )
+            < 1e-3
+        )
+
+
 def test_files_on_the_hub_are_named_with_a_colon(tmp_path: Path) -> None:
     assert hub_path("org/repo:model.Q4.gguf") == "org/repo/model.Q4.gguf"
     assert hub_path("org/repo") == "org/repo"
@@ -258,7 +286,10 @@ def test_real_weights_score_sensibly_and_bring_a_chat_template() -> None:
     backend = opened_with(models.smollm2_gguf(), "gguf")
     assert backend.info.dtype == "Q4_1"
     assert "quantised" in backend.notes[0]
-    assert "im_start" in (backend.chat_template or "")
+    assert "im_start" in backend.chat.source
+    talk = Conversation("", (Shot("Hi", "Hello", ""),), "Is <|im_end|> a token?")
+    asked = [GenerateRequest("t", 0, 0, talk, GenerationParams(("\n",), 8))]
+    assert backend.request_keys([asked]) == opened_with(models.smollm2_folder(), "hf").request_keys([asked])
     prompt = Prompt("", ("The capital of Italy is Rome.\n\n",), "The capital of France is")
     requests = [LoglikelihoodRequest("t", 0, i, prompt, c) for i, c in enumerate([" Paris.", " Rome.", " banana."])]
     answers = totals(backend.loglikelihood(requests))

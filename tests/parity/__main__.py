@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from benchbench.core.chat import ChatSettings
 from tests.parity.compare import Model, Row, compare
 from tests.parity.tasks import cases, packaged
 
@@ -34,6 +35,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=16, help="of lm-eval's backend")
     parser.add_argument("--trust-remote-code", action="store_true", help="run the model's own code, on both sides")
     parser.add_argument("--prompts-only", action="store_true", help="no model: compare what would be asked")
+    parser.add_argument("--apply-chat-template", action="store_true", help="prompts as conversations, on both sides")
+    parser.add_argument("--system", help="a system prompt for them")
+    parser.add_argument("--no-fewshot-as-multiturn", action="store_true", help="shots in the user's turn")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the table")
     args = parser.parse_args(argv)
     args.tasks = args.tasks or (",".join(case.name for case in cases()) if args.prompts_only else TASKS)
@@ -43,15 +47,23 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         args.data_root = Path(given) if given else FIXTURES if args.prompts_only else None
     if args.data_root is None:
         parser.error("name the rows: --data-root DIR or BENCHBENCH_DATA")
-    if args.model is None and not args.prompts_only:
-        parser.error("name a model with --model, or compare prompts alone with --prompts-only")
+    if args.model is None and (not args.prompts_only or args.apply_chat_template):
+        parser.error("name a model with --model, or compare plain prompts alone with --prompts-only")
     return args
+
+
+def model_of(args: argparse.Namespace) -> Model | None:
+    """The model that the command names, and how it is asked."""
+    chat = ChatSettings(args.system, not args.no_fewshot_as_multiturn) if args.apply_chat_template else None
+    if args.prompts_only and chat is None:
+        return None
+    return Model(args.model, args.batch_size, args.trust_remote_code, chat, args.prompts_only)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare every task at every number of shots; 1 if anything disagrees."""
     args = arguments(argv)
-    model = None if args.prompts_only else Model(args.model, args.batch_size, args.trust_remote_code)
+    model = model_of(args)
     rows = []
     if not args.json:
         print(HEAD)

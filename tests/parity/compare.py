@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchbench.backends.protocol import ChatFormat
+from benchbench.core.chat import ChatSettings, Conversation
 from benchbench.core.types import Completion, GenerateRequest, Loglikelihood, Response, RollingRequest
 from benchbench.tasks.prepare import PreparedTask
 from tests.parity import ours, upstream
-from tests.parity.tasks import NOTES, Definition, definition_of
+from tests.parity.tasks import NOTES, Definition, definition_of, packaged
 
 LOGLIKELIHOOD_TOLERANCE = 1e-3
 """Largest absolute difference of a log-likelihood, fp32 on both sides."""
@@ -34,6 +36,10 @@ class Model:
     batch_size: int = 16
     """Of lm-eval's backend."""
     trust_remote_code: bool = False
+    chat: ChatSettings | None = None
+    """Put every prompt through the model's chat template, on both sides."""
+    only_prompts: bool = False
+    """It gives its chat template and is not asked anything."""
 
 
 @dataclass
@@ -74,11 +80,13 @@ def compare(
     """
     source = upstream.fitted(name, data_root) if adapt else upstream.Source(data_root)
     task = upstream.load(name, source, num_fewshot)
-    theirs = upstream.build(task, limit)
-    prepared = ours.load(name, source, num_fewshot, limit)
-    row = Row(name, num_fewshot, len(theirs), note=_note(name, source), definition=definition_of(name))
-    _prompts(row, prepared, theirs)
-    if model is not None and row.ok:
+    chat = None if model is None or model.chat is None else upstream.Chat(model.path, model.chat)
+    theirs = upstream.build(task, limit, chat)
+    prepared = ours.load(name, source, num_fewshot, limit, None if model is None else model.chat)
+    row = Row(name, num_fewshot, len(theirs), note=_note(name, source, chat), definition=definition_of(name))
+    template = None if model is None or chat is None else ours.backend(model.path, model.trust_remote_code).chat
+    _prompts(row, prepared, theirs, template)
+    if model is not None and not model.only_prompts and row.ok:
         upstream.answer(model.path, theirs, model.batch_size, model.trust_remote_code)
         responses = ours.answer(ours.backend(model.path, model.trust_remote_code), prepared)
         _responses(row, theirs, responses, model)
@@ -86,21 +94,25 @@ def compare(
     return row
 
 
-def _note(name: str, source: upstream.Source) -> str | None:
+def _note(name: str, source: upstream.Source, chat: upstream.Chat | None) -> str | None:
     """What a reader of the row should know: which keys differ from the task files, on both sides."""
     changed = {key.removesuffix("_split"): value for key, value in source.overrides.items()}
     lacking = [key for key, value in changed.items() if value is None]
     parts = [NOTES[name]] if name in NOTES else []
+    if chat is not None and packaged().task(name).output_type == "loglikelihood":
+        parts.append("lm-eval leaves a space between the assistant's header and the target; taken away on its side")
     parts += [f"the data root has {key} {value}" for key, value in changed.items() if value is not None]
     parts += [f"the data root lacks the split for {', '.join(lacking)}"] if lacking else []
     return "; ".join(parts) or None
 
 
-def _prompts(row: Row, prepared: PreparedTask, theirs: Sequence[Sequence[Any]]) -> None:
+def _prompts(
+    row: Row, prepared: PreparedTask, theirs: Sequence[Sequence[Any]], template: ChatFormat | None = None
+) -> None:
     if len(prepared.docs) != len(theirs):
         row.problems.append(f"{len(prepared.docs)} docs, lm-eval has {len(theirs)}")
     for doc, instances in zip(prepared.docs, theirs, strict=False):
-        mine, other = [text_of(r) for r in doc.requests], [upstream_text(i) for i in instances]
+        mine, other = [text_of(r, template) for r in doc.requests], [upstream_text(i) for i in instances]
         for position in range(max(len(mine), len(other))):
             row.prompts += 1
             a = mine[position] if position < len(mine) else None
@@ -112,14 +124,18 @@ def _prompts(row: Row, prepared: PreparedTask, theirs: Sequence[Sequence[Any]]) 
         row.problems.append(f"{row.prompts - row.prompts_equal} prompts differ")
 
 
-def text_of(request: Any) -> tuple[Any, ...]:
+def text_of(request: Any, template: ChatFormat | None = None) -> tuple[Any, ...]:
     """Everything of a request of ours that a model is asked with, as text and numbers."""
     if isinstance(request, RollingRequest):
         return (request.text,)
+    is_chat = template is not None and isinstance(request.prompt, Conversation)
+    prompt = template.text(request.prompt) if template is not None and is_chat else request.prompt.text
     if isinstance(request, GenerateRequest):
         params = request.params
-        return (request.prompt.text, params.until, params.max_gen_toks, params.do_sample)
-    return (request.prompt.text, request.continuation)
+        return (prompt, params.until, params.max_gen_toks, params.do_sample)
+    if template is not None and is_chat:
+        return (prompt, template.continuation(request.prompt, request.continuation))
+    return (prompt, request.continuation)
 
 
 def upstream_text(instance: Any) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ import yaml
 
 from benchbench.backends import ModelOptions, open_backend
 from benchbench.backends.protocol import Backend
+from benchbench.core.chat import ChatSettings
 from benchbench.core.types import (
     Completion,
     GenerateRequest,
@@ -29,7 +30,9 @@ from tests.parity.tasks import packaged
 from tests.parity.upstream import SEED, Source
 
 
-def load(name: str, source: Source, num_fewshot: int, limit: int | None) -> PreparedTask:
+def load(
+    name: str, source: Source, num_fewshot: int, limit: int | None, chat: ChatSettings | None = None
+) -> PreparedTask:
     """The task's rendered docs in few-shot mode `lm_eval`, with the source's overrides laid over its file."""
     index = packaged()
     task = index.task(name)
@@ -39,7 +42,12 @@ def load(name: str, source: Source, num_fewshot: int, limit: int | None) -> Prep
             overlay.write_text(yaml.safe_dump({"include": str(task.path), **source.overrides}), encoding="utf-8")
             task = TaskIndex([overlay]).task(name)
     settings = RenderSettings(
-        num_fewshot=num_fewshot, fewshot_mode="lm_eval", seed=SEED, limit=limit, data_root=source.data_root
+        num_fewshot=num_fewshot,
+        fewshot_mode="lm_eval",
+        seed=SEED,
+        limit=limit,
+        data_root=source.data_root,
+        chat=chat,
     )
     return prepare(task, settings)
 

@@ -13,10 +13,11 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from benchbench.core.chat import ChatSettings
 from tests.parity.tasks import lm_evals_file, ours_for_lm_eval
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -145,10 +146,42 @@ def load(name: str, source: Source, num_fewshot: int) -> Any:
     return task
 
 
-def build(task: Any, limit: int | None) -> list[list[Any]]:
+@dataclass(frozen=True)
+class Chat:
+    """A model whose chat template lm-eval applies, and how."""
+
+    model: str
+    settings: ChatSettings
+
+
+def alternating(apply: Any, messages: list[dict[str, str]], **kwargs: Any) -> str:
+    """lm-eval's template on turns that alternate: it makes a user's turn of its own of a shot without an answer."""
+    turns: list[dict[str, str]] = []
+    for message in messages:
+        if turns and turns[-1]["role"] == message["role"]:
+            turns[-1] = {"role": message["role"], "content": turns[-1]["content"] + message["content"]}
+        else:
+            turns.append(message)
+    return str(apply(turns, **kwargs))
+
+
+def build(task: Any, limit: int | None, chat: Chat | None = None) -> list[list[Any]]:
     """lm-eval's `Instance`s of the first `limit` docs, one list per doc, in doc order."""
+    said: dict[str, Any] = {}
+    if chat is not None:
+        engine = templates(chat.model)
+        said = {
+            "system_instruction": chat.settings.system,
+            "apply_chat_template": True,
+            "fewshot_as_multiturn": chat.settings.multiturn,
+            "chat_template": partial(alternating, engine.apply_chat_template),
+            "tokenizer_name": engine.tokenizer_name,
+        }
     with contextlib.redirect_stderr(io.StringIO()):
-        task.build_all_requests(limit=limit)
+        task.build_all_requests(limit=limit, **said)
+    if chat is not None and task.OUTPUT_TYPE == "loglikelihood":
+        for instance in task.instances:  # the space that its multiple choice leaves out, its loglikelihood leaves in
+            instance.arguments = (instance.arguments[0], instance.arguments[1].lstrip(" "))
     docs: dict[int, list[Any]] = {}
     for instance in task.instances:
         docs.setdefault(instance.doc_id, []).append(instance)
@@ -183,6 +216,18 @@ def answer_with_exact_softmax(
     finally:
         engine.softmax_dtype = usual
     return [value if isinstance(value, float) else value[0] for value in found]
+
+
+@cache
+def templates(model: str) -> Any:
+    """lm-eval's HFLM around a model's tokenizer, for its chat template alone."""
+    from lm_eval.models.huggingface import HFLM
+    from transformers import AutoTokenizer
+
+    engine = HFLM.__new__(HFLM)
+    engine.tokenizer = AutoTokenizer.from_pretrained(model)
+    engine.chat_template_args = {}
+    return engine
 
 
 @cache

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from benchbench.backends import ModelOptions
 from benchbench.backends.abilities import refusal
 from benchbench.backends.api.asking import ABLE, question_key, writing_body, written
+from benchbench.backends.api.chat import Messages, ServerChat, TemplatedText, as_messages, going_on
 from benchbench.backends.api.client import AnswerError, Client
 from benchbench.backends.api.loop import LoopThread
 from benchbench.backends.api.options import server_options
 from benchbench.backends.api.scoring import TextScore, echo_score, echoed_tokens
 from benchbench.backends.api.server import ServerFacts, check_name, echo_body, explore
+from benchbench.backends.chat import template_of
 from benchbench.backends.encode import move_spaces
-from benchbench.backends.protocol import NOTHING, RequestKeys, Work
+from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys, Work
 from benchbench.backends.tokens import Job, seed_text
+from benchbench.core.chat import Conversation
 from benchbench.core.errors import BackendError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import (
@@ -101,7 +105,7 @@ class ServerConnection:
         if (cost := self.client.cost()) is not None:
             work.served["cost"] = cost
 
-    async def write(self, prompt: str | Sequence[int], job: Job, index: int) -> tuple[Any, int]:
+    async def write(self, prompt: str | Sequence[int] | Messages, job: Job, index: int) -> tuple[Any, int]:
         """(text, prompt tokens) of one job. AnswerError where there is none."""
 
         def parse(answer: Any) -> Any:
@@ -111,9 +115,10 @@ class ServerConnection:
         body: dict[str, Any] = {"model": self.facts.asked, **writing_body(job, length_name=self.length_name)}
         if not self.facts.chat:
             return await self.client.post("completions", body | {"prompt": prompt}, parse)
-        messages = [{"role": "user", "content": prompt}]
+        messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         try:
-            return await self.client.post("chat/completions", body | {"messages": messages}, parse)
+            said = body | {"messages": messages} | going_on(messages)
+            return await self.client.post("chat/completions", said, parse)
         except AnswerError as error:
             if self.length_name in body and "max_completion_tokens" in str(error) and error.kind == "refused":
                 self.length_name = "max_completion_tokens"
@@ -143,8 +148,9 @@ class TextBackend:
     and output_price per million tokens.
     """
 
-    def __init__(self, options: ModelOptions, server: ServerConnection) -> None:
-        self.options, self.server = options, server
+    def __init__(self, options: ModelOptions, server: ServerConnection, tokenizer: Any = None) -> None:
+        """`tokenizer` has the chat template, where conversations are sent as text."""
+        self.options, self.server, self._tokenizer = options, server, tokenizer
         self.work = server.work
         self.info = self._describe()
 
@@ -161,9 +167,32 @@ class TextBackend:
         """Why a server cannot write with these settings, or None if it can."""
         return refusal(params, "an OpenAI-compatible server", ABLE)
 
+    @property
+    def chat(self) -> ChatFormat:
+        """The server's own, where it takes messages; else that of the tokenizer that is named."""
+        if self.server.facts.chat:
+            return ServerChat()
+        if self._tokenizer is None:
+            raise BackendError(
+                f"{self.options.model} is asked through the completions endpoint of {self.server.options.host}, which "
+                "takes text: name the tokenizer whose chat template makes text of conversations (--model-args "
+                "tokenizer=...), or ask the chat endpoint (--model-args endpoint=chat)."
+            )
+        return self._templated.template
+
+    @cached_property
+    def _templated(self) -> TemplatedText:
+        return TemplatedText(template_of(self._tokenizer), self._tokenizer)
+
+    def _asked(self, prompt: Prompt | Conversation) -> Any:
+        """Text or messages, as the server takes them."""
+        if isinstance(prompt, Prompt):
+            return prompt.text
+        return as_messages(prompt) if self.server.facts.chat else self._templated.text(prompt)
+
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
         """One hash per doc over the texts that its requests put to the model."""
-        return [content_hash([_question(request) for request in doc], digits=64) for doc in docs]
+        return [content_hash([self._question(request) for request in doc], digits=64) for doc in docs]
 
     def loglikelihood(
         self, requests: Sequence[LoglikelihoodRequest], *, skip: RequestKeys = NOTHING
@@ -186,7 +215,7 @@ class TextBackend:
 
     async def _score_group(self, group: Sequence[LoglikelihoodRequest]) -> list[Loglikelihood | Failure]:
         """Requests with the same prompt: when one does not fit, all are asked with a shorter prompt."""
-        prompt: Prompt | None = group[0].prompt
+        prompt: Prompt | Conversation | None = group[0].prompt
         whole = group[0].prompt
         while prompt is not None:
             answers: list[Loglikelihood | Failure] = []
@@ -201,9 +230,14 @@ class TextBackend:
         message = last.message if isinstance(last, Failure) else ""
         return [Failure(request, "context_too_long", message) for request in group]
 
-    async def _score_text(self, request: LoglikelihoodRequest, prompt: Prompt, dropped: int) -> Loglikelihood | Failure:
-        context, continuation = move_spaces(prompt.text, request.continuation)
+    async def _score_text(
+        self, request: LoglikelihoodRequest, prompt: Prompt | Conversation, dropped: int
+    ) -> Loglikelihood | Failure:
         try:
+            said = request.continuation
+            if isinstance(prompt, Conversation):
+                said = self._templated.continuation(prompt, said)
+            context, continuation = move_spaces(self._asked(prompt), said)
             score = await self._echo(context + continuation, len(context))
         except AnswerError as error:
             return Failure(request, error.kind, str(error))
@@ -260,11 +294,11 @@ class TextBackend:
                 f"max_gen_toks is {params.max_gen_toks:,}, but the model holds only {length:,} tokens in all. Set a "
                 "smaller max_gen_toks in the task's generation_kwargs.",
             )
-        prompt: Prompt | None = request.prompt
+        prompt: Prompt | Conversation | None = request.prompt
         failure = Failure(request, "context_too_long", "The prompt does not fit the server.")
         while prompt is not None:
             try:
-                text, read = await self.server.write(prompt.text, Job((), params, seed_text(request)), 0)
+                text, read = await self.server.write(self._asked(prompt), Job((), params, seed_text(request)), 0)
             except AnswerError as error:
                 failure = Failure(request, error.kind, str(error))
                 prompt = prompt.shorter() if error.kind == "context_too_long" else None
@@ -275,6 +309,19 @@ class TextBackend:
 
     def _stream(self, jobs: Sequence[Any], handle: Any) -> Iterator[Any]:
         return self.server.loop.stream(jobs, handle, width=self.server.options.concurrency)
+
+    def _question(self, request: Request) -> list[Any]:
+        kind = type(request).__name__
+        if isinstance(request, RollingRequest):
+            return question_key([kind, request.text])
+        prompt: Any = request.prompt.text
+        if isinstance(request.prompt, Conversation):
+            prompt = [self.chat.sha256, as_messages(request.prompt)]
+        asked = [kind, prompt, request.prompt.overflow]
+        if isinstance(request, GenerateRequest):
+            named = [seed_text(request)] if request.params.do_sample else []
+            return question_key([*asked, *named], request.params)
+        return question_key([*asked, request.continuation])
 
     def load_weights(self, checkpoint: str) -> None:
         """Ask another model of the same server from now on. ModelError where it has none of that name."""
@@ -288,17 +335,6 @@ class TextBackend:
     def close(self) -> None:
         """Close the connections."""
         self.server.close()
-
-
-def _question(request: Request) -> list[Any]:
-    kind = type(request).__name__
-    if isinstance(request, RollingRequest):
-        return question_key([kind, request.text])
-    asked = [kind, request.prompt.text, request.prompt.overflow]
-    if isinstance(request, GenerateRequest):
-        named = [seed_text(request)] if request.params.do_sample else []
-        return question_key([*asked, *named], request.params)
-    return question_key([*asked, request.continuation])
 
 
 def _tokens(answer: Loglikelihood | Completion | Failure) -> int:

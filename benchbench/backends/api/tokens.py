@@ -33,7 +33,7 @@ def open_server(options: ModelOptions) -> Any:
     server = ServerConnection(options, ids)
     if server.facts.scoring == "ids":
         return TokensBackend(options, server, tokenizer, identity)
-    return TextBackend(options, server)
+    return TextBackend(options, server, tokenizer)
 
 
 def _load(named: str, options: ModelOptions) -> tuple[Any, str]:

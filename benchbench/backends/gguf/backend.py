@@ -9,7 +9,9 @@ from pathlib import Path
 
 from benchbench.backends import ModelOptions, check_model_args
 from benchbench.backends.abilities import Abilities
+from benchbench.backends.chat import ChatTemplate
 from benchbench.backends.encode import EncodedPair, Encoder
+from benchbench.backends.gguf.chat import gguf_template
 from benchbench.backends.gguf.engine import EngineOptions, LlamaModel, default_threads, library
 from benchbench.backends.gguf.generate import Generator
 from benchbench.backends.gguf.header import GGUFHeader, read_header, split_files
@@ -66,7 +68,7 @@ class GGUFBackend(TokenBackend):
         self.path, self._model = path, model
         length = _max_length(self.options.max_length, model.train_length, self.header, path)
         self._tokenizer = GGUFTokenizer(model)
-        self._encoder = Encoder(self._tokenizer, length)
+        self._encoder = Encoder(self._tokenizer, length, open_chat=self._open_chat)
         self._cache = Cache(model)
         self._scorer = PairScorer(model, self._cache, length, plain=self.options.plan == "plain")
         self._generator = Generator(self._scorer, self._tokenizer)
@@ -96,11 +98,8 @@ class GGUFBackend(TokenBackend):
             "those of the quantised model, not of the original",
         )
 
-    @property
-    def chat_template(self) -> str | None:
-        """The Jinja chat template that the file carries, or None."""
-        template = self.header.metadata.get("tokenizer.chat_template")
-        return None if template is None else str(template)
+    def _open_chat(self) -> ChatTemplate:
+        return gguf_template(self.path.name, self.header, self._tokenizer.encode_pieces)
 
     def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
         """Through the prefix plan."""

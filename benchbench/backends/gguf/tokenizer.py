@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 
+from benchbench.backends.control import Pieces
 from benchbench.backends.gguf.engine import LlamaModel
 from benchbench.core.errors import ModelError
 
@@ -39,15 +40,19 @@ class GGUFTokenizer:
         """`{"input_ids": [...]}`: token ids of each text, with the file's own special tokens unless told otherwise."""
         return {"input_ids": [self._encode(text, add_special_tokens) for text in texts]}
 
-    def _encode(self, text: str, special: bool) -> list[int]:
+    def _encode(self, text: str, special: bool, *, parse: bool = True) -> list[int]:
         data = text.encode("utf-8", errors="replace")
         room = len(data) + 8
         ids = (ctypes.c_int32 * room)()
-        count = self._lib.llama_tokenize(self._vocab, data, len(data), ids, room, special, True)
+        count = self._lib.llama_tokenize(self._vocab, data, len(data), ids, room, special, parse)
         if count < 0:
             ids = (ctypes.c_int32 * -count)()
-            count = self._lib.llama_tokenize(self._vocab, data, len(data), ids, -count, special, True)
+            count = self._lib.llama_tokenize(self._vocab, data, len(data), ids, -count, special, parse)
         return ids[:count]
+
+    def encode_pieces(self, pieces: Pieces) -> list[int]:
+        """Token ids of text and of control tokens between it; what looks like one within the text stays text."""
+        return [token for text, is_control in pieces for token in self._encode(text, False, parse=is_control)]
 
     def decode(self, ids: int | Sequence[int], *, skip_special_tokens: bool = False) -> str:
         """Text of the tokens; bytes that are no UTF-8 become `�`, as everywhere."""

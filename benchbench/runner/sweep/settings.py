@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchbench.backends import ModelOptions
+from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError
 from benchbench.core.ids import content_hash
 from benchbench.runner.checkpoint import Checkpoint
@@ -64,6 +65,8 @@ class SweepSettings:
         for name in ("order", "watch", "poll", "until"):
             kept.pop(name)
         run = {key: value for key, value in kept["run"].items() if key not in _NOT_IDENTITY}
+        if run["chat"] is None:  # as in sweeps that began before conversations were known
+            del run["chat"]
         run["model"] = {key: value for key, value in run["model"].items() if key not in (*_NOT_IDENTITY, "model")}
         return content_hash({**kept, "run": run}, digits=8)
 
@@ -83,6 +86,8 @@ def from_json(value: Mapping[str, Any]) -> SweepSettings:
     run["include_paths"] = tuple(map(Path, run["include_paths"]))
     for name in ("data_root", "output"):
         run[name] = None if run[name] is None else Path(run[name])
+    chat = run.get("chat")
+    run["chat"] = None if chat is None else ChatSettings(**chat)
     listed = None if value["listed"] is None else Path(value["listed"])
     kept = {**value, "models": tuple(value["models"]), "task_groups": tuple(value["task_groups"]), "listed": listed}
     return SweepSettings(**{**kept, "run": RunSettings(**run)})

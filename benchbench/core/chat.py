@@ -1,0 +1,87 @@
+"""A prompt as a conversation, for models that were trained on turns of a user and an assistant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from benchbench.core.types import Overflow
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
+    """That prompts are conversations, and what they hold besides the task's own texts."""
+
+    system: str | None = None
+    """A system prompt, before the task's description."""
+    multiturn: bool = True
+    """Shots are turns of the conversation; otherwise they stand before the question, in one user's turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A worked example of a conversation."""
+
+    question: str
+    answer: str
+    """Empty where the question holds it already: the shot then stands in the user's next turn."""
+    text: str
+    """Both as plain text with the trailing delimiter, for conversations whose shots are no turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a plain `Prompt` says, as turns; a model's chat template makes text of it.
+
+    The answer begins a turn of the assistant, or goes on with `prefix` where there is one.
+    """
+
+    system: str
+    """System prompt and description, joined; empty for none."""
+    shots: tuple[Shot, ...]
+    question: str
+    prefix: str = ""
+    bare_system: str = ""
+    """What is left of `system` when the description has to go."""
+    multiturn: bool = True
+    overflow: Overflow = "drop_shots"
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The turns; the last is the user's question, or the beginning of the answer."""
+        found = [Message("system", self.system)] if self.system else []
+        asked = ""
+        for shot in self.shots:
+            if self.multiturn and shot.answer:
+                found += [Message("user", asked + shot.question), Message("assistant", shot.answer)]
+                asked = ""
+            else:
+                asked += shot.text
+        found.append(Message("user", asked + self.question))
+        if self.prefix:
+            found.append(Message("assistant", self.prefix))
+        return tuple(found)
+
+    @property
+    def text(self) -> str:
+        """All turns' texts one after another: what is asked, without what a template puts between."""
+        return "".join(message.content for message in self.messages)
+
+    def shorter(self) -> Conversation | None:
+        """The next shorter one (one shot less, then no description), or None if none is left."""
+        if self.overflow == "truncate_left":
+            return None
+        if self.shots:
+            return replace(self, shots=self.shots[1:])
+        return None if self.system == self.bare_system else replace(self, system=self.bare_system)
