@@ -22,7 +22,7 @@ class Abilities:
 def refusal(params: GenerationParams, engine: str, able: Abilities) -> str | None:
     """Why `engine` cannot write with these settings, as a sentence, or None if it can."""
     asked = {
-        f"num_beams={params.num_beams}": params.num_beams > 1 and not able.beams,
+        f"beam search (num_beams={params.num_beams})": params.num_beams > 1 and not able.beams,
         f"no_repeat_ngram_size={params.no_repeat_ngram_size}": params.no_repeat_ngram_size > 0 and not able.ngrams,
         f"temperature={params.temperature}": params.do_sample and params.temperature > able.hottest,
     }
