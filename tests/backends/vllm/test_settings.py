@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from benchbench.backends import ModelOptions, open_backend, parse_model_args
+from benchbench.backends.abilities import refusal
+from benchbench.backends.vllm.backend import VLLMBackend
 from benchbench.backends.vllm.settings import GPU_SHARE, Settings, cache_bytes, prepare_environment, read_settings
-from benchbench.backends.vllm.writer import cannot
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.types import GenerationParams
 from tests import models
@@ -78,11 +79,11 @@ def test_the_cache_on_a_cpu_holds_the_longest_prompt_and_more() -> None:
     ],
 )
 def test_settings_that_vllm_does_not_have_name_the_backend_that_does(params: GenerationParams, words: str) -> None:
-    reason = cannot(params)
+    reason = refusal(params, "vllm", VLLMBackend.able)
     assert reason is not None
     assert words in reason
     assert "--backend hf" in reason
-    assert cannot(GenerationParams(("\n",), temperature=2.5, repetition_penalty=1.2)) is None
+    assert refusal(GenerationParams(("\n",), temperature=2.5, repetition_penalty=1.2), "vllm", VLLMBackend.able) is None
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")
