@@ -111,7 +111,7 @@ def _show(result: ScoreResult) -> None:
     console.print(cell(str(result.record["model"]), "bold"))
     console.print(table)
     for one in result.scored:
-        console.print(cell(f"{one.task} {one.metric}: {_state(one, result.record)}."))
+        console.print(cell(f"{one.task} {one.metric}: {_state(one, result.record)}."), soft_wrap=True)
     console.print(cell(f"Added metrics are in {result.path / 'scores'}"), soft_wrap=True)
 
 

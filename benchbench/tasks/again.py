@@ -99,12 +99,14 @@ class Again:
             return recorded
         return self.index.task(self.name).config.doc_to_source
 
-    def sources(self, docs: Iterable[RenderedDoc], template: str) -> dict[int, str]:
-        """doc id → text that was to be translated. TaskError if the template fails."""
+    def sources(self, docs: Iterable[RenderedDoc], template: str | None = None) -> dict[int, str]:
+        """doc id → text that was to be translated, by `template` or else the task. TaskError if it fails."""
         found: dict[int, str] = {}
         field: Field | None = None
         for rendered in docs:
             scope = {**rendered.doc.fields, **self.task.variables}
-            field = field or Field(template, self.task.where("doc_to_source"), rendered.doc.fields.keys())
+            if field is None:
+                where = self.task.where("doc_to_source") if template is None else "--source"
+                field = Field(template or self.source_template(), where, rendered.doc.fields.keys())
             found[rendered.doc.id] = str(field.text(scope, rendered.doc.id))
         return found

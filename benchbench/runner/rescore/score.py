@@ -15,7 +15,7 @@ from typing import Any
 import benchbench
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
 from benchbench.core.registry import FAMILIES, metric_names
-from benchbench.core.types import Item, MetricResult, ScoringSpec
+from benchbench.core.types import Item, MetricResult, OutputType, ScoringSpec
 from benchbench.runner.events import Note, OnEvent, OpeningModel, ignore
 from benchbench.runner.record import now, versions
 from benchbench.runner.rescore.comet import comet_items, comet_spec
@@ -53,7 +53,9 @@ def _check_metrics(metrics: Sequence[str]) -> None:
     known = {COMET} | {name for kind in FAMILIES for name in metric_names(kind)}
     for name in metrics:
         if name not in known:
-            raise ArgumentError(f"there is no metric {name!r}.{did_you_mean(name, known)} See --help for their names.")
+            raise ArgumentError(
+                f"there is no metric {name!r}.{did_you_mean(name, known)} There are {', '.join(sorted(known))}."
+            )
 
 
 class Rescoring:
@@ -83,35 +85,34 @@ class Rescoring:
         return self._stack.enter_context(CometProcess(self.settings.comet))
 
     def score(self, metric: str) -> Iterator[Scored]:
-        """The metric for every task that it fits; a note on those that it does not. ArgumentError if it fits none."""
-        passed: dict[str, str] = {}
-        for task in self.tasks:
-            reason = self._comet_misfit(task) if metric == COMET else self._misfit(task, metric)
-            if reason is not None:
-                passed[task] = reason
-        if len(passed) == len(self.tasks):
-            raise ArgumentError(f"{metric} fits none of these tasks: {_some(passed)}.")
+        """The metric for every task that it fits. ArgumentError if it fits none of those that were asked for."""
+        kinds = {task: recorded_spec(self.record, task).output_type for task in self.tasks}
+        judged = [task for task in self.tasks if self._judges(metric, kinds[task])]
+        if not judged:
+            raise ArgumentError(f"{metric} fits no task of the run: {_some({t: f'is {k}' for t, k in kinds.items()})}.")
+        passed = {task: reason for task in judged if (reason := self._lacks(task, metric)) is not None}
+        if len(passed) == len(judged):
+            raise ArgumentError(f"{metric} cannot be computed: {_some(passed)}.")
         if passed:
-            self.on_event(Note(f"{metric}: {len(passed)} of {len(self.tasks)} tasks passed over: {_some(passed)}."))
-        for task in self.tasks:
+            self.on_event(Note(f"{metric}: {len(passed)} of {len(judged)} tasks passed over: {_some(passed)}."))
+        for task in judged:
             if task not in passed:
                 yield self._comet(task) if metric == COMET else self._from_stored(task, metric)
 
-    def _misfit(self, task: str, metric: str) -> str | None:
-        if not self.run.is_sealed(task):
-            return "has no stored items"
-        kind = recorded_spec(self.record, task).output_type
-        return None if metric in metric_names(kind) else f"is {kind}, which {metric} does not judge"
+    @staticmethod
+    def _judges(metric: str, kind: OutputType) -> bool:
+        return kind == "generate_until" if metric == COMET else metric in metric_names(kind)
 
-    def _comet_misfit(self, task: str) -> str | None:
+    def _lacks(self, task: str, metric: str) -> str | None:
+        """What keeps a metric from a task that it could judge."""
         if not self.run.is_sealed(task):
             return "has no stored items"
-        kind = recorded_spec(self.record, task).output_type
-        if kind != "generate_until":
-            return f"is {kind}, and COMET judges translations"
-        if self.settings.source is None and self._again(task).source_template() is None:
-            return "has no `doc_to_source`, which says what was to be translated; --source gives one, e.g. '{{ text }}'"
+        if metric == COMET and self._template(task) is None:
+            return "has no `doc_to_source`, which says what was to be translated; --source gives one, as '{{ text }}'"
         return None
+
+    def _template(self, task: str) -> str | None:
+        return self.settings.source if self.settings.source is not None else self._again(task).source_template()
 
     def _again(self, task: str) -> Again:
         prompt = str((self.record.get("settings") or {}).get("prompt") or "default")
@@ -139,18 +140,19 @@ class Rescoring:
         recorded = recorded_spec(self.record, task)
         model = self.comet.model
         before = self._before(task, model.metric)
-        if before is not None and before.made.get("comet") == model.facts and not self.settings.fresh:
+        made: dict[str, Any] = {"comet": model.facts, "source": self._template(task) or ""}
+        same = before is not None and all(before.made.get(name) == value for name, value in made.items())
+        if before is not None and same and not self.settings.fresh:
             return Scored(task, model.metric, "kept", before.rows)
         again, items = self._again(task), self.items(task)
         docs = again.documents(items)
-        template = self.settings.source or again.source_template() or ""
-        sources = again.sources(docs.values(), template)
+        sources = again.sources(docs.values(), self.settings.source)
         spec, began = comet_spec(recorded, model), time.monotonic()
         live = live_path(self.run.path, task, model.metric)
         found = comet_items(spec, items, sources, self.comet, live, self.on_event)
         rows = self._rows(task, spec, found, signature=(model.signature,))
-        facts = {"comet": model.facts, "device": model.device, "source": template}
-        return self._add(task, spec, found, rows, {**facts, "seconds": round(time.monotonic() - began, 3)})
+        made |= {"device": model.device, "seconds": round(time.monotonic() - began, 3)}
+        return self._add(task, spec, found, rows, made)
 
     def _before(self, task: str, metric: str) -> Added | None:
         return next((one for one in read_added(self.run.path) if (one.task, one.metric) == (task, metric)), None)
@@ -168,7 +170,7 @@ class Rescoring:
     def _add(self, task: str, spec: ScoringSpec, items: Sequence[Item], rows: Rows, made: Mapping[str, Any]) -> Scored:
         metric = spec.metrics[0]
         if all(row["value"] is None for row in rows):
-            raise DataError(f"{metric.name} has no value for {task}: {rows[0]['note']}.")
+            raise DataError(f"{metric.name} has no value for {task} from what the run stored: {rows[0]['note']}.")
         state: State = "added" if self._before(task, metric.name) is None else "replaced"
         stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": benchbench.__version__}
         write_added(self.run.path, Added(task, asdict(metric), rows, None, {**stamp, **made}), items)

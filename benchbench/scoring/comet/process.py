@@ -26,7 +26,8 @@ _ADVICE = {
     "no_checkpoint": "--comet-model takes a name on the Hub, a model's folder or its checkpoint file.",
     "no_pkg_resources": "`make env-comet` makes an environment with setuptools below 81.",
     "no_gpu": "--device cpu computes without.",
-    "not_loaded": "Without a network, the encoder's tokenizer and configuration must be in the Hub's cache, too.",
+    "not_loaded": "Is the file whole, and made by unbabel-comet?",
+    "not_loaded_offline": "With HF_HUB_OFFLINE the encoder's tokenizer and configuration must be in the cache, too.",
 }
 
 
@@ -217,7 +218,7 @@ def _refused(answer: Mapping[str, Any], doing: str) -> BackendError | ModelError
     kind, message = str(answer["error"]), str(answer.get("message", "")).strip()
     if kind not in _ADVICE:
         return BackendError(f"COMET's process could not {doing}: {message}")
-    error = ModelError if kind in ("no_checkpoint", "not_loaded") else BackendError
+    error = ModelError if kind in ("no_checkpoint", "not_loaded", "not_loaded_offline") else BackendError
     return error(f"COMET: {message} {_ADVICE[kind]}")
 
 

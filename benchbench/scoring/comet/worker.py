@@ -64,8 +64,7 @@ class Worker:
         hparams = _hparams(checkpoint)
         from comet import load_from_checkpoint
 
-        local = offline or Path(request["model"]).exists()
-        self._model = _first_that_works(load_from_checkpoint, str(checkpoint), local)
+        self._model = _loaded(load_from_checkpoint, checkpoint, offline)
         self._gpus = _gpus(request.get("device", "auto"))
         return {
             "checkpoint": str(checkpoint),
@@ -110,10 +109,14 @@ def _checkpoint(model: str, offline: bool) -> Path:
     try:
         return Path(download_model(model, local_files_only=offline))
     except Exception as error:
-        cause = error.__context__ or error
-        where = "in the cache of this machine, and offline nothing is downloaded" if offline else "on the Hub"
-        reason = str(cause).strip().splitlines() or [type(cause).__name__]
-        raise RefusedError("no_checkpoint", f"{model!r} was not found {where} ({reason[0][:200]}).") from error
+        if offline:
+            message = f"{model} is not in the Hub's cache here, and HF_HUB_OFFLINE forbids to fetch it."
+            raise RefusedError("no_checkpoint", message) from error
+        older = error.__context__  # COMET asks an older server after the Hub, and tells only of that
+        hub = error if older is None or older.__context__ is None else older.__context__
+        lines = str(hub).strip().splitlines() or ["no reason given"]
+        message = f"{model} could not be fetched from the Hub ({type(hub).__name__}: {lines[0][:200]})."
+        raise RefusedError("no_checkpoint", message) from error
 
 
 def _in_folder(folder: Path) -> Path:
@@ -145,16 +148,22 @@ def _hparams(checkpoint: Path) -> dict[str, Any]:
     return found
 
 
-def _first_that_works(load: Any, checkpoint: str, local: bool) -> Any:
+def _loaded(load: Any, checkpoint: Path, offline: bool) -> Any:
     """Files of this machine first: where all are there, nobody is asked for newer ones."""
     try:
-        return load(checkpoint, local_files_only=True)
+        return load(str(checkpoint), local_files_only=True)
     except Exception as error:
-        if local and os.environ.get("HF_HUB_OFFLINE") == "1":
-            raise RefusedError(
-                "not_loaded", f"{checkpoint} cannot be loaded offline ({type(error).__name__}: {str(error)[:300]})."
-            ) from error
-    return load(checkpoint)
+        if offline:
+            raise RefusedError("not_loaded_offline", _why(checkpoint, error)) from error
+    try:
+        return load(str(checkpoint))
+    except Exception as error:
+        raise RefusedError("not_loaded", _why(checkpoint, error)) from error
+
+
+def _why(checkpoint: Path, error: Exception) -> str:
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    return f"{checkpoint} cannot be loaded ({type(error).__name__}: {lines[0][:300]})."
 
 
 def _gpus(device: str) -> int:
