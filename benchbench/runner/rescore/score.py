@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from fnmatch import fnmatchcase
@@ -84,8 +84,13 @@ class Rescoring:
         self.on_event(OpeningModel(self.settings.comet.model))
         return self._stack.enter_context(CometProcess(self.settings.comet))
 
-    def score(self, metric: str) -> Iterator[Scored]:
-        """The metric for every task that it fits. ArgumentError if it fits none of those that were asked for."""
+    def score(self, metric: str) -> list[Scored]:
+        """The metric for every task that it fits.
+
+        Raises:
+            ArgumentError: it fits none of the tasks that were asked for.
+            DataError: it has a value for none of them.
+        """
         kinds = {task: recorded_spec(self.record, task).output_type for task in self.tasks}
         judged = [task for task in self.tasks if self._judges(metric, kinds[task])]
         if not judged:
@@ -95,9 +100,17 @@ class Rescoring:
             raise ArgumentError(f"{metric} cannot be computed: {_some(passed)}.")
         if passed:
             self.on_event(Note(f"{metric}: {len(passed)} of {len(judged)} tasks passed over: {_some(passed)}."))
-        for task in judged:
-            if task not in passed:
-                yield self._comet(task) if metric == COMET else self._from_stored(task, metric)
+        found = [
+            self._comet(task) if metric == COMET else self._from_stored(task, metric)
+            for task in judged
+            if task not in passed
+        ]
+        reasons = [one for one in found if isinstance(one, str)]
+        if len(reasons) == len(found):
+            raise DataError(f"{metric} has no value from what the run stored: {'; '.join(reasons[:3])}.")
+        if reasons:
+            self.on_event(Note(f"{metric} has no value for {'; '.join(reasons[:3])}."))
+        return [one for one in found if not isinstance(one, str)]
 
     @staticmethod
     def _judges(metric: str, kind: OutputType) -> bool:
@@ -124,7 +137,7 @@ class Rescoring:
             self._items[task] = self.run.items(task)
         return self._items[task]
 
-    def _from_stored(self, task: str, metric: str) -> Scored:
+    def _from_stored(self, task: str, metric: str) -> Scored | str:
         spec = spec_for(recorded_spec(self.record, task), metric)
         items = self.items(task)
         docs = self._again(task).documents(items) if needs_documents(spec) else None
@@ -136,7 +149,7 @@ class Rescoring:
             return Scored(task, metric, "confirmed" if same else "differs", rows)
         return self._add(task, spec, found, rows, {"by": {"benchbench": benchbench.__version__, **versions()}})
 
-    def _comet(self, task: str) -> Scored:
+    def _comet(self, task: str) -> Scored | str:
         recorded = recorded_spec(self.record, task)
         model = self.comet.model
         before = self._before(task, model.metric)
@@ -167,10 +180,13 @@ class Rescoring:
         notes = (*signature, *(["of several references the best counts"] if several else []))
         return tuple(_row(model, result, signature, notes) for result in found)
 
-    def _add(self, task: str, spec: ScoringSpec, items: Sequence[Item], rows: Rows, made: Mapping[str, Any]) -> Scored:
+    def _add(
+        self, task: str, spec: ScoringSpec, items: Sequence[Item], rows: Rows, made: Mapping[str, Any]
+    ) -> Scored | str:
+        """Writes the rows, or says why there is no value."""
         metric = spec.metrics[0]
         if all(row["value"] is None for row in rows):
-            raise DataError(f"{metric.name} has no value for {task} from what the run stored: {rows[0]['note']}.")
+            return f"{task}: {rows[0]['note']}"
         state: State = "added" if self._before(task, metric.name) is None else "replaced"
         stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": benchbench.__version__}
         write_added(self.run.path, Added(task, asdict(metric), rows, None, {**stamp, **made}), items)

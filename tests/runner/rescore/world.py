@@ -63,7 +63,7 @@ def finished(folder: Path, model: str = "hash", **changes: Any) -> RunFolder:
 
 def comet(folder: Path, python: Path, *metrics: str, model: str = "org/tiny", **changes: Any) -> ScoreSettings:
     """Score with this COMET; `metrics` beside it."""
-    options = CometOptions(model, python, timeout=20.0)
+    options = CometOptions(model, python, timeout=300.0)
     chosen: dict[str, Any] = {"metrics": ("comet", *metrics), "comet": options, "include_paths": (folder / "tasks",)}
     return ScoreSettings(**{**chosen, **changes})
 

@@ -15,7 +15,7 @@ SEGMENTS = [Segment("Pes spí.", "Le chien dort.", "Le chien dort bien."), Segme
 
 
 def options(python, **changes):
-    return CometOptions(**{"model": "org/tiny", "python": python, "timeout": 20.0, **changes})
+    return CometOptions(**{"model": "org/tiny", "python": python, "timeout": 120.0, **changes})
 
 
 def test_a_process_scores_block_after_block(tmp_path):
@@ -55,7 +55,7 @@ def test_closing_ends_a_process_that_does_not_end_by_itself(tmp_path):
 )
 def test_a_process_that_does_not_load_is_told_about(tmp_path, code, said):
     with pytest.raises(BackendError, match=r"(?s)" + said):
-        CometProcess(options(fake_python(tmp_path, code), timeout=0.5 if "sleep" in code else 20.0))
+        CometProcess(options(fake_python(tmp_path, code), timeout=0.5 if "sleep" in code else 120.0))
 
 
 @pytest.mark.parametrize(
