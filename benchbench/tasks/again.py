@@ -101,12 +101,16 @@ class Again:
 
     def sources(self, docs: Iterable[RenderedDoc], template: str | None = None) -> dict[int, str]:
         """doc id → text that was to be translated, by `template` or else the task. TaskError if it fails."""
-        found: dict[int, str] = {}
-        field: Field | None = None
-        for rendered in docs:
-            scope = {**rendered.doc.fields, **self.task.variables}
-            if field is None:
-                where = self.task.where("doc_to_source") if template is None else "--source"
-                field = Field(template or self.source_template(), where, rendered.doc.fields.keys())
-            found[rendered.doc.id] = str(field.text(scope, rendered.doc.id))
-        return found
+        where = self.task.where("doc_to_source") if template is None else "--source"
+        return source_texts(self.task, docs, template or self.source_template() or "", where)
+
+
+def source_texts(task: Task, docs: Iterable[RenderedDoc], template: str, where: str) -> dict[int, str]:
+    """doc id → the text that a template, or the name of a field, makes of it. TaskError, beginning with `where`."""
+    found: dict[int, str] = {}
+    field: Field | None = None
+    for rendered in docs:
+        if field is None:
+            field = Field(template, where, rendered.doc.fields.keys())
+        found[rendered.doc.id] = str(field.text({**rendered.doc.fields, **task.variables}, rendered.doc.id))
+    return found

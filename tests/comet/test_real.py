@@ -138,9 +138,8 @@ def test_a_broken_checkpoint_is_a_sentence(python, tiny, tmp_path):
 
 
 def test_a_gpu_that_is_not_there_is_a_sentence(python, tiny):
-    asked = subprocess.run(
-        [str(python), "-c", "import torch; print(torch.cuda.is_available())"], capture_output=True, check=False
-    )
+    line = [str(python), "-c", "import torch; print(torch.cuda.is_available())"]
+    asked = subprocess.run(line, capture_output=True, check=False)
     if asked.stdout.strip() == b"True":
         pytest.skip("there is a GPU")
     with pytest.raises(BackendError, match=r"torch sees no GPU in COMET's environment. --device cpu"):
