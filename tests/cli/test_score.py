@@ -49,6 +49,7 @@ def test_comet_is_asked_in_its_own_process(world):
         (["--metric", "comet", "--source", "x", "--comet-python", "/nowhere"], "`make env-comet` makes"),
         (["--metric", "chrf", "--batch-size", "0"], "--batch-size is 0; it must be 1 or more"),
         (["--metric", "chrf", "--comet-timeout", "0"], "--comet-timeout is 0"),
+        (["--metric", "chrf", "--device", "gpu"], "--device is 'gpu'; it is auto, cpu or cuda"),
     ],
 )
 def test_bad_input_is_a_sentence_and_exit_code_2(world, options, said):

@@ -16,8 +16,8 @@ from benchbench.scoring.comet.segments import item_score, segment_key, segments_
 from benchbench.store.files import make_folder
 from benchbench.store.lines import LineLog, read_lines
 
-BLOCK = 512
-"""Segments in one question to the process; it sorts them by length and makes batches of them."""
+BLOCK = 256
+"""Segments in one question to the process, which makes batches of them."""
 
 
 def comet_spec(recorded: ScoringSpec, model: CometModel) -> ScoringSpec:
@@ -70,7 +70,7 @@ def _scores(
     keys = {segment: segment_key(process.model, segment) for segment in segments}
     earlier = dict(_earlier(live))
     known = {segment: earlier[key] for segment, key in keys.items() if key in earlier}
-    missing = [segment for segment in segments if segment not in known]
+    missing = sorted((one for one in segments if one not in known), key=lambda one: len(one.source))  # little padding
     on_event(Scoring(spec.task, spec.metrics[0].name, len(segments), len(known)))
     make_folder(live.parent)
     with LineLog(live) as log:

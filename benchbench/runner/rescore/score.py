@@ -25,6 +25,7 @@ from benchbench.scoring import aggregate, aggregate_group
 from benchbench.scoring.comet.model import METRIC as COMET
 from benchbench.scoring.comet.process import CometProcess
 from benchbench.store.added import Added, live_path, read_added, remove_added, write_added
+from benchbench.store.files import remove_strays
 from benchbench.store.folder import RunFolder
 from benchbench.store.lock import RunLock
 from benchbench.tasks.again import Again
@@ -43,6 +44,7 @@ def score(run: RunFolder, settings: ScoreSettings, *, on_event: OnEvent = ignore
     record = run.own_record()
     _check_metrics(settings.metrics)
     with RunLock(run.path), ExitStack() as stack:
+        remove_strays(run.path)
         rescoring = Rescoring(run, record, settings, on_event, stack)
         scored = [one for metric in settings.metrics for one in rescoring.score(metric)]
         rescoring.add_groups({one.metric for one in scored})

@@ -35,6 +35,10 @@ class ScoreSettings:
             raise ArgumentError("--metric takes one name or more, separated by commas, e.g. --metric comet,bleu.")
         if self.comet.batch_size < 1:
             raise ArgumentError(f"--batch-size is {self.comet.batch_size}; it must be 1 or more.")
+        if self.comet.device not in ("auto", "cpu", "cuda"):
+            raise ArgumentError(
+                f"--device is {self.comet.device!r}; it is auto, cpu or cuda (CUDA_VISIBLE_DEVICES says which GPU)."
+            )
         if not self.comet.timeout > 0:
             raise ArgumentError(f"--comet-timeout is {self.comet.timeout}; it must be more than 0 seconds.")
 
