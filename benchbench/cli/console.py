@@ -93,6 +93,10 @@ class Watcher:
                 self._begin_task(task, requests, done)
             case events.Progress():
                 self._bar.advance(self._id)
+            case events.Scoring():
+                self._begin_scoring(event)
+            case events.SegmentsScored(count):
+                self._bar.advance(self._id, count)
             case events.TaskFinished(task, requests):
                 if task not in self._started:
                     self._begin_task(task, requests, requests)
@@ -114,6 +118,13 @@ class Watcher:
         self._bar.update(self._id, description=clean(task), total=self._left)
         if not self._console.is_terminal:
             self.say(f"{task}: {requests} requests" + (f", {done} of them kept from before" if done else ""))
+
+    def _begin_scoring(self, event: events.Scoring) -> None:
+        self._bar.reset(self._id, total=event.segments - event.done)
+        self._bar.update(self._id, description=clean(f"{event.task} {event.metric}"))
+        if not self._console.is_terminal:
+            kept = f", {event.done} of them kept from before" if event.done else ""
+            self.say(f"{event.task}: {event.metric} of {event.segments} segments{kept}")
 
     def __enter__(self) -> Watcher:
         self._bar.start()

@@ -79,7 +79,8 @@ class Wanted:
     """What to compare by."""
 
     metrics: tuple[str, ...] | None = None
-    """Metric names, or several in one separated by commas; None: each task's first; `all` among them: every one."""
+    """Metric names, or several in one separated by commas; None: each task's first; `all` among them: every one.
+    `comet` means the scores of any COMET model, which are named `comet:MODEL`."""
     delta: float | None = None
     """Margin of equivalence in the metrics' own unit (of perplexities: of the logarithm); None: half a percent of each
     metric's range, or of the scores where it has none."""
@@ -91,7 +92,7 @@ class Wanted:
         if "all" in self.metrics:
             return list(known)
         parts = {part.strip() for name in self.metrics for part in ([name] if name in known else name.split(","))}
-        return [name for name in known if name in parts]
+        return [name for name in known if name in parts or name.partition(":")[0] in parts]
 
 
 def compare_sides(sides: Sequence[Side], wanted: Wanted | None = None) -> Comparison:

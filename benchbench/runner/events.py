@@ -71,7 +71,27 @@ class TaskFinished:
     requests: int
 
 
-Event: TypeAlias = Note | Preparing | OpeningModel | RunStarted | TaskStarted | Progress | TaskFinished
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """A finished task's translations go to a model that judges them."""
+
+    task: str
+    metric: str
+    segments: int
+    done: int
+    """Segments whose scores were on disk already."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentsScored:
+    """So many more segments were judged."""
+
+    count: int
+
+
+Event: TypeAlias = (
+    Note | Preparing | OpeningModel | RunStarted | TaskStarted | Progress | TaskFinished | Scoring | SegmentsScored
+)
 OnEvent: TypeAlias = Callable[[Event], None]
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from benchbench.tasks.index import Group
     from benchbench.tasks.prepare import PreparedTask
 
+MOVES_NOTHING = ("file", "doc_to_source")
+"""Keys of a task that change neither what is asked nor what the run itself scores."""
 BYTES_PER_TOKEN = 4
 """Rough size of a token, for estimates made without a tokenizer."""
 
@@ -84,7 +86,7 @@ def task_identity(prepared: PreparedTask) -> dict[str, Any]:
         "docs": len(prepared.docs),
         "version": prepared.task.version,
         "scoring": content_hash(asdict(prepared.task.scoring)),
-        "resolved": content_hash({key: value for key, value in prepared.task.resolved().items() if key != "file"}),
+        "resolved": content_hash({k: v for k, v in prepared.task.resolved().items() if k not in MOVES_NOTHING}),
     }
 
 

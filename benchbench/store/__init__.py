@@ -5,4 +5,5 @@ results/<model>/<run-id>/plan.json                 what the run is, written firs
                          items/<task>/part-00000.parquet   the task's items, sealed
                          log.jsonl                 sessions, times, tokens computed
                          run.json                  the record, written last: its presence means finished
+                         scores/<task>/            metrics that were added after that
 """

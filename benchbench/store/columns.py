@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbench.core.errors import StoreError
+from benchbench.store.added import KEYS, added_part
 from benchbench.store.folder import PART, RunFolder
-from benchbench.store.table import COLUMNS
+from benchbench.store.table import COLUMNS, read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,9 @@ def read_column(run: RunFolder, task: str, column: str, *, whole: int | None = N
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(f"{path} cannot be read as parquet ({error}); the run folder is damaged.") from error
     if place not in table.column_names:
+        added = added_part(run.path, task, column)
+        if added is not None:
+            return _added_column(path, added, place)
         raise StoreError(f"the items of {task} in {run.path} have no score {column!r}.")
     values = np.array(table.column(place).to_numpy(), dtype=np.float64)
     values[~np.isfinite(values)] = np.nan
@@ -53,10 +57,20 @@ def read_column(run: RunFolder, task: str, column: str, *, whole: int | None = N
     return Column(np.asarray(table.column("doc_id").to_numpy(), dtype=np.int64), values)
 
 
+def _added_column(path: Path, added: Path, place: str) -> Column:
+    """A column that was added to the run's own items; failed ones have no value there."""
+    import numpy as np
+
+    own, scores = read_table(path, KEYS), read_table(added)
+    if any(not own.column(key).equals(scores.column(key)) for key in KEYS):
+        raise StoreError(f"{added} holds scores of other items than the run has. Remove it, and score again.")
+    values = np.array(scores.column(place).to_numpy(), dtype=np.float64)
+    values[~np.isfinite(values)] = np.nan
+    return Column(np.asarray(own.column("doc_id").to_numpy(), dtype=np.int64), values)
+
+
 def read_clusters(run: RunFolder, task: str) -> dict[int, str | None]:
     """Doc id → name of its cluster. StoreError as `read_column`."""
-    from benchbench.store.table import read_table
-
     table = read_table(_part(run, task), ["doc_id", "cluster"])
     return dict(zip(table.column("doc_id").to_pylist(), table.column("cluster").to_pylist(), strict=True))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchbench.core.errors import StoreError
 from benchbench.core.types import Item
+from benchbench.store.added import items_with_added, with_added_rows
 from benchbench.store.files import (
     fsync_folder,
     make_folder,
@@ -44,7 +45,14 @@ class RunFolder:
         return read_json(self.path / "plan.json")
 
     def record(self) -> dict[str, Any]:
-        """run.json of a finished run. StoreError if the run is not finished or the file is damaged."""
+        """run.json of a finished run, with metrics that were added later (`added.py`).
+
+        StoreError if the run is not finished or a file is damaged.
+        """
+        return with_added_rows(self.own_record(), self.path)
+
+    def own_record(self) -> dict[str, Any]:
+        """The record as the run wrote it, without metrics that were added later. StoreError as `record`."""
         if not self.finished:
             raise StoreError(f"the run {self.path} is not finished; the command that started it goes on with it.")
         return read_json(self.path / "run.json")
@@ -73,7 +81,7 @@ class RunFolder:
     def items(self, task: str) -> list[Item]:
         """The task's items so far, sorted: those of its part, or else of live.jsonl (the last line of each doc)."""
         if self.is_sealed(task):
-            return read_part(self.task_folder(task) / PART)
+            return items_with_added(read_part(self.task_folder(task) / PART), self.path, task)
         return [item for item, _ in self.live(task)]
 
     def live(self, task: str) -> list[tuple[Item, bool]]:

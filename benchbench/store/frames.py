@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.core.errors import StoreError
 from benchbench.core.types import Item
+from benchbench.store.added import with_added_columns
 from benchbench.store.find import all_runs
 from benchbench.store.folder import PART, RunFolder
 from benchbench.store.table import COLUMNS, read_table
@@ -169,7 +170,7 @@ def _tables(run: RunFolder, wanted: set[str] | None) -> Iterator[pa.Table]:
 
 def _task_table(run: RunFolder, task: str) -> pa.Table:
     if run.is_sealed(task):
-        return read_table(run.task_folder(task) / PART)
+        return with_added_columns(read_table(run.task_folder(task) / PART), run.path, task)
     return _from_items(run.items(task))
 
 

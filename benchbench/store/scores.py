@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchbench.core.errors import StoreError
+from benchbench.store.added import column_name, with_added_columns
 from benchbench.store.folder import PART, RunFolder
 from benchbench.store.table import part_scores, read_table
 
@@ -50,11 +51,14 @@ def read_scores(run: RunFolder, task: str, column: str) -> Scores:
     if not path.is_file():
         raise StoreError(f"the run {run.path} has no finished items of {task}.")
     known = part_scores(path)
+    table = read_table(path, [*_KEYS, *([known[column]] if column in known else [])])
+    place = column_name(column)
     if column not in known:
+        table = with_added_columns(table, run.path, task)
+    if place not in table.column_names:
         raise StoreError(f"the items of {task} in {run.path} have no score {column!r}; they have {', '.join(known)}.")
-    table = read_table(path, [*_KEYS, known[column]])
     columns = {key: table.column(key).to_pylist() for key in _KEYS}
-    values = np.array([np.nan if v is None else v for v in table.column(known[column]).to_pylist()], dtype=np.float64)
+    values = np.array([np.nan if v is None else v for v in table.column(place).to_pylist()], dtype=np.float64)
     values[~np.isfinite(values)] = np.nan
     values[np.array([outcome == "failed" for outcome in columns["outcome"]], dtype=bool)] = np.nan
     keys = tuple(zip(columns["doc_id"], columns["prompt_name"], strict=True))

@@ -17,6 +17,7 @@ from benchbench.core.types import (
     Response,
     ScoringSpec,
 )
+from benchbench.tasks.again import source_texts
 from benchbench.tasks.prepare import PreparedTask
 from benchbench.tasks.template import Field
 
@@ -39,7 +40,7 @@ class Finding:
 
 
 def findings(prepared: PreparedTask) -> Iterator[Finding]:
-    """Empty or equal choices, empty prompts and targets, documents that come twice, broken text."""
+    """Empty or equal choices, empty prompts, sources and targets, documents that come twice, broken text."""
     first_with: dict[str, int] = {}
     for rendered in prepared.docs:
         doc = rendered.doc
@@ -49,6 +50,14 @@ def findings(prepared: PreparedTask) -> Iterator[Finding]:
         earlier = first_with.setdefault(doc.hash, doc.id)
         if earlier != doc.id:
             yield Finding(doc.id, f"the same document as {earlier}", False)
+    yield from _sources(prepared)
+
+
+def _sources(prepared: PreparedTask) -> Iterator[Finding]:
+    template = prepared.task.config.doc_to_source
+    if template is not None:
+        texts = source_texts(prepared.task, prepared.docs, template, prepared.task.where("doc_to_source"))
+        yield from (Finding(number, "the source is empty", True) for number, text in texts.items() if not text.strip())
 
 
 def _texts(rendered: RenderedDoc) -> Iterator[Finding]:

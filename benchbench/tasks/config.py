@@ -135,6 +135,7 @@ class TaskConfig(_Strict):
     doc_to_choice: Choices | None = None
     doc_to_length: str | None = None
     doc_to_answer: str | None = None
+    doc_to_source: str | None = None
     cluster: str | None = None
     description: str | None = None
     gen_prefix: str | None = None

@@ -23,7 +23,7 @@ FILE_KEYS = ("include", "languages", "matrix", "matrix_skip")
 RUN_TIME_KEYS = frozenset((
     "doc", "doc_to_text", "doc_to_target", "doc_to_choice", "doc_to_length", "cluster", "description", "gen_prefix",
     "prompts", "fewshot_config", "doc_to_decontamination_query", "doc_to_answer", "keep",
-    "src_lang", "tgt_lang",
+    "src_lang", "tgt_lang", "doc_to_source",
 ))  # fmt: skip
 """Keys that are rendered per document; matrix variables are among their names."""
 
@@ -210,5 +210,5 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
 
 def where(path: Path, location: Sequence[str | int]) -> str:
     """`file:line` of the key at `location`, or just the file."""
-    line = line_of(path, location)
+    line = line_of(path, location) if path.is_file() else None
     return f"{path}:{line}" if line is not None else str(path)

@@ -1,0 +1,107 @@
+"""A metric of a task from the stored outputs alone, or with the documents where those do not say enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from benchbench.core.errors import DataError, StoreError
+from benchbench.core.registry import FAMILIES, FILTERS, metric_spec
+from benchbench.core.types import (
+    Doc,
+    FilterSpec,
+    GenerateRequest,
+    GenerationParams,
+    Item,
+    MetricSpec,
+    Prompt,
+    RenderedDoc,
+    Request,
+    RollingRequest,
+    ScoringSpec,
+)
+from benchbench.runner.items import kept_responses
+from benchbench.scoring import score_doc, with_influence
+from benchbench.scoring.columns import columns
+
+
+def recorded_spec(record: Mapping[str, Any], task: str) -> ScoringSpec:
+    """The scoring of a task as a run's record tells it. StoreError if it does not."""
+    try:
+        said = record["tasks"][task]["scoring"]
+        return ScoringSpec(
+            task=task,
+            output_type=said["output_type"],
+            metrics=tuple(MetricSpec(**metric) for metric in said["metrics"]),
+            filters=tuple(
+                FilterSpec(one["name"], tuple((step[0], step[1]) for step in one["steps"])) for one in said["filters"]
+            ),
+            chance=said.get("chance"),
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise StoreError(f"the record says too little of how {task} was scored ({error!r}).") from error
+
+
+def spec_for(recorded: ScoringSpec, metric: str) -> ScoringSpec:
+    """The same task scored by one metric: with the options that the run used, if it used it.
+
+    Raises:
+        TaskError: no such metric, or none for this output type.
+    """
+    known = next((one for one in recorded.metrics if one.name == metric), None)
+    return replace(recorded, metrics=(known or metric_spec(metric, recorded.output_type),))
+
+
+def column_names(spec: ScoringSpec) -> list[str]:
+    """Columns of the one metric that is asked for, without those that are always computed."""
+    return [column.name for column in columns(spec) if column.metric.name == spec.metrics[0].name]
+
+
+def needs_documents(spec: ScoringSpec) -> bool:
+    """Items name only the first right choice, and filters that look for a choice want the doc's own."""
+    steps = {name for pipeline in spec.filters for name, _ in pipeline.steps}
+    reads_choices = any(name not in FILTERS or name == "multi_choice_regex" for name in steps)
+    return FAMILIES[spec.output_type] == "choice" or reads_choices
+
+
+def rescore(spec: ScoringSpec, items: Sequence[Item], docs: Mapping[int, RenderedDoc] | None) -> list[Item]:
+    """The items with the scores of `spec` beside those they have, influence values included.
+
+    `docs` holds the documents where they are needed. Failed items have no score.
+    """
+    names = column_names(spec)
+    return with_influence(spec, [_rescored(spec, names, item, docs) for item in items])
+
+
+def _rescored(spec: ScoringSpec, names: Sequence[str], item: Item, docs: Mapping[int, RenderedDoc] | None) -> Item:
+    rendered = _from_item(spec, item) if docs is None else _checked(docs[item.doc_id], item)
+    responses = kept_responses(item, rendered.requests)
+    found: Mapping[str, float | None] = {}
+    if responses is not None:
+        found = score_doc(spec, rendered, responses).scores
+    return replace(item, scores={**item.scores, **{name: found.get(name) for name in names}})
+
+
+def _from_item(spec: ScoringSpec, item: Item) -> RenderedDoc:
+    """As much of the document as was stored: its right texts."""
+    prompt, count = Prompt("", (), ""), range(len(item.num_tokens))
+    requests: tuple[Request, ...]
+    if FAMILIES[spec.output_type] == "text":
+        requests = tuple(GenerateRequest(item.task, item.doc_id, i, prompt, GenerationParams(())) for i in count)
+    else:
+        requests = tuple(RollingRequest(item.task, item.doc_id, i, "") for i in count)
+    doc = Doc(item.doc_id, {}, item.doc_hash, item.cluster)
+    return RenderedDoc(item.task, doc, requests, targets=item.targets, prompt_name=item.prompt_name)
+
+
+def _checked(rendered: RenderedDoc, item: Item) -> RenderedDoc:
+    if item.outcome != "failed" and len(rendered.requests) != len(item.num_tokens):
+        raise StoreError(
+            f"{item.task}: document {item.doc_id} was asked {len(item.num_tokens)} times, and would be asked"
+            f" {len(rendered.requests)} times now; the run's record does not fit this benchbench."
+        )
+    stored = tuple(text.encode("utf-8", "replace").decode("utf-8") for text in rendered.choices or rendered.targets)
+    if stored != item.targets:
+        raise DataError(f"{item.task}: document {item.doc_id} renders to other right answers or choices than stored.")
+    return rendered

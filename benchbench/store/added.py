@@ -1,0 +1,225 @@
+"""Metrics that were added to a finished run: beside its own results, which stay as they are. Readers see both.
+
+<run>/scores/<task>/<metric>.json             the rows and what they rest on; written last, by rename
+                    <metric>-<hash>.parquet   a row per item, in the order of the item table: its scores
+                    <metric>.live.jsonl       scores so far, while they are being made
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbench.core.errors import StoreError
+from benchbench.core.types import Item
+from benchbench.store.files import make_folder, os_errors, read_json, write_json, write_whole
+from benchbench.store.names import folder_name
+from benchbench.store.table import COLUMNS, read_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCORES = "scores"
+ADDED_SCHEMA_VERSION = 1
+KEYS = ("doc_id", "prompt_name")
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """One metric of one task or group, made after the run."""
+
+    task: str
+    """Or the group."""
+    spec: Mapping[str, Any]
+    """The metric as `tasks.<task>.scoring.metrics` names one; `kwargs` is its whole identity."""
+    rows: tuple[dict[str, Any], ...]
+    """Rows of the results table; several where the task has several filters."""
+    part: str | None
+    """File with the items' scores; None for groups."""
+    made: Mapping[str, Any]
+    """When, where and by what."""
+
+    @property
+    def metric(self) -> str:
+        """Its name, without filters."""
+        return str(self.spec["name"])
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of its rows' metrics."""
+        return [str(row["metric"]) for row in self.rows]
+
+
+def read_added(run: Path) -> list[Added]:
+    """What was added to the run in this folder, by task and metric. StoreError if a file is damaged."""
+    return [_read(path) for path in sorted((run / SCORES).glob("*/*.json"))]
+
+
+def _read(path: Path) -> Added:
+    content = read_json(path)
+    try:
+        rows = tuple(dict(row) for row in content["rows"])
+        return Added(str(content["task"]), dict(content["spec"]), rows, content["part"], dict(content["made"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{path} is not as expected ({error!r}). Remove it, and score again.") from error
+
+
+def scores_folder(run: Path, task: str) -> Path:
+    """Where the metrics added to a task lie."""
+    return run / SCORES / folder_name(task)
+
+
+def live_path(run: Path, task: str, metric: str) -> Path:
+    """Scores so far."""
+    return scores_folder(run, task) / f"{folder_name(metric)}.live.jsonl"
+
+
+def write_added(run: Path, added: Added, items: Sequence[Item] = ()) -> Added:
+    """Adds a metric, or replaces what was added under its name; returns it with the name of its part.
+
+    `items`, sorted as in the item table, hold the scores; none for a group. Call only while holding the run's lock.
+    A kill at any moment leaves the old or the new one whole.
+    """
+    folder, name = scores_folder(run, added.task), folder_name(added.metric)
+    make_folder(folder)
+    part = None
+    if items:
+        data = _encode(items, added.columns)
+        part = f"{name}-{hashlib.sha256(data).hexdigest()[:8]}.parquet"
+        write_whole(folder / part, data)
+    content = {
+        "schema_version": ADDED_SCHEMA_VERSION,
+        "task": added.task,
+        "spec": dict(added.spec),
+        "rows": list(added.rows),
+        "part": part,
+        "made": dict(added.made),
+    }
+    write_json(folder / f"{name}.json", content)
+    for old in folder.glob(f"{name}-????????.parquet"):
+        if old.name != part:
+            with suppress(OSError):
+                old.unlink()
+    live_path(run, added.task, added.metric).unlink(missing_ok=True)
+    return Added(added.task, added.spec, added.rows, part, added.made)
+
+
+def remove_added(run: Path, task: str, metric: str) -> None:
+    """Takes an added metric away; nothing happens if there is none."""
+    path = scores_folder(run, task) / f"{folder_name(metric)}.json"
+    if path.is_file():
+        part = read_json(path).get("part")
+        with os_errors(path, "remove"):
+            path.unlink()
+            if part is not None:
+                (path.parent / str(part)).unlink(missing_ok=True)
+
+
+def _encode(items: Sequence[Item], columns: Sequence[str]) -> bytes:
+    """The items' keys and those of their scores that belong to `columns`, as parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [name for name in items[0].scores if any(name in (column, f"{column}_influence") for column in columns)]
+    data: dict[str, pa.Array] = {
+        "doc_id": pa.array([item.doc_id for item in items], pa.int64()),
+        "prompt_name": pa.array([item.prompt_name for item in items], pa.string()),
+    }
+    for name in names:
+        data[column_name(name)] = pa.array([item.scores.get(name) for item in items], pa.float64())
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(data), buffer, compression="zstd", compression_level=3)
+    return buffer.getvalue()
+
+
+def column_name(metric: str) -> str:
+    """As in the item table: a metric that is named like a fixed column gets another name."""
+    return f"score_{metric}" if metric in COLUMNS else metric
+
+
+def with_added_rows(record: dict[str, Any], run: Path) -> dict[str, Any]:
+    """The record with the rows and the metrics that were added to it; what it says itself always counts."""
+    found = read_added(run)
+    if not found:
+        return record
+    tasks, rows = dict(record["tasks"]), list(record["rows"])
+    for added in found:
+        known = {(row["task"], row["metric"]) for row in rows}
+        new = [row for row in added.rows if (row["task"], row["metric"]) not in known]
+        places = [i for i, row in enumerate(rows) if row["task"] == added.task]
+        if not places or not new:
+            continue
+        rows[places[-1] + 1 : places[-1] + 1] = new
+        if added.task in tasks:
+            tasks[added.task] = _with_metric(tasks[added.task], added.spec)
+    made = [{"task": one.task, "metric": one.metric, **one.made} for one in found]
+    return {**record, "tasks": tasks, "rows": rows, "added": made}
+
+
+def _with_metric(task: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    scoring = task["scoring"]
+    return {**task, "scoring": {**scoring, "metrics": [*scoring["metrics"], dict(spec)]}}
+
+
+def added_part(run: Path, task: str, column: str) -> Path | None:
+    """The parquet file that holds a score column which was added to a task."""
+    for path in sorted(scores_folder(run, task).glob("*.json")):
+        added = _read(path)
+        if added.part is not None and any(column in (name, f"{name}_influence") for name in added.columns):
+            return path.parent / added.part
+    return None
+
+
+def with_added_columns(table: pa.Table, run: Path, task: str) -> pa.Table:
+    """A task's item table with the scores that were added; it must hold the columns of `KEYS`.
+
+    Raises:
+        StoreError: they were made for other items.
+    """
+    for path in sorted(scores_folder(run, task).glob("*.json")):
+        part = _read(path).part
+        if part is not None:
+            for name, values in _aligned(path.parent / part, table):
+                if name not in table.column_names:
+                    table = table.append_column(name, values)
+    return table
+
+
+def _aligned(part: Path, table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    scores = read_table(part)
+    if any(not scores.column(key).equals(table.column(key)) for key in KEYS):
+        raise StoreError(f"{part} holds scores of other items than the run has. Remove it, and score again.")
+    yield from ((name, scores.column(name)) for name in scores.column_names if name not in KEYS)
+
+
+def items_with_added(items: Iterable[Item], run: Path, task: str) -> list[Item]:
+    """The task's items, sorted, with the scores that were added. StoreError as `with_added_columns`."""
+    from dataclasses import replace
+
+    import pyarrow as pa
+
+    rows = list(items)
+    if not scores_folder(run, task).is_dir():
+        return rows
+    keys = pa.table(
+        {
+            "doc_id": pa.chunked_array([pa.array([item.doc_id for item in rows], pa.int64())]),
+            "prompt_name": pa.chunked_array([pa.array([item.prompt_name for item in rows], pa.string())]),
+        }
+    )
+    scores = with_added_columns(keys, run, task).drop_columns(list(KEYS)).to_pylist()
+    return [
+        replace(item, scores={**item.scores, **{_metric(name): value for name, value in more.items()}})
+        for item, more in zip(rows, scores, strict=True)
+    ]
+
+
+def _metric(column: str) -> str:
+    """The reverse of `column_name`."""
+    bare = column.removeprefix("score_")
+    return bare if bare in COLUMNS else column
