@@ -108,6 +108,10 @@ def make_record(
 
 
 def _aggregate(prepared: PreparedTask, items: Sequence[Item], seed: int) -> list[MetricResult]:
+    if prepared.judge is not None:
+        from benchbench.runner.judged import rows_of
+
+        return rows_of(prepared, prepared.judge, items, seed)
     from benchbench.scoring import aggregate
 
     return aggregate(prepared.task.scoring, items, seed=seed)
