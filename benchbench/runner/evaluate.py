@@ -64,10 +64,7 @@ def evaluate(
         taken = _take_over(docs, kept, others, prepared, live)
         kept, reused = {**kept, **taken}, reused | taken.keys()
         asked = _ask(docs, kept, backend, prepared, live, on_event)
-        items = sort_items([*kept.values(), *asked])
-        items = (
-            with_influence(prepared.task.scoring, items) if prepared.judge is None else judged_items(prepared, items)
-        )
+        items = _finished(prepared, sort_items([*kept.values(), *asked]))
     after = _totals(backend.work)
     work = {name: after[name] - before.get(name, 0) for name in after}
     said = {"plan": backend.info.plan, "notes": list(backend.notes)}
@@ -75,6 +72,13 @@ def evaluate(
     writer.note({"event": "task", "task": task, "seconds": seconds, "reused": len(reused), **said, **work})
     writer.seal(task, items)
     return items
+
+
+def _finished(prepared: PreparedTask, items: list[Item]) -> list[Item]:
+    """The items with what only all of them together tell."""
+    if prepared.judge is not None:
+        return judged_items(prepared, prepared.judge, items)
+    return with_influence(prepared.task.scoring, items)
 
 
 def _totals(work: Work) -> dict[str, float]:

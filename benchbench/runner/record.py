@@ -204,7 +204,7 @@ def _signature(
     parts = [
         f"{prepared.task.name}.v{prepared.task.version}",
         f"shots:{prepared.num_fewshot}",
-        f"fewshot:{settings.fewshot_mode}",
+        f"fewshot:{settings.fewshot_mode if prepared.judge is None else 'lm_eval'}",
         f"seed:{settings.seed}",
         f"prompt:{prepared.prompt_hash[:8]}",
         f"data:{prepared.data_hash[:8]}",
@@ -232,6 +232,7 @@ def _group_rows(
     results: Mapping[str, Sequence[MetricResult]],
     rows: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
+    from benchbench.runner.judged import judged_group_rows
     from benchbench.scoring import aggregate_group
 
     found = []
@@ -242,7 +243,11 @@ def _group_rows(
         same_shots = {shots[name] for name in members}
         num_fewshot = same_shots.pop() if len(same_shots) == 1 else None
         made_of = content_hash([row["signature"] for row in rows if row["task"] in members], digits=8)
-        for result in aggregate_group(group.name, members, weight_by_size=group.weight_by_size):
+        if group.metrics is None:
+            averaged = aggregate_group(group.name, members, weight_by_size=group.weight_by_size)
+        else:
+            averaged = judged_group_rows(group, members, {p.task.name: p.task.scoring for p in plan.tasks})
+        for result in averaged:
             named = [group.name, f"tasks:{len(members)}", f"members:{made_of}", f"seed:{settings.seed}"]
             signature = "|".join([*named, *_signature_end(info, result.n)])
             found.append(_row(result, settings, num_fewshot, signature, head, is_group=True))

@@ -1,21 +1,22 @@
 """Scores of tasks whose answers are judged by code that is not ours (lm-eval's tasks): values in, items and rows out.
 
-A mean over items, a perplexity, words or bytes per nat have their standard error as everywhere. Any other aggregation
-gives the number, and a bootstrap over the docs its interval. Every number is the judge's own; where our formula and the
-judge's disagree, the judge's stands and the bootstrap is used.
+Every number is the judge's own. Where a formula of ours gives the same one (means, perplexities, F1, Matthews, BLEU,
+chrF, TER), it also gives the standard error and each doc's influence; all other numbers get their interval from a
+bootstrap over the docs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from benchbench.core.errors import BenchbenchError
 from benchbench.core.judge import Judge
-from benchbench.core.registry import influence_column
+from benchbench.core.registry import influence_column, metric_range
 from benchbench.core.types import (
     Completion,
     Item,
@@ -29,8 +30,11 @@ from benchbench.core.types import (
     ScoringSpec,
 )
 from benchbench.scoring.aggregation import Aggregate, as_row
+from benchbench.scoring.agreement import agreement
 from benchbench.scoring.columns import Column
+from benchbench.scoring.estimates import AGREEMENTS, CORPUS
 from benchbench.scoring.score import why_failed
+from benchbench.scoring.translation import corpus_score
 from benchbench.stats.bootstrap import bootstrap
 from benchbench.stats.influence import Estimate, mean, ratio
 from benchbench.stats.intervals import exponential, uncertainty, wilson
@@ -86,102 +90,182 @@ def judged_rows(
     judge: Judge, spec: ScoringSpec, items: Sequence[Item], values: Sequence[Values], *, seed: int
 ) -> list[MetricResult]:
     """One row per column. `items` are those that did not fail, `values` the judge's for each of them."""
-    columns = _columns(spec, values)
-    if not values:
-        return [as_row(spec.task, _column(judge, name), "no item was scored") for name in columns]
-    return [_row(judge, spec.task, name, items, values, seed) for name in columns]
-
-
-def _columns(spec: ScoringSpec, values: Sequence[Values]) -> list[str]:
-    """Those that a doc has a value for; if none was scored, those that the task announces."""
-    found = list(dict.fromkeys(name for one in values for name in one))
-    several = len(spec.filters) > 1
-    return found or [f"{m.name},{f.name}" if several else m.name for f in spec.filters or (None,) for m in spec.metrics]  # type: ignore[union-attr]
-
-
-def _column(judge: Judge, name: str) -> Column:
-    return Column(name, MetricSpec(name, judge.aggregation(name), judge.higher_is_better(name)))
-
-
-def _row(
-    judge: Judge, task: str, name: str, items: Sequence[Item], values: Sequence[Values], seed: int
-) -> MetricResult:
-    having = [(item, one[name]) for item, one in zip(items, values, strict=True) if name in one]
-    column = _column(judge, name)
-    try:
-        return as_row(task, column, _aggregate(judge, column, [i for i, _ in having], [v for _, v in having], seed))
-    except BenchbenchError as error:
-        return as_row(task, column, str(error))
-    except Exception as error:  # noqa: BLE001 - a stranger's aggregation; the other rows stand
-        return as_row(task, column, f"the aggregation raised {type(error).__name__}: {error}")
-
-
-def _aggregate(judge: Judge, column: Column, items: Sequence[Item], values: Sequence[object], seed: int) -> Aggregate:
-    value = judge.value(column.name, values)
-    ours = _ours(column.metric.aggregation, values, [item.cluster for item in items])
-    if ours is not None and math.isclose(ours.value, value, rel_tol=AGREES, abs_tol=AGREES):
-        return replace(ours, value=value)
-    draws = DRAWS.get(column.metric.aggregation, 1000)
-    known = bootstrap(
-        np.arange(len(values)),
-        lambda picks: judge.value(column.name, [values[int(i)] for i in picks]),
-        [item.cluster for item in items],
-        seed=seed,
-        draws=draws,
-    )
-    return Aggregate(value, known, "bootstrap", len(values))
-
-
-def _ours(aggregation: str, values: Sequence[object], clusters: Sequence[str | None]) -> Aggregate | None:
-    """The same number with its standard error, for the aggregations that we have a formula for."""
-    estimate = estimate_of(aggregation, values)
-    if estimate is None:
-        return None
-    known = uncertainty(estimate, clusters)
-    method = "cluster" if known.n_clusters is not None else "ratio" if aggregation in RATIOS else "clt"
-    value = estimate.value
-    if aggregation in LOGS:
-        value, known = exponential(value, known)
-    elif known.n_clusters is None and method == "clt" and {number(value) for value in values} <= {0.0, 1.0}:
-        right = int(sum(number(value) or 0.0 for value in values))
-        known, method = known._replace(interval=wilson(right, len(values))), "wilson"
-    return Aggregate(value, known, method, len(values))
-
-
-LOGS = ("perplexity", "weighted_perplexity")
-RATIOS = ("weighted_perplexity", "bits_per_byte")
-
-
-def estimate_of(aggregation: str, values: Sequence[object]) -> Estimate | None:
-    """Value and influence of each doc (of perplexities: of the logarithm); None where there is no formula."""
-    if aggregation in RATIOS:
-        pairs = [value for value in values if isinstance(value, (tuple, list)) and len(value) == 2]
-        if len(pairs) < len(values) or sum(units for _, units in pairs) <= 0:
-            return None
-        found = ratio([-float(nats) for nats, _ in pairs], [float(units) for _, units in pairs])
-        scale = 1 / math.log(2) if aggregation == "bits_per_byte" else 1.0
-        return Estimate(found.value * scale, found.influence * scale)
-    numbers = [score for score in map(number, values) if score is not None]
-    if aggregation not in ("mean", "nanmean", "perplexity") or len(numbers) < len(values):
-        return None
-    if any(math.isnan(score) for score in numbers):
-        return None
-    return mean([-score for score in numbers] if aggregation == "perplexity" else numbers)
+    rows = []
+    for name in _names(spec, values):
+        column = Column(name, MetricSpec(name, judge.aggregation(name), judge.higher_is_better(name)))
+        having = _having(name, items, values)
+        try:
+            found = _aggregate(judge, name, *having, seed) if having[0] else "no item was scored"
+        except Exception as error:  # noqa: BLE001 - a stranger's aggregation; the other rows stand
+            found = f"its aggregation raised {type(error).__name__}: {error}"
+        rows.append(as_row(spec.task, _unbounded(column, having[1]), found))
+    return rows
 
 
 def with_judged_influence(
     judge: Judge, items: Sequence[Item], judged: Sequence[Item], values: Sequence[Values]
 ) -> list[Item]:
-    """The items with an influence value beside the scores of every metric that has a formula and is no mean."""
-    found: dict[str, dict[int, float]] = {}
+    """The items with an influence value beside the scores of every metric that has a formula and is no mean by name.
+
+    Where a mean is taken of what lm-eval makes of a pair (Brier scores, say), that also becomes the item score.
+    """
+    added: dict[int, dict[str, float | None]] = {item.doc_id: {} for item in items}
     for name in dict.fromkeys(name for one in values for name in one):
         aggregation = judge.aggregation(name)
-        if aggregation in RATIOS:
-            having = [(item, one[name]) for item, one in zip(judged, values, strict=True) if name in one]
-            estimate = estimate_of(aggregation, [value for _, value in having])
-            pulls = [] if estimate is None else estimate.influence.tolist()
-            found[influence_column(name)] = {item.doc_id: pull for (item, _), pull in zip(having, pulls, strict=False)}
-    return [
-        replace(item, scores={**item.scores, **{name: pulls.get(item.doc_id) for name, pulls in found.items()}})
-        for item in items
-    ]
+        mine, theirs = _having(name, judged, values)
+        found = None if aggregation in SCORED or not mine else _estimate(judge, name, theirs)
+        if found is None:
+            continue
+        for place, item in enumerate(mine):
+            added[item.doc_id][influence_column(name)] = float(found.estimate.influence[place])
+            if found.alone is not None and name in item.scores and item.scores[name] is None:
+                added[item.doc_id][name] = found.alone[place]
+    columns = dict.fromkeys(column for extra in added.values() for column in extra)
+    nothing: dict[str, float | None] = dict.fromkeys(column for column in columns if column.endswith("_influence"))
+    return [replace(item, scores={**item.scores, **nothing, **added[item.doc_id]}) for item in items]
+
+
+def _names(spec: ScoringSpec, values: Sequence[Values]) -> list[str]:
+    """Those that a doc has a value for; if none was scored, those that the task announces."""
+    found = list(dict.fromkeys(name for one in values for name in one))
+    several = len(spec.filters) > 1
+    announced = [f"{m.name},{f.name}" if several else m.name for f in spec.filters for m in spec.metrics]
+    return found or list(dict.fromkeys(announced))
+
+
+def _having(name: str, items: Sequence[Item], values: Sequence[Values]) -> tuple[list[Item], list[object]]:
+    """The items that have a value in the column, and their values."""
+    having = [(item, one[name]) for item, one in zip(items, values, strict=True) if name in one]
+    return [item for item, _ in having], [value for _, value in having]
+
+
+def _unbounded(column: Column, values: Sequence[object]) -> Column:
+    """The column under a name without bounds if its values do not keep to those of our metric of that name."""
+    bounds = metric_range(column.name)
+    inside = bounds is not None and all(
+        score is not None and bounds[0] <= score <= bounds[1] for score in map(number, values)
+    )
+    return column if inside else replace(column, metric=replace(column.metric, name=""))
+
+
+def _aggregate(judge: Judge, name: str, items: Sequence[Item], values: Sequence[object], seed: int) -> Aggregate:
+    value, clusters = judge.value(name, values), [item.cluster for item in items]
+    found = _estimate(judge, name, values)
+    if found is not None:
+        return _with_error(found, value, clusters)
+    known = bootstrap(
+        np.arange(len(values)),
+        lambda picks: judge.value(name, [values[int(pick)] for pick in picks]),
+        clusters,
+        seed=seed,
+        draws=DRAWS.get(judge.aggregation(name), 1000),
+    )
+    return Aggregate(value, known, "bootstrap", len(values))
+
+
+def _with_error(found: Known, value: float, clusters: Sequence[str | None]) -> Aggregate:
+    """The judge's value with the standard error and interval of our formula."""
+    known, method = uncertainty(found.estimate, clusters), found.method
+    if found.is_log:
+        _, known = exponential(found.estimate.value, known)
+    if known.n_clusters is not None:
+        method = "cluster"
+    elif found.alone is not None and set(found.alone) <= {0.0, 1.0}:
+        known, method = known._replace(interval=wilson(int(sum(found.alone)), len(found.alone))), "wilson"
+    return Aggregate(value, known, method, found.estimate.influence.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A formula that gives the judge's number."""
+
+    estimate: Estimate
+    """Of a perplexity: of its logarithm."""
+    method: str
+    alone: tuple[float, ...] | None = None
+    """What each doc is worth alone, where the number is their mean."""
+    is_log: bool = False
+
+
+def _estimate(judge: Judge, name: str, values: Sequence[object]) -> Known | None:
+    """Value and influence of each doc by a formula of ours, if one gives the judge's number."""
+    aggregation, value = judge.aggregation(name), judge.value(name, values)
+    if aggregation in RATIOS:
+        found = _ratio(aggregation, values)
+    elif aggregation in AGREEMENTS:
+        found = _agreement(AGREEMENTS[aggregation], values)
+    elif aggregation in CORPUS:
+        found = _corpus(aggregation, values)
+    elif aggregation == "perplexity":
+        found = _perplexity(values)
+    elif aggregation == "median":
+        found = None
+    else:
+        found = _mean(judge, name, values)
+    if found is None:
+        return None
+    ours = math.exp(found.estimate.value) if found.is_log else found.estimate.value
+    return found if math.isclose(ours, value, rel_tol=AGREES, abs_tol=AGREES) else None
+
+
+def _mean(judge: Judge, name: str, values: Sequence[object]) -> Known | None:
+    """The mean of what the aggregation makes of each doc alone, if it is that on the halves of the docs, too."""
+    try:
+        alone = [judge.value(name, [value]) for value in values]
+        halves = [(judge.value(name, values[k::2]), alone[k::2]) for k in (0, 1) if values[k::2]]
+    except Exception:  # noqa: BLE001 - a stranger's aggregation that needs several docs is no mean
+        return None
+    if any(math.isnan(one) for one in alone):
+        return None
+    if any(not math.isclose(half, math.fsum(part) / len(part), abs_tol=AGREES) for half, part in halves):
+        return None
+    return Known(mean(alone), "clt", tuple(alone))
+
+
+def _perplexity(values: Sequence[object]) -> Known | None:
+    scores = [score for score in map(number, values) if score is not None]
+    return Known(mean([-score for score in scores]), "clt", is_log=True) if len(scores) == len(values) else None
+
+
+def _pairs(values: Sequence[object]) -> list[tuple[Any, Any]] | None:
+    pairs = [(value[0], value[1]) for value in values if isinstance(value, (tuple, list)) and len(value) == 2]
+    return pairs if len(pairs) == len(values) else None
+
+
+def _ratio(aggregation: str, values: Sequence[object]) -> Known | None:
+    pairs = _pairs(values)
+    if pairs is None or sum(units for _, units in pairs) <= 0:
+        return None
+    found = ratio([-float(nats) for nats, _ in pairs], [float(units) for _, units in pairs])
+    if aggregation == "weighted_perplexity":
+        return Known(found, "ratio", is_log=True)
+    return Known(Estimate(found.value / math.log(2), found.influence / math.log(2)), "ratio")
+
+
+def _agreement(metric: str, values: Sequence[object]) -> Known | None:
+    """Gold and predicted choices."""
+    pairs = _pairs(values)
+    if pairs is None or any(number(part) is None or part < 0 for pair in pairs for part in pair):
+        return None
+    gold, predicted = [int(one) for one, _ in pairs], [int(two) for _, two in pairs]
+    return (
+        None
+        if metric == "f1" and max(*gold, *predicted) > 1
+        else Known(agreement(metric, gold, predicted), "jackknife")
+    )
+
+
+def _corpus(metric: str, values: Sequence[object]) -> Known | None:
+    """Right texts and the one that was written."""
+    pairs = _pairs(values)
+    if pairs is None or not all(isinstance(text, str) for _, text in pairs):
+        return None
+    targets = [[right] if isinstance(right, str) else [*right] for right, _ in pairs]
+    if not all(right and all(isinstance(one, str) for one in right) for right in targets):
+        return None
+    return Known(corpus_score(metric, [text for _, text in pairs], targets, {}).estimate, "jackknife")
+
+
+SCORED = ("mean", "nanmean", "perplexity", "median")
+"""Aggregations whose item scores are all that a comparison needs, or that cannot be compared at all."""
+RATIOS = ("weighted_perplexity", "bits_per_byte")

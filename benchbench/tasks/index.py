@@ -33,6 +33,16 @@ GROUP_KEYS = (
 
 
 @dataclass(frozen=True)
+class GroupMetric:
+    """What a group of lm-eval's says of one metric."""
+
+    metric: str
+    filters: tuple[str, ...] | None = None
+    """Names of the filters whose results are averaged; None: each that a member has."""
+    weight_by_size: bool = True
+
+
+@dataclass(frozen=True)
 class Group:
     """Tasks whose metrics are also given together."""
 
@@ -40,6 +50,8 @@ class Group:
     tasks: tuple[str, ...]
     weight_by_size: bool = True
     """Mean over documents (True, lm-eval's default) or over tasks."""
+    metrics: tuple[GroupMetric, ...] | None = None
+    """The only metrics that are averaged, over the tasks that have them; None: all that every task has."""
 
 
 @dataclass(frozen=True)

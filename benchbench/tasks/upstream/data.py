@@ -21,9 +21,19 @@ class Loaded:
 
 
 @contextlib.contextmanager
-def rows_from(root: Path | None, who: str) -> Iterator[Loaded]:
-    """While open, lm-eval's tasks get their rows from `root`, or from the Hub if that is None; DataError if they fail."""
+def rows_from(root: Path | None, who: str, spare: str | None = None) -> Iterator[Loaded]:
+    """While open, lm-eval's tasks get their rows from `root`, or from the Hub if that is None. DataError if they fail.
+
+    `spare` names the split of shots that nobody will draw: lm-eval reads it all the same, so where it is not there it
+    is empty.
+    """
     import datasets
+
+    class Splits(datasets.DatasetDict):  # type: ignore[misc]
+        def __missing__(self, split: str) -> Any:
+            if split == spare:
+                return next(iter(self.values())).select([])
+            raise DataError(f"{who}: no split {split!r} in {loaded.places[-1]}. Splits there: {', '.join(self)}.")
 
     loaded, original = Loaded(), datasets.load_dataset
 
@@ -33,11 +43,8 @@ def rows_from(root: Path | None, who: str) -> Iterator[Loaded]:
         folder = folder_of(root, path, name, who)
         loaded.places.append(str(folder))
         files = _files(folder, who)
-        wanted = files if split is None else {split: files[split]} if split in files else {}
-        if not wanted:
-            raise DataError(f"{who}: no split {split!r} in {folder}. Splits there: {', '.join(files)}.")
-        parts = {name: datasets.Dataset.from_list(list(READERS[file.suffix](file))) for name, file in wanted.items()}
-        return datasets.DatasetDict(parts) if split is None else parts[split]
+        parts = {name: datasets.Dataset.from_list(list(READERS[file.suffix](file))) for name, file in files.items()}
+        return Splits(parts) if split is None else Splits(parts)[split]
 
     def from_elsewhere(path: str, name: str | None = None, **kwargs: Any) -> Any:
         try:
@@ -70,12 +77,11 @@ def folder_of(root: Path, path: str, name: str | None, who: str) -> Path:
     if folder.is_dir():
         return folder
     there = sorted(place.name for place in (root / path).iterdir() if place.is_dir()) if (root / path).is_dir() else []
-    more = (
-        f"Configurations there: {', '.join(there)}."
-        if there
-        else f"Fill it, or leave --data-root (and {DATA_ENV}) away."
+    more = f"Configurations there: {', '.join(there)}. " if there else ""
+    raise DataError(
+        f"{who}: its data are not at {folder}. {more}`benchbench data pull {who} --to {root}` fetches them, "
+        f"or leave --data-root (and {DATA_ENV}) away."
     )
-    raise DataError(f"{who}: its data are not at {folder}. {more}")
 
 
 def _files(folder: Path, who: str) -> dict[str, Path]:
@@ -90,8 +96,8 @@ def _files(folder: Path, who: str) -> dict[str, Path]:
 
 
 def _sentence(who: str, path: str, name: str | None, error: Exception) -> str:
-    reason = " ".join(str(error).split())[:200]
+    reason, config = " ".join(str(error).split())[:200], f" ({name})" if name else ""
     return (
-        f"{who}: its data set {path}{f' ({name})' if name else ''} could not be loaded: {type(error).__name__}: {reason} "
+        f"{who}: its data set {path}{config} could not be loaded: {type(error).__name__}: {reason} "
         f"Without a network, point --data-root (or {DATA_ENV}) at a folder that holds it."
     )

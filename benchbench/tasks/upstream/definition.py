@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchbench.core.errors import TaskError
+from benchbench.core.errors import DataError, TaskError
 from benchbench.core.types import Json, OutputType, ScoringSpec
+from benchbench.tasks.config import TaskConfig
+from benchbench.tasks.task import Task
 from benchbench.tasks.upstream import PREFIX
 from benchbench.tasks.upstream.library import VERSION, Leaf, PythonReference
 from benchbench.tasks.upstream.names import tasks_folder
@@ -28,8 +30,6 @@ class UpstreamTask:
     """lm-eval's keys, includes and overrides merged; functions are `PythonReference`s."""
     path: Path
     scoring: ScoringSpec
-    extra: Mapping[str, Json] = field(default_factory=dict)
-    """What only lm-eval itself could fill in."""
 
     @classmethod
     def of(cls, leaf: Leaf) -> UpstreamTask:
@@ -63,11 +63,36 @@ class UpstreamTask:
 
     def resolved(self) -> dict[str, Json]:
         """The definition as JSON; functions by name and by the sha256 of their file."""
-        shown = {key: _json(value) for key, value in self.config.items() if value is not None}
-        return {**shown, "version": self.version, "lm_eval": VERSION, "file": self._file(), **self.extra}
+        shown = {key: as_json(value) for key, value in self.config.items() if value is not None}
+        return {
+            **shown,
+            "version": self.version,
+            "lm_eval": VERSION,
+            "file": f"{self.path.parent.name}/{self.path.name}",
+        }
 
-    def _file(self) -> str:
-        return f"{self.path.parent.name}/{self.path.name}"
+    def eval_split(self) -> str | None:
+        """The split that is evaluated, by lm-eval's rule; None where a class decides."""
+        return self.config.get("test_split") or self.config.get("validation_split")
+
+    def shot_split(self) -> str | None:
+        """The split that shots are drawn from, by lm-eval's rule."""
+        stated = self.config.get("fewshot_config")
+        own = stated.get("split") if isinstance(stated, Mapping) else None
+        names = (
+            own,
+            *(self.config.get(key) for key in ("fewshot_split", "training_split", "validation_split", "test_split")),
+        )
+        return next((str(name) for name in names if name), None)
+
+    def data_task(self) -> Task:
+        """A task of ours that reads the same data: enough to find or fetch its splits, no more."""
+        if not self.config.get("dataset_path") or self.eval_split() is None:
+            raise DataError(f"{self.name}: its file does not say which data it reads; lm-eval's code decides.")
+        keys = ("dataset_path", "dataset_name", "dataset_kwargs", "num_fewshot", "output_type", "test_split")
+        given = {key: self.config[key] for key in (*keys, "validation_split") if self.config.get(key) is not None}
+        config = TaskConfig.model_construct(task=self.name, fewshot_split=self.shot_split(), **given)
+        return Task(self.name, config, self.path)
 
 
 def _output_type(config: Mapping[str, Any], name: str) -> OutputType:
@@ -105,13 +130,14 @@ def with_python(value: Any) -> Any:
     return value
 
 
-def _json(value: Any) -> Json:
+def as_json(value: Any) -> Json:
+    """A value of a definition; functions by name and by the sha256 of their file."""
     if isinstance(value, PythonReference):
         code = value.file
         digest = hashlib.sha256(code.read_bytes()).hexdigest()[:16] if code else None
         return {"function": value.spec, "sha256": digest}
     if isinstance(value, Mapping):
-        return {str(key): _json(part) for key, part in value.items()}
+        return {str(key): as_json(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_json(part) for part in value]
+        return [as_json(part) for part in value]
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

@@ -24,24 +24,23 @@ def params_of(kwargs: Mapping[str, Any], where: str, seed: int) -> GenerationPar
     unknown = [name for name in kwargs if name not in (*LENGTHS, *OTHERS, *WITHOUT_EFFECT)]
     if unknown:
         raise TaskError(f"{where} has {unknown[0]!r}, which no backend here knows.")
+    given = {name: kwargs[name] for name in (*OTHERS, *LENGTHS) if kwargs.get(name) is not None}
+    wanted = kwargs.get("do_sample")
     try:
-        given = {name: kwargs[name] for name in OTHERS if kwargs.get(name) is not None}
         temperature = float(kwargs.get("temperature") or 0.0)
-        length = next((int(kwargs[name]) for name in LENGTHS if kwargs.get(name) is not None), 256)
-        wanted = kwargs.get("do_sample")
         sampled = temperature > 0 and (wanted is None or bool(wanted))
-        whole = {name: int(given[name]) for name in ("num_beams", "no_repeat_ngram_size") if name in given}
-        real = {name: float(given[name]) for name in ("length_penalty", "repetition_penalty") if name in given}
         return GenerationParams(
             until=(until,) if isinstance(until, str) else tuple(str(stop) for stop in until),
-            max_gen_toks=length,
+            max_gen_toks=next((int(given[name]) for name in LENGTHS if name in given), 256),
             do_sample=sampled,
             temperature=temperature if sampled else 1.0,
             top_k=int(given["top_k"]) if sampled and "top_k" in given else None,
             top_p=float(given["top_p"]) if sampled and "top_p" in given else None,
+            num_beams=int(given.get("num_beams", 1)),
+            length_penalty=float(given.get("length_penalty", 1.0)),
+            repetition_penalty=float(given.get("repetition_penalty", 1.0)),
+            no_repeat_ngram_size=int(given.get("no_repeat_ngram_size", 0)),
             seed=seed if sampled else 0,
-            **whole,  # type: ignore[arg-type]
-            **real,
         )
     except (TypeError, ValueError) as error:
         raise TaskError(f"{where}: {error}.") from error

@@ -14,6 +14,7 @@ from benchbench.core.types import (
     Doc,
     FilterSpec,
     GenerateRequest,
+    Json,
     LoglikelihoodRequest,
     MetricSpec,
     Prompt,
@@ -25,7 +26,7 @@ from benchbench.core.types import (
 from benchbench.tasks.documents import DATA_ENV, plain
 from benchbench.tasks.prepare import PreparedTask, RenderSettings
 from benchbench.tasks.upstream.data import Loaded, rows_from
-from benchbench.tasks.upstream.definition import ALLOW, UNSAFE, UpstreamTask, with_python
+from benchbench.tasks.upstream.definition import ALLOW, UNSAFE, UpstreamTask, as_json, with_python
 from benchbench.tasks.upstream.generation import params_of
 from benchbench.tasks.upstream.judge import UpstreamJudge
 from benchbench.tasks.upstream.library import inside, seed_as_lm_eval
@@ -54,7 +55,7 @@ def prepare_upstream(task: UpstreamTask, settings: RenderSettings) -> PreparedTa
         rendered.append(_rendered(task, built.task, number, instances, requests))
     shots = _shots(task, built.task)
     prompts = [[_text(request) for request in doc.requests] for doc in rendered] if shots else []
-    finished = replace(task, scoring=_scoring(task, built.task))
+    finished = replace(task, scoring=_scoring(task, built.task, rendered))
     return PreparedTask(
         task=finished,
         docs=tuple(rendered),
@@ -99,7 +100,8 @@ def check_python(task: UpstreamTask, *, trusted: bool) -> None:
     if found and not trusted:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise TaskError(
-            f"{task.name} ({task.path}) brings Python: {found[0]}{more}. Read it; {ALLOW} allows lm-eval's tasks to run theirs."
+            f"{task.name} ({task.path}) brings Python: {found[0]}{more}. "
+            f"Read it; {ALLOW} allows lm-eval's tasks to run theirs."
         )
     if task.config.get("unsafe_code") and os.environ.get(UNSAFE) != "1":
         raise TaskError(
@@ -113,7 +115,9 @@ def check_python(task: UpstreamTask, *, trusted: bool) -> None:
 def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
     root = settings.data_root or (Path(os.environ[DATA_ENV]) if os.environ.get(DATA_ENV) else None)
     notes: list[str] = []
-    with inside(), rows_from(root, task.name) as loaded:
+    shots = settings.num_fewshot if settings.num_fewshot is not None else task.config.get("num_fewshot")
+    spare = task.shot_split() if not shots and task.shot_split() != task.eval_split() else None
+    with inside(), rows_from(root, task.name, spare) as loaded:
         seed_as_lm_eval()
         try:
             theirs = _construct(with_python(dict(task.config)))
@@ -164,7 +168,7 @@ def _shots(task: UpstreamTask, theirs: Any) -> int:
 def _requests(
     task: UpstreamTask, number: int, instances: Sequence[Any], seed: int
 ) -> tuple[tuple[Request, ...], list[int]]:
-    """A doc's requests, log-likelihoods first, and for each the place of its instance. A text is asked for once per repeat."""
+    """A doc's requests, log-likelihoods first, and for each the place of its instance; texts as often as it repeats."""
     order = sorted(range(len(instances)), key=lambda place: instances[place].request_type == "generate_until")
     requests: list[Request] = []
     places: list[int] = []
@@ -235,7 +239,7 @@ def _gold(parts: Sequence[Any], choices: Sequence[str]) -> Iterator[int]:
             yield choices.index(part)
 
 
-def _scoring(task: UpstreamTask, theirs: Any) -> ScoringSpec:
+def _scoring(task: UpstreamTask, theirs: Any, docs: Sequence[RenderedDoc]) -> ScoringSpec:
     """The names of what is scored, for readers of the record; the judge does the rest."""
     judge = UpstreamJudge(theirs, {}, {})
     better, pipelines = theirs.higher_is_better(), getattr(theirs, "_filters", ())
@@ -244,10 +248,11 @@ def _scoring(task: UpstreamTask, theirs: Any) -> ScoringSpec:
         for name in theirs.aggregation()
     )
     stated = {entry["name"]: entry.get("filter") or [] for entry in task.config.get("filter_list") or ()}
-    filters = tuple(
-        FilterSpec(one.name, tuple((str(step["function"]), {}) for step in stated.get(one.name, ())))
-        for one in pipelines
-    )
-    choices = task.config.get("doc_to_choice")
-    known = task.output_type == "multiple_choice" and isinstance(choices, (list, dict)) and len(choices) > 0
-    return ScoringSpec(task.name, task.output_type, metrics, filters, 1 / len(choices) if known else None)
+    filters = tuple(FilterSpec(one.name, tuple(map(_step, stated.get(one.name, ())))) for one in pipelines)
+    sizes = {len(doc.choices) for doc in docs} - {0}
+    chance = 1 / sizes.pop() if len(sizes) == 1 else None
+    return ScoringSpec(task.name, task.output_type, metrics, filters, chance)
+
+
+def _step(step: Mapping[str, Any]) -> tuple[str, dict[str, Json]]:
+    return str(step["function"]), {key: as_json(value) for key, value in step.items() if key != "function"}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchbench.core.errors import TaskError
-from benchbench.tasks.index import Group
+from benchbench.tasks.index import Group, GroupMetric
 from benchbench.tasks.upstream import PREFIX
 from benchbench.tasks.upstream.definition import UpstreamTask
 from benchbench.tasks.upstream.library import Leaf, leaves, load
@@ -34,5 +34,12 @@ def _groups(loaded: Any) -> Iterator[Group]:
     for child in loaded:
         yield from _groups(child)
     if loaded.has_aggregation:
-        weighted = all(one.weight_by_size for one in loaded.aggregate_metric_list)
-        yield Group(PREFIX + loaded.name, tuple(PREFIX + leaf.task_name for leaf in leaves(loaded)), weighted)
+        tasks = tuple(PREFIX + leaf.task_name for leaf in leaves(loaded))
+        metrics = tuple(_metric(stated) for stated in loaded.aggregate_metric_list)
+        yield Group(PREFIX + loaded.name, tasks, all(one.weight_by_size for one in metrics), metrics)
+
+
+def _metric(stated: Any) -> GroupMetric:
+    filters = stated.filter_list
+    names = None if filters is None else (filters,) if isinstance(filters, str) else tuple(map(str, filters))
+    return GroupMetric(str(stated.metric), names, bool(stated.weight_by_size))
