@@ -10,23 +10,19 @@ from typing import Any
 FIXTURES = Path(__file__).resolve().parents[1] / "parity" / "fixtures"
 
 Row = dict[str, Any]
-SUBJECTS = ("anatomy", "marketing", "world_religions", "high_school_us_history", "professional_law")
+HAERAE = ("general_knowledge", "history", "loan_words", "rare_words", "standard_nomenclature")
 
 
-def make_data_root(root: Path, subjects: Sequence[str]) -> Path:
-    """A data root with the parity fixtures (as links) and the rows of this file; MMLU's for the given subjects."""
-    root.mkdir(parents=True, exist_ok=True)
+def make_data_root(root: Path) -> Path:
+    """A data root with the parity fixtures (as links) and the rows of this file."""
     for data_set in FIXTURES.glob("*/*"):
         link = root / data_set.relative_to(FIXTURES)
-        if link.relative_to(root).as_posix() == "cais/mmlu":
-            continue
-        link.parent.mkdir(exist_ok=True)
+        link.parent.mkdir(exist_ok=True, parents=True)
         link.symlink_to(data_set, target_is_directory=True)
     for place, rows in SETS.items():
         write(root / f"{place}.jsonl", rows)
-    for number, subject in enumerate(subjects):
-        write(root / f"cais/mmlu/{subject}/test.jsonl", [*_quiz(subject, 3 + number % 3, 0)])
-        write(root / f"cais/mmlu/{subject}/dev.jsonl", [*_quiz(subject, 5, 50)])
+    for number, config in enumerate(HAERAE):
+        write(root / f"HAERAE-HUB/HAE_RAE_BENCH/{config}/test.jsonl", [*_korean(config, 4 + number)])
     return root
 
 
@@ -36,15 +32,9 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def _quiz(subject: str, count: int, start: int) -> Iterator[Row]:
-    for number in range(start, start + count):
-        choices = [f"{(number * step + len(subject)) % 17} {subject.replace('_', ' ')}" for step in (3, 5, 7, 11)]
-        yield {
-            "question": f" Which shelf of the library holds book {number} on {subject.replace('_', ' ')}? ",
-            "subject": subject,
-            "choices": choices,
-            "answer": (number * 7 + len(subject)) % 4,
-        }
+def _korean(config: str, count: int) -> Iterator[Row]:
+    for number in range(count):
+        yield {"query": f"질문 {number} {config}? (A) 하나 (B) 둘 (C) 셋 (D) 넷 (E) 다섯\n정답:", "answer": f"({'ABCDE'[number % 5]})"}
 
 
 PAIRS = (
@@ -113,6 +103,19 @@ SETS: dict[str, list[Row]] = {
         }
         for question, choices in QUESTIONS
     ],
+    "stanfordnlp/web_questions/default/test": [
+        {"url": "", "question": question.rstrip("?"), "answers": choices[:2]} for question, choices in QUESTIONS
+    ],
+    "CogComp/mc_taco/default/test": [
+        {"sentence": one, "question": "How long did it take?", "answer": "an hour" if number % 2 else "a century"}
+        | {"label": number % 2, "category": "Event Duration"}
+        for number, (one, _, _) in enumerate(PAIRS)
+    ],
+    "CogComp/mc_taco/default/validation": [],
+    "EleutherAI/unscramble/mid_word_1_anagrams/validation": [
+        {"context": f"Unscramble: {word[0]}{word[2]}{word[1]}{word[3:]}", "completion": word}
+        for word in ("bakery", "bridge", "harbour", "letter")
+    ],
     "EleutherAI/drop/default/validation": DROP,
     "EleutherAI/drop/default/train": DROP[::-1],
     "hazyresearch/based-squad/default/validation": [
@@ -120,3 +123,59 @@ SETS: dict[str, list[Row]] = {
         for number, (one, value) in enumerate((("The bakery opens at six.", "six"), ("The lamp is green.", "e")))
     ],
 }
+
+CHOICES = {
+    "dataset_path": "nyu-mll/glue",
+    "dataset_name": "mrpc",
+    "validation_split": "validation",
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{sentence1}}\nThe same as: {{sentence2}}",
+    "doc_to_target": "label",
+    "doc_to_choice": ["no", "yes"],
+}
+WRITING = {
+    "dataset_path": "EleutherAI/unscramble",
+    "dataset_name": "mid_word_1_anagrams",
+    "test_split": "validation",
+    "output_type": "generate_until",
+    "doc_to_text": "{{context}}",
+    "doc_to_target": "{{completion}}",
+}
+FILES: dict[str, Row] = {
+    "own_mutual": {"task": "own_mutual", **CHOICES, "metric_list": [{"metric": "acc"}, {"metric": "acc_mutual_info"}]},
+    "own_calibrated": {
+        "task": "own_calibrated",
+        **CHOICES,
+        "metric_list": [{"metric": "brier_score"}, {"metric": "acc"}, {"metric": "acc_bytes"}],
+    },
+    "own_repeated": {
+        "task": "own_repeated",
+        **WRITING,
+        "repeats": 5,
+        "generation_kwargs": {"until": ["\n"], "do_sample": True, "temperature": 0.7, "max_new_tokens": 12},
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+        "filter_list": [
+            {"name": "first", "filter": [{"function": "lowercase"}, {"function": "take_first"}]},
+            {"name": "vote", "filter": [{"function": "majority_vote"}, {"function": "take_first"}]},
+        ],
+    },
+    "own_median": {
+        "task": "own_median",
+        **CHOICES,
+        "metric_list": [{"metric": "acc", "aggregation": "median", "higher_is_better": True}],
+    },
+    "own_inner": {
+        "group": "own_inner",
+        "task": ["own_mutual", "own_calibrated", "own_repeated"],
+        "aggregate_metric_list": [
+            {"metric": "acc", "weight_by_size": False},
+            {"metric": "exact_match", "filter_list": ["vote"]},
+        ],
+    },
+    "own_outer": {
+        "group": "own_outer",
+        "task": ["own_inner", "mrpc", {"task": "anagrams1", "task_alias": "other name"}],
+        "aggregate_metric_list": [{"metric": "acc", "weight_by_size": True}, {"metric": "exact_match"}],
+    },
+}
+"""Task files in lm-eval's dialect, for what its own tasks with rows here do not use."""

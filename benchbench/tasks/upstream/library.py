@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import random
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,7 @@ from typing import Any
 
 from benchbench.core.errors import TaskError
 from benchbench.tasks.upstream import PREFIX
-from benchbench.tasks.upstream.names import INSTALL, Named, names
+from benchbench.tasks.upstream.names import INSTALL, Named, index, names, tasks_folder
 
 VERSION = "0.4.13"
 """The one version that this room is written for: it uses parts that lm-eval does not promise to keep."""
@@ -83,7 +84,7 @@ def load(named: Named) -> Any:
     check_version()
     with inside(), _unread_python():
         try:
-            return _factory().build(_entry(named), overrides=None, registry=_registry())
+            return _factory().build(_entry(named), overrides=None, registry=_registry(named.path))
         except Exception as error:
             raise TaskError(f"{PREFIX}{named.name} ({named.path}): {type(error).__name__}: {error}") from error
 
@@ -132,9 +133,12 @@ def _entry(named: Named) -> Any:
     return Entry(named.name, kinds[named.kind], named.path, tags=set(named.members))
 
 
-@cache
-def _registry() -> dict[str, Any]:
-    return {name: _entry(named) for name, named in names().items()}
+def _registry(path: Path | None) -> dict[str, Any]:
+    """lm-eval's names; for a file that is not its own also those of the files beside it."""
+    known = dict(names())
+    if path is not None and not path.is_relative_to(tasks_folder()):
+        known |= index(path.parent)
+    return {name: _entry(named) for name, named in known.items()}
 
 
 @contextlib.contextmanager
@@ -148,7 +152,9 @@ def inside() -> Iterator[None]:
     logger.setLevel(logging.CRITICAL)
     lm_eval.utils.env = _templates()
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        silent = io.StringIO()
+        with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         lm_eval.utils.env = templates
