@@ -113,7 +113,12 @@ def with_judged_influence(
     for name in dict.fromkeys(name for one in values for name in one):
         aggregation = judge.aggregation(name)
         mine, theirs = _having(name, judged, values)
-        found = None if aggregation in SCORED or not mine else _estimate(judge, name, theirs)
+        if aggregation in SCORED or not mine:
+            continue
+        try:
+            found = _estimate(judge, name, theirs)
+        except Exception:  # noqa: BLE001 - a stranger's aggregation; its row will say what it raised
+            continue
         if found is None:
             continue
         for place, item in enumerate(mine):

@@ -30,14 +30,8 @@ SHOTS = ["piqa", "winogrande", "arc_easy", "gsm8k", "triviaqa", "mrpc", "belebel
 
 def settings(world: World, names: list[str], output, **kwargs) -> RunSettings:
     tasks = ",".join(f"lm_eval:{world.file(n) if n.startswith('own_') else n}" for n in names)
-    return RunSettings(
-        ModelOptions("hash", backend="scripted"),
-        tasks=tasks,
-        data_root=world.data_root,
-        output=output,
-        trust_task_code=True,
-        **kwargs,
-    )
+    asked = {"tasks": tasks, "data_root": world.data_root, "output": output, "trust_task_code": True, **kwargs}
+    return RunSettings(ModelOptions("hash", backend="scripted"), **asked)
 
 
 def told(plan: Plan) -> Answers:
