@@ -53,7 +53,11 @@ def their_figures(world: World, names: Sequence[str], model: Any, num_fewshot: i
     manager = TaskManager(include_defaults=False, include_path=str(world.files))
     manager._index |= _registry(None)
     silent = io.StringIO()
-    with rows_from(world.data_root, "lm-eval", "train"), contextlib.redirect_stderr(silent), contextlib.redirect_stdout(silent):
+    with (
+        rows_from(world.data_root, "lm-eval", "train"),
+        contextlib.redirect_stderr(silent),
+        contextlib.redirect_stdout(silent),
+    ):
         found = lm_eval.simple_evaluate(
             model=model, tasks=[*names], num_fewshot=num_fewshot, task_manager=manager, bootstrap_iters=0
         )
@@ -68,6 +72,4 @@ def their_figures(world: World, names: Sequence[str], model: Any, num_fewshot: i
 def our_figures(rows: Sequence[dict[str, Any]], theirs: Figures) -> dict[tuple[str, str], float | None]:
     """Our rows under lm-eval's keys: `metric,filter` is ours too where a task has several filters, else `metric`."""
     ours = {(row["task"].removeprefix("lm_eval:"), row["metric"]): row["value"] for row in rows}
-    return {
-        (task, key): ours.get((task, key), ours.get((task, key.partition(",")[0]))) for task, key in theirs
-    }
+    return {(task, key): ours.get((task, key), ours.get((task, key.partition(",")[0]))) for task, key in theirs}

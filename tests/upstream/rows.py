@@ -34,7 +34,10 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _korean(config: str, count: int) -> Iterator[Row]:
     for number in range(count):
-        yield {"query": f"질문 {number} {config}? (A) 하나 (B) 둘 (C) 셋 (D) 넷 (E) 다섯\n정답:", "answer": f"({'ABCDE'[number % 5]})"}
+        yield {
+            "query": f"질문 {number} {config}? (A) 하나 (B) 둘 (C) 셋 (D) 넷 (E) 다섯\n정답:",
+            "answer": f"({'ABCDE'[number % 5]})",
+        }
 
 
 PAIRS = (
@@ -119,7 +122,14 @@ SETS: dict[str, list[Row]] = {
     "EleutherAI/drop/default/validation": DROP,
     "EleutherAI/drop/default/train": DROP[::-1],
     "hazyresearch/based-squad/default/validation": [
-        {"doc_id": str(number), "title": "t", "context": one, "question": "?", "text": f"{one} So it is", "value": value}
+        {
+            "doc_id": str(number),
+            "title": "t",
+            "context": one,
+            "question": "?",
+            "text": f"{one} So it is",
+            "value": value,
+        }
         for number, (one, value) in enumerate((("The bakery opens at six.", "six"), ("The lamp is green.", "e")))
     ],
 }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from benchbench.backends import ModelOptions
-from benchbench.runner.plan import Plan, make_plan
+from benchbench.core.types import GenerateRequest
 from benchbench.runner.events import ignore
+from benchbench.runner.plan import Plan, make_plan
 from benchbench.runner.run import run_plan
 from benchbench.runner.settings import RunSettings
-from benchbench.core.types import GenerateRequest
 from tests.upstream.conftest import World, our_figures, their_figures
 from tests.upstream.engines import Answers, Ours, theirs
 
@@ -30,8 +30,14 @@ SHOTS = ["piqa", "winogrande", "arc_easy", "gsm8k", "triviaqa", "mrpc", "belebel
 
 def settings(world: World, names: list[str], output, **kwargs) -> RunSettings:
     tasks = ",".join(f"lm_eval:{world.file(n) if n.startswith('own_') else n}" for n in names)
-    asked = {"tasks": tasks, "data_root": world.data_root, "output": output, "trust_task_code": True, **kwargs}
-    return RunSettings(ModelOptions("hash", backend="scripted"), **asked)
+    asked = {
+        "model": ModelOptions("hash", backend="scripted"),
+        "tasks": tasks,
+        "data_root": world.data_root,
+        "output": output,
+        "trust_task_code": True,
+    }
+    return RunSettings(**{**asked, **kwargs})
 
 
 def told(plan: Plan) -> Answers:
@@ -47,7 +53,11 @@ def told(plan: Plan) -> Answers:
 
 @pytest.mark.parametrize(
     ("names", "shots"),
-    [(CHOICE + LIKELIHOOD + GROUPS + OWN, None), (TEXT, None), (SHOTS, 2)],
+    [
+        (CHOICE + LIKELIHOOD + GROUPS + OWN, None),
+        (TEXT, None),
+        pytest.param(SHOTS, 2, marks=pytest.mark.slow),
+    ],
     ids=["choices and likelihoods", "texts", "with shots"],
 )
 def test_every_metric_is_the_one_that_lm_eval_gives(world, tmp_path, names, shots):

@@ -85,6 +85,7 @@ def test_a_failed_answer_is_a_failed_item_and_never_a_wrong_one(world, tmp_path)
     assert {row["n"] for row in result.rows} == {7}
 
 
+@pytest.mark.slow
 def test_an_aggregation_that_needs_the_network_costs_only_its_own_row(world, tmp_path):
     rows = run(settings(world, ["french_bench_trivia"], tmp_path), backend=Ours(Answers())).rows
     values = {row["metric"]: row["value"] for row in rows}
