@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchbench.core.judge import Judge
-from benchbench.core.types import Item, MetricResult, ScoringSpec
+from benchbench.core.types import Item, MetricResult, MetricSpec, ScoringSpec
 from benchbench.runner.items import kept_responses
 
 if TYPE_CHECKING:
@@ -21,6 +21,22 @@ def rows_of(prepared: PreparedTask, judge: Judge, items: Sequence[Item], seed: i
 
     judged, values = _values(prepared, judge, items)
     return judged_rows(judge, prepared.task.scoring, judged, values, seed=seed)
+
+
+def complete_scoring(prepared: PreparedTask, rows: Sequence[MetricResult]) -> ScoringSpec:
+    """The task's scoring, with the metrics that a judge gave without announcing them."""
+    spec, judge = prepared.task.scoring, prepared.judge
+    if judge is None:
+        return spec
+    several = len(spec.filters) > 1
+    columns = {row.metric.rpartition(",")[0] if several else row.metric: row.metric for row in rows}
+    known = {metric.name for metric in spec.metrics}
+    more = (
+        MetricSpec(name, judge.aggregation(column), judge.higher_is_better(column))
+        for name, column in columns.items()
+        if name not in known
+    )
+    return replace(spec, metrics=(*spec.metrics, *more))
 
 
 def judged_items(prepared: PreparedTask, judge: Judge, items: Sequence[Item]) -> list[Item]:

@@ -27,6 +27,7 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
+from benchbench.runner.judged import complete_scoring
 from benchbench.runner.plan import Plan
 from benchbench.runner.settings import RunSettings
 from benchbench.store.folder import RUN_SCHEMA_VERSION
@@ -79,7 +80,10 @@ def make_record(
         prepared.task.name: _aggregate(prepared, items[prepared.task.name], settings.seed) for prepared in plan.tasks
     }
     tasks = {
-        prepared.task.name: _task_record(prepared, items[prepared.task.name], plan.chat) for prepared in plan.tasks
+        prepared.task.name: _task_record(
+            prepared, items[prepared.task.name], complete_scoring(prepared, results[prepared.task.name]), plan.chat
+        )
+        for prepared in plan.tasks
     }
     head = {"model": str(identity["model"]), **identity["checkpoint"]}
     rows = [
@@ -117,7 +121,9 @@ def _aggregate(prepared: PreparedTask, items: Sequence[Item], seed: int) -> list
     return aggregate(prepared.task.scoring, items, seed=seed)
 
 
-def _task_record(prepared: PreparedTask, items: Sequence[Item], chat: ChatFormat | None) -> dict[str, Any]:
+def _task_record(
+    prepared: PreparedTask, items: Sequence[Item], scoring: ScoringSpec, chat: ChatFormat | None
+) -> dict[str, Any]:
     return {
         "version": prepared.task.version,
         "output_type": prepared.task.output_type,
@@ -127,8 +133,8 @@ def _task_record(prepared: PreparedTask, items: Sequence[Item], chat: ChatFormat
         "data_revision": prepared.data_revision,
         "data_path": prepared.data_path,
         "notes": list(prepared.notes),
-        "counts": count(prepared.task.scoring, items),
-        "scoring": asdict(prepared.task.scoring),
+        "counts": count(scoring, items),
+        "scoring": asdict(scoring),
         "resolved": prepared.task.resolved(),
         "example": _example(prepared, chat),
     }

@@ -7,6 +7,7 @@ bootstrap over the docs.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -115,10 +116,9 @@ def with_judged_influence(
         mine, theirs = _having(name, judged, values)
         if aggregation in SCORED or not mine:
             continue
-        try:
+        found = None
+        with contextlib.suppress(Exception):  # a stranger's aggregation; its row will say what it raised
             found = _estimate(judge, name, theirs)
-        except Exception:  # noqa: BLE001 - a stranger's aggregation; its row will say what it raised
-            continue
         if found is None:
             continue
         for place, item in enumerate(mine):

@@ -1,4 +1,4 @@
-"""One made-up model behind both doors: as a backend of ours and as an `LM` of lm-eval's. Same text asked, same answer."""
+"""A made-up model behind two doors: a backend of ours, an `LM` of lm-eval's. Asked the same, it says the same."""
 
 from __future__ import annotations
 

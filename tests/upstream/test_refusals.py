@@ -26,7 +26,7 @@ TRAP = "from pathlib import Path\nPath(__file__).with_name('ran').touch()\ndef f
 
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
-    """Writes a task file beside a Python file that leaves a trace when it is imported; returns its entry for --tasks."""
+    """Writes a task file beside a Python file that leaves a trace when imported; returns its entry for --tasks."""
     (tmp_path / "utils.py").write_text(TRAP)
 
     def make(text: str = "", **keys: Any) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from benchbench.core.types import Failure
+from benchbench.leaderboard.metrics import metric_of
 from benchbench.runner.run import run
 from benchbench.store.folder import RunFolder
 from tests.runner.toy import comparable, part_bytes
 from tests.upstream.engines import Answers, Ours
+from tests.upstream.rows import WRITING
 from tests.upstream.test_metrics import settings
 
 NAMES = ["piqa", "cola", "gsm8k", "own_repeated", "own_calibrated", "lambada_openai"]
@@ -93,6 +96,18 @@ def test_an_aggregation_that_needs_the_network_costs_only_its_own_row(world, tmp
     assert set(values) == {"exact", "f1", "is_included"}
     assert None not in values.values()
     assert "its aggregation raised" in next(row["note"] for row in rows if row["metric"] == "rouge1")
+
+
+def test_a_metric_that_nobody_announced_is_in_the_record_all_the_same(world, tmp_path):
+    (world.files / "late.py").write_text("def score(doc, results):\n    return {'surprise': float(len(results[0]))}\n")
+    (world.files / "late.yaml").write_text(
+        yaml.safe_dump({"task": "late", **WRITING}) + "process_results: !function late.score\nmetric_list: []\n"
+    )
+    asked = settings(world, [], tmp_path, tasks=f"lm_eval:{world.files / 'late.yaml'}")
+    result = run(asked, backend=Ours(Answers()))
+    (row,) = result.rows
+    assert (row["metric"], row["se_method"]) == ("surprise", "clt")
+    assert metric_of(result.record, "lm_eval:late", "surprise").kind == "mean"
 
 
 def test_a_median_gets_its_interval_from_a_bootstrap(world, tmp_path):

@@ -1,4 +1,4 @@
-"""lm-eval itself on a real, tiny model: its HF backend and ours, its tasks on both sides; and its whole index of names."""
+"""lm-eval on a real, tiny model: its HF backend and ours, its tasks on both sides; and its whole index of names."""
 
 from __future__ import annotations
 
