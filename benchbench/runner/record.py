@@ -104,7 +104,7 @@ def make_record(
         "backend": asdict(replace(info, plan=_last_plan(log) or info.plan)),
         "versions": versions(),
         "tasks": tasks,
-        "groups": [asdict(group) for group in plan.groups],
+        "groups": [group.as_record() for group in plan.groups],
         "rows": rows + _group_rows(plan, settings, info, results, rows),
         "work": _work(items),
         "provenance": _provenance(log),

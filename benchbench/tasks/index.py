@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,10 @@ class Group:
     """Mean over documents (True, lm-eval's default) or over tasks."""
     metrics: tuple[GroupMetric, ...] | None = None
     """The only metrics that are averaged, over the tasks that have them; None: all that every task has."""
+
+    def as_record(self) -> dict[str, Any]:
+        """The group as JSON; without `metrics` where there are none, as in records of earlier versions."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError, BenchbenchError, DataError, TaskError
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import make_plan
@@ -134,7 +135,14 @@ def test_shots_that_nobody_draws_need_no_data(world, write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kwargs", [{"split": "test"}, {"prompt": "short"}, {"fewshot_mode": "per_doc"}, {"fewshot_split": "train"}]
+    "kwargs",
+    [
+        {"split": "test"},
+        {"prompt": "short"},
+        {"fewshot_mode": "per_doc"},
+        {"fewshot_split": "train"},
+        {"chat": ChatSettings()},
+    ],
 )
 def test_what_lm_eval_decides_itself_cannot_be_asked_for(world, tmp_path, kwargs):
     assert "leave --" in refused(world, "lm_eval:piqa", tmp_path, ArgumentError, **kwargs)
