@@ -24,7 +24,7 @@ class Judge(Protocol):
         ...
 
     def aggregation(self, column: str) -> str:
-        """Name of what `value` does: one of `core.registry.AGGREGATIONS` where it is that, else a name of its own."""
+        """Name of what `value` does: one of `core.registry.AGGREGATIONS` if it is that, else `python:` and its name."""
         ...
 
     def higher_is_better(self, column: str) -> bool:

@@ -42,8 +42,9 @@ from benchbench.stats.intervals import exponential, uncertainty, wilson
 
 Values = Mapping[str, object]
 """Column → the judge's value of one doc."""
-DRAWS = {"bleu": 100, "chrf": 100, "chrf++": 100, "ter": 100}
-"""Bootstrap draws of the aggregations that take long, as many as lm-eval makes; all others 1000."""
+CORPUS_DRAWS, PYTHON_DRAWS, DRAWS = 100, 200, 1000
+"""Bootstrap draws: of sacrebleu's scores as many as lm-eval makes, of a stranger's function, which may take long, and
+of all others."""
 AGREES = 1e-9
 """Relative difference up to which our formula gives the judge's number."""
 
@@ -163,9 +164,15 @@ def _aggregate(judge: Judge, name: str, items: Sequence[Item], values: Sequence[
         lambda picks: judge.value(name, [values[int(pick)] for pick in picks]),
         clusters,
         seed=seed,
-        draws=DRAWS.get(judge.aggregation(name), 1000),
+        draws=_draws(judge.aggregation(name)),
     )
     return Aggregate(value, known, "bootstrap", len(values))
+
+
+def _draws(aggregation: str) -> int:
+    if aggregation in CORPUS:
+        return CORPUS_DRAWS
+    return PYTHON_DRAWS if aggregation.startswith("python:") else DRAWS
 
 
 def _with_error(found: Known, value: float, clusters: Sequence[str | None]) -> Aggregate:

@@ -135,10 +135,15 @@ def _entry(named: Named) -> Any:
 
 def _registry(path: Path | None) -> dict[str, Any]:
     """lm-eval's names; for a file that is not its own also those of the files beside it."""
-    known = dict(names())
+    found = dict(_entries())
     if path is not None and not path.is_relative_to(tasks_folder()):
-        known |= index(path.parent)
-    return {name: _entry(named) for name, named in known.items()}
+        found |= {name: _entry(named) for name, named in index(path.parent).items()}
+    return found
+
+
+@cache
+def _entries() -> dict[str, Any]:
+    return {name: _entry(named) for name, named in names().items()}
 
 
 @contextlib.contextmanager
