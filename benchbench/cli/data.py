@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from benchbench.tasks.index import TaskIndex
     from benchbench.tasks.pull import Pulled
     from benchbench.tasks.task import Task
+    from benchbench.tasks.upstream.definition import UpstreamTask
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -228,8 +229,8 @@ def _index(include_path: list[Path] | None) -> TaskIndex:
     return TaskIndex(include_path or ())
 
 
-def _tasks(index: TaskIndex, suite: str | None) -> list[Task]:
-    return [index.task(name) for name in (index.variants if suite is None else index.names(suite))]
+def _tasks(index: TaskIndex, suite: str | None) -> list[Task | UpstreamTask]:
+    return [*index.select(suite).tasks] if suite is not None else [index.task(name) for name in index.variants]
 
 
 def _counted(number: int, noun: str) -> str:

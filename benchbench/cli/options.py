@@ -60,6 +60,7 @@ Multiturn = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seeds the draw of shots and every bootstrap.")]
 IncludePath = Annotated[list[Path] | None, typer.Option(help="Folder or file with more tasks; may be repeated.")]
+TrustTaskCode = Annotated[bool, typer.Option("--trust-task-code", help="Run Python that comes with lm_eval: tasks.")]
 MaxFailed = Annotated[float, typer.Option(help="Exit with 1 if a larger share of docs failed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 

@@ -91,6 +91,7 @@ def sweep(
     fewshot_as_multiturn: opt.Multiturn = None,
     seed: opt.Seed = 1234,
     include_path: opt.IncludePath = None,
+    trust_task_code: opt.TrustTaskCode = False,
     max_failed: opt.MaxFailed = 0.01,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -124,6 +125,7 @@ def sweep(
         fewshot_split=fewshot_split,
         chat=opt.chat_settings(apply_chat_template, system, fewshot_as_multiturn),
         data_root=data_root,
+        trust_task_code=trust_task_code,
         output=output,
         max_failed=max_failed,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +11,13 @@ import typer
 
 from benchbench.cli import options as opt
 from benchbench.core.errors import ArgumentError
+from benchbench.tasks.upstream import PREFIX
 
 if TYPE_CHECKING:
     from benchbench.tasks.dialect import Variant
     from benchbench.tasks.index import TaskIndex
+    from benchbench.tasks.task import Task
+    from benchbench.tasks.upstream.definition import UpstreamTask
 
 app = typer.Typer(
     rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, show, render and check tasks."
@@ -38,6 +42,9 @@ def ls(
     as_json: AsJson = False,
 ) -> None:
     """List the tasks, groups and suites."""
+    if pattern is not None and pattern.startswith(PREFIX):
+        _list_upstream(pattern, as_json=as_json)
+        return
     index = _index(include_path)
     names = [task.name for task in index.select(pattern).tasks] if pattern is not None else [*index.variants]
     if as_json:
@@ -61,6 +68,19 @@ def _facts(variant: Variant) -> dict[str, Any]:
         "tag": _list(raw.get("tag")),
         "file": str(variant.path),
     }
+
+
+def _list_upstream(pattern: str, *, as_json: bool) -> None:
+    """lm-eval's names, groups and tags too, from the heads of its files."""
+    from benchbench.tasks.upstream.names import matching
+
+    found = matching(pattern.removeprefix(PREFIX))
+    for one in found if as_json else ():
+        _print_json({"task": PREFIX + one.name, "kind": one.kind, "file": one.path, "tasks": one.members})
+    if not as_json:
+        where = [f"{len(one.members)} tasks" if one.path is None else one.path.name for one in found]
+        rows = [(PREFIX + one.name, one.kind, place) for one, place in zip(found, where, strict=True)]
+        _print_table(("name", "kind", "file"), rows)
 
 
 def _list(value: Any) -> list[str]:
@@ -93,7 +113,7 @@ def _print_choices(kind: str, values: dict[str, str]) -> None:
 @app.command()
 def show(task: Name, include_path: Include = None, as_json: AsJson = False) -> None:
     """Show a task as it is understood: every key that is set, and its metrics."""
-    found = _index(include_path).task(task)
+    found = _one(_index(include_path), task)
     resolved = found.resolved()
     if as_json:
         _print_json({**resolved, "path": str(found.path)})
@@ -101,7 +121,17 @@ def show(task: Name, include_path: Include = None, as_json: AsJson = False) -> N
     import yaml
 
     _print_text(f"# {found.path}\n" + yaml.safe_dump(resolved, allow_unicode=True, sort_keys=False, width=100))
-    _print_text("# metrics: " + ", ".join(metric.name for metric in found.scoring.metrics))
+    if found.scoring.metrics:
+        _print_text("# metrics: " + ", ".join(metric.name for metric in found.scoring.metrics))
+    for line in _python_of(found):
+        _print_text(line)
+
+
+def _python_of(task: Task | UpstreamTask) -> Iterator[str]:
+    from benchbench.tasks.upstream.definition import ALLOW, UpstreamTask
+
+    if isinstance(task, UpstreamTask):
+        yield from (f"# Python, run only with {ALLOW}: `{key}` is {function}" for key, function in task.python())
 
 
 @app.command()
@@ -122,9 +152,12 @@ def render(
     trust_remote_code: opt.TrustRemoteCode = False,
     data_root: DataRoot = None,
     include_path: Include = None,
+    trust_task_code: opt.TrustTaskCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a model would be asked for one document."""
+    from dataclasses import replace
+
     from benchbench.cli.tasks_render import rendered_json, rendered_lines, template
     from benchbench.tasks.prepare import RenderSettings, prepare
 
@@ -132,9 +165,10 @@ def render(
         raise ArgumentError(f"--doc {doc}: documents are counted from 0.")
     chat = opt.chat_settings(apply_chat_template, system, fewshot_as_multiturn)
     written = template(chat, tokenizer, trust_remote_code=trust_remote_code)
-    found = _index(include_path).task(task)
+    found = _one(_index(include_path), task)
     mode: Any = fewshot_mode
-    prepared = prepare(found, RenderSettings(num_fewshot, mode, seed, doc + 1, prompt, data_root, chat=chat))
+    asked = RenderSettings(num_fewshot, mode, seed, doc + 1, prompt, data_root, chat=chat)
+    prepared = prepare(found, replace(asked, trust_task_code=trust_task_code))
     if doc >= len(prepared.docs):
         raise ArgumentError(f"--doc {doc}: {task} has {len(prepared.docs)} documents, 0 to {len(prepared.docs) - 1}.")
     rendered = prepared.docs[doc]
@@ -170,6 +204,10 @@ def check(
 
     if (task is None) is not all_tasks:
         raise ArgumentError("Name what to check, or give --all for every task there is.")
+    if task is not None and PREFIX in task:
+        raise ArgumentError(
+            f"check is for task files in our dialect; `benchbench tasks render {task}` shows what lm-eval's asks."
+        )
     index = _index(include_path)
     names = [*index.variants] if task is None else index.names(task)
     settings = RenderSettings(num_fewshot=num_fewshot, limit=limit, data_root=data_root)
@@ -218,6 +256,17 @@ def page(
         to.write_text(text, encoding="utf-8")
     elif not to.is_file() or to.read_text(encoding="utf-8") != text:
         raise ArgumentError(f"{to} is not what the task files say. Write it again: benchbench tasks page --to {to}")
+
+
+def _one(index: TaskIndex, name: str) -> Task | UpstreamTask:
+    """The task of that name, ours or lm-eval's."""
+    if not name.startswith(PREFIX):
+        return index.task(name)
+    tasks = index.select(name).tasks
+    if len(tasks) > 1:
+        some = ", ".join(task.name for task in tasks[:3])
+        raise ArgumentError(f"{name} stands for {len(tasks)} tasks: name one of them, e.g. {some}.")
+    return tasks[0]
 
 
 def _index(include_path: list[Path] | None) -> TaskIndex:

@@ -17,10 +17,10 @@ from benchbench.core.types import (
     Request,
     Response,
     RollingRequest,
-    ScoringSpec,
 )
 from benchbench.runner.events import OnEvent, Progress, TaskStarted
 from benchbench.runner.items import kept_responses, score_item
+from benchbench.runner.judged import judged_items
 from benchbench.scoring import with_influence
 from benchbench.store.folder import LiveLog, RunFolder, RunWriter
 from benchbench.store.reuse import reusable
@@ -61,10 +61,10 @@ def evaluate(
     kept = _kept(docs, earlier)
     reused = {item.doc_id for item, was_reused in earlier if was_reused and item.doc_id in kept}
     with writer.open_task(task) as live:
-        taken = _take_over(docs, kept, others, prepared.task.scoring, live)
+        taken = _take_over(docs, kept, others, prepared, live)
         kept, reused = {**kept, **taken}, reused | taken.keys()
-        asked = _ask(docs, kept, backend, prepared.task.scoring, live, on_event)
-        items = with_influence(prepared.task.scoring, sort_items([*kept.values(), *asked]))
+        asked = _ask(docs, kept, backend, prepared, live, on_event)
+        items = _finished(prepared, sort_items([*kept.values(), *asked]))
     after = _totals(backend.work)
     work = {name: after[name] - before.get(name, 0) for name in after}
     said = {"plan": backend.info.plan, "notes": list(backend.notes)}
@@ -72,6 +72,13 @@ def evaluate(
     writer.note({"event": "task", "task": task, "seconds": seconds, "reused": len(reused), **said, **work})
     writer.seal(task, items)
     return items
+
+
+def _finished(prepared: PreparedTask, items: list[Item]) -> list[Item]:
+    """The items with what only all of them together tell."""
+    if prepared.judge is not None:
+        return judged_items(prepared, prepared.judge, items)
+    return with_influence(prepared.task.scoring, items)
 
 
 def _totals(work: Work) -> dict[str, float]:
@@ -93,24 +100,30 @@ def _kept(docs: Sequence[Doc], live: Iterable[tuple[Item, bool]]) -> dict[int, I
 
 
 def _take_over(
-    docs: Sequence[Doc], kept: dict[int, Item], others: Sequence[RunFolder], spec: ScoringSpec, live: LiveLog
+    docs: Sequence[Doc], kept: dict[int, Item], others: Sequence[RunFolder], prepared: PreparedTask, live: LiveLog
 ) -> dict[int, Item]:
     """Scores docs anew from the responses of other runs and keeps them here too."""
     wanted = [doc for doc in docs if doc.id not in kept]
-    found = reusable(others, spec.task, {doc.key for doc in wanted})
+    found = reusable(others, prepared.task.name, {doc.key for doc in wanted})
     taken: dict[int, Item] = {}
     for doc in wanted:
         responses = kept_responses(found[doc.key], doc.rendered.requests) if doc.key in found else None
         if responses is not None:
-            taken[doc.id] = score_item(spec, doc.rendered, responses, doc.key)
+            taken[doc.id] = score_item(prepared.task.scoring, doc.rendered, responses, doc.key, prepared.judge)
             live.append(taken[doc.id], reused=True)
     return taken
 
 
 def _ask(
-    docs: Sequence[Doc], kept: dict[int, Item], backend: Backend, spec: ScoringSpec, live: LiveLog, on_event: OnEvent
+    docs: Sequence[Doc],
+    kept: dict[int, Item],
+    backend: Backend,
+    prepared: PreparedTask,
+    live: LiveLog,
+    on_event: OnEvent,
 ) -> list[Item]:
     """Asks the backend for every doc that is not kept; each is scored and written as it is complete."""
+    spec = prepared.task.scoring
     requests = [request for doc in docs for request in doc.rendered.requests]
     skip = frozenset(request.key for doc in docs if doc.id in kept for request in doc.rendered.requests)
     on_event(TaskStarted(spec.task, len(requests), len(skip)))
@@ -121,7 +134,7 @@ def _ask(
         doc_id = response.request.doc_id
         if doc_id in waiting and waiting[doc_id].complete_with(response):
             doc = waiting.pop(doc_id)
-            done.append(score_item(spec, doc.doc.rendered, doc.in_order(), doc.doc.key))
+            done.append(score_item(spec, doc.doc.rendered, doc.in_order(), doc.doc.key, prepared.judge))
             live.append(done[-1])
     if waiting:
         raise BackendError(

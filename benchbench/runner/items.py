@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from benchbench.core.errors import BenchbenchError
+from benchbench.core.judge import Judge
 from benchbench.core.types import (
     Completion,
     Failure,
@@ -21,18 +22,28 @@ from benchbench.core.types import (
 )
 
 
-def score_item(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Response], item_key: str) -> Item:
-    """The item of a doc whose responses are all in, `responses` in request order.
+def score_item(
+    spec: ScoringSpec,
+    rendered: RenderedDoc,
+    responses: Sequence[Response],
+    item_key: str,
+    judge: Judge | None = None,
+) -> Item:
+    """The item of a doc whose responses are all in, `responses` in request order. `judge`: in place of our scoring.
 
     A scorer that raises makes a failed item, never a wrong one. TaskError and its like pass: the task is
     wrong, and would be for every doc.
     """
     from benchbench.scoring import score_doc
+    from benchbench.scoring.judged import score_judged
     from benchbench.scoring.score import failed
 
     failure = next((_failure_text(r) for r in responses if isinstance(r, Failure)), None)
     try:
-        score = score_doc(spec, rendered, responses)
+        if judge is None:
+            score = score_doc(spec, rendered, responses)
+        else:
+            score = score_judged(judge, rendered, responses)
     except BenchbenchError:
         raise
     except Exception as error:  # noqa: BLE001 - a scorer that raises becomes a record, not the end of a run
@@ -96,10 +107,12 @@ def kept_responses(item: Item, requests: Sequence[Request]) -> list[Response] | 
 
 
 def _response(item: Item, position: int, request: Request) -> Response:
+    """A doc that asks for both kinds has its log-likelihoods first."""
     tokens, prompt_tokens = item.num_tokens[position], item.prompt_tokens[position]
     dropped, truncated = item.dropped_shots, item.truncated_tokens
     if isinstance(request, GenerateRequest):
-        reason = cast(FinishReason, item.finish_reasons[position])
-        return Completion(request, item.texts[position], reason, tokens, prompt_tokens, dropped, truncated)
+        place = position - len(item.loglikelihoods)
+        reason = cast(FinishReason, item.finish_reasons[place])
+        return Completion(request, item.texts[place], reason, tokens, prompt_tokens, dropped, truncated)
     total, greedy = item.loglikelihoods[position], item.is_greedy[position]
     return Loglikelihood(request, total, greedy, tokens, prompt_tokens, dropped, truncated)

@@ -27,6 +27,7 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
+from benchbench.runner.judged import complete_scoring
 from benchbench.runner.plan import Plan
 from benchbench.runner.settings import RunSettings
 from benchbench.store.folder import RUN_SCHEMA_VERSION
@@ -79,7 +80,10 @@ def make_record(
         prepared.task.name: _aggregate(prepared, items[prepared.task.name], settings.seed) for prepared in plan.tasks
     }
     tasks = {
-        prepared.task.name: _task_record(prepared, items[prepared.task.name], plan.chat) for prepared in plan.tasks
+        prepared.task.name: _task_record(
+            prepared, items[prepared.task.name], complete_scoring(prepared, results[prepared.task.name]), plan.chat
+        )
+        for prepared in plan.tasks
     }
     head = {"model": str(identity["model"]), **identity["checkpoint"]}
     rows = [
@@ -100,7 +104,7 @@ def make_record(
         "backend": asdict(replace(info, plan=_last_plan(log) or info.plan)),
         "versions": versions(),
         "tasks": tasks,
-        "groups": [asdict(group) for group in plan.groups],
+        "groups": [group.as_record() for group in plan.groups],
         "rows": rows + _group_rows(plan, settings, info, results, rows),
         "work": _work(items),
         "provenance": _provenance(log),
@@ -108,12 +112,18 @@ def make_record(
 
 
 def _aggregate(prepared: PreparedTask, items: Sequence[Item], seed: int) -> list[MetricResult]:
+    if prepared.judge is not None:
+        from benchbench.runner.judged import rows_of
+
+        return rows_of(prepared, prepared.judge, items, seed)
     from benchbench.scoring import aggregate
 
     return aggregate(prepared.task.scoring, items, seed=seed)
 
 
-def _task_record(prepared: PreparedTask, items: Sequence[Item], chat: ChatFormat | None) -> dict[str, Any]:
+def _task_record(
+    prepared: PreparedTask, items: Sequence[Item], scoring: ScoringSpec, chat: ChatFormat | None
+) -> dict[str, Any]:
     return {
         "version": prepared.task.version,
         "output_type": prepared.task.output_type,
@@ -123,8 +133,8 @@ def _task_record(prepared: PreparedTask, items: Sequence[Item], chat: ChatFormat
         "data_revision": prepared.data_revision,
         "data_path": prepared.data_path,
         "notes": list(prepared.notes),
-        "counts": count(prepared.task.scoring, items),
-        "scoring": asdict(prepared.task.scoring),
+        "counts": count(scoring, items),
+        "scoring": asdict(scoring),
         "resolved": prepared.task.resolved(),
         "example": _example(prepared, chat),
     }
@@ -200,7 +210,7 @@ def _signature(
     parts = [
         f"{prepared.task.name}.v{prepared.task.version}",
         f"shots:{prepared.num_fewshot}",
-        f"fewshot:{settings.fewshot_mode}",
+        f"fewshot:{settings.fewshot_mode if prepared.judge is None else 'lm_eval'}",
         f"seed:{settings.seed}",
         f"prompt:{prepared.prompt_hash[:8]}",
         f"data:{prepared.data_hash[:8]}",
@@ -228,6 +238,7 @@ def _group_rows(
     results: Mapping[str, Sequence[MetricResult]],
     rows: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
+    from benchbench.runner.judged import judged_group_rows
     from benchbench.scoring import aggregate_group
 
     found = []
@@ -238,7 +249,11 @@ def _group_rows(
         same_shots = {shots[name] for name in members}
         num_fewshot = same_shots.pop() if len(same_shots) == 1 else None
         made_of = content_hash([row["signature"] for row in rows if row["task"] in members], digits=8)
-        for result in aggregate_group(group.name, members, weight_by_size=group.weight_by_size):
+        if group.metrics is None:
+            averaged = aggregate_group(group.name, members, weight_by_size=group.weight_by_size)
+        else:
+            averaged = judged_group_rows(group, members, {p.task.name: p.task.scoring for p in plan.tasks})
+        for result in averaged:
             named = [group.name, f"tasks:{len(members)}", f"members:{made_of}", f"seed:{settings.seed}"]
             signature = "|".join([*named, *_signature_end(info, result.n)])
             found.append(_row(result, settings, num_fewshot, signature, head, is_group=True))

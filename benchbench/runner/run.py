@@ -109,7 +109,7 @@ def _already_complete(path: Path) -> RunResult:
 
 def _identity(plan: Plan, settings: RunSettings, backend: Backend) -> dict[str, Any]:
     tasks = {prepared.task.name: task_identity(prepared) for prepared in plan.tasks}
-    groups = [asdict(group) for group in plan.groups]
+    groups = [group.as_record() for group in plan.groups]
     chat = _chat(plan, settings)
     asked = {"limit": settings.limit, "seed": settings.seed, "groups": groups, **chat}
     return {"run_id": run_id(backend.info, tasks, asked), "attempt": 1, **_checkpoint(settings), **chat}

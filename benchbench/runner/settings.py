@@ -39,6 +39,8 @@ class RunSettings:
     """Draw shots from this split instead of the task's own."""
     chat: ChatSettings | None = None
     """Put prompts as conversations, through the model's chat template."""
+    trust_task_code: bool = False
+    """Python that comes with lm-eval's tasks may run."""
     output: Path = Path("results")
     fresh: bool = False
     """Begin a new attempt and compute everything again, whatever is on disk."""
@@ -74,6 +76,7 @@ class RunSettings:
             split=self.split,
             fewshot_split=self.fewshot_split,
             chat=self.chat,
+            trust_task_code=self.trust_task_code,
         )
 
     def as_record(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def aggregate(spec: ScoringSpec, items: Sequence[Item], seed: int = 1234) -> lis
     first = spec.filters[0] if spec.filters else None
     for column in columns(spec):
         found = _aggregate(Usable(column, usable, column.filter == first, seed))
-        rows.append(_row(spec.task, column, found))
+        rows.append(as_row(spec.task, column, found))
     return rows
 
 
@@ -122,7 +122,8 @@ def _aggregate(usable: Usable) -> Aggregate | str:
         return str(error)
 
 
-def _row(task: str, column: Column, found: Aggregate | str) -> MetricResult:
+def as_row(task: str, column: Column, found: Aggregate | str) -> MetricResult:
+    """A row of the results table; `found` may be the reason why there is no value."""
     better = column.metric.higher_is_better
     if isinstance(found, str):
         return MetricResult(task, column.name, None, None, None, None, 0, None, None, better, found)

@@ -17,8 +17,8 @@ def count_outcomes(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:
     for item in items:
         counts[item.outcome] += 1
     counts["ties"] = sum(item.tie for item in items)
-    name = columns(spec)[0].name
-    answered = [item.scores.get(name) for item in items if item.outcome == "answered"]
+    first = next((column.name for column in columns(spec)), "")  # none: a judge has not told its metrics yet
+    answered = [item.scores.get(first) for item in items if item.outcome == "answered"]
     if all(score in (0.0, 1.0) for score in answered):
         counts["wrong"] = sum(score == 0.0 for score in answered)
     return counts

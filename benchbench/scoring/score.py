@@ -33,7 +33,7 @@ def score_doc(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Resp
         TaskError: the task names a metric, filter or option that does not exist.
     """
     ordered = sorted(responses, key=lambda response: response.request.index)
-    if (reason := _why_failed(rendered, ordered)) is not None:
+    if (reason := why_failed(rendered, ordered)) is not None:
         return failed(spec, reason)
     try:
         return _score(spec, rendered, ordered)
@@ -60,7 +60,8 @@ def _score(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Respons
             return score_rolling(spec, rendered, [r for r in responses if isinstance(r, Loglikelihood)])
 
 
-def _why_failed(rendered: RenderedDoc, responses: Sequence[Response]) -> str | None:
+def why_failed(rendered: RenderedDoc, responses: Sequence[Response]) -> str | None:
+    """Why the doc cannot be judged: a failed, missing or NaN response; None if it can."""
     for response in responses:
         if isinstance(response, Failure):
             return f"{response.kind}: {response.message}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from benchbench.core.errors import TaskError
 from benchbench.core.registry import METRICS
 from benchbench.core.types import (
     Completion,
@@ -19,6 +20,7 @@ from benchbench.core.types import (
 )
 from benchbench.tasks.again import source_texts
 from benchbench.tasks.prepare import PreparedTask
+from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
 
 CERTAIN, HOPELESS = -1e-6, -1e6
@@ -45,7 +47,7 @@ def findings(prepared: PreparedTask) -> Iterator[Finding]:
     for rendered in prepared.docs:
         doc = rendered.doc
         found = dict.fromkeys([*_texts(rendered), *_choices(rendered)])
-        meant = prepared.task.prompt(rendered.prompt_name).doc_to_text == ""
+        meant = own_task(prepared).prompt(rendered.prompt_name).doc_to_text == ""
         yield from (finding for finding in found if not (meant and finding.text == EMPTY_PROMPT))
         earlier = first_with.setdefault(doc.hash, doc.id)
         if earlier != doc.id:
@@ -58,6 +60,13 @@ def _sources(prepared: PreparedTask) -> Iterator[Finding]:
     if template is not None:
         texts = source_texts(prepared.task, prepared.docs, template, prepared.task.where("doc_to_source"))
         yield from (Finding(number, "the source is empty", True) for number, text in texts.items() if not text.strip())
+
+
+def own_task(prepared: PreparedTask) -> Task:
+    """The task, if a file in our dialect defines it. TaskError for lm-eval's."""
+    if isinstance(prepared.task, Task):
+        return prepared.task
+    raise TaskError(f"{prepared.task.name} is lm-eval's; only tasks in our dialect can be checked.")
 
 
 def _texts(rendered: RenderedDoc) -> Iterator[Finding]:
@@ -100,7 +109,7 @@ def request_text(request: Request) -> str:
 
 def gold_responses(prepared: PreparedTask, rendered: RenderedDoc) -> list[Response]:
     """What a model would answer that always gives the gold answer, in the words of `doc_to_answer` if there are any."""
-    task = prepared.task
+    task = own_task(prepared)
     text = rendered.targets[0] if rendered.targets else ""
     if task.config.doc_to_answer is not None:
         scope = {**rendered.doc.fields, **task.variables}

@@ -13,6 +13,7 @@ from pathlib import Path
 from benchbench.core.errors import DataError
 from benchbench.tasks.documents import FILE_FORMATS, READERS, check_names
 from benchbench.tasks.task import Task
+from benchbench.tasks.upstream.definition import UpstreamTask
 
 LOCK = "data.lock.json"
 LOCK_FORMAT = 1
@@ -42,8 +43,9 @@ class Wanted:
         return None if pinned is None else str(pinned)
 
 
-def wanted(task: Task) -> list[Wanted]:
+def wanted(task: Task | UpstreamTask) -> list[Wanted]:
     """What `task` reads of a data root: nothing if it brings its own files. DataError for names that are no names."""
+    task = task.data_task() if isinstance(task, UpstreamTask) else task
     config = task.config
     if config.dataset_path in FILE_FORMATS:
         return []
@@ -207,7 +209,7 @@ def damage(root: Path, lock: Mapping[str, Entry]) -> Iterator[str]:
             yield f"{name} is empty."
 
 
-def missing(tasks: Iterable[Task], present: Iterable[str]) -> dict[str, list[str]]:
+def missing(tasks: Iterable[Task | UpstreamTask], present: Iterable[str]) -> dict[str, list[str]]:
     """Task → the places that it needs and that are not among `present`; tasks that lack nothing are left out."""
     there = set(present)
     found = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.tasks.dialect import Variant, read_task_file, variants, where
+from benchbench.tasks.upstream import PREFIX
 from benchbench.tasks.yamlfile import read_yaml
 
 if TYPE_CHECKING:
     from benchbench.tasks.task import Task
+    from benchbench.tasks.upstream.definition import UpstreamTask
 
 SUITES_FILE = "suites.yaml"
 DEFAULT_SUITE = "default"
@@ -31,6 +33,16 @@ GROUP_KEYS = (
 
 
 @dataclass(frozen=True)
+class GroupMetric:
+    """What a group of lm-eval's says of one metric."""
+
+    metric: str
+    filters: tuple[str, ...] | None = None
+    """Names of the filters whose results are averaged; None: each that a member has."""
+    weight_by_size: bool = True
+
+
+@dataclass(frozen=True)
 class Group:
     """Tasks whose metrics are also given together."""
 
@@ -38,6 +50,12 @@ class Group:
     tasks: tuple[str, ...]
     weight_by_size: bool = True
     """Mean over documents (True, lm-eval's default) or over tasks."""
+    metrics: tuple[GroupMetric, ...] | None = None
+    """The only metrics that are averaged, over the tasks that have them; None: all that every task has."""
+
+    def as_record(self) -> dict[str, Any]:
+        """The group as JSON; without `metrics` where there are none, as in records of earlier versions."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,7 @@ class Suite:
 class Selection:
     """What a run was asked for."""
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[Task | UpstreamTask, ...]
     groups: tuple[Group, ...]
     """Groups asked for by name: their rows are printed too."""
 
@@ -73,6 +91,7 @@ class TaskIndex:
         self.suites: dict[str, Suite] = {}
         self._group_files: dict[str, tuple[Path, dict[str, Any]]] = {}
         self._tasks: dict[str, Task] = {}
+        self._upstream: dict[str, UpstreamTask] = {}
         for root in (packaged_tasks(), *include_paths):
             self._add_root(Path(root))
 
@@ -150,7 +169,7 @@ class TaskIndex:
     def select(self, names: str | None) -> Selection:
         """Tasks of comma-separated names, groups, tags, suites, globs or YAML files; None: the default suite."""
         tasks, groups = self._resolve(names)
-        return Selection(tuple(self.task(name) for name in tasks), tuple(groups.values()))
+        return Selection(tuple(self._upstream.get(name) or self.task(name) for name in tasks), tuple(groups.values()))
 
     def names(self, names: str | None) -> list[str]:
         """Names of the tasks that `select` would give, whether or not their files are right."""
@@ -169,6 +188,8 @@ class TaskIndex:
     def _select(self, entry: str, tasks: dict[str, None], groups: dict[str, Group], seen: tuple[str, ...]) -> None:
         if entry in self.variants:
             tasks[entry] = None
+        elif entry.startswith(PREFIX):
+            self._select_upstream(entry, tasks, groups)
         elif entry in self.groups:
             groups[entry] = self.groups[entry]
             tasks |= dict.fromkeys(self.groups[entry].tasks)
@@ -190,6 +211,14 @@ class TaskIndex:
                     f"No task, group, tag or suite named {entry!r}{part_of}.{near} See `benchbench tasks ls`."
                 )
             tasks |= dict.fromkeys(found)
+
+    def _select_upstream(self, entry: str, tasks: dict[str, None], groups: dict[str, Group]) -> None:
+        from benchbench.tasks.upstream.select import select  # lm_eval only where one of its tasks is named
+
+        found, their_groups = select(entry)
+        self._upstream |= {task.name: task for task in found}
+        tasks |= dict.fromkeys(task.name for task in found)
+        groups |= {group.name: group for group in their_groups}
 
     def _load_file(self, path: Path) -> list[str]:
         before = dict(self.variants)

@@ -10,6 +10,7 @@ from typing import Any, cast
 from benchbench.core.chat import ChatSettings, Shot
 from benchbench.core.errors import ArgumentError, DataError
 from benchbench.core.ids import content_hash
+from benchbench.core.judge import Judge
 from benchbench.core.types import Doc, Overflow, RenderedDoc
 from benchbench.tasks import shots
 from benchbench.tasks.config import FewshotConfig, PromptVariant
@@ -18,6 +19,7 @@ from benchbench.tasks.render import Block, Renderer
 from benchbench.tasks.rows import open_rows
 from benchbench.tasks.shots import FewshotMode
 from benchbench.tasks.task import Task
+from benchbench.tasks.upstream.definition import UpstreamTask
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,15 @@ class RenderSettings:
     """Draw shots from this split instead of the task's own."""
     chat: ChatSettings | None = None
     """Make conversations of the prompts, for a model's chat template."""
+    trust_task_code: bool = False
+    """Python that comes with lm-eval's tasks may run."""
 
 
 @dataclass(frozen=True)
 class PreparedTask:
     """A task's documents as requests, with the fingerprints that its scores will carry."""
 
-    task: Task
+    task: Task | UpstreamTask
     docs: tuple[RenderedDoc, ...]
     num_fewshot: int
     prompt_hash: str
@@ -56,9 +60,11 @@ class PreparedTask:
     data_path: str
     notes: tuple[str, ...] = ()
     """Sentences a reader of the results should know."""
+    judge: Judge | None = None
+    """Who turns answers into values, where it is not our scoring (lm-eval's tasks)."""
 
 
-def prepare(task: Task, settings: RenderSettings) -> PreparedTask:
+def prepare(task: Task | UpstreamTask, settings: RenderSettings) -> PreparedTask:
     """Load, draw and render.
 
     Raises:
@@ -66,6 +72,10 @@ def prepare(task: Task, settings: RenderSettings) -> PreparedTask:
         TaskError: a template or a gold answer fails on a document; the sentence names both.
         ArgumentError: settings that make no sense.
     """
+    if isinstance(task, UpstreamTask):
+        from benchbench.tasks.upstream.prepare import prepare_upstream
+
+        return prepare_upstream(task, settings)
     if settings.limit is not None and settings.limit < 1:
         raise ArgumentError(f"--limit {settings.limit}: at least 1 document has to be evaluated.")
     notes: list[str] = []

@@ -16,7 +16,16 @@ from benchbench.runner.settings import RunSettings
 
 Order = Literal["newest", "oldest"]
 
-_NOT_IDENTITY = ("batch_tokens", "device", "fresh", "max_failed", "step", "tokens_seen", "keep_tokens")
+_NOT_IDENTITY = (
+    "batch_tokens",
+    "device",
+    "fresh",
+    "max_failed",
+    "step",
+    "tokens_seen",
+    "keep_tokens",
+    "trust_task_code",
+)
 """Settings that may differ between two commands that mean the same sweep."""
 
 

@@ -6,7 +6,7 @@ Doing a unit twice is harmless: the second time finds the run finished. Nothing 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from benchbench.backends import ModelOptions, open_backend
 from benchbench.backends.protocol import Backend
@@ -49,7 +49,7 @@ class Bench:
             settings = replace(self.settings.run, tasks=self.settings.task_groups[group])
             plan = make_plan(settings, self.on_event)
             tasks = {prepared.task.name: task_identity(prepared) for prepared in plan.tasks}
-            asked = content_hash({"tasks": tasks, "groups": [asdict(one) for one in plan.groups]})
+            asked = content_hash({"tasks": tasks, "groups": [one.as_record() for one in plan.groups]})
             self._plans[group] = (plan, asked)
         return self._plans[group]
 
