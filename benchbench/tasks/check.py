@@ -56,9 +56,10 @@ def findings(prepared: PreparedTask) -> Iterator[Finding]:
 
 
 def _sources(prepared: PreparedTask) -> Iterator[Finding]:
-    template = prepared.task.config.doc_to_source
+    task = own_task(prepared)
+    template = task.config.doc_to_source
     if template is not None:
-        texts = source_texts(prepared.task, prepared.docs, template, prepared.task.where("doc_to_source"))
+        texts = source_texts(task, prepared.docs, template, task.where("doc_to_source"))
         yield from (Finding(number, "the source is empty", True) for number, text in texts.items() if not text.strip())
 
 
