@@ -17,7 +17,7 @@ from benchbench.core.errors import BenchbenchError
 VERBS = {
     "run": "Evaluate one model and print its table.",
     "sweep": "Score every checkpoint of a training run, as it appears.",
-    "score": "Add metrics to a finished run, such as COMET, from what it stored.",
+    "score": "Add metrics to a finished run, such as COMET.",
     "compare": "Compare models doc by doc: difference, interval, verdict.",
     "parity": "Ask several backends the same and say whether they agree.",
     "results": "List, show, import and export what is on disk.",

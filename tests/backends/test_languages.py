@@ -139,8 +139,8 @@ def test_refusals_name_all_that_an_engine_lacks() -> None:
     assert refusal(params, "vllm", Abilities()) is None
     said = refusal(params, "vllm", Abilities(beams=False, ngrams=False, hottest=2.0))
     assert said == (
-        "The task asks for num_beams=4 and no_repeat_ngram_size=3 and temperature=3.0, which vllm cannot do; "
-        "--backend hf can."
+        "The task asks for beam search (num_beams=4) and no_repeat_ngram_size=3 and temperature=3.0, which vllm cannot "
+        "do; --backend hf can."
     )
     languages = GenerationParams(until=(), src_lang="ces_Latn", tgt_lang="fra_Latn")
     assert "translation models such as NLLB" in (refusal(languages, "gguf", Abilities(beams=False)) or "")
