@@ -8,7 +8,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# Byte code is made when a module is first imported: compiling all of torch and transformers takes longer than the demo.
+# Byte code is made when a module is first imported: compiling all of torch and transformers ahead costs over a minute.
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install --no-compile -c constraints.txt
 
 VLLM   := .venv-vllm
