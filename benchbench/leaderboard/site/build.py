@@ -16,6 +16,7 @@ from benchbench.leaderboard.site.duels import Duels
 from benchbench.leaderboard.site.items import ItemScores
 from benchbench.leaderboard.site.model_page import model_context, reported_context, sweeps_context, tasks_context
 from benchbench.leaderboard.site.parts import labels, model_page, samples_page, suite_page, sweep_page, task_page
+from benchbench.leaderboard.site.processes import FEW, cores, spread
 from benchbench.leaderboard.site.records import Entry, Records, Variant, read_records
 from benchbench.leaderboard.site.render import Renderer
 from benchbench.leaderboard.site.sweep_page import sweep_context
@@ -142,8 +143,10 @@ class _Site:
             context = reported_context(self.reported)
             yield "reported.html", self._page("reported.html", "reported.html", "Reported numbers", context)
         if self.listed:
-            yield from self._task_pages()
-            yield from self._model_pages()
+            cells = sum(len(entry.cells) for entry in self.listed)
+            with spread(self._model_page, self.listed, min(1, cores() - 1) if cells > FEW else 0) as models:
+                yield from self._task_pages()
+                yield from models
             yield from self._sweep_pages()
             yield from data_files(self.records, self.boards).items()
         if self.listed or self.reported:
@@ -225,11 +228,10 @@ class _Site:
                     self._page("samples.html", path, f"{titles[variant]}: docs and answers", found.context),
                 )
 
-    def _model_pages(self) -> Iterator[tuple[str, bytes]]:
+    def _model_page(self, entry: Entry) -> tuple[str, bytes]:
         swept = {sweep.name for sweep in self.sweeps}
-        for entry in self.listed:
-            context = model_context(entry, entry.step is not None and entry.series in swept)
-            yield model_page(entry), self._page("model.html", model_page(entry), name(entry.name), context)
+        context = model_context(entry, entry.step is not None and entry.series in swept)
+        return model_page(entry), self._page("model.html", model_page(entry), name(entry.name), context)
 
     def _sweep_pages(self) -> Iterator[tuple[str, bytes]]:
         if self.sweeps:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchbench.core.errors import StoreError
+from benchbench.leaderboard.site.processes import FEW, cores, spread
 from benchbench.leaderboard.site.records import Cell, Entry, Variant
 from benchbench.stats.influence import Floats
 from benchbench.store.columns import Column, read_clusters, read_column
@@ -35,10 +35,8 @@ class Paired:
         return np.asarray(self.scores - self.scores.mean(axis=1, keepdims=True))
 
 
-READERS = 4
-"""Threads that read parquet files."""
-AT_ONCE = 64
-"""Files that a thread reads before it hands over: handing over each of them cost as much as a third of the reading."""
+AT_ONCE = 256
+"""Files that a process reads before it hands over."""
 
 
 class ItemScores:
@@ -94,15 +92,19 @@ class ItemScores:
         return self._column(cell) is not None
 
     def read_ahead(self, cells: Iterable[Cell]) -> None:
-        """Reads many columns at once: files are opened and unpacked while others are waited for."""
+        """Reads many columns at once, on all cores."""
         wanted = [cell for cell in cells if self._key(cell) not in self._columns]
-        with ThreadPoolExecutor(READERS) as pool:
-            parts = pool.map(self._read_part, [wanted[i : i + AT_ONCE] for i in range(0, len(wanted), AT_ONCE)])
-            for part in parts:
-                self._columns.update(part)
+        parts = [wanted[i : i + AT_ONCE] for i in range(0, len(wanted), AT_ONCE)]
+        with spread(self._read_part, parts, cores() if len(wanted) > FEW else 0) as made:
+            for columns, problems in made:
+                self._columns.update(columns)
+                self.problems += problems
 
-    def _read_part(self, cells: Sequence[Cell]) -> dict[tuple[str, str, str], Column | None]:
-        return {self._key(cell): self._read(cell) for cell in cells}
+    @staticmethod
+    def _read_part(cells: Sequence[Cell]) -> tuple[dict[tuple[str, str, str], Column | None], list[str]]:
+        reader = ItemScores()
+        columns = {reader._key(cell): reader._read(cell) for cell in cells}
+        return columns, reader.problems
 
     def _names(self, cell: Cell, variant: Variant, doc_ids: NDArray[np.int64]) -> tuple[str | None, ...] | None:
         """Cluster names; read only where the row says that there are clusters."""
