@@ -7,8 +7,11 @@ import json
 import pytest
 import yaml
 
+from benchbench.core.errors import ArgumentError
 from benchbench.core.types import Failure
 from benchbench.leaderboard.metrics import metric_of
+from benchbench.runner.rescore.score import score
+from benchbench.runner.rescore.settings import ScoreSettings
 from benchbench.runner.run import run
 from benchbench.store.folder import RunFolder
 from tests.runner.toy import comparable, part_bytes
@@ -121,3 +124,11 @@ def test_a_file_that_says_no_shots_keeps_none_and_says_so(world, tmp_path):
     task = result.record["tasks"]["lm_eval:truthfulqa_mc1"]
     assert task["num_fewshot"] == 0
     assert "the 3 asked for were not used" in task["notes"][0]
+
+
+def test_a_metric_added_later_needs_no_task_file_where_texts_are_enough(world, tmp_path):
+    finished = RunFolder(run(settings(world, ["piqa", "triviaqa"], tmp_path), backend=Ours(Answers())).path)
+    (added,) = score(finished, ScoreSettings(metrics=("f1",))).scored
+    assert (added.task, added.state) == ("lm_eval:triviaqa", "added")
+    with pytest.raises(ArgumentError, match="lm_eval:piqa is not defined by a task file of benchbench's"):
+        score(finished, ScoreSettings(metrics=("acc_norm",)))

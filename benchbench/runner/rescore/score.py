@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import benchbench
-from benchbench.core.errors import ArgumentError, DataError, did_you_mean
+from benchbench.core.errors import ArgumentError, DataError, TaskError, did_you_mean
 from benchbench.core.registry import FAMILIES, metric_names
 from benchbench.core.types import Item, MetricResult, OutputType, ScoringSpec
 from benchbench.runner.events import Note, OnEvent, OpeningModel, ignore
@@ -122,6 +122,11 @@ class Rescoring:
         """What keeps a metric from a task that it could judge."""
         if not self.run.is_sealed(task):
             return "has no stored items"
+        if metric == COMET or needs_documents(spec_for(recorded_spec(self.record, task), metric)):
+            try:
+                self._again(task).task  # noqa: B018 - whether the record holds one of our tasks
+            except TaskError:
+                return "is not defined by a task file of benchbench's, so its documents cannot be read again"
         if metric == COMET and self._template(task) is None:
             return "has no `doc_to_source`, which says what was to be translated; --source gives one, as '{{ text }}'"
         return None
