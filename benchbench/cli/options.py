@@ -44,6 +44,13 @@ Mode = Annotated[
 PromptName = Annotated[str, typer.Option(help="Name of a prompt variant that the task offers.")]
 Split = Annotated[str | None, typer.Option(help="Evaluate this split instead of each task's own.")]
 FewshotSplit = Annotated[str | None, typer.Option(help="Draw shots from this split instead.")]
+GenKwargsText = Annotated[
+    str,
+    typer.Option(
+        "--gen-kwargs",
+        help="Generation settings that replace the tasks' own: max_gen_toks=64,temperature=0.7, or a JSON object.",
+    ),
+]
 ApplyChatTemplate = Annotated[
     bool, typer.Option("--apply-chat-template", help="Put prompts as conversations, through the model's chat template.")
 ]

@@ -14,6 +14,7 @@ from benchbench.cli import options as opt
 from benchbench.cli.console import cell, clean, print_json, remarks, results_table, stderr, stdout, watching
 from benchbench.runner.profiles import with_profile
 from benchbench.runner.settings import RunSettings
+from benchbench.tasks.gen_kwargs import parse_gen_kwargs
 
 if TYPE_CHECKING:
     from benchbench.runner.plan import Estimate
@@ -48,6 +49,7 @@ def run(
     model_args: opt.ModelArgs = "",
     fewshot_mode: opt.Mode = opt.FewshotMode.fixed,
     prompt: opt.PromptName = "default",
+    gen_kwargs: opt.GenKwargsText = "",
     split: opt.Split = None,
     fewshot_split: opt.FewshotSplit = None,
     apply_chat_template: opt.ApplyChatTemplate = False,
@@ -92,6 +94,7 @@ def run(
         chat=opt.chat_settings(apply_chat_template, system, fewshot_as_multiturn),
         data_root=data_root,
         trust_task_code=trust_task_code,
+        gen_kwargs=parse_gen_kwargs(gen_kwargs),
         output=output,
         fresh=fresh,
         max_failed=max_failed,

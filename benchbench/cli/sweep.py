@@ -17,6 +17,7 @@ from benchbench.cli import sweep_slurm
 from benchbench.cli.console import cell, clean, clean_lines, print_json, stderr, stdout
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.settings import RunSettings
+from benchbench.tasks.gen_kwargs import parse_gen_kwargs
 
 if TYPE_CHECKING:
     from benchbench.leaderboard.curves import Curve, Point
@@ -84,6 +85,7 @@ def sweep(
     model_args: opt.ModelArgs = "",
     fewshot_mode: opt.Mode = opt.FewshotMode.fixed,
     prompt: opt.PromptName = "default",
+    gen_kwargs: opt.GenKwargsText = "",
     split: opt.Split = None,
     fewshot_split: opt.FewshotSplit = None,
     apply_chat_template: opt.ApplyChatTemplate = False,
@@ -126,6 +128,7 @@ def sweep(
         chat=opt.chat_settings(apply_chat_template, system, fewshot_as_multiturn),
         data_root=data_root,
         trust_task_code=trust_task_code,
+        gen_kwargs=parse_gen_kwargs(gen_kwargs),
         output=output,
         max_failed=max_failed,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.protocol import ChatFormat
 from benchbench.core.chat import Conversation
-from benchbench.core.errors import TaskError
+from benchbench.core.errors import ArgumentError, TaskError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import GenerateRequest, Prompt, RenderedDoc, Request, RollingRequest
 from benchbench.runner.events import Note, OnEvent, Preparing
@@ -74,6 +74,8 @@ def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
             on_event(Note(f"{task.name}: {text}"))
     if not prepared:
         raise TaskError(f"--tasks {settings.tasks!r} selects no task. See `benchbench tasks ls`.")
+    if settings.gen_kwargs and all(one.task.output_type != "generate_until" for one in prepared):
+        raise ArgumentError("--gen-kwargs was given, but none of the tasks writes texts; leave it away.")
     return Plan(tuple(prepared), selection.groups)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchbench.backends import ModelOptions
 from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError
+from benchbench.tasks.gen_kwargs import GenKwargs
 
 if TYPE_CHECKING:
     from benchbench.tasks.prepare import RenderSettings
@@ -41,6 +42,8 @@ class RunSettings:
     """Put prompts as conversations, through the model's chat template."""
     trust_task_code: bool = False
     """Python that comes with lm-eval's tasks may run."""
+    gen_kwargs: GenKwargs = ()
+    """Generation settings that replace the tasks' own."""
     output: Path = Path("results")
     fresh: bool = False
     """Begin a new attempt and compute everything again, whatever is on disk."""
@@ -77,6 +80,7 @@ class RunSettings:
             fewshot_split=self.fewshot_split,
             chat=self.chat,
             trust_task_code=self.trust_task_code,
+            gen_kwargs=self.gen_kwargs,
         )
 
     def as_record(self) -> dict[str, Any]:
@@ -102,4 +106,5 @@ class RunSettings:
             "fewshot_split": self.fewshot_split,
             "chat": None if self.chat is None else asdict(self.chat),
             "max_failed": self.max_failed,
+            **({"gen_kwargs": dict(self.gen_kwargs)} if self.gen_kwargs else {}),
         }

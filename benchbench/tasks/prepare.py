@@ -15,6 +15,7 @@ from benchbench.core.types import Doc, Overflow, RenderedDoc
 from benchbench.tasks import shots
 from benchbench.tasks.config import FewshotConfig, PromptVariant
 from benchbench.tasks.documents import Row, Source
+from benchbench.tasks.gen_kwargs import GenKwargs, with_gen_kwargs
 from benchbench.tasks.render import Block, Renderer
 from benchbench.tasks.rows import open_rows
 from benchbench.tasks.shots import FewshotMode
@@ -42,6 +43,8 @@ class RenderSettings:
     """Make conversations of the prompts, for a model's chat template."""
     trust_task_code: bool = False
     """Python that comes with lm-eval's tasks may run."""
+    gen_kwargs: GenKwargs = ()
+    """Generation settings that replace the tasks' own."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def prepare(task: Task | UpstreamTask, settings: RenderSettings) -> PreparedTask
         TaskError: a template or a gold answer fails on a document; the sentence names both.
         ArgumentError: settings that make no sense.
     """
+    task = with_gen_kwargs(task, settings.gen_kwargs)
     if isinstance(task, UpstreamTask):
         from benchbench.tasks.upstream.prepare import prepare_upstream
 

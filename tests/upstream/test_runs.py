@@ -10,10 +10,13 @@ import yaml
 from benchbench.core.errors import ArgumentError
 from benchbench.core.types import Failure
 from benchbench.leaderboard.metrics import metric_of
+from benchbench.runner.events import ignore
+from benchbench.runner.plan import make_plan
 from benchbench.runner.rescore.score import score
 from benchbench.runner.rescore.settings import ScoreSettings
 from benchbench.runner.run import run
 from benchbench.store.folder import RunFolder
+from benchbench.tasks.gen_kwargs import parse_gen_kwargs
 from tests.runner.toy import comparable, part_bytes
 from tests.upstream.engines import Answers, Ours
 from tests.upstream.rows import WRITING
@@ -132,3 +135,11 @@ def test_a_metric_added_later_needs_no_task_file_where_texts_are_enough(world, t
     assert (added.task, added.state) == ("lm_eval:triviaqa", "added")
     with pytest.raises(ArgumentError, match="lm_eval:piqa is not defined by a task file of benchbench's"):
         score(finished, ScoreSettings(metrics=("acc_norm",)))
+
+
+def test_generation_settings_of_the_command_reach_its_tasks(world, tmp_path):
+    given = parse_gen_kwargs("max_tokens=7,repetition_penalty=1.2")
+    plan = make_plan(settings(world, ["gsm8k"], tmp_path, gen_kwargs=given), ignore)
+    params = plan.tasks[0].docs[0].requests[0].params
+    assert (params.max_gen_toks, params.repetition_penalty) == (7, 1.2)
+    assert "Question:" in params.until

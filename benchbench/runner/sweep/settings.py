@@ -74,8 +74,9 @@ class SweepSettings:
         for name in ("order", "watch", "poll", "until"):
             kept.pop(name)
         run = {key: value for key, value in kept["run"].items() if key not in _NOT_IDENTITY}
-        if run["chat"] is None:  # as in sweeps that began before conversations were known
-            del run["chat"]
+        for name in ("chat", "gen_kwargs"):  # as in sweeps that began before these were known
+            if not run[name]:
+                del run[name]
         run["model"] = {key: value for key, value in run["model"].items() if key not in (*_NOT_IDENTITY, "model")}
         return content_hash({**kept, "run": run}, digits=8)
 
@@ -97,6 +98,7 @@ def from_json(value: Mapping[str, Any]) -> SweepSettings:
         run[name] = None if run[name] is None else Path(run[name])
     chat = run.get("chat")
     run["chat"] = None if chat is None else ChatSettings(**chat)
+    run["gen_kwargs"] = tuple((name, given) for name, given in run.get("gen_kwargs", ()))
     listed = None if value["listed"] is None else Path(value["listed"])
     kept = {**value, "models": tuple(value["models"]), "task_groups": tuple(value["task_groups"]), "listed": listed}
     return SweepSettings(**{**kept, "run": RunSettings(**run)})

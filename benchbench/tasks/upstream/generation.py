@@ -7,9 +7,8 @@ from typing import Any
 
 from benchbench.core.errors import TaskError
 from benchbench.core.types import GenerationParams
+from benchbench.tasks.gen_kwargs import LENGTHS
 
-LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-"""Names for the most tokens, in the order in which lm-eval looks for them."""
 OTHERS = ("top_k", "top_p", "num_beams", "length_penalty", "repetition_penalty", "no_repeat_ngram_size")
 WITHOUT_EFFECT = ("do_sample", "temperature", "until", "seed", "use_cache", "early_stopping", "pad_token_id")
 

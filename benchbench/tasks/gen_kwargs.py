@@ -1,0 +1,102 @@
+"""`--gen-kwargs`: generation settings of a command, laid over those of the tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.core.types import Json
+
+if TYPE_CHECKING:
+    from benchbench.tasks.task import Task
+    from benchbench.tasks.upstream.definition import UpstreamTask
+
+LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""Names for the most tokens, in the order in which lm-eval looks for them."""
+GenKwargs = tuple[tuple[str, Json], ...]
+
+
+def parse_gen_kwargs(text: str) -> GenKwargs:
+    r"""(name, value) pairs of `max_gen_toks=64,temperature=0.7` or of a JSON object, sorted. ArgumentError otherwise.
+
+    A temperature above 0 means to sample, unless `do_sample` says otherwise.
+
+    >>> parse_gen_kwargs('{"until": ["\\n"], "temperature": 0.7}')
+    (('do_sample', True), ('temperature', 0.7), ('until', ['\n']))
+    """
+    given = _from_json(text) if text.lstrip().startswith("{") else _from_pairs(text)
+    _check(given)
+    if float(given.get("temperature") or 0) > 0:
+        given.setdefault("do_sample", True)
+    return tuple(sorted(given.items()))
+
+
+def _from_json(text: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise ArgumentError(f"--gen-kwargs begins like a JSON object, but is none: {error}.") from error
+    return found
+
+
+def _from_pairs(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise ArgumentError(f"--gen-kwargs has {part!r}; it is written name=value,name=value, or as a JSON object.")
+        if name in found:
+            raise ArgumentError(f"--gen-kwargs names {name} twice.")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text.lower() if text in ("True", "False", "None") else text)
+    except ValueError:
+        return text.encode().decode("unicode_escape") if "\\" in text and text.isascii() else text
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    from pydantic import ValidationError
+
+    from benchbench.tasks.config import GenerationKwargs
+
+    known = list(GenerationKwargs.model_fields)
+    for name in given:
+        if name not in known:
+            near = did_you_mean(name, known)
+            raise ArgumentError(f"--gen-kwargs has no {name!r}; there are {', '.join(known)}.{near}")
+    try:
+        GenerationKwargs.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ArgumentError(f"--gen-kwargs {first['loc'][0]}: {first['msg']}, not {first['input']!r}.") from error
+
+
+def with_gen_kwargs(task: Task | UpstreamTask, given: GenKwargs) -> Task | UpstreamTask:
+    """The task as if its file had these settings, so that they are part of every fingerprint; as it is if it writes
+    no texts.
+    """
+    from benchbench.tasks.config import GenerationKwargs
+    from benchbench.tasks.upstream.definition import UpstreamTask
+
+    if not given or task.output_type != "generate_until":
+        return task
+    if isinstance(task, UpstreamTask):
+        own = task.config.get("generation_kwargs") or {}
+        return replace(task, config={**task.config, "generation_kwargs": _laid_over(own, dict(given))})
+    stated = task.config.generation_kwargs
+    own = {} if stated is None else stated.model_dump(exclude_unset=True)
+    made = GenerationKwargs.model_validate(_laid_over(own, dict(given)))
+    return replace(task, config=task.config.model_copy(update={"generation_kwargs": made}))
+
+
+def _laid_over(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A length goes by several names; the one given replaces any other."""
+    has_length = any(name in given for name in LENGTHS)
+    return {**{name: value for name, value in own.items() if not (has_length and name in LENGTHS)}, **given}
