@@ -103,8 +103,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def remove_strays(folder: Path) -> None:
-    """Deletes temporary files that a killed writer left behind. Call only while holding the run's lock."""
-    for stray in folder.rglob(".*.tmp"):
+def remove_strays(folder: Path, *, below: bool = True) -> None:
+    """Deletes temporary files that a killed writer left behind, also in folders `below`. Call only while holding the
+    folder's lock.
+    """
+    for stray in folder.rglob(".*.tmp") if below else folder.glob(".*.tmp"):
         with suppress(OSError):
             stray.unlink()

@@ -7,7 +7,8 @@ import json
 import os
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -67,6 +68,22 @@ class RunLock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+@contextmanager
+def shortly(folder: Path, seconds: float = 10.0) -> Iterator[None]:
+    """Holds the lock of `folder` for a moment, after those who hold it for one. RunInUse if it is never free."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            lock = RunLock(folder)
+            break
+        except RunInUse:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+    with lock:
+        yield
 
 
 def is_held(folder: Path) -> bool:

@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from benchbench.core.errors import StoreError
-from benchbench.store.lock import LOCK_NAME, RunLock
+from benchbench.store.lock import LOCK_NAME, RunLock, shortly
 
 HOLD = "import sys, time; from pathlib import Path; from benchbench.store.lock import RunLock\n"
 HOLD += "lock = RunLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
@@ -34,6 +36,17 @@ def test_nothing_stays_when_the_lock_is_given_back(tmp_path):
 def test_two_locks_in_one_process_exclude_each_other(tmp_path):
     with RunLock(tmp_path), pytest.raises(StoreError, match="--fresh"):
         RunLock(tmp_path)
+
+
+def test_who_wants_a_lock_for_a_moment_waits_for_others_but_not_for_ever(tmp_path):
+    lock = RunLock(tmp_path)
+    with pytest.raises(StoreError, match="is being written"), shortly(tmp_path, seconds=0.05):
+        pass
+    threading.Timer(0.2, lock.close).start()
+    began = time.monotonic()
+    with shortly(tmp_path):
+        assert time.monotonic() - began > 0.1
+        assert (tmp_path / LOCK_NAME).exists()
 
 
 def test_a_file_system_without_locks_is_a_sentence(tmp_path, monkeypatch):

@@ -12,7 +12,8 @@ from benchbench.core.errors import StoreError
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.record import now
 from benchbench.runner.sweep.settings import SweepSettings, from_json, to_json
-from benchbench.store.files import make_folder, read_json, write_json
+from benchbench.store.files import make_folder, read_json, remove_strays, write_json
+from benchbench.store.lock import shortly
 from benchbench.store.names import folder_name, model_name
 from benchbench.store.sweeps import SWEEPS, Done, SweepFolder
 
@@ -48,7 +49,9 @@ class SweepWriter(SweepFolder):
         folder = cls.of(settings)
         make_folder(folder.path)
         value = {"schema_version": SCHEMA_VERSION, "asked": now(), "settings": to_json(settings)}
-        write_json(folder.path / "sweep.json", value)
+        with shortly(folder.path):
+            remove_strays(folder.path, below=False)
+            write_json(folder.path / "sweep.json", value)
         return folder
 
     @classmethod

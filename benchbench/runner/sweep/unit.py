@@ -20,7 +20,7 @@ from benchbench.runner.run import RunResult, run_plan
 from benchbench.runner.sweep.events import CheckpointFinished, CheckpointStarted, OnSweepEvent
 from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.store.files import make_folder
+from benchbench.store.files import make_folder, remove_strays
 from benchbench.store.lock import RunLock
 from benchbench.store.sweeps import Done
 
@@ -85,6 +85,7 @@ def run_unit(sweep: SweepWriter, unit: Unit, stamp: str, bench: Bench) -> Done:
     """
     make_folder(sweep.unit_folder(unit))
     with RunLock(sweep.unit_folder(unit)):
+        remove_strays(sweep.unit_folder(unit))
         sweep.note(unit, "running")
         bench.on_event(CheckpointStarted(unit.checkpoint, unit.group))
         done, result = _run(sweep, unit, stamp, bench)

@@ -100,6 +100,20 @@ def test_what_is_done_is_not_done_again(world, tmp_path):
     assert [done.step for done in second.done] == [10, 20, 30]
 
 
+def test_what_a_killed_writer_left_behind_goes(world, tmp_path):
+    settings = on_list(world, scripted_list(tmp_path, 2), tmp_path / "results")
+    folder = SweepWriter.create(settings)
+    unit = folder.path / "units" / "series@10"
+    unit.mkdir(parents=True)
+    strays = [folder.path / ".sweep.json.1.tmp", unit / ".state.json.1.tmp"]
+    for stray in strays:
+        stray.write_text("{")
+    SweepWriter.create(settings)
+    assert [stray.exists() for stray in strays] == [False, True], "another process may be at work on the unit"
+    sweep(settings, readiness=impatient())
+    assert not list(folder.path.rglob("*.tmp"))
+
+
 def test_a_unit_that_another_process_works_on_is_left_to_it(world, tmp_path):
     settings = on_list(world, scripted_list(tmp_path, 2), tmp_path / "results")
     folder = SweepWriter.create(settings)
