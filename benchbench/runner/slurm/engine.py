@@ -94,7 +94,7 @@ def _prepare(settings: SweepSettings, cluster: Cluster, on_event: OnSweepEvent) 
             "there are new ones, for instance from cron: it submits only what is missing."
         )
     check_fit(cluster, settings.run.output)
-    refuse_other_tokenizers(settings, find_all(settings))
+    refuse_other_tokenizers(settings, find_all(settings), Readiness())
     bench = Bench(settings, on_event)
     for group in range(len(settings.task_groups)):
         bench.plan(group)

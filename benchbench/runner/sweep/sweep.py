@@ -74,13 +74,13 @@ def sweep(
     Raises ArgumentError where there are no checkpoints, two with one step or two tokenizers in a series; StoreError
     where the results folder cannot be written.
     """
-    first = find_all(settings)
-    refuse_other_tokenizers(settings, first)
+    first, looks = find_all(settings), readiness or Readiness()
+    refuse_other_tokenizers(settings, first, looks)
     bench = Bench(settings, on_event)
     for group in range(len(settings.task_groups)):
         bench.plan(group)
     folder = SweepWriter.create(settings)
-    local = _Local(settings, folder, bench, on_event, readiness or Readiness())
+    local = _Local(settings, folder, bench, on_event, looks)
     units = units_of(settings, first)
     on_event(SweepStarted(folder.path, len(first), len(units), sum(local.is_done(unit) for unit in units)))
     try:
@@ -177,16 +177,22 @@ class _Local:
             return before
 
 
-def refuse_other_tokenizers(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> None:
-    """Compares the tokenizer files of local checkpoints before anything is computed. ArgumentError if two differ."""
+def refuse_other_tokenizers(settings: SweepSettings, checkpoints: Iterable[Checkpoint], readiness: Readiness) -> None:
+    """Compares the tokenizer files of local checkpoints before anything is computed. ArgumentError if two differ.
+
+    Those that may still be written, or cannot be read, are left to the moment at which they are scored.
+    """
     if settings.run.model.tokenizer is not None:
         return
     known: dict[str, tuple[str, Checkpoint]] = {}
     for checkpoint in checkpoints:
         folder = Path(checkpoint.location)
-        if not (folder / "tokenizer.json").is_file():
+        if not (folder / "tokenizer.json").is_file() or readiness.look(checkpoint).state != "ready":
             continue
-        identity = tokenizer_identity(folder)
+        try:
+            identity = tokenizer_identity(folder)
+        except ModelError:
+            continue
         first, other = known.setdefault(checkpoint.series, (identity, checkpoint))
         if first != identity:
             raise ArgumentError(

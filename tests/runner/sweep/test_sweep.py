@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import threading
+import time
 
 import pytest
 
@@ -10,6 +13,7 @@ from benchbench.leaderboard.curves import curves
 from benchbench.runner.sweep import unit as unit_module
 from benchbench.runner.sweep.events import CheckpointFinished, PassedOver
 from benchbench.runner.sweep.folder import SweepWriter
+from benchbench.runner.sweep.ready import Readiness
 from benchbench.runner.sweep.settings import from_json, to_json
 from benchbench.runner.sweep.status import status_of
 from benchbench.runner.sweep.sweep import sweep
@@ -188,6 +192,38 @@ def test_a_tokenizer_that_changes_is_refused_before_anything_is_computed(world, 
     with pytest.raises(ArgumentError, match=r"checkpoint-20 has another tokenizer than .*checkpoint-5.*--tokenizer"):
         sweep(on_folder(world, copied, tmp_path / "results"), readiness=impatient())
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("written", [300, 0])
+def test_a_tokenizer_that_is_still_being_written_stops_nobody(world, copied, tmp_path, written):
+    """Cut short it is no JSON, and while its other files are missing it is another one."""
+    late = copied / "checkpoint-100"
+    whole = (late / "tokenizer.json").read_bytes()
+    (late / "tokenizer.json").write_bytes(whole[:written] if written else whole)
+    (late / "tokenizer_config.json").rename(tmp_path / "kept.json")
+
+    def write_the_rest():
+        (late / "tokenizer.json").write_bytes(whole)
+        (tmp_path / "kept.json").rename(late / "tokenizer_config.json")
+
+    old = time.time() - 1000
+    for path in [*copied.rglob("*")]:
+        if path.is_file() and late not in path.parents:
+            os.utime(path, (old, old))
+    rest = threading.Timer(0.5, write_the_rest)
+    rest.start()
+    result = sweep(on_folder(world, copied, tmp_path / "results"), readiness=Readiness(settle=2.0))
+    rest.join()
+    assert sorted(done.step for done in result.done) == list(STEPS)
+    assert result.passed_over == ()
+
+
+def test_a_tokenizer_that_is_broken_costs_only_its_checkpoint(world, copied, tmp_path):
+    (copied / "checkpoint-20" / "tokenizer.json").write_text('{"half')
+    result = sweep(on_folder(world, copied, tmp_path / "results"), readiness=impatient())
+    assert [done.step for done in result.done] == [5, 100]
+    ((checkpoint, why),) = result.passed_over
+    assert (checkpoint.step, "tokenizer" in why) == (20, True), why
 
 
 def test_several_series_and_task_groups_are_units_of_their_own(world, series, tmp_path):
