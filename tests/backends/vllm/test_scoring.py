@@ -13,6 +13,7 @@ from benchbench.backends.vllm import plan
 from benchbench.backends.vllm.engine import Engine
 from benchbench.backends.vllm.plan import Ask
 from benchbench.core.types import (
+    Failure,
     GenerateRequest,
     GenerationParams,
     Loglikelihood,
@@ -120,9 +121,13 @@ def test_without_the_guard_garbage_is_taken_for_an_answer(
 ) -> None:
     monkeypatch.setattr(plan, "shared_lengths", nothing_is_shared)
     monkeypatch.setattr(Ask, "trusts", lambda self, cached: True)
-    answers = totals(backend, mixed_requests(500))
-    wrong = [k for k in answers if not abs(answers[k].total - expected["first"][k].total) < TOLERANCE]
-    assert wrong, "the stress does not reach what the guard is for"
+    answers = {answer.request.key: answer for answer in backend.loglikelihood(mixed_requests(500))}
+    assert answers.keys() == expected["first"].keys()
+    # Memory that nothing has written to holds anything: what passes for a log-probability, or what cannot be one.
+    assert any(
+        isinstance(answer, Failure) or not abs(answer.total - expected["first"][key].total) < TOLERANCE
+        for key, answer in answers.items()
+    ), "the stress does not reach what the guard is for"
 
 
 def test_without_the_cache_the_numbers_are_the_same(
