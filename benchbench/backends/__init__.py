@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchbench.core.errors import ArgumentError, BackendError, did_you_mean
+from benchbench.core.errors import BackendError, did_you_mean
+from benchbench.core.pairs import name_value_pairs
 
 if TYPE_CHECKING:
     from benchbench.backends.protocol import Backend
@@ -45,15 +46,7 @@ class ModelOptions:
 
 def parse_model_args(text: str) -> tuple[tuple[str, str], ...]:
     """(name, value) pairs of `name=value,name=value`, sorted. Raises ArgumentError for anything else."""
-    pairs: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and value):
-            raise ArgumentError(f"--model-args has {part!r}; it is written name=value,name=value.")
-        if name in pairs:
-            raise ArgumentError(f"--model-args names {name} twice.")
-        pairs[name] = value
-    return tuple(sorted(pairs.items()))
+    return tuple(sorted(name_value_pairs(text, "--model-args").items()))
 
 
 def check_model_args(options: ModelOptions, known: Iterable[str], *, backend: str) -> dict[str, str]:

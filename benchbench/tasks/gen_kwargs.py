@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.core.pairs import name_value_pairs
 from benchbench.core.types import Json
 
 if TYPE_CHECKING:
@@ -43,15 +44,8 @@ def _from_json(text: str) -> dict[str, Any]:
 
 
 def _from_pairs(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and value):
-            raise ArgumentError(f"--gen-kwargs has {part!r}; it is written name=value,name=value, or as a JSON object.")
-        if name in found:
-            raise ArgumentError(f"--gen-kwargs names {name} twice.")
-        found[name] = _value(value)
-    return found
+    pairs = name_value_pairs(text, "--gen-kwargs", otherwise=", or as a JSON object")
+    return {name: _value(value) for name, value in pairs.items()}
 
 
 def _value(text: str) -> Any:

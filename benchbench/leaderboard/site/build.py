@@ -105,6 +105,7 @@ class _Site:
         self.duels = Duels(self.listed, self.items)
         self.groups = benchmarks(self.listed)
         self.sweeps = [make_sweep(s, e, self.items, self.groups) for s, e in records.series().items()]
+        self.swept = {sweep.name for sweep in self.sweeps}
         self.boards = {"overview": self._board(None), **self._suites()}
         nav = [("Overview", "index.html"), ("Tasks", "tasks.html")] if self.listed else [("Overview", "index.html")]
         nav += [("Sweeps", "sweeps.html")] if self.sweeps else []
@@ -229,8 +230,7 @@ class _Site:
                 )
 
     def _model_page(self, entry: Entry) -> tuple[str, bytes]:
-        swept = {sweep.name for sweep in self.sweeps}
-        context = model_context(entry, entry.step is not None and entry.series in swept)
+        context = model_context(entry, entry.step is not None and entry.series in self.swept)
         return model_page(entry), self._page("model.html", model_page(entry), name(entry.name), context)
 
     def _sweep_pages(self) -> Iterator[tuple[str, bytes]]:
