@@ -117,6 +117,28 @@ def test_a_broken_task_is_named_with_its_file(world, write, tmp_path, keys, said
     assert "lm_eval:broken" in message
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("task: a\ninclude: task.yaml\n", "its includes go round in a circle"),
+        ("task: a\ninclude: 5\n", "5 stands where a name or a list of names is expected"),
+        ("task: a\ntag: {b: c}\n", "{'b': 'c'} stands where a name or a list of names is expected"),
+        ("task: a\noutput_type: multiple_choice\nmetric_list: 3\n", "`metric_list` is of type int"),
+    ],
+)
+def test_a_file_that_is_not_what_a_task_file_is_gets_a_sentence(world, tmp_path, text, said):
+    (tmp_path / "task.yaml").write_text(text)
+    message = refused(world, f"lm_eval:{tmp_path / 'task.yaml'}", tmp_path)
+    assert said in message
+    assert "task.yaml" in message
+
+
+def test_a_broken_file_beside_a_task_does_not_stop_it(world, write, tmp_path):
+    (tmp_path / "broken.yaml").write_text("task: b\ninclude: 5\n")
+    message = refused(world, write(task="a", dataset_path="no/such", test_split="test"), tmp_path, DataError)
+    assert "no/such" in message
+
+
 def test_a_missing_split_or_data_set_says_what_is_there(world, write, tmp_path):
     said = refused(world, write(task="t", **{**CHOICES, "validation_split": "exam"}), tmp_path, DataError)
     assert "no split 'exam'" in said

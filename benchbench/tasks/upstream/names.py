@@ -131,19 +131,32 @@ def _named(path: Path) -> tuple[Named, list[str]]:
     name = head.get("group" if kind == "group" else "task")
     if not isinstance(name, str):
         raise ValueError("it names no task and no group")
-    tags = head.get("tag") if kind != "group" else None
-    return Named(name, kind, path), [tags] if isinstance(tags, str) else list(tags or ())
+    return Named(name, kind, path), [] if kind == "group" else _listed(head.get("tag"))
+
+
+def _listed(value: Any) -> list[str]:
+    """One name or a list of them. ValueError for anything else."""
+    names = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{value!r} stands where a name or a list of names is expected")
+    return names
+
+
+def _head(path: str, above: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """The keys that name things, with those of included files below. ValueError for a file that includes itself."""
+    if path in above:
+        raise ValueError(f"its includes go round in a circle: {' → '.join((*above[above.index(path) :], path))}")
+    own = dict(_own(path))
+    merged: dict[str, Any] = {}
+    for other in _listed(own.pop("include", None)):
+        merged |= _head(os.path.normpath(Path(path).parent / other), (*above, path))
+    return merged | own
 
 
 @cache
-def _head(path: str) -> Mapping[str, Any]:
-    """The keys that name things, with those of included files below them."""
-    own = {key.decode(): _value(text) for key, text in _KEYS.findall(Path(path).read_bytes().replace(b"\r\n", b"\n"))}
-    includes = own.pop("include", None)
-    merged: dict[str, Any] = {}
-    for other in [includes] if isinstance(includes, str) else includes or ():
-        merged |= _head(os.path.normpath(Path(path).parent / str(other)))
-    return merged | own
+def _own(path: str) -> Mapping[str, Any]:
+    """Those that the file itself has; the same few files are included thousands of times."""
+    return {key.decode(): _value(text) for key, text in _KEYS.findall(Path(path).read_bytes().replace(b"\r\n", b"\n"))}
 
 
 def _value(text: bytes) -> Any:

@@ -94,7 +94,12 @@ def check_python(task: UpstreamTask, *, trusted: bool) -> None:
     from lm_eval.api.registry import METRIC_REGISTRY
 
     found = [f"`{key}` is the function {reference}" for key, reference in task.python()]
-    for metric in task.config.get("metric_list") or ():
+    metrics = task.config.get("metric_list") or []
+    if not isinstance(metrics, list):
+        raise TaskError(
+            f"{task.where('metric_list')} is of type {type(metrics).__name__}; a list of metrics was expected."
+        )
+    for metric in metrics:
         name = metric.get("metric") if isinstance(metric, Mapping) else None
         if isinstance(name, str) and (metric.get("hf_evaluate") or name not in METRIC_REGISTRY):
             found.append(f"the metric {name!r} is code that `evaluate` fetches from the Hub")
