@@ -11,6 +11,9 @@ BIN    := $(VENV)/bin
 # Byte code is made when a module is first imported: compiling all of torch and transformers ahead costs over a minute.
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install --no-compile -c constraints.txt
 
+# Processes that share the tests, one thread each: two need about a third of the time of one process with two threads.
+JOBS   ?= 2
+
 VLLM   := .venv-vllm
 COMET  := .venv-comet
 
@@ -20,7 +23,7 @@ demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-slow: $(VENV)/.installed-weights
 	$(BIN)/python -m pytest -m slow

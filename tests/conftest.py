@@ -12,8 +12,9 @@ REPO = Path(__file__).resolve().parent.parent
 VLLM = importlib.util.find_spec("vllm") is not None
 NETWORK = os.environ.get("BENCHBENCH_TEST_NETWORK") == "1"
 
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1)
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, str(min(2, os.cpu_count() or 1)))
+    os.environ.setdefault(name, str(THREADS))
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 if not NETWORK:
     os.environ["HF_HUB_OFFLINE"] = "1"
