@@ -50,10 +50,10 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[dict[str
     if path in children:
         raise TaskError(f"{path}: includes itself, by way of {', '.join(str(child) for child in children)}.")
     own = read_yaml(path)
-    parents = own.pop("include", None)
+    parents = own.pop("include", None) or []
     merged: dict[str, Any] = {}
     origins: dict[str, Path] = {}
-    for name in [parents] if isinstance(parents, str) else parents or []:
+    for name in parents if isinstance(parents, list) else [parents]:
         if not isinstance(name, str):
             raise TaskError(f"{where(path, ['include'])}: `include` takes file names, not {name!r}.")
         values, places = _read_with_parents(path.parent / name, (*children, path))

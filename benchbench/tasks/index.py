@@ -234,8 +234,8 @@ class TaskIndex:
 def _collect(found: Any, key: str) -> dict[str, tuple[str, ...]]:
     members: dict[str, list[str]] = {}
     for variant in found:
-        names = variant.raw.get(key)
-        for name in [names] if isinstance(names, str) else names or ():
+        names = variant.raw.get(key) or []
+        for name in names if isinstance(names, list) else [names]:  # the task itself refuses what is no name
             members.setdefault(str(name), []).append(variant.name)
     return {name: tuple(tasks) for name, tasks in members.items()}
 

@@ -123,6 +123,22 @@ def test_an_error_in_an_included_file_names_that_file(make_index: MakeIndex) -> 
         make_index(files).task("mine")
 
 
+@pytest.mark.parametrize("value", ["5", "{a: b}", "[[x]]"])
+def test_an_include_that_is_no_file_name_is_a_sentence(make_index: MakeIndex, value: str) -> None:
+    with pytest.raises(TaskError, match=r"t\.yaml:2: `include` takes file names, not "):
+        make_index({"t.yaml": f"task: mine\ninclude: {value}\n"})
+
+
+@pytest.mark.parametrize("value", ["5", "{a: b}"])
+def test_a_tag_that_is_no_name_is_a_sentence_about_its_task_alone(make_index: MakeIndex, value: str) -> None:
+    sound = CHOICE + "    tag: mine\n"
+    broken = sound.replace("task: sums", "task: broken").replace("tag: mine", f"tag: {value}")
+    index = make_index({"t.yaml": sound, "broken.yaml": broken})
+    assert index.tags["mine"] == ("sums",)
+    with pytest.raises(TaskError, match=r"broken\.yaml:\d+: .*'tag"):
+        index.task("broken")
+
+
 def test_files_that_include_each_other_are_a_sentence(make_index: MakeIndex) -> None:
     with pytest.raises(TaskError, match="includes itself"):
         make_index({"a.yaml": "include: b.yaml\ntask: a\n", "b.yaml": "include: a.yaml\ntask: b\n"})
