@@ -11,7 +11,7 @@ BIN    := $(VENV)/bin
 # Byte code is made when a module is first imported: compiling all of torch and transformers ahead costs over a minute.
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install --no-compile -c constraints.txt
 
-# Processes that share the tests, one thread each: two need about a third of the time of one process with two threads.
+# Processes that share the tests, one thread each. On two cores, from a fresh clone: one 14:51, two 8:05.
 JOBS   ?= 2
 
 VLLM   := .venv-vllm

@@ -9,8 +9,8 @@ def name_value_pairs(text: str, option: str, otherwise: str = "") -> dict[str, s
     """Name → value, in the order written; spaces around either are left out, empty parts passed over.
 
     Raises:
-        ArgumentError: a part that is no pair, or a name given twice. The sentence begins with `option`, and says
-            `otherwise` how its value may be written.
+        ArgumentError: a part that is no pair, or a name given twice. The sentence begins with `option`; `otherwise`
+            ends it where the option may be written in another way, too.
     """
     pairs: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
