@@ -5,21 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchbench.stats.power import ALPHA
-from benchbench.stats.sweep import LATE_CHECKPOINTS
 
 SHOWN_DROPS = 3
 
 if TYPE_CHECKING:
-    from benchbench.stats.difference import Difference
-    from benchbench.stats.verdict import Verdict
+    from benchbench.stats.noise import Gain
+    from benchbench.stats.sweep import Claim
+    from benchbench.stats.verdict import Findings, Verdict
 
 
 def sentence(verdict: Verdict, task: str, metric: str) -> str:
-    """The verdict's sentence, then what limits it: power, checkpoint noise, drops, chance."""
-    clusters = "" if verdict.n_clusters is None else f" in {verdict.n_clusters} clusters"
-    head = f"{task} {metric} (n={verdict.n}{clusters}): {_finding(verdict)}."
-    more = (_power(verdict), _pairing(verdict), _noise(verdict), _trend(verdict), _drops(verdict), _chance(verdict))
-    return " ".join([head, *(part for part in more if part)])
+    """What the newest part bought, the verdict, then what limits it: power, noise, drops, chance, adjustment."""
+    better = "" if verdict.higher_is_better else ", lower is better"
+    head = f"{task} {metric} ({counted(verdict.n, verdict.n_clusters)}{better}):"
+    found = verdict.findings
+    if found is None:
+        return f"{head} too little data: {verdict.reason}. {_chance(verdict)}".rstrip()
+    parts = (
+        _recent(verdict, found),
+        _finding(verdict, found),
+        _power(verdict, found),
+        _pairing(verdict),
+        _noise(verdict, found),
+        _drops(verdict, found),
+        _chance(verdict),
+        _adjusted(verdict),
+    )
+    return " ".join([head, *(part for part in parts if part)])
+
+
+def counted(n: int, n_clusters: int | None) -> str:
+    """`n=900`, or `n=900 in 488 clusters`."""
+    return f"n={n}" if n_clusters is None else f"n={n} in {n_clusters} clusters"
 
 
 def step_name(step: int) -> str:
@@ -35,60 +52,107 @@ def size(value: float, *, share: bool, sign: bool = False) -> str:
     return _minus(f"{value:{form}.2f}" if abs(value) >= 10 else f"{value:{form}.4f}")
 
 
+def probability(p: float) -> str:
+    """A p-value for people: `.158`, `.0012`, `<.0001`; `1`."""
+    if p < 0.0001:
+        return "<.0001"
+    shown = f"{p:.3f}" if p >= 0.01 else f"{p:.4f}"
+    return "1" if shown == "1.000" else shown.removeprefix("0")
+
+
+def _p(p: float) -> str:
+    shown = probability(p)
+    return f"p{shown}" if shown.startswith("<") else f"p={shown}"
+
+
 def _minus(text: str) -> str:
     return text.replace("-", "\u2212")
 
 
-def _finding(verdict: Verdict) -> str:
-    last = step_name(verdict.steps[-1])
+def _recent(verdict: Verdict, found: Findings) -> str:
+    since, last = verdict.steps[found.since], verdict.steps[-1]
+    part = f"the last {step_name(last - since)} steps ({step_name(since)}→{step_name(last)})"
+    return f"{part} bought {_with_interval(verdict, found.recent)}{_by_chance(verdict, found)}."
+
+
+def _by_chance(verdict: Verdict, found: Findings) -> str:
+    """Where the interval of this one look leaves 0 out, and the looks and tasks together make it no claim."""
+    low, high = found.recent.interval()
+    claimed = found.lately.p < ALPHA if low > 0 else found.fall.p < ALPHA
+    if low <= 0 <= high or claimed:
+        return ""
+    return f", which {_family(verdict)} can bring about by chance"
+
+
+def _finding(verdict: Verdict, found: Findings) -> str:
     match verdict.outcome:
-        case "too little data":
-            return f"too little data: {verdict.reason}"
         case "regressed":
-            loss = verdict.losses[0]
-            return (
-                f"regressed: the last checkpoint ({last}) is significantly worse than {step_name(verdict.since)} "
-                f"({_with_interval(verdict, loss.difference)}, Holm-adjusted p={probability(loss.p)})"
-            )
+            again = "; it rises again lately" if found.lately.p < ALPHA else ""
+            return f"Regressed: {_claim(verdict, found.fall, 'worse', 'falls')}{again}."
         case "improving":
-            before = step_name(verdict.steps[-2])
-            return (
-                f"improving: every earlier checkpoint is significantly worse than the last ({last}), which gains "
-                f"{_with_interval(verdict, verdict.gain)} on {before}"
-            )
+            return f"Improving: {_improving(verdict, found)}."
         case "plateau":
-            bound = f"any gain is below δ = {_size(verdict, verdict.delta)}"
-            return f"plateau: {_before(verdict)} no improvement is detectable and {bound} ({_gain(verdict)})"
-        case "no detectable improvement":
-            return f"{_before(verdict)} no improvement is detectable ({_gain(verdict)})"
+            bound = f"lies within ±δ = {_size(verdict, verdict.delta)}"
+            return f"Plateau: {_before(verdict, found)} the change {bound} ({_with_interval(verdict, found.gain)})."
+        case _:
+            return f"{_capital(_before(verdict, found))} no improvement is detectable ({_gain(verdict, found)})."
 
 
-def _before(verdict: Verdict) -> str:
-    since, last = step_name(verdict.since), step_name(verdict.steps[-1])
-    if verdict.start == 0:
-        return f"from the first checkpoint ({since}) to the last ({last})"
-    return f"every checkpoint before {since} is significantly worse than the last ({last}); from {since} on"
+def _improving(verdict: Verdict, found: Findings) -> str:
+    last = step_name(verdict.steps[-1])
+    if found.lately.p < ALPHA:
+        return _claim(verdict, found.lately, "better", "rises")
+    gain = f"{step_name(verdict.steps[-2])} to {last}: {_with_interval(verdict, found.gain)}"
+    return f"every earlier checkpoint is significantly worse than the last ({last}; {gain})"
 
 
-def _gain(verdict: Verdict) -> str:
-    upper = "" if verdict.upper is None else f", one-sided upper bound {_size(verdict, verdict.upper, sign=True)}"
-    return f"{_with_interval(verdict, verdict.gain)}{upper}"
+def _claim(verdict: Verdict, claim: Claim, than: str, moves: str) -> str:
+    """A significant contrast in words."""
+    names, last = [step_name(step) for step in verdict.steps], step_name(verdict.steps[-1])
+    shown = f"({_with_interval(verdict, claim.gain)}; adjusted {_p(claim.p)})"
+    match claim.kind:
+        case "trend" | "whole trend":
+            change = "per doubling of steps"
+            return f"from {names[claim.start]} to {last} it {moves}, {change} {shown}"
+        case "last":
+            return (
+                f"the last checkpoint ({last}) is {than} than the mean of {names[claim.start]} to {names[-2]} {shown}"
+            )
+        case _:
+            return f"the last checkpoint ({last}) is {than} than {names[claim.start]} {shown}"
 
 
-def _with_interval(verdict: Verdict, difference: Difference | None) -> str:
-    """`+0.45 pp, 95 % CI −0.43…+1.32`."""
-    if difference is None:
-        return "not known"
-    found = difference.interval()
-    shown = _size(verdict, difference.value, sign=True)
-    if found is None:
-        return shown
-    ends = [_size(verdict, end, sign=True).removesuffix(" pp") for end in found]
-    return f"{shown}, 95 % CI {ends[0]}…{ends[1]}"
+def _before(verdict: Verdict, found: Findings) -> str:
+    names, last = [step_name(step) for step in verdict.steps], step_name(verdict.steps[-1])
+    if found.start == 0:
+        return f"from the first checkpoint ({names[0]}) to the last ({last})"
+    since = f"from {names[found.start]} on"
+    if found.lowest == 0:
+        return f"every checkpoint before {names[found.start]} is significantly worse than the last ({last}); {since}"
+    low = f"every checkpoint from the lowest ({names[found.lowest]}) up to {names[found.start - 1]}"
+    if found.lowest == found.start - 1:
+        low = f"the lowest checkpoint ({names[found.lowest]})"
+    return f"{low} is significantly worse than the last ({last}); {since}"
+
+
+def _gain(verdict: Verdict, found: Findings) -> str:
+    bound = "upper" if verdict.higher_is_better else "lower"
+    most = _size(verdict, found.gain.upper(), sign=True)
+    return f"{_with_interval(verdict, found.gain)}, one-sided {bound} bound {most}"
+
+
+def _with_interval(verdict: Verdict, gain: Gain) -> str:
+    """`+0.45 pp, 95 % CI −0.43…+1.32`, with the sign that the metric itself moves by."""
+    ends = [_size(verdict, end, sign=True) for end in gain.interval()]
+    low, high = ends if verdict.higher_is_better else ends[::-1]
+    shown = _size(verdict, gain.value, sign=True)
+    return f"{shown}, 95 % CI {low.removesuffix(' pp')}…{high.removesuffix(' pp')}"
 
 
 def _size(verdict: Verdict, value: float, *, sign: bool = False) -> str:
-    return size(value, share=_is_share(verdict), sign=sign)
+    """A gain; with `sign` as the metric moves, which falls where lower is better."""
+    turned = -value if sign and not verdict.higher_is_better else value
+    return size(turned, share=_is_share(verdict), sign=sign)
 
 
 def _is_share(verdict: Verdict) -> bool:
@@ -97,57 +161,46 @@ def _is_share(verdict: Verdict) -> bool:
     return verdict.higher_is_better and all(0 <= value <= 1 for value in verdict.values)
 
 
-def _power(verdict: Verdict) -> str:
-    if verdict.detectable is None or verdict.outcome not in ("plateau", "no detectable improvement"):
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _power(verdict: Verdict, found: Findings) -> str:
+    if verdict.outcome not in ("plateau", "no detectable improvement"):
         return ""
-    could = f"This could have shown a gain of {_size(verdict, verdict.detectable)} (80 % power)"
+    since = step_name(verdict.steps[min(found.start, len(verdict.steps) - 2)])
+    could = f"This could have shown a gain of {_size(verdict, found.detectable)} since {since} (80 % power)"
     return f"{could}." if verdict.outcome == "plateau" else f"{could}, so a smaller one cannot be ruled out."
 
 
 def _pairing(verdict: Verdict) -> str:
-    if verdict.paired or verdict.outcome == "too little data":
-        return ""
-    return "Compared without pairing the docs, which hides small gains."
+    return "" if verdict.paired else "Compared without pairing the docs, which hides small gains."
 
 
-def _noise(verdict: Verdict) -> str:
-    if verdict.outcome == "too little data":
-        return ""
-    if verdict.noise is None:
+def _noise(verdict: Verdict, found: Findings) -> str:
+    noise, most = found.noise, _size(verdict, found.noise.upper)
+    if noise.checkpoints == 0:
+        return f"Too few checkpoints to tell their noise, which is allowed to be up to {most}."
+    rests = f"from {noise.checkpoints} earlier checkpoints"
+    if not noise.is_seen:
         return (
-            f"Checkpoint-to-checkpoint noise not estimated (fewer than {LATE_CHECKPOINTS} late checkpoints): "
-            "this is about these files, not about training longer."
+            f"Checkpoint-to-checkpoint noise is not distinguishable from 0, up to {most} ({rests}); it is allowed for."
         )
-    late = f"the last {verdict.noise.checkpoints} checkpoints"
-    if verdict.noise.tau == 0:
-        return f"Checkpoint-to-checkpoint noise: none beyond the sampling of items ({late})."
-    return f"Checkpoint-to-checkpoint noise {_size(verdict, verdict.noise.tau)} ({late}) is counted in."
+    return f"Checkpoint-to-checkpoint noise {_size(verdict, noise.tau)}, up to {most} ({rests}), is counted in."
 
 
-def _trend(verdict: Verdict) -> str:
-    """Said only where the pairs show nothing but all checkpoints together do."""
-    found = verdict.trend
-    if found is None or verdict.outcome not in ("plateau", "no detectable improvement"):
-        return ""
-    bounds = found.interval()
-    if bounds is None or bounds.low <= 0:
-        return ""
-    aside = ", checkpoint noise aside" if verdict.noise is None else ""
-    per = f"{_with_interval(verdict, found)} per doubling of steps"
-    return f"All checkpoints since {step_name(verdict.since)} together do rise{aside}: {per}."
-
-
-def _drops(verdict: Verdict) -> str:
-    if not verdict.drops:
+def _drops(verdict: Verdict, found: Findings) -> str:
+    if not found.drops:
         return ""
     names = [step_name(step) for step in verdict.steps]
-    worst = sorted(verdict.drops, key=lambda test: test.difference.value)[:SHOWN_DROPS]
+    worst = sorted(found.drops, key=lambda test: test.gain.value)[:SHOWN_DROPS]
     shown = [
-        f"{names[test.start]}→{names[test.end]} ({_size(verdict, test.difference.value, sign=True)})"
+        f"{names[test.start]}→{names[test.end]} ({_size(verdict, test.gain.value, sign=True)})"
         for test in sorted(worst, key=lambda test: test.start)
     ]
-    more = len(verdict.drops) - len(shown)
-    return f"Significant drops between neighbours: {', '.join(shown)}{f' and {more} smaller' if more else ''}."
+    more = len(found.drops) - len(shown)
+    what = "drops" if verdict.higher_is_better else "changes for the worse"
+    return f"Significant {what} between neighbours: {', '.join(shown)}{f' and {more} smaller' if more else ''}."
 
 
 def _chance(verdict: Verdict) -> str:
@@ -157,9 +210,10 @@ def _chance(verdict: Verdict) -> str:
     return f"At chance: the last checkpoint is not detectably above guessing ({verdict.chance:.4g})."
 
 
-def probability(p: float) -> str:
-    """A p-value for people: `.158`, `.0012`, `<.0001`; `1`."""
-    if p < 0.0001:
-        return "<.0001"
-    shown = f"{p:.3f}" if p >= 0.01 else f"{p:.4f}"
-    return "1" if shown == "1.000" else shown.removeprefix("0")
+def _adjusted(verdict: Verdict) -> str:
+    return f"Adjusted for {_family(verdict)}."
+
+
+def _family(verdict: Verdict) -> str:
+    looks = "one look" if verdict.looks == 1 else f"{verdict.looks} looks"
+    return looks if verdict.family.tasks == 1 else f"{looks} at {verdict.family.tasks} tasks"

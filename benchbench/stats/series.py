@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchbench.stats.difference import Difference, matched_pairs, satterthwaite
+from benchbench.stats.difference import Difference, satterthwaite
 from benchbench.stats.influence import Estimate, Floats, mean
 from benchbench.stats.intervals import cluster_index, standard_error
-from benchbench.stats.pairs import mcnemar_above
-
-EXACT_PAIRS = 100
-"""Below this many items on which two checkpoints differ, right and wrong are tested exactly."""
+from benchbench.stats.unseen import unseen_variance
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,57 +30,25 @@ class Series:
     n: int
     n_clusters: int | None
     """None where no two items share a cluster."""
+    scale: float = 1.0
+    """The metric's range, or the size of its values where it has none: the unit of checkpoint noise."""
     right: NDArray[np.bool_] | None = None
-    """Shape (checkpoints, items), for scores that are right or wrong, without clusters."""
+    """Shape (items,): which the last checkpoint got right, for scores that are right or wrong, without clusters."""
     paired: bool = True
     """Errors of neighbouring checkpoints hang together because they answered the same items."""
 
     def contrast(self, weights: ArrayLike) -> Difference:
-        """Σ w_t θ_t with its standard error."""
+        """Σ w_t θ_t with its standard error, noise between checkpoints aside."""
         w = np.asarray(weights, dtype=np.float64)
         value = float(w @ self.values)
         error = None if self.degrees < 1 else math.sqrt(max(0.0, float(w @ self.covariance @ w)))
         return Difference(value, value, error, self.degrees)
 
-    def gain(self, start: int, end: int) -> Difference:
-        """What checkpoint `end` has over checkpoint `start` (positions): positive is better."""
-        if self.right is not None:
-            return matched_pairs(*self.flips(start, end), self.n)
-        return self.contrast(_unit(end, len(self.steps)) - _unit(start, len(self.steps)))
 
-    def flips(self, start: int, end: int) -> tuple[int, int]:
-        """Items that became right and items that became wrong. ValueError where scores are not right or wrong."""
-        if self.right is None:
-            raise ValueError("flips are counted where scores are right or wrong and no items share a cluster")
-        before, after = self.right[start], self.right[end]
-        return int((after & ~before).sum()), int((before & ~after).sum())
-
-    def p_gain(self, start: int, end: int, noise: Noise | None = None) -> float:
-        """One-sided p of "checkpoint `end` is no better than `start`"; exact for few flips and no noise."""
-        tau = 0.0 if noise is None else noise.tau
-        if tau == 0 and self.right is not None:
-            wins, losses = self.flips(start, end)
-            if wins + losses < EXACT_PAIRS:
-                return mcnemar_above(wins, losses)
-        p = with_noise(self.gain(start, end), noise).p_above()
-        return 1.0 if p is None else p
-
-
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """How much a score moves between neighbouring checkpoints beyond the sampling of items."""
-
-    tau: float
-    """Standard deviation of one checkpoint, in the score's own unit."""
-    degrees: int
-    """Degrees of freedom of the estimate."""
-    checkpoints: int
-    """How many late checkpoints it rests on."""
-
-
-def with_noise(difference: Difference, noise: Noise | None) -> Difference:
-    """The difference of two checkpoints with their noise added, where it is known."""
-    return difference if noise is None else difference.with_noise(noise.tau, noise.degrees)
+def log_steps(steps: Sequence[int]) -> Floats:
+    """Natural logarithms of the steps; steps that begin at 0 are taken as step + 1."""
+    x = np.asarray(steps, dtype=np.float64)
+    return np.asarray(np.log(x if x[0] > 0 else x - x[0] + 1), dtype=np.float64)
 
 
 def series_of_items(
@@ -93,6 +58,7 @@ def series_of_items(
     *,
     higher_is_better: bool = True,
     paired: bool = True,
+    scale: float | None = None,
 ) -> Series:
     """The series of means of item scores.
 
@@ -102,11 +68,13 @@ def series_of_items(
             any checkpoint are left out at all.
         clusters: name of each item's cluster, None for an item of its own.
         paired: False where the checkpoints answered different items; then only the lengths may differ.
+        scale: the metric's range; None: 1 where all scores lie from 0 to 1, else the size of its values.
     """
     _check_steps(steps, len(items))
     rows = [np.asarray(row, dtype=np.float64) for row in items]
+    unit = _scale(np.concatenate([row.ravel() for row in rows])) if scale is None else scale
     if not paired:
-        return _unpaired(steps, rows, higher_is_better)
+        return _unpaired(steps, rows, higher_is_better, unit)
     if len({row.shape for row in rows}) > 1 or any(row.ndim != 1 for row in rows):
         raise ValueError(f"pairs need the same items at every checkpoint, not shapes {[row.shape for row in rows]}")
     table = np.stack(rows)
@@ -115,11 +83,11 @@ def series_of_items(
         raise ValueError("no item has a score at every checkpoint")
     names = None if clusters is None else [name for name, keep in zip(clusters, kept.tolist(), strict=True) if keep]
     table = table[:, kept]
-    found = series_of_estimates(steps, [mean(row) for row in table], names, higher_is_better=higher_is_better)
+    estimates = [mean(row) for row in table]
+    found = series_of_estimates(steps, estimates, names, higher_is_better=higher_is_better, scale=unit)
     if found.n_clusters is not None or not bool(((table == 0) | (table == 1)).all()):
         return found
-    right = table == (1 if higher_is_better else 0)
-    return Series(found.steps, found.values, found.covariance, found.degrees, found.n, None, right)
+    return replace(found, right=table[-1] == (1 if higher_is_better else 0))
 
 
 def series_of_estimates(
@@ -128,28 +96,58 @@ def series_of_estimates(
     clusters: Sequence[Hashable | None] | None = None,
     *,
     higher_is_better: bool = True,
+    scale: float | None = None,
 ) -> Series:
     """The series of any metric with influence values on the same items (corpus metrics, ratios)."""
     _check_steps(steps, len(estimates))
     sign = 1.0 if higher_is_better else -1.0
+    values = np.array([estimate.value for estimate in estimates])
+    unit = _scale(values) if scale is None else scale
     psi = np.stack([estimate.influence for estimate in estimates])
     n = psi.shape[1]
     which = cluster_index(clusters, n)
-    sums = psi if which is None else np.stack([np.bincount(which, weights=row) for row in psi])
+    sums, scores = _by_cluster(psi, which), _by_cluster(psi + values[:, None], which)
     count = sums.shape[1]
     factor = count / (count - 1) if count > 1 else math.nan
     return Series(
         steps=tuple(map(int, steps)),
-        values=sign * np.array([estimate.value for estimate in estimates]),
-        covariance=factor * (sums @ sums.T) / n**2,
+        values=sign * values,
+        covariance=factor * (sums @ sums.T) / n**2 + _unseen(scores * count / n, unit) * np.eye(len(steps)),
         degrees=count - 1,
         n=n,
         n_clusters=None if which is None else count,
+        scale=unit,
     )
 
 
+def _by_cluster(rows: Floats, which: NDArray[np.intp] | None) -> Floats:
+    """Sums per cluster, shape (checkpoints, clusters)."""
+    return rows if which is None else np.stack([np.bincount(which, weights=row) for row in rows])
+
+
+def _unseen(scores: Floats, scale: float) -> float:
+    """Variance that the docs seen may hide of one checkpoint: half of that of the difference of two neighbours."""
+    if len(scores) < 2:
+        return 0.0
+    return unseen_variance((scores[1:] - scores[:-1]).ravel(), scale, units=scores.shape[1]) / 2
+
+
+def _scale(values: Floats) -> float:
+    """1 for scores from 0 to 1, else the root of the mean square; 1 where all are 0."""
+    known = values[~np.isnan(values)]
+    if known.size == 0 or bool(((known >= 0) & (known <= 1)).all()):
+        return 1.0
+    return math.sqrt(float(known @ known) / known.size) or 1.0
+
+
 def series_of_scores(
-    steps: Sequence[int], values: Sequence[float], stderrs: Sequence[float], n: int, *, higher_is_better: bool = True
+    steps: Sequence[int],
+    values: Sequence[float],
+    stderrs: Sequence[float],
+    n: int,
+    *,
+    higher_is_better: bool = True,
+    scale: float | None = None,
 ) -> Series:
     """The series of scores of which only standard errors are known, such as published tables.
 
@@ -159,9 +157,11 @@ def series_of_scores(
         n: items behind each score.
     """
     _check_steps(steps, len(values))
-    turned = (1.0 if higher_is_better else -1.0) * np.asarray(values, dtype=np.float64)
-    variances = np.diag(np.asarray(stderrs, dtype=np.float64) ** 2)
-    return Series(tuple(map(int, steps)), turned, variances, n - 1, n, None, paired=False)
+    x = np.asarray(values, dtype=np.float64)
+    unit = _scale(x) if scale is None else scale
+    variances = np.asarray(stderrs, dtype=np.float64) ** 2 + (unit / (n + 2)) ** 2
+    turned = x if higher_is_better else -x
+    return Series(tuple(map(int, steps)), turned, np.diag(variances), n - 1, n, None, unit, paired=False)
 
 
 def series_of_tasks(
@@ -196,14 +196,14 @@ def series_of_tasks(
     )
 
 
-def _unpaired(steps: Sequence[int], rows: Sequence[Floats], higher_is_better: bool) -> Series:
+def _unpaired(steps: Sequence[int], rows: Sequence[Floats], higher_is_better: bool, scale: float) -> Series:
     known = [row[~np.isnan(row)] for row in rows]
     least = min(row.size for row in known)
     if least == 0:
         raise ValueError("a checkpoint has no scored item")
     errors = [standard_error(mean(row).influence) or 0.0 for row in known]
     means = [float(row.mean()) for row in known]
-    return series_of_scores(steps, means, errors, least, higher_is_better=higher_is_better)
+    return series_of_scores(steps, means, errors, least, higher_is_better=higher_is_better, scale=scale)
 
 
 def _check_steps(steps: Sequence[int], count: int) -> None:
@@ -211,9 +211,3 @@ def _check_steps(steps: Sequence[int], count: int) -> None:
         raise ValueError(f"{len(steps)} steps for {count} checkpoints")
     if any(later <= earlier for earlier, later in pairwise(steps)):
         raise ValueError(f"steps must increase strictly, not {list(steps)}")
-
-
-def _unit(position: int, count: int) -> Floats:
-    found = np.zeros(count)
-    found[position] = 1.0
-    return found

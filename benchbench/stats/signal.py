@@ -83,7 +83,7 @@ def above_chance(series: Series, chance: float, *, higher_is_better: bool = True
     from scipy.special import bdtrc
 
     if series.right is not None and higher_is_better:
-        successes = int(series.right[-1].sum())
+        successes = int(series.right.sum())
         return 1.0 if successes == 0 else float(bdtrc(successes - 1, series.n, chance))
     last = np.zeros(len(series.steps))
     last[-1] = 1.0

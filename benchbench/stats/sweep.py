@@ -1,21 +1,50 @@
-"""What a curve over checkpoints shows: where improvement stops being detectable, trend, noise and drops."""
+"""What a curve over checkpoints shows: did it rise or fall, since when is no rise detectable, where did it drop.
+
+All tests are contrasts of the checkpoints, averaged over what is not known of checkpoint noise (`noise.py`), at the
+level that this look at this task may spend (`looks.py`). p-values are adjusted: below 0.05 is a claim.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchbench.stats.difference import Difference
 from benchbench.stats.influence import Floats
-from benchbench.stats.multiple import holm
+from benchbench.stats.looks import Family, spent
+from benchbench.stats.noise import Gain, Noise, gain_of, p_above
 from benchbench.stats.power import ALPHA
-from benchbench.stats.series import Noise, Series, with_noise
+from benchbench.stats.series import Series, log_steps
 
-LATE_CHECKPOINTS = 4
-"""Fewest late checkpoints from which noise is estimated."""
+LAST_PART = 0.2
+"""The last fifth of the steps: what the newest training bought."""
+
+Kind = Literal["last", "trend", "last part", "pair", "whole trend"]
+"""What a contrast compares: the last checkpoint with the mean of those before it; the slope over the late half; the
+last with the one a fifth earlier; the last with one earlier one; the slope over all."""
+LATELY: dict[Kind, float] = {"last": 0.0115, "trend": 0.03, "last part": 0.002}
+EVER: dict[Kind, float] = {"whole trend": 0.017, "pair": 0.004}
+FALL: dict[Kind, float] = {"last": 0.005, "trend": 0.02, "whole trend": 0.005, "pair": 0.006}
+"""Nominal error of each test of a rise or fall, over all looks at all tasks. They sum to more than 5 % because tests of
+slopes are taken at the correlation that is worst for them; in simulated flat runs all of them together err in at most
+6 % of trainings at any look, and in about 1 % where noise is small (`python -m tests.simulate --part sweeps`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A contrast that rose or fell, and how sure that is."""
+
+    kind: Kind
+    start: int
+    """Position of the earliest checkpoint in it."""
+    gain: Gain
+    """Positive is better. Of a trend: per doubling of steps."""
+    p: float
+    """One-sided, adjusted for everything: below 0.05 is a claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,93 +54,154 @@ class StepTest:
     start: int
     """Position of the earlier checkpoint."""
     end: int
-    difference: Difference
+    gain: Gain
     """Later minus earlier; positive is better."""
     p: float
-    """One-sided in the fixed sequence, two-sided and Holm-adjusted between neighbours."""
+    """One-sided; of this look alone in the sequence, adjusted for all neighbours in `drops`."""
 
 
-def fixed_sequence(series: Series, noise: Noise | None = None, *, alpha: float = ALPHA) -> tuple[StepTest, ...]:
-    """One-sided tests of the last checkpoint against the first, second, … until one is not significant.
+def rise_lately(series: Series, noise: Noise, family: Family, since: int) -> Claim:
+    """The surest sign that the last checkpoints are better than those before them: still improving.
 
-    The checkpoint of the last test is the earliest that the last checkpoint is not detectably better than; if all
-    tests are significant, there is none before it. The order is fixed beforehand, so every test is at full α and
-    the chance of any false claim is at most α. Source: Westfall & Krishen, J. Stat. Plan. Inference 99 (2001).
+    `since` is the position from which the newest part of the training is counted.
+    """
+    tests = [*_last(series), *_trend(series), ("last part", since, (pair(series, since),))]
+    return _surest(series, noise, family, tests, LATELY)
+
+
+def rise_ever(series: Series, noise: Noise, family: Family, lately: Claim) -> Claim:
+    """The surest sign that the last checkpoint is better than earlier ones, of which `lately` is one."""
+    found = _surest(series, noise, family, [*_pairs(series), *_whole_trend(series)], EVER)
+    return min(lately, found, key=lambda claim: claim.p)
+
+
+def fall(series: Series, noise: Noise, family: Family) -> Claim:
+    """The surest sign that the last checkpoint is worse than earlier ones."""
+    tests = [*_pairs(series), *_last(series), *_trend(series), *_whole_trend(series)]
+    return _surest(series, noise, family, tests, FALL, sign=-1)
+
+
+def last_part(series: Series, since: int | None = None) -> int:
+    """Position of the latest checkpoint at or before `since`, by default before the last fifth of the steps."""
+    last = series.steps[-1]
+    bound = last - LAST_PART * (last - min(0, series.steps[0])) if since is None else since
+    earlier = [i for i, step in enumerate(series.steps[:-1]) if step <= bound]
+    return earlier[-1] if earlier else 0
+
+
+def fixed_sequence(series: Series, noise: Noise) -> tuple[StepTest, ...]:
+    """Tests of the last checkpoint against earlier ones, from the lowest one on, until one is not significant.
+
+    The checkpoint of the last test is the earliest after the lowest that the last one is not detectably better than.
+    Each test is one-sided and that of this look alone; the order is fixed beforehand but for its start.
+    Source: Westfall & Krishen, J. Stat. Plan. Inference 99 (2001).
     """
     last = len(series.steps) - 1
     tests = []
-    for start in range(last):
-        p = series.p_gain(start, last, noise)
-        tests.append(StepTest(start, last, with_noise(series.gain(start, last), noise), p))
-        if p > alpha:
+    for start in range(int(np.argmin(series.values[:-1])), last):
+        gain = gain_of(series, pair(series, start), noise)
+        tests.append(StepTest(start, last, gain, gain.p_above()))
+        if tests[-1].p > ALPHA:
             break
     return tuple(tests)
 
 
-def plateau_start(tests: Sequence[StepTest], last: int, *, alpha: float = ALPHA) -> int:
-    """Position of the earliest checkpoint not distinguishable from the last; `last` itself if all are."""
-    return next((test.start for test in tests if test.p > alpha), last)
+def drops(series: Series, noise: Noise, family: Family) -> tuple[StepTest, ...]:
+    """Neighbouring checkpoints between which the score fell by more than noise explains.
+
+    Each pair of neighbours has its own share of the error for good, so that all of them together, at all looks, are
+    wrong in at most 5 % of trainings.
+    """
+    ends = np.arange(1, len(series.steps))
+    steps = np.eye(len(series.steps))[1:] - np.eye(len(series.steps))[:-1]
+    tails = p_above(series, -steps, noise, np.zeros(ends.size, dtype=bool))
+    found = []
+    for end, weights, raw in zip(ends.tolist(), steps, tails.tolist(), strict=True):
+        part = family.of_task * (spent(end + 1) if family.looks is None else 1 / ends.size)
+        if raw < ALPHA * part:
+            found.append(StepTest(end - 1, end, gain_of(series, weights, noise), raw / part))
+    return tuple(found)
 
 
-def losses(series: Series, noise: Noise | None = None, *, alpha: float = ALPHA) -> tuple[StepTest, ...]:
-    """Earlier checkpoints than which the last is significantly worse, Holm over all earlier ones; worst first."""
-    last = len(series.steps) - 1
-    raw = [series.p_gain(last, start, noise) for start in range(last)]
-    found = [
-        StepTest(start, last, with_noise(series.gain(start, last), noise), float(p))
-        for start, p in enumerate(holm(raw))
-        if p < alpha
+_Contrast = tuple[Kind, int, tuple[Floats, ...]]
+"""What is compared, from which position on, and its weights; of several the least sure one counts."""
+
+
+def _surest(
+    series: Series,
+    noise: Noise,
+    family: Family,
+    tests: Sequence[_Contrast],
+    errors: dict[Kind, float],
+    *,
+    sign: int = 1,
+) -> Claim:
+    """The contrast with the smallest p, adjusted for its kind's error, the look's share and how many there are."""
+    count = len(series.steps)
+    owners = np.repeat(np.arange(len(tests)), [len(several) for _, _, several in tests])
+    slopes = np.array([tests[i][0] in ("trend", "whole trend") for i in owners])
+    rows = np.stack([weights for _, _, several in tests for weights in several])
+    tails = p_above(series, sign * rows, noise, slopes)
+    p = [
+        float(tails[owners == i].max() * ALPHA * sum(other == kind for other, _, _ in tests))
+        / (errors[kind] * family.level(count, early=kind == "whole trend"))
+        for i, (kind, _, _) in enumerate(tests)
     ]
-    return tuple(sorted(found, key=lambda test: test.difference.value))
+    kind, start, several = tests[int(np.argmin(p))]
+    gain = gain_of(series, several[0], noise, is_slope=kind in ("trend", "whole trend"))
+    return Claim(kind, start, gain, min(1.0, *p))
 
 
-def drops(series: Series, *, alpha: float = ALPHA) -> tuple[StepTest, ...]:
-    """Neighbouring checkpoints between which the score fell significantly: two-sided, Holm over all neighbours.
+def pair(series: Series, start: int) -> Floats:
+    """Weights of the last checkpoint less the one at `start`."""
+    weights = np.zeros(len(series.steps))
+    weights[start] = -1
+    weights[-1] += 1
+    return weights
 
-    About these files: noise between checkpoints is not counted in, for a loss spike is what it would be read from.
+
+def _pairs(series: Series) -> list[_Contrast]:
+    return [("pair", start, (pair(series, start),)) for start in range(len(series.steps) - 1)]
+
+
+def _last(series: Series) -> list[_Contrast]:
+    """The last checkpoint against the mean of the quarter of checkpoints before it, three at least."""
+    before = len(series.steps) - 1
+    start = before - max(3, math.ceil(before / 4))
+    if start < 0:
+        return []
+    weights = np.zeros(before + 1)
+    weights[start:-1] = -1 / (before - start)
+    weights[-1] = 1
+    return [("last", start, (weights,))]
+
+
+def _late(series: Series) -> int:
+    """Position of the first checkpoint of the late half."""
+    return next(i for i, step in enumerate(series.steps) if 2 * step >= series.steps[-1])
+
+
+def _trend(series: Series) -> list[_Contrast]:
+    """Slope of the late half, whichever one checkpoint of it is left out; none with fewer than four.
+
+    A single outlier, such as a loss spike, then makes no trend.
     """
-    pairs = [(start, start + 1) for start in range(len(series.steps) - 1)]
-    raw = [min(1.0, 2 * min(series.p_gain(*pair), series.p_gain(*pair[::-1]))) for pair in pairs]
-    tests = [StepTest(*pair, series.gain(*pair), float(p)) for pair, p in zip(pairs, holm(raw), strict=True)]
-    return tuple(test for test in tests if test.p < alpha and test.difference.value < 0)
+    places = np.arange(_late(series), len(series.steps))
+    if places.size < 4:
+        return []
+    left_out = (np.delete(places, i) for i in range(places.size))
+    return [("trend", int(places[0]), tuple(_slope_weights(series, kept) for kept in (places, *left_out)))]
 
 
-def trend(series: Series, start: int = 0, noise: Noise | None = None) -> Difference | None:
-    """Gain per doubling of steps, over all checkpoints from position `start`; None with fewer than three.
-
-    Least squares on log(step): a contrast of the checkpoints, so its error comes from the items, and from the noise
-    where it is known. Steps that begin at 0 are taken as log(step + 1).
-    """
-    x = _log_steps(series.steps)
-    if x.size - start < 3:
-        return None
-    w = np.zeros(x.size)
-    w[start:] = x[start:] - x[start:].mean()
-    w *= math.log(2) / float(w @ w)
-    found = series.contrast(w)
-    return found if noise is None else found.with_noise(noise.tau, noise.degrees, weight=float(w @ w))
+def _whole_trend(series: Series) -> list[_Contrast]:
+    """Slope over all checkpoints; none with fewer than three."""
+    places = np.arange(len(series.steps))
+    return [("whole trend", 0, (_slope_weights(series, places),))] if places.size > 2 else []
 
 
-def checkpoint_noise(series: Series) -> Noise | None:
-    """Noise between late checkpoints (from half of the last step on); None with fewer than four.
-
-    τ² = max(0, (squared residuals around a line in log(step) − what the sampling of items adds) / (k − 2)).
-    The residuals' part from items is exact: the trace of R Σ R for the items' covariance Σ.
-    """
-    late = [i for i, step in enumerate(series.steps) if 2 * step >= series.steps[-1]]
-    k = len(late)
-    if k < LATE_CHECKPOINTS or series.degrees < 1:
-        return None
-    x = _log_steps(series.steps)[late]
-    design = np.column_stack([np.ones(k), x - x.mean()])
-    remove = np.eye(k) - design @ np.linalg.pinv(design)
-    residuals = remove @ series.values[late]
-    items = float(np.trace(remove @ series.covariance[np.ix_(late, late)] @ remove))
-    variance = (float(residuals @ residuals) - items) / (k - 2)
-    rounding = 1e-24 * float(series.values[late] @ series.values[late])
-    return Noise(math.sqrt(variance) if variance > rounding else 0.0, k - 2, k)
-
-
-def _log_steps(steps: Sequence[int]) -> Floats:
-    x = np.asarray(steps, dtype=np.float64)
-    return np.asarray(np.log(x if x[0] > 0 else x - x[0] + 1), dtype=np.float64)
+def _slope_weights(series: Series, kept: NDArray[np.intp]) -> Floats:
+    """Of the least-squares slope on log(step), per doubling of steps, over these positions."""
+    x = log_steps(series.steps)[kept]
+    weights = np.zeros(len(series.steps))
+    weights[kept] = (x - x.mean()) * (math.log(2) / float(((x - x.mean()) ** 2).sum()))
+    return weights

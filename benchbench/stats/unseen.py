@@ -18,7 +18,9 @@ ROUNDING = 1e-12
 """Differences below this share of the scores' size are rounding, and no evidence."""
 
 
-def unseen_variance(differences: ArrayLike, scale: float, *, size: float | None = None) -> float:
+def unseen_variance(
+    differences: ArrayLike, scale: float, *, size: float | None = None, units: int | None = None
+) -> float:
     """What to add to the variance of a mean difference, in squared units of the score.
 
     Args:
@@ -26,8 +28,9 @@ def unseen_variance(differences: ArrayLike, scale: float, *, size: float | None 
             cluster's share of an average cluster (sum divided by the mean number of docs in a cluster).
         scale: the metric's range, or the size of its values where it has none: how much one doc can differ at most.
         size: of the scores, against which rounding is judged; `scale` where None.
+        units: how many independent units one difference rests on, where `differences` holds those of several.
     """
     x = np.asarray(differences, dtype=np.float64)
     moved = x[np.abs(x) > ROUNDING * (scale if size is None else size)]
     typical = scale if moved.size == 0 else math.sqrt(float(moved @ moved) / moved.size)
-    return 2 * (typical / (x.size + 2)) ** 2
+    return 2 * (typical / ((x.size if units is None else units) + 2)) ** 2

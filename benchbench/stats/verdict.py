@@ -12,20 +12,23 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchbench.stats.difference import Difference
 from benchbench.stats.intervals import Interval
-from benchbench.stats.power import detectable
+from benchbench.stats.looks import Family
+from benchbench.stats.noise import Gain, Noise, checkpoint_noise, gain_of
+from benchbench.stats.power import ALPHA, POWER
 from benchbench.stats.sentence import sentence
-from benchbench.stats.series import Noise, Series, series_of_items, with_noise
+from benchbench.stats.series import Series, series_of_items
 from benchbench.stats.signal import TaskSignal, task_signal
 from benchbench.stats.sweep import (
+    Claim,
     StepTest,
-    checkpoint_noise,
     drops,
+    fall,
     fixed_sequence,
-    losses,
-    plateau_start,
-    trend,
+    last_part,
+    pair,
+    rise_ever,
+    rise_lately,
 )
 
 SweepOutcome = Literal["improving", "plateau", "no detectable improvement", "regressed", "too little data"]
@@ -34,8 +37,38 @@ FEWEST_ITEMS = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Findings:
+    """What the tests found. Gains are positive where the later checkpoint is better."""
+
+    since: int
+    """Position of the checkpoint from which the newest part of the training is counted."""
+    recent: Gain
+    """What the newest part bought: from `since` to the last."""
+    lowest: int
+    """Position of the lowest earlier checkpoint, from which the sequence of tests starts."""
+    start: int
+    """Position of X*, the earliest checkpoint after the lowest that the last is not detectably better than; the last
+    itself if it is better than all of these; 0 where nothing rose. Where the run regressed: of the highest one."""
+    gain: Gain
+    """From X* to the last; where that is the last itself, from the one before it."""
+    detectable: float
+    """Smallest gain since X* that the test of this look would have found with 80 % power."""
+    lately: Claim
+    """The surest sign that it still improves."""
+    ever: Claim
+    """The surest sign that the last checkpoint is better than earlier ones."""
+    fall: Claim
+    """The surest sign that it is worse."""
+    noise: Noise
+    sequence: tuple[StepTest, ...]
+    """The tests that lead to X*, in order."""
+    drops: tuple[StepTest, ...]
+    """Neighbours between which the score fell by more than noise explains."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What can be said of one task over the checkpoints of a run. Gains are positive where the last is better."""
+    """What can be said of one task over the checkpoints of a run."""
 
     outcome: SweepOutcome
     steps: tuple[int, ...]
@@ -48,23 +81,10 @@ class Verdict:
     delta: float
     """Margin below which a gain counts as none."""
     chance: float | None
-    start: int
-    """Position of X*, the earliest checkpoint that the last is not detectably better than; the last itself if all
-    earlier ones are worse. Where the run regressed: of the checkpoint than which the last is worst."""
-    gain: Difference | None
-    """From X* to the last checkpoint; where improving, from the one before the last. Holds the noise if known."""
-    detectable: float | None
-    """Smallest gain that would have been found with 80 % power, between X* and the last."""
-    noise: Noise | None
-    """Movement between checkpoints beyond the sampling of items; None: could not be estimated."""
-    sequence: tuple[StepTest, ...]
-    """The tests of the fixed sequence, in order."""
-    losses: tuple[StepTest, ...]
-    """Earlier checkpoints than which the last is significantly worse (Holm)."""
-    drops: tuple[StepTest, ...]
-    """Neighbours between which the score fell significantly (Holm), the noise aside."""
-    trend: Difference | None
-    """Gain per doubling of steps since X*, with three or more checkpoints."""
+    family: Family
+    """Which looks and tasks the claims are adjusted for."""
+    findings: Findings | None
+    """None with too little data."""
     signal: TaskSignal | None
     paired: bool
     """The checkpoints answered the same items, and were compared item by item."""
@@ -74,19 +94,54 @@ class Verdict:
     """The metric is a share of 1, so that differences are percentage points; None: as its values look."""
 
     @property
+    def start(self) -> int:
+        """Position of X*; of the last checkpoint with too little data."""
+        return len(self.steps) - 1 if self.findings is None else self.findings.start
+
+    @property
     def since(self) -> int:
         """The step of X*."""
         return self.steps[self.start]
 
     @property
+    def gain(self) -> Gain | None:
+        """From X* to the last checkpoint."""
+        return None if self.findings is None else self.findings.gain
+
+    @property
     def interval(self) -> Interval | None:
-        """95 % interval of the gain."""
-        return None if self.gain is None else self.gain.interval()
+        """95 % interval of the gain since X*, of this look alone."""
+        return None if self.findings is None else self.findings.gain.interval()
 
     @property
     def upper(self) -> float | None:
         """One-sided 95 % upper bound of the gain since X*."""
-        return None if self.gain is None else self.gain.upper()
+        return None if self.findings is None else self.findings.gain.upper()
+
+    @property
+    def detectable(self) -> float | None:
+        """Smallest gain since X* that would have been found with 80 % power."""
+        return None if self.findings is None else self.findings.detectable
+
+    @property
+    def noise(self) -> Noise | None:
+        """What is known of the noise between checkpoints."""
+        return None if self.findings is None else self.findings.noise
+
+    @property
+    def sequence(self) -> tuple[StepTest, ...]:
+        """The tests that lead to X*."""
+        return () if self.findings is None else self.findings.sequence
+
+    @property
+    def drops(self) -> tuple[StepTest, ...]:
+        """Neighbours between which the score fell."""
+        return () if self.findings is None else self.findings.drops
+
+    @property
+    def looks(self) -> int:
+        """How many looks the claims are adjusted for."""
+        return self.family.num_looks(len(self.steps))
 
     def sentence(self, task: str, metric: str, *, is_share: bool | None = None) -> str:
         """The verdict in words, for the task and metric so named; `is_share` where it is known of the metric."""
@@ -103,7 +158,9 @@ def sweep_verdict(
     higher_is_better: bool = True,
     paired: bool = True,
 ) -> Verdict:
-    """The verdict on a metric that is the mean of item scores.
+    """The verdict on a metric that is the mean of item scores, with a look after every checkpoint at this one task.
+
+    `series_verdict` takes other looks, several tasks, metrics that have no range, and another newest part.
 
     Args:
         steps: of the checkpoints, strictly increasing.
@@ -122,69 +179,36 @@ def sweep_verdict(
 
 
 def series_verdict(
-    series: Series, *, chance: float | None = None, delta: float, higher_is_better: bool = True
+    series: Series,
+    *,
+    chance: float | None = None,
+    delta: float,
+    higher_is_better: bool = True,
+    since: int | None = None,
+    family: Family | None = None,
 ) -> Verdict:
     """The verdict on any series; the outcomes in order of precedence.
 
-    too little data: fewer than two checkpoints or ten independent items. regressed: the last checkpoint is
-    significantly worse than an earlier one. improving: it is significantly better than every earlier one. plateau:
-    the upper bound of the gain since X* is below delta. no detectable improvement: the rest.
+    too little data: fewer than two checkpoints or ten independent items. regressed: the last checkpoint is worse than
+    earlier ones. improving: the last ones are better than those before them, or the last is better than every earlier
+    one. plateau: the 95 % interval of the gain since X* lies inside ±delta. no detectable improvement: the rest.
+
+    Args:
+        chance: score of a guesser.
+        delta: margin below which a gain counts as none, in the metric's own unit.
+        since: the step from which the newest part of the training is counted; None: the last fifth of the steps.
+        family: the looks and tasks that share the chance of a false claim; None: a look after every checkpoint at
+            this one task.
     """
     if not delta > 0:
         raise ValueError(f"delta must be positive, not {delta}")
     reason = _too_little(series)
-    if reason is not None:
-        signal = task_signal(series, chance, higher_is_better=higher_is_better) if series.degrees > 0 else None
-        return _verdict(
-            series, "too little data", _Facts(signal=signal, reason=reason), chance, delta, higher_is_better
-        )
-    noise = checkpoint_noise(series)
-    sequence, worse = fixed_sequence(series, noise), losses(series, noise)
-    last = len(series.steps) - 1
-    start = worse[0].start if worse else plateau_start(sequence, last)
-    gain = with_noise(series.gain(min(start, last - 1), last), noise)
-    upper = gain.upper()
-    outcome: SweepOutcome
-    if worse:
-        outcome = "regressed"
-    elif start == last:
-        outcome = "improving"
-    elif upper is not None and upper < delta:
-        outcome = "plateau"
-    else:
-        outcome = "no detectable improvement"
-    facts = _Facts(
-        start=start,
-        gain=gain,
-        noise=noise,
-        sequence=sequence,
-        losses=worse,
-        drops=drops(series),
-        trend=trend(series, start, noise),
-        signal=task_signal(series, chance, higher_is_better=higher_is_better),
-    )
-    return _verdict(series, outcome, facts, chance, delta, higher_is_better)
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    start: int | None = None
-    gain: Difference | None = None
-    noise: Noise | None = None
-    sequence: tuple[StepTest, ...] = ()
-    losses: tuple[StepTest, ...] = ()
-    drops: tuple[StepTest, ...] = ()
-    trend: Difference | None = None
-    signal: TaskSignal | None = None
-    reason: str | None = None
-
-
-def _verdict(
-    series: Series, outcome: SweepOutcome, facts: _Facts, chance: float | None, delta: float, higher_is_better: bool
-) -> Verdict:
+    known = family or Family()
+    findings = None if reason is not None else _findings(series, known, since)
+    signal = task_signal(series, chance, higher_is_better=higher_is_better) if series.degrees > 0 else None
     sign = 1.0 if higher_is_better else -1.0
     return Verdict(
-        outcome=outcome,
+        outcome="too little data" if findings is None else _outcome(findings, len(series.steps), delta),
         steps=series.steps,
         values=tuple(float(sign * value) for value in series.values),
         n=series.n,
@@ -192,18 +216,55 @@ def _verdict(
         higher_is_better=higher_is_better,
         delta=delta,
         chance=chance,
-        start=len(series.steps) - 1 if facts.start is None else facts.start,
-        gain=facts.gain,
-        detectable=None if facts.gain is None or facts.gain.stderr is None else detectable(facts.gain.stderr),
-        noise=facts.noise,
-        sequence=facts.sequence,
-        losses=facts.losses,
-        drops=facts.drops,
-        trend=facts.trend,
-        signal=facts.signal,
+        family=known,
+        findings=findings,
+        signal=signal,
         paired=series.paired,
-        reason=facts.reason,
+        reason=reason,
     )
+
+
+def _findings(series: Series, family: Family, since: int | None) -> Findings:
+    noise = checkpoint_noise(series)
+    recent = last_part(series, since)
+    lately = rise_lately(series, noise, family, recent)
+    ever, fell = rise_ever(series, noise, family, lately), fall(series, noise, family)
+    sequence = fixed_sequence(series, noise)
+    last = len(series.steps) - 1
+    start = int(np.argmax(series.values[:-1])) if fell.p < ALPHA else _start(sequence, last) if ever.p < ALPHA else 0
+    gain = gain_of(series, pair(series, min(start, last - 1)), noise)
+    return Findings(
+        since=recent,
+        recent=gain_of(series, pair(series, recent), noise),
+        lowest=sequence[0].start,
+        start=start,
+        gain=gain,
+        detectable=gain.detectable(ALPHA, POWER),
+        lately=lately,
+        ever=ever,
+        fall=fell,
+        noise=noise,
+        sequence=sequence,
+        drops=drops(series, noise, family),
+    )
+
+
+def _start(sequence: Sequence[StepTest], last: int) -> int:
+    """Position of X*; 0 where not even the lowest checkpoint is worse than the last."""
+    if sequence[0].p > ALPHA:
+        return 0
+    return next((test.start for test in sequence if test.p > ALPHA), last)
+
+
+def _outcome(found: Findings, checkpoints: int, delta: float) -> SweepOutcome:
+    interval = found.gain.interval()
+    if found.fall.p < ALPHA:
+        return "regressed"
+    if found.lately.p < ALPHA or (found.ever.p < ALPHA and found.start == checkpoints - 1):
+        return "improving"
+    if -delta < interval.low and interval.high < delta:
+        return "plateau"
+    return "no detectable improvement"
 
 
 def _too_little(series: Series) -> str | None:
