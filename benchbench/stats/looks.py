@@ -14,8 +14,11 @@ from functools import cache
 
 FIRST_LOOK = 2
 """The first look has two checkpoints."""
-FULL, STEADY = 5, 12
-"""The share grows up to the look with 5 checkpoints, stays up to 12, and falls with the square from then on."""
+FULL = 5
+"""The share grows up to the look with so many checkpoints."""
+STEADY, FALLING = (12, 2), (5, 3)
+"""It stays up to so many checkpoints, and falls with this power of their number from then on; the second is for tests
+whose looks are nearly the same question again, of which most of the error goes to the first ones."""
 ONE_LOOK = 0.5
 """What a single look gets: half, for tests of one look are less cautious than the sum over many (simulated)."""
 
@@ -41,9 +44,9 @@ class Family:
 
         Args:
             checkpoints: at this look.
-            early: of a test whose looks are nearly the same question again: most of its error goes to the first ones.
+            early: of a test whose looks are nearly the same question again.
         """
-        return self.of_task * (spent(checkpoints, FULL if early else STEADY) if self.looks is None else ONE_LOOK)
+        return self.of_task * (spent(checkpoints, early=early) if self.looks is None else ONE_LOOK)
 
     def num_looks(self, checkpoints: int) -> int:
         """How many looks there have been up to this number of checkpoints."""
@@ -51,19 +54,19 @@ class Family:
 
 
 @cache
-def spent(checkpoints: int, steady: int = STEADY) -> float:
+def spent(checkpoints: int, *, early: bool = False) -> float:
     """Share of the error that the look with so many checkpoints gets; the shares of all looks from 2 on sum to 1."""
-    return _raw(checkpoints, steady) / _total(steady)
+    return _raw(checkpoints, *(FALLING if early else STEADY)) / _total(*(FALLING if early else STEADY))
 
 
-def _raw(checkpoints: int, steady: int) -> float:
+def _raw(checkpoints: int, steady: int, power: int) -> float:
     if checkpoints < FIRST_LOOK:
         return 0.0
-    return min(1.0, (checkpoints / FULL) ** 3) * min(1.0, (steady / checkpoints) ** 2)
+    return min(1.0, (checkpoints / FULL) ** 3) * min(1.0, (steady / checkpoints) ** power)
 
 
 @cache
-def _total(steady: int) -> float:
-    """Of all looks: those with up to `steady` checkpoints one by one, the others as the rest of Σ 1/k² = π²/6."""
-    first = math.fsum(_raw(k, steady) for k in range(FIRST_LOOK, steady + 1))
-    return first + steady**2 * (math.pi**2 / 6 - math.fsum(1 / k**2 for k in range(1, steady + 1)))
+def _total(steady: int, power: int) -> float:
+    """Of all looks: those with fewer than 1,000 checkpoints one by one, the others as an integral."""
+    first = math.fsum(_raw(k, steady, power) for k in range(FIRST_LOOK, 1000))
+    return first + float(steady**power) / ((power - 1) * 999.5 ** (power - 1))

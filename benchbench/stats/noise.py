@@ -83,6 +83,10 @@ class Noise:
         return float(self.taus[order][min(place, order.size - 1)])
 
 
+NO_NOISE = Noise(np.zeros(1), np.zeros(1), np.ones(1), 0)
+"""Checkpoints that do not move beyond what their docs say."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Gain:
     """A difference of checkpoints whose error depends on the noise: a mixture of Student's t around `value`."""
@@ -126,10 +130,6 @@ class Gain:
     def upper(self, level: float = LEVEL) -> float:
         """One-sided upper bound."""
         return self.value + self.half_width(1 - level)
-
-    def detectable(self, alpha: float, power: float) -> float:
-        """Smallest true gain of which a one-sided test at `alpha` finds this share (`power`)."""
-        return self.half_width(alpha) + self.half_width(1 - power)
 
     def _tail(self, distance: float) -> float:
         from scipy.special import stdtr

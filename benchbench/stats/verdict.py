@@ -29,6 +29,7 @@ from benchbench.stats.sweep import (
     pair,
     rise_ever,
     rise_lately,
+    seen,
 )
 
 SweepOutcome = Literal["improving", "plateau", "no detectable improvement", "regressed", "too little data"]
@@ -232,14 +233,15 @@ def _findings(series: Series, family: Family, since: int | None) -> Findings:
     sequence = fixed_sequence(series, noise)
     last = len(series.steps) - 1
     start = int(np.argmax(series.values[:-1])) if fell.p < ALPHA else _start(sequence, last) if ever.p < ALPHA else 0
-    gain = gain_of(series, pair(series, min(start, last - 1)), noise)
+    since_start = pair(series, min(start, last - 1))
+    gain, tested = gain_of(series, since_start, noise), gain_of(series, since_start, seen(noise))
     return Findings(
         since=recent,
         recent=gain_of(series, pair(series, recent), noise),
         lowest=sequence[0].start,
         start=start,
         gain=gain,
-        detectable=gain.detectable(ALPHA, POWER),
+        detectable=tested.half_width(ALPHA) + gain.half_width(1 - POWER),
         lately=lately,
         ever=ever,
         fall=fell,

@@ -6,13 +6,13 @@ import math
 
 import pytest
 
-from benchbench.stats.looks import FULL, STEADY, Family, spent
+from benchbench.stats.looks import Family, spent
 
 
-@pytest.mark.parametrize("steady", [FULL, STEADY])
-def test_the_shares_of_all_looks_sum_to_one(steady: int) -> None:
-    first = math.fsum(spent(k, steady) for k in range(20_000))
-    rest = spent(20_000, steady) * 20_000  # the sum of c/k² from there on
+@pytest.mark.parametrize("early", [False, True])
+def test_the_shares_of_all_looks_sum_to_one(early: bool) -> None:
+    first = math.fsum(spent(k, early=early) for k in range(20_000))
+    rest = spent(20_000, early=early) * 20_000 / (2 if early else 1)  # the sum of c/k³ or c/k² from there on
     assert first + rest == pytest.approx(1.0, abs=1e-4)
     assert first < 1
 

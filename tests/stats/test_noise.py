@@ -73,9 +73,7 @@ def test_the_unit_is_the_metric_s_range() -> None:
     }.items(),
     ids=lambda item: item[0],
 )
-def test_what_is_no_line_is_not_taken_for_noise(
-    shape: tuple[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_no_line_is_not_taken_for_noise(shape: tuple[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     series = published([*shape[1].tolist(), float(shape[1][-1])], error=0.004)
     with_shapes = checkpoint_noise(series).tau
     monkeypatch.setattr(noise_module, "SHAPES", 0.0)
@@ -137,4 +135,3 @@ def test_a_mixture_s_interval_and_p_agree() -> None:
     assert gain.p_above(low) == pytest.approx(0.025, rel=1e-6)
     assert gain.p_below(high) == pytest.approx(0.025, rel=1e-6)
     assert gain.upper() == pytest.approx(1.0 + gain.half_width(0.05))
-    assert gain.detectable(0.05, 0.8) == pytest.approx(gain.half_width(0.05) + gain.half_width(0.2))

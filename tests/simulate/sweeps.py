@@ -1,0 +1,210 @@
+"""How often verdicts on a training are false or missed, read after every checkpoint, where the truth is known.
+
+Docs are right or wrong by a latent trait of which four fifths are shared by all checkpoints, so that two checkpoints of
+accuracy .5 differ on about a fifth of them. Noise moves a checkpoint's true accuracy; neighbours may move together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from benchbench.stats.looks import Family
+from benchbench.stats.noise import checkpoint_noise
+from benchbench.stats.power import ALPHA
+from benchbench.stats.series import series_of_items
+from benchbench.stats.sweep import fall, last_part, rise_ever, rise_lately
+from benchbench.stats.verdict import sweep_verdict
+from tests.simulate.table import Row
+from tests.simulate.worlds import CARD_N, CARD_STEPS, Floats, card
+
+LIMIT = 0.065
+SHARED = 0.8
+SHOWN = (4, 8, 12, 20, 40)
+"""Numbers of checkpoints of which a line is printed."""
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A training that learns nothing."""
+
+    n: int
+    tau: float = 0.0
+    """Standard deviation of a checkpoint's true accuracy."""
+    rho: float = 0.0
+    """Correlation of neighbouring checkpoints' noise."""
+    checkpoints: int = 40
+    doubling: bool = False
+    """Steps double from checkpoint to checkpoint, else they are evenly spaced."""
+
+    @property
+    def steps(self) -> list[int]:
+        """Of the checkpoints."""
+        return [1000 * (2**k if self.doubling else k + 1) for k in range(self.checkpoints)]
+
+    def __str__(self) -> str:
+        spacing = ", doubling steps" if self.doubling else ""
+        return f"n={self.n}, noise {100 * self.tau:g} pp, correlated {self.rho:g}{spacing}"
+
+
+FLAT = (
+    *(Flat(n) for n in (200, 1000, 10_000)),
+    *(Flat(n, tau, rho) for tau in (0.005, 0.01, 0.02) for n, rho in ((1000, 0.0), (1000, 0.7), (10_000, 0.35))),
+    Flat(10_000, 0.02, 0.0),
+    Flat(10_000, 0.02, 0.7),
+    Flat(500, 0.02, 0.35),
+    Flat(200, 0.02, 0.35),
+    Flat(2000, 0.02, 0.7, 12, doubling=True),
+)
+
+
+def draw(accuracy: Sequence[float] | Floats, n: int, rng: np.random.Generator) -> list[Floats]:
+    """Right and wrong of each checkpoint on the same docs."""
+    from scipy.special import ndtri
+
+    cut = ndtri(np.clip(np.asarray(accuracy, dtype=np.float64), 1e-4, 1 - 1e-4))
+    own = math.sqrt(SHARED) * rng.standard_normal(n)
+    return [(own + math.sqrt(1 - SHARED) * rng.standard_normal(n) < c).astype(np.float64) for c in cut]
+
+
+def noise_of(world: Flat, rng: np.random.Generator) -> Floats:
+    """What is added to the accuracy of each checkpoint: an autoregression of order 1."""
+    found = rng.standard_normal(world.checkpoints)
+    for k in range(1, world.checkpoints):
+        found[k] = world.rho * found[k - 1] + math.sqrt(1 - world.rho**2) * found[k]
+    return np.asarray(world.tau * found)
+
+
+def first_false_look(world: Flat, family: Family, seed: int) -> int:
+    """Number of checkpoints at the first look that claims a gain or a loss; 0 if none does."""
+    rng = np.random.default_rng(seed)
+    rows = draw(0.5 + noise_of(world, rng), world.n, rng)
+    return next((k for k in range(2, world.checkpoints + 1) if is_claimed(world.steps[:k], rows[:k], family)), 0)
+
+
+def is_claimed(steps: Sequence[int], rows: Sequence[Floats], family: Family) -> bool:
+    """The verdict on these checkpoints says that something rose or fell."""
+    series = series_of_items(steps, rows)
+    noise = checkpoint_noise(series)
+    lately = rise_lately(series, noise, family, last_part(series))
+    return min(rise_ever(series, noise, family, lately).p, fall(series, noise, family).p) < ALPHA
+
+
+def _false_sweep(tasks: int, world: Flat, seed: int) -> int:
+    """1 if any of many flat tasks, with noise of their own, is claimed to have risen or fallen at any look."""
+    family = Family(tasks=tasks)
+    return int(any(first_false_look(world, family, 1000 * seed + task) for task in range(tasks)))
+
+
+def flat_runs(worlds: Sequence[Flat], runs: int, seed: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
+    """False claims at any look. Worlds that come near the limit get four times as many runs."""
+    for world in worlds:
+        found: list[int] = []
+        for batch in range(4):
+            seeds = range(seed + batch * runs, seed + (batch + 1) * runs)
+            found += pool.map(partial(first_false_look, world, Family()), seeds, chunksize=8)
+            if sum(map(bool, found)) < 0.02 * len(found):
+                break
+        for count in (shown for shown in SHOWN if shown <= world.checkpoints):
+            rate = sum(0 < first <= count for first in found) / len(found)
+            yield Row("flat", f"{count} checkpoints, {world}", len(found), rate, LIMIT, "at most")
+
+
+def many_tasks(tasks: int, worlds: Sequence[Flat], runs: int, seed: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
+    """Sweeps of many flat tasks with any false claim at any look."""
+    for world in worlds:
+        found = list(pool.map(partial(_false_sweep, tasks, world), range(seed, seed + runs)))
+        cell = f"{tasks} tasks, {world.checkpoints} checkpoints, {world}"
+        yield Row("flat", cell, runs, sum(found) / runs, LIMIT, "at most")
+
+
+def _outcome(before: int, change: float, n: int, tau: float, seed: int) -> str:
+    """Of a flat run whose last checkpoint differs by `change`."""
+    rng = np.random.default_rng(seed)
+    accuracy = 0.5 + tau * rng.standard_normal(before + 1)
+    accuracy[-1] += change
+    return sweep_verdict(range(1000, 1000 * before + 1001, 1000), draw(accuracy, n, rng), delta=0.005).outcome
+
+
+def changes_at_the_end(runs: int, seed: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
+    """Collapses and jumps of the last checkpoint that are found."""
+    cases = [(before, -0.20, 2000, 0.99) for before in (3, 4, 11, 40)]
+    cases += [(before, -0.05, 10_000, 0.95) for before in (11, 20, 40)]
+    cases += [(before, 0.05, 2000, 0.90) for before in (11, 20, 40)]
+    for before, change, n, least in cases:
+        wanted = "regressed" if change < 0 else "improving"
+        for tau in (0.0, 0.005):
+            found = Counter(pool.map(partial(_outcome, before, change, n, tau), range(seed, seed + runs), chunksize=16))
+            noise = f", noise {100 * tau:g} pp" if tau else ""
+            cell = f"{100 * change:+.0f} pp after {before} checkpoints, n={n}{noise}: {wanted}"
+            yield Row("change", cell, runs, found[wanted] / runs, least, "figure" if tau else "at least")
+
+
+def _card(disagreement: float, seed: int) -> int:
+    """X* of the published curve, its docs drawn anew."""
+    rng = np.random.default_rng(seed)
+    docs = rng.integers(0, CARD_N, CARD_N)
+    return sweep_verdict(CARD_STEPS, [row[docs] for row in card(disagreement, rng)], delta=0.005).since
+
+
+def published_curve(runs: int, seed: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
+    """From where on the published curve is said not to improve; "from 100k" must be said most often."""
+    for disagreement in (0.1, 0.2, 0.3):
+        found = Counter(pool.map(partial(_card, disagreement), range(seed, seed + runs), chunksize=16))
+        most = max(count for step, count in found.items() if step != 100_000)
+        cell = f"published curve, {disagreement:.0%} of docs differ: from 100k on"
+        yield Row("card", cell, runs, found[100_000] / runs, most / runs, "at least")
+
+
+def _power(steps: Sequence[int], n: int, tau: float, seed: int) -> float | None:
+    """The gain that a flat run is said to have been able to show."""
+    rng = np.random.default_rng(seed)
+    rows = draw(0.45 + tau * rng.standard_normal(len(steps)), n, rng)
+    found = sweep_verdict(steps, rows, delta=0.005)
+    return found.detectable if found.outcome in ("plateau", "no detectable improvement") else None
+
+
+def _found(steps: Sequence[int], n: int, tau: float, gain: float, seed: int) -> bool:
+    rng = np.random.default_rng(seed)
+    shape = np.log(np.array(steps) / steps[0])
+    rows = draw(0.45 + gain * shape / shape[-1] + tau * rng.standard_normal(len(steps)), n, rng)
+    return sweep_verdict(steps, rows, delta=0.005).sequence[0].p <= ALPHA
+
+
+def power_figures(runs: int, seed: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
+    """How often the gain that "could have been shown with 80 % power" is found."""
+    worlds: list[tuple[Sequence[int], int, float]] = [
+        ((1000, 2000), 1000, 0.0),
+        ((70_000, 80_000, 90_000, 100_000), 1000, 0.01),
+        (tuple(range(1000, 13_000, 1000)), 2000, 0.0),
+    ]
+    for steps, n, tau in worlds:
+        said = [v for v in pool.map(partial(_power, steps, n, tau), range(seed, seed + runs), chunksize=16) if v]
+        gain = float(np.median(said))
+        seeds = range(seed + runs, seed + 3 * runs)
+        rate = sum(pool.map(partial(_found, steps, n, tau, gain), seeds, chunksize=16)) / len(seeds)
+        cell = f"{len(steps)} checkpoints, n={n}, noise {100 * tau:g} pp: a gain of {100 * gain:.1f} pp, said 80 %"
+        yield Row("power", cell, len(seeds), rate, 0.72, "at least")
+        yield Row("power", cell, len(seeds), rate, 0.90, "at most")
+
+
+def rows(runs: int, seed: int) -> Iterator[Row]:
+    """All of it; `runs` per cell, more where a rate comes near its limit."""
+    with ProcessPoolExecutor(2) as pool:
+        parts: list[Callable[[], Iterator[Row]]] = [
+            lambda: published_curve(runs, seed, pool),
+            lambda: changes_at_the_end(2 * runs, seed, pool),
+            lambda: power_figures(runs, seed, pool),
+            lambda: flat_runs(FLAT, runs, seed, pool),
+            lambda: many_tasks(
+                30, [Flat(1000, 0.0, 0.0, 8), Flat(1000, 0.01, 0.7, 12), Flat(500, 0.02, 0.35, 12)], runs, seed, pool
+            ),
+        ]
+        for part in parts:
+            yield from part()
