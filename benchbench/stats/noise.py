@@ -83,7 +83,12 @@ class Noise:
         return float(self.taus[order][min(place, order.size - 1)])
 
 
-NO_NOISE = Noise(np.zeros(1), np.zeros(1), np.ones(1), 0)
+def fixed_noise(tau: float) -> Noise:
+    """Noise of a known size, uncorrelated."""
+    return Noise(np.array([tau]), np.zeros(1), np.ones(1), 0)
+
+
+NO_NOISE = fixed_noise(0.0)
 """Checkpoints that do not move beyond what their docs say."""
 
 

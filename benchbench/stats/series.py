@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +37,11 @@ class Series:
     """Shape (items,): which the last checkpoint got right, for scores that are right or wrong, without clusters."""
     paired: bool = True
     """Errors of neighbouring checkpoints hang together because they answered the same items."""
+    pulls: Floats | None = None
+    """Shape (checkpoints, units): how each independent item or cluster pulls the value, scaled so that their products
+    summed are the covariance; None where only standard errors are known."""
+    units: tuple[Hashable | None, ...] | None = None
+    """Name of each unit: tasks whose docs are the same questions share names. None: nothing else has it."""
 
     def contrast(self, weights: ArrayLike) -> Difference:
         """Σ w_t θ_t with its standard error, noise between checkpoints aside."""
@@ -108,16 +114,26 @@ def series_of_estimates(
     which = cluster_index(clusters, n)
     sums, scores = _by_cluster(psi, which), _by_cluster(psi + values[:, None], which)
     count = sums.shape[1]
-    factor = count / (count - 1) if count > 1 else math.nan
+    pulls = sign * sums * (math.sqrt(count / (count - 1)) / n if count > 1 else math.nan)
     return Series(
         steps=tuple(map(int, steps)),
         values=sign * values,
-        covariance=factor * (sums @ sums.T) / n**2 + _unseen(scores * count / n, unit) * np.eye(len(steps)),
+        covariance=pulls @ pulls.T + _unseen(scores * count / n, unit) * np.eye(len(steps)),
         degrees=count - 1,
         n=n,
         n_clusters=None if which is None else count,
         scale=unit,
+        pulls=pulls,
+        units=None if clusters is None else _unit_names(list(clusters), which),
     )
+
+
+def _unit_names(clusters: Sequence[Hashable | None], which: NDArray[np.intp] | None) -> tuple[Hashable | None, ...]:
+    """Name of each independent unit, in order."""
+    if which is None:
+        return tuple(clusters)
+    first = np.unique(which, return_index=True)[1]
+    return tuple(clusters[i] for i in first)
 
 
 def _by_cluster(rows: Floats, which: NDArray[np.intp] | None) -> Floats:
@@ -170,7 +186,10 @@ def series_of_tasks(
     *,
     ranges: Sequence[tuple[float, float]] | None = None,
 ) -> Series:
-    """The series of a suite: the weighted mean of tasks that do not share items, at the same checkpoints.
+    """The series of a suite: the weighted mean of its tasks, at the same checkpoints.
+
+    Docs of different tasks are independent but for units of the same name: the same question in several languages is
+    one cluster across tasks.
 
     Args:
         weights: scaled to sum 1; equal where None.
@@ -181,19 +200,46 @@ def series_of_tasks(
     raw = np.ones(len(members)) if weights is None else np.asarray(weights, dtype=np.float64)
     bounds = [(0.0, 1.0)] * len(members) if ranges is None else list(ranges)
     w = raw / raw.sum() / np.array([high - low for low, high in bounds])
-    parts = [k**2 * member.covariance for k, member in zip(w, members, strict=True)]
-    last = [float(part[-1, -1]) for part in parts]
+    last = [float(k**2 * member.covariance[-1, -1]) for k, member in zip(w, members, strict=True)]
     degrees = satterthwaite(last, [max(1, member.degrees) for member in members])
-    floors = [low for low, _ in bounds]
+    shared = _shared(members, w)
     return Series(
         steps=members[0].steps,
-        values=np.asarray(sum(k * (m.values - low) for k, m, low in zip(w, members, floors, strict=True))),
-        covariance=np.asarray(sum(parts)),
-        degrees=int(min(degrees, sum(member.degrees for member in members))),
+        values=np.asarray(sum(k * (m.values - low) for k, m, (low, _) in zip(w, members, bounds, strict=True))),
+        covariance=np.asarray(sum(k**2 * m.covariance for k, m in zip(w, members, strict=True))) + shared.covariance,
+        degrees=int(min(degrees, shared.units - 1)),
         n=sum(member.n for member in members),
-        n_clusters=None,
+        n_clusters=None if shared.units == sum(member.n for member in members) else shared.units,
+        scale=float(w @ [member.scale for member in members]),
         paired=all(member.paired for member in members),
     )
+
+
+class _Shared(NamedTuple):
+    """What tasks of which docs are the same questions add to the variance of their mean."""
+
+    covariance: Floats
+    """Shape (checkpoints, checkpoints): of pairs of different tasks."""
+    units: int
+    """Independent units in all tasks together."""
+
+
+def _shared(members: Sequence[Series], weights: Floats) -> _Shared:
+    count = len(members[0].steps)
+    total = sum(member.degrees + 1 for member in members)
+    known = [(k * m.pulls, m.units) for k, m in zip(weights, members, strict=True) if m.pulls is not None and m.units]
+    names: dict[Hashable, int] = {}
+    for _, units in known:
+        for name in units:
+            if name is not None:
+                names.setdefault(name, len(names))
+    sums, alone, named = np.zeros((count, len(names))), np.zeros((count, count)), 0
+    for pulls, units in known:
+        own = [i for i, name in enumerate(units) if name is not None]
+        named += len(own)
+        np.add.at(sums.T, np.array([names[units[i]] for i in own], dtype=np.intp), pulls[:, own].T)
+        alone += pulls[:, own] @ pulls[:, own].T
+    return _Shared(sums @ sums.T - alone, total - named + len(names))
 
 
 def _unpaired(steps: Sequence[int], rows: Sequence[Floats], higher_is_better: bool, scale: float) -> Series:

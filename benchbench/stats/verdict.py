@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchbench.stats.intervals import Interval
 from benchbench.stats.looks import Family
-from benchbench.stats.noise import Gain, Noise, checkpoint_noise, gain_of
+from benchbench.stats.noise import Gain, Noise, checkpoint_noise, fixed_noise, gain_of
 from benchbench.stats.power import ALPHA, POWER
 from benchbench.stats.sentence import sentence
 from benchbench.stats.series import Series, series_of_items
@@ -53,7 +53,7 @@ class Findings:
     gain: Gain
     """From X* to the last; where that is the last itself, from the one before it."""
     detectable: float
-    """Smallest gain since X* that the test of this look would have found with 80 % power."""
+    """Smallest gain since X* that the test of this look would have found with 80 % power, were the noise its median."""
     lately: Claim
     """The surest sign that it still improves."""
     ever: Claim
@@ -235,13 +235,14 @@ def _findings(series: Series, family: Family, since: int | None) -> Findings:
     start = int(np.argmax(series.values[:-1])) if fell.p < ALPHA else _start(sequence, last) if ever.p < ALPHA else 0
     since_start = pair(series, min(start, last - 1))
     gain, tested = gain_of(series, since_start, noise), gain_of(series, since_start, seen(noise))
+    typical = gain_of(series, since_start, fixed_noise(noise.tau))
     return Findings(
         since=recent,
         recent=gain_of(series, pair(series, recent), noise),
         lowest=sequence[0].start,
         start=start,
         gain=gain,
-        detectable=tested.half_width(ALPHA) + gain.half_width(1 - POWER),
+        detectable=tested.half_width(ALPHA) + typical.half_width(1 - POWER),
         lately=lately,
         ever=ever,
         fall=fell,

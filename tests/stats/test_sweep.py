@@ -225,3 +225,39 @@ def test_drops_between_neighbours_have_their_share_for_good() -> None:
     later = series_of_items([1, 2, 3, 4, 5], real_scores([0.0, 0.5, 0.1, 0.6, 0.6]))
     assert [test.start for test in drops(later, QUIET, Family())] == [1]
     assert drops(series, QUIET, Family(tasks=10**30)) == ()
+
+
+def parallel(tasks: int, correlation: float, n: int = 300, seed: int = 0, steps: int = 2) -> list[list[np.ndarray]]:
+    """Item scores of tasks whose docs are the same questions: one list of checkpoints per task."""
+    rng = np.random.default_rng(seed)
+    ease = rng.normal(size=n)
+    mixed = math.sqrt(correlation), math.sqrt(1 - correlation)
+    return [[mixed[0] * ease * (1 + t) + mixed[1] * rng.normal(size=n) for t in range(steps)] for _ in range(tasks)]
+
+
+def test_the_same_questions_in_several_languages_are_one_cluster_across_tasks() -> None:
+    names = [f"question {i}" for i in range(300)]
+    tasks = parallel(5, 0.6)
+    joint = series_of_tasks([series_of_items([1, 2], rows, names) for rows in tasks])
+    as_one = series_of_items([1, 2], [np.mean([rows[t] for rows in tasks], axis=0) for t in range(2)])
+    assert joint.contrast([-1, 1]).stderr == pytest.approx(as_one.contrast([-1, 1]).stderr, rel=0.02)
+    assert (joint.n, joint.n_clusters, joint.degrees) == (1500, 300, 299)
+    alone = series_of_tasks([series_of_items([1, 2], rows) for rows in tasks])
+    assert (joint.contrast([-1, 1]).stderr or 0) > 1.5 * (alone.contrast([-1, 1]).stderr or 9)
+
+
+def test_shared_passages_are_one_cluster_in_their_task_and_across_tasks() -> None:
+    names = [f"passage {i // 3}" for i in range(300)]
+    tasks = parallel(2, 0.6)
+    joint = series_of_tasks([series_of_items([1, 2], rows, names) for rows in tasks])
+    flat = [np.concatenate([rows[t] for rows in tasks]) for t in range(2)]
+    as_one = series_of_items([1, 2], flat, [*names, *names])
+    assert joint.contrast([-1, 1]).stderr == pytest.approx(as_one.contrast([-1, 1]).stderr, rel=0.02)
+    assert joint.n_clusters == 100
+
+
+def test_docs_without_a_name_are_shared_with_nothing() -> None:
+    tasks = parallel(2, 0.6)
+    some = [None if i % 2 else f"q{i}" for i in range(300)]
+    joint = series_of_tasks([series_of_items([1, 2], rows, some) for rows in tasks])
+    assert joint.n_clusters == 450

@@ -32,9 +32,9 @@ def test_the_published_curve_in_a_sentence() -> None:
         "Every checkpoint before 100k is significantly worse than the last (130k); "
         "from 100k on no improvement is detectable "
         "(+0.45 pp, 95 % CI −0.80…+1.69, one-sided upper bound +1.41 pp). "
-        "This could have shown a gain of 1.18 pp since 100k (80 % power), so a smaller one cannot be ruled out. "
+        "This could have shown a gain of 1.15 pp since 100k (80 % power), so a smaller one cannot be ruled out. "
         "Checkpoint-to-checkpoint noise is not distinguishable from 0, up to 1.25 pp (from 4 earlier checkpoints); "
-        "intervals allow for it. Adjusted for 4 looks."
+        "it is allowed for. Adjusted for 4 looks."
     )
 
 
