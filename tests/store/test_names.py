@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from benchbench.core.types import BackendInfo
-from benchbench.store.names import compute_identity, folder_name, model_name, run_id
+from benchbench.store.names import compute_identity, folder_name, names_at, run_id
 
 INFO = BackendInfo("hf", "5", "/m/a", "weights", "tokenizer", "float32", "cuda:0", 2048, 100)
 
@@ -21,11 +21,11 @@ INFO = BackendInfo("hf", "5", "/m/a", "weights", "tokenizer", "float32", "cuda:0
     ],
 )
 def test_a_model_is_called_what_people_call_it(given, name):
-    assert model_name(given) == name
+    assert names_at(given).model == name
 
 
 def test_a_revision_is_part_of_the_name():
-    assert model_name("EleutherAI/pythia-70m", "step1000") == "EleutherAI/pythia-70m@step1000"
+    assert names_at("EleutherAI/pythia-70m", "step1000").model == "EleutherAI/pythia-70m@step1000"
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a b\n\x1b[31m", "..", "", "x" * 300, "...", "č/ř"])

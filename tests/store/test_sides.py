@@ -4,7 +4,7 @@ import pytest
 
 from benchbench.core.errors import StoreError
 from benchbench.store.folder import RunWriter
-from benchbench.store.sides import find_sides, step_of
+from benchbench.store.sides import find_sides
 from tests.store.make import finished_run, plan, record
 
 
@@ -41,8 +41,6 @@ def test_a_checkpoint_is_found_by_its_bare_step(tmp_path, model):
 def test_a_recorded_step_goes_before_the_name(tmp_path):
     add(tmp_path, "csmpt@final", "abc", checkpoint={"step": 130_000, "tokens_seen": None})
     assert names(tmp_path, "csmpt@130000") == ["csmpt@final"]
-    assert step_of({"model": "gpt2"}) is None
-    assert step_of({"model": "m@main"}) is None
 
 
 def test_all_runs_of_a_model_are_taken_newest_first(tmp_path):
@@ -55,9 +53,13 @@ def test_all_runs_of_a_model_are_taken_newest_first(tmp_path):
 
 def test_one_name_for_two_weights_is_refused(tmp_path):
     add(tmp_path, "m", "aaa", weights="w1")
-    add(tmp_path, "m", "bbb", weights="w2")
-    with pytest.raises(StoreError, match=r"runs of 2 different weights: m/aaa, m/bbb\. Name a run"):
+    add(tmp_path, "m", "bbb", weights="w2", finished="2026-02-02")
+    with pytest.raises(StoreError) as refused:
         find_sides(["m"], tmp_path)
+    assert str(refused.value) == (
+        "'m' fits runs of 2 different weights: m/bbb (finished 2026-02-02); m/aaa (finished 2026-01-02). Name a run, "
+        "such as bbb."
+    )
 
 
 def test_equal_names_get_their_run_s_id(tmp_path):

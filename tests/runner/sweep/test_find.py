@@ -48,12 +48,15 @@ def test_the_trainers_state_tells_step_and_tokens(tmp_path):
     assert said_step(str(tmp_path)) is None
 
 
-def test_a_run_is_named_after_its_own_step_or_gets_the_step_that_a_list_says():
-    assert Checkpoint("s", 500, "/runs/csmpt/checkpoint-500").name == "csmpt@checkpoint-500"
-    assert Checkpoint("s", 900, "/runs/csmpt/checkpoint-500").name == "csmpt@checkpoint-500@step900"
-    assert Checkpoint("s", 500, "/runs/csmpt/ep0-ba500-rank0.pt").name == "csmpt@ep0-ba500-rank0"
-    assert Checkpoint("s", 500, "/runs/csmpt/ep0-ba500/rank0.pt").name == "csmpt@ep0-ba500"
-    assert Checkpoint("s", 9, "org/name", "step9").name == "org/name@step9"
+def test_a_run_is_named_after_its_series_and_its_own_name_or_the_step_that_a_list_says():
+    assert Checkpoint("s", 500, "/runs/csmpt/checkpoint-500").name == "s@checkpoint-500"
+    assert Checkpoint("s", 900, "/runs/csmpt/checkpoint-500").name == "s@step900"
+    assert Checkpoint("csmpt", 500, "/runs/csmpt/ep0-ba500-rank0.pt").name == "csmpt@ep0-ba500-rank0"
+    assert Checkpoint("csmpt", 500, "/runs/csmpt/ep0-ba500/rank0.pt").name == "csmpt@ep0-ba500"
+    assert Checkpoint("org/name", 9, "org/name", "step9").name == "org/name@step9"
+    assert Checkpoint("v", None, "/v/100B", tokens_seen=10**11).name == "v@100B"
+    assert Checkpoint("v", None, "/v/last", tokens_seen=10**11).name == "v@tokens100000000000"
+    assert Checkpoint("o@stage2", 5, "/o/stage2-step5").name == "o@stage2-step5"
 
 
 def make(folder, *names):
