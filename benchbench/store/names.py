@@ -62,14 +62,18 @@ def names_at(location: str, revision: str | None = None) -> ModelNames:
     >>> names_at("/runs/csmpt/step500").model, names_at("BUT-FIT/csmpt7b").model, names_at("/m/SmolLM2-135M/").model
     ('csmpt@step500', 'BUT-FIT/csmpt7b', 'SmolLM2-135M')
     """
-    path, leaf = _own_part(location), leaf_of(location, revision)
-    own = (path.name or location) if _is_path(location) else location
+    leaf, own = leaf_of(location, revision), own_name(location)
     reading = read_name(leaf)
-    base = path.parent.name if revision is None else own
+    base = _own_part(location).parent.name if revision is None else own
     if revision is None and not (reading.is_whole and base):
         return ModelNames(own, own, reading)
     model = f"{base}@{leaf}"
     return ModelNames(model, with_part(base, reading) if reading.tells else model, reading)
+
+
+def own_name(location: str) -> str:
+    """A folder's last part, whatever it tells; a hub name as it is. So is a training called by its folder."""
+    return (_own_part(location).name or location) if _is_path(location) else location
 
 
 def names_called(model: str) -> ModelNames:

@@ -106,3 +106,38 @@ def test_a_record_that_says_too_little_is_passed_over_or_named(tmp_path, text, l
         assert names(tmp_path, "m") == ["m"]
     with pytest.raises(StoreError, match="damaged, or of another version"):
         find_sides([str(odd)], tmp_path)
+
+
+def at(location):
+    """What a record says of a model that lay at `location`."""
+    provenance = {"location": str(location), "home": str(location)}
+    return {"settings": {"model": str(location), "revision": None}, "provenance": provenance}
+
+
+def test_two_models_of_one_name_are_found_by_more_of_their_paths(tmp_path):
+    for run in ("runA", "runB"):
+        add(tmp_path, "final", run, weights=run, **at(f"/exp/{run}/final"))
+    assert names(tmp_path, "runA/final", "runB/final") == ["runA/final", "runB/final"]
+    with pytest.raises(StoreError) as refused:
+        find_sides(["final"], tmp_path)
+    assert str(refused.value) == (
+        "'final' fits runs of 2 different weights: final/runA (finished 2026-01-02, /exp/runA/final); final/runB "
+        "(finished 2026-01-02, /exp/runB/final). Name a model, such as runA/final or runB/final, or a run, such as "
+        "runA."
+    )
+
+
+def test_two_weights_of_one_step_are_refused_with_dates_and_run_ids(tmp_path):
+    add(tmp_path, "run@step5", "old1", weights="w1", finished="2026-01-02T10:00:00", **at("/exp/run/step5"))
+    add(tmp_path, "run@step5", "new1", weights="w2", finished="2026-01-03T11:30:00", **at("/exp/run/step5"))
+    with pytest.raises(StoreError) as refused:
+        find_sides(["run@5"], tmp_path)
+    said = str(refused.value)
+    assert "run@step5/new1 (finished 2026-01-03T11:30:00, /exp/run/step5); run@step5/old1 (finished 2026-01-02T" in said
+    assert said.endswith("Name a run, such as new1.")
+    assert names(tmp_path, "new1", "old1") == ["run@step5#new1", "run@step5#old1"]
+
+
+def test_a_checkpoint_is_found_by_the_series_that_the_record_says(tmp_path):
+    add(tmp_path, "mine", "abc", series="mix", step=500, tokens_seen=None)
+    assert names(tmp_path, "mix@500") == ["mine"]

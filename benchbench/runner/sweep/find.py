@@ -13,7 +13,7 @@ from benchbench.core.checkpoint_names import NameReading, axis_of, read_name
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.sweep.listed import read_list
-from benchbench.store.names import find_location, names_at, with_part
+from benchbench.store.names import find_location, own_name, with_part
 
 _OTHER_RANK = re.compile(r"(?i)(?:^|-)rank0*[1-9]\d*\.pt$")
 """Composer's files of other ranks than 0: they hold optimizer states only."""
@@ -55,7 +55,7 @@ def find_checkpoints(
     """
     how = _Look(revisions, listed, name, patient, lenient)
     if how.listed is not None:
-        found = read_list(how.listed, how.name or names_at(find_location(model)).model)
+        found = read_list(how.listed, how.name or own_name(find_location(model)))
     elif how.revisions is not None:
         found = _revisions(model, how)
     else:
@@ -79,7 +79,7 @@ def _in_folder(folder: Path, how: _Look) -> list[Checkpoint]:
             "with --revisions 'step*'."
         )
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay, `..` goes
-    base = how.name or names_at(str(folder)).model
+    base = how.name or own_name(str(folder))
     entries = {entry.name: entry for entry in sorted(folder.iterdir()) if _is_candidate(entry)}
     return [
         _checkpoint(base, reading, str(_weights_of(entries[name])))
@@ -104,7 +104,7 @@ def _readings(names: Iterable[str], where: str, how: _Look) -> dict[str, NameRea
     if unclear and not how.lenient:
         named = ", ".join(list(unclear)[:4]) + (", …" if len(unclear) > 4 else "")
         raise ArgumentError(
-            f"{where} has checkpoints whose step cannot be told: {named}. {next(iter(unclear.values()))}. Name the "
+            f"{where} has checkpoints whose step cannot be told: {named} ({next(iter(unclear.values()))}). Name the "
             "checkpoints with their steps in a list with --checkpoints."
         )
     return found

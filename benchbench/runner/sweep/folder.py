@@ -14,7 +14,7 @@ from benchbench.runner.record import now
 from benchbench.runner.sweep.settings import SweepSettings, from_json, to_json
 from benchbench.store.files import make_folder, read_json, remove_strays, write_json
 from benchbench.store.lock import shortly
-from benchbench.store.names import folder_name, names_at
+from benchbench.store.names import folder_name, own_name
 from benchbench.store.sweeps import SWEEPS, Done, SweepFolder
 
 SCHEMA_VERSION = 1
@@ -57,7 +57,7 @@ class SweepWriter(SweepFolder):
     @classmethod
     def of(cls, settings: SweepSettings) -> SweepWriter:
         """The folder that this sweep has, or would have."""
-        names = settings.name or "+".join(names_at(model).model for model in to_json(settings)["models"])
+        names = settings.name or "+".join(map(own_name, to_json(settings)["models"]))
         return cls(settings.run.output / SWEEPS / folder_name(f"{names}-{settings.sweep_id()}"))
 
     def settings(self) -> SweepSettings:

@@ -17,7 +17,7 @@ from benchbench.runner.sweep.ready import Look, Readiness
 from benchbench.runner.sweep.settings import SweepSettings
 from benchbench.runner.sweep.unit import Bench, run_unit
 from benchbench.store.models import distinct_tails
-from benchbench.store.names import find_home, find_location, names_at, real_path
+from benchbench.store.names import find_home, find_location, own_name, real_path
 from benchbench.store.sweeps import Done
 from benchbench.store.taken import refuse_other_training
 
@@ -50,7 +50,7 @@ def _series_names(settings: SweepSettings) -> list[str | None]:
     if len(settings.models) == 1:
         return [settings.name]
     places = [find_location(model) for model in settings.models]
-    names = [names_at(place).model for place in places]
+    names = list(map(own_name, places))
     longer = distinct_tails(place for place, name in zip(places, names, strict=True) if names.count(name) > 1)
     return [longer.get(place) for place in places]
 

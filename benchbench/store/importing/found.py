@@ -119,10 +119,17 @@ def _without_twins(runs: Sequence[ImportedRun]) -> tuple[list[ImportedRun], list
             if twin is not None:
                 twins[training] = twin
     said = [
-        f"{training[0]}: each of its {len(models[training])} values is one of {twin[0]}, to the last digit"
+        f"{_described(training)}: each of its {len(models[training])} values is one of {_described(twin)}, to the last "
+        "digit"
         for training, twin in twins.items()
     ]
     return [run for run in runs if run.model.training not in twins], said
+
+
+def _described(training: tuple[Any, ...]) -> str:
+    """The series, and where it lay if that says more."""
+    series, home, _ = training
+    return str(series) if home in (None, series) else f"{series} ({home})"
 
 
 def parse_chance(pairs: Sequence[str]) -> Callable[[str], float | None]:
