@@ -14,8 +14,8 @@ from benchbench.backends.hf.training import TrainingBackend
 from benchbench.core.errors import ArgumentError, BenchbenchError
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import Plan, make_plan
-from benchbench.runner.run import RunResult, run_plan
-from benchbench.runner.settings import RunSettings
+from benchbench.runner.run import RunResult, refuse_taken_series, run_plan
+from benchbench.runner.settings import RunSettings, check_name
 
 
 class EvalCallback(TrainerCallback):
@@ -33,12 +33,15 @@ class EvalCallback(TrainerCallback):
         output: str | Path = "results",
         limit: int | None = None,
         num_fewshot: int | None = None,
+        name: str | None = None,
         settings: RunSettings | None = None,
     ) -> None:
-        """`settings` holds what else a run may be told; its model is the one that is trained.
+        """`name` is what to call the training; without it, as its output folder. `settings` holds what else a run may
+        be told; its model is the one that is trained.
 
         Raises ArgumentError for settings that make no sense; tasks are prepared when training begins.
         """
+        check_name(name)
         if every < 1:
             raise ArgumentError(f"every is {every}; it must be 1 or more steps.")
         base = RunSettings(ModelOptions("")) if settings is None else settings
@@ -48,6 +51,8 @@ class EvalCallback(TrainerCallback):
             output=Path(output),
             limit=base.limit if limit is None else limit,
             num_fewshot=base.num_fewshot if num_fewshot is None else num_fewshot,
+            name=None,
+            series=base.name if name is None else name,
         )
         self.every = every
         self.results: list[RunResult] = []
@@ -61,6 +66,7 @@ class EvalCallback(TrainerCallback):
     ) -> None:
         """Prepares the tasks, so that a wrong name ends the training before it begins."""
         if state.is_world_process_zero and self._plan is None:
+            refuse_taken_series(self.settings, str(args.output_dir))
             self._plan = make_plan(self.settings, ignore)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

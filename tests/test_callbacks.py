@@ -64,7 +64,7 @@ def trained(world, start, tmp_path_factory):
 
 def test_it_scores_the_live_model_as_a_run_scores_the_saved_checkpoint(world, trained, tmp_path):
     folder, callback, _ = trained
-    assert [result.record["checkpoint"]["step"] for result in callback.results] == [3, 6]
+    assert [result.record["step"] for result in callback.results] == [3, 6]
     settings = on_folder(world, folder / "tiny", tmp_path)
     for result, step in zip(callback.results, (3, 6), strict=True):
         alone = separate_run(settings, str(folder / "tiny" / f"checkpoint-{step}"), tmp_path)
@@ -106,8 +106,21 @@ def test_the_end_of_training_is_scored_once(world, start, tmp_path):
     settings = base(world, tmp_path)
     callback = EvalCallback("toy_quiz", every=2, limit=2, output=tmp_path / "results", settings=settings)
     train(start, tmp_path / "tiny", callback, steps=3, save=100)
-    assert [result.record["checkpoint"]["step"] for result in callback.results] == [2, 3]
+    assert [result.record["step"] for result in callback.results] == [2, 3]
     assert callback.results[0].record["tasks"]["toy_quiz"]["counts"]["n"] == 2
+
+
+def test_the_training_is_called_as_the_user_says_and_no_other_is(world, start, tmp_path):
+    given = {"every": 2, "output": tmp_path / "results", "settings": base(world, tmp_path), "name": "mix"}
+    train(start, tmp_path / "one", EvalCallback("toy_quiz", **given), steps=2, save=100)
+    runs = benchbench.load_runs(tmp_path / "results")
+    assert set(runs.model) == {"mix@checkpoint-2"}
+    assert set(runs.series) == {"mix"}
+    train(start, tmp_path / "one", EvalCallback("toy_quiz", **given), steps=2, save=100)
+    with pytest.raises(ArgumentError, match="--name 'mix' already stands for other weights"):
+        train(start, tmp_path / "two", EvalCallback("toy_quiz", **given), steps=2, save=100)
+    with pytest.raises(ArgumentError, match="--name is empty"):
+        EvalCallback("toy_quiz", every=2, name=" ")
 
 
 def test_an_unknown_task_ends_the_training_before_it_begins(start, tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, clean_lines, finite, number, print_json, stderr, stdout
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from benchbench.leaderboard.comparison import Comparison, Row
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = VerbApp()
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchbench.backends.machine import size
+from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stderr, stdout
 from benchbench.cli.options import AsJson, IncludePath
 from benchbench.core.errors import ArgumentError, did_you_mean
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from benchbench.tasks.task import Task
     from benchbench.tasks.upstream.definition import UpstreamTask
 
-app = typer.Typer(
-    rich_markup_mode=None,
-    add_completion=False,
+app = VerbApp(
     no_args_is_help=True,
     help="Fetch, list and verify data sets for machines without internet.",
 )

@@ -13,9 +13,10 @@ from typing import Annotated
 
 import typer
 
+from benchbench.cli.app import VerbApp
 from benchbench.core.errors import BenchbenchError
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = VerbApp()
 
 
 @app.command()

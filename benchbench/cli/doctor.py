@@ -14,10 +14,11 @@ from benchbench import __version__
 from benchbench.backends import ModelOptions
 from benchbench.backends.choose import INSTALL, choose, names_gguf
 from benchbench.backends.machine import ENGINES, GPU, Memory, gpus, installed, memory, size
+from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stdout
 from benchbench.core.errors import ArgumentError, did_you_mean
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = VerbApp()
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "safetensors", "gguf", "lm_eval")

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, stderr, stdout
 
 SHOWN = 8
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = VerbApp()
 
 
 @app.command()

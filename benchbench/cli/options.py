@@ -20,6 +20,14 @@ class FewshotMode(StrEnum):
     lm_eval = "lm_eval"
 
 
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tasks",
+        help="Names, groups, suites or globs, separated by commas; may be repeated. Default: the default suite.",
+    ),
+]
+ModelName = Annotated[str | None, typer.Option("--name", help="What to call the model. Default: as its folder.")]
 Shots = Annotated[int | None, typer.Option("--num-fewshot", help="Shots for every task. Default: what each task says.")]
 Limit = Annotated[int | None, typer.Option(help="Only the first N docs of each task.")]
 DataRoot = Annotated[
@@ -70,6 +78,11 @@ IncludePath = Annotated[list[Path] | None, typer.Option(help="Folder or file wit
 TrustTaskCode = Annotated[bool, typer.Option("--trust-task-code", help="Run Python that comes with lm_eval: tasks.")]
 MaxFailed = Annotated[float, typer.Option(help="Exit with 1 if a larger share of docs failed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def joined(given: list[str] | None) -> str | None:
+    """What a repeatable option of names lists in all, separated by commas; None where it was not given."""
+    return ",".join(given) if given else None
 
 
 def chat_settings(apply: bool, system: str | None, multiturn: bool | None) -> ChatSettings | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +12,10 @@ import typer
 
 from benchbench.backends import ModelOptions
 from benchbench.cli import options as opt
+from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout, watching
 from benchbench.core.errors import ArgumentError
-from benchbench.runner.settings import RunSettings
+from benchbench.runner.settings import RunSettings, check_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from benchbench.runner.run import RunResult
     from benchbench.stats.duel import Duel
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = VerbApp()
 
 UNSTATED = "unstated"
 """The number type of a server's model."""
@@ -62,10 +63,8 @@ def parity(
     against: Annotated[
         str | None, typer.Option(metavar="MODEL[:BACKEND]", help="The reference, e.g. the full-precision model.")
     ] = None,
-    tasks: Annotated[
-        str | None,
-        typer.Option(help="Names, groups, suites or globs, separated by commas. Default: the default suite."),
-    ] = None,
+    tasks: opt.Tasks = None,
+    name: opt.ModelName = None,
     num_fewshot: opt.Shots = None,
     limit: opt.Limit = 50,
     data_root: opt.DataRoot = None,
@@ -93,7 +92,9 @@ def parity(
     """
     from benchbench.runner.parity import run_sides
 
+    check_name(name)
     sides, args = _sides(model, backends, against, model_args)
+    named = [replace(side, name=name) if i or against is None else side for i, side in enumerate(sides)]
     settings = RunSettings(
         model=ModelOptions(
             model=model,
@@ -104,7 +105,7 @@ def parity(
             max_length=max_length,
             batch_tokens=batch_tokens,
         ),
-        tasks=tasks,
+        tasks=opt.joined(tasks),
         include_paths=tuple(include_path or ()),
         num_fewshot=num_fewshot,
         seed=seed,
@@ -115,7 +116,7 @@ def parity(
     )
     try:
         with watching() as on_event:
-            done, left_out = run_sides(sides, settings, args, on_event=on_event)
+            done, left_out = run_sides(named, settings, args, on_event=on_event)
     except KeyboardInterrupt:
         stderr().print("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None

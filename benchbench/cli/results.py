@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, clean_lines, number, print_json, stderr, stdout
 from benchbench.cli.results_import import import_results
 from benchbench.cli.results_prompts import show_prompts
@@ -20,13 +21,12 @@ from benchbench.cli.run import to_json
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
 from benchbench.store.find import all_runs, find_run
 from benchbench.store.folder import RunFolder
+from benchbench.store.models import same_weights, told_apart, twins
 
 if TYPE_CHECKING:
     from benchbench.core.types import Item
 
-app = typer.Typer(
-    rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, show, import and export results."
-)
+app = VerbApp(no_args_is_help=True, help="List, show, import and export results.")
 app.command("import")(import_results)
 app.command("prompts")(show_prompts)
 
@@ -50,17 +50,18 @@ def ls(
     as_json: AsJson = False,
 ) -> None:
     """List the runs in the results folder."""
-    facts = [_facts(run) for run in all_runs(output if folder is None else folder)]
+    facts = _all_facts(all_runs(output if folder is None else folder))
     if as_json:
         for fact in facts:
             print_json(json.dumps(fact, ensure_ascii=False))
         return
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in ("run", "model", "tasks", "docs", "state", "date"):
+    noted = any(fact["note"] for fact in facts)
+    for name in ("run", "model", "tasks", "docs", "state", "date", *(("note",) if noted else ())):
         table.add_column(name, overflow="fold")
     for fact in facts:
         shown = [fact["run_id"], fact["model"], _short(fact["tasks"]), fact["docs"], fact["state"], fact["date"]]
-        table.add_row(*map(cell, shown))
+        table.add_row(*map(cell, [*shown, *([fact["note"]] if noted else [])]))
     stdout().print(table)
 
 
@@ -68,17 +69,33 @@ def _short(tasks: list[str]) -> str:
     return ", ".join(tasks) if len(tasks) <= 2 else f"{tasks[0]} and {len(tasks) - 1} more"
 
 
-def _facts(run: RunFolder) -> dict[str, Any]:
+def _all_facts(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
+    """What `ls` tells of each run: models that share a name told apart, names that share their weights noted."""
+    found = told_apart([_content(run) for run in runs])
+    others = twins(found)
+    return [_facts(*known) for known in zip(runs, found, map(same_weights, others), strict=True)]
+
+
+def _content(run: RunFolder) -> dict[str, Any]:
+    """The run's record, or its plan; nothing of a broken folder."""
+    try:
+        return run.record() if run.finished else run.plan()
+    except StoreError:
+        return {}
+
+
+def _facts(run: RunFolder, content: Mapping[str, Any], note: str) -> dict[str, Any]:
     """What `ls` tells of a run. A broken folder is listed as such."""
     fact: dict[str, Any] = {"run": str(run.path), "run_id": run.path.name, "model": run.path.parent.name}
     try:
-        content = run.record() if run.finished else run.plan()
         finished = content["provenance"].get("finished") or content["provenance"].get("created", "")
         work = content.get("work") or {"docs": sum(task["docs"] for task in content["tasks"].values())}
-        known = {"model": content["model"], "tasks": list(content["tasks"]), "docs": work["docs"]}
-        return {**fact, **known, "state": "finished" if run.finished else "not finished", "date": finished[:10]}
-    except (StoreError, KeyError, TypeError, AttributeError):
-        return {**fact, "tasks": [], "docs": None, "state": "broken", "date": ""}
+        known = {name: content[name] for name in ("model", "series", "step", "tokens_seen")}
+        known |= {"tasks": list(content["tasks"]), "docs": work["docs"]}
+        state = "finished" if run.finished else "not finished"
+        return {**fact, **known, "state": state, "date": finished[:10], "note": note}
+    except (KeyError, TypeError, AttributeError):
+        return {**fact, "tasks": [], "docs": None, "state": "broken", "date": "", "note": ""}
 
 
 @app.command()

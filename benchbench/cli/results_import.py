@@ -30,7 +30,7 @@ def import_results(
     """Import lm-eval results (JSON, with samples JSONL beside it) and tables (CSV, TSV, JSON lines).
 
     A table has a row per model, task and metric, with the columns model, task, metric, value, and if it has them step,
-    stderr, n, num_fewshot, version, date. Of a folder, everything that fits is taken, and the rest is named.
+    tokens_seen, stderr, n, num_fewshot, version, date. Of a folder, everything that fits is taken, the rest is named.
     """
     from benchbench.store.importing.found import find_imports, parse_chance
     from benchbench.store.importing.record import write_imported
@@ -49,7 +49,7 @@ def import_results(
             try:
                 _, new = write_imported(run, output)
             except DataError as error:
-                _name([f"{run.model}: {error}"])
+                _name([f"{run.model.name}: {error}"])
                 continue
             written, known = written + new, known + (not new)
             items += new and any(task.samples is not None for task in run.tasks.values())

@@ -11,6 +11,7 @@ import typer
 
 from benchbench.backends import ModelOptions, parse_model_args
 from benchbench.cli import options as opt
+from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, clean, print_json, remarks, results_table, stderr, stdout, watching
 from benchbench.runner.profiles import with_profile
 from benchbench.runner.settings import RunSettings
@@ -19,7 +20,7 @@ from benchbench.tasks.gen_kwargs import parse_gen_kwargs
 if TYPE_CHECKING:
     from benchbench.runner.plan import Estimate
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = VerbApp()
 
 
 @app.command()
@@ -27,10 +28,8 @@ def run(
     model: Annotated[
         str, typer.Option("--model", "-m", help="A folder, a hub name, a GGUF file, or a name on a server.")
     ],
-    tasks: Annotated[
-        str | None,
-        typer.Option(help="Names, groups, suites or globs, separated by commas. Default: the default suite."),
-    ] = None,
+    tasks: opt.Tasks = None,
+    name: opt.ModelName = None,
     profile: Annotated[
         str | None, typer.Option(help="Settings of a published evaluation, where none are given here: benczechmark.")
     ] = None,
@@ -82,7 +81,8 @@ def run(
     )
     settings = RunSettings(
         model=options,
-        tasks=tasks,
+        tasks=opt.joined(tasks),
+        name=name,
         include_paths=tuple(include_path or ()),
         num_fewshot=num_fewshot,
         fewshot_mode=fewshot_mode.value,

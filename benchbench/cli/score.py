@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from benchbench.cli import options as opt
+from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, clean, interval, number, print_json, stderr, stdout, watching
 from benchbench.scoring.comet.model import DEFAULT_MODEL
 from benchbench.scoring.comet.process import PYTHON_ENV, CometOptions
@@ -19,7 +20,7 @@ from benchbench.store.find import find_run
 if TYPE_CHECKING:
     from benchbench.runner.rescore.settings import Scored, ScoreResult
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = VerbApp()
 
 STATES = {
     "added": "added",
@@ -34,10 +35,11 @@ STATES = {
 def score(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A path, a run id or its beginning, or `latest`.")],
     metric: Annotated[
-        str, typer.Option(help="Names separated by commas: comet, bleu, chrf, ter, rougeL, exact_match, f1, acc, ...")
+        list[str],
+        typer.Option(help="Names separated by commas: comet, bleu, chrf, ter, rougeL, exact_match, f1, acc, ..."),
     ],
     tasks: Annotated[
-        str | None, typer.Option(help="Tasks of the run, or globs, separated by commas. Default: all that fit.")
+        list[str] | None, typer.Option(help="Tasks of the run, or globs, separated by commas. Default: all that fit.")
     ] = None,
     comet_model: Annotated[
         str, typer.Option(help="COMET: a name on the Hub, a model's folder or its checkpoint file.")
@@ -68,8 +70,8 @@ def score(
     from benchbench.runner.rescore.settings import ScoreSettings
 
     settings = ScoreSettings(
-        metrics=tuple(dict.fromkeys(name.strip() for name in metric.split(","))),
-        tasks=tasks,
+        metrics=tuple(dict.fromkeys(name.strip() for name in ",".join(metric).split(","))),
+        tasks=opt.joined(tasks),
         data_root=data_root,
         include_paths=tuple(include_path or ()),
         source=source,

@@ -14,9 +14,11 @@ import typer
 from benchbench.backends import ModelOptions, parse_model_args
 from benchbench.cli import options as opt
 from benchbench.cli import sweep_slurm
+from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, clean, clean_lines, print_json, stderr, stdout
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.settings import RunSettings
+from benchbench.store.names import find_location
 from benchbench.tasks.gen_kwargs import parse_gen_kwargs
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from benchbench.runner.sweep.status import UnitStatus
     from benchbench.store.sweeps import SweepFolder
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False, invoke_without_command=True)
+app = VerbApp(invoke_without_command=True)
 
 SweepName = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A folder, a name or its beginning, or `latest`.")]
 
@@ -56,6 +58,7 @@ def sweep(
         list[str] | None,
         typer.Option(help="As for `run`; repeated, each makes a unit of work of its own. Default: the default suite."),
     ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the series. Default: as the folder.")] = None,
     revisions: Annotated[
         str | None, typer.Option(help="Pattern over a hub model's revisions, such as 'step*'.")
     ] = None,
@@ -138,6 +141,7 @@ def sweep(
         task_groups=tuple(tasks or [None]),
         revisions=revisions,
         listed=checkpoints,
+        name=name,
         order=order.value,
         watch=watch,
         poll=poll,
@@ -153,9 +157,12 @@ def sweep(
 
 
 def _series(models: list[str] | None, listed: Path | None) -> tuple[str, ...]:
-    """The series' names; a list without --model is named after its file."""
+    """The series' places, each once; a list without --model is named after its file."""
     if models:
-        return tuple(models)
+        places: dict[str, str] = {}
+        for model in models:
+            places.setdefault(find_location(model), model)
+        return tuple(places.values())
     if listed is not None:
         return (listed.stem,)
     raise ArgumentError("a sweep needs --model: a folder of checkpoints, or a hub name with --revisions 'step*'.")
@@ -181,7 +188,7 @@ def execute(
         raise typer.Exit(1)
     if worst.failed_share > settings.run.max_failed:
         _say(
-            f"{worst.failed_share:.1%} of the docs failed at step {worst.step}, more than --max-failed "
+            f"{worst.failed_share:.1%} of the docs of {worst.checkpoint} failed, more than --max-failed "
             f"{settings.run.max_failed:.1%} allows."
         )
         raise typer.Exit(1)
@@ -208,7 +215,7 @@ def _as_json(folder: SweepFolder, found: Sequence[Curve], said: Sequence[Said]) 
     curves = [
         {
             **{name: getattr(curve, name) for name in ("series", "task", "metric", "n", "chance", "is_group")},
-            "points": [_point(point) for point in curve.points],
+            "points": [_point(point, has_steps=curve.axis == "step") for point in curve.points],
         }
         for curve in found
     ]
@@ -224,9 +231,9 @@ def _as_json(folder: SweepFolder, found: Sequence[Curve], said: Sequence[Said]) 
     return {"sweep": str(folder.path), "curves": curves, "verdicts": verdicts}
 
 
-def _point(point: Point) -> dict[str, Any]:
-    names = ("step", "tokens_seen", "value", "low", "high")
-    return {**{name: getattr(point, name) for name in names}, "run": str(point.run.path)}
+def _point(point: Point, *, has_steps: bool) -> dict[str, Any]:
+    known = {name: getattr(point, name) for name in ("tokens_seen", "value", "low", "high")}
+    return {"step": point.step if has_steps else None, **known, "run": str(point.run.path)}
 
 
 def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
@@ -236,9 +243,9 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
     from benchbench.runner.run import dry_run
     from benchbench.runner.sweep.folder import SweepWriter
     from benchbench.runner.sweep.status import status_of
-    from benchbench.runner.sweep.sweep import find_all
+    from benchbench.runner.sweep.sweep import find_all, refuse_taken_name
 
-    find_all(settings)
+    refuse_taken_name(settings, find_all(settings))
     units = status_of(SweepWriter.of(settings), settings)
     todo = sum(unit.state == "to do" for unit in units)
     if not as_json:
@@ -264,7 +271,7 @@ def _show_status(units: Sequence[UnitStatus], groups: int) -> None:
     for name in names:
         table.add_column(name, justify="right" if name in ("step", "tokens") else "left", overflow="fold")
     for unit in units:
-        tokens = None if unit.done is None or unit.done.tokens_seen is None else shorter(unit.done.tokens_seen)
+        tokens = None if unit.tokens_seen is None else shorter(unit.tokens_seen)
         more = unit.done.run if unit.done is not None else unit.why
         group = (unit.group + 1,) if groups > 1 else ()
         table.add_row(*map(cell, (unit.series, unit.step, *group, tokens, unit.state, more)))

@@ -72,8 +72,9 @@ class SweepWatcher(Watcher):
         main = main_rows(event.result.record)
         self._tasks += [task for task in main if task not in self._tasks]
         done = event.done
-        row = self._rows.setdefault((done.series, done.step), {"seconds": 0.0})
-        row["tokens"], row["seconds"] = done.tokens_seen, row["seconds"] + (done.timing["run"] or 0.0)
+        row = self._rows.setdefault((done.series, done.position), {"seconds": 0.0})
+        row["step"], row["tokens"] = done.step, done.tokens_seen
+        row["seconds"] += done.timing["run"] or 0.0
         row |= {task: value["value"] for task, value in main.items()}
         if not self._console.is_terminal:
             scores = ", ".join(f"{t} {v['metric']} {number(v['value'])}" for t, v in list(main.items())[:MOST_TASKS])
@@ -91,10 +92,10 @@ class SweepWatcher(Watcher):
         tasks = self._tasks[:MOST_TASKS]
         for name in ("step", "tokens", *tasks, "seconds"):
             table.add_column(cell(name), justify="right", overflow="ellipsis", no_wrap=True)
-        for (_, step), row in sorted(self._rows.items())[-MOST_ROWS:]:
+        for _, row in sorted(self._rows.items())[-MOST_ROWS:]:
             tokens = "" if row["tokens"] is None else shorter(row["tokens"])
             scores = [number(row[task]) if task in row else "" for task in tasks]
-            table.add_row(*map(cell, (step, tokens, *scores, f"{row['seconds']:.1f}")))
+            table.add_row(*map(cell, (row["step"], tokens, *scores, f"{row['seconds']:.1f}")))
         return Group(table, self._bar) if self._rows else Group(self._bar)
 
     def __enter__(self) -> SweepWatcher:
@@ -132,15 +133,20 @@ def show_curves(found: Sequence[Curve], said: Sequence[Said]) -> None:
     for series in dict.fromkeys(curve.series for curve in found):
         own = [curve for curve in found if curve.series == series]
         steps = sorted({point.step for curve in own for point in curve.points})
-        words = (
-            f"{len(steps)} checkpoints, step {steps[0]:,} to {steps[-1]:,}" if len(steps) > 1 else f"step {steps[0]:,}"
-        )
-        console.print(cell(f"{series}  {words}", "bold"), soft_wrap=True)
+        console.print(cell(f"{series}  {_extent(steps, own[0].axis)}", "bold"), soft_wrap=True)
         console.print(_table(own))
         for one in said:
             if one.curve.series == series:
                 console.print()
                 console.print(cell(one.sentence))
+
+
+def _extent(steps: Sequence[int], axis: str) -> str:
+    """How many checkpoints, from where to where, and by what they are ordered where that is not the step."""
+    if axis != "step":
+        reach = f"{steps[0]:,} to {steps[-1]:,} {axis}" if len(steps) > 1 else f"{steps[0]:,} {axis}"
+        return f"{len(steps)} checkpoints, {reach}; ordered by tokens, for their names tell no steps"
+    return f"{len(steps)} checkpoints, step {steps[0]:,} to {steps[-1]:,}" if len(steps) > 1 else f"step {steps[0]:,}"
 
 
 def _table(found: Sequence[Curve]) -> Table:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchbench.cli import options as opt
+from benchbench.cli.app import VerbApp
 from benchbench.core.errors import ArgumentError
 from benchbench.tasks.upstream import PREFIX
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from benchbench.tasks.task import Task
     from benchbench.tasks.upstream.definition import UpstreamTask
 
-app = typer.Typer(
-    rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, show, render and check tasks."
-)
+app = VerbApp(no_args_is_help=True, help="List, show, render and check tasks.")
 
 Name = Annotated[str, typer.Argument(metavar="T", help="Name of a task.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

@@ -13,17 +13,18 @@ from benchbench.leaderboard.verdicts import Said
 
 def panels(said: Sequence[Said]) -> list[Panel]:
     """One panel per task and metric; the series that share them are its lines."""
-    groups: dict[tuple[str, str], list[Said]] = {}
+    groups: dict[tuple[str, str, str], list[Said]] = {}
     for one in said:
-        groups.setdefault((one.curve.task, one.curve.metric), []).append(one)
+        groups.setdefault((one.curve.task, one.curve.metric, one.curve.axis), []).append(one)
     return [
         Panel(
             title=f"{task} {metric}",
             lines=tuple(Line(one.curve.series, _dots(one.curve)) for one in members),
+            x_label=axis,
             reference=members[0].curve.chance,
             note=" ".join(one.sentence for one in members),
         )
-        for (task, metric), members in groups.items()
+        for (task, metric, axis), members in groups.items()
     ]
 
 

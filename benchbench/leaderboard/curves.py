@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.core.checkpoint_names import Axis, axis_of
+from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
 from benchbench.leaderboard.metrics import metric_of
 from benchbench.store.folder import RunFolder
 from benchbench.store.sweeps import Done, SweepFolder
@@ -19,6 +20,7 @@ class Point:
     """One checkpoint's value with its 95 % interval."""
 
     step: int
+    """Where it stands on the curve's axis."""
     tokens_seen: int | None
     value: float | None
     low: float | None
@@ -44,6 +46,8 @@ class Curve:
     members: tuple[str, ...] = ()
     """Tasks of a group, as recorded at the last step; empty for a task."""
     weight_by_size: bool = False
+    axis: str = "step"
+    """What the points' steps count: `billion tokens` and the like where the checkpoints' names tell no steps."""
 
     @property
     def is_group(self) -> bool:
@@ -85,11 +89,13 @@ def _curves(units: Iterable[tuple[Done, RunFolder]]) -> Iterable[Curve]:
 def _curve(points: list[tuple[Done, RunFolder, Row]], record: Row, *, is_main: bool) -> Curve:
     done, _, row = points[-1]
     group: Mapping[str, Any] = next((g for g in record["groups"] if row["is_group"] and g["name"] == row["task"]), {})
+    axis = _axis([one for one, _, _ in points])
     return Curve(
         series=done.series,
         task=row["task"],
         metric=row["metric"],
-        points=tuple(_point(*point) for point in points),
+        points=tuple(_point(place, *point) for place, point in zip(axis.places, points, strict=True)),
+        axis=axis.name,
         n=row["n"],
         chance=None if row["is_group"] else metric_of(record, row["task"], row["metric"]).floor or None,
         higher_is_better=row["higher_is_better"],
@@ -99,8 +105,15 @@ def _curve(points: list[tuple[Done, RunFolder, Row]], record: Row, *, is_main: b
     )
 
 
-def _point(done: Done, run: RunFolder, row: Row) -> Point:
-    return Point(done.step, done.tokens_seen, row["value"], row["ci_low"], row["ci_high"], run)
+def _axis(done: Sequence[Done]) -> Axis:
+    try:
+        return axis_of((one.step, one.tokens_seen) for one in done)
+    except ValueError as error:
+        raise StoreError(f"of the checkpoints of {done[0].series} {error}. Sweep them apart.") from None
+
+
+def _point(place: int, done: Done, run: RunFolder, row: Row) -> Point:
+    return Point(place, done.tokens_seen, row["value"], row["ci_low"], row["ci_high"], run)
 
 
 def chosen_curves(found: Sequence[Curve], *, tasks: Sequence[str] | None, metric: str | None) -> list[Curve]:

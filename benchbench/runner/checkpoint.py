@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchbench.store.names import model_name
-
-_STEP = re.compile(r"(?i)(?:^|[-_])(?:checkpoint|global_?step|step|iter(?:ation)?|batch|ba)[-_]?(\d+)(?![\d.])")
-_TOKENS = re.compile(r"(?i)tokens[-_]?(\d+(?:\.\d+)?)([kmbt]?)(?![a-z\d])")
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+from benchbench.core.checkpoint_names import read_name
+from benchbench.store.names import leaf_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +18,14 @@ class Checkpoint:
 
     series: str
     """The training run: what the user named, as in a model's name."""
-    step: int
+    step: int | None
+    """None where tokens alone are known."""
     location: str
     """A folder, a `.pt` file, or a hub name."""
     revision: str | None = None
     """Of a hub name."""
     tokens_seen: int | None = None
-    """Where a list file says so; None: whatever the checkpoint itself says."""
+    """Where a list file says so, or a name that tells no step; None: whatever the checkpoint itself says."""
 
     @property
     def target(self) -> str:
@@ -36,10 +33,25 @@ class Checkpoint:
         return self.location if self.revision is None else f"{self.location}@{self.revision}"
 
     @property
+    def position(self) -> int:
+        """Where it stands in its series: its step, or the tokens seen where no step is known."""
+        return (self.tokens_seen or 0) if self.step is None else self.step
+
+    @property
     def name(self) -> str:
-        """The name of a run of this checkpoint. Where its own name tells another step, the step is added."""
-        name = model_name(self.location, self.revision)
-        return name if said_step(self.location, self.revision) == self.step else f"{name}@step{self.step}"
+        """The name of a run of this checkpoint: its series and its own name. Where that tells another step, the step
+        stands instead.
+        """
+        leaf = leaf_of(self.location, self.revision)
+        reading = read_name(leaf)
+        if self.step is None:
+            return f"{self.base}@{leaf if reading.tokens == self.tokens_seen else f'tokens{self.tokens_seen}'}"
+        return f"{self.base}@{leaf if reading.step == self.step else f'step{self.step}'}"
+
+    @property
+    def base(self) -> str:
+        """The series without the stage or seed that the checkpoint's own name tells."""
+        return self.series.removesuffix(f"@{read_name(leaf_of(self.location, self.revision)).part}")
 
 
 def step_in(name: str) -> int | None:
@@ -48,21 +60,17 @@ def step_in(name: str) -> int | None:
     >>> step_in("checkpoint-500"), step_in("ep0-ba75000-rank0.pt"), step_in("step1000-tokens4B"), step_in("main")
     (500, 75000, 1000, None)
     """
-    found = _STEP.search(name)
-    if found is not None:
-        return int(found[1])
-    return int(name) if name.isdecimal() else None
+    return read_name(name).step
 
 
 def tokens_in(name: str) -> int | None:
     """The tokens seen that a name tells: `step1000-tokens4B` is 4,000,000,000."""
-    found = _TOKENS.search(name)
-    return None if found is None else round(float(found[1]) * _UNITS[found[2].lower()])
+    return read_name(name).tokens
 
 
 def said_step(location: str, revision: str | None = None) -> int | None:
     """The step that a model's own name or its `trainer_state.json` tells."""
-    step = step_in(_leaf(location, revision))
+    step = step_in(leaf_of(location, revision))
     if step is None and revision is None:
         step = _number(_trainer_state(location).get("global_step"))
     return step
@@ -77,14 +85,7 @@ def said_tokens(location: str, revision: str | None = None) -> int | None:
             from benchbench.backends.hf.composer import tokens_seen
 
             tokens = tokens_seen(Path(location))
-    return tokens_in(_leaf(location, revision)) if tokens is None else tokens
-
-
-def _leaf(location: str, revision: str | None) -> str:
-    if revision is not None:
-        return revision
-    path = Path(location)
-    return path.parent.name if step_in(path.name) is None and path.suffix == ".pt" else path.name
+    return tokens_in(leaf_of(location, revision)) if tokens is None else tokens
 
 
 def _trainer_state(location: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from benchbench.runner.events import Note, OnEvent, OpeningModel, ignore
 from benchbench.runner.plan import Plan, make_plan
 from benchbench.runner.run import RunResult, run_plan
 from benchbench.runner.settings import RunSettings
+from benchbench.store.taken import refuse_other_weights
 
 PLAIN = ("hf-plain", "gguf-plain")
 """Backends with every request computed on its own, without shared prefixes."""
@@ -27,6 +28,8 @@ class Side:
     model: str
     backend: str
     """One of `SIDES`."""
+    name: str | None = None
+    """What to call the model; None: what its folder or hub name says."""
 
     @property
     def engine(self) -> str:
@@ -152,7 +155,9 @@ def _settings(side: Side, settings: RunSettings, args: SideArgs) -> RunSettings:
         plan="plain" if plain else "auto",
         model_args=tuple(pair for pair in args.get(engine, ()) if pair[0] != "model"),
     )
-    return replace(settings, model=options, output=settings.output / "plain" if plain else settings.output)
+    return replace(
+        settings, model=options, name=side.name, output=settings.output / "plain" if plain else settings.output
+    )
 
 
 def _chosen(model: str, shared: ModelOptions) -> str:
@@ -165,6 +170,9 @@ def _run_side(plan: Plan, settings: RunSettings, on_event: OnEvent) -> RunResult
     on_event(OpeningModel(settings.model.model))
     backend = open_backend(settings.model)
     try:
+        if settings.name is not None:  # other engines know the same weights by other identities
+            info = backend.info
+            refuse_other_weights(settings.output, settings.name, info.model_identity, engine=info.name)
         result = run_plan(plan, settings, backend, on_event=on_event)
     finally:
         backend.close()

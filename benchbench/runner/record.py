@@ -75,7 +75,10 @@ def make_record(
     items: Mapping[str, Sequence[Item]],
     log: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The whole record. `identity` holds run_id, attempt, model name and checkpoint; `log` the events of log.jsonl."""
+    """The whole record.
+
+    `identity` holds run_id, attempt, model, series, step and tokens_seen; `log` the events of log.jsonl.
+    """
     results = {
         prepared.task.name: _aggregate(prepared, items[prepared.task.name], settings.seed) for prepared in plan.tasks
     }
@@ -85,7 +88,7 @@ def make_record(
         )
         for prepared in plan.tasks
     }
-    head = {"model": str(identity["model"]), **identity["checkpoint"]}
+    head = {name: identity[name] for name in ("model", "step", "tokens_seen")}
     rows = [
         _row(
             result,

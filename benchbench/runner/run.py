@@ -21,8 +21,18 @@ from benchbench.runner.plan import Estimate, Plan, estimate, make_plan, task_ide
 from benchbench.runner.record import make_record, now
 from benchbench.runner.settings import RunSettings
 from benchbench.store.folder import RUN_SCHEMA_VERSION, RunFolder, RunWriter, attempt_number, choose_attempt
-from benchbench.store.names import compute_identity, folder_name, model_name, run_id
+from benchbench.store.names import (
+    compute_identity,
+    find_home,
+    find_location,
+    folder_name,
+    names_at,
+    names_called,
+    real_path,
+    run_id,
+)
 from benchbench.store.reuse import same_compute
+from benchbench.store.taken import refuse_other_training, refuse_other_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,8 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
     if engine.info.chosen:
         on_event(Note(f"Backend {engine.info.name}: {engine.info.chosen}."))
     try:
+        if settings.name is not None:
+            refuse_other_weights(settings.output, settings.name, engine.info.model_identity)
         return run_plan(plan, settings, engine, on_event=on_event)
     finally:
         if backend is None:
@@ -112,7 +124,7 @@ def _identity(plan: Plan, settings: RunSettings, backend: Backend) -> dict[str, 
     groups = [group.as_record() for group in plan.groups]
     chat = _chat(plan, settings)
     asked = {"limit": settings.limit, "seed": settings.seed, "groups": groups, **chat}
-    return {"run_id": run_id(backend.info, tasks, asked), "attempt": 1, **_checkpoint(settings), **chat}
+    return {"run_id": run_id(backend.info, tasks, asked), "attempt": 1, **_names(settings), **chat}
 
 
 def _chat(plan: Plan, settings: RunSettings) -> dict[str, Any]:
@@ -129,13 +141,39 @@ def _chat(plan: Plan, settings: RunSettings) -> dict[str, Any]:
     return {"chat": said}
 
 
-def _checkpoint(settings: RunSettings) -> dict[str, Any]:
-    """The model's name, its step and the tokens it has seen; no number depends on them."""
-    place = (settings.model.model, settings.model.revision)
-    step = said_step(*place) if settings.step is None else settings.step
+def _names(settings: RunSettings) -> dict[str, Any]:
+    """The model's name, its series, its step and the tokens it has seen; no number depends on them."""
+    place = (_location(settings), settings.model.revision)
+    step = said_step(*place) if settings.step is None and settings.series is None else settings.step
     tokens = said_tokens(*place) if settings.tokens_seen is None else settings.tokens_seen
-    name = model_name(*place) if step is None else Checkpoint("", step, *place).name
-    return {"model": name, "checkpoint": {"step": step, "tokens_seen": tokens}}
+    if settings.series is not None:
+        model, series = Checkpoint(settings.series, step, *place, tokens).name, settings.series
+    elif settings.name is not None:
+        model, series = settings.name, names_called(settings.name).series
+    else:
+        found = names_at(*place)
+        model, series = found.model, found.series
+        if step != found.reading.step:
+            model = f"{model}@step{step}"
+    return {"model": model, "series": series, "step": step, "tokens_seen": tokens}
+
+
+def refuse_taken_series(settings: RunSettings, folder: str) -> None:
+    """ArgumentError where the series that the settings name stands for another training than the one in `folder`."""
+    if settings.series is not None:
+        refuse_other_training(settings.output, settings.series, [real_path(str(Path(folder).absolute()))])
+
+
+def _location(settings: RunSettings) -> str:
+    """Where the model lies; what a server calls a model is no path."""
+    model = settings.model.model
+    return model if settings.model.backend == "api" else find_location(model)
+
+
+def _place(settings: RunSettings) -> dict[str, str]:
+    """Where the model and its training lie, for the records."""
+    location = _location(settings)
+    return {"location": location, "home": find_home(location, settings.model.revision)}
 
 
 def _manifest(plan: Plan, settings: RunSettings, identity: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
@@ -148,7 +186,7 @@ def _manifest(plan: Plan, settings: RunSettings, identity: Mapping[str, Any], ba
         "settings": settings.as_record(),
         "backend": asdict(backend.info),
         "tasks": {p.task.name: {**task_identity(p), "output_type": p.task.output_type} for p in plan.tasks},
-        "provenance": {"created": now(), "host": socket.gethostname()},
+        "provenance": {"created": now(), "host": socket.gethostname(), **_place(settings)},
     }
 
 
@@ -160,6 +198,7 @@ def _work(
     writer: RunWriter,
     on_event: OnEvent,
 ) -> RunResult:
+    place = _place(settings)  # now, for a checkpoint may be gone when its run ends
     writer.note({"event": "session", "started": now(), "host": socket.gethostname(), "pid": os.getpid()})
     on_event(RunStarted(writer.path, identity["model"], len(plan.tasks), plan.docs, plan.requests, writer.resumed))
     fresh = bool(writer.plan().get("fresh", False))
@@ -178,6 +217,7 @@ def _work(
                 said.add(text)
                 on_event(Note(text))
     record = make_record(plan, settings, identity, backend.info, items, list(writer.log()))
+    record["provenance"] |= place
     if record["provenance"]["reused"]:
         on_event(Note(f"{record['provenance']['reused']} docs were taken over from other runs of the same weights."))
     writer.finish(record)

@@ -50,12 +50,17 @@ class RunSettings:
     max_failed: float = 0.01
     """Largest share of failed docs, 0 to 1, with which a run still counts as good."""
 
+    name: str | None = None
+    """What to call the model; None: what its folder or hub name says."""
+    series: str | None = None
+    """The training that the model is a checkpoint of, which names it; None: what its place says."""
     step: int | None = None
     """Optimizer step of the model; None: what its name or its `trainer_state.json` says, if anything."""
     tokens_seen: int | None = None
     """Tokens that the model was trained on; None: what its files or its name say, if anything."""
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         if self.num_fewshot is not None and self.num_fewshot < 0:
             raise ArgumentError(f"--num-fewshot is {self.num_fewshot}; it must be 0 or more.")
         if self.limit is not None and self.limit < 1:
@@ -108,3 +113,9 @@ class RunSettings:
             "max_failed": self.max_failed,
             **({"gen_kwargs": dict(self.gen_kwargs)} if self.gen_kwargs else {}),
         }
+
+
+def check_name(name: str | None) -> None:
+    """ArgumentError for a name of nothing."""
+    if name is not None and not name.strip():
+        raise ArgumentError("--name is empty; give the model a name, or leave --name out.")

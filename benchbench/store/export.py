@@ -13,6 +13,7 @@ from benchbench.core.ids import content_hash
 from benchbench.store.export_items import to_samples
 from benchbench.store.files import make_folder, write_whole
 from benchbench.store.folder import RunFolder
+from benchbench.store.models import location_of
 from benchbench.store.names import folder_name
 
 _UNSAFE = re.compile(r'["<>:/|\\?*\[\]]+')
@@ -94,7 +95,7 @@ def to_lm_eval(record: Mapping[str, Any]) -> dict[str, Any]:
         },
         "config": {
             "model": backend["name"],
-            "model_args": {"pretrained": settings["model"]},
+            "model_args": {"pretrained": location_of(record)},
             "model_num_parameters": backend["num_parameters"],
             "model_dtype": backend["dtype"],
             "model_revision": backend["revision"],
@@ -111,8 +112,9 @@ def to_lm_eval(record: Mapping[str, Any]) -> dict[str, Any]:
             "version": record["versions"]["benchbench"],
             "run_id": record["run_id"],
             "model_identity": backend["model_identity"],
-            "step": (record.get("checkpoint") or {}).get("step"),
-            "tokens_seen": (record.get("checkpoint") or {}).get("tokens_seen"),
+            "series": record["series"],
+            "step": record["step"],
+            "tokens_seen": record["tokens_seen"],
             "signatures": {row["task"]: row["signature"] for row in record["rows"]},
         },
     }

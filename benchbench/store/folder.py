@@ -21,6 +21,7 @@ from benchbench.store.files import (
 )
 from benchbench.store.lines import LineLog, read_lines
 from benchbench.store.lock import RunLock
+from benchbench.store.models import completed
 from benchbench.store.names import folder_name
 from benchbench.store.table import encode_part, item_from_line, item_to_line, read_part
 
@@ -41,15 +42,16 @@ class RunFolder:
         return (self.path / "run.json").is_file()
 
     def plan(self) -> dict[str, Any]:
-        """plan.json: what the run is. StoreError if it is missing or damaged."""
-        return read_json(self.path / "plan.json")
+        """plan.json: what the run is, with `series`, `step`, `tokens_seen`. StoreError if it is missing or damaged."""
+        return completed(read_json(self.path / "plan.json"))
 
     def record(self) -> dict[str, Any]:
-        """run.json of a finished run, with metrics that were added later (`added.py`).
+        """run.json of a finished run, with metrics that were added later (`added.py`), and with `series`, `step` and
+        `tokens_seen` also where it is of a former version.
 
         StoreError if the run is not finished or a file is damaged.
         """
-        return with_added_rows(self.own_record(), self.path)
+        return completed(with_added_rows(self.own_record(), self.path))
 
     def own_record(self) -> dict[str, Any]:
         """The record as the run wrote it, without metrics that were added later. StoreError as `record`."""

@@ -12,6 +12,7 @@ from benchbench.core.types import Item
 from benchbench.store.added import with_added_columns
 from benchbench.store.find import all_runs
 from benchbench.store.folder import PART, RunFolder
+from benchbench.store.models import told_apart
 from benchbench.store.table import COLUMNS, read_table
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ RUN_COLUMNS: dict[str, str] = {
     "run_id": "string",
     "attempt": "Int64",
     "model": "string",
+    "series": "string",
     "step": "Int64",
     "tokens_seen": "Int64",
     "model_identity": "string",
@@ -52,6 +54,7 @@ RUN_COLUMNS: dict[str, str] = {
     "started": "string",
     "finished": "string",
     "benchbench": "string",
+    "is_current": "boolean",
 }
 
 
@@ -65,6 +68,7 @@ def load_runs(path: str | Path = "results") -> pd.DataFrame:
     | run | the run's folder |
     | run_id, attempt | its id without the attempt, and the attempt's number from 1 |
     | model, revision, model_identity, num_parameters | name, hub revision, sha256 of the weights, their number |
+    | series | the training that the model is a checkpoint of; of other models their name |
     | step, tokens_seen | where in its training the model was saved, if its name, files or a list say so |
     | backend, dtype, device | engine and how it computed |
     | task, is_group | task name; for a group's aggregate row the group's name and True |
@@ -78,28 +82,64 @@ def load_runs(path: str | Path = "results") -> pd.DataFrame:
     | note | why a value is missing, or what to know when reading it |
     | started, finished | ISO 8601 times |
     | benchbench | version that wrote the run |
+    | is_current | no newer run has a value for this series, step, task and metric |
+
+    A step that was overwritten and scored again, a second attempt and a run with other shots stand as rows of their
+    own; `is_current` is False for the older ones, so that one row is left of each value.
+    Models that share a name but not their folder get more of their paths: `runA/final` and `runB/final`.
     """
     import pandas as pd
 
-    rows = [row for run in all_runs(Path(path)) if run.finished for row in _rows(run)]
+    found = [(run, record) for run in all_runs(Path(path)) if run.finished for record in _records(run)]
+    records = told_apart([record for _, record in found])
+    rows = [row for (run, _), record in zip(found, records, strict=True) for row in _rows(run, record)]
+    mark_current(rows)
     frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
     return frame.astype(RUN_COLUMNS)
 
 
-def _rows(run: RunFolder) -> Iterator[dict[str, Any]]:
+def _records(run: RunFolder) -> Iterator[dict[str, Any]]:
     try:
-        yield from run_rows(run, run.record())
-    except (StoreError, KeyError, TypeError, AttributeError) as error:
-        warnings.warn(f"passed over {run.path}: {_why(error)}", stacklevel=2)
+        yield run.record()
+    except StoreError as error:
+        warnings.warn(f"passed over {run.path}: {error}", stacklevel=3)
+
+
+def _rows(run: RunFolder, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    try:
+        yield from run_rows(run, record)
+    except (KeyError, TypeError, AttributeError) as error:
+        warnings.warn(f"passed over {run.path}: run.json is not as expected ({error!r})", stacklevel=2)
 
 
 def run_rows(run: RunFolder, record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a record with the keys of `RUN_COLUMNS`, as `load_runs` gives them; other keys may be among them."""
+    """The rows of a record with the keys of `RUN_COLUMNS`, as `load_runs` gives them; other keys may be among them.
+
+    `is_current` is not among them: it depends on the other runs (`mark_current`).
+    """
     return [_row(run, record, row) for row in record["rows"]]
 
 
-def _why(error: Exception) -> str:
-    return str(error) if isinstance(error, StoreError) else f"run.json is not as expected ({error!r})"
+def mark_current(rows: Sequence[dict[str, Any]]) -> None:
+    """Sets `is_current` of rows of many runs: the newest of each series, step, task and metric is."""
+    ages = {row["run"]: _age(row) for row in {row["run"]: row for row in rows}.values()}
+    newest: dict[tuple[Any, ...], str] = {}
+    for row in rows:
+        newest[_place(row)] = max(newest.get(_place(row), row["run"]), row["run"], key=ages.__getitem__)
+    for row in rows:
+        row["is_current"] = row["run"] == newest[_place(row)]
+
+
+def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What one value is kept of. A model whose step is not known is told by its tokens, or is the only one."""
+    place = row["step"] if row["step"] is not None else f"{row['tokens_seen']} tokens"
+    return (row["series"], place, row["task"], row["metric"])
+
+
+def _age(row: dict[str, Any]) -> tuple[str, int, str]:
+    """When its run was finished; runs of the same second are told apart by when run.json was written."""
+    path = Path(row["run"]) / "run.json"
+    return (str(row["finished"] or ""), path.stat().st_mtime_ns if path.is_file() else 0, str(row["run"]))
 
 
 def _row(run: RunFolder, record: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
@@ -108,16 +148,15 @@ def _row(run: RunFolder, record: dict[str, Any], row: dict[str, Any]) -> dict[st
     counts = task.get("counts", {})
     known = {
         **{name: backend.get(name) for name in ("model_identity", "revision", "num_parameters", "dtype", "device")},
-        **{name: record.get(name) for name in ("run_id", "attempt", "model")},
+        **{name: record.get(name) for name in ("run_id", "attempt")},
         **{name: provenance.get(name) for name in ("started", "finished")},
         **{name: counts.get(name) for name in ("failed", "unanswered", "truncated")},
-        **{name: (record.get("checkpoint") or {}).get(name) for name in ("step", "tokens_seen")},
         "run": str(run.path),
         "backend": backend["name"],
         "chance": task.get("scoring", {}).get("chance"),
         "benchbench": record["versions"].get("benchbench"),
     }
-    return {**known, **row}
+    return {**known, **row, **{name: record[name] for name in ("model", "series", "step", "tokens_seen")}}
 
 
 def load_items(path: str | Path, task: str | Sequence[str] | None = None) -> pd.DataFrame:
@@ -151,16 +190,36 @@ def load_items(path: str | Path, task: str | Sequence[str] | None = None) -> pd.
     runs = all_runs(root)
     chosen = [run for run in runs if run.finished or len(runs) == 1]
     wanted = None if task is None else {task} if isinstance(task, str) else set(task)
-    tables = [table for run in chosen for table in _tables(run, wanted)]
+    known = [(run, plan) for run in chosen for plan in _plans(run)]
+    named = told_apart([plan for _, plan in known])
+    tables = [
+        table
+        for (run, _), plan in zip(known, named, strict=True)
+        for table in _tables(run, str(plan.get("model", "")), wanted)
+    ]
     if not tables:
         tables = [_with_run(RunFolder(root), "", _empty())]
     frame: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
     return frame
 
 
-def _tables(run: RunFolder, wanted: set[str] | None) -> Iterator[pa.Table]:
+def _plans(run: RunFolder) -> Iterator[dict[str, Any]]:
+    """What the run is, from its record where it is finished, so that models are told apart as in `load_runs`."""
     try:
-        model = str(run.plan().get("model", ""))
+        yield run.record() if run.finished else run.plan()
+    except StoreError:
+        yield from _plan(run)
+
+
+def _plan(run: RunFolder) -> Iterator[dict[str, Any]]:
+    try:
+        yield run.plan()
+    except StoreError as error:
+        warnings.warn(f"passed over {run.path}: {error}", stacklevel=3)
+
+
+def _tables(run: RunFolder, model: str, wanted: set[str] | None) -> Iterator[pa.Table]:
+    try:
         for task in run.tasks():
             if wanted is None or task in wanted:
                 yield _with_run(run, model, _task_table(run, task))

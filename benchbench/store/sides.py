@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from typing import Any
 from benchbench.core.errors import StoreError, did_you_mean
 from benchbench.store.find import all_runs, begins_with, find_run
 from benchbench.store.folder import RunFolder
-
-_STEP = re.compile(r"(?i)(?:checkpoint|global_?step|step|iter(?:ation)?|ba)?[-_]?(\d+)(?:-rank\d+)?$")
+from benchbench.store.models import date_of, location_of, told_apart, weights_of
+from benchbench.store.names import folder_name
 
 NEEDED_OF_RECORD = ("model", "backend", "tasks", "groups", "rows")
 NEEDED_OF_TASK = ("num_fewshot", "data_hash", "prompt_hash", "version", "counts", "scoring")
@@ -47,12 +46,18 @@ def find_sides(names: list[str], root: Path) -> list[Side]:
             sides.append(_of_run(RunFolder(path)))
             continue
         if known is None:
-            known = list(_finished(root))
+            known = _finished(root)
         sides.append(_find(name, root, known))
     return _with_unique_names(sides)
 
 
-def _finished(root: Path) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
+def _finished(root: Path) -> list[tuple[RunFolder, dict[str, Any]]]:
+    """The finished runs below `root`, models that share a name told apart."""
+    found = list(_whole(root))
+    return [(run, record) for (run, _), record in zip(found, told_apart([r for _, r in found]), strict=True)]
+
+
+def _whole(root: Path) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
     for run in all_runs(root):
         if run.finished:
             try:
@@ -85,15 +90,28 @@ def _find(name: str, root: Path, known: list[tuple[RunFolder, dict[str, Any]]]) 
     of_model = [pair for pair in known if _is_called(pair, name)]
     if not of_model:
         return _by_beginning(name, root, known)
-    weights = {str(record["backend"].get("model_identity")) for _, record in of_model}
+    newest = sorted(of_model, key=lambda pair: date_of(pair[1]), reverse=True)
+    weights = {weights_of(record) for _, record in of_model}
     if len(weights) > 1:
-        listed = ", ".join(f"{run.path.parent.name}/{run.path.name}" for run, _ in of_model[:4])
-        raise StoreError(
-            f"{name!r} fits runs of {len(weights)} different weights: {listed}{', …' if len(of_model) > 4 else ''}."
-            " Name a run, or model@step."
-        )
-    newest = sorted(of_model, key=lambda pair: str(pair[1].get("provenance", {}).get("finished") or ""), reverse=True)
+        raise StoreError(_many_weights(name, newest, len(weights)))
     return Side(str(newest[0][1]["model"]), tuple(newest))
+
+
+def _many_weights(name: str, runs: list[tuple[RunFolder, dict[str, Any]]], count: int) -> str:
+    """What the runs are, newest first, so that one can be named."""
+    newest: dict[str, tuple[RunFolder, dict[str, Any]]] = {}
+    for run, record in runs:
+        newest.setdefault(weights_of(record), (run, record))
+    listed = "; ".join(_described(run, record) for run, record in list(newest.values())[:6])
+    models = list(dict.fromkeys(str(record["model"]) for _, record in runs))
+    one_of = f"a model, such as {models[0]} or {models[1]}, or a run, such as" if len(models) > 1 else "a run, such as"
+    return f"{name!r} fits runs of {count} different weights: {listed}. Name {one_of} {runs[0][0].path.name}."
+
+
+def _described(run: RunFolder, record: dict[str, Any]) -> str:
+    place = location_of(record)
+    facts = [f"finished {date_of(record) or 'at an unknown time'}", *([place] if place != record["model"] else [])]
+    return f"{run.path.parent.name}/{run.path.name} ({', '.join(facts)})"
 
 
 def _by_beginning(name: str, root: Path, known: list[tuple[RunFolder, dict[str, Any]]]) -> Side:
@@ -111,24 +129,17 @@ def _by_beginning(name: str, root: Path, known: list[tuple[RunFolder, dict[str, 
 
 
 def _is_called(pair: tuple[RunFolder, dict[str, Any]], name: str) -> bool:
-    """Its model's name, or the last part of it, as written or with the bare step: `csmpt@500` for `csmpt@step500`."""
+    """Its model's name, also as it was before it was told from others, or the last part of it; a checkpoint also with
+    the bare step: `csmpt@500` for `csmpt@step500`.
+    """
     run, record = pair
-    model = str(record["model"])
+    model, series = str(record["model"]), str(record["series"])
     names = {model, model.rpartition("/")[2], run.path.parent.name}
-    step = step_of(record)
-    if step is not None:
+    if record["step"] is not None:
         bases = {known.rpartition("@")[0] if "@" in known else known for known in names}
-        names |= {f"{base}@{step}" for base in bases if base}
-    return name in names
-
-
-def step_of(record: dict[str, Any]) -> int | None:
-    """The checkpoint's step: as recorded, else as the model's name says it; None for a model without one."""
-    said = (record.get("checkpoint") or {}).get("step")
-    if said is not None:
-        return int(said)
-    found = _STEP.search(str(record["model"]).rpartition("@")[2]) if "@" in str(record["model"]) else None
-    return None if found is None else int(found[1])
+        bases |= {series, series.rpartition("/")[2]}
+        names |= {f"{base}@{record['step']}" for base in bases if base}
+    return name in names or folder_name(name) == run.path.parent.name
 
 
 def _with_unique_names(sides: list[Side]) -> list[Side]:

@@ -32,7 +32,8 @@ class Done:
     """Its name, as in the run's `model`."""
     target: str
     """Folder, file, or hub name and revision."""
-    step: int
+    step: int | None
+    """None where tokens alone are known."""
     tokens_seen: int | None
     group: int
     """Which of the sweep's task groups, from 0."""
@@ -50,6 +51,11 @@ class Done:
     """Seconds: `load` the weights, `first` until the first answer after that, `run` all."""
     finished: str
     """ISO 8601 time."""
+
+    @property
+    def position(self) -> int:
+        """Where it stands in its series: its step, or the tokens seen where no step is known."""
+        return (self.tokens_seen or 0) if self.step is None else self.step
 
 
 class SweepFolder:
@@ -70,7 +76,7 @@ class SweepFolder:
     def all_done(self) -> list[Done]:
         """Every unit that is done, by series, step and group; also those whose checkpoint is gone by now."""
         found = [self.read_done(path.parent) for path in sorted(self.path.glob("units/*/done.json"))]
-        return sorted((one for one in found if one is not None), key=lambda one: (one.series, one.step, one.group))
+        return sorted((one for one in found if one is not None), key=lambda one: (one.series, one.position, one.group))
 
     def read_done(self, unit: Path) -> Done | None:
         """done.json in a unit's folder, if it is there and whole and the run that it names is still finished."""

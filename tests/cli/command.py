@@ -27,9 +27,11 @@ class World:
         self.results = folder / "results"
 
     def run(self, *more: object, model: str = "scripted:hash", tasks: str = "toy") -> subprocess.CompletedProcess[str]:
-        """`benchbench run` on the toy tasks."""
-        options = ["--tasks", tasks, "--include-path", self.path / "tasks", "--data-root", self.path / "hub"]
-        return benchbench("run", "--model", model, *options, "--output", self.results, *more)
+        """`benchbench run` on the toy tasks; an option among `more` stands instead of the usual one."""
+        usual = {"--model": model, "--tasks": tasks, "--include-path": self.path / "tasks"}
+        usual |= {"--data-root": self.path / "hub", "--output": self.results}
+        options = [part for name, value in usual.items() if name not in more for part in (name, value)]
+        return benchbench("run", *options, *more)
 
     def ask(self, verb: str, *more: object) -> subprocess.CompletedProcess[str]:
         """`benchbench results VERB`."""

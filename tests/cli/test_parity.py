@@ -52,6 +52,15 @@ def test_other_weights_end_in_exit_code_1_and_a_report_of_flips(world):
     assert again.stdout == done.stdout
 
 
+def test_the_model_is_called_as_the_user_says_and_the_reference_keeps_its_name(world):
+    done = parity(world, "scripted:hash,salt=2", "--against", "hash:scripted", "--name", "mine", "--json")
+    (pair,) = json.loads(done.stdout)["pairs"]
+    assert (pair["side"], pair["reference"]) == ("mine:scripted (float32)", "hash:scripted (float32)")
+    done = parity(world, "scripted:hash,salt=3", "--against", "hash:scripted", "--name", "mine")
+    assert done.returncode == 2
+    assert "--name 'mine' already stands for other weights" in done.stderr
+
+
 def test_failed_docs_are_no_agreement(world):
     done = parity(world, "scripted:hash,salt=2,fail=0.3", "--against", "scripted:hash")
     assert done.returncode == 1

@@ -9,12 +9,13 @@ from tests.store.make import finished_run, item, plan, record
 
 def test_the_plan_is_there_before_anything_else_and_the_record_makes_it_finished(tmp_path):
     with RunWriter(tmp_path / "run", plan()) as writer:
-        assert RunFolder(writer.path).plan() == plan()
+        assert RunFolder(writer.path).plan() == {**plan(), "series": "m", "step": None, "tokens_seen": None}
         assert not writer.finished
         with pytest.raises(StoreError, match="not finished"):
             RunFolder(writer.path).record()
         writer.finish(record())
-    assert RunFolder(tmp_path / "run").record() == record()
+    named = {"series": "m", "step": None, "tokens_seen": None}
+    assert RunFolder(tmp_path / "run").record() == {**record(), **named}
 
 
 def test_items_written_before_a_kill_are_read_again(tmp_path):

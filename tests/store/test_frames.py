@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from benchbench.store.find import find_run
 from benchbench.store.folder import RunWriter
 from benchbench.store.frames import RUN_COLUMNS
 from benchbench.store.table import COLUMNS
-from tests.store.make import finished_run, item, plan
+from tests.store.make import finished_run, item, plan, record
 
 
 def test_runs_are_one_row_per_task_and_metric(tmp_path):
@@ -99,3 +100,55 @@ def test_importing_benchbench_loads_nothing_heavy():
     )
     code += "if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def scored(root, model, run_id, finished, value, **changes):
+    """A finished run of one row."""
+    path = finished_run(root / model.replace("/", "--") / run_id)
+    made = record(run_id, model=model, **changes)
+    made["provenance"] |= {"finished": finished}
+    made["rows"][0]["value"] = value
+    (path / "run.json").write_text(json.dumps(made))
+    return path
+
+
+def test_a_step_that_was_overwritten_keeps_both_rows_and_tells_which_is_current(tmp_path):
+    for step, day, value in ((500, 1, 0.1), (1000, 1, 0.2), (500, 2, 0.3), (1000, 2, 0.4)):
+        identity = {"name": "hf", "model_identity": f"{step}{day}"}
+        scored(tmp_path, f"run@step{step}", f"{step}d{day}", f"2026-01-0{day}", value, backend=identity)
+    frame = benchbench.load_runs(tmp_path)
+    assert dict(zip(frame.run_id, frame.is_current, strict=True)) == {
+        "500d1": False, "1000d1": False, "500d2": True, "1000d2": True
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="duplicate"):
+        frame.pivot(index="step", columns="task", values="value")
+    assert frame[frame.is_current].pivot(index="step", columns="task", values="value").toy.tolist() == [0.3, 0.4]
+
+
+def test_two_models_of_one_name_are_both_current_and_have_two_names(tmp_path):
+    for day, run in ((1, "runA"), (2, "runB")):
+        place = {"settings": {"model": f"/exp/{run}/final"}, "backend": {"name": "hf", "model_identity": run}}
+        scored(tmp_path, "final", run, f"2026-01-0{day}", 0.5, **place)
+    frame = benchbench.load_runs(tmp_path)
+    assert frame.model.tolist() == frame.series.tolist() == ["runA/final", "runB/final"]
+    assert frame.is_current.all()
+    assert set(benchbench.load_items(tmp_path).model) == {"runA/final", "runB/final"}
+
+
+def test_checkpoints_that_tell_tokens_alone_are_values_of_their_own(tmp_path):
+    for billions in (100, 200):
+        scored(tmp_path, f"org/v@{billions}B", f"r{billions}", "2026-01-01", 0.5)
+    frame = benchbench.load_runs(tmp_path)
+    assert frame.is_current.all()
+    assert frame.step.isna().all()
+    assert sorted(frame.tokens_seen) == [100 * 10**9, 200 * 10**9]
+    assert set(frame.series) == {"org/v"}
+
+
+def test_of_two_attempts_of_one_second_the_one_written_last_is_current(tmp_path):
+    import os
+
+    for run, when in (("abc", 2), ("abc-2", 1)):
+        os.utime(scored(tmp_path, "m", run, "2026-01-01", 0.5) / "run.json", (when, when))
+    frame = benchbench.load_runs(tmp_path)
+    assert dict(zip(frame.run_id, frame.is_current, strict=True)) == {"abc": True, "abc-2": False}

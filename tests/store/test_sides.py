@@ -4,7 +4,7 @@ import pytest
 
 from benchbench.core.errors import StoreError
 from benchbench.store.folder import RunWriter
-from benchbench.store.sides import find_sides, step_of
+from benchbench.store.sides import find_sides
 from tests.store.make import finished_run, plan, record
 
 
@@ -41,8 +41,6 @@ def test_a_checkpoint_is_found_by_its_bare_step(tmp_path, model):
 def test_a_recorded_step_goes_before_the_name(tmp_path):
     add(tmp_path, "csmpt@final", "abc", checkpoint={"step": 130_000, "tokens_seen": None})
     assert names(tmp_path, "csmpt@130000") == ["csmpt@final"]
-    assert step_of({"model": "gpt2"}) is None
-    assert step_of({"model": "m@main"}) is None
 
 
 def test_all_runs_of_a_model_are_taken_newest_first(tmp_path):
@@ -55,9 +53,13 @@ def test_all_runs_of_a_model_are_taken_newest_first(tmp_path):
 
 def test_one_name_for_two_weights_is_refused(tmp_path):
     add(tmp_path, "m", "aaa", weights="w1")
-    add(tmp_path, "m", "bbb", weights="w2")
-    with pytest.raises(StoreError, match=r"runs of 2 different weights: m/aaa, m/bbb\. Name a run"):
+    add(tmp_path, "m", "bbb", weights="w2", finished="2026-02-02")
+    with pytest.raises(StoreError) as refused:
         find_sides(["m"], tmp_path)
+    assert str(refused.value) == (
+        "'m' fits runs of 2 different weights: m/bbb (finished 2026-02-02); m/aaa (finished 2026-01-02). Name a run, "
+        "such as bbb."
+    )
 
 
 def test_equal_names_get_their_run_s_id(tmp_path):
@@ -104,3 +106,38 @@ def test_a_record_that_says_too_little_is_passed_over_or_named(tmp_path, text, l
         assert names(tmp_path, "m") == ["m"]
     with pytest.raises(StoreError, match="damaged, or of another version"):
         find_sides([str(odd)], tmp_path)
+
+
+def at(location):
+    """What a record says of a model that lay at `location`."""
+    provenance = {"location": str(location), "home": str(location)}
+    return {"settings": {"model": str(location), "revision": None}, "provenance": provenance}
+
+
+def test_two_models_of_one_name_are_found_by_more_of_their_paths(tmp_path):
+    for run in ("runA", "runB"):
+        add(tmp_path, "final", run, weights=run, **at(f"/exp/{run}/final"))
+    assert names(tmp_path, "runA/final", "runB/final") == ["runA/final", "runB/final"]
+    with pytest.raises(StoreError) as refused:
+        find_sides(["final"], tmp_path)
+    assert str(refused.value) == (
+        "'final' fits runs of 2 different weights: final/runA (finished 2026-01-02, /exp/runA/final); final/runB "
+        "(finished 2026-01-02, /exp/runB/final). Name a model, such as runA/final or runB/final, or a run, such as "
+        "runA."
+    )
+
+
+def test_two_weights_of_one_step_are_refused_with_dates_and_run_ids(tmp_path):
+    add(tmp_path, "run@step5", "old1", weights="w1", finished="2026-01-02T10:00:00", **at("/exp/run/step5"))
+    add(tmp_path, "run@step5", "new1", weights="w2", finished="2026-01-03T11:30:00", **at("/exp/run/step5"))
+    with pytest.raises(StoreError) as refused:
+        find_sides(["run@5"], tmp_path)
+    said = str(refused.value)
+    assert "run@step5/new1 (finished 2026-01-03T11:30:00, /exp/run/step5); run@step5/old1 (finished 2026-01-02T" in said
+    assert said.endswith("Name a run, such as new1.")
+    assert names(tmp_path, "new1", "old1") == ["run@step5#new1", "run@step5#old1"]
+
+
+def test_a_checkpoint_is_found_by_the_series_that_the_record_says(tmp_path):
+    add(tmp_path, "mine", "abc", series="mix", step=500, tokens_seen=None)
+    assert names(tmp_path, "mix@500") == ["mine"]

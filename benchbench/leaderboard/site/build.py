@@ -230,7 +230,7 @@ class _Site:
                 )
 
     def _model_page(self, entry: Entry) -> tuple[str, bytes]:
-        context = model_context(entry, entry.step is not None and entry.series in self.swept)
+        context = model_context(entry, entry.position is not None and entry.series in self.swept)
         return model_page(entry), self._page("model.html", model_page(entry), name(entry.name), context)
 
     def _sweep_pages(self) -> Iterator[tuple[str, bytes]]:

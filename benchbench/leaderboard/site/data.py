@@ -9,7 +9,7 @@ from typing import Any
 
 from benchbench.leaderboard.site.board import Board
 from benchbench.leaderboard.site.records import Records, finite
-from benchbench.store.frames import RUN_COLUMNS, run_rows
+from benchbench.store.frames import RUN_COLUMNS, mark_current, run_rows
 
 BOARD_COLUMNS = {
     "board": "string",
@@ -30,10 +30,10 @@ BOARD_COLUMNS = {
 def data_files(records: Records, boards: Mapping[str, Board]) -> dict[str, bytes]:
     """Path → content: runs and board, each as CSV, JSON and parquet."""
     sources = {source.name: source for entry in records.entries for source in entry.sources}
+    named = [(name, row) for name, s in sorted(sources.items()) for row in run_rows(s.folder, s.record)]
+    mark_current([row for _, row in named])
     runs = [
-        {key: _clean(value, RUN_COLUMNS.get(key)) for key, value in {**row, "run": source.name}.items()}
-        for _, source in sorted(sources.items())
-        for row in run_rows(source.folder, source.record)
+        {key: _clean(value, RUN_COLUMNS.get(key)) for key, value in {**row, "run": name}.items()} for name, row in named
     ]
     return {**_files("runs", runs, RUN_COLUMNS), **_files("board", _board_rows(boards), BOARD_COLUMNS)}
 

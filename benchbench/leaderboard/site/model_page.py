@@ -37,7 +37,9 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
     backend = entry.sources[0].record["backend"]
     facts = [
         ("Parameters", "" if entry.num_parameters is None else count(entry.num_parameters)),
+        ("Same weights", ", ".join(entry.twins)),
         ("Step", "" if entry.step is None else count(entry.step)),
+        ("Tokens seen", "" if entry.tokens_seen is None else count(entry.tokens_seen)),
         ("Backend", " ".join(str(backend.get(k)) for k in ("name", "version") if backend.get(k))),
         ("Numbers", " on ".join(str(backend.get(k)) for k in ("dtype", "device") if backend.get(k))),
         ("Revision", str(backend.get("revision") or "")),
@@ -105,7 +107,7 @@ def sweeps_context(sweeps: Sequence[Sweep]) -> dict[str, Any]:
     for sweep in sweeps:
         verdict = None if sweep.overall is None else sweep.overall.verdict
         outcome = "–" if verdict is None else verdict.outcome
-        steps = [entry.step for entry in sweep.entries if entry.step is not None]
+        steps = sweep.axis.places
         tasks = sum(task.is_main for task in sweep.tasks)
         cells = [value(len(steps)), value(steps[0]), value(steps[-1]), value(tasks), outcome]
         rows.append({"label": name(sweep.name), "href": sweep_page(sweep.name), "cells": cells})

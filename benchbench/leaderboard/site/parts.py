@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchbench.leaderboard.site.records import Entry, Variant
-from benchbench.leaderboard.site.text import name, number, slug
+from benchbench.leaderboard.site.text import name, number, shown, slug
+from benchbench.store.models import same_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ def key(variant: Variant) -> tuple[str, ...]:
 
 def link(entry: Entry, root: str) -> Link:
     """To a model's page from a page whose root is `root`."""
-    return Link(root + model_page(entry), name(entry.name), "imported" if entry.is_imported else "")
+    badge = "imported" if entry.is_imported else shown(same_weights(entry.twins), 200)
+    return Link(root + model_page(entry), name(entry.name), badge)
 
 
 def labels(variants: Iterable[Variant]) -> dict[Variant, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from benchbench.core.ids import content_hash
 from benchbench.leaderboard.metrics import Metric, metric_names, metric_of
 from benchbench.store.find import all_runs
 from benchbench.store.folder import RUN_SCHEMA_VERSION, RunFolder
-from benchbench.store.sides import NEEDED_OF_RECORD, NEEDED_OF_TASK, step_of
+from benchbench.store.models import UNKNOWN, told_apart, weights_of
+from benchbench.store.sides import NEEDED_OF_RECORD, NEEDED_OF_TASK
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,11 +100,24 @@ class Entry:
 
     name: str
     series: str
-    """The training run: the name without the checkpoint."""
+    """The training run that it is a checkpoint of; of other models the name."""
     step: int | None
     sources: tuple[Source, ...]
     """Newest first."""
     cells: dict[Variant, Cell]
+    tokens_seen: int | None = None
+    twins: tuple[str, ...] = ()
+    """Other names under which the very same weights stand."""
+
+    @property
+    def position(self) -> int | None:
+        """Where it stands in its series: its step, or the tokens seen where no step is known; None if it is alone."""
+        return self.tokens_seen if self.step is None else self.step
+
+    @property
+    def weights(self) -> str:
+        """The identity of its weights."""
+        return weights_of(self.sources[0].record)
 
     @property
     def num_parameters(self) -> int | None:
@@ -128,22 +142,46 @@ class Records:
 
     @property
     def listed(self) -> tuple[Entry, ...]:
-        """One entry per model: of a series of checkpoints the last."""
-        last: dict[str, Entry] = {}
-        for entry in self.entries:
-            known = last.get(entry.series)
-            if known is None or (entry.step or 0) >= (known.step or 0):
-                last[entry.series] = entry
-        kept = set(map(id, last.values()))
-        return tuple(entry for entry in self.entries if id(entry) in kept or entry.step is None)
+        """One entry per model: of a series of checkpoints the last, of the same weights under several names one."""
+        trainings = self._trainings()
+        last = {id(members[-1]) for members in trainings.values()}
+        later = {id(entry) for entry in self.entries if entry.position is not None and entry.series in trainings}
+        return tuple(_without_twins(e for e in self.entries if id(e) in last or id(e) not in later))
 
     def series(self) -> dict[str, tuple[Entry, ...]]:
-        """Training runs with two checkpoints or more, by step."""
+        """Training runs with two checkpoints or more, by step; of a step that was overwritten the newest."""
+        return {name: members for name, members in sorted(self._trainings().items()) if len(members) > 1}
+
+    def _trainings(self) -> dict[str, tuple[Entry, ...]]:
+        """Series → its checkpoints by step, or by tokens where none tells a step."""
         found: dict[str, list[Entry]] = {}
         for entry in self.entries:
-            if entry.step is not None:
+            if entry.position is not None:
                 found.setdefault(entry.series, []).append(entry)
-        return {name: tuple(members) for name, members in sorted(found.items()) if len({m.step for m in members}) > 1}
+        return {name: _in_order(members) for name, members in found.items()}
+
+
+def _in_order(members: Sequence[Entry]) -> tuple[Entry, ...]:
+    has_steps = any(entry.step is not None for entry in members)
+    newest: dict[int, Entry] = {}
+    for entry in sorted(members, key=lambda entry: (entry.sources[0].finished, entry.name)):
+        place = entry.step if has_steps else entry.tokens_seen
+        if place is not None:
+            newest[place] = entry
+    return tuple(newest[place] for place in sorted(newest))
+
+
+def _without_twins(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """One entry for each weights: the first checkpoint among its names, else the first name, with the scores of all."""
+    by_weights: dict[str, list[Entry]] = {}
+    for entry in entries:
+        is_known = entry.weights and not entry.weights.startswith(UNKNOWN)
+        by_weights.setdefault(entry.weights if is_known else f"{UNKNOWN} {id(entry)}", []).append(entry)
+    for same in by_weights.values():
+        first, *others = sorted(same, key=lambda entry: entry.position is None)
+        cells = dict(sorted({v: c for one in (*others[::-1], first) for v, c in one.cells.items()}.items()))
+        sources = tuple(source for one in (first, *others) for source in one.sources)
+        yield replace(first, cells=cells, sources=sources, twins=tuple(one.name for one in others)) if others else first
 
 
 def finite(value: Any) -> float | None:
@@ -154,7 +192,7 @@ def finite(value: Any) -> float | None:
 def read_records(roots: Sequence[Path]) -> Records:
     """Every finished run below `roots`. What cannot be taken is named in `passed_over`, and never stops the site."""
     passed: list[str] = []
-    sources = list(_newest(_sources(roots, passed), passed))
+    sources = _told_apart(list(_newest(_sources(roots, passed), passed)))
     by_model: dict[tuple[str, str], list[Source]] = {}
     for source in sources:
         weights = str(source.record["backend"].get("model_identity"))
@@ -164,8 +202,14 @@ def read_records(roots: Sequence[Path]) -> Records:
         _entry(f"{model} [weights {content_hash(weights, digits=6)}]" if model in shared else model, members, passed)
         for (model, weights), members in sorted(by_model.items())
     ]
-    ordered = sorted(entries, key=lambda entry: (entry.series, entry.step is not None, entry.step or 0, entry.name))
+    ordered = sorted(entries, key=lambda e: (e.series, e.position is not None, e.position or 0, e.name))
     return Records(tuple(entry for entry in ordered if entry.cells), tuple(sorted(set(passed))))
+
+
+def _told_apart(sources: Sequence[Source]) -> list[Source]:
+    """The sources with names that no other model has."""
+    named = told_apart([source.record for source in sources])
+    return [replace(source, record=record) for source, record in zip(sources, named, strict=True)]
 
 
 def _sources(roots: Sequence[Path], passed: list[str]) -> Iterator[Source]:
@@ -215,8 +259,8 @@ def _newest(sources: Iterable[Source], passed: list[str]) -> Iterator[Source]:
 def _entry(name: str, sources: Sequence[Source], passed: list[str]) -> Entry:
     """`sources` newest first: of a variant that was measured again, the newest counts."""
     record = sources[0].record
-    step = step_of(record)
-    series = name.rpartition("@")[0] if step is not None and "@" in name else name
+    step, tokens = record["step"], record["tokens_seen"]
+    series = name if step is None and tokens is None else str(record["series"])
     cells: dict[Variant, Cell] = {}
     for source in sources:
         for task in source.record["tasks"]:
@@ -229,7 +273,7 @@ def _entry(name: str, sources: Sequence[Source], passed: list[str]) -> Entry:
                 passed.append(f"{source.name}: {task} was measured again in {cells[cell.variant].source.name}.")
             else:
                 cells[cell.variant] = cell
-    return Entry(name, series, step, tuple(sources), dict(sorted(cells.items())))
+    return Entry(name, series, step, tuple(sources), dict(sorted(cells.items())), tokens)
 
 
 def _cell(source: Source, task: str) -> Cell:

@@ -14,7 +14,8 @@ MOST_CURVES = 24
 
 def sweep_context(sweep: Sweep) -> dict[str, Any]:
     """What `sweep.html` needs."""
-    steps = [entry.step for entry in sweep.entries if entry.step is not None]
+    steps, axis = sweep.axis.places, sweep.axis.name
+    reach = f"steps {steps[0]:,} to {steps[-1]:,}" if axis == "step" else f"{steps[0]:,} to {steps[-1]:,} {axis}"
     paired = {task.has_items for task in sweep.tasks}
     notes = []
     if False in paired:
@@ -29,8 +30,10 @@ def sweep_context(sweep: Sweep) -> dict[str, Any]:
     }.get(frozenset(paired), "doc by doc where there are items")
     order = sorted(sweep.tasks, key=lambda task: not task.is_main)
     tasks = sum(task.is_main for task in order)
+    if axis != "step":
+        notes.append(f"The names of these checkpoints tell tokens, not steps: wherever a step is named, it is {axis}.")
     return {
-        "lead": f"{len(steps)} checkpoints, steps {steps[0]:,} to {steps[-1]:,}, {tasks} tasks.",
+        "lead": f"{len(steps)} checkpoints, {reach}, {tasks} tasks.",
         "notes": notes,
         "how": how,
         "overall": None if sweep.overall is None else _curve(sweep.overall, "overall"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchbench.core.chart import Dot, Line, Panel
+from benchbench.core.checkpoint_names import Axis, axis_of
 from benchbench.core.registry import metric_range
 from benchbench.leaderboard.metrics import metric_of
 from benchbench.leaderboard.site.board import Benchmark, weights_of
@@ -29,6 +30,7 @@ class Point:
     """One checkpoint's value with its 95 % interval."""
 
     step: int
+    """Where it stands on the axis."""
     value: float | None
     low: float | None
     high: float | None
@@ -48,6 +50,7 @@ class SweepTask:
     has_items: bool
     is_main: bool
     series: Series | None
+    axis: str = "step"
 
     @property
     def panel(self) -> Panel:
@@ -56,7 +59,9 @@ class SweepTask:
         title = f"{name(self.variant.task)} {name(self.metric)}"
         log = is_log([point.step for point in self.points])
         lines = (Line(title, dots),)
-        return Panel(title, lines, "step (log)" if log else "step", self.chance, note=self.sentence, log_x=log)
+        return Panel(
+            title, lines, f"{self.axis} (log)" if log else self.axis, self.chance, note=self.sentence, log_x=log
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class Sweep:
     """In order of tasks; the main metric of each first."""
     overall: SweepTask | None
     """The mean of all tasks, each from chance (0) to the best score (1)."""
+    axis: Axis
+    """Where the entries stand."""
 
 
 def is_log(steps: Sequence[int]) -> bool:
@@ -79,18 +86,27 @@ def is_log(steps: Sequence[int]) -> bool:
 
 def make_sweep(name: str, entries: Sequence[Entry], items: ItemScores, groups: Sequence[Benchmark] = ()) -> Sweep:
     """Curves and verdicts of one series; `entries` by step."""
-    by_step = {entry.step: entry for entry in reversed(entries)}
-    ordered = tuple(by_step[step] for step in sorted(step for step in by_step if step is not None))
+    ordered, axis = tuple(entries), axis_of((entry.step, entry.tokens_seen) for entry in entries)
     found: list[SweepTask] = []
     for variant in sorted({variant for entry in ordered for variant in entry.cells}):
         members = [entry for entry in ordered if variant in entry.cells]
         if len(members) > 1:
-            found.append(_task(variant, members, [entry.cells[variant] for entry in members], items, is_main=True))
+            placed = _Placed(members, axis, tuple(axis.places[ordered.index(entry)] for entry in members))
+            found.append(_task(variant, placed, [entry.cells[variant] for entry in members], items, is_main=True))
             smooth = [_by_metric(entry.cells[variant], SMOOTH) for entry in members]
             known = [cell for cell in smooth if cell is not None]
             if len(known) == len(members) and variant.metric != SMOOTH:
-                found.append(_task(variant, members, known, items, is_main=False))
-    return Sweep(name, ordered, tuple(found), _overall(ordered, found, groups))
+                found.append(_task(variant, placed, known, items, is_main=False))
+    return Sweep(name, ordered, tuple(found), _overall(ordered, found, groups, axis), axis)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Checkpoints and where they stand."""
+
+    entries: Sequence[Entry]
+    axis: Axis
+    places: tuple[int, ...]
 
 
 def _by_metric(cell: Cell, metric: str) -> Cell | None:
@@ -103,13 +119,11 @@ def _by_metric(cell: Cell, metric: str) -> Cell | None:
     return replace(cell, metric=made, rows=(rows[0], *others))
 
 
-def _task(
-    variant: Variant, members: Sequence[Entry], cells: Sequence[Cell], items: ItemScores, *, is_main: bool
-) -> SweepTask:
+def _task(variant: Variant, placed: _Placed, cells: Sequence[Cell], items: ItemScores, *, is_main: bool) -> SweepTask:
     first = cells[0]
     points = tuple(
-        Point(entry.step or 0, cell.value, finite(cell.row["ci_low"]), finite(cell.row["ci_high"]), entry)
-        for entry, cell in zip(members, cells, strict=True)
+        Point(place, cell.value, finite(cell.row["ci_low"]), finite(cell.row["ci_high"]), entry)
+        for place, entry, cell in zip(placed.places, placed.entries, cells, strict=True)
     )
     chance = first.metric.floor or None
     paired = items.paired_cells(variant, cells)
@@ -130,7 +144,8 @@ def _task(
         sentence = verdict.sentence(name(variant.task), name(label), is_share=metric_range(metric) == (0.0, 1.0))
     except ValueError as error:
         sentence = f"{name(variant.task)} {name(metric)}: no verdict: {str(error).rstrip('.')}."
-    return SweepTask(variant, metric, points, chance, verdict, sentence, paired is not None, is_main, series)
+    has_items, axis = paired is not None, placed.axis.name
+    return SweepTask(variant, metric, points, chance, verdict, sentence, has_items, is_main, series, axis)
 
 
 def _series(points: Sequence[Point], cells: Sequence[Cell], paired: Paired | None) -> Series:
@@ -151,7 +166,9 @@ def _series(points: Sequence[Point], cells: Sequence[Cell], paired: Paired | Non
     return series_of_scores(steps, *known, min(counts), higher_is_better=better)
 
 
-def _overall(entries: Sequence[Entry], tasks: Sequence[SweepTask], groups: Sequence[Benchmark]) -> SweepTask | None:
+def _overall(
+    entries: Sequence[Entry], tasks: Sequence[SweepTask], groups: Sequence[Benchmark], axis: Axis
+) -> SweepTask | None:
     """The verdict on all tasks that have a best score and every checkpoint."""
     last = entries[-1]
     whole = [
@@ -172,11 +189,11 @@ def _overall(entries: Sequence[Entry], tasks: Sequence[SweepTask], groups: Seque
         return None
     half = 1.959963984540054 * np.sqrt(np.diag(series.covariance))
     points = tuple(
-        Point(entry.step or 0, value, value - float(h), value + float(h), entry)
-        for entry, value, h in zip(entries, verdict.values, half, strict=True)
+        Point(place, value, value - float(h), value + float(h), entry)
+        for place, entry, value, h in zip(axis.places, entries, verdict.values, half, strict=True)
     )
     title = f"{len(whole)} tasks"
     variant = replace(whole[0].variant, task=title, metric="normalised")
     paired = all(task.has_items for task in whole)
     sentence = verdict.sentence(title, "normalised", is_share=True)
-    return SweepTask(variant, "normalised", points, 0.0, verdict, sentence, paired, True, series)
+    return SweepTask(variant, "normalised", points, 0.0, verdict, sentence, paired, True, series, axis.name)

@@ -25,7 +25,14 @@ from benchbench.runner.sweep.events import OnSweepEvent, PassedOver
 from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.ready import Readiness
 from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.runner.sweep.sweep import find_all, ignore, is_done, refuse_other_tokenizers, units_of
+from benchbench.runner.sweep.sweep import (
+    find_all,
+    ignore,
+    is_done,
+    refuse_other_tokenizers,
+    refuse_taken_name,
+    units_of,
+)
 from benchbench.runner.sweep.unit import Bench
 from benchbench.store.lock import RunLock
 
@@ -94,7 +101,9 @@ def _prepare(settings: SweepSettings, cluster: Cluster, on_event: OnSweepEvent) 
             "there are new ones, for instance from cron: it submits only what is missing."
         )
     check_fit(cluster, settings.run.output)
-    refuse_other_tokenizers(settings, find_all(settings), Readiness())
+    found = find_all(settings)
+    refuse_taken_name(settings, found)
+    refuse_other_tokenizers(settings, found, Readiness())
     bench = Bench(settings, on_event)
     for group in range(len(settings.task_groups)):
         bench.plan(group)

@@ -15,7 +15,7 @@ TAIL = 20_000
 
 def with_queue(units: Iterable[UnitStatus], sent: Mapping[tuple[str, int, int], Sent]) -> list[UnitStatus]:
     """The units with the state of the array tasks that were last to do them."""
-    return [_with_task(unit, sent.get((unit.series, unit.step, unit.group))) for unit in units]
+    return [_with_task(unit, sent.get(unit.place)) for unit in units]
 
 
 def _with_task(unit: UnitStatus, sent: Sent | None) -> UnitStatus:

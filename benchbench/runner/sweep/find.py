@@ -5,55 +5,108 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchbench.core.checkpoint_names import NameReading, axis_of, read_name
 from benchbench.core.errors import ArgumentError, ModelError
-from benchbench.runner.checkpoint import Checkpoint, step_in
+from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.sweep.listed import read_list
-from benchbench.store.names import model_name
+from benchbench.store.names import find_location, own_name, with_part
 
 _OTHER_RANK = re.compile(r"(?i)(?:^|-)rank0*[1-9]\d*\.pt$")
 """Composer's files of other ranks than 0: they hold optimizer states only."""
 
 
-def find_checkpoints(
-    model: str, *, revisions: str | None = None, listed: Path | None = None, patient: bool = False
-) -> list[Checkpoint]:
-    """The checkpoints of `model` in the order of their steps, whole or not.
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How to look for checkpoints."""
 
-    `revisions` is a pattern such as `step*` over branches and tags of a hub model; `listed` a list file. `patient`: an
-    empty or missing folder has no checkpoints yet. Raises ArgumentError where there are none, or two with one step;
-    ModelError where the hub cannot be asked.
+    revisions: str | None = None
+    """A pattern such as `step*` over branches and tags of a hub model."""
+    listed: Path | None = None
+    """A list file."""
+    name: str | None = None
+    """What to call the series; None: as the folder or the hub name."""
+    patient: bool = False
+    """An empty or missing folder has no checkpoints yet."""
+    lenient: bool = False
+    """Names with two readings are left for later, rather than refused."""
+
+
+def find_checkpoints(
+    model: str,
+    *,
+    revisions: str | None = None,
+    listed: Path | None = None,
+    name: str | None = None,
+    patient: bool = False,
+    lenient: bool = False,
+) -> list[Checkpoint]:
+    """The checkpoints of `model` in the order of their steps (or tokens, where no name tells a step), whole or not.
+
+    `revisions` is a pattern such as `step*` over branches and tags of a hub model; `listed` a list file; `name` what to
+    call the series, if not as the folder or hub name. `patient`: an empty or missing folder has no checkpoints yet.
+    `lenient`: names with two readings are left out, rather than refused.
+
+    Raises ArgumentError where there are none, where two have one step, or where a name has two readings; ModelError
+    where the hub cannot be asked.
     """
-    if listed is not None:
-        found = read_list(listed, model)
-    elif revisions is not None:
-        found = _revisions(model, revisions)
+    how = _Look(revisions, listed, name, patient, lenient)
+    if how.listed is not None:
+        found = read_list(how.listed, how.name or own_name(find_location(model)))
+    elif how.revisions is not None:
+        found = _revisions(model, how)
     else:
-        found = _in_folder(Path(model).expanduser(), patient=patient)
-    found.sort(key=lambda checkpoint: checkpoint.step)
-    _refuse_twins(found)
-    if not found and not patient:
-        raise ArgumentError(_none_found(model, revisions, listed))
+        found = _in_folder(Path(model).expanduser(), how)
+    found.sort(key=lambda checkpoint: checkpoint.position)
+    for series in {checkpoint.series for checkpoint in found}:
+        own = [checkpoint for checkpoint in found if checkpoint.series == series]
+        _refuse_twins(own)
+        _refuse_no_order(own)
+    if not found and not how.patient:
+        raise ArgumentError(_none_found(model, how))
     return found
 
 
-def _in_folder(folder: Path, *, patient: bool) -> list[Checkpoint]:
+def _in_folder(folder: Path, how: _Look) -> list[Checkpoint]:
     if not folder.is_dir():
-        if patient:
+        if how.patient:
             return []
         raise ArgumentError(
             f"--model {folder} is not a folder. A sweep takes the folder that holds the checkpoints, or a hub name "
             "with --revisions 'step*'."
         )
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay, `..` goes
-    series = model_name(str(folder))
-    found = []
-    for entry in folder.iterdir():
-        step = step_in(entry.name)
-        if step is not None and _is_candidate(entry):
-            found.append(Checkpoint(series, step, str(_weights_of(entry))))
+    base = how.name or own_name(str(folder))
+    entries = {entry.name: entry for entry in sorted(folder.iterdir()) if _is_candidate(entry)}
+    return [
+        _checkpoint(base, reading, str(_weights_of(entries[name])))
+        for name, reading in _readings(entries, str(folder), how).items()
+    ]
+
+
+def _checkpoint(base: str, reading: NameReading, location: str, revision: str | None = None) -> Checkpoint:
+    tokens = reading.tokens if reading.step is None else None
+    return Checkpoint(with_part(base, reading), reading.step, location, revision, tokens)
+
+
+def _readings(names: Iterable[str], where: str, how: _Look) -> dict[str, NameReading]:
+    """The names that tell a step or tokens. ArgumentError, naming them, for those that have two readings.
+
+    Of bare numbers with a unit (`7B`, `8k`) most are no checkpoints: they are refused only beside other bare numbers.
+    """
+    read = {name: read_name(name) for name in names}
+    found = {name: reading for name, reading in read.items() if reading.tells}
+    has_bare = any(reading.is_bare for reading in found.values())
+    unclear = {name: r.unclear for name, r in read.items() if r.unclear and (has_bare or not r.is_bare)}
+    if unclear and not how.lenient:
+        named = ", ".join(list(unclear)[:4]) + (", …" if len(unclear) > 4 else "")
+        raise ArgumentError(
+            f"{where} has checkpoints whose step cannot be told: {named} ({next(iter(unclear.values()))}). Name the "
+            "checkpoints with their steps in a list with --checkpoints."
+        )
     return found
 
 
@@ -71,7 +124,7 @@ def _weights_of(entry: Path) -> Path:
     return inner[0] if len(inner) == 1 else entry
 
 
-def _revisions(model: str, pattern: str) -> list[Checkpoint]:
+def _revisions(model: str, how: _Look) -> list[Checkpoint]:
     import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -86,40 +139,55 @@ def _revisions(model: str, pattern: str) -> list[Checkpoint]:
             f"cannot list the revisions of {model!r} on the Hub: {said} Download the checkpoints with `hf download` "
             "and name them in a list with --checkpoints."
         ) from error
-    names = {ref.name for ref in [*refs.branches, *refs.tags] if fnmatch.fnmatchcase(ref.name, pattern)}
-    steps = {name: step_in(name) for name in sorted(names)}
-    return [Checkpoint(model, step, model, name) for name, step in steps.items() if step is not None]
+    every = sorted({ref.name for ref in [*refs.branches, *refs.tags]})
+    names = [name for name in every if fnmatch.fnmatchcase(name, how.revisions or "*")]
+    found = _readings(names, f"{model} on the Hub", how)
+    return [_checkpoint(how.name or model, reading, model, name) for name, reading in found.items()]
 
 
 def _refuse_twins(found: Iterable[Checkpoint]) -> None:
-    by_step: dict[int, Checkpoint] = {}
+    by_place: dict[int, Checkpoint] = {}
     for checkpoint in found:
-        twin = by_step.setdefault(checkpoint.step, checkpoint)
+        twin = by_place.setdefault(checkpoint.position, checkpoint)
         if twin is not checkpoint:
+            what = f"{checkpoint.position} tokens" if checkpoint.step is None else f"step {checkpoint.step}"
             raise ArgumentError(
-                f"two checkpoints of {checkpoint.series} have step {checkpoint.step}: {twin.target} and "
+                f"two checkpoints of {checkpoint.series} have {what}: {twin.target} and "
                 f"{checkpoint.target}. Move one away, or name those you mean in a list with --checkpoints."
             )
 
 
-def _none_found(model: str, revisions: str | None, listed: Path | None) -> str:
-    if listed is not None:
-        return f"{listed} lists no checkpoints; each needs a step and a path."
-    if revisions is not None:
-        return f"no revision of {model} fits --revisions {revisions!r} and tells a step (such as step500)."
-    folder = Path(model)
+def _refuse_no_order(found: Sequence[Checkpoint]) -> None:
+    try:
+        axis_of((checkpoint.step, checkpoint.tokens_seen) for checkpoint in found)
+    except ValueError as error:
+        tokens, step = (next(c for c in found if (c.step is None) is lacks) for lacks in (True, False))
+        raise ArgumentError(
+            f"of the checkpoints of {found[0].series} {error}: {step.target} and {tokens.target}. Name those you mean, "
+            "each with its step, in a list with --checkpoints."
+        ) from None
+
+
+def _none_found(model: str, how: _Look) -> str:
+    if how.listed is not None:
+        return f"{how.listed} lists no checkpoints; each needs a step and a path."
+    if how.revisions is not None:
+        return f"no revision of {model} fits --revisions {how.revisions!r} and tells a step (such as step500)."
+    folder = Path(model).expanduser()
     if (folder / "config.json").is_file():
         return f"{model} is one model, not a folder of checkpoints; `benchbench run --model {model}` evaluates it."
     inner = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and _holds_steps(path)]
     near = f" There are some in {folder / inner[0]}." if inner else ""
+    unclear = next((f" {why}." for path in sorted(folder.iterdir()) if (why := read_name(path.name).unclear)), "")
     return (
         f"{model} has no checkpoints: expected folders like checkpoint-500 or step500, or Composer files like "
-        f"ep0-ba500-rank0.pt.{near} Others can be named in a list with --checkpoints, or waited for with --watch."
+        f"ep0-ba500-rank0.pt.{near}{unclear} Others can be named in a list with --checkpoints, or waited for with "
+        "--watch."
     )
 
 
 def _holds_steps(folder: Path) -> bool:
     try:
-        return any(step_in(path.name) is not None and _is_candidate(path) for path in folder.iterdir())
+        return any(read_name(path.name).tells and _is_candidate(path) for path in folder.iterdir())
     except OSError:
         return False

@@ -14,7 +14,7 @@ from benchbench.runner.record import now
 from benchbench.runner.sweep.settings import SweepSettings, from_json, to_json
 from benchbench.store.files import make_folder, read_json, remove_strays, write_json
 from benchbench.store.lock import shortly
-from benchbench.store.names import folder_name, model_name
+from benchbench.store.names import folder_name, own_name
 from benchbench.store.sweeps import SWEEPS, Done, SweepFolder
 
 SCHEMA_VERSION = 1
@@ -30,13 +30,13 @@ class Unit:
 
     @property
     def place(self) -> tuple[str, int, int]:
-        """Series, step and group: what tells it from the sweep's other units."""
-        return (self.checkpoint.series, self.checkpoint.step, self.group)
+        """Series, step (tokens where no step is known) and group: what tells it from the sweep's other units."""
+        return (self.checkpoint.series, self.checkpoint.position, self.group)
 
     @property
     def id(self) -> str:
         """Its folder's name; unique in the sweep, because steps are."""
-        name = f"{model_name(self.checkpoint.series)}@{self.checkpoint.step}"
+        name = f"{self.checkpoint.series}@{self.checkpoint.position}"
         return folder_name(name if self.group == 0 else f"{name}.{self.group}")
 
 
@@ -57,7 +57,7 @@ class SweepWriter(SweepFolder):
     @classmethod
     def of(cls, settings: SweepSettings) -> SweepWriter:
         """The folder that this sweep has, or would have."""
-        names = "+".join(model_name(name) for name in to_json(settings)["models"])
+        names = settings.name or "+".join(map(own_name, to_json(settings)["models"]))
         return cls(settings.run.output / SWEEPS / folder_name(f"{names}-{settings.sweep_id()}"))
 
     def settings(self) -> SweepSettings:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchbench.core.checkpoint_names import read_name
 from benchbench.core.errors import ArgumentError, did_you_mean
-from benchbench.runner.checkpoint import Checkpoint, step_in
+from benchbench.runner.checkpoint import Checkpoint
 
 KEYS = ("step", "path", "tokens", "revision")
 
@@ -17,7 +18,7 @@ KEYS = ("step", "path", "tokens", "revision")
 def read_list(file: Path, series: str) -> list[Checkpoint]:
     """The checkpoints that `file` lists, in its order. ArgumentError, naming file and entry, for one that is wrong.
 
-    An entry has `step` and `path` (a folder, a `.pt` file, or a hub name with `revision`), perhaps `tokens`.
+    An entry has `path` (a folder, a `.pt` file, or a hub name with `revision`), and `step`, `tokens` or both.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -65,7 +66,8 @@ def _checkpoint(file: Path, number: int, entry: Any, series: str) -> Checkpoint:
             )
     if not entry.get("path"):
         raise ArgumentError(f"{place} has no path.")
-    step = _whole_number(place, "step", entry.get("step"))
+    tells_tokens_alone = entry.get("step") is None and entry.get("tokens") is not None
+    step = None if tells_tokens_alone else _whole_number(place, "step", entry.get("step"))
     tokens = None if entry.get("tokens") is None else _whole_number(place, "tokens", entry["tokens"])
     revision = None if entry.get("revision") is None else str(entry["revision"])
     location = str(entry["path"])
@@ -89,6 +91,6 @@ def _beside(file: Path, location: str) -> str:
     """A path as seen from the list; what is no path there (a hub name) stays as it is."""
     path = Path(location).expanduser()
     beside = file.parent / path
-    is_path = path.is_absolute() or location.startswith(".") or len(path.parts) > 2 or step_in(path.name) is not None
+    is_path = path.is_absolute() or location.startswith(".") or len(path.parts) > 2 or read_name(path.name).is_whole
     inside = len(path.parts) > 1 and (file.parent / path.parts[0]).is_dir()
     return str(beside) if beside.exists() or is_path or inside else location

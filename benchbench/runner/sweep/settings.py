@@ -12,7 +12,7 @@ from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError
 from benchbench.core.ids import content_hash
 from benchbench.runner.checkpoint import Checkpoint
-from benchbench.runner.settings import RunSettings
+from benchbench.runner.settings import RunSettings, check_name
 
 Order = Literal["newest", "oldest"]
 
@@ -43,6 +43,8 @@ class SweepSettings:
     """Pattern over branches and tags; the models are hub names then."""
     listed: Path | None = None
     """A list file with the checkpoints of the only model."""
+    name: str | None = None
+    """What to call the series of the only model; None: as its folder or hub name."""
     order: Order = "newest"
     watch: bool = False
     poll: float = 30.0
@@ -57,6 +59,9 @@ class SweepSettings:
             raise ArgumentError("--checkpoints lists the checkpoints of one --model; sweep the others apart.")
         if self.listed is not None and self.revisions is not None:
             raise ArgumentError("--checkpoints and --revisions are two ways to say the same; give one.")
+        check_name(self.name)
+        if self.name is not None and len(self.models) > 1:
+            raise ArgumentError("--name names one series, but there are several --model; sweep them apart.")
         if self.poll <= 0:
             raise ArgumentError(f"--poll is {self.poll:g}; it must be more than 0 seconds.")
         if self.until is not None and not self.watch:
@@ -65,7 +70,7 @@ class SweepSettings:
     def for_unit(self, checkpoint: Checkpoint, group: int) -> RunSettings:
         """The settings of a `run` of this checkpoint on one task group."""
         model = replace(self.run.model, model=checkpoint.location, revision=checkpoint.revision)
-        said = replace(self.run, model=model, tasks=self.task_groups[group])
+        said = replace(self.run, model=model, tasks=self.task_groups[group], series=checkpoint.series)
         return replace(said, step=checkpoint.step, tokens_seen=checkpoint.tokens_seen)
 
     def sweep_id(self) -> str:
@@ -74,9 +79,11 @@ class SweepSettings:
         for name in ("order", "watch", "poll", "until"):
             kept.pop(name)
         run = {key: value for key, value in kept["run"].items() if key not in _NOT_IDENTITY}
-        for name in ("chat", "gen_kwargs"):  # as in sweeps that began before these were known
+        for name in ("chat", "gen_kwargs", "name", "series"):  # as in sweeps that began before these were known
             if not run[name]:
                 del run[name]
+        if not kept["name"]:
+            del kept["name"]
         run["model"] = {key: value for key, value in run["model"].items() if key not in (*_NOT_IDENTITY, "model")}
         return content_hash({**kept, "run": run}, digits=8)
 

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.sweep.folder import SweepWriter, Unit
-from benchbench.runner.sweep.ready import Readiness
+from benchbench.runner.sweep.ready import Look, Readiness
 from benchbench.runner.sweep.settings import SweepSettings
 from benchbench.runner.sweep.sweep import find_all
 from benchbench.store.lock import is_held
@@ -23,12 +23,19 @@ class UnitStatus:
     """One unit as it is now."""
 
     series: str
-    step: int
+    step: int | None
     group: int
     state: UnitState
     why: str = ""
     """Why it is not done, where there is more to say."""
     done: Done | None = None
+    tokens_seen: int | None = None
+    """As the checkpoint's own name or its list says."""
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """As `Unit.place`."""
+        return (self.series, (self.tokens_seen or 0) if self.step is None else self.step, self.group)
 
 
 def status_of(folder: SweepWriter, settings: SweepSettings) -> list[UnitStatus]:
@@ -49,7 +56,9 @@ def _checkpoints(settings: SweepSettings) -> list[Checkpoint]:
 def _status(folder: SweepWriter, settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> list[UnitStatus]:
     readiness = Readiness(settle=0.0)
     found: dict[tuple[str, int, int], UnitStatus] = {
-        (done.series, done.step, done.group): UnitStatus(done.series, done.step, done.group, "done", done=done)
+        (done.series, done.position, done.group): UnitStatus(
+            done.series, done.step, done.group, "done", done=done, tokens_seen=done.tokens_seen
+        )
         for done in folder.all_done()
     }
     for checkpoint in checkpoints:
@@ -61,21 +70,24 @@ def _status(folder: SweepWriter, settings: SweepSettings, checkpoints: Iterable[
 
 def _unit_status(folder: SweepWriter, unit: Unit, readiness: Readiness, known: UnitStatus | None) -> UnitStatus:
     look = readiness.look(unit.checkpoint)
-    place = unit.place
     done = None if known is None else known.done
     if known is not None and done is not None and done.stamp == look.stamp:
         return known
+    state, why = _state(folder, unit, look, was_done=done is not None)
+    checkpoint = unit.checkpoint
+    return UnitStatus(checkpoint.series, checkpoint.step, unit.group, state, why, tokens_seen=checkpoint.tokens_seen)
+
+
+def _state(folder: SweepWriter, unit: Unit, look: Look, *, was_done: bool) -> tuple[UnitState, str]:
     said = folder.state(unit)
     if is_held(folder.unit_folder(unit)):
-        return UnitStatus(
-            *place, "running", f"process {said.get('pid')} on {said.get('host')}, since {said.get('since')}"
-        )
+        return "running", f"process {said.get('pid')} on {said.get('host')}, since {said.get('since')}"
     if look.state == "broken":
-        return UnitStatus(*place, "broken", look.why)
+        return "broken", look.why
     if look.state in ("incomplete", "settling"):
-        return UnitStatus(*place, "being written", look.why)
+        return "being written", look.why
     if said.get("state") == "passed over":
-        return UnitStatus(*place, "broken", str(said.get("why", "")))
-    if done is not None:
-        return UnitStatus(*place, "to do", "the checkpoint was overwritten since it was scored")
-    return UnitStatus(*place, "to do", "broken off; goes on where it was" if said else "")
+        return "broken", str(said.get("why", ""))
+    if was_done:
+        return "to do", "the checkpoint was overwritten since it was scored"
+    return "to do", "broken off; goes on where it was" if said else ""

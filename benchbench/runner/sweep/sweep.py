@@ -16,27 +16,57 @@ from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.ready import Look, Readiness
 from benchbench.runner.sweep.settings import SweepSettings
 from benchbench.runner.sweep.unit import Bench, run_unit
+from benchbench.store.models import distinct_tails
+from benchbench.store.names import find_home, find_location, own_name, real_path
 from benchbench.store.sweeps import Done
+from benchbench.store.taken import refuse_other_training
 
 
 def ignore(event: SweepEvent) -> None:
     """Watches nothing."""
 
 
-def find_all(settings: SweepSettings) -> list[Checkpoint]:
-    """The checkpoints of all series, each series in the order of its steps."""
+def find_all(settings: SweepSettings, *, lenient: bool = False) -> list[Checkpoint]:
+    """The checkpoints of all series, each series in the order of its steps.
+
+    `lenient`: names with two readings are left out, rather than refused.
+    """
     return [
         checkpoint
-        for model in settings.models
+        for model, name in zip(settings.models, _series_names(settings), strict=True)
         for checkpoint in find_checkpoints(
-            model, revisions=settings.revisions, listed=settings.listed, patient=settings.watch
+            model,
+            revisions=settings.revisions,
+            listed=settings.listed,
+            name=name,
+            patient=settings.watch,
+            lenient=lenient,
         )
     ]
 
 
+def _series_names(settings: SweepSettings) -> list[str | None]:
+    """What to call each series: as the user said, or by more of their paths where two folders have one last part."""
+    if len(settings.models) == 1:
+        return [settings.name]
+    places = [find_location(model) for model in settings.models]
+    names = list(map(own_name, places))
+    longer = distinct_tails(place for place, name in zip(places, names, strict=True) if names.count(name) > 1)
+    return [longer.get(place) for place in places]
+
+
+def refuse_taken_name(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> None:
+    """ArgumentError where --name stands for another training in the results folder. A sweep that began may go on."""
+    if settings.name is None or (SweepWriter.of(settings).path / "sweep.json").is_file():
+        return
+    own = {find_home(checkpoint.location, checkpoint.revision) for checkpoint in checkpoints}
+    homes = own | {real_path(find_location(model)) for model in settings.models}
+    refuse_other_training(settings.run.output, settings.name, homes)
+
+
 def units_of(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> list[Unit]:
     """All units, in the order in which they are wanted."""
-    ordered = sorted(checkpoints, key=lambda c: c.step, reverse=settings.order == "newest")
+    ordered = sorted(checkpoints, key=lambda c: c.position, reverse=settings.order == "newest")
     series = list(dict.fromkeys(checkpoint.series for checkpoint in checkpoints))
     groups = range(len(settings.task_groups))
     return [Unit(c, g) for name in series for c in ordered if c.series == name for g in groups]
@@ -75,6 +105,7 @@ def sweep(
     where the results folder cannot be written.
     """
     first, looks = find_all(settings), readiness or Readiness()
+    refuse_taken_name(settings, first)
     refuse_other_tokenizers(settings, first, looks)
     bench = Bench(settings, on_event)
     for group in range(len(settings.task_groups)):
@@ -160,19 +191,19 @@ class _Local:
         until = self.settings.until
         if until is None:
             return False
-        reached = {checkpoint.series for checkpoint in checkpoints if checkpoint.step >= until}
-        open_units = [u for u in waiting if u.checkpoint.step <= until and u.id not in self._given_up]
+        reached = {checkpoint.base for checkpoint in checkpoints if checkpoint.position >= until}
+        open_units = [u for u in waiting if u.checkpoint.position <= until and u.id not in self._given_up]
         return len(reached) == len(self.settings.models) and not open_units
 
     def _wait(self) -> None:
         done = self.folder.all_done()
-        self.on_event(Waiting(self.settings.poll, max((one.step for one in done), default=None)))
+        self.on_event(Waiting(self.settings.poll, max((one.position for one in done), default=None)))
         time.sleep(self.settings.poll)
 
     def _look_again(self, before: list[Checkpoint]) -> list[Checkpoint]:
         """The checkpoints that are there now. A folder or list that cannot be read now does not end the watch."""
         try:
-            return find_all(self.settings)
+            return find_all(self.settings, lenient=True)
         except (ModelError, StoreError, OSError):
             return before
 

@@ -140,7 +140,7 @@ def _done(sweep: SweepWriter, unit: Unit, seen: tuple[str, str], backend: Backen
         checkpoint=checkpoint.name,
         target=checkpoint.target,
         step=checkpoint.step,
-        tokens_seen=record["checkpoint"]["tokens_seen"],
+        tokens_seen=record["tokens_seen"],
         group=unit.group,
         stamp=seen[0],
         asked=seen[1],

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchbench.core.errors import DataError
 from benchbench.store.importing.lm_eval import is_lm_eval, read_lm_eval
@@ -105,27 +106,30 @@ def _without_twins(runs: Sequence[ImportedRun]) -> tuple[list[ImportedRun], list
 
     Whole models are judged, for two trainings may well begin with the same weights.
     """
-    models: dict[str, dict[tuple[int | None, str, str], tuple[float | None, float | None]]] = {}
+    models: dict[tuple[Any, ...], dict[tuple[int | None, str, str], tuple[float | None, float | None]]] = {}
     for run in runs:
-        values = {(run.step, *key): value for key, value in run.values().items() if value[0] is not None}
-        models.setdefault(_base(run), {}).update(values)
-    twins: dict[str, str] = {}
-    places = {name: place for place, name in enumerate(models)}
-    for name, values in sorted(models.items(), key=lambda pair: (len(pair[1]), -places[pair[0]])):
-        others = (other for other in models if other != name and other not in twins)
+        values = {(run.model.step, *key): value for key, value in run.values().items() if value[0] is not None}
+        models.setdefault(run.model.training, {}).update(values)
+    twins: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    places = {training: place for place, training in enumerate(models)}
+    for training, values in sorted(models.items(), key=lambda pair: (len(pair[1]), -places[pair[0]])):
+        others = (other for other in models if other != training and other not in twins)
         if len(values) >= FEWEST_VALUES:
             twin = next((other for other in others if values.items() <= models[other].items()), None)
             if twin is not None:
-                twins[name] = twin
+                twins[training] = twin
     said = [
-        f"{name}: each of its {len(models[name])} values is one of {twin}, to the last digit"
-        for name, twin in twins.items()
+        f"{_described(training)}: each of its {len(models[training])} values is one of {_described(twin)}, to the last "
+        "digit"
+        for training, twin in twins.items()
     ]
-    return [run for run in runs if _base(run) not in twins], said
+    return [run for run in runs if run.model.training not in twins], said
 
 
-def _base(run: ImportedRun) -> str:
-    return run.model if run.step is None else run.model.rpartition("@")[0]
+def _described(training: tuple[Any, ...]) -> str:
+    """The series, and where it lay if that says more."""
+    series, home, _ = training
+    return str(series) if home in (None, series) else f"{series} ({home})"
 
 
 def parse_chance(pairs: Sequence[str]) -> Callable[[str], float | None]:

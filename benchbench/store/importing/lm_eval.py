@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from benchbench.core.errors import DataError
 from benchbench.store.importing.lm_eval_items import Samples
 from benchbench.store.importing.model import (
     ImportedGroup,
+    ImportedModel,
     ImportedRun,
     ImportedScore,
     ImportedTask,
@@ -22,11 +22,22 @@ from benchbench.store.importing.model import (
     in_order,
     items_behind,
 )
-from benchbench.store.names import model_name
+from benchbench.store.names import names_at, names_called
 
 FindSamples = Callable[[str], Samples | None]
 """Task → the file of its items, if there is one."""
-STEP = re.compile(r"(?i)(?:checkpoint|global_?step|step|iter(?:ation)?|ba)[-_]?(\d+)$")
+OF_NO_WEIGHT = frozenset(
+    {
+        *("pretrained", "model", "revision", "subfolder", "batch_size", "max_batch_size", "device", "device_map"),
+        *("device_map_option", "parallelize", "use_accelerate", "gpus", "max_memory_per_gpu", "max_cpu_memory"),
+        *("offload_folder", "low_cpu_mem_usage", "trust_remote_code", "cache_dir", "download_dir", "load_format"),
+        *("token", "use_auth_token", "use_fast_tokenizer", "backend", "seed", "logits_cache", "use_cache"),
+        *("tensor_parallel_size", "data_parallel_size", "pipeline_parallel_size", "gpu_memory_utilization"),
+        *("swap_space", "max_num_seqs", "max_num_batched_tokens", "enforce_eager", "base_url", "num_concurrent"),
+        *("max_retries", "timeout", "verify_certificate", "header", "tokenized_requests", "tokenizer_backend"),
+    }
+)
+"""Arguments of lm-eval's models that change neither weights nor numbers, or that the model's name tells."""
 SUBJECTS = {"hendrycksTest-": "hendrycksTest"}
 """Prefixes by which version 0.3 wrote the subjects of one benchmark."""
 
@@ -50,7 +61,6 @@ def read_lm_eval(path: Path, name: str, find_samples: FindSamples) -> ImportedRu
     data = path.read_bytes()
     content = _content(path, data)
     config = content["config"]
-    model, step = _model(content, path)
     versions = {"lm_eval": str(content["lm_eval_version"])} if content.get("lm_eval_version") else {}
     groups = {str(g): tuple(map(str, m)) for g, m in (content.get("group_subtasks") or {}).items() if m}
     tasks: dict[str, ImportedTask] = {}
@@ -61,8 +71,7 @@ def read_lm_eval(path: Path, name: str, find_samples: FindSamples) -> ImportedRu
         else:
             tasks[task] = _task(content, task, scores, find_samples)
     return ImportedRun(
-        model=model,
-        step=step,
+        model=_model(content, path),
         tasks={task: found for task, found in tasks.items() if found.scores},
         origin={"kind": "lm-eval", "file": name, "sha256": hashlib.sha256(data).hexdigest()[:16]},
         groups=_groups(groups, means, tasks),
@@ -93,26 +102,50 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _model(content: Mapping[str, Any], path: Path) -> tuple[str, int | None]:
-    """The model's name and step, from `model_args`, else from `model_name`."""
+def _model(content: Mapping[str, Any], path: Path) -> ImportedModel:
+    """The model that `model_args` name, else `model_name`."""
+    arguments = _arguments(content["config"].get("model_args"))
     if _is_ours(content):
-        return str(content["model_name"]), content["benchbench"].get("step")
-    arguments = content["config"].get("model_args")
-    if isinstance(arguments, str):
-        arguments = dict(part.partition("=")[::2] for part in arguments.split(",") if "=" in part)
-    if not isinstance(arguments, dict):
-        arguments = {}
+        return _our_model(content, arguments.get("pretrained"))
     named = arguments.get("pretrained") or arguments.get("model") or content.get("model_name")
     if not named:
         raise DataError(
             f"{path} does not name its model: neither `pretrained` or `model` in model_args nor model_name."
         )
-    revision = str(arguments.get("revision") or "main")
-    name = model_name(str(named), None if revision == "main" else revision)
-    if arguments.get("peft"):
-        name += f"+{model_name(str(arguments['peft']))}"
-    found = STEP.search(name.rpartition("@")[2]) if "@" in name else None
-    return name, None if found is None else int(found[1])
+    revision = arguments.get("revision", "main")
+    leaf = "/".join(part for part in ("" if revision == "main" else revision, arguments.get("subfolder", "")) if part)
+    found = names_at(str(named), leaf or None)
+    name, series, reading = found.model, found.series, found.reading
+    if "peft" in arguments:
+        adapter = names_at(arguments["peft"])
+        called = names_called(f"{name}+{adapter.model}")
+        name, series, reading = called.model, called.series, called.reading
+    kept = sorted((k, v) for k, v in arguments.items() if k not in OF_NO_WEIGHT and (k, v) != ("tokenizer", named))
+    return ImportedModel(name, series, reading.step, reading.tokens, str(named), tuple(kept))
+
+
+def _arguments(given: Any) -> dict[str, str]:
+    """`model_args`, which is text in some versions and an object in others, without what says nothing."""
+    if isinstance(given, str):
+        pairs: list[list[str]] = []
+        for part in given.split(","):
+            name, equals, value = part.partition("=")
+            if equals:
+                pairs.append([name.strip(), value])
+            elif pairs:
+                pairs[-1][1] += f",{part}"  # the value holds a comma
+        given = dict(pairs)
+    known = {str(k): str(v).strip("\"' ") for k, v in given.items()} if isinstance(given, Mapping) else {}
+    nothing = ("", "None", "False")
+    return {k: v for k, v in known.items() if v not in nothing and (k, v) != ("dtype", "auto")}
+
+
+def _our_model(content: Mapping[str, Any], location: str | None) -> ImportedModel:
+    """Of a file that `results export` wrote."""
+    ours, name = content["benchbench"], str(content["model_name"])
+    called = names_called(name)
+    series = str(ours.get("series") or called.series)
+    return ImportedModel(name, series, ours.get("step"), ours.get("tokens_seen"), location)
 
 
 def _is_ours(content: Mapping[str, Any]) -> bool:

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchbench.core.ids import content_hash
 from benchbench.store.importing.lm_eval_items import Samples
+from benchbench.store.models import UNKNOWN
+from benchbench.store.names import home_of
 
 PREFERRED = ("acc", "exact_match", "f1", "acc_norm", "bleu", "word_perplexity", "perplexity", "ppl")
 """Which metric a task is known by, if it has one of these: sources list metrics in any order."""
@@ -70,12 +73,40 @@ class ImportedGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportedModel:
+    """What a source says of its model."""
+
+    name: str
+    """As we name models: a checkpoint is `model@step500`."""
+    series: str
+    """The training run that it is a checkpoint of; of other models the name again."""
+    step: int | None = None
+    tokens_seen: int | None = None
+    location: str | None = None
+    """Folder or hub name, as the source has it."""
+    arguments: tuple[tuple[str, str], ...] = ()
+    """(name, value), by name, of what else changes its weights or its numbers, such as `dtype` or `peft`."""
+
+    @property
+    def training(self) -> tuple[Any, ...]:
+        """What checkpoints of one training share."""
+        home = None if self.location is None else home_of(self.location)
+        return (self.series, home, self.arguments)
+
+    @property
+    def identity(self) -> str:
+        """What stands in the record for the identity of weights that nobody has seen."""
+        if self.location is None:
+            return f"{UNKNOWN}, imported as {self.name}"
+        known = content_hash([self.name, self.location, self.arguments], digits=8)
+        return f"{UNKNOWN}, imported as {self.name} ({known})"
+
+
+@dataclass(frozen=True, slots=True)
 class ImportedRun:
     """One model (or checkpoint) of a source."""
 
-    model: str
-    """As we name models: a checkpoint is `model@step500`."""
-    step: int | None
+    model: ImportedModel
     tasks: Mapping[str, ImportedTask]
     origin: Mapping[str, Any]
     """`kind` (`lm-eval` or `table`), `file`, and what else says where the numbers come from."""

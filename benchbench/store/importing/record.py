@@ -23,11 +23,12 @@ NORMAL = NormalDist().inv_cdf(0.975)
 def write_imported(run: ImportedRun, root: Path) -> tuple[RunFolder, bool]:
     """The run's folder in `root`, and whether it was written now (not there before).
 
-    The folder's name is a hash of what was imported, so that importing a file twice makes one run.
+    The folder's name is a hash of what was imported, so that importing a file twice makes one run. A record that a
+    former version made, without the model's series, is written anew.
     """
     run_id = content_hash(_identity(run), digits=12)
-    folder = RunFolder(root / folder_name(run.model) / run_id)
-    if folder.finished:
+    folder = RunFolder(root / folder_name(run.model.name) / run_id)
+    if folder.finished and "series" in folder.own_record():
         return folder, False
     with RunWriter(folder.path, _plan(run, run_id)) as writer:
         items = {name: _write_items(writer, name, task) for name, task in run.tasks.items()}
@@ -38,7 +39,7 @@ def write_imported(run: ImportedRun, root: Path) -> tuple[RunFolder, bool]:
 def _identity(run: ImportedRun) -> dict[str, Any]:
     return {
         "origin": dict(run.origin),
-        "model": run.model,
+        "model": run.model.name,
         "tasks": {
             name: [task.version, task.num_fewshot, task.chance, [[s.metric, s.value, s.stderr] for s in task.scores]]
             for name, task in run.tasks.items()
@@ -50,15 +51,29 @@ def _plan(run: ImportedRun, run_id: str) -> dict[str, Any]:
     return {
         "schema_version": RUN_SCHEMA_VERSION,
         "run_id": run_id,
-        "model": run.model,
+        **_names(run),
         "origin": dict(run.origin),
+        "settings": _settings(run),
         "compute": {"imported": run_id},
         "tasks": {
             name: {"output_type": task.output_type, "docs": _docs(task), "num_fewshot": task.num_fewshot}
             for name, task in run.tasks.items()
         },
-        "provenance": {"created": run.date or ""},
+        "provenance": {"created": run.date or "", **_place(run)},
     }
+
+
+def _names(run: ImportedRun) -> dict[str, Any]:
+    model = run.model
+    return {"model": model.name, "series": model.series, "step": model.step, "tokens_seen": model.tokens_seen}
+
+
+def _settings(run: ImportedRun) -> dict[str, Any]:
+    return {"model": run.model.name, "model_args": dict(run.model.arguments), "limit": None, "seed": None}
+
+
+def _place(run: ImportedRun) -> dict[str, str]:
+    return {} if run.model.location is None else {"location": run.model.location}
 
 
 def _docs(task: ImportedTask) -> int:
@@ -74,7 +89,6 @@ def _write_items(writer: RunWriter, name: str, task: ImportedTask) -> list[Item]
 
 
 def _record(run: ImportedRun, run_id: str, items: Mapping[str, Sequence[Item]]) -> dict[str, Any]:
-    identity = f"unknown, imported as {run.model}"
     backend = {"dtype": None, "device": None, "max_length": None, "revision": None, "num_parameters": None}
     rows = [_row(run, name, task.num_fewshot, score) for name, task in run.tasks.items() for score in task.scores]
     shots = {name: task.num_fewshot for name, task in run.tasks.items()}
@@ -86,11 +100,10 @@ def _record(run: ImportedRun, run_id: str, items: Mapping[str, Sequence[Item]]) 
         "schema_version": RUN_SCHEMA_VERSION,
         "run_id": run_id,
         "attempt": 1,
-        "model": run.model,
-        "checkpoint": None if run.step is None else {"step": run.step},
+        **_names(run),
         "origin": dict(run.origin),
-        "settings": {"model": run.model, "limit": None, "seed": None, **run.settings},
-        "backend": {**backend, "name": str(run.origin["kind"]), "model_identity": identity, **run.backend},
+        "settings": {**_settings(run), **run.settings},
+        "backend": {**backend, "name": str(run.origin["kind"]), "model_identity": run.model.identity, **run.backend},
         "versions": {"benchbench": __version__, **run.versions},
         "tasks": {name: _task(task, items[name]) for name, task in run.tasks.items()},
         "groups": [
@@ -105,6 +118,7 @@ def _record(run: ImportedRun, run_id: str, items: Mapping[str, Sequence[Item]]) 
             "reused": 0,
             "notes": [f"imported from {run.origin.get('file')}"],
             "tasks": {},
+            **_place(run),
         },
     }
 
@@ -149,7 +163,7 @@ def _row(
     shots = "?" if num_fewshot is None else num_fewshot
     n = "?" if score.n is None else score.n
     return {
-        "model": run.model,
+        "model": run.model.name,
         "task": name,
         "metric": score.metric,
         "value": score.value,

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
 from benchbench.store.importing.model import (
+    ImportedModel,
     ImportedRun,
     ImportedScore,
     ImportedTask,
@@ -20,8 +21,9 @@ from benchbench.store.importing.model import (
     in_order,
     items_behind,
 )
+from benchbench.store.names import names_called
 
-FIELDS = ("model", "step", "task", "metric", "value", "stderr", "n", "num_fewshot", "version", "date")
+FIELDS = ("model", "step", "tokens_seen", "task", "metric", "value", "stderr", "n", "num_fewshot", "version", "date")
 NEEDED = ("model", "task", "metric", "value")
 
 
@@ -48,21 +50,31 @@ def read_table(path: Path, name: str, mapped: Mapped) -> list[ImportedRun]:
     Raises:
         DataError: a column is missing or a row cannot be read; the sentence names file, line and column.
     """
-    runs: dict[tuple[str, int | None], dict[str, dict[str, Any]]] = {}
+    runs: dict[ImportedModel, dict[str, dict[str, Any]]] = {}
     for number, row in _rows(path):
         said = _said(row, mapped, f"{path}, line {number}")
-        step = _integer(said, "step", f"{path}, line {number}")
-        tasks = runs.setdefault((said["model"], step), {})
+        model = _model(said, f"{path}, line {number}")
+        tasks = runs.setdefault(model, {})
         task = tasks.setdefault(said["task"], {"scores": {}, "said": said})
         score = _score(said, f"{path}, line {number}")
         if score.metric in task["scores"]:
-            where = f"{said['model']}{'' if step is None else f', step {step}'}, {said['task']}, {score.metric}"
+            where = f"{model.name}, {said['task']}, {score.metric}"
             raise DataError(f"{path}, line {number}: a second value for {where}. Every row must be a different one.")
         task["scores"][score.metric] = score
     if not runs:
         raise DataError(f"{path} holds no rows.")
     origin = {"kind": "table", "file": name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
-    return [_run(model, step, tasks, origin, str(path)) for (model, step), tasks in runs.items()]
+    return [_run(model, tasks, origin, str(path)) for model, tasks in runs.items()]
+
+
+def _model(said: Mapping[str, Any], where: str) -> ImportedModel:
+    """The model of a row: step and tokens are as its columns say, else as the name does."""
+    step, tokens, name = _integer(said, "step", where), _integer(said, "tokens_seen", where), said["model"]
+    reading = names_called(name).reading
+    if step is not None and step != reading.step:
+        name = f"{name}@step{step}"
+    known = reading.tokens if tokens is None else tokens
+    return ImportedModel(name, names_called(name).series, reading.step if step is None else step, known)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -132,7 +144,7 @@ def _score(said: Mapping[str, Any], where: str) -> ImportedScore:
 
 
 def _run(
-    model: str, step: int | None, tasks: Mapping[str, Mapping[str, Any]], origin: Mapping[str, Any], where: str
+    model: ImportedModel, tasks: Mapping[str, Mapping[str, Any]], origin: Mapping[str, Any], where: str
 ) -> ImportedRun:
     found = {
         name: ImportedTask(
@@ -144,5 +156,4 @@ def _run(
         for name, task in tasks.items()
     }
     dates = [str(task["said"]["date"]) for task in tasks.values() if task["said"]["date"]]
-    name = model if step is None else f"{model}@step{step}"
-    return ImportedRun(name, step, found, origin, date=max(dates, default=None))
+    return ImportedRun(model, found, origin, date=max(dates, default=None))

@@ -23,9 +23,16 @@ EXAMPLE = {"doc_id": 0, "prompt": "Otázka: kolik je 1 + 1?\nOdpověď:", "conti
 
 
 def write_run(
-    root: Path, model: str, scores: dict[str, np.ndarray], *, run_id: str = "abc", chance: float = 0.25, **changes: Any
+    root: Path,
+    model: str,
+    scores: dict[str, np.ndarray],
+    *,
+    run_id: str = "abc",
+    chance: float = 0.25,
+    weights: str | None = None,
+    **changes: Any,
 ) -> Path:
-    """A finished run: task → item scores of `acc`. `changes` go into the record."""
+    """A finished run: task → item scores of `acc`. `changes` go into the record; `weights` are the model's own."""
     path = root / folder_name(model) / run_id
     for task, values in scores.items():
         folder = path / "items" / folder_name(task)
@@ -34,7 +41,7 @@ def write_run(
     values = record(run_id, model=model, **changes)
     values["tasks"] = {task: _task(s.size, chance) for task, s in scores.items()}
     values["rows"] = [_row(model, task, s) for task, s in scores.items()]
-    values["backend"]["model_identity"] = f"weights of {model}"
+    values["backend"]["model_identity"] = weights or f"weights of {model}"
     (path / "run.json").write_text(json.dumps(values), encoding="utf-8")
     (path / "plan.json").write_text(json.dumps({"model": model, "tasks": {}}), encoding="utf-8")
     return path

@@ -3,39 +3,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchbench.core.checkpoint_names import read_name
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.runner.checkpoint import Checkpoint, said_step, said_tokens, step_in, tokens_in
 from benchbench.runner.sweep.find import find_checkpoints
 
 
-@pytest.mark.parametrize(
-    ("name", "step"),
-    [
-        ("checkpoint-500", 500),
-        ("step500", 500),
-        ("global_step1000", 1000),
-        ("iter_0000500", 500),
-        ("ep0-ba75000-rank0.pt", 75000),
-        ("ba26500", 26500),
-        ("step1000-tokens4B", 1000),
-        ("stage1-step140000-tokens294B", 140000),
-        ("130000", 130000),
-        ("main", None),
-        ("v1.5", None),
-        ("checkpoints", None),
-        ("misstep5", None),
-    ],
-)
-def test_a_name_tells_its_step(name, step):
-    assert step_in(name) == step
-
-
-@pytest.mark.parametrize(
-    ("name", "tokens"),
-    [("step1000-tokens4B", 4 * 10**9), ("s-tokens1.5T", 15 * 10**11), ("tokens_900", 900), ("x", None)],
-)
-def test_a_name_tells_its_tokens(name, tokens):
-    assert tokens_in(name) == tokens
+def test_the_rule_of_names_is_the_one_of_core():
+    for name in ("step-500k", "step-50K-105b", "tokens-100B", "20240101", "main"):
+        assert (step_in(name), tokens_in(name)) == (read_name(name).step, read_name(name).tokens)
 
 
 def test_the_trainers_state_tells_step_and_tokens(tmp_path):
@@ -48,12 +24,15 @@ def test_the_trainers_state_tells_step_and_tokens(tmp_path):
     assert said_step(str(tmp_path)) is None
 
 
-def test_a_run_is_named_after_its_own_step_or_gets_the_step_that_a_list_says():
-    assert Checkpoint("s", 500, "/runs/csmpt/checkpoint-500").name == "csmpt@checkpoint-500"
-    assert Checkpoint("s", 900, "/runs/csmpt/checkpoint-500").name == "csmpt@checkpoint-500@step900"
-    assert Checkpoint("s", 500, "/runs/csmpt/ep0-ba500-rank0.pt").name == "csmpt@ep0-ba500-rank0"
-    assert Checkpoint("s", 500, "/runs/csmpt/ep0-ba500/rank0.pt").name == "csmpt@ep0-ba500"
-    assert Checkpoint("s", 9, "org/name", "step9").name == "org/name@step9"
+def test_a_run_is_named_after_its_series_and_its_own_name_or_the_step_that_a_list_says():
+    assert Checkpoint("s", 500, "/runs/csmpt/checkpoint-500").name == "s@checkpoint-500"
+    assert Checkpoint("s", 900, "/runs/csmpt/checkpoint-500").name == "s@step900"
+    assert Checkpoint("csmpt", 500, "/runs/csmpt/ep0-ba500-rank0.pt").name == "csmpt@ep0-ba500-rank0"
+    assert Checkpoint("csmpt", 500, "/runs/csmpt/ep0-ba500/rank0.pt").name == "csmpt@ep0-ba500"
+    assert Checkpoint("org/name", 9, "org/name", "step9").name == "org/name@step9"
+    assert Checkpoint("v", None, "/v/100B", tokens_seen=10**11).name == "v@100B"
+    assert Checkpoint("v", None, "/v/last", tokens_seen=10**11).name == "v@tokens100000000000"
+    assert Checkpoint("o@stage2", 5, "/o/stage2-step5").name == "o@stage2-step5"
 
 
 def make(folder, *names):
@@ -98,6 +77,66 @@ def test_two_checkpoints_with_one_step_are_refused(tmp_path):
         find_checkpoints(str(folder))
 
 
+def test_steps_with_units_are_multiplied_and_come_in_their_order(tmp_path):
+    folder = make(tmp_path / "csmpt", "step-1M", "step-500k", "step-50K-105b", "ckpt_001", "75", "epoch=1-step=1000")
+    assert [checkpoint.step for checkpoint in find_checkpoints(str(folder))] == [1, 75, 1000, 50_000, 500_000, 10**6]
+
+
+def test_a_number_that_is_no_step_is_passed_by(tmp_path):
+    others = ("20240101", "v1.5", "7b", "llama-2-7b", "mpt-30b-8k", "checkpoint-7b", "2024-01-01")
+    folder = make(tmp_path / "csmpt", "checkpoint-500", *others)
+    assert [checkpoint.step for checkpoint in find_checkpoints(str(folder))] == [500]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("checkpoint-500", "checkpoint-600-1"), r"cannot be told: checkpoint-600-1 \(.*two numbers"),
+        (("checkpoint-20240101",), "checkpoint-20240101 may be a date or a step"),
+        (("step-1,500", "step-900"), "comma of step-1,500"),
+        (("100B", "200B", "50B"), "cannot be told: 50B .50B may be tokens seen or the size of the model"),
+        (("75", "300", "1k"), "cannot be told: 1k .1k may be steps, tokens or a length"),
+    ],
+)
+def test_a_name_with_two_readings_is_refused_with_its_name_and_the_way_out(tmp_path, names, words):
+    folder = make(tmp_path / "csmpt", *names)
+    with pytest.raises(
+        ArgumentError, match=rf"csmpt has checkpoints whose step .*{words}.* in a list with --checkpoints"
+    ):
+        find_checkpoints(str(folder))
+    found = find_checkpoints(str(folder), lenient=True, patient=True)
+    assert len(found) == len(names) - 1, "while watching it is left for later"
+
+
+def test_names_that_tell_tokens_alone_are_ordered_by_tokens(tmp_path):
+    found = find_checkpoints(str(make(tmp_path / "viking", "2T", "100B", "1000B")))
+    assert [(c.step, c.tokens_seen, c.position) for c in found] == [(None, n * 10**11, n * 10**11) for n in (1, 10, 20)]
+    assert [c.name for c in found] == ["viking@100B", "viking@1000B", "viking@2T"]
+    make(tmp_path / "viking", "step500")
+    with pytest.raises(
+        ArgumentError, match=r"some tell only a step and others only tokens.*/step500 and .*/100B.*list"
+    ):
+        find_checkpoints(str(tmp_path / "viking"))
+    make(tmp_path / "mixed", "100B", "step500-tokens90B")
+    with pytest.raises(ArgumentError, match="cannot be put in order"):
+        find_checkpoints(str(tmp_path / "mixed"))
+
+
+def test_stages_of_a_training_are_series_of_their_own(tmp_path):
+    names = ("stage1-step1000-tokens5B", "stage1-step2000-tokens9B", "stage2-ingredient1-step1000-tokens3B")
+    found = find_checkpoints(str(make(tmp_path / "olmo", *names)))
+    assert [(c.series, c.step, c.name) for c in found] == [
+        ("olmo@stage1", 1000, f"olmo@{names[0]}"),
+        ("olmo@stage2-ingredient1", 1000, f"olmo@{names[2]}"),
+        ("olmo@stage1", 2000, f"olmo@{names[1]}"),
+    ]
+
+
+def test_a_series_is_called_as_the_user_says(tmp_path):
+    found = find_checkpoints(str(make(tmp_path / "out", "step5", "stage2-step7")), name="mix")
+    assert [(c.series, c.name) for c in found] == [("mix", "mix@step5"), ("mix@stage2", "mix@stage2-step7")]
+
+
 def test_no_checkpoints_is_a_sentence_that_says_what_is_there(tmp_path):
     make(tmp_path / "out" / "run1", "checkpoint-5")
     with pytest.raises(
@@ -107,6 +146,11 @@ def test_no_checkpoints_is_a_sentence_that_says_what_is_there(tmp_path):
     (tmp_path / "out" / "config.json").write_text("{}")
     with pytest.raises(ArgumentError, match=r"is one model.*benchbench run --model"):
         find_checkpoints(str(tmp_path / "out"))
+    make(tmp_path / "sizes", "7B", "13B")
+    with pytest.raises(
+        ArgumentError, match=r"13B may be tokens seen or the size of the model\. Others can be named in"
+    ):
+        find_checkpoints(str(tmp_path / "sizes"))
     with pytest.raises(ArgumentError, match=r"is not a folder.*--revisions 'step"):
         find_checkpoints(str(tmp_path / "none"))
     assert find_checkpoints(str(tmp_path / "none"), patient=True) == []
@@ -173,6 +217,7 @@ def test_lists_of_every_kind_say_the_same(tmp_path, suffix, text):
     [
         ("l.yaml", "- {step: 1, pth: a}", "entry 1 has the unknown key 'pth'.*Did you mean path"),
         ("l.yaml", "- {step: 1}", "entry 1 has no path"),
+        ("l.yaml", "- {path: a}", "entry 1: step is None"),
         ("l.yaml", "- {step: -1, path: a}", "entry 1: step is -1; expected a whole number"),
         ("l.yaml", "- {step: true, path: a}", "entry 1: step is True"),
         ("l.csv", "step,path\n1.5,a\n", "entry 1: step is '1.5'"),
@@ -189,6 +234,15 @@ def test_a_wrong_list_is_a_sentence_with_its_place(tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
     with pytest.raises(ArgumentError, match=words):
         find_checkpoints("cs", listed=tmp_path / name)
+
+
+def test_a_list_may_give_tokens_instead_of_steps(tmp_path):
+    (tmp_path / "l.csv").write_text("path,tokens\n./b,2e9\n./a,1e9\n")
+    found = find_checkpoints("cs", listed=tmp_path / "l.csv")
+    assert [(c.step, c.tokens_seen, c.name) for c in found] == [
+        (None, 10**9, "cs@tokens1000000000"),
+        (None, 2 * 10**9, "cs@tokens2000000000"),
+    ]
 
 
 def test_a_missing_list_is_a_sentence(tmp_path):

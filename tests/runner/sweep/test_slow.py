@@ -206,7 +206,7 @@ def test_half_transformers_half_composer_gives_what_separate_runs_give(trained, 
     swept = {one.step: one for one in done}
     for path in sorted(run.iterdir()):
         alone = separate_run(settings, str(path), tmp_path / "alone")
-        one = swept[alone.record["checkpoint"]["step"]]
+        one = swept[alone.record["step"]]
         theirs = json.loads((tmp_path / "results" / one.run / "run.json").read_bytes())
         assert comparable(theirs) == comparable(alone.record)
         assert part_bytes(tmp_path / "results" / one.run) == part_bytes(alone.path)

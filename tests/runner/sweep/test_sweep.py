@@ -246,8 +246,45 @@ def test_a_list_gives_steps_tokens_and_order_to_any_names(world, tmp_path):
     done = sweep(settings, readiness=impatient()).done
     assert [(one.step, one.tokens_seen, one.series) for one in done] == [(300, None, "cs"), (900, 9_000_000, "cs")]
     rows = benchbench.load_runs(tmp_path / "results")
-    assert set(rows["model"]) == {"final@step900", "bábovka@step300"}
+    assert set(rows["model"]) == {"cs@step900", "cs@step300"}
     assert set(rows["tokens_seen"].dropna()) == {9_000_000}
+
+
+def test_two_trainings_in_folders_of_one_name_are_two_series(world, tmp_path):
+    folders = [mpt_series(tmp_path / mix / "hf", (5,)) for mix in ("mix-a", "mix-b")]
+    settings = on_folder(world, folders[0], tmp_path / "results", models=tuple(map(str, folders)))
+    done = sweep(settings, readiness=impatient()).done
+    assert [(one.series, one.checkpoint) for one in done] == [
+        ("mix-a/hf", "mix-a/hf@checkpoint-5"),
+        ("mix-b/hf", "mix-b/hf@checkpoint-5"),
+    ]
+    assert set(benchbench.load_runs(tmp_path / "results").series) == {"mix-a/hf", "mix-b/hf"}
+
+
+def test_a_name_given_to_a_series_stands_for_one_training(world, series, copied, tmp_path):
+    settings = on_folder(world, series, tmp_path / "results", name="mix", task_groups=("toy_quiz",))
+    done = sweep(settings, readiness=impatient()).done
+    assert {one.series for one in done} == {"mix"}
+    assert [one.checkpoint for one in done] == [f"mix@checkpoint-{step}" for step in STEPS]
+    assert sweep(settings, readiness=impatient()).done == done, "the same command goes on"
+    longer = on_folder(world, series, tmp_path / "results", name="mix", task_groups=("toy_write",))
+    assert len(sweep(longer, readiness=impatient()).done) == 3, "other tasks of the same training"
+    elsewhere = on_folder(world, copied, tmp_path / "results", name="mix", task_groups=("toy_quiz",))
+    with pytest.raises(ArgumentError, match="--name 'mix' already stands for other weights"):
+        sweep(elsewhere, readiness=impatient())
+
+
+def test_a_checkpoint_with_two_readings_does_not_end_a_watch(world, copied, tmp_path):
+    settings = on_folder(world, copied, tmp_path / "results", watch=True, poll=0.01, task_groups=("toy_quiz",))
+    shutil.copytree(copied / "checkpoint-100", tmp_path / "late")
+
+    def late(event):
+        if isinstance(event, CheckpointFinished) and (tmp_path / "late").exists():
+            (copied / "checkpoint-100-1").mkdir()
+            (tmp_path / "late").rename(copied / "checkpoint-200")
+
+    done = sweep(settings, on_event=late, keep_watching=lambda: False, readiness=impatient()).done
+    assert [one.step for one in done] == [*STEPS, 200]
 
 
 def test_settings_survive_the_way_over_disk(world, series, tmp_path):

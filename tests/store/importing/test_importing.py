@@ -102,7 +102,7 @@ def test_old_results_become_a_run_with_step_shots_versions_and_a_mark_of_origin(
     record = find_run("latest", tmp_path / "results").record()
     assert record["origin"]["kind"] == "lm-eval"
     assert record["origin"]["file"] == "m.json"
-    assert record["checkpoint"] == {"step": 3000}
+    assert (record["series"], record["step"], record["tokens_seen"]) == ("org/m", 3000, None)
     assert record["groups"] == [
         {"name": "hendrycksTest", "tasks": ["hendrycksTest-a", "hendrycksTest-b"], "weight_by_size": True}
     ]
@@ -199,7 +199,7 @@ def test_a_folder_takes_what_fits_and_names_the_rest(tmp_path):
     (tmp_path / "torn.json").write_text('{"results": {')
     (tmp_path / "README.md").write_text("hello")
     found = find_imports(tmp_path, Mapped(), lambda task: None)
-    assert [run.model for run in found.runs] == ["org/m@step1"]
+    assert [run.model.name for run in found.runs] == ["org/m@step1"]
     assert sorted(said.rpartition("/")[2].partition(":")[0] for said in found.passed_over) == [
         "notes.json",
         "torn.json",
@@ -233,7 +233,7 @@ def test_a_model_that_another_one_repeats_to_the_last_digit_is_passed_over(tmp_p
     old_results(tmp_path / "b.json", 1, 0.5, "pretrained=copy,revision=step{}")
     old_results(tmp_path / "c.json", 1, 0.50001, "pretrained=near,revision=step{}")
     found = find_imports(tmp_path, Mapped(), lambda task: None)
-    assert sorted(run.model for run in found.runs) == ["near@step1", "org/m@step1"]
+    assert sorted(run.model.name for run in found.runs) == ["near@step1", "org/m@step1"]
     assert "copy: each of its" in found.passed_over[0]
 
 
@@ -256,7 +256,7 @@ def test_imported_and_measured_runs_are_not_paired(tmp_path):
 def test_published_checkpoints_make_sixteen_series(tmp_path):
     found = find_imports(PYTHIA, Mapped({}, {"num_fewshot": "0"}), lambda task: 0.25)
     assert len(found.runs) == 432
-    assert len({run.model.rpartition("@")[0] for run in found.runs}) == 16
+    assert len({run.model.series for run in found.runs}) == 16
     assert found.passed_over == (
         "pythia-160m: each of its 378 values is one of EleutherAI/pythia-v1.1-160m, to the last digit",
     )

@@ -1,0 +1,228 @@
+"""Which model a record is of: filled in for records that do not say, and told apart where two models share a name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, TypeAlias
+
+from benchbench.core.checkpoint_names import read_name
+from benchbench.store.names import home_of, names_at, with_part
+
+Record: TypeAlias = Mapping[str, Any]
+UNKNOWN = "unknown"
+"""How the identity of weights begins that nobody has seen: those of imported results."""
+
+
+def completed(record: Record) -> dict[str, Any]:
+    """The record with `series`, `step` and `tokens_seen`, which records of former versions may lack.
+
+    Such a record's name is read once more where it was made from a path without asking for its last part.
+    """
+    if "series" in record or "model" not in record:
+        return dict(record)
+    said, settings = _part(record, "checkpoint"), _part(record, "settings")
+    step, tokens = _count(said.get("step")), _count(said.get("tokens_seen"))
+    model = _renamed(str(record["model"]), settings, known_step=step is not None)
+    base, at, leaf = model.rpartition("@")
+    reading = read_name(leaf) if at else read_name("")
+    is_checkpoint = bool(base) and (reading.tells or (at and step is not None))
+    return {
+        **record,
+        "model": model,
+        "series": with_part(base, reading) if is_checkpoint else model,
+        "step": reading.step if step is None else step,
+        "tokens_seen": reading.tokens if tokens is None else tokens,
+    }
+
+
+def _part(record: Record, key: str) -> Record:
+    """What stands under a key; nothing where a damaged record has something else there."""
+    found = record.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _count(value: Any) -> int | None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+        return None
+    return int(value)
+
+
+def _renamed(model: str, settings: Record, *, known_step: bool) -> str:
+    """`./x` and `x/` are `x`; a checkpoint in a folder such as `75` is named after its training too."""
+    if model.startswith(("./", "../")) or model.endswith("/"):
+        return names_at(model).model
+    found = names_at(str(settings.get("model") or ""), settings.get("revision"))
+    return found.model if known_step and "@" not in model and found.model.endswith(f"@{model}") else model
+
+
+def location_of(record: Record) -> str:
+    """Where the model lay: an absolute path, a hub name, or as it was typed; empty where that is not known."""
+    provenance, settings = _part(record, "provenance"), _part(record, "settings")
+    return str(provenance.get("location") or settings.get("model") or "")
+
+
+def weights_of(record: Record) -> str:
+    """The identity of its weights, from run.json or plan.json; empty where there is none."""
+    backend, compute = _part(record, "backend"), _part(record, "compute")
+    return str(backend.get("model_identity") or compute.get("model_identity") or "")
+
+
+def date_of(record: Record) -> str:
+    """When it was finished, or begun; ISO 8601, empty where that is not known."""
+    provenance = _part(record, "provenance")
+    return str(provenance.get("finished") or provenance.get("created") or "")
+
+
+@dataclass(slots=True)
+class _Group:
+    """Records of one series that are surely of one training (or of one model that is no checkpoint)."""
+
+    homes: set[str]
+    """Where it lies; empty where that is not known or the user gave the name."""
+    arguments: tuple[tuple[str, str], ...]
+    weights: set[tuple[Any, ...]]
+    """(step, tokens, weights)."""
+    members: list[int]
+    is_named: bool = False
+    """The user gave the name."""
+
+
+def told_apart(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The records in their order, where models that share a name get one each: `runA/final` and `runB/final`.
+
+    Two folders are two models, unless the same weights lie in both. An imported model is known by its folder or hub
+    name and by the arguments that change its numbers.
+    """
+    found = [completed(record) for record in records]
+    by_series: dict[str, list[int]] = {}
+    for place, record in enumerate(found):
+        by_series.setdefault(str(record.get("series")), []).append(place)
+    for series, places in by_series.items():
+        groups = _groups(found, places, series)
+        if len(groups) > 1:
+            for group, (before, behind) in zip(groups, _labels(groups, series), strict=True):
+                for place in group.members:
+                    found[place] = _called(found[place], series, before, behind)
+    return found
+
+
+def _groups(found: Sequence[Record], places: Iterable[int], series: str) -> list[_Group]:
+    made: dict[tuple[Any, ...], _Group] = {}
+    for place in places:
+        record = found[place]
+        home, is_named = _home(record, series)
+        arguments = _arguments(record)
+        key = (home, is_named, arguments)
+        group = made.setdefault(key, _Group({home} if home else set(), arguments, set(), [], is_named))
+        group.members.append(place)
+        weights = weights_of(record)
+        if weights and not weights.startswith(UNKNOWN):
+            group.weights.add((record.get("step"), record.get("tokens_seen"), weights))
+    return _homeless_joined(_with_same_weights_joined(list(made.values())))
+
+
+def _home(record: Record, series: str) -> tuple[str, bool]:
+    """Where the record's training lies, if its name comes from there, and whether the user gave the name."""
+    location, provenance = location_of(record), _part(record, "provenance")
+    revision = _part(record, "settings").get("revision")
+    found = names_at(location, revision)
+    if found.series != series:
+        return "", "home" in provenance
+    is_relative = "location" not in provenance and not location.startswith("/") and found.model != location
+    if is_relative and revision is None:
+        return "", False
+    return str(provenance.get("home") or home_of(location, revision)), False
+
+
+def _arguments(record: Record) -> tuple[tuple[str, str], ...]:
+    """Of an imported model, those that change its numbers; of an adapter's checkpoint its training."""
+    if record.get("origin") is None:
+        return ()
+    known = _part(_part(record, "settings"), "model_args")
+    return tuple(sorted((str(name), home_of(str(value))) for name, value in known.items()))
+
+
+def _with_same_weights_joined(groups: list[_Group]) -> list[_Group]:
+    kept: list[_Group] = []
+    for group in groups:
+        for other in [one for one in kept if one.arguments == group.arguments and one.weights & group.weights]:
+            kept.remove(other)
+            group = _joined(other, group)  # noqa: PLW2901 - grows by what it meets
+        kept.append(group)
+    return kept
+
+
+def _homeless_joined(groups: list[_Group]) -> list[_Group]:
+    """What does not say where it lay is taken for the one training of its name that does, if there is one."""
+    homeless = [group for group in groups if not group.homes and not group.is_named]
+    others = [group for group in groups if group not in homeless]
+    for group in homeless:
+        fit = [other for other in others if other.arguments == group.arguments]
+        if len(fit) == 1:
+            others[others.index(fit[0])] = _joined(fit[0], group)
+        else:
+            others.append(group)
+    return others
+
+
+def _joined(one: _Group, two: _Group) -> _Group:
+    return _Group(
+        one.homes | two.homes,
+        one.arguments,
+        one.weights | two.weights,
+        one.members + two.members,
+        one.is_named and two.is_named,
+    )
+
+
+def _labels(groups: Sequence[_Group], series: str) -> list[tuple[str, str]]:
+    """What to call the base of each group's names, and what to add to it in brackets."""
+    homes = [min(group.homes) if group.homes else "" for group in groups]
+    tails = distinct_tails([home for home in homes if home])
+    names = [tails[home] if home and len(set(homes)) > 1 else series.partition("@")[0] for home in homes]
+    common = set.intersection(*(set(group.arguments) for group in groups))
+    brackets = [", ".join(f"{k}={v}" for k, v in group.arguments if (k, v) not in common) for group in groups]
+    return [(name, f" [{more}]" if more else "") for name, more in zip(names, brackets, strict=True)]
+
+
+def distinct_tails(paths: Iterable[str]) -> dict[str, str]:
+    """Path → its last parts, as many (two at least) as tell these paths apart: `runA/final` and `runB/final`."""
+    parts = {path: [part for part in PurePosixPath(path).parts if part != "/"] for path in paths}
+    for count in range(2, max(map(len, parts.values()), default=0) + 1):
+        found = {path: "/".join(known[-count:]) for path, known in parts.items()}
+        if len(set(found.values())) == len(found):
+            return found
+    return {path: "/".join(known) for path, known in parts.items()}
+
+
+def _called(record: Record, series: str, before: str, behind: str) -> dict[str, Any]:
+    """The record under another base name; what follows the `@` stays."""
+    base = series.partition("@")[0]
+    names = {}
+    for key in ("model", "series"):
+        known = str(record[key])
+        rest = known[len(base) :] if known.startswith(base) else f"@{known}"
+        names[key] = f"{before}{behind}{rest}"
+    return {**record, **names}
+
+
+def twins(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    """For each record the other names under which its very weights stand, in their order."""
+    names: dict[str, dict[str, None]] = {}
+    for record in records:
+        weights = weights_of(record)
+        if weights and not weights.startswith(UNKNOWN):
+            names.setdefault(weights, {})[str(record.get("model"))] = None
+    return [
+        tuple(name for name in names.get(weights_of(record), {}) if name != str(record.get("model")))
+        for record in records
+    ]
+
+
+def same_weights(names: Sequence[str]) -> str:
+    """The note that names the twins."""
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return f"same weights as {', '.join(names[:2])}{more}" if names else ""
