@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": {"core"},
     "scoring": {"core", "stats"},
     "runner": {"core", "stats", "tasks", "scoring", "backends", "store"},
-    "leaderboard": {"core", "stats", "store"},
+    "leaderboard": {"core", "stats", "store", "scoring"},  # scoring: corpus metrics on the docs that two runs share
     "cli": {"core", "stats", "tasks", "scoring", "backends", "store", "demo", "runner", "leaderboard"},
     "__init__": {"store", "leaderboard"},  # load_runs, load_items and compare, on first use
     "callbacks": {"core", "backends", "runner"},

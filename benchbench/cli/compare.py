@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, clean_lines, finite, number, print_json, stderr, stdout
 
@@ -35,6 +36,7 @@ def compare(
         float | None,
         typer.Option(help="Margin of equivalence in the metric's own unit. Default: half a percent of its range."),
     ] = None,
+    weights: opt.Weights = opt.WeightsRule.benchmarks,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
@@ -47,7 +49,7 @@ def compare(
     from benchbench.leaderboard.duel_table import flat, frame
     from benchbench.store.sides import find_sides
 
-    found = compare_sides(find_sides(models, results), Wanted(tuple(metric) if metric else None, delta))
+    found = compare_sides(find_sides(models, results), Wanted(tuple(metric) if metric else None, delta, weights.value))
     if as_json:
         refused = [{"a": r.a, "b": r.b, "task": r.task, "metric": r.metric, "reason": r.reason} for r in found.refused]
         value = {"models": found.models, "rows": [flat(row) for row in found.rows], "refused": refused}

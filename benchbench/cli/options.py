@@ -20,6 +20,17 @@ class FewshotMode(StrEnum):
     lm_eval = "lm_eval"
 
 
+class WeightsRule(StrEnum):
+    """The values of --weights."""
+
+    benchmarks = "benchmarks"
+    tasks = "tasks"
+
+
+Weights = Annotated[
+    WeightsRule,
+    typer.Option(help="What counts alike in a mean of tasks: benchmarks (MMLU's subjects share one weight) or tasks."),
+]
 Tasks = Annotated[
     list[str] | None,
     typer.Option(

@@ -42,9 +42,11 @@ def import_results(
         raise ArgumentError(f"--set num_fewshot={shots}: a whole number was expected.")
     given = parse_chance(chance or ())
     written = items = known = 0
+    unknown: set[str] = set()
     for path in paths:
         found = find_imports(path, mapped, _chance(given))
         _name(found.passed_over)
+        unknown |= {name for run in found.runs for name, task in run.tasks.items() if task.lacks_chance}
         for run in found.runs:
             try:
                 _, new = write_imported(run, output)
@@ -56,6 +58,7 @@ def import_results(
     there = f" {known} were there already." if known else ""
     with_items = f", {items} of them with items" if items else ", without items: no doc-by-doc comparison"
     stdout().print(cell(f"Imported {written} runs into {output}{with_items if written else ''}.{there}"))
+    _name_unknown(sorted(unknown))
 
 
 def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str]:
@@ -69,16 +72,31 @@ def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str]:
 
 
 def _chance(given: Callable[[str], float | None]) -> Callable[[str], float | None]:
-    """As given, else as our task of that name says."""
+    """As given, else as our task of that name says: what it states for choices, and 0 where nothing is chosen from."""
     from benchbench.tasks.index import TaskIndex
 
     index = TaskIndex()
 
     def chance(task: str) -> float | None:
         said = given(task)
-        return index.task(task).scoring.chance if said is None and task in index.variants else said
+        if said is not None or task not in index.variants:
+            return said
+        ours = index.task(task).scoring
+        return ours.chance if ours.output_type == "multiple_choice" else 0.0
 
     return chance
+
+
+def _name_unknown(tasks: Sequence[str]) -> None:
+    """Tasks that no mean can hold, and what to type."""
+    if not tasks:
+        return
+    more = f" and {len(tasks) - SHOWN} more" if len(tasks) > SHOWN else ""
+    text = (
+        f"The chance of a guesser is not known for {', '.join(tasks[:SHOWN])}{more}: they are in no mean of tasks."
+        f" Import again with --chance TASK=SHARE, such as --chance {tasks[0]}=0.25."
+    )
+    stderr().print(cell(text), soft_wrap=True)
 
 
 def _name(passed: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,8 +22,7 @@ from benchbench.store.names import find_location
 from benchbench.tasks.gen_kwargs import parse_gen_kwargs
 
 if TYPE_CHECKING:
-    from benchbench.leaderboard.curves import Curve, Point
-    from benchbench.leaderboard.verdicts import Said
+    from benchbench.leaderboard.training import VerdictOptions
     from benchbench.runner.sweep.settings import SweepSettings
     from benchbench.runner.sweep.status import UnitStatus
     from benchbench.store.sweeps import SweepFolder
@@ -194,46 +193,17 @@ def execute(
         raise typer.Exit(1)
 
 
-def _print(folder: SweepFolder, *, as_json: bool, delta: float | None = None) -> None:
+def _print(folder: SweepFolder, *, as_json: bool, options: VerdictOptions | None = None) -> None:
     """Curves and verdicts of what is done, on stdout."""
-    from benchbench.cli.sweep_view import show_curves
-    from benchbench.leaderboard.curves import curves, main_curves
-    from benchbench.leaderboard.verdicts import suite_verdicts, verdicts
+    from benchbench.cli.sweep_view import as_json_value, show_training, trainings_of
 
-    found = curves(folder)
-    main = main_curves(found)
-    said = [*verdicts(main, delta=delta, among=found), *suite_verdicts(main, delta=delta)]
+    found = trainings_of(folder, options)
     if as_json:
-        print_json(json.dumps(_as_json(folder, found, said), ensure_ascii=False, allow_nan=False))
+        print_json(json.dumps(as_json_value(folder, found), ensure_ascii=False, allow_nan=False))
         return
-    if main:
-        show_curves(main, said)
+    for training in found:
+        show_training(training)
     stdout().print(cell(f"Sweep in {folder.path}"), soft_wrap=True)
-
-
-def _as_json(folder: SweepFolder, found: Sequence[Curve], said: Sequence[Said]) -> dict[str, Any]:
-    curves = [
-        {
-            **{name: getattr(curve, name) for name in ("series", "task", "metric", "n", "chance", "is_group")},
-            "points": [_point(point, has_steps=curve.axis == "step") for point in curve.points],
-        }
-        for curve in found
-    ]
-    verdicts = [
-        {
-            **{name: getattr(one.curve, name) for name in ("series", "task", "metric")},
-            "outcome": None if one.verdict is None else one.verdict.outcome,
-            "since": None if one.verdict is None else one.verdict.since,
-            "sentence": one.sentence,
-        }
-        for one in said
-    ]
-    return {"sweep": str(folder.path), "curves": curves, "verdicts": verdicts}
-
-
-def _point(point: Point, *, has_steps: bool) -> dict[str, Any]:
-    known = {name: getattr(point, name) for name in ("tokens_seen", "value", "low", "high")}
-    return {"step": point.step if has_steps else None, **known, "run": str(point.run.path)}
 
 
 def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
@@ -342,15 +312,24 @@ def show(
         float | None,
         typer.Option(help="A gain below it counts as none. Default: half a percent of the range."),
     ] = None,
+    since: Annotated[
+        int | None, typer.Option(help="Step from which the newest part is counted. Default: the last fifth.")
+    ] = None,
+    one_look: Annotated[
+        bool, typer.Option("--one-look", help="Nobody looked before all checkpoints were there: adjust for one look.")
+    ] = False,
+    weights: opt.Weights = opt.WeightsRule.benchmarks,
     output: opt.Output = Path("results"),
     as_json: opt.AsJson = False,
 ) -> None:
     """Show the curves and verdicts of what is done so far; loads no model."""
+    from benchbench.leaderboard.training import VerdictOptions
     from benchbench.store.sweeps import find_sweep
 
     if delta is not None and not delta > 0:
         raise ArgumentError(f"--delta is a margin above 0 in the metric's own unit, not {delta}.")
-    _print(find_sweep(sweep, output), as_json=as_json, delta=delta)
+    options = VerdictOptions(delta, since, 1 if one_look else None, weights.value)
+    _print(find_sweep(sweep, output), as_json=as_json, options=options)
 
 
 @app.command()
@@ -362,21 +341,22 @@ def plot(
     output: opt.Output = Path("results"),
 ) -> None:
     """Draw the curves with their intervals, in the terminal or as a picture."""
-    from benchbench.cli.sweep_view import text_chart
+    from benchbench.cli.sweep_view import text_chart, trainings_of
     from benchbench.leaderboard.charts import panels, picture
-    from benchbench.leaderboard.curves import chosen_curves, curves
-    from benchbench.leaderboard.verdicts import verdicts
+    from benchbench.leaderboard.training import chosen_curves
     from benchbench.store.files import write_whole
     from benchbench.store.sweeps import find_sweep
 
-    everything = curves(find_sweep(sweep, output))
-    found = chosen_curves(everything, tasks=task, metric=metric)
+    trainings = trainings_of(find_sweep(sweep, output))
+    if not trainings:
+        raise ArgumentError("nothing is done yet.")
+    found = [curve for one in trainings for curve in chosen_curves(one, tasks=task, metric=metric)]
     if to is None:
         for curve in found:
-            stdout().print(cell(f"{curve.series}  {curve.task} {curve.metric}", "bold"), soft_wrap=True)
+            stdout().print(cell(f"{curve.training}  {curve.task} {curve.metric}", "bold"), soft_wrap=True)
             typer.echo(clean_lines(text_chart(curve)) + "\n")
         return
-    write_whole(to, picture(panels(verdicts(found, among=everything)), to.suffix))
+    write_whole(to, picture(panels(found), to.suffix))
     _say(f"Wrote {to}")
 
 

@@ -16,9 +16,9 @@ from benchbench.runner import events
 from benchbench.runner.sweep import events as sweep_events
 
 if TYPE_CHECKING:
-    from benchbench.leaderboard.curves import Curve, Point
-    from benchbench.leaderboard.verdicts import Said
+    from benchbench.leaderboard.training import Curve, Point, Training, VerdictOptions
     from benchbench.runner.sweep.events import OnSweepEvent, SweepEvent
+    from benchbench.store.sweeps import SweepFolder
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MOST_ROWS, MOST_TASKS, MOST_BLOCKS = 12, 4, 24
@@ -127,26 +127,81 @@ def main_rows(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def show_curves(found: Sequence[Curve], said: Sequence[Said]) -> None:
-    """A table per series with a line per task, then the verdicts, on stdout."""
+def trainings_of(folder: SweepFolder, options: VerdictOptions | None = None) -> list[Training]:
+    """The trainings of a sweep, from its finished units."""
+    from benchbench.leaderboard.paired import ItemScores
+    from benchbench.leaderboard.records import records_of
+    from benchbench.leaderboard.trainings import make_training
+
+    records = records_of(folder.runs())
+    for sentence in records.passed_over:
+        stderr().print(cell(f"passed over: {sentence}", "dim"), soft_wrap=True)
+    items = ItemScores()
+    return [make_training(name, entries, items, options) for name, entries in records.trainings().items()]
+
+
+def as_json_value(folder: SweepFolder, found: Sequence[Training]) -> dict[str, Any]:
+    """Curves and verdicts of a sweep, for `--json`."""
+    curves = [curve for training in found for curve in training.curves]
+    judged = [
+        (training, curve)
+        for training in found
+        for curve in (*([training.overall] if training.overall is not None else []), *training.judged)
+    ]
+    return {
+        "sweep": str(folder.path),
+        "curves": [
+            {
+                "series": curve.training,
+                **{name: getattr(curve, name) for name in ("task", "metric", "n", "chance", "is_group")},
+                "points": [_point(point, has_steps=curve.axis == "step") for point in curve.points],
+            }
+            for curve in curves
+        ],
+        "verdicts": [_verdict(training, curve) for training, curve in judged],
+    }
+
+
+def _verdict(training: Training, curve: Curve) -> dict[str, Any]:
+    """The verdict as figures and as its sentence; signs are those of the metric."""
+    from benchbench.leaderboard.trainings import figures
+
+    names = {"series": curve.training, "task": curve.task, "metric": curve.metric}
+    return {**names, **figures(curve), "sentence": curve.sentence, "beside": training.beside(curve)}
+
+
+def _point(point: Point, *, has_steps: bool) -> dict[str, Any]:
+    known = {"tokens_seen": point.entry.tokens_seen, "value": point.value, "low": point.low, "high": point.high}
+    return {"step": point.step if has_steps else None, **known, "run": point.run}
+
+
+def show_training(training: Training) -> None:
+    """A table with a line per task, then the verdicts, on stdout."""
+    from benchbench.leaderboard.training import about
+
     console = stdout()
-    for series in dict.fromkeys(curve.series for curve in found):
-        own = [curve for curve in found if curve.series == series]
-        steps = sorted({point.step for curve in own for point in curve.points})
-        console.print(cell(f"{series}  {_extent(steps, own[0].axis)}", "bold"), soft_wrap=True)
-        console.print(_table(own))
-        for one in said:
-            if one.curve.series == series:
-                console.print()
-                console.print(cell(one.sentence))
+    steps, axis = training.axis.places, training.axis.name
+    unit = "step" if axis == "step" else axis
+    reach = f"{steps[0]:,} to {steps[-1]:,}" if len(steps) > 1 else f"{steps[0]:,}"
+    where = f"{unit} {reach}" if axis == "step" else f"{reach} {unit}"
+    count = f"{len(steps)} checkpoints, " if len(steps) > 1 else ""
+    console.print(cell(f"{training.name}  {count}{where}", "bold"), soft_wrap=True)
+    console.print(_table(training.judged))
+    for sentence in sentences(training):
+        console.print()
+        console.print(cell(sentence))
+    for line in about(training):
+        console.print()
+        console.print(cell(line))
 
 
-def _extent(steps: Sequence[int], axis: str) -> str:
-    """How many checkpoints, from where to where, and by what they are ordered where that is not the step."""
-    if axis != "step":
-        reach = f"{steps[0]:,} to {steps[-1]:,} {axis}" if len(steps) > 1 else f"{steps[0]:,} {axis}"
-        return f"{len(steps)} checkpoints, {reach}; ordered by tokens, for their names tell no steps"
-    return f"{len(steps)} checkpoints, step {steps[0]:,} to {steps[-1]:,}" if len(steps) > 1 else f"step {steps[0]:,}"
+def sentences(training: Training) -> list[str]:
+    """What may be said of the training: first of all tasks together, then of each."""
+    found = []
+    for curve in ([training.overall] if training.overall is not None else []) + list(training.judged):
+        beside = training.beside(curve)
+        found.append(curve.sentence if beside is None else f"{curve.sentence} {beside}")
+    return found
 
 
 def _table(found: Sequence[Curve]) -> Table:
@@ -159,7 +214,7 @@ def _table(found: Sequence[Curve]) -> Table:
     for curve in found:
         values = [point.value for point in curve.points]
         cells = (curve.task, curve.metric, sparkline(values), number(values[0]), number(values[-1]))
-        table.add_row(*map(cell, (*cells, _spread(curve.last), curve.n)))
+        table.add_row(*map(cell, (*cells, _spread(curve.points[-1]), "" if curve.n is None else curve.n)))
     return table
 
 

@@ -5,31 +5,26 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from benchbench.core.chart import Dot, Line, Panel, svg
+from benchbench.core.chart import Panel, svg
 from benchbench.core.errors import ArgumentError
-from benchbench.leaderboard.curves import Curve
-from benchbench.leaderboard.verdicts import Said
+from benchbench.leaderboard.training import Curve
 
 
-def panels(said: Sequence[Said]) -> list[Panel]:
-    """One panel per task and metric; the series that share them are its lines."""
-    groups: dict[tuple[str, str, str], list[Said]] = {}
-    for one in said:
-        groups.setdefault((one.curve.task, one.curve.metric, one.curve.axis), []).append(one)
+def panels(curves: Sequence[Curve]) -> list[Panel]:
+    """One panel per task and metric; the trainings that share them are its lines."""
+    groups: dict[tuple[str, str, str], list[Curve]] = {}
+    for curve in curves:
+        groups.setdefault((curve.task, curve.metric, curve.axis), []).append(curve)
     return [
         Panel(
             title=f"{task} {metric}",
-            lines=tuple(Line(one.curve.series, _dots(one.curve)) for one in members),
+            lines=tuple(line for curve in members for line in curve.panel.lines),
             x_label=axis,
-            reference=members[0].curve.chance,
-            note=" ".join(one.sentence for one in members),
+            reference=members[0].chance,
+            note=" ".join(curve.sentence for curve in members),
         )
         for (task, metric, axis), members in groups.items()
     ]
-
-
-def _dots(curve: Curve) -> tuple[Dot, ...]:
-    return tuple(Dot(p.step, p.value, p.low, p.high) for p in curve.points if p.value is not None)
 
 
 def picture(found: Sequence[Panel], suffix: str) -> bytes:

@@ -9,13 +9,14 @@ from itertools import combinations
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
-from benchbench.leaderboard.metrics import Metric, metric_names, metric_of
+from benchbench.leaderboard.metrics import metric_names, metric_of
+from benchbench.leaderboard.paired import ItemScores
+from benchbench.leaderboard.records import Cell, cell_of, source_of
+from benchbench.leaderboard.weights import SAID, Weighting, benchmarks, weights_of
 from benchbench.stats.duel import Duel, Outcome, duel, duel_of_estimates, duel_of_tasks
-from benchbench.stats.influence import Estimate
 from benchbench.stats.multiple import benjamini_hochberg, holm
 from benchbench.stats.power import DELTA
 from benchbench.store.folder import RunFolder
-from benchbench.store.scores import pair, read_scores
 from benchbench.store.sides import Side
 
 ALL_TASKS = "all tasks"
@@ -84,6 +85,8 @@ class Wanted:
     delta: float | None = None
     """Margin of equivalence in the metrics' own unit (of perplexities: of the logarithm); None: half a percent of each
     metric's range, or of the scores where it has none."""
+    weighting: Weighting = "benchmarks"
+    """How tasks count in the mean of all of them."""
 
     def choose(self, known: Sequence[str]) -> list[str]:
         """Those of a task's metrics that are wanted. A name may hold a comma itself (`metric,filter`)."""
@@ -189,42 +192,32 @@ def _difference(x: _Run, y: _Run, task: str) -> str | None:
 def _duels(a: str, b: str, task: str, runs: tuple[_Run, _Run], asked: Wanted) -> Iterator[Row | Refusal]:
     names = [metric_names(record, task) for _, record in runs]
     for name in asked.choose([name for name in names[0] if name in names[1]]):
-        one, two = (metric_of(record, task, name) for _, record in runs)
-        if one.kind is None:
+        cells = [cell_of(source_of(run, record), task).by(name) for run, record in runs]
+        one, two = (cell for cell in cells if cell is not None)
+        if one.metric.kind is None:
             reason = f"{name} is a median, which has no influence values."
-        elif one.identity != two.identity:
+        elif one.metric.identity != two.metric.identity:
             reason = f"{name} is computed differently (normalisation, filters or options differ)."
         else:
             try:
-                yield _duel(a, b, task, runs, one, asked)
+                yield _duel(a, b, (one, two), asked)
                 continue
             except StoreError as error:
                 reason = str(error)
         yield Refusal(a, b, task, name, reason)
 
 
-def _duel(a: str, b: str, task: str, runs: tuple[_Run, _Run], metric: Metric, asked: Wanted) -> Row:
-    paired = pair([read_scores(run, task, metric.column) for run, _ in runs])
-    if not paired.keys:
-        raise StoreError(f"no doc of {task} has a {metric.name} in both runs.")
-    x, y = paired.values if metric.kind != "log mean" else -paired.values
+def _duel(a: str, b: str, cells: tuple[Cell, Cell], asked: Wanted) -> Row:
+    metric = cells[0].metric
+    paired = ItemScores().paired(cells)
+    one, two = paired.estimates
+    delta = asked.delta or metric.margin(one.value, two.value)
     if metric.kind in ("mean", "log mean"):
-        delta = asked.delta or metric.margin(float(x.mean()), float(y.mean()))
+        x, y = paired.scores
         found = duel(x, y, paired.clusters, seed=SEED, delta=delta, higher_is_better=metric.higher_is_better)
     else:
-        values = [_value(record, task, metric) for _, record in runs]
-        delta = asked.delta or metric.margin(*values)
-        one, two = Estimate(values[0], x), Estimate(values[1], y)
         found = duel_of_estimates(one, two, paired.clusters, delta=delta, higher_is_better=metric.higher_is_better)
-    return Row(a, b, task, metric.name, found, None, None, paired.dropped, metric.is_log)
-
-
-def _value(record: Mapping[str, Any], task: str, metric: Metric) -> float:
-    rows = [r for r in record["rows"] if (r["task"], r["metric"], r["is_group"]) == (task, metric.name, False)]
-    if not rows or rows[0]["value"] is None:
-        raise StoreError(f"{metric.name} has no value in a run of {record['model']}.")
-    value = float(rows[0]["value"])
-    return math.log(value) if metric.is_log else value
+    return Row(a, b, cells[0].task, metric.name, found, None, None, paired.dropped, metric.is_log)
 
 
 def _groups(a: str, b: str, runs: Mapping[str, tuple[_Run, _Run]], rows: Sequence[Row], asked: Wanted) -> Iterator[Row]:
@@ -269,14 +262,20 @@ def _all_tasks(
             scaled.append((row, metric.floor, metric.ceiling))
     if len(scaled) < 2:
         return
+    groups = benchmarks(record for pair_of_runs in runs.values() for _, record in pair_of_runs)
+    weights = weights_of({row.task: float(row.duel.n) for row, _, _ in scaled}, groups, asked.weighting)
     found = duel_of_tasks(
         [row.duel for row, _, _ in scaled],
+        [weights[row.task] for row, _, _ in scaled],
         ranges=[(floor, ceiling) for _, floor, ceiling in scaled],
         delta=asked.delta or DELTA,
     )
-    out = len(firsts) - len(scaled)
-    left = f"; {out} left out, which have no best score" if out else ""
-    note = f"mean of {len(scaled)} tasks, each from chance (0) to the best score (1), as if independent{left}"
+    out = [row.task for row in firsts if row.task not in weights]
+    left = f"; left out, for their chance is not known or they have no best score: {', '.join(out)}" if out else ""
+    note = (
+        f"mean of {len(scaled)} tasks, each from chance (0) to the best score (1), {SAID[asked.weighting]}, as if"
+        f" independent{left}"
+    )
     dropped = sum(row.dropped for row, _, _ in scaled)
     yield Row(a, b, ALL_TASKS, "normalised", found, None, None, dropped, False, True, note)
 

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from benchbench.core.registry import ITEM_MEANS, influence_column, metric_range, metric_spec
 from benchbench.stats.power import DELTA, margin
 
+GUESSED_AT_HALF = ("auroc",)
+"""Metrics of which a guesser gets one half, however many choices there are."""
 Kind = Literal["mean", "log mean", "influence", "log influence"]
 """Mean of item scores; the logarithm of a perplexity; a corpus metric; the logarithm of one."""
 
@@ -22,10 +24,16 @@ class Metric:
     """None: two models cannot be compared by it (the median)."""
     higher_is_better: bool
     floor: float | None
-    """Score of a guesser: the task's chance, or 0; None for metrics without bounds."""
+    """Score of a guesser: the task's chance, or 0 where there is nothing to choose from; None for metrics without
+    bounds, and where the chance of a choice is not known."""
     ceiling: float | None
     identity: Any
     """Everything that shapes the score; must be equal for a comparison."""
+
+    @property
+    def lacks_chance(self) -> bool:
+        """A choice of which nobody said what a guesser gets."""
+        return self.floor is None and self.ceiling is not None
 
     @property
     def column(self) -> str:
@@ -65,15 +73,27 @@ def metric_of(record: Mapping[str, Any], task: str, name: str) -> Metric:
         aggregation, better, kwargs = known.aggregation, known.higher_is_better, dict(known.kwargs)
     filters = [f for f in scoring["filters"] if not pipeline or f["name"] == pipeline]
     bounds = metric_range(name)
-    chance = scoring.get("chance") if better and bounds == (0.0, 1.0) else None
     return Metric(
         name=name,
         kind=_kind(aggregation),
         higher_is_better=bool(better),
-        floor=chance if chance is not None else None if bounds is None else max(0.0, bounds[0]),
+        floor=_floor(base, scoring, bounds) if better else None if bounds is None else bounds[0],
         ceiling=None if bounds is None else bounds[1],
         identity=[base, aggregation, kwargs, filters],
     )
+
+
+def _floor(metric: str, scoring: Mapping[str, Any], bounds: tuple[float, float] | None) -> float | None:
+    """Score of a guesser: for choices what the task states, and unknown where it states nothing."""
+    if bounds is None:
+        return None
+    if metric in GUESSED_AT_HALF:
+        return 0.5
+    chance = scoring.get("chance")
+    if bounds == (0.0, 1.0) and chance is not None:
+        return float(chance)
+    is_choice = bounds == (0.0, 1.0) and scoring["output_type"] == "multiple_choice"
+    return None if is_choice else max(0.0, bounds[0])
 
 
 def _kind(aggregation: str) -> Kind | None:

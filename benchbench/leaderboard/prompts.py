@@ -6,14 +6,15 @@ A best of K stands here and nowhere else: it enters no comparison and no ranking
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.leaderboard.metrics import metric_names, metric_of
+from benchbench.leaderboard.paired import ItemScores
+from benchbench.leaderboard.records import cell_of, source_of
 from benchbench.stats.prompts import Prompts, over_prompts
 from benchbench.store.folder import RunFolder
-from benchbench.store.scores import pair, read_scores
 from benchbench.store.sides import Side
 
 SEED = 1234
@@ -90,13 +91,12 @@ def _table(task: str, runs: dict[str, Run], metric: str | None) -> PromptTable:
     said = metric_of(records[0], task, name)
     summary, n = None, min(int(row["n"]) for _, row in rows)
     if said.kind == "mean":
-        read = (read_scores(run, task, said.column) for run, _ in runs.values())
-        # Every prompt has a name of its own in the items; here they are the same docs.
-        paired = pair([replace(one, keys=tuple((doc_id, "") for doc_id, _ in one.keys)) for one in read])
-        n = paired.values.shape[1]
+        cells = [cell_of(source_of(run, record), task).by(name) for run, record in runs.values()]
+        paired = ItemScores().paired([cell for cell in cells if cell is not None])
+        n = paired.scores.shape[1]
         if n > 1:
             better = said.higher_is_better
-            summary = over_prompts(paired.values, paired.clusters, higher_is_better=better, seed=SEED)
+            summary = over_prompts(paired.scores, paired.clusters, higher_is_better=better, seed=SEED)
     return PromptTable(task, name, records[0]["tasks"][task]["num_fewshot"], rows, n, summary)
 
 

@@ -34,6 +34,18 @@ def sentence(verdict: Verdict, task: str, metric: str) -> str:
     return " ".join([head, *(part for part in parts if part)])
 
 
+def short(verdict: Verdict) -> str:
+    """The outcome in a few words: `rose until 63k, nothing detectable since`."""
+    since = step_name(verdict.since)
+    match verdict.outcome, verdict.start > 0:
+        case "no detectable improvement", True:
+            return f"rose until {since}, nothing detectable since"
+        case "plateau", True:
+            return f"rose until {since}, plateau since"
+        case _:
+            return verdict.outcome
+
+
 def counted(n: int, n_clusters: int | None) -> str:
     """`n=900`, or `n=900 in 488 clusters`."""
     return f"n={n}" if n_clusters is None else f"n={n} in {n_clusters} clusters"
@@ -72,7 +84,7 @@ def _minus(text: str) -> str:
 def _recent(verdict: Verdict, found: Findings) -> str:
     since, last = verdict.steps[found.since], verdict.steps[-1]
     part = f"the last {step_name(last - since)} steps ({step_name(since)}→{step_name(last)})"
-    return f"{part} bought {_with_interval(verdict, found.recent)}{_by_chance(verdict, found)}."
+    return f"{part} bought {with_interval(verdict, found.recent)}{_by_chance(verdict, found)}."
 
 
 def _by_chance(verdict: Verdict, found: Findings) -> str:
@@ -93,7 +105,7 @@ def _finding(verdict: Verdict, found: Findings) -> str:
             return f"Improving: {_improving(verdict, found)}."
         case "plateau":
             bound = f"lies within ±δ = {_size(verdict, verdict.delta)}"
-            return f"Plateau: {_before(verdict, found)} the change {bound} ({_with_interval(verdict, found.gain)})."
+            return f"Plateau: {_before(verdict, found)} the change {bound} ({with_interval(verdict, found.gain)})."
         case _:
             return f"{_capital(_before(verdict, found))} no improvement is detectable ({_gain(verdict, found)})."
 
@@ -102,14 +114,14 @@ def _improving(verdict: Verdict, found: Findings) -> str:
     last = step_name(verdict.steps[-1])
     if found.lately.p < ALPHA:
         return _claim(verdict, found.lately, "better", "rises")
-    gain = f"{step_name(verdict.steps[-2])} to {last}: {_with_interval(verdict, found.gain)}"
+    gain = f"{step_name(verdict.steps[-2])} to {last}: {with_interval(verdict, found.gain)}"
     return f"every earlier checkpoint is significantly worse than the last ({last}; {gain})"
 
 
 def _claim(verdict: Verdict, claim: Claim, than: str, moves: str) -> str:
     """A significant contrast in words."""
     names, last = [step_name(step) for step in verdict.steps], step_name(verdict.steps[-1])
-    shown = f"({_with_interval(verdict, claim.gain)}; adjusted {_p(claim.p)})"
+    shown = f"({with_interval(verdict, claim.gain)}; adjusted {_p(claim.p)})"
     match claim.kind:
         case "trend" | "whole trend":
             change = "per doubling of steps"
@@ -138,10 +150,10 @@ def _before(verdict: Verdict, found: Findings) -> str:
 def _gain(verdict: Verdict, found: Findings) -> str:
     bound = "upper" if verdict.higher_is_better else "lower"
     most = _size(verdict, found.gain.upper(), sign=True)
-    return f"{_with_interval(verdict, found.gain)}, one-sided {bound} bound {most}"
+    return f"{with_interval(verdict, found.gain)}, one-sided {bound} bound {most}"
 
 
-def _with_interval(verdict: Verdict, gain: Gain) -> str:
+def with_interval(verdict: Verdict, gain: Gain) -> str:
     """`+0.45 pp, 95 % CI −0.43…+1.32`, with the sign that the metric itself moves by."""
     ends = [_size(verdict, end, sign=True) for end in gain.interval()]
     low, high = ends if verdict.higher_is_better else ends[::-1]

@@ -16,7 +16,7 @@ from benchbench.stats.intervals import Interval
 from benchbench.stats.looks import Family
 from benchbench.stats.noise import Gain, Noise, checkpoint_noise, fixed_noise, gain_of
 from benchbench.stats.power import ALPHA, POWER
-from benchbench.stats.sentence import sentence
+from benchbench.stats.sentence import sentence, short
 from benchbench.stats.series import Series, series_of_items
 from benchbench.stats.signal import TaskSignal, task_signal
 from benchbench.stats.sweep import (
@@ -143,6 +143,11 @@ class Verdict:
     def looks(self) -> int:
         """How many looks the claims are adjusted for."""
         return self.family.num_looks(len(self.steps))
+
+    @property
+    def short(self) -> str:
+        """The outcome in a few words, with its step where there is one."""
+        return short(self)
 
     def sentence(self, task: str, metric: str, *, is_share: bool | None = None) -> str:
         """The verdict in words, for the task and metric so named; `is_share` where it is known of the metric."""

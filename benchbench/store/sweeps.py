@@ -78,6 +78,13 @@ class SweepFolder:
         found = [self.read_done(path.parent) for path in sorted(self.path.glob("units/*/done.json"))]
         return sorted((one for one in found if one is not None), key=lambda one: (one.series, one.position, one.group))
 
+    def runs(self) -> list[RunFolder]:
+        """The run folders of what is done; steps that asked other tasks, documents or prompts than the last are not."""
+        done = self.all_done()
+        latest = {(one.series, one.group): one.asked for one in done}
+        same = [one for one in done if one.asked == latest[one.series, one.group]]
+        return [RunFolder(self.output / one.run) for one in same]
+
     def read_done(self, unit: Path) -> Done | None:
         """done.json in a unit's folder, if it is there and whole and the run that it names is still finished."""
         path = unit / "done.json"

@@ -71,4 +71,10 @@ def _task(made: dict[str, Any]) -> dict[str, Any]:
 def _row(name: str, made: dict[str, Any]) -> dict[str, Any]:
     scores = [score for score in made["scores"] if score is not None]
     value = made.get("value", math.fsum(scores) / max(1, len(scores)))
-    return {"task": name, "metric": made["metric"]["name"], "is_group": False, "value": value, "model": "m"}
+    known = {"stderr": None, "ci_low": None, "ci_high": None, "n": len(scores), "n_clusters": _clusters(made)}
+    return {**known, "task": name, "metric": made["metric"]["name"], "is_group": False, "value": value, "model": "m"}
+
+
+def _clusters(made: dict[str, Any]) -> int | None:
+    names = made.get("clusters")
+    return None if names is None else len(set(names))

@@ -131,7 +131,10 @@ def test_a_corpus_metric_is_compared_by_its_influence_values(tmp_path: Path) -> 
     for name, t in made.items():
         measured(tmp_path, name, {"toy": t})
     (row,) = compared(tmp_path, "a", "b").rows
-    assert row.duel == duel_of_estimates(Estimate(20.0, psi[0]), Estimate(21.0, psi[1]), delta=0.5)
+    by_hand = duel_of_estimates(Estimate(20.0, psi[0]), Estimate(21.0, psi[1]), delta=0.5)
+    assert (row.duel.score_a, row.duel.score_b) == pytest.approx((20.0, 21.0))
+    assert row.duel.p == pytest.approx(by_hand.p)
+    assert row.duel.interval == pytest.approx(by_hand.interval)
 
 
 def test_a_corpus_metric_of_an_older_run_is_refused(tmp_path: Path) -> None:
@@ -182,10 +185,12 @@ def test_a_group_is_the_mean_of_its_tasks(tmp_path: Path) -> None:
 def test_a_metric_without_a_best_score_is_left_out_of_all_tasks(tmp_path: Path) -> None:
     bits = task([1.0, 2.0, 1.5], metric=metric("bpb_gold", higher_is_better=False))
     for name in ("a", "b"):
-        measured(tmp_path, name, {"x": task(list(A)), "y": task(list(B)), "z": bits})
+        guessed = {"x": task(list(A), chance=0.25), "y": task(list(B), chance=0.5)}
+        measured(tmp_path, name, {**guessed, "w": task(list(A)), "z": bits})
     row = compared(tmp_path, "a", "b").rows[-1]
     assert row.note is not None
-    assert row.note.endswith("as if independent; 1 left out, which have no best score")
+    assert row.note.startswith("mean of 2 tasks, each from chance (0) to the best score (1), benchmarks count alike")
+    assert row.note.endswith("; left out, for their chance is not known or they have no best score: w, z")
 
 
 def test_a_metric_without_a_range_has_a_margin_relative_to_the_scores(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from benchbench.stats.looks import Family
 from benchbench.stats.noise import checkpoint_noise
 from benchbench.stats.power import ALPHA
-from benchbench.stats.series import series_of_items
+from benchbench.stats.series import Series, series_of_items
 from benchbench.stats.sweep import fall, last_part, rise_ever, rise_lately
 from benchbench.stats.verdict import sweep_verdict
 from tests.simulate.table import Row
@@ -84,13 +84,22 @@ def noise_of(world: Flat, rng: np.random.Generator) -> Floats:
 def first_false_look(world: Flat, family: Family, seed: int) -> int:
     """Number of checkpoints at the first look that claims a gain or a loss; 0 if none does."""
     rng = np.random.default_rng(seed)
-    rows = draw(0.5 + noise_of(world, rng), world.n, rng)
-    return next((k for k in range(2, world.checkpoints + 1) if is_claimed(world.steps[:k], rows[:k], family)), 0)
+    series = series_of_items(world.steps, draw(0.5 + noise_of(world, rng), world.n, rng))
+    return next((k for k in range(2, world.checkpoints + 1) if is_claimed(at_look(series, k), family)), 0)
 
 
-def is_claimed(steps: Sequence[int], rows: Sequence[Floats], family: Family) -> bool:
+def at_look(series: Series, checkpoints: int) -> Series:
+    """The series as it was when there were so many checkpoints."""
+    return replace(
+        series,
+        steps=series.steps[:checkpoints],
+        values=series.values[:checkpoints],
+        covariance=series.covariance[:checkpoints, :checkpoints],
+    )
+
+
+def is_claimed(series: Series, family: Family) -> bool:
     """The verdict on these checkpoints says that something rose or fell."""
-    series = series_of_items(steps, rows)
     noise = checkpoint_noise(series)
     lately = rise_lately(series, noise, family, last_part(series))
     return min(rise_ever(series, noise, family, lately).p, fall(series, noise, family).p) < ALPHA

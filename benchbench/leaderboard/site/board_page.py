@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from benchbench.leaderboard.site.board import Board, Coverage, Standing
+from benchbench.leaderboard.board import Board, Coverage, Standing
+from benchbench.leaderboard.duels import Duels
+from benchbench.leaderboard.records import Entry, Variant
 from benchbench.leaderboard.site.drawings import axis_of, rank_strip, strip
-from benchbench.leaderboard.site.duels import Duels
 from benchbench.leaderboard.site.parts import key, labels, link, markup, suite_page, task_page, value
-from benchbench.leaderboard.site.records import Entry, Variant
 from benchbench.leaderboard.site.render import embedded
 from benchbench.leaderboard.site.text import between, name, size, slug
 from benchbench.stats.multiple import benjamini_hochberg
@@ -76,7 +76,8 @@ def board_context(
 def _group_title(group: Coverage, number: int, board: Board) -> str:
     models = len(group.standings)
     tasks = len(group.variants)
-    said = f"{models} model{'s' * (models != 1)} on the same {tasks} task{'s' * (tasks != 1)}"
+    alike = "asked alike" if models > 1 else "that no other model was asked alike" if len(board.groups) > 1 else ""
+    said = f"{models} model{'s' * (models != 1)} on {tasks} task{'s' * (tasks != 1)} {alike}".rstrip()
     return said if len(board.groups) == 1 else f"Group {number + 1}: {said}"
 
 
@@ -207,4 +208,6 @@ def suite_column(suite: str, board: Board) -> SuiteColumn:
         if len(group.variants) == whole
         for standing in group.standings
     }
-    return SuiteColumn(suite, name(suite), means)
+    here = len({variant.task for group in board.groups for variant in group.variants})
+    label = f"{suite} ({here} of {here + len(board.missing)} tasks)" if board.missing else suite
+    return SuiteColumn(suite, name(label), means)

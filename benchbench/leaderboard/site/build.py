@@ -9,21 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, DataError
-from benchbench.leaderboard.site.board import FEWER_DRAWS, MANY, Board, benchmarks, make_board
+from benchbench.leaderboard.board import FEWER_DRAWS, MANY, Board, make_board
+from benchbench.leaderboard.duels import Duels
+from benchbench.leaderboard.paired import ItemScores
+from benchbench.leaderboard.processes import FEW, cores, spread
+from benchbench.leaderboard.records import Entry, Records, Variant, read_records
 from benchbench.leaderboard.site.board_page import SuiteColumn, board_context, suite_column
 from benchbench.leaderboard.site.data import data_files
-from benchbench.leaderboard.site.duels import Duels
-from benchbench.leaderboard.site.items import ItemScores
 from benchbench.leaderboard.site.model_page import model_context, reported_context, sweeps_context, tasks_context
 from benchbench.leaderboard.site.parts import labels, model_page, samples_page, suite_page, sweep_page, task_page
-from benchbench.leaderboard.site.processes import FEW, cores, spread
-from benchbench.leaderboard.site.records import Entry, Records, Variant, read_records
 from benchbench.leaderboard.site.render import Renderer
 from benchbench.leaderboard.site.sweep_page import sweep_context
-from benchbench.leaderboard.site.sweeps import Sweep, make_sweep
 from benchbench.leaderboard.site.task_page import task_context
 from benchbench.leaderboard.site.text import name, shown
 from benchbench.leaderboard.site.viewer import samples_context
+from benchbench.leaderboard.training import Training, VerdictOptions
+from benchbench.leaderboard.trainings import make_training
+from benchbench.leaderboard.weights import Weighting, benchmarks
 from benchbench.stats.ranks import DRAWS
 from benchbench.store.files import make_folder, os_errors, write_whole
 from benchbench.store.reported import FOLDER, ReportedSource, read_reported
@@ -43,6 +45,8 @@ class SiteOptions:
     """Suite → its tasks: boards of their own, beside those of the benchmarks that the records name."""
     samples: int = 4
     """Models whose answers a task's page of docs holds; 0: no such pages."""
+    weighting: Weighting = "benchmarks"
+    """How tasks count in a mean of tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,9 @@ class _Site:
         self.items = ItemScores()
         self.items.read_ahead(cell for entry in records.entries for cell in entry.cells.values())
         self.duels = Duels(self.listed, self.items)
-        self.groups = benchmarks(self.listed)
-        self.sweeps = [make_sweep(s, e, self.items, self.groups) for s, e in records.series().items()]
+        self.groups = benchmarks(source.record for entry in self.listed for source in entry.sources)
+        judged = VerdictOptions(weighting=options.weighting)
+        self.sweeps = [make_training(s, e, self.items, judged) for s, e in records.series().items()]
         self.swept = {sweep.name for sweep in self.sweeps}
         self.boards = {"overview": self._board(None), **self._suites()}
         nav = [("Overview", "index.html"), ("Tasks", "tasks.html")] if self.listed else [("Overview", "index.html")]
@@ -113,7 +118,7 @@ class _Site:
         self.renderer = Renderer(name(options.title), (*nav, ("Methods", "methods.html")))
 
     def _board(self, tasks: Sequence[str] | None) -> Board:
-        return make_board(self.listed, self.items, self.duels, self.groups, tasks)
+        return make_board(self.listed, self.items, self.duels, self.groups, tasks, weighting=self.options.weighting)
 
     def _suites(self) -> dict[str, Board]:
         """Suites and benchmarks of which two tasks or more were asked, each set of tasks once."""
@@ -125,14 +130,17 @@ class _Site:
             present = frozenset(tasks) & here
             if len(present) > 1 and present not in seen and suite != "overview":
                 seen.add(present)
-                board = self._board(sorted(present))
+                board = self._board(sorted(tasks))
                 if board.groups:
                     found[suite] = board
         return found
 
     def all_passed(self) -> list[str]:
         """Everything that was not taken, once each."""
-        return [shown(s, 400) for s in sorted({*self.records.passed_over, *self.problems, *self.items.problems})]
+        return [
+            shown(s, 400)
+            for s in sorted({*self.records.passed_over, *self.problems, *self.items.problems, *self.duels.problems})
+        ]
 
     def pages(self, folders: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """Path → content of every file."""
@@ -181,7 +189,7 @@ class _Site:
             context = {
                 **board_context(board, self.duels, "../"),
                 "has_series": False,
-                "lead": f"The models on {name(suite)}.",
+                "lead": _suite_lead(suite, board),
                 "downloads": [],
                 "notes": _left_out(board),
                 "passed": [],
@@ -240,7 +248,7 @@ class _Site:
         for sweep in self.sweeps:
             yield sweep_page(sweep.name), self._sweep_page(sweep)
 
-    def _sweep_page(self, sweep: Sweep) -> bytes:
+    def _sweep_page(self, sweep: Training) -> bytes:
         return self._page("sweep.html", sweep_page(sweep.name), name(sweep.name), sweep_context(sweep))
 
 
@@ -253,11 +261,27 @@ def _by_task(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
 
 
 def _left_out(board: Board) -> list[str]:
-    if not board.left_out:
-        return []
-    tasks = board.left_out
-    listed = ", ".join(map(name, tasks[:12])) + (f" and {len(tasks) - 12} more" if len(tasks) > 12 else "")
-    return [f"Not in the mean, for they have no best possible score or no value: {listed}."]
+    """What is in no mean, and why."""
+    notes = [
+        ("Not in the mean, for they have no best possible score or no value: {}.", board.left_out),
+        ("Not in the mean, for their chance is not known (say it at import with --chance): {}.", board.unknown_chance),
+    ]
+    return [text.format(_listed(tasks)) for text, tasks in notes if tasks]
+
+
+def _listed(tasks: Sequence[str], most: int = 12) -> str:
+    more = f" and {len(tasks) - most} more" if len(tasks) > most else ""
+    return ", ".join(map(name, tasks[:most])) + more
+
+
+def _suite_lead(suite: str, board: Board) -> str:
+    """Which of the suite's tasks are here."""
+    here = len({variant.task for group in board.groups for variant in group.variants})
+    here += len(board.left_out) + len(board.unknown_chance)
+    if not board.missing:
+        return f"The models on {name(suite)}, all {here} tasks."
+    total = here + len(board.missing)
+    return f"The models on {here} of {total} tasks of {name(suite)}; missing: {_listed(board.missing)}."
 
 
 def _check_out(out: Path) -> None:

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchbench.leaderboard.site.board import Board
-from benchbench.leaderboard.site.records import Records, finite
+from benchbench.leaderboard.board import Board
+from benchbench.leaderboard.records import Records, finite
 from benchbench.store.frames import RUN_COLUMNS, mark_current, run_rows
 
 BOARD_COLUMNS = {

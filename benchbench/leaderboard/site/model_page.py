@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchbench.leaderboard.records import Cell, Entry, Source, finite
 from benchbench.leaderboard.site.parts import sweep_page, task_page, value
-from benchbench.leaderboard.site.records import Cell, Entry, Source, finite
-from benchbench.leaderboard.site.sweeps import Sweep
+from benchbench.leaderboard.site.sweep_page import newest_part
 from benchbench.leaderboard.site.text import between, count, decimals, name, shown
+from benchbench.leaderboard.training import Curve, Training
+from benchbench.stats.sentence import with_interval
 from benchbench.store.reported import ReportedSource
 
 
@@ -101,22 +103,54 @@ def tasks_context(entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def sweeps_context(sweeps: Sequence[Sweep]) -> dict[str, Any]:
-    """The list of all series of checkpoints."""
+def sweeps_context(trainings: Sequence[Training]) -> dict[str, Any]:
+    """The list of all trainings: what the newest part of each bought, and the verdict."""
     rows = []
-    for sweep in sweeps:
-        verdict = None if sweep.overall is None else sweep.overall.verdict
-        outcome = "–" if verdict is None else verdict.outcome
-        steps = sweep.axis.places
-        tasks = sum(task.is_main for task in sweep.tasks)
-        cells = [value(len(steps)), value(steps[0]), value(steps[-1]), value(tasks), outcome]
-        rows.append({"label": name(sweep.name), "href": sweep_page(sweep.name), "cells": cells})
-    columns = [("Series", 0), ("Checkpoints", 1), ("First step", 1), ("Last step", 1), ("Tasks", 1), ("All tasks", 0)]
+    for training in trainings:
+        curve = training.overall or training.judged[0]
+        found = None if curve.verdict is None else curve.verdict.findings
+        bought, interval = ("–", "–") if found is None else bought_by(curve)
+        steps = training.axis.places
+        tasks = sum(one.is_main and not one.is_group for one in training.curves)
+        cells = [
+            value(len(steps)),
+            value(steps[-1]),
+            value(tasks),
+            value(curve.points[-1].value, decimals([point.value for point in curve.points])),
+            newest_part(curve) or "–",
+            bought,
+            interval,
+            "–" if curve.verdict is None else curve.verdict.short,
+        ]
+        rows.append({"label": name(training.name), "href": sweep_page(training.name), "cells": cells})
+    columns = [
+        ("Training", 0),
+        ("Checkpoints", 1),
+        ("Last step", 1),
+        ("Tasks", 1),
+        ("Last value", 1),
+        ("Last fifth", 0),
+        ("bought", 1),
+        ("95 % interval", 1),
+        ("Verdict", 0),
+    ]
     return {
-        "lead": f"{len(rows)} training runs with two checkpoints or more.",
+        "lead": (
+            f"{len(rows)} training runs with two checkpoints or more. Values are the mean of all tasks, each from"
+            " chance (0) to the best score (1); of a training with one task that task's own."
+        ),
         "columns": [{"label": label, "numeric": bool(numeric)} for label, numeric in columns],
         "rows": rows,
     }
+
+
+def bought_by(curve: Curve) -> tuple[str, str]:
+    """What the newest part of a training bought, and its 95 % interval, as its sentence says it."""
+    verdict = curve.verdict
+    if verdict is None or verdict.findings is None:
+        return "–", "–"
+    shown, _, interval = with_interval(verdict, verdict.findings.recent).partition(", 95 % CI ")
+    return shown, interval
 
 
 def reported_context(sources: Sequence[ReportedSource]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from benchbench.leaderboard.site.records import Entry, Variant
+from benchbench.leaderboard.records import Entry, Variant
 from benchbench.leaderboard.site.text import name, number, shown, slug
 from benchbench.store.models import same_weights
 
@@ -105,6 +105,18 @@ def _differing(variant: Variant, members: list[Variant]) -> Iterable[str]:
         yield variant.metric
     if len({one.kind for one in members}) > 1:
         yield variant.kind or "measured"
+    counts = list(dict.fromkeys(one.num_docs for one in sorted(members, key=lambda one: one.num_docs)))
+    if len(counts) > 1:
+        most = max((int(count) for count in counts if count.isdigit()), default=0)
+        whole = variant.num_docs == str(most)
+        yield f"{variant.num_docs} docs" if whole or not most else f"{variant.num_docs} of {most} docs"
     for field, what in (("data_hash", "docs"), ("prompt_hash", "prompt"), ("metric_hash", "scoring")):
-        if len({getattr(one, field) for one in members if one.kind == variant.kind}) > 1:
-            yield f"{what} {getattr(variant, field)[:6]}"
+        alike = [one for one in members if (one.kind, one.num_docs) == (variant.kind, variant.num_docs)]
+        known = sorted({getattr(one, field) for one in alike})
+        if len(known) > 1:
+            yield f"{what} {_letter(known.index(getattr(variant, field)))}"
+
+
+def _letter(place: int) -> str:
+    """A, B, … Z, then numbers: names for what only a hash tells apart."""
+    return chr(ord("A") + place) if place < 26 else str(place + 1)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchbench.leaderboard.duels import Duels, TaskDuels
+from benchbench.leaderboard.records import Cell, Entry, Variant, finite
 from benchbench.leaderboard.site.drawings import Axis, axis_of, strip
-from benchbench.leaderboard.site.duels import Duels, TaskDuels
 from benchbench.leaderboard.site.parts import Value, key, labels, link, markup, value
-from benchbench.leaderboard.site.records import Cell, Entry, Variant, finite
 from benchbench.leaderboard.site.text import between, count, decimals, name, number, shown, slug
 from benchbench.store.reported import ReportedSource
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchbench.core.errors import StoreError
+from benchbench.leaderboard.records import Cell, Entry, Variant
 from benchbench.leaderboard.site.parts import markup
-from benchbench.leaderboard.site.records import Cell, Entry, Variant
 from benchbench.leaderboard.site.render import embedded
 from benchbench.leaderboard.site.text import name, number, shown
 from benchbench.store.folder import PART

@@ -20,10 +20,11 @@ from benchbench.runner.events import Note, OnEvent, OpeningModel, ignore
 from benchbench.runner.record import now, versions
 from benchbench.runner.rescore.comet import comet_items, comet_spec
 from benchbench.runner.rescore.settings import Scored, ScoreResult, ScoreSettings, State
-from benchbench.runner.rescore.stored import column_names, needs_documents, recorded_spec, rescore, spec_for
+from benchbench.runner.rescore.stored import column_names, needs_documents, rescore, spec_for
 from benchbench.scoring import aggregate, aggregate_group
 from benchbench.scoring.comet.model import METRIC as COMET
 from benchbench.scoring.comet.process import CometProcess
+from benchbench.scoring.recorded import recorded_spec
 from benchbench.store.added import Added, live_path, read_added, remove_added, write_added
 from benchbench.store.files import remove_strays
 from benchbench.store.folder import RunFolder

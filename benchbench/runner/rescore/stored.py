@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from benchbench.core.errors import DataError, StoreError
 from benchbench.core.registry import FAMILIES, FILTERS, metric_spec
 from benchbench.core.types import (
     Doc,
-    FilterSpec,
     GenerateRequest,
     GenerationParams,
     Item,
-    MetricSpec,
     Prompt,
     RenderedDoc,
     Request,
@@ -24,23 +21,6 @@ from benchbench.core.types import (
 from benchbench.runner.items import kept_responses
 from benchbench.scoring import score_doc, with_influence
 from benchbench.scoring.columns import columns
-
-
-def recorded_spec(record: Mapping[str, Any], task: str) -> ScoringSpec:
-    """The scoring of a task as a run's record tells it. StoreError if it does not."""
-    try:
-        said = record["tasks"][task]["scoring"]
-        return ScoringSpec(
-            task=task,
-            output_type=said["output_type"],
-            metrics=tuple(MetricSpec(**metric) for metric in said["metrics"]),
-            filters=tuple(
-                FilterSpec(one["name"], tuple((step[0], step[1]) for step in one["steps"])) for one in said["filters"]
-            ),
-            chance=said.get("chance"),
-        )
-    except (KeyError, TypeError, IndexError) as error:
-        raise StoreError(f"the record says too little of how {task} was scored ({error!r}).") from error
 
 
 def spec_for(recorded: ScoringSpec, metric: str) -> ScoringSpec:

@@ -56,10 +56,16 @@ class ImportedTask:
     """None: the source does not say."""
     output_type: str | None = None
     chance: float | None = None
+    """Score of a guesser."""
     resolved: Mapping[str, Any] = field(default_factory=dict)
     """The task's configuration, where the source holds it."""
     samples: Samples | None = None
     """Where its items lie, if the source holds them."""
+
+    @property
+    def lacks_chance(self) -> bool:
+        """Something is chosen from, and nobody said what a guesser gets."""
+        return self.chance is None and self.output_type == "multiple_choice"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from benchbench.leaderboard.site import build, items
+from benchbench.leaderboard import paired as items
+from benchbench.leaderboard.processes import spread
+from benchbench.leaderboard.site import build
 from benchbench.leaderboard.site.build import build_site
-from benchbench.leaderboard.site.processes import spread
 from benchbench.store.folder import PART
 from tests.leaderboard.site.synthetic import many
 

@@ -87,7 +87,7 @@ def test_every_number_of_a_model_page_and_of_a_sweep_page_is_that_of_load_runs(s
     (points,) = (rows for name, rows in sweep.tables.items() if name != "signal")
     of_run = runs[runs.model.str.startswith("run@")].sort_values("value")
     assert [float(row[1][1]["data-v"]) for row in points[1:]] == list(of_run.value)
-    assert "improving: every earlier checkpoint is significantly worse" in sweep.text
+    assert "the last 200 steps (200→400) bought +" in sweep.text
 
 
 def test_the_board_shows_means_and_ranks_as_the_statistics_give_them(store, site):

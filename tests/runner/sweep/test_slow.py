@@ -18,9 +18,8 @@ import pytest
 import yaml
 
 from benchbench.backends import ModelOptions
+from benchbench.cli.sweep_view import trainings_of
 from benchbench.demo.training import DemoSettings, train
-from benchbench.leaderboard.curves import curves, main_curves
-from benchbench.leaderboard.verdicts import verdicts
 from benchbench.runner.settings import RunSettings
 from benchbench.runner.sweep.events import CheckpointFinished, CheckpointStarted, PassedOver
 from benchbench.runner.sweep.ready import Readiness
@@ -226,12 +225,13 @@ def test_a_composer_file_is_the_same_run_as_its_conversion(trained, tmp_path):
 def test_the_curve_ends_in_a_verdict_per_task(trained, tmp_path):
     run, paths = trained
     folder = sweep(demo_settings(run, tmp_path / "results", paths[0]), readiness=impatient()).folder
-    found = curves(folder)
-    said = verdicts(main_curves(found), among=found)
-    assert {one.curve.task for one in said} == {"demo_choice_cs", "demo_choice_fr", "demo_translation", "demo_trivia"}
-    assert all(one.verdict is not None and one.verdict.steps == (0, 15, 30, 45, 60, 75, 90, 105, 120) for one in said)
-    bits = [curve for curve in found if curve.metric == "bpb_gold"]
-    assert {one.verdict.outcome for one in verdicts(bits, among=found)} <= {"improving", "no detectable improvement"}
+    (found,) = trainings_of(folder)
+    assert found.judged
+    steps = (0, 15, 30, 45, 60, 75, 90, 105, 120)
+    assert all(curve.verdict is not None and curve.verdict.steps == steps for curve in found.judged)
+    assert found.smooth
+    outcomes = {curve.verdict.outcome for curve in found.smooth.values()}
+    assert outcomes <= {"improving", "no detectable improvement"}
 
 
 def test_a_later_checkpoint_answers_ten_times_sooner_than_a_fresh_lm_eval_process(trained, tmp_path):

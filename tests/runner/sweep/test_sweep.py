@@ -8,8 +8,8 @@ import pytest
 
 import benchbench
 from benchbench.backends.encode import Encoder
+from benchbench.cli.sweep_view import trainings_of
 from benchbench.core.errors import ArgumentError
-from benchbench.leaderboard.curves import curves
 from benchbench.runner.sweep import unit as unit_module
 from benchbench.runner.sweep.events import CheckpointFinished, PassedOver
 from benchbench.runner.sweep.folder import SweepWriter
@@ -142,10 +142,10 @@ def test_a_task_that_changed_is_asked_anew_and_never_mixed_into_one_curve(tmp_pa
     file.write_text(file.read_text().replace("Otázka", "Úloha"))
     listed.write_text(both.splitlines()[1] + "\n")
     folder = sweep(settings, readiness=impatient()).folder
-    assert {point.step for curve in curves(folder) for point in curve.points} == {20}
+    assert {point.step for one in trainings_of(folder) for curve in one.curves for point in curve.points} == {20}
     listed.write_text(both)
     folder = sweep(settings, readiness=impatient()).folder
-    assert {point.step for curve in curves(folder) for point in curve.points} == {10, 20}
+    assert {point.step for one in trainings_of(folder) for curve in one.curves for point in curve.points} == {10, 20}
 
 
 def test_an_overwritten_checkpoint_is_scored_anew_and_never_with_old_answers(world, copied, tmp_path):

@@ -1,4 +1,4 @@
-"""What the run folders hold, as a site sees it: entries (models), variants (a task as it was asked), cells."""
+"""What the run folders hold: entries (models), variants (a task as it was asked), cells (a score of a run)."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class Variant:
     metric_hash: str
     kind: str
     """Empty for measured runs, else where the numbers come from."""
+    num_docs: str = "?"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +69,20 @@ class Cell:
     def row(self) -> dict[str, Any]:
         """The row of the metric that the task is known by."""
         return self.rows[0]
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.variant.task
+
+    @property
+    def family(self) -> str | None:
+        """The task file, where it names the source of its docs.
+
+        Tasks of one file whose docs have the same source ask the same questions, in other languages.
+        """
+        resolved = self.task_record.get("resolved") or {}
+        return str(resolved["file"]) if resolved.get("cluster") and resolved.get("file") else None
 
     @property
     def value(self) -> float | None:
@@ -87,11 +102,19 @@ class Cell:
 
     @property
     def range(self) -> tuple[float, float] | None:
-        """Score of a guesser and best score; None for metrics that have no best score."""
+        """Score of a guesser and best score; None for metrics that have no best score, or whose chance is unknown."""
         metric = self.metric
         if not metric.higher_is_better or metric.floor is None or metric.ceiling is None:
             return None
         return (metric.floor, metric.ceiling) if metric.floor < metric.ceiling else None
+
+    def by(self, metric: str) -> Cell | None:
+        """The cell seen by another metric of the task; None if the run has no row of it."""
+        rows = [row for row in self.rows if row["metric"] == metric]
+        if not rows:
+            return None
+        others = tuple(row for row in self.rows if row["metric"] != metric)
+        return replace(self, metric=metric_of(self.source.record, self.task, metric), rows=(rows[0], *others))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,16 +166,16 @@ class Records:
     @property
     def listed(self) -> tuple[Entry, ...]:
         """One entry per model: of a series of checkpoints the last, of the same weights under several names one."""
-        trainings = self._trainings()
+        trainings = self.trainings()
         last = {id(members[-1]) for members in trainings.values()}
         later = {id(entry) for entry in self.entries if entry.position is not None and entry.series in trainings}
         return tuple(_without_twins(e for e in self.entries if id(e) in last or id(e) not in later))
 
     def series(self) -> dict[str, tuple[Entry, ...]]:
         """Training runs with two checkpoints or more, by step; of a step that was overwritten the newest."""
-        return {name: members for name, members in sorted(self._trainings().items()) if len(members) > 1}
+        return {name: members for name, members in sorted(self.trainings().items()) if len(members) > 1}
 
-    def _trainings(self) -> dict[str, tuple[Entry, ...]]:
+    def trainings(self) -> dict[str, tuple[Entry, ...]]:
         """Series → its checkpoints by step, or by tokens where none tells a step."""
         found: dict[str, list[Entry]] = {}
         for entry in self.entries:
@@ -191,8 +214,13 @@ def finite(value: Any) -> float | None:
 
 def read_records(roots: Sequence[Path]) -> Records:
     """Every finished run below `roots`. What cannot be taken is named in `passed_over`, and never stops the site."""
+    return records_of(run for root in roots for run in all_runs(root))
+
+
+def records_of(runs: Iterable[RunFolder]) -> Records:
+    """The same of these run folders."""
     passed: list[str] = []
-    sources = _told_apart(list(_newest(_sources(roots, passed), passed)))
+    sources = _told_apart(list(_newest(_sources(runs, passed), passed)))
     by_model: dict[tuple[str, str], list[Source]] = {}
     for source in sources:
         weights = str(source.record["backend"].get("model_identity"))
@@ -212,17 +240,19 @@ def _told_apart(sources: Sequence[Source]) -> list[Source]:
     return [replace(source, record=record) for source, record in zip(sources, named, strict=True)]
 
 
-def _sources(roots: Sequence[Path], passed: list[str]) -> Iterator[Source]:
-    for root in roots:
-        for run in all_runs(root):
-            name = f"{run.path.parent.name}/{run.path.name}"
-            try:
-                yield Source(run, name, _checked(run, name, passed))
-            except (BenchbenchError, KeyError, TypeError, AttributeError, ValueError) as error:
-                why = (
-                    str(error) if isinstance(error, BenchbenchError) else f"its run.json is not as expected ({error!r})"
-                )
-                passed.append(f"{name}: {why.replace(str(run.path), name)}")
+def source_of(run: RunFolder, record: dict[str, Any]) -> Source:
+    """A finished run whose record is known."""
+    return Source(run, f"{run.path.parent.name}/{run.path.name}", record)
+
+
+def _sources(runs: Iterable[RunFolder], passed: list[str]) -> Iterator[Source]:
+    for run in runs:
+        name = f"{run.path.parent.name}/{run.path.name}"
+        try:
+            yield source_of(run, _checked(run, name, passed))
+        except (BenchbenchError, KeyError, TypeError, AttributeError, ValueError) as error:
+            why = str(error) if isinstance(error, BenchbenchError) else f"its run.json is not as expected ({error!r})"
+            passed.append(f"{name}: {why.replace(str(run.path), name)}")
 
 
 def _checked(run: RunFolder, name: str, passed: list[str]) -> dict[str, Any]:
@@ -265,7 +295,7 @@ def _entry(name: str, sources: Sequence[Source], passed: list[str]) -> Entry:
     for source in sources:
         for task in source.record["tasks"]:
             try:
-                cell = _cell(source, task)
+                cell = cell_of(source, task)
             except (BenchbenchError, KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
                 passed.append(f"{source.name}: {task} cannot be shown ({error!r}).")
                 continue
@@ -276,7 +306,8 @@ def _entry(name: str, sources: Sequence[Source], passed: list[str]) -> Entry:
     return Entry(name, series, step, tuple(sources), dict(sorted(cells.items())), tokens)
 
 
-def _cell(source: Source, task: str) -> Cell:
+def cell_of(source: Source, task: str) -> Cell:
+    """What a run says of a task, by the metric that the task is known by. StoreError if it has no rows."""
     record, said = source.record, source.record["tasks"][task]
     names = metric_names(record, task)
     if not names:
@@ -294,6 +325,7 @@ def _cell(source: Source, task: str) -> Cell:
         metric=names[0],
         metric_hash=content_hash(metric.identity, digits=8),
         kind=_kind(source, said),
+        num_docs=_text((said.get("counts") or {}).get("n") or rows[0]["n"]),
     )
     return Cell(source, variant, metric, rows)
 

@@ -4,8 +4,10 @@ import pytest
 
 from benchbench.core.errors import ArgumentError
 from benchbench.leaderboard.charts import panels, picture
-from benchbench.leaderboard.curves import chosen_curves, curves, main_curves
-from benchbench.leaderboard.verdicts import suite_verdicts, verdicts
+from benchbench.leaderboard.paired import ItemScores
+from benchbench.leaderboard.records import records_of
+from benchbench.leaderboard.training import VerdictOptions, about, chosen_curves
+from benchbench.leaderboard.trainings import figures, make_training
 from benchbench.runner.sweep.sweep import sweep
 from benchbench.store.sweeps import find_sweep
 from tests.runner.sweep.series import impatient, on_list
@@ -44,50 +46,95 @@ def folder(tmp_path_factory):
     return sweep(on_list(world, listed, place / "results"), readiness=impatient()).folder
 
 
+def training(folder, **options):
+    ((name, entries),) = records_of(folder.runs()).trainings().items()
+    return make_training(name, entries, ItemScores(), VerdictOptions(**options))
+
+
 def test_a_curve_has_a_point_per_step_with_interval_and_tokens(folder):
-    found = curves(folder)
-    (acc,) = [curve for curve in found if (curve.task, curve.metric) == ("toy_quiz", "acc")]
-    assert [(p.step, p.tokens_seen, p.value) for p in acc.points] == [
+    found = training(folder)
+    (acc,) = [curve for curve in found.curves if (curve.task, curve.metric) == ("toy_quiz", "acc")]
+    assert [(p.step, p.entry.tokens_seen, p.value) for p in acc.points] == [
         (step, 10 * step, SURE[step] / DOCS) for step in STEPS
     ]
     assert all(p.low < p.value < p.high for p in acc.points)
     assert (acc.n, acc.is_main, acc.higher_is_better, acc.chance) == (DOCS, True, True, 0.25)
-    assert [curve.task for curve in main_curves(found)] == ["toy_quiz", "toy_write"]
+    assert [curve.task for curve in found.judged] == ["toy_quiz", "toy_write"]
+    assert {"acc_norm", "acc_bytes", "bpb_gold"} < {curve.metric for curve in found.curves if curve.task == "toy_quiz"}
 
 
-def test_the_verdict_names_the_step_from_which_nothing_more_is_gained(folder):
-    found = curves(folder)
-    for one in verdicts(main_curves(found), among=found):
-        assert one.verdict.outcome == "no detectable improvement"
-        assert one.verdict.since == 300
-        assert f"{one.curve.task} " in one.sentence
-        assert "every checkpoint before 300 is significantly worse than the last (500)" in one.sentence
-        assert "+1.67 pp" in one.sentence
-    wide = verdicts(main_curves(found), among=found, delta=0.2)
-    assert {one.verdict.outcome for one in wide} == {"plateau"}
+def test_the_verdict_says_what_the_last_fifth_bought_and_since_when_nothing_is_detectable(folder):
+    for curve in training(folder, looks=1).judged:
+        assert curve.verdict.outcome == "no detectable improvement"
+        assert (curve.verdict.since, curve.verdict.short) == (300, "rose until 300, nothing detectable since")
+        assert f"{curve.task} {curve.metric} (n=60): the last 100 steps (400→500) bought +1.67 pp, " in curve.sentence
+        assert "Every checkpoint before 300 is significantly worse than the last (500)" in curve.sentence
+        assert curve.sentence.endswith("Adjusted for one look at 2 tasks.")
+    assert {curve.verdict.outcome for curve in training(folder, delta=0.2, looks=1).judged} == {"plateau"}
+    (since, _) = training(folder, since=250).judged
+    assert "the last 300 steps (200→500) bought +31.67 pp" in since.sentence
 
 
 def test_all_tasks_together_have_a_verdict_from_chance_to_the_best_score(folder):
-    (suite,) = suite_verdicts(main_curves(curves(folder)))
+    found = training(folder)
+    suite = found.overall
     expected = [((SURE[s] / DOCS - 0.25) / 0.75 + SURE[s] / DOCS) / 2 for s in STEPS]
-    assert list(suite.verdict.values) == pytest.approx(expected)
-    assert suite.sentence.startswith(f"2 tasks normalised (n={2 * DOCS}): every checkpoint before 300 is")
+    assert [point.value for point in suite.points] == pytest.approx(expected)
+    assert suite.sentence.startswith(f"2 tasks normalised (n={2 * DOCS}): the last 100 steps (400→500) bought +1.94 pp")
+    assert about(found) == [
+        "In the mean of all tasks benchmarks count alike, and the tasks of one share its weight; each task goes from"
+        " chance (0) to the best score (1)."
+    ]
+
+
+def test_the_chance_of_a_false_claim_is_shared_by_the_mean_its_tasks_and_their_smooth_signal(folder):
+    found = training(folder)
+    judged = [curve for curve in (*found.curves, found.overall) if curve.verdict is not None]
+    shares = {(curve.task, curve.metric): curve.verdict.family.share for curve in judged}
+    assert shares == {
+        ("2 tasks", "normalised"): 0.5,
+        ("toy_quiz", "acc"): 0.125,
+        ("toy_quiz", "bpb_gold"): 0.125,
+        ("toy_write", "exact_match"): 0.25,
+    }
+
+
+def test_the_smooth_signal_speaks_where_accuracy_is_mute(folder, monkeypatch):
+    found = training(folder)
+    acc = next(curve for curve in found.judged if curve.task == "toy_quiz")
+    smooth = found.smooth["toy_quiz"]
+    if smooth.verdict.outcome in ("improving", "regressed"):
+        assert "another quantity" in found.beside(acc)
+    else:
+        assert found.beside(acc) is None
+    assert found.beside(smooth) is None
+
+
+def test_figures_are_those_of_the_sentence(folder):
+    curve = training(folder, looks=1).judged[0]
+    found = figures(curve)
+    newest = found["newest"]
+    assert (newest["from"], round(newest["value"], 4)) == (400, 0.0167)
+    low, high = f"{100 * newest['ci_low']:+.2f}".replace("-", "−"), f"{100 * newest['ci_high']:+.2f}"
+    assert f"bought +1.67 pp, 95 % CI {low}…{high}." in curve.sentence
+    assert found["adjusted_for"] == {"looks": 1, "tasks": 2, "share": 0.125}
+    smooth = training(folder).smooth["toy_quiz"]
+    assert figures(smooth)["newest"]["value"] == pytest.approx(smooth.points[-1].value - smooth.points[-2].value)
 
 
 def test_curves_become_panels_with_the_verdict_as_their_description(folder):
-    found = curves(folder)
-    drawn = panels(verdicts(main_curves(found), among=found))
+    drawn = panels(training(folder, looks=1).judged)
     assert [panel.title for panel in drawn] == ["toy_quiz acc", "toy_write exact_match"]
     assert drawn[0].reference == 0.25
     assert drawn[1].reference is None
     text = picture(drawn, ".svg").decode()
-    assert "every checkpoint before 300" in text
+    assert "very checkpoint before 300" in text
     with pytest.raises(ArgumentError, match=r"pictures are .svg or .png"):
         picture(drawn, ".pdf")
 
 
 def test_png_needs_matplotlib(folder):
-    drawn = panels(verdicts(main_curves(curves(folder))))
+    drawn = panels(training(folder).judged)
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -98,7 +145,7 @@ def test_png_needs_matplotlib(folder):
 
 
 def test_one_asks_for_a_task_or_metric_by_name(folder):
-    found = curves(folder)
+    found = training(folder)
     assert [c.metric for c in chosen_curves(found, tasks=["toy_quiz"], metric="acc_norm")] == ["acc_norm"]
     with pytest.raises(ArgumentError, match=r"has no task 'toy_quizz'.*Did you mean toy_quiz"):
         chosen_curves(found, tasks=["toy_quizz"], metric=None)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchbench.leaderboard.site.duels import Duels
-from benchbench.leaderboard.site.items import ItemScores
-from benchbench.leaderboard.site.records import Entry, Variant
+from benchbench.core.errors import StoreError
+from benchbench.leaderboard.duels import Duels
+from benchbench.leaderboard.paired import ItemScores
+from benchbench.leaderboard.records import Entry, Variant
+from benchbench.leaderboard.weights import Benchmark, Weighting, weights_of
 from benchbench.stats.board import chance_normalised, duel_win_score, mean_win_rate
 from benchbench.stats.groups import group_mean
 from benchbench.stats.influence import Floats
@@ -56,29 +58,11 @@ class Board:
 
     groups: tuple[Coverage, ...]
     left_out: tuple[str, ...]
-    """Tasks without a best possible score (perplexities), which are in no mean."""
-
-
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """Tasks that count as one, such as the subjects of MMLU."""
-
-    name: str
-    tasks: tuple[str, ...]
-    weight_by_size: bool
-
-
-def benchmarks(entries: Iterable[Entry]) -> tuple[Benchmark, ...]:
-    """The groups that the runs' records name, largest first."""
-    found: dict[str, Benchmark] = {}
-    for entry in entries:
-        for source in entry.sources:
-            for group in source.record["groups"]:
-                made = Benchmark(str(group["name"]), tuple(map(str, group["tasks"])), bool(group["weight_by_size"]))
-                known = found.get(made.name)
-                if known is None or len(made.tasks) > len(known.tasks):
-                    found[made.name] = made
-    return tuple(sorted(found.values(), key=lambda group: (-len(group.tasks), group.name)))
+    """Tasks without a best possible score (perplexities) or without a value, which are in no mean."""
+    unknown_chance: tuple[str, ...] = ()
+    """Tasks of which nobody said what a guesser gets, which are in no mean either."""
+    missing: tuple[str, ...] = ()
+    """Tasks that were asked for and that no model has."""
 
 
 def make_board(
@@ -87,25 +71,36 @@ def make_board(
     duels: Duels,
     groups: Sequence[Benchmark] = (),
     tasks: Iterable[str] | None = None,
+    *,
+    weighting: Weighting = "benchmarks",
 ) -> Board:
     """Means and ranks of these entries over these tasks (None: all). Entries that have none of them are left out."""
     wanted = None if tasks is None else set(tasks)
     popular = Counter(variant for entry in entries for variant in entry.cells)
     covered: dict[tuple[Variant, ...], list[Entry]] = {}
     left_out: set[str] = set()
+    unknown: set[str] = set()
     for entry in entries:
         chosen: dict[str, Variant] = {}
         for variant in sorted(entry.cells, key=lambda one: (-popular[one], one)):
             if wanted is None or variant.task in wanted:
                 cell = entry.cells[variant]
-                if cell.range is None or cell.value is None:
+                if cell.metric.lacks_chance:
+                    unknown.add(variant.task)
+                elif cell.range is None or cell.value is None:
                     left_out.add(variant.task)
                 else:
                     chosen.setdefault(variant.task, variant)
         if chosen:
             covered.setdefault(tuple(sorted(chosen.values())), []).append(entry)
-    found = tuple(_coverage(variants, members, items, duels, groups) for variants, members in _grouped(covered))
-    return Board(found, tuple(sorted(left_out - {v.task for group in found for v in group.variants})))
+    found = tuple(
+        _coverage(variants, members, items, duels, groups, weighting) for variants, members in _grouped(covered)
+    )
+    inside = {variant.task for group in found for variant in group.variants}
+    here = {variant.task for entry in entries for variant in entry.cells}
+    return Board(
+        found, *(tuple(sorted(tasks)) for tasks in (left_out - inside, unknown - inside, (wanted or here) - here))
+    )
 
 
 def _grouped(covered: Mapping[tuple[Variant, ...], list[Entry]]) -> Iterator[tuple[tuple[Variant, ...], list[Entry]]]:
@@ -125,8 +120,9 @@ def _coverage(
     items: ItemScores,
     duels: Duels,
     groups: Sequence[Benchmark],
+    weighting: Weighting,
 ) -> Coverage:
-    weights = weights_of(variants, entries[0], groups)
+    weights = _weights(variants, entries[0], groups, weighting)
     scores = np.array([[_normalised(entry, variant) for entry in entries] for variant in variants])
     means = [
         group_mean(
@@ -157,19 +153,12 @@ def _coverage(
     return Coverage(variants, weights, tuple(ordered), ranked_by)
 
 
-def weights_of(variants: Sequence[Variant], entry: Entry, groups: Sequence[Benchmark]) -> dict[Variant, float]:
-    """Benchmarks count alike; within one its tasks count alike, or by their number of docs where it says so."""
-    units: dict[str, dict[Variant, float]] = {}
-    for variant in variants:
-        group = next((g for g in groups if variant.task in g.tasks), None)
-        docs = float(entry.cells[variant].row["n"] or 1)
-        share = docs if group is not None and group.weight_by_size else 1.0
-        units.setdefault(f"task {variant.task}" if group is None else f"group {group.name}", {})[variant] = share
-    return {
-        variant: share / sum(members.values()) / len(units)
-        for members in units.values()
-        for variant, share in members.items()
-    }
+def _weights(
+    variants: Sequence[Variant], entry: Entry, groups: Sequence[Benchmark], weighting: Weighting
+) -> dict[Variant, float]:
+    docs = {variant.task: float(entry.cells[variant].row["n"] or 1) for variant in variants}
+    found = weights_of(docs, groups, weighting)
+    return {variant: found[variant.task] for variant in variants}
 
 
 def _bounds(entry: Entry, variant: Variant) -> tuple[float, float]:
@@ -196,7 +185,7 @@ def _ranks(
     items: ItemScores,
 ) -> tuple[Ranks | None, str]:
     if len(entries) < 2:
-        return None, "No other model was asked the same tasks, so there are no ranks."
+        return None, "No other model was asked the same docs in the same way, so there are no ranks."
     sigma = np.zeros((len(entries), len(entries)))
     alone = 0
     for variant in variants:
@@ -217,13 +206,12 @@ def _ranks(
 
 
 def _paired_covariance(variant: Variant, entries: Sequence[Entry], items: ItemScores) -> Floats | None:
-    paired = items.paired(variant, entries)
-    if paired is None:
-        return None
+    cells = [entry.cells[variant] for entry in entries]
     floor, ceiling = _bounds(entries[0], variant)
     try:
+        paired = items.paired(cells)
         return mean_covariance([paired.influences / (ceiling - floor)], [paired.clusters])
-    except ValueError:  # fewer than two independent docs
+    except (StoreError, ValueError):  # without items, or fewer than two independent docs
         return None
 
 

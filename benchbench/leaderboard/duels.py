@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchbench.leaderboard.site.items import ItemScores
-from benchbench.leaderboard.site.records import Entry, Variant
+from benchbench.core.errors import StoreError
+from benchbench.leaderboard.paired import ItemScores
+from benchbench.leaderboard.records import Entry, Variant
 from benchbench.stats.matrix import DuelMatrix, duel_matrix
 
 SEED = 1234
@@ -43,6 +44,8 @@ class Duels:
         self._entries = entries
         self._items = items
         self._known: dict[Variant, TaskDuels | None] = {}
+        self.problems: list[str] = []
+        """Tasks on which models could not be compared, and why."""
 
     def of(self, variant: Variant) -> TaskDuels | None:
         """None with fewer than two models that have items."""
@@ -63,8 +66,12 @@ class Duels:
     def _make(self, variant: Variant) -> TaskDuels | None:
         known = [entry for entry in self._entries if variant in entry.cells]
         entries = [entry for entry in known if self._items.has(entry.cells[variant])]
-        paired = self._items.paired(variant, entries) if len(entries) > 1 else None
-        if paired is None:
+        if len(entries) < 2:
+            return None
+        try:
+            paired = self._items.paired([entry.cells[variant] for entry in entries])
+        except StoreError as error:
+            self.problems.append(f"no duels on {variant.task}: {error}")
             return None
         matrix = duel_matrix(paired.scores, paired.clusters, seed=SEED)
         places = {id(entry): place for place, entry in enumerate(entries)}
