@@ -149,10 +149,12 @@ def results_table(record: Mapping[str, Any], *, every_row: bool = False) -> Tabl
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("task", overflow="fold", ratio=1)
     table.add_column("metric", overflow="fold")
-    for name in ("value", "95%", "n", "shots", "tokens"):
+    shown = list(_shown(record, every_row=every_row))
+    clustered = any(row["n_clusters"] is not None for row in shown)
+    for name in ("value", "95%", "n", *(("clusters",) if clustered else ()), "shots", "tokens"):
         table.add_column(name, justify="right", no_wrap=True)
     last = ""
-    for row in _shown(record, every_row=every_row):
+    for row in shown:
         first = row["task"] != last
         last = row["task"]
         table.add_row(
@@ -161,6 +163,7 @@ def results_table(record: Mapping[str, Any], *, every_row: bool = False) -> Tabl
             cell(number(row["value"])),
             cell(interval(row)),
             cell(row["n"]),
+            *([cell("" if row["n_clusters"] is None else row["n_clusters"])] if clustered else []),
             cell(row["num_fewshot"]),
             cell(sharing(record, last) if first else ""),
         )
@@ -225,7 +228,20 @@ def remarks(record: Mapping[str, Any]) -> Iterable[str]:
         "shortened": "with a prompt that did not fit: shots or text were left out",
     }
     outcomes = [f"{total[name]} of {total['n']} docs {text}." for name, text in words.items() if total.get(name)]
-    return [*outcomes, *_chat(record), *_served(record), *record["provenance"].get("notes", ())]
+    return [*outcomes, *_warnings(record), *_chat(record), *_served(record), *record["provenance"].get("notes", ())]
+
+
+def _warnings(record: Mapping[str, Any]) -> list[str]:
+    """What to know of the values that are shown and their intervals, each once, with the rows that it is about."""
+    found: dict[str, list[str]] = {}
+    for row in _shown(record, every_row=False):
+        for part in (row["note"] or "").split("; "):
+            if part and "|" not in part:  # a signature of sacrebleu is no warning
+                found.setdefault(part, []).append(f"{row['task']} {row['metric']}")
+    return [
+        f"{', '.join(rows[:3])}{f' and {len(rows) - 3} more' if len(rows) > 3 else ''}: {note}."
+        for note, rows in found.items()
+    ]
 
 
 def _chat(record: Mapping[str, Any]) -> list[str]:

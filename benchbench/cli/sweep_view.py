@@ -183,7 +183,7 @@ def show_training(training: Training) -> None:
     steps, axis = training.axis.places, training.axis.name
     unit = "step" if axis == "step" else axis
     reach = f"{steps[0]:,} to {steps[-1]:,}" if len(steps) > 1 else f"{steps[0]:,}"
-    where = f"{unit} {reach}" if axis == "step" else f"{reach} {unit}"
+    where = f"{unit} {reach}" if axis == "step" else f"{reach} {unit}; ordered by tokens, for their names tell no steps"
     count = f"{len(steps)} checkpoints, " if len(steps) > 1 else ""
     console.print(cell(f"{training.name}  {count}{where}", "bold"), soft_wrap=True)
     console.print(_table(training.judged))

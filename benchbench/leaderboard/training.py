@@ -174,7 +174,7 @@ def chosen_curves(training: Training, *, tasks: Sequence[str] | None, metric: st
     for task in tasks or ():
         if task not in names:
             raise ArgumentError(
-                f"{training.name} has no task {task!r}; it has {', '.join(names[:8])}.{did_you_mean(task, names)}"
+                f"the sweep has no task {task!r}; it has {', '.join(names[:8])}.{did_you_mean(task, names)}"
             )
     of_tasks = [curve for curve in training.curves if tasks is None or curve.task in tasks]
     chosen = [curve for curve in of_tasks if (curve.is_main if metric is None else curve.metric == metric)]

@@ -137,10 +137,18 @@ def _task_record(
         "data_path": prepared.data_path,
         "notes": list(prepared.notes),
         "counts": count(scoring, items),
-        "scoring": asdict(scoring),
+        "scoring": asdict(_with_chance(scoring, items)),
         "resolved": prepared.task.resolved(),
         "example": _example(prepared, chat),
     }
+
+
+def _with_chance(scoring: ScoringSpec, items: Sequence[Item]) -> ScoringSpec:
+    """Where the task states no chance, that of choosing among each doc's choices at random."""
+    if scoring.chance is not None or scoring.output_type != "multiple_choice":
+        return scoring
+    shares = [1 / len(item.targets) for item in items if item.targets]
+    return replace(scoring, chance=math.fsum(shares) / len(shares)) if shares else scoring
 
 
 def _example(prepared: PreparedTask, chat: ChatFormat | None) -> dict[str, Any] | None:
