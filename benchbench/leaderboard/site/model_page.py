@@ -109,7 +109,8 @@ def sweeps_context(sweeps: Sequence[Sweep]) -> dict[str, Any]:
         outcome = "–" if verdict is None else verdict.outcome
         steps = sweep.axis.places
         tasks = sum(task.is_main for task in sweep.tasks)
-        cells = [value(len(steps)), value(steps[0]), value(steps[-1]), value(tasks), outcome]
+        ends = [value(n) if sweep.axis.name == "step" else f"{n:,} {sweep.axis.name}" for n in (steps[0], steps[-1])]
+        cells = [value(len(steps)), *ends, value(tasks), outcome]
         rows.append({"label": name(sweep.name), "href": sweep_page(sweep.name), "cells": cells})
     columns = [("Series", 0), ("Checkpoints", 1), ("First step", 1), ("Last step", 1), ("Tasks", 1), ("All tasks", 0)]
     return {
