@@ -117,7 +117,7 @@ def test_the_training_is_called_as_the_user_says_and_no_other_is(world, start, t
     assert set(runs.model) == {"mix@checkpoint-2"}
     assert set(runs.series) == {"mix"}
     train(start, tmp_path / "one", EvalCallback("toy_quiz", **given), steps=2, save=100)
-    with pytest.raises(ArgumentError, match="--name 'mix' already stands for other weights"):
+    with pytest.raises(ArgumentError, match="--name 'mix' already stands for a training that lies elsewhere"):
         train(start, tmp_path / "two", EvalCallback("toy_quiz", **given), steps=2, save=100)
     with pytest.raises(ArgumentError, match="--name is empty"):
         EvalCallback("toy_quiz", every=2, name=" ")

@@ -19,7 +19,8 @@ UNKNOWN = "unknown"
 def completed(record: Record) -> dict[str, Any]:
     """The record with `series`, `step` and `tokens_seen`, which records of former versions may lack.
 
-    Such a record's name is read once more where it was made from a path without asking for its last part.
+    Such a record's name is read once more where it was made from a path without asking for its last part, and its step
+    where the name tells another one: former versions read `step-1M` as step 1.
     """
     if "series" in record or "model" not in record:
         return dict(record)
@@ -33,7 +34,7 @@ def completed(record: Record) -> dict[str, Any]:
         **record,
         "model": model,
         "series": with_part(base, reading) if is_checkpoint else model,
-        "step": reading.step if step is None else step,
+        "step": step if reading.step is None else reading.step,
         "tokens_seen": reading.tokens if tokens is None else tokens,
     }
 

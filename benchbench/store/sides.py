@@ -105,13 +105,18 @@ def _many_weights(name: str, runs: list[tuple[RunFolder, dict[str, Any]]], count
     listed = "; ".join(_described(run, record) for run, record in list(newest.values())[:6])
     models = list(dict.fromkeys(str(record["model"]) for _, record in runs))
     one_of = f"a model, such as {models[0]} or {models[1]}, or a run, such as" if len(models) > 1 else "a run, such as"
-    return f"{name!r} fits runs of {count} different weights: {listed}. Name {one_of} {runs[0][0].path.name}."
+    return f"{name!r} fits runs of {count} different weights: {listed}. Name {one_of} {_long_name(runs[0][0])}."
 
 
 def _described(run: RunFolder, record: dict[str, Any]) -> str:
     place = location_of(record)
     facts = [f"finished {date_of(record) or 'at an unknown time'}", *([place] if place != record["model"] else [])]
-    return f"{run.path.parent.name}/{run.path.name} ({', '.join(facts)})"
+    return f"{_long_name(run)} ({', '.join(facts)})"
+
+
+def _long_name(run: RunFolder) -> str:
+    """Its id is not enough: runs of the same weights under several names share it."""
+    return f"{run.path.parent.name}/{run.path.name}"
 
 
 def _by_beginning(name: str, root: Path, known: list[tuple[RunFolder, dict[str, Any]]]) -> Side:

@@ -13,11 +13,15 @@ from benchbench.store.names import find_home, folder_name
 
 
 def refuse_other_weights(root: Path, name: str, weights: str, *, engine: str | None = None) -> None:
-    """ArgumentError where a run in `root` (with `engine`: one by that backend) has `name` and is of other weights."""
+    """ArgumentError where a run in `root` (with `engine`: one by that backend) has `name` and is of other weights, or
+    where `name` is that of a series.
+    """
     for run, plan in _called(root, name):
         by_it = engine is None or (plan.get("backend") or {}).get("name") == engine
         if plan["model"] == name and by_it and weights_of(plan) != weights:
-            raise ArgumentError(_sentence(root, name, run, plan))
+            raise ArgumentError(_sentence("other weights", root, name, run, plan))
+        if plan["series"] == name != plan["model"]:
+            raise ArgumentError(_sentence("a series of checkpoints", root, name, run, plan))
 
 
 def refuse_other_training(root: Path, name: str, homes: Collection[str]) -> None:
@@ -30,7 +34,7 @@ def refuse_other_training(root: Path, name: str, homes: Collection[str]) -> None
             revision = (plan.get("settings") or {}).get("revision")
             known = plan["provenance"].get("home") or find_home(location_of(plan), revision)
             if known not in homes:
-                raise ArgumentError(_sentence(root, name, run, plan))
+                raise ArgumentError(_sentence("a training that lies elsewhere", root, name, run, plan))
 
 
 def _called(root: Path, name: str) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
@@ -46,9 +50,9 @@ def _called(root: Path, name: str) -> Iterator[tuple[RunFolder, dict[str, Any]]]
                 continue
 
 
-def _sentence(root: Path, name: str, run: RunFolder, plan: dict[str, Any]) -> str:
+def _sentence(what: str, root: Path, name: str, run: RunFolder, plan: dict[str, Any]) -> str:
     return (
-        f"--name {name!r} already stands for other weights in {root}: run {run.path.parent.name}/{run.path.name} of "
+        f"--name {name!r} already stands for {what} in {root}: run {run.path.parent.name}/{run.path.name} of "
         f"{date_of(plan) or 'an unknown date'}, {location_of(plan) or 'from an unknown place'}. Give another name, or "
         "another --output."
     )

@@ -111,7 +111,9 @@ def test_a_series_is_called_as_the_user_says(tmp_path: Path) -> None:
     done = benchbench("sweep", "--backend", "scripted", "--checkpoints", other, "--name", "mix", "--tasks", "toy_quiz",
                       "--include-path", world.path / "tasks", "--output", world.results)  # fmt: skip
     assert done.returncode == 2
-    assert "--name 'mix' already stands for other weights" in done.stderr
+    assert "--name 'mix' already stands for a training that lies elsewhere" in done.stderr
+    done = world.run("--name", "mix", tasks="toy_quiz")
+    assert "--name 'mix' already stands for a series of checkpoints" in done.stderr
     several = benchbench("sweep", "-m", "a", "-m", "b", "--name", "mix")
     assert "--name names one series, but there are several --model" in several.stderr
 

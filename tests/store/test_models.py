@@ -59,6 +59,10 @@ def series(*records: dict[str, Any]) -> list[str]:
             old("75", settings={"model": "/runs/train2/75"}, checkpoint={"step": 75, "tokens_seen": None}),
             ("train2@75", "train2", 75, None),
         ),
+        (
+            old("step-1M", settings={"model": "/runs/r/step-1M"}, checkpoint={"step": 1, "tokens_seen": None}),
+            ("r@step-1M", "r", 1_000_000, None),
+        ),
         (old("./gamma-small"), ("gamma-small", "gamma-small", None, None)),
         (old("models2/gamma-small/"), ("gamma-small", "gamma-small", None, None)),
         (old("BUT-FIT/csmpt7b", checkpoint=None), ("BUT-FIT/csmpt7b", "BUT-FIT/csmpt7b", None, None)),

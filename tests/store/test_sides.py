@@ -58,7 +58,7 @@ def test_one_name_for_two_weights_is_refused(tmp_path):
         find_sides(["m"], tmp_path)
     assert str(refused.value) == (
         "'m' fits runs of 2 different weights: m/bbb (finished 2026-02-02); m/aaa (finished 2026-01-02). Name a run, "
-        "such as bbb."
+        "such as m/bbb."
     )
 
 
@@ -123,7 +123,7 @@ def test_two_models_of_one_name_are_found_by_more_of_their_paths(tmp_path):
     assert str(refused.value) == (
         "'final' fits runs of 2 different weights: final/runA (finished 2026-01-02, /exp/runA/final); final/runB "
         "(finished 2026-01-02, /exp/runB/final). Name a model, such as runA/final or runB/final, or a run, such as "
-        "runA."
+        "final/runA."
     )
 
 
@@ -134,8 +134,8 @@ def test_two_weights_of_one_step_are_refused_with_dates_and_run_ids(tmp_path):
         find_sides(["run@5"], tmp_path)
     said = str(refused.value)
     assert "run@step5/new1 (finished 2026-01-03T11:30:00, /exp/run/step5); run@step5/old1 (finished 2026-01-02T" in said
-    assert said.endswith("Name a run, such as new1.")
-    assert names(tmp_path, "new1", "old1") == ["run@step5#new1", "run@step5#old1"]
+    assert said.endswith("Name a run, such as run@step5/new1.")
+    assert names(tmp_path, "run@step5/new1", "old1") == ["run@step5#new1", "run@step5#old1"]
 
 
 def test_a_checkpoint_is_found_by_the_series_that_the_record_says(tmp_path):

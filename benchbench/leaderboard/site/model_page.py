@@ -114,7 +114,7 @@ def sweeps_context(trainings: Sequence[Training]) -> dict[str, Any]:
         tasks = sum(one.is_main and not one.is_group for one in training.curves)
         cells = [
             value(len(steps)),
-            value(steps[-1]),
+            value(steps[-1]) if training.axis.name == "step" else f"{steps[-1]:,} {training.axis.name}",
             value(tasks),
             value(curve.points[-1].value, decimals([point.value for point in curve.points])),
             newest_part(curve) or "–",

@@ -197,7 +197,9 @@ class _Local:
 
     def _wait(self) -> None:
         done = self.folder.all_done()
-        self.on_event(Waiting(self.settings.poll, max((one.position for one in done), default=None)))
+        self.on_event(
+            Waiting(self.settings.poll, max((one.step for one in done if one.step is not None), default=None))
+        )
         time.sleep(self.settings.poll)
 
     def _look_again(self, before: list[Checkpoint]) -> list[Checkpoint]:

@@ -84,6 +84,7 @@ def test_a_training_that_tells_tokens_alone_stands_on_an_axis_of_tokens(tmp_path
     text = Page(next((tmp_path / "site" / "sweeps").iterdir())).text
     assert "3 checkpoints, 100 to 2,000 billion tokens" in text
     assert "wherever a step is named, it is billion tokens" in text
+    assert "2,000 billion tokens" in Page(tmp_path / "site" / "sweeps.html").text
 
 
 def test_stages_and_seeds_are_trainings_of_their_own(tmp_path: Path) -> None:

@@ -114,9 +114,9 @@ def test_a_watch_beside_a_slow_writer_scores_every_checkpoint_once_and_whole(tmp
     swept = results(result.folder)
     for step in steps:
         alone = separate_run(settings, str(ready / f"checkpoint-{step}"), tmp_path / "alone")
-        record = {**comparable(alone.record), "model": "", "rows": [{**r, "model": ""} for r in alone.record["rows"]]}
-        theirs = {**swept[step][0], "model": "", "rows": [{**r, "model": ""} for r in swept[step][0]["rows"]]}
+        record, theirs = comparable(alone.record), swept[step][0]
         for one in (record, theirs):
+            one |= {"model": "", "series": "", "rows": [{**row, "model": ""} for row in one["rows"]]}
             one["settings"] = {**one["settings"], "model": ""}
             one["backend"] = {**one["backend"], "model": ""}
         assert theirs == record

@@ -270,7 +270,7 @@ def test_a_name_given_to_a_series_stands_for_one_training(world, series, copied,
     longer = on_folder(world, series, tmp_path / "results", name="mix", task_groups=("toy_write",))
     assert len(sweep(longer, readiness=impatient()).done) == 3, "other tasks of the same training"
     elsewhere = on_folder(world, copied, tmp_path / "results", name="mix", task_groups=("toy_quiz",))
-    with pytest.raises(ArgumentError, match="--name 'mix' already stands for other weights"):
+    with pytest.raises(ArgumentError, match="--name 'mix' already stands for a training that lies elsewhere"):
         sweep(elsewhere, readiness=impatient())
 
 
