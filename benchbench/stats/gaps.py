@@ -28,11 +28,12 @@ def spread_of_gaps(pulls: Floats, weights: Floats, scales: Floats, *, skewed: bo
     equal = alike(squares, fourths_of_gaps(pulls), n)
     plain = squares / (n * (n - 1))
     jackknife = plain if np.ptp(weights) == 0 else squares_of_gaps(freed(pulls, weights)) / (n * (n - 1))
+    unseen = unseen_of_many(squares, equal, n, scales)
     return Spread(
         variance=plain,
         degrees=np.asarray(weights.sum() ** 2 / np.square(weights).sum() - 1),
-        extra=unseen_of_many(squares, equal, n, scales) + np.maximum(0.0, jackknife - plain),
-        skewness=skewness(squares, cubes_of_gaps(pulls), n) if skewed else np.zeros_like(plain),
+        extra=unseen + np.maximum(0.0, jackknife - plain),
+        skewness=skewness(squares, cubes_of_gaps(pulls), unseen, n) if skewed else np.zeros_like(plain),
         alike=equal,
     )
 

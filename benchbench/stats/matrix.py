@@ -14,6 +14,7 @@ from benchbench.stats.intervals import cluster_index
 from benchbench.stats.multiple import holm
 from benchbench.stats.pairs import flipped_p
 from benchbench.stats.units import (
+    FEW_ALIKE,
     FEW_UNITS,
     Units,
     gather,
@@ -167,7 +168,8 @@ def _errors_and_p(units: Units, seed: int) -> tuple[Floats, Floats]:
 def _at_once(table: _Table, difference: Floats) -> tuple[Floats, Floats]:
     """Errors and p of all pairs of many units, from products of the models' powers.
 
-    Models that are nearly one another are left to `_row_by_row`'s way: their products cancel out.
+    Models that are nearly one another are left to `_row_by_row`'s way, for their products cancel out; so are those that
+    differ on few units, whose number is counted.
     """
     first, second = pairs_of(difference.shape[0])
     weights = gather(np.ones((1, table.scores.shape[1])), table.which)
@@ -175,7 +177,8 @@ def _at_once(table: _Table, difference: Floats) -> tuple[Floats, Floats]:
     scales = [table.scales.of_pairs(one, np.arange(one + 1, len(centred))) for one in range(len(centred))]
     found = spread_of_gaps(centred, weights[0], np.concatenate(scales))
     own = np.square(centred).sum(axis=1)
-    unsure = found.variance * weights.size * (weights.size - 1) < CANCELLED * np.maximum(own[first], own[second])
+    squares = found.variance * weights.size * (weights.size - 1)
+    unsure = (squares < CANCELLED * np.maximum(own[first], own[second])) | (found.alike < FEW_ALIKE)
     error, p = np.zeros_like(difference), np.ones_like(difference)
     error[first, second] = np.sqrt(found.variance)
     p[first, second] = found.p_two_sided(difference[first, second])

@@ -25,6 +25,8 @@ from benchbench.stats.unseen import ROUNDING, typical_differences, unseen_varian
 
 FEW_UNITS = 40
 """Below this many units' worth, Student's t alone is not trusted."""
+FEW_ALIKE = 5
+"""Below this many units' worth that differ, how many do not is counted."""
 NEGLIGIBLE = 1e-6
 """A unit that moves by less than this share of the metric's range counts as one that does not differ."""
 SCATTER = math.pi**2 / 24
@@ -222,12 +224,16 @@ def spread(units: Units, *, flipped: bool = True) -> Spread:
     rely = units.are_few & units.known & flipped
     jackknife = np.square(freed(units.pulls, units.weights)).sum(axis=1) / (n * (n - 1))
     equal, worth = alike(squares, fourths, n), np.maximum(units.worth - 1, 0.3)
-    unseen = unseen_of_few(units) if n < FEW_UNITS else unseen_of_many(squares, equal, n, units.scales)
+    unseen = unseen_of_many(squares, equal, n, units.scales)
+    hidden = (equal < FEW_ALIKE) | (n < FEW_UNITS)
+    if hidden.any():
+        unseen = np.where(hidden, unseen_of_few(units), unseen)
+    least = worth if units.known else np.minimum(worth, degrees_of_variance(equal, n))
     return Spread(
         variance=plain,
-        degrees=np.where(rely, n - 1.0, np.where(units.known, worth, np.minimum(worth, degrees_of_variance(equal, n)))),
+        degrees=np.where(rely, n - 1.0, least),
         extra=unseen + np.where(rely, 0.0, np.maximum(0.0, jackknife - plain)),
-        skewness=skewness(squares, cubes, n),
+        skewness=skewness(squares, cubes, unseen, n),
         alike=equal,
     )
 
@@ -238,19 +244,21 @@ def freed(pulls: Floats, weights: Floats) -> Floats:
     return np.asarray(pulls * ((1 - 1 / n) / np.maximum(1e-3, 1 - weights / n)))
 
 
-def skewness(squares: Floats, cubes: Floats, n: int) -> Floats:
+def skewness(squares: Floats, cubes: Floats, unseen: Floats, n: int) -> Floats:
     """Sample skewness of `n` units over √n, from the sums of their squared and cubed pulls; 0 below three.
 
     G₁ times 1 + 3/n: few values that are skewed show too little of it (ten exponential ones 1.2 on average, not 2).
+    Where the `unseen` variance is larger than theirs, there is little left of it.
     """
     if n < 3:
         return np.zeros_like(squares)
     plain = np.divide(cubes * math.sqrt(n), squares**1.5, out=np.zeros_like(squares), where=squares > 0)
-    return np.asarray(plain * (math.sqrt(n - 1) / (n - 2) * (1 + 3 / n)))
+    left = np.divide(squares / (n * (n - 1)), unseen, out=np.ones_like(squares), where=unseen > 0)
+    return np.asarray(plain * (math.sqrt(n - 1) / (n - 2) * (1 + 3 / n)) * np.minimum(1.0, left) ** 1.5)
 
 
 def unseen_of_few(units: Units) -> Floats:
-    """Variance of what fewer than 40 units have not shown.
+    """Variance of what few units, or few that differ, have not shown.
 
     The units that do not differ speak for differences that are rare and large, so their share of a unit of the whole
     range is counted among those that differ.
