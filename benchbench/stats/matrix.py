@@ -73,15 +73,13 @@ def duel_matrix(
     table = _Table(x, which, _Scales.of(x, scale, estimates=estimates), estimates, weights)
     means = x.mean(axis=1)
     difference = means[:, None] - means[None, :]
-    if not estimates and which is None and bool(((x == 0) | (x == 1)).all()):
-        won = x @ (1 - x).T
-        error, p = _matched(won, won.T, x.shape[1])
-    elif table.count < 2:
-        error, p = (np.full_like(difference, np.nan) for _ in range(2))
-    elif estimates or float(table.units(0, np.array([1])).worth[0]) < FEW_UNITS - 1e-9:
-        error, p = _row_by_row(table, seed)
-    else:
-        error, p = _at_once(table, difference)
+    binary = np.flatnonzero(((x == 0) | (x == 1)).all(axis=1)) if which is None and not estimates else np.arange(0)
+    error, p = (np.full_like(difference, np.nan) for _ in range(2))
+    if table.count > 1 and binary.size < len(x):
+        few = estimates or float(table.units(0, np.array([1])).worth[0]) < FEW_UNITS - 1e-9
+        error, p = _row_by_row(table, seed) if few else _at_once(table, difference)
+    if binary.size:
+        error[np.ix_(binary, binary)], p[np.ix_(binary, binary)] = _matched(x[binary])
     np.fill_diagonal(p, 1.0)
     return DuelMatrix(difference, error, p, _holm_of_pairs(p))
 
@@ -137,13 +135,14 @@ class _Table:
         return units_of_means(gaps, self.which, scales, sizes)
 
 
-def _matched(won: Floats, lost: Floats, n: int) -> tuple[Floats, Floats]:
-    """Bonett–Price errors and exact McNemar p of counts."""
+def _matched(right: Floats) -> tuple[Floats, Floats]:
+    """Bonett–Price errors and exact McNemar p of all pairs of models whose scores are right or wrong."""
     from scipy.special import bdtr
 
-    p12, p21 = (won + 1) / (n + 2), (lost + 1) / (n + 2)
+    n, won = right.shape[1], right @ (1 - right).T
+    p12, p21 = (won + 1) / (n + 2), (won.T + 1) / (n + 2)
     error = np.sqrt((p12 + p21 - (p12 - p21) ** 2) / (n + 2))
-    return error, np.minimum(1.0, 2 * bdtr(np.minimum(won, lost), (won + lost).astype(np.int64), 0.5))
+    return error, np.minimum(1.0, 2 * bdtr(np.minimum(won, won.T), (won + won.T).astype(np.int64), 0.5))
 
 
 def _row_by_row(table: _Table, seed: int) -> tuple[Floats, Floats]:

@@ -31,6 +31,8 @@ NEGLIGIBLE = 1e-6
 """A unit that moves by less than this share of the metric's range counts as one that does not differ."""
 SCATTER = math.pi**2 / 24
 """Variance of the logarithm of √(x² + y²) for two independent normal values."""
+NO_SCATTER = 7.0
+"""Medians that a normal value reaches once in 400,000: a unit that pulls harder is a large one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,11 @@ class Units:
 
     @property
     def still(self) -> Floats:
-        """Shape (pairs,): share of units that do not differ from where most are; 0 where one at most, 1 where all."""
-        moved = (np.abs(self.moves) > self.least[:, None]).sum(axis=1)
-        return np.asarray(np.maximum(0, self.count - 1 - moved) / (self.count - 1))
+        """Shape (pairs,): share of units that do not differ, or that differ as most do; 0 where none, 1 where all."""
+        like_most, equal = (
+            (np.abs(x) <= self.least[:, None]).sum(axis=1) for x in (self.moves, self.sums)
+        )  # the middle one is like itself
+        return np.asarray(np.maximum(np.maximum(0, like_most - 1) / (self.count - 1), equal / self.count))
 
     @property
     def one_more(self) -> Floats:
@@ -199,15 +203,19 @@ def read_weights(first: Floats, second: Floats) -> Floats:
 
     Long docs pull hard, so the two pulls of a unit tell of its length, but they scatter as well. Their logarithms are
     therefore shrunk towards each other by the share of their variance that scatter explains (empirical Bayes: Efron
-    & Morris, JASA 68, 1973), so that units that look alike get equal weights. A unit with the share h of the whole
-    shows a pull that is smaller by about 1 − 2h, which is undone.
+    & Morris, JASA 68, 1973), so that units that look alike get equal weights; those that pull so hard that scatter does
+    not explain it keep their own. A unit with the share h of the whole shows a pull that is smaller by about 1 − 2h,
+    which is undone.
+    One unit with most of the whole cannot be seen by its pull: there, only weights that are given help.
     """
     pulls = np.hypot(first, second)
-    middle = pulls.mean(axis=1, keepdims=True)
+    middle = np.median(pulls, axis=1, keepdims=True)
+    middle = np.where(middle > 0, middle, pulls.mean(axis=1, keepdims=True))
     sizes = np.log(np.maximum(np.divide(pulls, middle, out=np.ones_like(pulls), where=middle > 0), 0.01))
     spread = sizes.var(axis=1, ddof=1, keepdims=True)
     kept = np.maximum(0.0, spread - SCATTER) / np.maximum(spread, SCATTER)
-    weights = np.exp(kept * (sizes - sizes.mean(axis=1, keepdims=True)))
+    shrunk = kept * (sizes - sizes.mean(axis=1, keepdims=True))
+    weights = np.exp(np.where(sizes > math.log(NO_SCATTER), np.maximum(shrunk, sizes), shrunk))
     weights /= np.maximum(0.1, 1 - 2 * weights / weights.sum(axis=1, keepdims=True))
     return np.asarray(weights / weights.mean(axis=1, keepdims=True))
 
