@@ -10,8 +10,12 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from benchbench.stats.influence import Estimate
 from benchbench.stats.intervals import LEVEL, Interval, cluster_sums, standard_error, t_quantile
+from benchbench.stats.skew import ends, surely_above, tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +29,22 @@ class Difference:
     """None where it is undefined: fewer than two independent items."""
     degrees: float
     """Degrees of freedom of Student's t; infinite for the normal."""
+    extra: float = 0.0
+    """Variance beyond stderr² that tests and intervals count in: what few docs leave unseen, or unequal docs hide."""
+    skewness: float = 0.0
+    """Of the estimate: the sample skewness of its units over √units. Corrected for as `skew` says."""
+
+    @property
+    def error(self) -> float | None:
+        """Standard error that tests and intervals use."""
+        return None if self.stderr is None else math.sqrt(self.stderr**2 + self.extra)
 
     def interval(self, level: float = LEVEL) -> Interval | None:
         """Two-sided interval, or None without a standard error."""
-        if self.stderr is None:
+        if self.error is None:
             return None
-        half = t_quantile(self.degrees, level) * self.stderr
-        return Interval(self.centre - half, self.centre + half)
+        low, high = ends(t_quantile(self.degrees, level), self.skewness)
+        return Interval(self.centre - high * self.error, self.centre - low * self.error)
 
     def upper(self, level: float = LEVEL) -> float | None:
         """One-sided upper bound: above the true difference in `level` of cases."""
@@ -40,14 +53,11 @@ class Difference:
 
     def p_above(self, margin: float = 0.0) -> float | None:
         """One-sided p of "the difference is at most `margin`"."""
-        from scipy.special import ndtr, stdtr
-
-        if self.stderr is None:
+        if self.error is None:
             return None
-        if self.stderr == 0:
+        if self.error == 0:
             return 0.0 if self.centre > margin else 1.0
-        t = (self.centre - margin) / self.stderr
-        return float(ndtr(-t) if math.isinf(self.degrees) else stdtr(self.degrees, -t))
+        return float(tail(surely_above((self.centre - margin) / self.error, self.skewness), self.degrees))
 
     def p_two_sided(self) -> float | None:
         """Two-sided p of "there is no difference"; 1 where the difference and its error are both 0."""
@@ -73,10 +83,15 @@ class Difference:
             return self
         items, noise = self.stderr**2, weight * tau**2
         total = items + noise
-        return replace(self, stderr=math.sqrt(total), degrees=satterthwaite([items, noise], [self.degrees, degrees]))
+        return replace(
+            self,
+            stderr=math.sqrt(total),
+            degrees=satterthwaite([items, noise], [self.degrees, degrees]),
+            skewness=self.skewness * (items / total) ** 1.5,
+        )
 
     def __neg__(self) -> Difference:
-        return replace(self, value=-self.value, centre=-self.centre)
+        return replace(self, value=-self.value, centre=-self.centre, skewness=-self.skewness)
 
 
 def satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
@@ -86,6 +101,29 @@ def satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float
     """
     parts = math.fsum(v**2 / df for v, df in zip(variances, degrees, strict=True) if not math.isinf(df))
     return math.inf if parts == 0 else math.fsum(variances) ** 2 / parts
+
+
+def sum_of_differences(differences: Sequence[Difference], weights: ArrayLike) -> Difference:
+    """Σ w·difference of independent differences, without an error where one has none.
+
+    Third moments add up as variances do, so the skewness of the sum is Σ (w·SE)³·skewness / SE³.
+    """
+    w = np.asarray(weights, dtype=np.float64)
+    value, centre = (float(w @ [getattr(d, name) for d in differences]) for name in ("value", "centre"))
+    if any(d.stderr is None for d in differences):
+        return Difference(value, centre, None, 0)
+    plain = w**2 * [(d.stderr or 0.0) ** 2 for d in differences]
+    extra = w**2 * [d.extra for d in differences]
+    cubes = plain**1.5 * np.sign(w) * [d.skewness for d in differences]
+    total = math.fsum(plain)
+    return Difference(
+        value,
+        centre,
+        math.sqrt(total),
+        satterthwaite((plain + extra).tolist(), [d.degrees for d in differences]),
+        math.fsum(extra),
+        math.fsum(cubes) / total**1.5 if total > 0 else 0.0,
+    )
 
 
 def paired_difference(a: Estimate, b: Estimate, clusters: Sequence[Hashable | None] | None = None) -> Difference:

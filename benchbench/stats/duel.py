@@ -3,9 +3,12 @@
 | items | p | interval |
 |---|---|---|
 | right or wrong, no clusters | exact McNemar | Bonett–Price |
-| other scores, or clusters | paired t on cluster sums; sign flips below 40 clusters | the same t |
-| corpus metrics (influence values) | paired t | the same t |
+| other scores, clusters, influence values of corpus metrics | Student's t, with and without its skewness | of both |
+| the same, of fewer than 40 units' worth (`units`) | beside, flipped signs | of all three |
 
+A claim has to hold by every test of its row: p is the largest of their p-values, and the interval holds all their
+intervals, so that it excludes 0 where p is below 0.05 and nowhere else. Few items that hardly differ prove nothing:
+what they leave unseen is counted in (`unseen`).
 Duels are antisymmetric: duel(a, b) is duel(b, a) with the sign turned, and duel(a, a) has p 1.
 """
 
@@ -13,23 +16,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchbench.stats.difference import Difference, matched_pairs, paired_difference, satterthwaite
+from benchbench.stats.difference import Difference, sum_of_differences
+from benchbench.stats.evidence import Evidence, of_difference, of_pairs, of_units
 from benchbench.stats.influence import Estimate, Floats, mean
-from benchbench.stats.intervals import Interval, cluster_index, cluster_sums
-from benchbench.stats.pairs import mcnemar, sign_flip
+from benchbench.stats.intervals import Interval, cluster_index
 from benchbench.stats.power import ALPHA, detectable
-
-FEW_CLUSTERS = 40
-"""Below this many independent values Student's t is not trusted and signs are flipped instead."""
+from benchbench.stats.units import (
+    Units,
+    default_scale,
+    gather,
+    least_moves,
+    size_of,
+    units_of_estimates,
+    units_of_means,
+    without_rounding,
+)
 
 Outcome = Literal["better", "worse", "equivalent", "undecided"]
 Method = Literal["mcnemar", "paired t", "clustered t", "sign flip", "clustered sign flip", "mean of tasks", "none"]
+TaskInfluence = tuple[ArrayLike, Sequence[Hashable | None] | None]
+"""Influence of a task's docs on the difference, shape (docs,), and the docs' cluster names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +53,7 @@ class Duel:
     """Number of clusters, None where no two items share one."""
     score_a: float
     score_b: float
-    difference: Difference
-    """b − a, in the metric's own unit."""
-    p: float | None
-    """Two-sided; None with fewer than two independent items."""
+    evidence: Evidence
     method: Method
     wins: int | None
     """Items on which b does better than a; right and wrong: wrong → right. None for corpus metrics."""
@@ -53,21 +62,38 @@ class Duel:
     higher_is_better: bool
     delta: float | None
     """Margin of equivalence in the metric's own unit, None if none was given."""
-    detectable: float | None
-    """Smallest true difference that would have been found with 80 % power."""
+    scale: float
+    """The metric's range, or the size of its values: how much one item can differ at most."""
+
+    @property
+    def difference(self) -> Difference:
+        """b − a, in the metric's own unit."""
+        return self.evidence.difference
+
+    @property
+    def p(self) -> float | None:
+        """Two-sided; None with fewer than two independent items."""
+        return self.evidence.p
 
     @property
     def interval(self) -> Interval | None:
-        """95 % interval of b − a, None without a standard error."""
-        found = self.difference.interval()
-        if self.method != "mcnemar" or found is None:
-            return found
-        return Interval(max(-1.0, found.low), min(1.0, found.high))
+        """95 % interval of b − a, None without a standard error. Excludes 0 where p < 0.05, and nowhere else."""
+        return self.evidence.interval
 
     @property
     def equivalence_p(self) -> float | None:
         """p of the two one-sided tests against `delta`, None without one."""
-        return None if self.delta is None else self.difference.equivalence_p(self.delta)
+        return self.evidence.equivalence_p
+
+    @property
+    def detectable(self) -> float | None:
+        """Smallest true difference that would have been found with 80 % power; None where none would."""
+        return self.evidence.detectable
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no p."""
+        return self.evidence.reason
 
     @property
     def flips(self) -> float | None:
@@ -95,68 +121,88 @@ def duel(
     seed: int,
     delta: float | None = None,
     higher_is_better: bool = True,
+    scale: float | None = None,
 ) -> Duel:
     """Duel of two means of item scores.
 
     Args:
         a, b: shape (items,), the same items in the same order, no NaN.
         clusters: name of the passage or source that items share; None for an item of its own.
-        seed: for sign flips, used where there are 13 to 39 independent values.
+        seed: for flipped signs, which are drawn where there are more than 12 units.
         delta: margin within which two models count as equivalent.
+        scale: the metric's range; None: 1 where all scores lie in [0, 1], else the size of the largest.
     """
     x, y = _scores(a), _scores(b)
     if x.size != y.size:
         raise ValueError(f"pairs need the same items: {x.size} against {y.size}")
-    rises, falls = int((y > x).sum()), int((y < x).sum())
-    shared = cluster_index(clusters, x.size)
-    before, after = mean(x), mean(y)
-    p: float | None
-    method: Method
-    if shared is None and _is_binary(x) and _is_binary(y):
-        found, p, method = matched_pairs(rises, falls, x.size), mcnemar(rises, falls), "mcnemar"
+    gaps = without_rounding(y - x, size_of(x, y))
+    rises, falls = int((gaps > 0).sum()), int((gaps < 0).sum())
+    which = cluster_index(clusters, x.size)
+    widest = default_scale(x, y) if scale is None else scale
+    is_binary = _is_binary(x) and _is_binary(y)
+    if which is None and is_binary:
+        found = of_pairs(rises, falls, x.size, delta=delta)
+        method: Method = "mcnemar"
     else:
-        found = paired_difference(before, after, clusters)
-        p, method = _mean_p(found, cluster_sums(y - x, clusters), seed, clustered=shared is not None)
+        units = units_of_means(gaps[None, :], which, np.array([widest]), np.array([size_of(x, y)]))
+        found = of_units(replace(units, right_or_wrong=is_binary), delta=delta, seed=seed)
+        method = _method(found, units, which)
     return Duel(
         n=x.size,
-        n_clusters=_count(shared),
-        score_a=before.value,
-        score_b=after.value,
-        difference=found,
-        p=p,
+        n_clusters=_count(which),
+        score_a=mean(x).value,
+        score_b=mean(y).value,
+        evidence=found,
         method=method,
         wins=rises if higher_is_better else falls,
         losses=falls if higher_is_better else rises,
         higher_is_better=higher_is_better,
         delta=delta,
-        detectable=_detectable(_null_error(y - x, clusters, binary=method == "mcnemar")),
+        scale=widest,
     )
 
 
-def duel_of_estimates(
+def duel_of_estimates(  # noqa: PLR0913 - what is known of a metric is more than of a mean
     a: Estimate,
     b: Estimate,
     clusters: Sequence[Hashable | None] | None = None,
     *,
     delta: float | None = None,
     higher_is_better: bool = True,
+    scale: float | None = None,
+    weights: ArrayLike | None = None,
+    seed: int = 0,
 ) -> Duel:
-    """Duel of two corpus metrics by the influence values of the same items."""
-    found = paired_difference(a, b, clusters)
-    shared = cluster_index(clusters, a.influence.size)
+    """Duel of two corpus metrics by the influence values of the same items.
+
+    Args:
+        weights: shape (items,), positive: what a ratio of sums has in its denominator (an item's bytes, its words),
+            all ones for metrics in which items count alike. None: read from the influence values (`read_weights`),
+            which is as sure where items are alike, and less so where few long ones are most of the whole.
+        scale: the metric's range; None: 1 where both values lie in [0, 1], else the size of the larger.
+        seed: for flipped signs.
+    """
+    if a.influence.shape != b.influence.shape:
+        raise ValueError(f"pairs need the same items: {a.influence.size} against {b.influence.size}")
+    which = cluster_index(clusters, a.influence.size)
+    values = np.array([a.value, b.value])
+    widest = default_scale(values) if scale is None else scale
+    units = units_of_estimates(
+        (a.influence[None, :], b.influence[None, :]), values[1:] - values[:1], which, np.array([widest]), weights
+    )
+    found = of_units(units, delta=delta, seed=seed)
     return Duel(
         n=a.influence.size,
-        n_clusters=_count(shared),
+        n_clusters=_count(which),
         score_a=a.value,
         score_b=b.value,
-        difference=found,
-        p=_degenerate_p(found, a.influence.size) if found.stderr == 0 else found.p_two_sided(),
-        method="none" if found.stderr is None else "paired t" if shared is None else "clustered t",
+        evidence=found,
+        method=_method(found, units, which),
         wins=None,
         losses=None,
         higher_is_better=higher_is_better,
         delta=delta,
-        detectable=_detectable(found.stderr),
+        scale=widest,
     )
 
 
@@ -165,48 +211,72 @@ def duel_of_tasks(
     weights: Sequence[float] | None = None,
     *,
     ranges: Sequence[tuple[float, float]] | None = None,
+    parallel: Sequence[TaskInfluence] | None = None,
     delta: float | None = None,
     higher_is_better: bool = True,
+    seed: int = 0,
 ) -> Duel:
-    """b against a on the weighted mean of several tasks, as if the tasks were independent: SE² = Σ w² SE².
+    """b against a on the weighted mean of several tasks.
+
+    As if the tasks were independent, SE² = Σ w² SE², unless `parallel` says which of their docs are the same question.
 
     Args:
         duels: one per task, of the same two models.
         weights: scaled to sum 1; equal where None.
         ranges: (floor, ceiling) of each task's scores, which become 0 and 1; not clipped, so that a model below
             chance stays visible. None: scores as they are.
+        parallel: per task, the influence of its docs on the difference and their cluster names. Docs that share a name
+            are one unit, whatever their tasks: the same question in several languages.
+        seed: for flipped signs, where `parallel` has few units.
     """
     if not duels:
         raise ValueError("a mean of tasks needs at least one task")
     scale = np.ones(len(duels)) if ranges is None else np.array([1 / (high - low) for low, high in ranges])
     floors = [0.0] * len(duels) if ranges is None else [low for low, _ in ranges]
     w = _weights(weights, len(duels)) * scale
-    found = _sum_of_differences([d.difference for d in duels], w)
+    widest = math.fsum(k * d.scale for k, d in zip(w, duels, strict=True))
+    if parallel is None:
+        found = _sum_of_tasks(duels, w, delta)
+    else:
+        value = math.fsum(k * d.difference.value for k, d in zip(w, duels, strict=True))
+        found = of_units(_shared_units(value, parallel, w, widest), delta=delta, seed=seed)
     return Duel(
         n=sum(d.n for d in duels),
         n_clusters=None,
         score_a=math.fsum(k * (d.score_a - low) for k, d, low in zip(w, duels, floors, strict=True)),
         score_b=math.fsum(k * (d.score_b - low) for k, d, low in zip(w, duels, floors, strict=True)),
-        difference=found,
-        p=found.p_two_sided(),
-        method="none" if found.stderr is None else "mean of tasks",
+        evidence=found,
+        method="none" if found.p is None else "mean of tasks",
         wins=None,
         losses=None,
         higher_is_better=higher_is_better,
         delta=delta,
-        detectable=_detectable(found.stderr),
+        scale=widest,
     )
 
 
-def _sum_of_differences(differences: Sequence[Difference], weights: Floats) -> Difference:
-    value = math.fsum(k * d.value for k, d in zip(weights, differences, strict=True))
-    centre = math.fsum(k * d.centre for k, d in zip(weights, differences, strict=True))
-    errors = [d.stderr for d in differences if d.stderr is not None]
-    if len(errors) < len(differences):
-        return Difference(value, centre, None, 0)
-    variances = [(k * error) ** 2 for k, error in zip(weights, errors, strict=True)]
-    degrees = satterthwaite(variances, [d.degrees for d in differences])
-    return Difference(value, centre, math.sqrt(math.fsum(variances)), degrees)
+def _sum_of_tasks(duels: Sequence[Duel], weights: Floats, delta: float | None) -> Evidence:
+    total = sum_of_differences([d.difference for d in duels], weights)
+    one_more = math.hypot(*(k * d.evidence.one_more for k, d in zip(weights, duels, strict=True)))
+    least = None if total.error is None else detectable(total.error, degrees=total.degrees)
+    return of_difference(total, one_more, delta=delta, detectable=least)
+
+
+def _shared_units(value: float, parallel: Sequence[TaskInfluence], weights: Floats, scale: float) -> Units:
+    """Units of the mean of tasks: each question's pull through all the tasks that ask it."""
+    influences = [np.asarray(psi, dtype=np.float64) for psi, _ in parallel]
+    total = sum(psi.size for psi in influences)
+    shares = [np.full(psi.size, k * total / psi.size) for k, psi in zip(weights, influences, strict=True)]
+    names = [name for psi, labels in parallel for name in (labels or [None] * np.asarray(psi).size)]
+    which = cluster_index(names, total)
+    pulls = np.concatenate([k * psi for k, psi in zip(shares, influences, strict=True)])
+    return Units(
+        values=np.array([value]),
+        pulls=gather(pulls[None, :], which),
+        weights=gather(np.concatenate(shares)[None, :] / float(weights.sum()), which),
+        scales=np.array([scale]),
+        least=least_moves(np.array([scale]), np.array([float(np.abs(pulls).max())])),
+    )
 
 
 def _weights(weights: Sequence[float] | None, count: int) -> Floats:
@@ -225,31 +295,13 @@ def _is_binary(x: Floats) -> bool:
     return bool(((x == 0) | (x == 1)).all())
 
 
-def _mean_p(found: Difference, sums: Floats, seed: int, *, clustered: bool) -> tuple[float | None, Method]:
-    if found.stderr is None:
-        return None, "none"
-    if sums.size < FEW_CLUSTERS or found.stderr == 0:
-        flipped = _degenerate_p(found, sums.size) if found.stderr == 0 else sign_flip(sums, seed=seed)
-        return flipped, "clustered sign flip" if clustered else "sign flip"
-    return found.p_two_sided(), "clustered t" if clustered else "paired t"
+def _method(found: Evidence, units: Units, which: NDArray[np.intp] | None) -> Method:
+    if found.p is None:
+        return "none"
+    if units.are_few[0]:
+        return "sign flip" if which is None else "clustered sign flip"
+    return "paired t" if which is None else "clustered t"
 
 
-def _degenerate_p(found: Difference, count: int) -> float:
-    """All items pull alike, and t has no scale: of the 2^C sign patterns two are as extreme."""
-    return 1.0 if found.value == 0 else 2.0 ** (1 - count)
-
-
-def _null_error(differences: Floats, clusters: Sequence[Hashable | None] | None, *, binary: bool) -> float | None:
-    """Standard error if the true difference were 0: for right and wrong √(d/n), with one item added to each cell."""
-    if binary:
-        return math.sqrt(np.count_nonzero(differences) + 2) / (differences.size + 2)
-    sums = cluster_sums(differences, clusters)
-    return None if sums.size < 2 else math.sqrt(math.fsum(sums * sums)) / differences.size
-
-
-def _detectable(stderr: float | None) -> float | None:
-    return None if stderr is None else detectable(stderr)
-
-
-def _count(shared: NDArray[np.intp] | None) -> int | None:
-    return None if shared is None else int(shared.max()) + 1
+def _count(which: NDArray[np.intp] | None) -> int | None:
+    return None if which is None else int(which.max()) + 1

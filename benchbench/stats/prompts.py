@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from benchbench.stats.influence import Estimate, Floats, mean
 from benchbench.stats.intervals import (
+    LEVEL,
     Interval,
     Uncertainty,
     cluster_index,
@@ -27,7 +28,11 @@ from benchbench.stats.intervals import (
     t_quantile,
     uncertainty,
 )
+from benchbench.stats.skew import ends
+from benchbench.stats.units import default_scale, gather, skewness
+from benchbench.stats.unseen import unseen_variance
 
+DRAWS = 9999
 DIVISIONS = 20
 """Ways in which the items are halved: their average does not hang on one division."""
 
@@ -48,6 +53,8 @@ class Prompts(NamedTuple):
     held_out: float | None
     """Score of the prompt chosen on other items; None with fewer than four clusters of items."""
     held_out_known: Uncertainty | None
+    """Standard error of that, and an interval that holds the true score of the prompt shown as best in at least 95 % of
+    cases, although it was chosen by these items."""
 
 
 def over_prompts(
@@ -58,7 +65,8 @@ def over_prompts(
     if table.ndim != 2 or min(table.shape) < 2:
         raise ValueError(f"scores must be two prompts or more by two items or more, not of shape {table.shape}")
     values = table.mean(axis=1)
-    best = int(np.argmax(values if higher_is_better else -values))
+    sign = 1.0 if higher_is_better else -1.0
+    best = int(np.argmax(sign * values))
     known = _over_prompts_and_items(table, clusters)
     centre = float(values.mean())
     half = 0.0 if known is None else t_quantile(known[1]) * known[0]
@@ -71,8 +79,41 @@ def over_prompts(
         mean_interval=None if known is None else Interval(centre - half, centre + half),
         best=best,
         held_out=None if held_out is None else held_out.value,
-        held_out_known=None if held_out is None else uncertainty(held_out, clusters),
+        held_out_known=None if held_out is None else _known(table, clusters, held_out, best, sign, seed),
     )
+
+
+def _known(
+    table: Floats, clusters: Sequence[Hashable | None] | None, held_out: Estimate, best: int, sign: float, seed: int
+) -> Uncertainty:
+    """How sure the best prompt's own score is.
+
+    The best of K is shown too good by as much as the largest of K errors, so the end on its bad side lies as many
+    standard errors away as the largest of K normal errors with the prompts' correlation reaches in 2.5 % of draws.
+    The other end is the usual one. The interval holds the held-out score as well.
+    """
+    pulls = gather(sign * (table - table.mean(axis=1, keepdims=True)), cluster_index(clusters, table.shape[1]))
+    n, own = pulls.shape[1], pulls[best]
+    squares, cubes = np.array([own @ own]), np.array([own**2 @ own])
+    unseen = unseen_variance(own, default_scale(table))
+    skewed = float(skewness(squares, cubes, np.array([unseen]), n)[0])
+    usual = t_quantile(n - 1)
+    far = usual * max(1.0, _largest(pulls, seed) / t_quantile(math.inf))
+    error = sign * math.sqrt(float(squares[0]) / (n * (n - 1)) + unseen)
+    score = float(table[best].mean())
+    reached = [held_out.value, score - error * ends(far, skewed)[1], score - error * ends(usual, skewed)[0]]
+    if bool(((table >= 0) & (table <= 1)).all()):
+        reached = [min(1.0, max(0.0, end)) for end in reached]
+    return uncertainty(held_out, clusters)._replace(interval=Interval(min(reached), max(reached)))
+
+
+def _largest(pulls: Floats, seed: int) -> float:
+    """What the largest of the prompts' errors, in standard errors, reaches in 2.5 % of draws."""
+    rng = np.random.default_rng(seed)
+    errors = np.sqrt(np.square(pulls).sum(axis=1, keepdims=True))
+    scaled = np.divide(pulls, errors, out=np.zeros_like(pulls), where=errors > 0)
+    root = np.linalg.cholesky(scaled @ scaled.T + 1e-9 * np.eye(len(pulls)))
+    return float(np.quantile((root @ rng.standard_normal((len(pulls), DRAWS))).max(axis=0), 1 - (1 - LEVEL) / 2))
 
 
 def _over_prompts_and_items(table: Floats, clusters: Sequence[Hashable | None] | None) -> tuple[float, float] | None:

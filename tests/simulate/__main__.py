@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from tests.simulate import checks
+from tests.simulate import checks, duels
 from tests.simulate.checks import Check
 
 
@@ -28,7 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--runs", type=int, default=1000, help="simulated runs per check; intervals get ten times as many"
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--part", choices=["duels"], help="only this part: duels, means of duels and ranks")
     args = parser.parse_args(argv)
+    if args.part == "duels":
+        return duels.main(args.runs, args.seed)
     broken = 0
     for check, seconds in _timed(every_check(args.runs, args.seed)):
         said = "" if check.holds is None else "  ok" if check.holds else "  BROKEN"

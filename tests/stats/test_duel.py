@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from benchbench.stats.difference import unpaired_difference
 from benchbench.stats.duel import duel, duel_of_estimates, duel_of_tasks
-from benchbench.stats.influence import jackknife_sums, mean, ratio
+from benchbench.stats.influence import Estimate, jackknife_sums, mean, ratio
 from benchbench.stats.multiple import holm
 from benchbench.stats.pairs import mcnemar
 from tests.simulate.worlds import CARD_COUNTS, CARD_N, MISTRAL_COUNT, related
@@ -152,6 +152,7 @@ def test_one_item_or_one_cluster_decides_nothing() -> None:
     assert duel([0.2], [0.7], seed=0, delta=1.0).outcome() == "undecided"
     found = duel([0.2, 0.1], [0.7, 0.9], ["p", "p"], seed=0, delta=5.0)
     assert (found.p, found.interval, found.detectable, found.outcome()) == (None, None, None, "undecided")
+    assert (found.method, found.reason) == ("none", "no standard error: the docs are fewer than two independent ones")
 
 
 def test_a_small_but_certain_difference_is_still_a_difference() -> None:
@@ -221,6 +222,91 @@ def test_the_mean_of_tasks_brings_scores_onto_one_scale_without_clipping() -> No
     assert found.difference.stderr == pytest.approx((low.difference.stderr or 0) / 0.75)
     with pytest.raises(ValueError, match="at least one"):
         duel_of_tasks([])
+
+
+def test_tasks_without_variance_leave_their_mean_with_an_interval() -> None:
+    same = np.full(12, 0.2)
+    found = duel_of_tasks([duel(same, same, seed=0), duel(np.ones(12), np.ones(12), seed=0)], delta=0.005)
+    assert found.outcome() == "undecided"
+    assert found.interval is not None
+    assert found.interval.high - found.interval.low > 2 / 24
+    assert found.p == 1.0
+
+
+def test_the_mean_of_tasks_needs_no_more_room_than_its_docs_together() -> None:
+    same = np.full(300, 0.2)
+    duels = [duel(same, same, seed=0) for _ in range(9)]
+    assert duels[0].evidence.one_more / 3 == pytest.approx(duel_of_tasks(duels).evidence.one_more)
+
+
+def test_the_same_questions_in_several_languages_are_one_unit() -> None:
+    """Differences that are the same in every language are worth one language."""
+    rng = np.random.default_rng(5)
+    gaps, names = rng.normal(0.05, 0.3, 200), [f"question {i}" for i in range(200)]
+    one = duel(np.zeros(200), gaps, seed=0)
+    parallel = [(gaps - gaps.mean(), names)] * 6
+    apart, together = duel_of_tasks([one] * 6), duel_of_tasks([one] * 6, parallel=parallel)
+    assert together.difference.stderr == pytest.approx(one.difference.stderr)
+    assert apart.difference.stderr == pytest.approx((one.difference.stderr or 0) / math.sqrt(6))
+    assert together.difference.value == pytest.approx(one.difference.value)
+    assert (together.p or 0) == pytest.approx(one.p, rel=1e-6)
+    others = [(gaps - gaps.mean(), [f"{task} {i}" for i in range(200)]) for task in range(6)]
+    alone = duel_of_tasks([one] * 6, parallel=others)
+    assert alone.difference.stderr == pytest.approx(apart.difference.stderr, rel=5e-3)
+    unnamed = duel_of_tasks([one] * 6, parallel=[(gaps - gaps.mean(), None)] * 6)
+    assert unnamed.difference.stderr == alone.difference.stderr
+
+
+def test_parallel_tasks_of_unequal_size_keep_their_weights_and_ranges() -> None:
+    rng = np.random.default_rng(6)
+    gaps = [rng.normal(0.1, 0.3, n) for n in (60, 90)]
+    duels = [duel(np.zeros(row.size), row, seed=0) for row in gaps]
+    parallel = [(row - row.mean(), list(range(row.size))) for row in gaps]
+    found = duel_of_tasks(duels, [1.0, 3.0], ranges=[(0.0, 1.0), (0.0, 2.0)], parallel=parallel)
+    pulls = np.zeros(90)
+    pulls[:60] += 0.25 / 60 * (gaps[0] - gaps[0].mean())
+    pulls += 0.375 / 90 * (gaps[1] - gaps[1].mean())
+    assert found.difference.value == pytest.approx(0.25 * gaps[0].mean() + 0.375 * gaps[1].mean())
+    assert found.difference.stderr == pytest.approx(math.sqrt(90 / 89 * float(pulls @ pulls)))
+
+
+def test_equal_corpus_metrics_of_few_docs_are_undecided_whatever_the_metric() -> None:
+    pulls = np.array([3.0, -1.0, -2.0, 0.5, -0.5])
+    for value, scale in ((30.0, 100.0), (0.8, 1.0), (0.7, None)):
+        same = Estimate(value, pulls)
+        found = duel_of_estimates(same, same, delta=0.005 * (scale or 1.0), scale=scale)
+        assert (found.outcome(), found.p) == ("undecided", 1.0)
+        assert found.interval is not None
+        assert found.interval.high > 0.3 * found.scale
+
+
+def test_a_range_that_is_given_counts_and_one_that_is_not_is_guessed() -> None:
+    low, same = np.full(20, 0.01), np.full(20, 3.0)
+    for scores, guess in ((low, 1.0), (same, 3.0)):
+        width = duel(scores, scores, seed=0).interval
+        assert width == duel(scores, scores, seed=0, scale=guess).interval
+    assert duel(low, low, seed=0).scale == 1.0
+    assert (duel(low, low, seed=0, scale=5.0).interval or (0, 0))[1] == pytest.approx(
+        5 * (duel(low, low, seed=0).interval or (0, 0))[1]
+    )
+
+
+def test_scores_that_differ_by_rounding_do_not_differ() -> None:
+    x = np.linspace(1, 2, 30)
+    found = duel(x, x + 1e-15, seed=0)
+    assert (found.p, found.difference.value, found.wins, found.losses) == (1.0, 0.0, 0, 0)
+    one, two = ratio(x, x + 1), ratio(x * (1 + 1e-15), x + 1)
+    assert duel_of_estimates(one, two).p == 1.0
+
+
+def test_the_bytes_of_docs_make_their_duel_exact() -> None:
+    """One doc has nearly all bytes: it cannot decide a duel, and the other docs cannot either."""
+    rng = np.random.default_rng(7)
+    length = np.array([1000.0, *[1.0] * 30])
+    bits = 0.7 + 0.1 * rng.normal(size=31)
+    gain = np.array([0.1, *[0.0] * 30]) + 0.01 * rng.normal(size=31)
+    one, two = (ratio(length * x, length) for x in (bits, bits + gain))
+    assert (duel_of_estimates(one, two, weights=length).p or 0) > 0.3
 
 
 def test_a_task_without_error_leaves_the_mean_without() -> None:

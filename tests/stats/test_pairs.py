@@ -15,10 +15,11 @@ from benchbench.stats.difference import (
     matched_pairs,
     paired_difference,
     satterthwaite,
+    sum_of_differences,
     unpaired_difference,
 )
 from benchbench.stats.influence import mean, ratio
-from benchbench.stats.pairs import mcnemar, mcnemar_above, mcnemar_mid, sign_flip
+from benchbench.stats.pairs import Flips, flipped_p, mcnemar, mcnemar_above, mcnemar_mid, sign_flip
 
 A = np.array([1] * 40 + [0] * 15 + [1] * 5 + [0] * 40, dtype=float)
 B = np.array([1] * 40 + [1] * 15 + [0] * 5 + [0] * 40, dtype=float)
@@ -90,6 +91,49 @@ def test_more_values_get_random_patterns_and_never_p_zero() -> None:
     assert p == sign_flip(x, seed=1)
     assert p == pytest.approx(scipy_stats.ttest_1samp(x, 0).pvalue, abs=0.02)
     assert sign_flip(np.full(30, 5.0), seed=1, draws=999) == 1 / 1000
+
+
+def test_many_rows_of_values_get_the_same_p_as_each_alone() -> None:
+    rows = np.random.default_rng(8).normal(0.2, 1, (6, 17))
+    rows[3] = 0
+    assert flipped_p(rows, seed=4) == pytest.approx([sign_flip(row, seed=4) for row in rows])
+
+
+def test_one_sided_sign_flips_equal_scipy_s() -> None:
+    x = np.random.default_rng(9).normal(0.3, 1, 11)
+    theirs = scipy_stats.permutation_test(
+        (x - 0.1,), np.sum, permutation_type="samples", n_resamples=np.inf, alternative="greater"
+    )
+    flips = Flips.of(x, np.ones(11), seed=0)
+    assert flips.p_above(0.1) == pytest.approx(theirs.pvalue)
+    assert (-flips).p_above(-0.1) == pytest.approx(1 - theirs.pvalue + 2.0**-11)
+
+
+@pytest.mark.parametrize("units", [8, 12, 25])
+def test_the_interval_of_sign_flips_holds_the_means_that_they_do_not_reject(units: int) -> None:
+    """Against trying means one by one, also with unequal weights."""
+    rng = np.random.default_rng(units)
+    weights = np.exp(rng.normal(size=units))
+    weights /= weights.mean()
+    sums = 0.3 * weights + rng.normal(size=units) * weights
+    low, high = Flips.of(sums, weights, seed=2).interval(0.95)
+    for mean_, kept in ((low - 1e-6, False), (low + 1e-6, True), (high - 1e-6, True), (high + 1e-6, False)):
+        assert (sign_flip(sums - mean_ * weights, seed=2) >= 0.05) is kept
+    assert low < sums.sum() / units < high
+
+
+def test_five_values_have_too_few_sign_patterns_for_an_interval() -> None:
+    assert Flips.of(np.arange(1.0, 6.0), np.ones(5), seed=0).interval(0.95) == (-math.inf, math.inf)
+    assert Flips.of(np.arange(1.0, 7.0), np.ones(6), seed=0).interval(0.95) == (1.0, 6.0)
+
+
+def test_sign_flips_are_exact_however_unequal_the_docs_are() -> None:
+    """Equal models; docs of lognormal length: Student's t calls a fifth of them different."""
+    rng, rejected = np.random.default_rng(10), 0
+    for _ in range(400):
+        length = np.exp(1.8 * rng.normal(size=10))
+        rejected += sign_flip(length * rng.normal(size=10), seed=0) < 0.05
+    assert rejected / 400 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 400)
 
 
 def test_a_paired_difference_equals_scipy_s_paired_t_test() -> None:
@@ -166,6 +210,28 @@ def test_checkpoint_noise_widens_both_sides() -> None:
     items, noise = 0.003**2, 2 * 0.004**2
     assert few.degrees == pytest.approx((items + noise) ** 2 / (items**2 / 999 + noise**2 / 3))
     assert found.with_noise(0) is found
+
+
+def test_extra_variance_and_skewness_widen_the_interval_and_raise_p() -> None:
+    plain = Difference(0.02, 0.02, 0.008, 30)
+    wide, skewed = (Difference(0.02, 0.02, 0.008, 30, **more) for more in ({"extra": 6e-5}, {"skewness": -0.3}))
+    assert wide.error == pytest.approx(math.sqrt(0.008**2 + 6e-5))
+    for found in (wide, skewed):
+        assert (found.p_two_sided() or 0) > (plain.p_two_sided() or 1)
+        assert (found.interval() or (0, 0))[0] < (plain.interval() or (0, 0))[0]
+        assert (found.interval() or (1, 1))[0] < 0 < (plain.interval() or (0, 0))[0]
+    assert (-skewed).p_two_sided() == skewed.p_two_sided()
+
+
+def test_the_sum_of_differences_adds_variances_and_third_moments() -> None:
+    parts = [Difference(0.1, 0.09, 0.03, 20, 1e-4, 0.2), Difference(-0.2, -0.2, 0.04, math.inf, 0.0, -0.1)]
+    found = sum_of_differences(parts, [0.5, 2.0])
+    assert (found.value, found.centre) == pytest.approx((0.05 - 0.4, 0.045 - 0.4))
+    assert found.stderr == pytest.approx(math.hypot(0.015, 0.08))
+    assert found.extra == pytest.approx(0.25e-4)
+    assert found.degrees == pytest.approx((0.015**2 + 0.08**2 + 0.25e-4) ** 2 / ((0.015**2 + 0.25e-4) ** 2 / 20))
+    assert found.skewness == pytest.approx((0.015**3 * 0.2 - 0.08**3 * 0.1) / math.hypot(0.015, 0.08) ** 3)
+    assert sum_of_differences([*parts, Difference(0.1, 0.1, None, 0)], [1, 1, 1]).stderr is None
 
 
 def test_no_error_means_no_interval_and_no_p() -> None:

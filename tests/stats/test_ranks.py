@@ -11,7 +11,8 @@ from scipy import stats as scipy_stats
 from benchbench.stats.board import chance_normalised, duel_win_score, mean_win_rate
 from benchbench.stats.difference import paired_difference
 from benchbench.stats.influence import mean
-from benchbench.stats.ranks import mean_covariance, rank_intervals
+from benchbench.stats.ranks import Covariance, covariance_of_mean, mean_covariance, rank_intervals
+from benchbench.stats.units import spread, units_of_means
 
 A_BEATS_B = [[False, True], [False, False]]
 B_BEATS_A = [[False, False], [True, False]]
@@ -80,6 +81,75 @@ def test_the_covariance_of_a_mean_is_that_of_paired_differences() -> None:
     ]
     variance = found[0, 0] + found[1, 1] - 2 * found[0, 1]
     assert math.sqrt(variance) == pytest.approx(math.hypot(errors[0] / 4, 3 * errors[1] / 4))
+
+
+def centred(table: np.ndarray) -> np.ndarray:
+    return table - table.mean(axis=1, keepdims=True)
+
+
+def test_a_covariance_knows_how_few_docs_it_comes_from() -> None:
+    table = np.random.default_rng(3).normal(size=(2, 12))
+    known = mean_covariance([centred(table)])
+    alone = spread(units_of_means(table[:1] - table[1:], None, np.ones(1), np.ones(1)))
+    assert (known.units, known.degrees.shape) == (12, (1,))
+    assert known.degrees[0] <= 11
+    assert known[0, 0] + known[1, 1] - 2 * known[0, 1] == pytest.approx(alone.variance[0])
+    assert np.asarray(known).tolist() == pytest.approx(np.cov(table) / 12)
+
+
+def test_two_models_on_few_docs_are_held_to_student_s_t() -> None:
+    """2.1 standard errors: enough for the normal, too little for 7 degrees of freedom."""
+    sigma = np.eye(2) * 0.01**2
+    values = [0.5 + 2.1 * math.sqrt(2) * 0.01, 0.5]
+    assert rank_intervals(values, sigma, seed=0).low.tolist() == [1, 2]
+    assert rank_intervals(values, Covariance(sigma, degrees=7.0), seed=0).low.tolist() == [1, 1]
+    assert rank_intervals(values, Covariance(sigma, extra=1e-4), seed=0).low.tolist() == [1, 1]
+    enough = scipy_stats.t.ppf(0.975, 7) * 1.02
+    values = [0.5 + enough * math.sqrt(2) * 0.01, 0.5]
+    assert rank_intervals(values, Covariance(sigma, degrees=7.0), seed=0).low.tolist() == [1, 2]
+
+
+def test_equal_answers_on_few_docs_separate_no_models_whatever_their_values() -> None:
+    same = np.zeros((2, 8))
+    assert rank_intervals([0.5, 0.55], mean_covariance([same]), seed=0).low.tolist() == [1, 1]
+    assert rank_intervals([0.5, 0.55], mean_covariance([np.zeros((2, 4000))]), seed=0).low.tolist() == [2, 1]
+
+
+def test_arithmetic_forgets_what_is_known_and_a_mean_of_covariances_does_not() -> None:
+    tables = [centred(np.random.default_rng(i).normal(size=(3, n))) for i, n in ((4, 20), (5, 300))]
+    parts = [mean_covariance([table]) for table in tables]
+    assert np.isinf((parts[0] * 0.25).degrees).all()
+    together, weighed = mean_covariance(tables, weights=[1.0, 3.0]), covariance_of_mean(parts, [0.25, 0.75])
+    assert np.asarray(together) == pytest.approx(np.asarray(weighed))
+    assert together.degrees == pytest.approx(weighed.degrees)
+    assert together.units == 320
+    exact = covariance_of_mean([parts[0], np.eye(3) * 1e-3], [0.5, 0.5])
+    assert (exact.degrees > parts[0].degrees).all(), "what is known exactly has no degrees to lose"
+
+
+def test_many_models_on_few_docs_need_more_than_their_covariance_shows() -> None:
+    """A covariance of 30 models from 10 docs has rank 9: the largest of their gaps looks smaller than it is."""
+    table = np.random.default_rng(6).normal(size=(30, 10))
+    known = mean_covariance([centred(table)])
+    independent = rank_intervals(np.zeros(30), np.eye(30), seed=0).critical[0]
+    assert rank_intervals(np.zeros(30), np.asarray(known), seed=0).critical[0] < independent - 0.2
+    assert rank_intervals(np.zeros(30), known, seed=0).critical[0] == pytest.approx(independent, abs=0.02)
+    many = mean_covariance([centred(np.random.default_rng(6).normal(size=(30, 3000)))])
+    plain = rank_intervals(np.zeros(30), np.asarray(many), seed=0).critical[0]
+    assert rank_intervals(np.zeros(30), many, seed=0).critical[0] == pytest.approx(plain, abs=1e-3)
+
+
+def test_the_same_questions_in_several_languages_are_one_unit() -> None:
+    table = centred(np.random.default_rng(7).normal(size=(2, 50)))
+    names = [[f"question {i}" for i in range(50)]] * 4
+    apart = mean_covariance([table] * 4, names)
+    parallel = mean_covariance([table] * 4, names, parallel=True)
+    assert np.asarray(parallel) == pytest.approx(np.asarray(mean_covariance([table])))
+    assert np.asarray(apart) == pytest.approx(np.asarray(parallel) / 4)
+    assert (parallel.units, apart.units) == (50, 200)
+    others = [[f"{task} {i}" for i in range(50)] for task in range(4)]
+    alone = mean_covariance([table] * 4, others, parallel=True)
+    assert np.asarray(alone) == pytest.approx(np.asarray(apart), rel=0.02), "nothing shared: as if independent"
 
 
 @pytest.mark.parametrize(
