@@ -205,10 +205,18 @@ ITEM_MEANS = ("mean", "nanmean", "brier_score")
 """Aggregations that are means of the item scores."""
 
 
+def metric_bounds(column: str) -> tuple[float, float] | None:
+    """Smallest and largest possible score of a column (`metric` or `metric,filter`), which may be infinite; None if
+    nothing is known of them.
+    """
+    info = METRICS.get(column.split(",", maxsplit=1)[0])
+    return None if info is None else info.bounds
+
+
 def metric_range(column: str) -> tuple[float, float] | None:
     """Smallest and largest possible score of a column (`metric` or `metric,filter`); None if there is no largest."""
-    info = METRICS.get(column.split(",", maxsplit=1)[0])
-    return None if info is None or info.bounds is None or info.bounds[1] == _INF else info.bounds
+    bounds = metric_bounds(column)
+    return None if bounds is None or bounds[1] == _INF else bounds
 
 
 def influence_column(column: str) -> str:

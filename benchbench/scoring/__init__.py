@@ -7,8 +7,12 @@ with `filters.py`, then `aggregation.py` (many items). These doors import the re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from benchbench.core.types import Item, ItemScore, MetricResult, RenderedDoc, Response, ScoringSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def score_doc(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Response]) -> ItemScore:
@@ -33,12 +37,16 @@ def with_influence(spec: ScoringSpec, items: Sequence[Item]) -> list[Item]:
 
 
 def aggregate_group(
-    group: str, members: Mapping[str, Sequence[MetricResult]], *, weight_by_size: bool
+    group: str,
+    members: Mapping[str, Sequence[MetricResult]],
+    *,
+    weight_by_size: bool,
+    correlations: Mapping[str, ArrayLike] | None = None,
 ) -> list[MetricResult]:
     """One row per metric over the member tasks. See `benchbench.scoring.aggregation.aggregate_group`."""
     from benchbench.scoring.aggregation import aggregate_group as run
 
-    return run(group, members, weight_by_size=weight_by_size)
+    return run(group, members, weight_by_size=weight_by_size, correlations=correlations)
 
 
 def count_outcomes(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:

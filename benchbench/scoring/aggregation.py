@@ -1,14 +1,15 @@
 """Many items → one row per metric, with a standard error and a 95 % interval.
 
-How the interval is made (`se_method`):
-- `wilson`: a mean of 0/1 scores without clusters: Wilson's interval; the standard error beside it is
-  the central limit theorem's (ddof 1), as lm-eval prints it.
-- `clt`: any other mean, sd/√n and Student's t; for perplexity on the log scale, then exp.
-- `delong`: areas under ROC curves, from DeLong's placements.
+How the standard error is made (`se_method`):
+- `wilson`: a mean of 0/1 scores without clusters: the central limit theorem's (ddof 1), as lm-eval prints it, and the
+  interval is Wilson's (`stats/proportion.py`).
+- `clt`: any other mean, sd/√n. `delong`: areas under ROC curves, from DeLong's placements.
 - `ratio`, `jackknife`: from influence values of a ratio of sums, or of a corpus metric.
-- `cluster`: any of these where docs share a passage or source: cluster-robust, t with C − 1 degrees.
+- `cluster`: any of these where docs share a passage or source: cluster-robust.
 - `bootstrap`: the median. `group`: a mean over tasks.
-A value that is not defined is None and `note` says why; never 0, never NaN.
+The interval is no multiple of the standard error: it keeps to the metric's range and holds with few docs, few clusters
+and near the bounds, too (`scoring/uncertain.py`, `stats/scores.py`), or is not given. What is not defined is None and
+`note` says why; never 0, never NaN.
 """
 
 from __future__ import annotations
@@ -17,24 +18,32 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchbench.core.registry import METRICS
+from numpy.typing import ArrayLike
+
+from benchbench.core.registry import metric_bounds
 from benchbench.core.types import Item, MetricResult, ScoringSpec
+from benchbench.scoring.agreement import agreement, agreement_uncertainty
 from benchbench.scoring.columns import Column, columns
 from benchbench.scoring.estimates import (
     AGREEMENTS,
     CORPUS,
     NoValueError,
     Usable,
-    agreement_estimate,
     auroc_estimate,
     bits_per_unit,
+    choice_scores,
+    chosen,
     nats_per_unit,
     scored_corpus,
+    unit_counts,
 )
-from benchbench.stats.bootstrap import bootstrap
+from benchbench.scoring.uncertain import corpus_uncertainty, mean_uncertainty, ratio_uncertainty
+from benchbench.stats.auroc import macro_auroc_uncertainty
+from benchbench.stats.bootstrap import bootstrap, median_interval
 from benchbench.stats.groups import group_mean
-from benchbench.stats.influence import Estimate, mean
-from benchbench.stats.intervals import Interval, Uncertainty, exponential, uncertainty, wilson
+from benchbench.stats.influence import mean
+from benchbench.stats.intervals import Interval, Uncertainty, exponential
+from benchbench.stats.scores import positive, score_uncertainty
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +73,36 @@ def aggregate(spec: ScoringSpec, items: Sequence[Item], seed: int = 1234) -> lis
 
 
 def aggregate_group(
-    group: str, members: Mapping[str, Sequence[MetricResult]], *, weight_by_size: bool
+    group: str,
+    members: Mapping[str, Sequence[MetricResult]],
+    *,
+    weight_by_size: bool,
+    correlations: Mapping[str, ArrayLike] | None = None,
 ) -> list[MetricResult]:
     """One row per metric that every member task has: the mean of their values, equal or by size.
 
-    A member whose value is undefined leaves the group's undefined, with a note that names it.
+    A member whose value is undefined leaves the group's undefined, with a note that names it; so does one without an
+    interval the group's interval.
+
+    Args:
+        group: name of the group.
+        members: task name → its rows.
+        weight_by_size: weigh tasks by their numbers of docs.
+        correlations: metric → correlation matrix of the members' errors, in their order (`groups.error_correlation`);
+            metrics that are not named are averaged as if the tasks were independent.
     """
     by_name = [{row.metric: row for row in rows} for rows in members.values()]
     if not by_name:
         return []
     shared = [name for name in by_name[0] if all(name in rows for rows in by_name)]
-    return [_group_row(group, name, [rows[name] for rows in by_name], weight_by_size) for name in shared]
+    known = correlations or {}
+    return [_group_row(group, [rows[name] for rows in by_name], weight_by_size, known.get(name)) for name in shared]
 
 
-def _group_row(group: str, metric: str, rows: Sequence[MetricResult], weight_by_size: bool) -> MetricResult:
-    n = sum(row.n for row in rows)
-    better = rows[0].higher_is_better
+def _group_row(
+    group: str, rows: Sequence[MetricResult], weight_by_size: bool, correlation: ArrayLike | None
+) -> MetricResult:
+    metric, n, better = rows[0].metric, sum(row.n for row in rows), rows[0].higher_is_better
     values = [row.value for row in rows if row.value is not None]
     if len(values) < len(rows):
         names = ", ".join(row.task for row in rows if row.value is None)
@@ -91,12 +114,10 @@ def _group_row(group: str, metric: str, rows: Sequence[MetricResult], weight_by_
         [row.stderr for row in rows],
         [max(1, count - 1) for count in counts],
         [float(row.n) for row in rows] if weight_by_size else None,
+        intervals=[_interval(row) for row in rows],
+        correlation=correlation,
     )
     low, high = _clamped(metric, found.interval)
-    weights = "weighted by size" if weight_by_size else "equal weights"
-    notes = [f"mean of {len(rows)} tasks, {weights}; error as if the tasks were independent"]
-    if found.stderr is None:
-        notes.append(f"no standard error for {', '.join(row.task for row in rows if row.stderr is None)}")
     return MetricResult(
         group,
         metric,
@@ -106,10 +127,27 @@ def _group_row(group: str, metric: str, rows: Sequence[MetricResult], weight_by_
         high,
         n,
         sum(counts) if clustered else None,
-        "group" if found.stderr is not None else None,
+        "group" if found.stderr is not None or low is not None else None,
         better,
-        "; ".join(notes),
+        "; ".join(_group_notes(rows, weight_by_size, correlation is not None)),
     )
+
+
+def _interval(row: MetricResult) -> Interval | None:
+    return None if row.ci_low is None or row.ci_high is None else Interval(row.ci_low, row.ci_high)
+
+
+def _group_notes(rows: Sequence[MetricResult], weight_by_size: bool, correlated: bool) -> list[str]:
+    weights = "weighted by size" if weight_by_size else "equal weights"
+    error = "docs that tasks share are counted once" if correlated else "error as if the tasks were independent"
+    notes = [f"mean of {len(rows)} tasks, {weights}; {error}"]
+    for what, missing in (
+        ("standard error", [row.task for row in rows if row.stderr is None]),
+        ("interval", [row.task for row in rows if row.stderr is not None and _interval(row) is None]),
+    ):
+        if missing:
+            notes.append(f"no {what} for {', '.join(missing)}")
+    return notes
 
 
 def _aggregate(usable: Usable) -> Aggregate | str:
@@ -128,8 +166,6 @@ def as_row(task: str, column: Column, found: Aggregate | str) -> MetricResult:
     if isinstance(found, str):
         return MetricResult(task, column.name, None, None, None, None, 0, None, None, better, found)
     notes = [*found.notes, *([found.known.reason] if found.known.reason else [])]
-    if found.known.stderr == 0 and found.method != "wilson":
-        notes.append("all items pull alike: the interval is too narrow")
     if not math.isfinite(found.value):
         notes.append("the value is too large for a float")
     low, high = _clamped(column.metric.name, found.known.interval)
@@ -142,7 +178,7 @@ def as_row(task: str, column: Column, found: Aggregate | str) -> MetricResult:
         high,
         found.n,
         found.known.n_clusters,
-        None if low is None and high is None else found.method,
+        found.method if low is not None or found.known.stderr is not None else None,
         better,
         "; ".join(notes) or None,
     )
@@ -156,8 +192,7 @@ def _clamped(metric: str, interval: Interval | None) -> tuple[float | None, floa
     """An interval that ends where the metric's values end."""
     if interval is None:
         return None, None
-    info = METRICS.get(metric.split(",", maxsplit=1)[0])
-    least, most = (-math.inf, math.inf) if info is None or info.bounds is None else info.bounds
+    least, most = metric_bounds(metric) or (-math.inf, math.inf)
     return _finite(max(least, interval.low)), _finite(min(most, interval.high))
 
 
@@ -172,26 +207,21 @@ def _scored(usable: Usable) -> tuple[list[float], list[str | None], tuple[str, .
     return [score for score, _ in known], [cluster for _, cluster in known], notes
 
 
-def _with_method(estimate: Estimate, clusters: Sequence[str | None], method: str) -> tuple[Uncertainty, str]:
-    known = uncertainty(estimate, clusters)
-    return known, method if known.n_clusters is None else "cluster"
+def _method(known: Uncertainty, alone: str) -> str:
+    return alone if known.n_clusters is None else "cluster"
 
 
 def _mean(usable: Usable) -> Aggregate:
     values, clusters, notes = _scored(usable)
-    estimate = mean(values)
-    known, method = _with_method(estimate, clusters, "clt")
-    if known.n_clusters is None and set(values) <= {0.0, 1.0}:
-        known, method = known._replace(interval=wilson(int(sum(values)), len(values))), "wilson"
-    return Aggregate(estimate.value, known, method, len(values), notes)
+    known, method = mean_uncertainty(values, clusters, metric_bounds(usable.column.metric.name))
+    return Aggregate(mean(values).value, known, method, len(values), notes)
 
 
 def _perplexity(usable: Usable) -> Aggregate:
     values, clusters, notes = _scored(usable)
     estimate = mean([-value for value in values])
-    known, method = _with_method(estimate, clusters, "clt")
-    value, known = exponential(estimate.value, known)
-    return Aggregate(value, known, method, len(values), notes)
+    value, known = exponential(estimate.value, score_uncertainty(estimate, clusters, positive))
+    return Aggregate(value, known, _method(known, "clt"), len(values), notes)
 
 
 def _median(usable: Usable) -> Aggregate:
@@ -201,38 +231,42 @@ def _median(usable: Usable) -> Aggregate:
         return float(sorted(x)[len(x) // 2])
 
     known = bootstrap(values, lambda x: upper_median(x.tolist()), clusters, seed=usable.seed)
+    interval, reason = median_interval(values, clusters)
+    if known.stderr is not None:
+        known = known._replace(interval=interval, reason=reason)
     return Aggregate(upper_median(values), known, "bootstrap", len(values), notes)
 
 
 def _weighted_perplexity(usable: Usable) -> Aggregate:
     estimate, items = nats_per_unit(usable)
-    known, method = _with_method(estimate, usable.clusters, "ratio")
-    value, known = exponential(estimate.value, known)
-    return Aggregate(value, known, method, len(items))
+    value, known = exponential(estimate.value, ratio_uncertainty(estimate, usable.clusters, unit_counts(usable)))
+    return Aggregate(value, known, _method(known, "ratio"), len(items))
 
 
 def _bits_per_byte(usable: Usable) -> Aggregate:
     bits, items = bits_per_unit(usable)
-    known, method = _with_method(bits, usable.clusters, "ratio")
-    return Aggregate(bits.value, known, method, len(items))
+    known = ratio_uncertainty(bits, usable.clusters, unit_counts(usable))
+    return Aggregate(bits.value, known, _method(known, "ratio"), len(items))
 
 
 def _agreement(usable: Usable) -> Aggregate:
-    estimate, judged = agreement_estimate(usable)
-    known, method = _with_method(estimate, [item.cluster for item in judged], "jackknife")
-    return Aggregate(estimate.value, known, method, len(judged))
+    metric, found = AGREEMENTS[usable.column.metric.aggregation], chosen(usable)
+    estimate, clusters = agreement(metric, found.gold, found.predicted), [item.cluster for item in found.items]
+    known = agreement_uncertainty(metric, estimate, found.gold, found.predicted, clusters, choices=found.choices)
+    return Aggregate(estimate.value, known, _method(known, "jackknife"), len(found.items))
 
 
 def _auroc(usable: Usable) -> Aggregate:
     estimate, judged = auroc_estimate(usable)
-    known, method = _with_method(estimate, [item.cluster for item in judged], "delong")
-    return Aggregate(estimate.value, known, method, len(judged))
+    gold, table, _ = choice_scores(usable)
+    known = macro_auroc_uncertainty(gold, table, [item.cluster for item in judged])
+    return Aggregate(estimate.value, known, _method(known, "delong"), len(judged))
 
 
 def _corpus(usable: Usable) -> Aggregate:
     found = scored_corpus(usable)
-    known, method = _with_method(found.estimate, usable.clusters, "jackknife")
-    return Aggregate(found.estimate.value, known, method, len(usable.items), (found.signature,))
+    known = corpus_uncertainty(usable.column.metric.aggregation, found, usable.clusters)
+    return Aggregate(found.estimate.value, known, _method(known, "jackknife"), len(usable.items), (found.signature,))
 
 
 AGGREGATORS: dict[str, Callable[[Usable], Aggregate]] = {

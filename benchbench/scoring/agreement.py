@@ -1,14 +1,25 @@
-"""F1, macro F1 and Matthews correlation of predicted and right choices over all docs."""
+"""F1, macro F1 and Matthews correlation of predicted and right choices over all docs, and their intervals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 
 import numpy as np
 
-from benchbench.stats.influence import Estimate, jackknife_sums
+from benchbench.stats.groups import correlation_of, group_mean
+from benchbench.stats.influence import Estimate, Floats, jackknife_sums, ratio
+from benchbench.stats.intervals import Interval, Uncertainty, cluster_sums, uncertainty, wilson_of
+from benchbench.stats.proportion import proportion
+from benchbench.stats.scores import bounded, effective_size
+from benchbench.stats.spread import spread
+
+FEWEST = 3
+"""Docs of a choice, right or predicted, that an interval needs."""
+ADDED = 3.0
+"""Docs that are spread over all pairs of right and predicted choice before the scatter of Matthews' correlation is taken
+from the table: what a few docs of a rare choice have not shown."""
 
 
 def agreement(metric: str, gold: Sequence[int], predicted: Sequence[int]) -> Estimate:
@@ -28,6 +39,117 @@ def agreement(metric: str, gold: Sequence[int], predicted: Sequence[int]) -> Est
         "matthews_corrcoef": partial(_matthews, count=count),
     }
     return jackknife_sums(table, scores[metric])
+
+
+def agreement_uncertainty(
+    metric: str,
+    estimate: Estimate,
+    gold: Sequence[int],
+    predicted: Sequence[int],
+    clusters: Sequence[Hashable | None] | None = None,
+    *,
+    choices: int = 2,
+) -> Uncertainty:
+    """The jackknife's standard error of an `agreement`, and an interval that holds for rare choices, too.
+
+    Args:
+        metric, gold, predicted: as of `agreement`.
+        estimate: what `agreement` has found.
+        choices: how many there are at least; one that no doc has is a reason to give no interval.
+    """
+    plain, known = uncertainty(estimate, clusters), spread(estimate.influence, clusters)
+    if plain.stderr is None or known is None:
+        return plain
+    y, guess = np.asarray(gold), np.asarray(predicted)
+    count = max(choices, 1 + max(*gold, *predicted, 1))
+    refusal = known.refusal() or _too_few(metric, y, guess, count)
+    if refusal is not None:
+        return plain._replace(interval=None, reason=refusal)
+    if metric == "matthews_corrcoef":
+        interval = _matthews_interval(estimate, y, guess, clusters, count)
+    else:
+        interval = _f1_interval(metric, y, guess, clusters, count)
+    return plain._replace(interval=interval, reason=known.warning())
+
+
+def _too_few(metric: str, gold: np.ndarray, guess: np.ndarray, count: int) -> str | None:
+    """A choice that too few docs have: for F1 right or predicted, for Matthews' correlation each of the two."""
+    wanted = [1] if metric == "f1" else range(count)
+    for k in wanted:
+        right, said = gold == k, guess == k
+        found = int(min(right.sum(), said.sum()) if metric == "matthews_corrcoef" else (right | said).sum())
+        if found < FEWEST:
+            how = "right, or predicted," if metric == "matthews_corrcoef" else "right or predicted"
+            return f"no interval: choice {k} is {how} for only {found} docs"
+    return None
+
+
+def _f1_interval(
+    metric: str, gold: np.ndarray, guess: np.ndarray, clusters: Sequence[Hashable | None] | None, count: int
+) -> Interval | None:
+    """F1 is 2J/(1 + J) of J, the share of the docs with the choice, right or predicted, that are right and predicted.
+
+    J is a share of right answers and has the interval of one; of macro F1 the choices' intervals are put together, with
+    the correlation that their influence values have.
+    """
+    if metric == "f1":
+        return _f1_of_choice(gold == 1, guess == 1, clusters)[1]
+    parts = [_f1_of_choice(gold == k, guess == k, clusters) for k in range(count)]
+    return group_mean(
+        [part[0] for part in parts],
+        [part[3] for part in parts],
+        [int(((gold == k) | (guess == k)).sum()) - 1 for k in range(count)],
+        intervals=[part[1] for part in parts],
+        correlation=correlation_of([part[2] for part in parts]),
+    ).interval
+
+
+def _f1_of_choice(
+    right: np.ndarray, said: np.ndarray, clusters: Sequence[Hashable | None] | None
+) -> tuple[float, Interval, Floats, float]:
+    """F1 of one choice, its interval, the influence values of J summed within clusters, and F1's standard error."""
+    both, either = (right & said).astype(float), (right | said).astype(float)
+    share = ratio(both, either)
+    known = spread(share.influence, clusters, either)
+    if known is None or not known.is_clustered:
+        found = proportion(int(both.sum()), int(either.sum()))
+    else:
+        found = bounded(share.value, known)
+    low, high = (2 * end / (1 + end) for end in found)
+    error = 0.0 if known is None else 2 * math.sqrt(known.variance) / (1 + share.value) ** 2
+    return 2 * share.value / (1 + share.value), Interval(low, high), cluster_sums(share.influence, clusters), error
+
+
+def _matthews_interval(
+    estimate: Estimate, gold: np.ndarray, guess: np.ndarray, clusters: Sequence[Hashable | None] | None, count: int
+) -> Interval | None:
+    """Wilson's on (φ + 1)/2 with the effective number of docs of the table with a few docs added."""
+    table = np.full((count, count), ADDED / count**2)
+    np.add.at(table, (gold, guess), 1)
+    cells = _matthews_influence(table)
+    squares = (cells / table.sum()) ** 2
+    variance = float((table * squares).sum())
+    alike = variance**2 / float((table * squares**2).sum())
+    known = spread(estimate.influence, clusters)
+    more = max(1.0, known.variance / known.alone) if known and known.is_clustered and known.alone > 0 else 1.0
+    degrees = min(gold.size - 1, 2 * alike / max(1 - alike / gold.size, 1e-9))
+    degrees = min(degrees, known.degrees) if known and known.is_clustered else degrees
+    smooth = (_matthews(table.ravel().tolist(), count) + 1) / 2
+    size = effective_size(smooth, variance * more / 4, degrees)
+    found = wilson_of((estimate.value + 1) / 2, size)
+    return Interval(2 * found.low - 1, 2 * found.high - 1)
+
+
+def _matthews_influence(table: Floats) -> Floats:
+    """Influence on Matthews' correlation of a doc in each cell of a table of counts; sums to 0 over its docs."""
+    count, total = table.shape[0], table.sum()
+    gold, said, right = table.sum(axis=1), table.sum(axis=0), np.trace(table)
+    of_gold, of_said = total**2 - gold @ gold, total**2 - said @ said
+    above, below = right * total - gold @ said, math.sqrt(of_gold * of_said)
+    d_above = np.eye(count) * total + right - said[:, None] - gold[None, :]
+    d_below = (2 * (total - gold)[:, None] * of_said + 2 * (total - said)[None, :] * of_gold) / (2 * below)
+    slope = total * (d_above / below - above / below**2 * d_below)
+    return np.asarray(slope - (slope * table).sum() / total)
 
 
 def _f1(cells: Sequence[float]) -> float:

@@ -69,13 +69,18 @@ def _influence(usable: Usable) -> dict[int, float]:
     return {id(item): value for item, value in zip(judged, estimate.influence.tolist(), strict=True)}
 
 
-def nats_per_unit(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
-    """Total nats over total words or bytes, counted again on the stored targets."""
-    nats = [-math.fsum(item.loglikelihoods) for item in usable.items]
+def unit_counts(usable: Usable) -> list[int]:
+    """Words or bytes of each item's target, counted again on what is stored."""
     counts = [units(usable.column.metric.name, item.targets[0]) for item in usable.items]
     if sum(counts) == 0:
         raise NoValueError("the texts have no bytes")
-    return ratio(nats, counts), usable.items
+    return counts
+
+
+def nats_per_unit(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+    """Total nats over total words or bytes."""
+    nats = [-math.fsum(item.loglikelihoods) for item in usable.items]
+    return ratio(nats, unit_counts(usable)), usable.items
 
 
 def bits_per_unit(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
@@ -84,9 +89,22 @@ def bits_per_unit(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
     return Estimate(nats.value / math.log(2), nats.influence / math.log(2)), items
 
 
-def agreement_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
-    """F1, macro F1 or Matthews correlation of the docs with a right and a chosen answer."""
-    metric = AGREEMENTS[usable.column.metric.aggregation]
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The docs with a right and a chosen answer."""
+
+    items: tuple[Item, ...]
+    gold: list[int]
+    predicted: list[int]
+
+    @property
+    def choices(self) -> int:
+        """How many choices there are: of a doc the most, and at least two."""
+        return max(2, *(len(item.targets) for item in self.items))
+
+
+def chosen(usable: Usable) -> Chosen:
+    """What `agreement` is taken of; a doc with several right choices counts as the one that it got right."""
     judged = tuple(item for item in usable.items if item.gold is not None and item.prediction is not None)
     if not judged:
         raise NoValueError("no item has a right choice")
@@ -95,13 +113,19 @@ def agreement_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
         guess if item.scores.get("acc") == 1.0 else int(item.gold or 0)
         for item, guess in zip(judged, predicted, strict=True)
     ]
-    if metric == "f1" and max(*gold, *predicted) > 1:
+    if AGREEMENTS[usable.column.metric.aggregation] == "f1" and max(*gold, *predicted) > 1:
         raise NoValueError("f1 is defined for two choices")
-    return agreement(metric, gold, predicted), judged
+    return Chosen(judged, gold, predicted)
 
 
-def auroc_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
-    """Macro one-vs-rest AUROC of the docs with a right choice; every doc has the same choices, in the same order.
+def agreement_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+    """F1, macro F1 or Matthews correlation of the docs with a right and a chosen answer."""
+    found = chosen(usable)
+    return agreement(AGREEMENTS[usable.column.metric.aggregation], found.gold, found.predicted), found.items
+
+
+def choice_scores(usable: Usable) -> tuple[list[int], list[list[float]], tuple[Item, ...]]:
+    """Right choice and scores of all choices of the docs that have one; every doc has the same choices, in the same order.
 
     A choice's score is the softmax of the choices' mean token log-probabilities (BenCzechMark, arXiv 2412.17933).
     """
@@ -110,7 +134,12 @@ def auroc_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
         raise NoValueError("auroc needs docs with a right choice, all with equally many choices")
     count = len(judged[0].targets)
     table = [softmax(per_unit(item.loglikelihoods[:count], item.num_tokens[:count])) for item in judged]
-    gold = [int(item.gold or 0) for item in judged]
+    return [int(item.gold or 0) for item in judged], table, judged
+
+
+def auroc_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+    """Macro one-vs-rest AUROC of the docs with a right choice."""
+    gold, table, judged = choice_scores(usable)
     try:
         return macro_auroc(gold, table), judged
     except ValueError as error:

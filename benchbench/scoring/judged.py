@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from benchbench.core.errors import BenchbenchError
 from benchbench.core.judge import Judge
-from benchbench.core.registry import influence_column, metric_range
+from benchbench.core.registry import influence_column, metric_bounds, metric_range
 from benchbench.core.types import (
     Completion,
     Item,
@@ -31,15 +31,18 @@ from benchbench.core.types import (
     ScoringSpec,
 )
 from benchbench.scoring.aggregation import Aggregate, as_row
-from benchbench.scoring.agreement import agreement
+from benchbench.scoring.agreement import agreement, agreement_uncertainty
 from benchbench.scoring.columns import Column
 from benchbench.scoring.estimates import AGREEMENTS, CORPUS
 from benchbench.scoring.score import why_failed
 from benchbench.scoring.translation import corpus_score
-from benchbench.stats.bootstrap import bootstrap
+from benchbench.scoring.uncertain import Clusters, corpus_uncertainty, mean_uncertainty, ratio_uncertainty
+from benchbench.stats.bootstrap import bootstrap, median_interval
 from benchbench.stats.influence import Estimate, mean, ratio
-from benchbench.stats.intervals import exponential, uncertainty, wilson
+from benchbench.stats.intervals import Uncertainty, exponential
+from benchbench.stats.scores import positive, score_uncertainty
 
+Bounds: TypeAlias = tuple[float, float] | None
 Values = Mapping[str, object]
 """Column → the judge's value of one doc."""
 CORPUS_DRAWS, PYTHON_DRAWS, DRAWS = 100, 200, 1000
@@ -96,11 +99,13 @@ def judged_rows(
     for name in _names(spec, values):
         column = Column(name, MetricSpec(name, judge.aggregation(name), judge.higher_is_better(name)))
         having = _having(name, items, values)
+        column = _unbounded(column, having[1])
+        bounds = metric_bounds(column.metric.name)
         try:
-            found = _aggregate(judge, name, *having, seed) if having[0] else "no item was scored"
+            found = _aggregate(judge, name, *having, seed, bounds) if having[0] else "no item was scored"
         except Exception as error:  # noqa: BLE001 - a stranger's aggregation; the other rows stand
             found = f"its aggregation raised {type(error).__name__}: {error}"
-        rows.append(as_row(spec.task, _unbounded(column, having[1]), found))
+        rows.append(as_row(spec.task, column, found))
     return rows
 
 
@@ -154,11 +159,14 @@ def _unbounded(column: Column, values: Sequence[object]) -> Column:
     return column if inside else replace(column, metric=replace(column.metric, name=""))
 
 
-def _aggregate(judge: Judge, name: str, items: Sequence[Item], values: Sequence[object], seed: int) -> Aggregate:
+def _aggregate(
+    judge: Judge, name: str, items: Sequence[Item], values: Sequence[object], seed: int, bounds: Bounds
+) -> Aggregate:
     value, clusters = judge.value(name, values), [item.cluster for item in items]
     found = _estimate(judge, name, values)
     if found is not None:
-        return _with_error(found, value, clusters)
+        known, method = found.uncertainty(clusters, bounds)
+        return Aggregate(value, known, method, found.estimate.influence.size)
     known = bootstrap(
         np.arange(len(values)),
         lambda picks: judge.value(name, [values[int(pick)] for pick in picks]),
@@ -166,6 +174,10 @@ def _aggregate(judge: Judge, name: str, items: Sequence[Item], values: Sequence[
         seed=seed,
         draws=_draws(judge.aggregation(name)),
     )
+    scores = [score for score in map(number, values) if score is not None]
+    if judge.aggregation(name) == "median" and len(scores) == len(values) and known.stderr is not None:
+        interval, reason = median_interval(scores, clusters)
+        known = known._replace(interval=interval, reason=reason)
     return Aggregate(value, known, "bootstrap", len(values))
 
 
@@ -175,18 +187,6 @@ def _draws(aggregation: str) -> int:
     return PYTHON_DRAWS if aggregation.startswith("python:") else DRAWS
 
 
-def _with_error(found: Known, value: float, clusters: Sequence[str | None]) -> Aggregate:
-    """The judge's value with the standard error and interval of our formula."""
-    known, method = uncertainty(found.estimate, clusters), found.method
-    if found.is_log:
-        _, known = exponential(found.estimate.value, known)
-    if known.n_clusters is not None:
-        method = "cluster"
-    elif found.alone is not None and set(found.alone) <= {0.0, 1.0}:
-        known, method = known._replace(interval=wilson(int(sum(found.alone)), len(found.alone))), "wilson"
-    return Aggregate(value, known, method, found.estimate.influence.size)
-
-
 @dataclass(frozen=True, slots=True)
 class Known:
     """A formula that gives the judge's number."""
@@ -194,9 +194,20 @@ class Known:
     estimate: Estimate
     """Of a perplexity: of its logarithm."""
     method: str
+    error: Callable[[Clusters, Bounds], Uncertainty]
+    """Standard error and interval of the estimate, from the docs' clusters and the metric's bounds."""
     alone: tuple[float, ...] | None = None
     """What each doc is worth alone, where the number is their mean."""
     is_log: bool = False
+
+    def uncertainty(self, clusters: Clusters, bounds: Bounds) -> tuple[Uncertainty, str]:
+        """Of the judge's number, and how it was made."""
+        known = self.error(clusters, bounds)
+        if self.is_log:
+            _, known = exponential(self.estimate.value, known)
+        if known.n_clusters is not None:
+            return known, "cluster"
+        return known, "wilson" if self.alone is not None and set(self.alone) <= {0.0, 1.0} else self.method
 
 
 def _estimate(judge: Judge, name: str, values: Sequence[object]) -> Known | None:
@@ -231,12 +242,17 @@ def _mean(judge: Judge, name: str, values: Sequence[object]) -> Known | None:
         return None
     if any(not math.isclose(half, math.fsum(part) / len(part), abs_tol=AGREES) for half, part in halves):
         return None
-    return Known(mean(alone), "clt", tuple(alone))
+    return Known(
+        mean(alone), "clt", lambda clusters, bounds: mean_uncertainty(alone, clusters, bounds)[0], tuple(alone)
+    )
 
 
 def _perplexity(values: Sequence[object]) -> Known | None:
     scores = [score for score in map(number, values) if score is not None]
-    return Known(mean([-score for score in scores]), "clt", is_log=True) if len(scores) == len(values) else None
+    if len(scores) < len(values):
+        return None
+    found = mean([-score for score in scores])
+    return Known(found, "clt", lambda clusters, _: score_uncertainty(found, clusters, positive), is_log=True)
 
 
 def _pairs(values: Sequence[object]) -> list[tuple[Any, Any]] | None:
@@ -248,10 +264,11 @@ def _ratio(aggregation: str, values: Sequence[object]) -> Known | None:
     pairs = _pairs(values)
     if pairs is None or sum(units for _, units in pairs) <= 0:
         return None
-    found = ratio([-float(nats) for nats, _ in pairs], [float(units) for _, units in pairs])
-    if aggregation == "weighted_perplexity":
-        return Known(found, "ratio", is_log=True)
-    return Known(Estimate(found.value / math.log(2), found.influence / math.log(2)), "ratio")
+    counts = [float(units) for _, units in pairs]
+    nats = ratio([-float(nats) for nats, _ in pairs], counts)
+    is_log = aggregation == "weighted_perplexity"
+    found = nats if is_log else Estimate(nats.value / math.log(2), nats.influence / math.log(2))
+    return Known(found, "ratio", lambda clusters, _: ratio_uncertainty(found, clusters, counts), is_log=is_log)
 
 
 def _agreement(metric: str, values: Sequence[object]) -> Known | None:
@@ -260,10 +277,11 @@ def _agreement(metric: str, values: Sequence[object]) -> Known | None:
     if pairs is None or any(number(part) is None or part < 0 for pair in pairs for part in pair):
         return None
     gold, predicted = [int(one) for one, _ in pairs], [int(two) for _, two in pairs]
-    return (
-        None
-        if metric == "f1" and max(*gold, *predicted) > 1
-        else Known(agreement(metric, gold, predicted), "jackknife")
+    if metric == "f1" and max(*gold, *predicted) > 1:
+        return None
+    found = agreement(metric, gold, predicted)
+    return Known(
+        found, "jackknife", lambda clusters, _: agreement_uncertainty(metric, found, gold, predicted, clusters)
     )
 
 
@@ -275,7 +293,8 @@ def _corpus(metric: str, values: Sequence[object]) -> Known | None:
     targets = [[right] if isinstance(right, str) else [*right] for right, _ in pairs]
     if not all(right and all(isinstance(one, str) for one in right) for right in targets):
         return None
-    return Known(corpus_score(metric, [text for _, text in pairs], targets, {}).estimate, "jackknife")
+    found = corpus_score(metric, [text for _, text in pairs], targets, {})
+    return Known(found.estimate, "jackknife", lambda clusters, _: corpus_uncertainty(metric, found, clusters))
 
 
 SCORED = ("mean", "nanmean", "perplexity", "median")

@@ -14,12 +14,19 @@ from benchbench.core.types import Json
 from benchbench.scoring.plugins import TextMetric
 from benchbench.stats.influence import Estimate, jackknife_sums
 
+FOUR_GRAMS = 5
+"""Their place in sacrebleu's sufficient statistics of BLEU: two lengths, then matches of one to four words."""
+
 
 class CorpusScore(NamedTuple):
     """A corpus score with its influence values, and the signature that says how it was computed."""
 
     estimate: Estimate
     signature: str
+    lengths: tuple[int, ...]
+    """Characters of each segment's first target: how much it weighs, about."""
+    matches: int | None = None
+    """Four-grams that match a target, in all segments; of BLEU alone."""
 
 
 def sentence_score(name: str) -> TextMetric:
@@ -45,7 +52,9 @@ def corpus_score(
     streams = [[right[k] if k < len(right) else None for right in targets] for k in range(most)]
     statistics = engine._extract_corpus_statistics(list(predictions), streams)
     estimate = jackknife_sums(statistics, lambda sums: float(engine._compute_score_from_stats(sums).score))
-    return CorpusScore(estimate, f"{name}|{engine.get_signature()}")
+    lengths = tuple(1 + len(right[0]) for right in targets)
+    matches = int(sum(row[FOUR_GRAMS] for row in statistics)) if name == "bleu" else None
+    return CorpusScore(estimate, f"{name}|{engine.get_signature()}", lengths, matches)
 
 
 def _engine(name: str, options: Mapping[str, Json], *, sentence: bool) -> Any:

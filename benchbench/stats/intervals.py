@@ -36,6 +36,7 @@ class Uncertainty(NamedTuple):
     """Number of clusters, None where no two items share one."""
     degrees: int
     reason: str | None = None
+    """Why something is undefined, or what to know when reading the interval; one short sentence."""
 
 
 def t_quantile(degrees: float, level: float = LEVEL) -> float:
@@ -104,10 +105,8 @@ def exponential(value: float, known: Uncertainty) -> tuple[float, Uncertainty]:
     Too large for a float: infinity.
     """
     new = _exp(value)
-    if known.stderr is None or known.interval is None:
-        return new, known
-    ends = Interval(_exp(known.interval.low), _exp(known.interval.high))
-    return new, known._replace(stderr=new * known.stderr, interval=ends)
+    ends = None if known.interval is None else Interval(_exp(known.interval.low), _exp(known.interval.high))
+    return new, known._replace(stderr=None if known.stderr is None else new * known.stderr, interval=ends)
 
 
 def _exp(x: float) -> float:
@@ -118,17 +117,19 @@ def _exp(x: float) -> float:
 
 
 def wilson(successes: int, n: int, *, level: float = LEVEL) -> Interval:
-    """Wilson score interval of a proportion; honest for few items and near 0 or 1.
+    """Wilson score interval of a proportion; honest for few items, but too narrow near 0 and 1 (`proportion.py`).
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22
     (1927); against the central limit theorem for small n: Bowyer et al., arXiv 2503.01747.
     """
     if not 0 <= successes <= n or n == 0:
         raise ValueError(f"{successes} successes of {n}")
+    return wilson_of(successes / n, n, level=level)
+
+
+def wilson_of(p: float, n: float, *, level: float = LEVEL) -> Interval:
+    """Wilson's interval of a proportion `p` of effectively `n` items, which need not be a whole number."""
     z = t_quantile(math.inf, level)
-    p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return Interval(low, high)
+    return Interval(0.0 if p <= 0 else centre - half, 1.0 if p >= 1 else centre + half)
