@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,13 @@ import numpy as np
 from benchbench.core.errors import StoreError
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import ItemScores
-from benchbench.leaderboard.records import Entry, Variant
+from benchbench.leaderboard.records import Entry, Variant, finite
 from benchbench.leaderboard.weights import Benchmark, Weighting, weights_of
 from benchbench.stats.board import chance_normalised, duel_win_score, mean_win_rate
-from benchbench.stats.groups import group_mean
+from benchbench.stats.groups import error_correlation, group_mean
 from benchbench.stats.influence import Floats
 from benchbench.stats.intervals import Interval
-from benchbench.stats.ranks import DRAWS, Ranks, mean_covariance, rank_intervals
+from benchbench.stats.ranks import DRAWS, Covariance, Ranks, covariance_of_mean, mean_covariance, rank_intervals
 
 SEED = 1234
 MANY, FEWER_DRAWS = 60, 1999
@@ -124,16 +124,19 @@ def _coverage(
 ) -> Coverage:
     weights = _weights(variants, entries[0], groups, weighting)
     scores = np.array([[_normalised(entry, variant) for entry in entries] for variant in variants])
+    blocks = [_block(block, weights, entries, items) for block in _families(variants, entries[0])]
     means = [
         group_mean(
             scores[:, place].tolist(),
             [_scaled_error(entry, variant) for variant in variants],
-            [max(1, (entry.cells[variant].row["n"] or 2) - 1) for variant in variants],
+            [_degrees(entry, variant) for variant in variants],
             [weights[variant] for variant in variants],
+            intervals=[_scaled_interval(entry, variant) for variant in variants],
+            correlation=_correlation(variants, blocks, place),
         )
         for place, entry in enumerate(entries)
     ]
-    ranks, ranked_by = _ranks(variants, weights, entries, [mean.value for mean in means], items)
+    ranks, ranked_by = _ranks(blocks, weights, entries, [mean.value for mean in means])
     rates = mean_win_rate(scores) if len(entries) > 1 else None
     wins = _duel_wins(variants, entries, duels)
     standings = [
@@ -177,42 +180,100 @@ def _scaled_error(entry: Entry, variant: Variant) -> float | None:
     return None if stderr is None else stderr / (ceiling - floor)
 
 
+def _scaled_interval(entry: Entry, variant: Variant) -> Interval | None:
+    """The row's interval on the scale from chance to the best score."""
+    floor, ceiling = _bounds(entry, variant)
+    low, high = finite(entry.cells[variant].row.get("ci_low")), finite(entry.cells[variant].row.get("ci_high"))
+    if low is None or high is None:
+        return None
+    return Interval((low - floor) / (ceiling - floor), (high - floor) / (ceiling - floor))
+
+
+def _degrees(entry: Entry, variant: Variant) -> int:
+    row = entry.cells[variant].row
+    return max(1, (row.get("n_clusters") or row["n"] or 2) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A task, or tasks that ask the same questions in several languages."""
+
+    variants: tuple[Variant, ...]
+    covariance: Covariance | None
+    """Of the models' weighted means over these tasks, doc by doc; None where there are no items."""
+    correlations: tuple[Floats, ...]
+    """Of the tasks' errors, for each model; empty where the tasks are independent or have no items."""
+
+
+def _families(variants: Sequence[Variant], entry: Entry) -> list[tuple[Variant, ...]]:
+    """Tasks of one family together, all others alone."""
+    found: dict[str, list[Variant]] = {}
+    for variant in variants:
+        family = entry.cells[variant].family
+        found.setdefault(f"task {variant.task}" if family is None else f"file {family}", []).append(variant)
+    return [tuple(members) for members in found.values()]
+
+
+def _block(
+    variants: tuple[Variant, ...], weights: Mapping[Variant, float], entries: Sequence[Entry], items: ItemScores
+) -> _Block:
+    if len(entries) < 2 and len(variants) < 2:
+        return _Block(variants, None, ())
+    pulls: list[Floats] = []
+    names: list[Sequence[Hashable | None] | None] = []
+    scales: list[float] = []
+    try:
+        for variant in variants:
+            floor, ceiling = _bounds(entries[0], variant)
+            paired = items.paired([entry.cells[variant] for entry in entries])
+            pulls.append(paired.influences / (ceiling - floor))
+            names.append(paired.clusters if paired.units is None else paired.units)
+            scales.append((entries[0].cells[variant].metric.scale or 1.0) / (ceiling - floor))
+        together = len(variants) > 1
+        known = mean_covariance(pulls, names, [weights[v] for v in variants], scales=scales, parallel=together)
+    except (StoreError, ValueError):  # without items, or fewer than two independent docs
+        return _Block(variants, None, ())
+    each = [[psi[place] for psi in pulls] for place in range(len(entries) if together else 0)]
+    return _Block(variants, known, tuple(error_correlation(psi, names) for psi in each))
+
+
+def _correlation(variants: Sequence[Variant], blocks: Sequence[_Block], model: int) -> Floats | None:
+    """Correlation of the errors of one model's tasks; None where they are independent."""
+    if not any(block.correlations for block in blocks):
+        return None
+    place = {variant: i for i, variant in enumerate(variants)}
+    whole = np.eye(len(variants))
+    for block in blocks:
+        if block.correlations:
+            where = [place[variant] for variant in block.variants]
+            whole[np.ix_(where, where)] = block.correlations[model]
+    return whole
+
+
 def _ranks(
-    variants: Sequence[Variant],
-    weights: Mapping[Variant, float],
-    entries: Sequence[Entry],
-    means: Sequence[float],
-    items: ItemScores,
+    blocks: Sequence[_Block], weights: Mapping[Variant, float], entries: Sequence[Entry], means: Sequence[float]
 ) -> tuple[Ranks | None, str]:
     if len(entries) < 2:
         return None, "No other model was asked the same docs in the same way, so there are no ranks."
-    sigma = np.zeros((len(entries), len(entries)))
-    alone = 0
-    for variant in variants:
-        part = _paired_covariance(variant, entries, items)
-        if part is None:
-            errors = [_scaled_error(entry, variant) for entry in entries]
-            if any(error is None for error in errors):
-                return None, f"No ranks: {variant.task} has no standard error for some model."
-            part = np.diag(np.array(errors, dtype=np.float64) ** 2)
-            alone += 1
-        sigma += weights[variant] ** 2 * part
+    parts: list[Floats] = []
+    shares: list[float] = []
+    alone = [variant for block in blocks if block.covariance is None for variant in block.variants]
+    for variant in alone:
+        errors = [_scaled_error(entry, variant) for entry in entries]
+        if any(error is None for error in errors):
+            return None, f"No ranks: {variant.task} has no standard error for some model."
+        parts.append(np.diag(np.array(errors, dtype=np.float64) ** 2))
+        shares.append(weights[variant])
+    for block in blocks:
+        if block.covariance is not None:
+            parts.append(block.covariance)
+            shares.append(sum(weights[variant] for variant in block.variants))
     draws = DRAWS if len(entries) <= MANY else FEWER_DRAWS
-    how = "doc by doc" if alone == 0 else "from standard errors alone, without items, which widens them"
-    if 0 < alone < len(variants):
-        how = f"doc by doc; {alone} of {len(variants)} tasks have no items and count by their standard errors"
+    how = "doc by doc" if not alone else "from standard errors alone, without items, which widens them"
+    if 0 < len(alone) < len(weights):
+        how = f"doc by doc; {len(alone)} of {len(weights)} tasks have no items and count by their standard errors"
     sentence = f"Rank intervals: simultaneous, 95 %, {how}."
-    return rank_intervals(means, sigma, seed=SEED, draws=draws), sentence
-
-
-def _paired_covariance(variant: Variant, entries: Sequence[Entry], items: ItemScores) -> Floats | None:
-    cells = [entry.cells[variant] for entry in entries]
-    floor, ceiling = _bounds(entries[0], variant)
-    try:
-        paired = items.paired(cells)
-        return mean_covariance([paired.influences / (ceiling - floor)], [paired.clusters])
-    except (StoreError, ValueError):  # without items, or fewer than two independent docs
-        return None
+    return rank_intervals(means, covariance_of_mean(parts, shares), seed=SEED, draws=draws), sentence
 
 
 def _duel_wins(variants: Sequence[Variant], entries: Sequence[Entry], duels: Duels) -> Floats | None:

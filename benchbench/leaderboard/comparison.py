@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
 from benchbench.leaderboard.metrics import metric_names, metric_of
-from benchbench.leaderboard.paired import ItemScores
+from benchbench.leaderboard.paired import ItemScores, Paired
 from benchbench.leaderboard.records import Cell, cell_of, source_of
 from benchbench.leaderboard.weights import SAID, Weighting, benchmarks, weights_of
-from benchbench.stats.duel import Duel, Outcome, duel, duel_of_estimates, duel_of_tasks
+from benchbench.stats.duel import Duel, Outcome, TaskInfluence, duel, duel_of_estimates, duel_of_tasks
 from benchbench.stats.multiple import benjamini_hochberg, holm
 from benchbench.stats.power import DELTA
 from benchbench.store.folder import RunFolder
@@ -43,6 +43,8 @@ class Row:
     is_log: bool = False
     is_group: bool = False
     note: str | None = None
+    pulls: TaskInfluence | None = field(default=None, repr=False)
+    """How each doc pulls the difference, and what it is called wherever it is asked; None for means of tasks."""
 
     @property
     def outcome(self) -> Outcome:
@@ -211,13 +213,32 @@ def _duel(a: str, b: str, cells: tuple[Cell, Cell], asked: Wanted) -> Row:
     metric = cells[0].metric
     paired = ItemScores().paired(cells)
     one, two = paired.estimates
+    better, scale = metric.higher_is_better, metric.scale
     delta = asked.delta or metric.margin(one.value, two.value)
-    if metric.kind in ("mean", "log mean"):
+    if metric.is_mean:
         x, y = paired.scores
-        found = duel(x, y, paired.clusters, seed=SEED, delta=delta, higher_is_better=metric.higher_is_better)
+        found = duel(x, y, paired.clusters, seed=SEED, delta=delta, higher_is_better=better, scale=scale)
     else:
-        found = duel_of_estimates(one, two, paired.clusters, delta=delta, higher_is_better=metric.higher_is_better)
-    return Row(a, b, cells[0].task, metric.name, found, None, None, paired.dropped, metric.is_log)
+        found = duel_of_estimates(
+            one, two, paired.clusters, seed=SEED, delta=delta, higher_is_better=better, scale=scale
+        )
+    pulls = paired.influences[1] - paired.influences[0], _unit_names(cells[0].task, paired)
+    return Row(a, b, cells[0].task, metric.name, found, None, None, paired.dropped, metric.is_log, pulls=pulls)
+
+
+def _unit_names(task: str, paired: Paired) -> tuple[Hashable | None, ...] | None:
+    """Of docs that are asked in several tasks the same name everywhere; of others one that is this task's alone."""
+    if paired.units is not None or paired.clusters is None:
+        return paired.units
+    return tuple(None if name is None else (task, name) for name in paired.clusters)
+
+
+def _parallel(rows: Sequence[Row]) -> list[TaskInfluence] | None:
+    """What the tasks' docs are called, where two tasks ask the same questions; else None."""
+    pulls = [row.pulls for row in rows if row.pulls is not None]
+    names = [set(units or ()) - {None} for _, units in pulls]
+    shared = sum(map(len, names)) > len(set().union(*names))
+    return pulls if shared and len(pulls) == len(rows) else None
 
 
 def _groups(a: str, b: str, runs: Mapping[str, tuple[_Run, _Run]], rows: Sequence[Row], asked: Wanted) -> Iterator[Row]:
@@ -237,17 +258,22 @@ def _groups(a: str, b: str, runs: Mapping[str, tuple[_Run, _Run]], rows: Sequenc
 
 
 def _group_row(a: str, b: str, group: Mapping[str, Any], metric: str, rows: Sequence[Row], asked: Wanted) -> Row:
-    by_size = bool(group["weight_by_size"])
+    by_size, parallel = bool(group["weight_by_size"]), _parallel(rows)
     found = duel_of_tasks(
         [row.duel for row in rows],
         [float(row.duel.n) for row in rows] if by_size else None,
+        parallel=parallel,
         delta=rows[0].duel.delta if asked.delta is None else asked.delta,
         higher_is_better=rows[0].duel.higher_is_better,
     )
     weights = "weighted by size" if by_size else "equal weights"
-    note = f"mean of {len(rows)} tasks, {weights}, as if independent"
+    note = f"mean of {len(rows)} tasks, {weights}, {_how(parallel)}"
     dropped = sum(row.dropped for row in rows)
     return Row(a, b, group["name"], metric, found, None, None, dropped, rows[0].is_log, True, note)
+
+
+def _how(parallel: Sequence[TaskInfluence] | None) -> str:
+    return "as if independent" if parallel is None else "questions that tasks share counted once"
 
 
 def _all_tasks(
@@ -263,18 +289,20 @@ def _all_tasks(
     if len(scaled) < 2:
         return
     groups = benchmarks(record for pair_of_runs in runs.values() for _, record in pair_of_runs)
+    parallel = _parallel([row for row, _, _ in scaled])
     weights = weights_of({row.task: float(row.duel.n) for row, _, _ in scaled}, groups, asked.weighting)
     found = duel_of_tasks(
         [row.duel for row, _, _ in scaled],
         [weights[row.task] for row, _, _ in scaled],
         ranges=[(floor, ceiling) for _, floor, ceiling in scaled],
+        parallel=parallel,
         delta=asked.delta or DELTA,
     )
     out = [row.task for row in firsts if row.task not in weights]
     left = f"; left out, for their chance is not known or they have no best score: {', '.join(out)}" if out else ""
     note = (
-        f"mean of {len(scaled)} tasks, each from chance (0) to the best score (1), {SAID[asked.weighting]}, as if"
-        f" independent{left}"
+        f"mean of {len(scaled)} tasks, each from chance (0) to the best score (1), {SAID[asked.weighting]},"
+        f" {_how(parallel)}{left}"
     )
     dropped = sum(row.dropped for row, _, _ in scaled)
     yield Row(a, b, ALL_TASKS, "normalised", found, None, None, dropped, False, True, note)

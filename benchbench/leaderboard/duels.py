@@ -73,8 +73,10 @@ class Duels:
         except StoreError as error:
             self.problems.append(f"no duels on {variant.task}: {error}")
             return None
-        matrix = duel_matrix(paired.scores, paired.clusters, seed=SEED)
+        metric = entries[0].cells[variant].metric
+        matrix = duel_matrix(
+            paired.scores, paired.clusters, seed=SEED, scale=metric.scale, estimates=not metric.is_mean
+        )
         places = {id(entry): place for place, entry in enumerate(entries)}
-        better = entries[0].cells[variant].metric.higher_is_better
-        wins = matrix.wins(higher_is_better=better)
+        wins = matrix.wins(higher_is_better=metric.higher_is_better)
         return TaskDuels(tuple(entries), places, matrix, wins, paired.scores.shape[1], paired.dropped)

@@ -41,9 +41,20 @@ class Metric:
         return influence_column(self.name) if self.kind in ("influence", "log influence") else self.name
 
     @property
+    def is_mean(self) -> bool:
+        """It is the mean of item scores, or of their logarithms; else it has influence values."""
+        return self.kind in ("mean", "log mean")
+
+    @property
     def is_log(self) -> bool:
         """Differences are differences of logarithms: ratios of perplexities."""
         return self.kind in ("log mean", "log influence")
+
+    @property
+    def scale(self) -> float | None:
+        """How much one doc can differ at most: the metric's range, 1 for logarithms; None where it has none."""
+        bounds = metric_range(self.name)
+        return 1.0 if self.is_log else None if bounds is None else bounds[1] - bounds[0]
 
     @property
     def delta(self) -> float | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchbench.core.errors import StoreError
+from benchbench.core.parallel import unit_names
 from benchbench.leaderboard.processes import FEW, cores, spread
 from benchbench.leaderboard.records import Cell
 from benchbench.scoring.recorded import corpus_estimate, recorded_spec
@@ -87,7 +88,7 @@ class ItemScores:
             scores=np.stack(values),
             doc_ids=docs,
             clusters=names if names is not None and len(set(names)) < len(names) else None,
-            units=None if names is None or cells[0].family is None else _units(cells[0].family, names),
+            units=None if names is None else unit_names(cells[0].family, names),
             dropped=reduce(np.union1d, [column.doc_ids for column in columns]).size - int(docs.size),
             lacking=tuple(int(every.size - own.size) for own in scored),
         )
@@ -161,10 +162,6 @@ def _read(cell: Cell) -> Column | str:
         return read_column(folder, cell.task, cell.metric.column, whole=_whole(cell))
     except StoreError as error:
         return f"{cell.source.name}: {str(error).replace(str(folder.path), cell.source.name)}"
-
-
-def _units(family: str, names: Sequence[str | None]) -> tuple[Hashable | None, ...]:
-    return tuple(None if name is None else (family, name) for name in names)
 
 
 def _common(ids: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from typing import Any
 from benchbench import __version__
 from benchbench.core.errors import BenchbenchError, StoreError
 from benchbench.core.ids import content_hash
+from benchbench.core.parallel import family_of
 from benchbench.leaderboard.metrics import Metric, metric_names, metric_of
 from benchbench.store.find import all_runs
 from benchbench.store.folder import RUN_SCHEMA_VERSION, RunFolder
@@ -77,12 +78,8 @@ class Cell:
 
     @property
     def family(self) -> str | None:
-        """The task file, where it names the source of its docs.
-
-        Tasks of one file whose docs have the same source ask the same questions, in other languages.
-        """
-        resolved = self.task_record.get("resolved") or {}
-        return str(resolved["file"]) if resolved.get("cluster") and resolved.get("file") else None
+        """What the task shares with those that ask the same questions in other languages, if anything."""
+        return family_of(self.task_record.get("resolved") or {})
 
     @property
     def value(self) -> float | None:

@@ -14,8 +14,6 @@ import numpy as np
 
 from benchbench.core.checkpoint_names import axis_of
 from benchbench.core.errors import StoreError
-from benchbench.core.registry import metric_range
-from benchbench.leaderboard.metrics import Metric
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Cell, Entry, Variant, finite
 from benchbench.leaderboard.training import NORMALISED, SMOOTH, Curve, Point, Training, VerdictOptions
@@ -200,8 +198,8 @@ def _series(steps: Sequence[int], cells: Sequence[Cell], items: ItemScores) -> t
         return _of_scores(steps, cells), False
     paired = items.paired(cells)
     names = paired.clusters if paired.units is None else paired.units
-    better, scale = metric.higher_is_better, _scale(metric)
-    if metric.kind in ("mean", "log mean"):
+    better, scale = metric.higher_is_better, metric.scale
+    if metric.is_mean:
         return series_of_items(steps, list(paired.scores), names, higher_is_better=better, scale=scale), True
     return series_of_estimates(steps, paired.estimates, names, higher_is_better=better, scale=scale), True
 
@@ -217,14 +215,8 @@ def _of_scores(steps: Sequence[int], cells: Sequence[Cell]) -> Series:
         raise ValueError("it is not known how many docs there were")
     known = [value for value in values if value is not None], [error for error in errors if error is not None]
     metric = cells[0].metric
-    scale = None if metric.is_log else _scale(metric)
+    scale = None if metric.is_log else metric.scale
     return series_of_scores(steps, *known, min(counts), higher_is_better=metric.higher_is_better, scale=scale)
-
-
-def _scale(metric: Metric) -> float | None:
-    """The metric's range, 1 for logarithms; None where it has none."""
-    bounds = metric_range(metric.name)
-    return 1.0 if metric.is_log else None if bounds is None else bounds[1] - bounds[0]
 
 
 def _group_series(curve: Curve, known: Mapping[tuple[str, str], Curve], groups: Sequence[Benchmark]) -> Curve:

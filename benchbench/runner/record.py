@@ -18,6 +18,7 @@ import benchbench
 from benchbench.backends.protocol import ChatFormat
 from benchbench.core.chat import Conversation
 from benchbench.core.ids import content_hash
+from benchbench.core.parallel import family_of
 from benchbench.core.types import (
     BackendInfo,
     Item,
@@ -108,7 +109,7 @@ def make_record(
         "versions": versions(),
         "tasks": tasks,
         "groups": [group.as_record() for group in plan.groups],
-        "rows": rows + _group_rows(plan, settings, info, results, rows),
+        "rows": rows + _group_rows(plan, settings, info, items, results, rows),
         "work": _work(items),
         "provenance": _provenance(log),
     }
@@ -246,12 +247,15 @@ def _group_rows(
     plan: Plan,
     settings: RunSettings,
     info: BackendInfo,
+    items: Mapping[str, Sequence[Item]],
     results: Mapping[str, Sequence[MetricResult]],
     rows: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     from benchbench.runner.judged import judged_group_rows
     from benchbench.scoring import aggregate_group
+    from benchbench.scoring.parallel import Member, correlations
 
+    tasks = {prepared.task.name: prepared.task for prepared in plan.tasks}
     found = []
     head = {name: rows[0][name] for name in ("model", "step", "tokens_seen")} if rows else {}
     shots = {prepared.task.name: prepared.num_fewshot for prepared in plan.tasks}
@@ -261,7 +265,10 @@ def _group_rows(
         num_fewshot = same_shots.pop() if len(same_shots) == 1 else None
         made_of = content_hash([row["signature"] for row in rows if row["task"] in members], digits=8)
         if group.metrics is None:
-            averaged = aggregate_group(group.name, members, weight_by_size=group.weight_by_size)
+            whole = [Member(tasks[name].scoring, items[name], family_of(tasks[name].resolved())) for name in members]
+            averaged = aggregate_group(
+                group.name, members, weight_by_size=group.weight_by_size, correlations=correlations(whole)
+            )
         else:
             averaged = judged_group_rows(group, members, {p.task.name: p.task.scoring for p in plan.tasks})
         for result in averaged:

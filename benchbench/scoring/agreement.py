@@ -18,8 +18,8 @@ from benchbench.stats.spread import spread
 FEWEST = 3
 """Docs of a choice, right or predicted, that an interval needs."""
 ADDED = 3.0
-"""Docs that are spread over all pairs of right and predicted choice before the scatter of Matthews' correlation is taken
-from the table: what a few docs of a rare choice have not shown."""
+"""Docs that are spread over all pairs of right and predicted choice before the scatter of Matthews' correlation is
+taken from the table: what a few docs of a rare choice have not shown."""
 
 
 def agreement(metric: str, gold: Sequence[int], predicted: Sequence[int]) -> Estimate:

@@ -125,7 +125,7 @@ def agreement_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
 
 
 def choice_scores(usable: Usable) -> tuple[list[int], list[list[float]], tuple[Item, ...]]:
-    """Right choice and scores of all choices of the docs that have one; every doc has the same choices, in the same order.
+    """Right choice and scores of all choices of the docs that have one; all docs have the same choices.
 
     A choice's score is the softmax of the choices' mean token log-probabilities (BenCzechMark, arXiv 2412.17933).
     """

@@ -125,8 +125,9 @@ def area_interval(
     DeLong's variance is too small where few items are misplaced, and 0 where none is, so the limit away from the nearer
     bound rests on a blend with the variance that Newcombe's method 5 gives the area, which counts as three more degrees
     of freedom. Source: Newcombe, "Confidence intervals for an effect size measure based on the Mann–Whitney statistic",
-    Statistics in Medicine 25 (2006), part 2. Measured for binormal scores, areas .6 to .998 and 3 to 250 positives of 20
-    to 500: 92.6 to 98.7 %; Newcombe's interval alone 94 to 100 % and up to three times as wide, logit-DeLong 85 to 98 %.
+    Statistics in Medicine 25 (2006), part 2. Measured for binormal scores, areas .6 to .998 and 3 to 250 positives of
+    20 to 500: 92.6 to 98.7 %; Newcombe's interval alone 94 to 100 % and up to three times as wide, logit-DeLong 85 to
+    98 %.
     """
     scatter = spread(area.influence, clusters)
     if scatter is None:

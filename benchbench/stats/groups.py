@@ -14,7 +14,7 @@ from benchbench.stats.influence import Floats
 from benchbench.stats.intervals import Interval, cluster_index, t_quantile
 
 Z = t_quantile(math.inf)
-HALVINGS = 60
+NEAREST = 1e-9
 SIDE = 0.7
 """How much of a member's move towards a limit is in proportion to its reach on that side, the rest to the other's."""
 
@@ -121,19 +121,20 @@ def _distance(reach: Floats, other: Floats, seen: Floats, count: Floats, w: Floa
 
 def _solved(size: Floats, reach: Floats, scatter: Callable[[Floats], Floats], w: Floats, rho: Floats) -> float:
     """The distance of 1.96 standard errors, which the members have where the mean lies that far away."""
+    from scipy.optimize import brentq
+
     pull = np.maximum(0, rho @ (w * size)) * size
     part = pull / (w @ pull)
 
-    def too_near(distance: float) -> bool:
-        return distance < Z * _error(scatter(np.minimum(distance * part, reach)), rho)
+    def too_far(distance: float) -> float:
+        return distance - Z * _error(scatter(np.minimum(distance * part, reach)), rho)
 
-    low, high = 0.0, _error(w * reach, rho)
-    while too_near(high):
-        low, high = high, 2 * high
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if too_near(middle) else (low, middle)
-    return high
+    high = _error(w * reach, rho)
+    while too_far(high) < 0:
+        high *= 2
+    # At 0 itself a mean at a bound has no scatter, and so is far enough.
+    low = NEAREST * high
+    return float(brentq(too_far, low, high, rtol=1e-10)) if too_far(low) < 0 else low
 
 
 def _variances(moved: Floats, reach: Floats, other: Floats, seen: Floats, count: Floats) -> Floats:

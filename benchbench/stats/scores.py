@@ -103,7 +103,7 @@ def effective_size(p: float, variance: float, degrees: float) -> float:
 
 
 def limits_of(p: float, near: float, far: float) -> Interval:
-    """Wilson's interval; `near` docs count for the limit towards the bound that `p` is nearer to, `far` for the other."""
+    """Wilson's interval; `near` docs count for the limit towards the bound `p` is nearer to, `far` for the other."""
     return Interval(wilson_of(p, far if p > 0.5 else near).low, wilson_of(p, near if p > 0.5 else far).high)
 
 

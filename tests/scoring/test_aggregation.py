@@ -33,17 +33,29 @@ def row_of(rows: list[MetricResult], metric: str) -> MetricResult:
 
 
 def test_accuracy_has_the_clt_error_and_wilson_s_interval() -> None:
+    row = aggregate(ACC, answers([1] * 137 + [0] * 27))[0]
+    assert (row.metric, row.value, row.n, row.n_clusters, row.se_method) == ("acc", 137 / 164, 164, None, "wilson")
+    assert row.stderr == pytest.approx(math.sqrt(137 * 27 / 164**2 / 163))
+    assert (row.ci_low, row.ci_high) == pytest.approx((0.7711, 0.8843), abs=5e-5)
+
+
+def test_where_wilson_s_interval_holds_too_little_a_limit_is_moved_outwards() -> None:
+    """Of ten docs .95 right are eight or fewer in 8.6 %: 8 of 10 must hold it for 93 % to be held."""
     row = aggregate(ACC, answers([1] * 8 + [0] * 2))[0]
-    assert (row.metric, row.value, row.n, row.n_clusters, row.se_method) == ("acc", 0.8, 10, None, "wilson")
-    assert row.stderr == pytest.approx(math.sqrt(0.8 * 0.2 / 9))
-    assert (row.ci_low, row.ci_high) == pytest.approx((0.4902, 0.9433), abs=5e-5)
+    assert row.ci_low == pytest.approx(wilson(8, 10).low)
+    assert row.ci_high is not None
+    assert wilson(8, 10).high < 0.95 < row.ci_high < 0.96
 
 
 def test_clusters_give_a_cluster_robust_error_with_few_degrees() -> None:
     row = aggregate(ACC, answers([1, 1, 1, 0, 0, 0, 1, 0], list("aaabbbcc")))[0]
     assert (row.se_method, row.n, row.n_clusters) == ("cluster", 8, 3)
     assert row.stderr == pytest.approx(0.32476, abs=5e-6)
-    assert (row.ci_low, row.ci_high) == (0.0, 1.0)  # 0.5 ± 4.303 · 0.325 ends where accuracy ends
+    assert row.note == "few clusters: 3, as good as 2.9 equal ones"
+    assert row.ci_low is not None
+    assert row.ci_high is not None
+    assert 0 < row.ci_low < wilson(4, 8).low, "wider than of eight docs of their own, and inside of what there is"
+    assert wilson(4, 8).high < row.ci_high < 1
 
 
 def test_clusters_of_one_doc_each_change_nothing() -> None:
@@ -54,7 +66,7 @@ def test_clusters_of_one_doc_each_change_nothing() -> None:
 def test_one_doc_has_a_value_but_no_error() -> None:
     row = aggregate(ACC, answers([1]))[0]
     assert (row.value, row.stderr, row.note) == (1.0, None, "no standard error: only one item")
-    assert row.ci_low == pytest.approx(wilson(1, 1).low)
+    assert (row.ci_low, row.ci_high) == (pytest.approx(0.07), 1.0), "right in 7 % of cases if the share is .07"
 
 
 def test_no_docs_have_no_value() -> None:
@@ -84,12 +96,12 @@ def test_items_without_a_value_are_named_in_the_note() -> None:
     assert (row.value, row.n, row.note) == (0.5, 2, "1 of 3 items have no value")
 
 
-def test_smooth_scores_use_student_s_t() -> None:
+def test_bits_use_student_s_t_of_their_logarithm() -> None:
     docs = [choice_doc(["aa", "b"], [0], [-bits * 2 * math.log(2), -9]) for bits in (1, 2, 3)]
     row = row_of(aggregate(ACC, items_of(ACC, docs)), "bpb_gold")
     assert (row.value, row.se_method, row.higher_is_better) == (pytest.approx(2.0), "clt", False)
-    assert row.ci_high == pytest.approx(2 + 4.302653 / math.sqrt(3), abs=1e-5)
-    assert row.ci_low == 0.0  # bits per byte end at 0
+    ratio = math.exp(4.302653 / math.sqrt(3) / 2)
+    assert (row.ci_low, row.ci_high) == pytest.approx((2 / ratio, 2 * ratio)), "on the log scale: bits end at 0"
 
 
 def test_a_median_is_bootstrapped_with_the_seed() -> None:

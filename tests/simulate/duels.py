@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,58 +25,12 @@ from tests.simulate.pairs import (
     Texts,
     Translations,
 )
-from tests.simulate.worlds import Floats, standard_error
+from tests.simulate.table import Row
+from tests.simulate.worlds import Floats
 
-SURE = 3.5
-"""Monte Carlo errors by which a rate has to be off before a promise counts as broken."""
 BATCH = 250
 DISCRETE = 12
 """With at most so many units, or units that differ, few values of p are possible and an interval may cover more."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One rate, and what it may be."""
-
-    name: str
-    cell: str
-    what: str
-    runs: int
-    rate: float
-    low: float
-    """Limits; 0 and 1 where there are none."""
-    high: float
-    is_discrete: bool = False
-    """The upper limit cannot be kept, for want of possible outcomes."""
-
-    @property
-    def error(self) -> float:
-        """Monte Carlo error of the rate."""
-        return standard_error(min(max(self.rate, 1 / self.runs), 1 - 1 / self.runs), self.runs)
-
-    @property
-    def verdict(self) -> str:
-        """ok, discrete, BROKEN, or nothing where there is no limit."""
-        if (self.low, self.high) == (0.0, 1.0):
-            return ""
-        at = standard_error(self.high, self.runs), standard_error(self.low, self.runs)
-        if self.rate > self.high + SURE * at[0]:
-            return "discrete" if self.is_discrete else "BROKEN"
-        return "BROKEN" if self.rate < self.low - SURE * at[1] else "ok"
-
-    @property
-    def is_clear(self) -> bool:
-        """More runs would hardly change the verdict."""
-        return all(abs(self.rate - limit) > 5 * self.error for limit in (self.low, self.high) if 0 < limit < 1)
-
-    def __str__(self) -> str:
-        """A line of the table."""
-        limits = {(0.0, 1.0): "", (0.0, self.high): f"≤ {self.high:.1%}"}
-        limit = limits.get((self.low, self.high), f"{self.low:.0%} to {self.high:.0%}")
-        return (
-            f"{self.name:34} {self.cell:36} {self.what:24} {self.runs:6} {self.rate:7.2%} ±{self.error:5.2%} "
-            f" {limit:11} {self.verdict}"
-        )
 
 
 Counted = dict[str, bool]
@@ -386,29 +336,7 @@ def _prompt_worlds() -> Iterator[tuple[int, int, float, float]]:
         yield prompts, 200, 0.5, 0.0
 
 
-def _made(job: Callable[[], list[Row]]) -> list[Row]:
-    return job()
-
-
-def every_row(most: int, seed: int, processes: int = 1) -> Iterator[Row]:
-    """All rows of the table, cells with up to `most` runs each."""
-    jobs: list[Callable[[], list[Row]]] = [partial(of_pairs, p, limits, seed, most) for p, limits in every_pairs()]
-    jobs += [partial(cell.rows, runs, seed) for cell, runs in every_other(most)]
-    if processes == 1:
-        found: Iterator[list[Row]] = map(_made, jobs)
-        yield from (row for rows in found for row in rows)
-        return
-    with ProcessPoolExecutor(processes) as pool:
-        yield from (row for rows in pool.map(_made, jobs, chunksize=1) for row in rows)
-
-
-def main(most: int, seed: int) -> int:
-    """Print the table; 1 if a promise is broken by more than its Monte Carlo error."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    start, broken = time.monotonic(), 0
-    for row in every_row(most, seed, processes=min(2, os.cpu_count() or 1)):
-        print(row, flush=True)
-        broken += row.verdict == "BROKEN"
-    said = "Every promise holds." if not broken else f"{broken} promises are broken."
-    print(f"{said} ({time.monotonic() - start:.0f} s)", file=sys.stdout)
-    return int(broken > 0)
+def jobs(most: int, seed: int) -> Iterator[Callable[[], list[Row]]]:
+    """What makes the rows of the table, cells with up to `most` runs each."""
+    yield from (partial(of_pairs, pairs, limits, seed, most) for pairs, limits in every_pairs())
+    yield from (partial(cell.rows, runs, seed) for cell, runs in every_other(most))

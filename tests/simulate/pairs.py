@@ -206,9 +206,13 @@ def safe_bleu(sums: Floats) -> Floats:
 
 
 def chrf(sums: Floats) -> Floats:
-    """F2 of the matches of each length, averaged; of words, but with chrF's formula."""
+    """F2 of the matches of each length, averaged; of words, but with chrF's formula.
+
+    A segment has one pair of words less than words, both as translated and as its target.
+    """
+    segments = sums[..., [6]] - sums[..., [7]]
     precision = sums[..., 2:6] / np.maximum(sums[..., 6:10], 1)
-    recall = sums[..., 2:6] / np.maximum(sums[..., [1]] - np.arange(4), 1)
+    recall = sums[..., 2:6] / np.maximum(sums[..., [1]] - segments * np.arange(4), 1)
     return np.asarray(100 * (5 * precision * recall / np.maximum(4 * precision + recall, 1e-9)).mean(axis=-1))
 
 

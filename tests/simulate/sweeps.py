@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -25,6 +24,7 @@ from tests.simulate.table import Row
 from tests.simulate.worlds import CARD_N, CARD_STEPS, Floats, card
 
 LIMIT = 0.065
+FALSE = "a gain or loss claimed"
 SHARED = 0.8
 SHOWN = (4, 8, 12, 20, 40)
 """Numbers of checkpoints of which a line is printed."""
@@ -111,26 +111,23 @@ def _false_sweep(tasks: int, world: Flat, seed: int) -> int:
     return int(any(first_false_look(world, family, 1000 * seed + task) for task in range(tasks)))
 
 
-def flat_runs(worlds: Sequence[Flat], runs: int, seed: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
-    """False claims at any look. Worlds that come near the limit get four times as many runs."""
-    for world in worlds:
-        found: list[int] = []
-        for batch in range(4):
-            seeds = range(seed + batch * runs, seed + (batch + 1) * runs)
-            found += pool.map(partial(first_false_look, world, Family()), seeds, chunksize=8)
-            if sum(map(bool, found)) < 0.02 * len(found):
-                break
-        for count in (shown for shown in SHOWN if shown <= world.checkpoints):
-            rate = sum(0 < first <= count for first in found) / len(found)
-            yield Row("flat", f"{count} checkpoints, {world}", len(found), rate, LIMIT, "at most")
+def flat_runs(world: Flat, runs: int, seed: int) -> list[Row]:
+    """False claims at any look. A world that comes near the limit gets four times as many runs."""
+    found: list[int] = []
+    while len(found) < 4 * runs and (len(found) < runs or sum(map(bool, found)) >= 0.02 * len(found)):
+        found += [first_false_look(world, Family(), seed + len(found) + i) for i in range(runs)]
+    rows = []
+    for count in (shown for shown in SHOWN if shown <= world.checkpoints):
+        rate = sum(0 < first <= count for first in found) / len(found)
+        rows.append(Row("flat training", f"{count} checkpoints, {world}", FALSE, len(found), rate, 0.0, LIMIT))
+    return rows
 
 
-def many_tasks(tasks: int, worlds: Sequence[Flat], runs: int, seed: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
+def many_tasks(tasks: int, world: Flat, runs: int, seed: int) -> list[Row]:
     """Sweeps of many flat tasks with any false claim at any look."""
-    for world in worlds:
-        found = list(pool.map(partial(_false_sweep, tasks, world), range(seed, seed + runs)))
-        cell = f"{tasks} tasks, {world.checkpoints} checkpoints, {world}"
-        yield Row("flat", cell, runs, sum(found) / runs, LIMIT, "at most")
+    rate = sum(_false_sweep(tasks, world, seed + i) for i in range(runs)) / runs
+    cell = f"{tasks} tasks, {world.checkpoints} checkpoints, {world}"
+    return [Row("flat training of many tasks", cell, FALSE, runs, rate, 0.0, LIMIT)]
 
 
 def _outcome(before: int, change: float, n: int, tau: float, seed: int) -> str:
@@ -141,18 +138,21 @@ def _outcome(before: int, change: float, n: int, tau: float, seed: int) -> str:
     return sweep_verdict(range(1000, 1000 * before + 1001, 1000), draw(accuracy, n, rng), delta=0.005).outcome
 
 
-def changes_at_the_end(runs: int, seed: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
-    """Collapses and jumps of the last checkpoint that are found."""
-    cases = [(before, -0.20, 2000, 0.99) for before in (3, 4, 11, 40)]
-    cases += [(before, -0.05, 10_000, 0.95) for before in (11, 20, 40)]
-    cases += [(before, 0.05, 2000, 0.90) for before in (11, 20, 40)]
-    for before, change, n, least in cases:
-        wanted = "regressed" if change < 0 else "improving"
-        for tau in (0.0, 0.005):
-            found = Counter(pool.map(partial(_outcome, before, change, n, tau), range(seed, seed + runs), chunksize=16))
-            noise = f", noise {100 * tau:g} pp" if tau else ""
-            cell = f"{100 * change:+.0f} pp after {before} checkpoints, n={n}{noise}: {wanted}"
-            yield Row("change", cell, runs, found[wanted] / runs, least, "figure" if tau else "at least")
+CHANGES = (
+    *((before, -0.20, 2000, 0.99) for before in (3, 4, 11, 40)),
+    *((before, -0.05, 10_000, 0.95) for before in (11, 20, 40)),
+    *((before, 0.05, 2000, 0.90) for before in (11, 20, 40)),
+)
+"""Checkpoints before, change of the last one, docs, and how often it must be found at least."""
+
+
+def change_at_the_end(before: int, change: float, n: int, least: float, tau: float, runs: int, seed: int) -> list[Row]:
+    """How often a collapse or a jump of the last checkpoint is found; with noise a figure without a promise."""
+    wanted = "regressed" if change < 0 else "improving"
+    rate = sum(_outcome(before, change, n, tau, seed + i) == wanted for i in range(runs)) / runs
+    noise = f", noise {100 * tau:g} pp" if tau else ""
+    cell = f"{100 * change:+.0f} pp after {before} checkpoints, n={n}{noise}"
+    return [Row("change at the end", cell, f"called {wanted}", runs, rate, 0.0 if tau else least)]
 
 
 def _card(disagreement: float, seed: int) -> int:
@@ -162,13 +162,12 @@ def _card(disagreement: float, seed: int) -> int:
     return sweep_verdict(CARD_STEPS, [row[docs] for row in card(disagreement, rng)], delta=0.005).since
 
 
-def published_curve(runs: int, seed: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
+def published_curve(disagreement: float, runs: int, seed: int) -> list[Row]:
     """From where on the published curve is said not to improve; "from 100k" must be said most often."""
-    for disagreement in (0.1, 0.2, 0.3):
-        found = Counter(pool.map(partial(_card, disagreement), range(seed, seed + runs), chunksize=16))
-        most = max(count for step, count in found.items() if step != 100_000)
-        cell = f"published curve, {disagreement:.0%} of docs differ: from 100k on"
-        yield Row("card", cell, runs, found[100_000] / runs, most / runs, "at least")
+    found = Counter(_card(disagreement, seed + i) for i in range(runs))
+    most = max(count for step, count in found.items() if step != 100_000)
+    cell = f"{disagreement:.0%} of docs differ; promised: more than any other"
+    return [Row("published curve", cell, "no gain from 100k on", runs, found[100_000] / runs, most / runs)]
 
 
 def _power(steps: Sequence[int], n: int, tau: float, seed: int) -> float | None:
@@ -186,34 +185,25 @@ def _found(steps: Sequence[int], n: int, tau: float, gain: float, seed: int) -> 
     return sweep_verdict(steps, rows, delta=0.005).sequence[0].p <= ALPHA
 
 
-def power_figures(runs: int, seed: int, pool: ProcessPoolExecutor) -> Iterator[Row]:
+def power(steps: Sequence[int], n: int, tau: float, runs: int, seed: int) -> list[Row]:
     """How often the gain that "could have been shown with 80 % power" is found."""
-    worlds: list[tuple[Sequence[int], int, float]] = [
-        ((1000, 2000), 1000, 0.0),
-        ((70_000, 80_000, 90_000, 100_000), 1000, 0.01),
-        (tuple(range(1000, 13_000, 1000)), 2000, 0.0),
-    ]
-    for steps, n, tau in worlds:
-        said = [v for v in pool.map(partial(_power, steps, n, tau), range(seed, seed + runs), chunksize=16) if v]
-        gain = float(np.median(said))
-        seeds = range(seed + runs, seed + 3 * runs)
-        rate = sum(pool.map(partial(_found, steps, n, tau, gain), seeds, chunksize=16)) / len(seeds)
-        cell = f"{len(steps)} checkpoints, n={n}, noise {100 * tau:g} pp: a gain of {100 * gain:.1f} pp, said 80 %"
-        yield Row("power", cell, len(seeds), rate, 0.72, "at least")
-        yield Row("power", cell, len(seeds), rate, 0.90, "at most")
+    said = [figure for i in range(runs) if (figure := _power(steps, n, tau, seed + i))]
+    gain = float(np.median(said))
+    rate = sum(_found(steps, n, tau, gain, seed + runs + i) for i in range(2 * runs)) / (2 * runs)
+    cell = f"{len(steps)} checkpoints, n={n}, noise {100 * tau:g} pp: {100 * gain:.1f} pp"
+    return [Row("gain that could have been shown", cell, "found", 2 * runs, rate, 0.72, 0.90)]
 
 
-def rows(runs: int, seed: int) -> Iterator[Row]:
-    """All of it; `runs` per cell, more where a rate comes near its limit."""
-    with ProcessPoolExecutor(2) as pool:
-        parts: list[Callable[[], Iterator[Row]]] = [
-            lambda: published_curve(runs, seed, pool),
-            lambda: changes_at_the_end(2 * runs, seed, pool),
-            lambda: power_figures(runs, seed, pool),
-            lambda: flat_runs(FLAT, runs, seed, pool),
-            lambda: many_tasks(
-                30, [Flat(1000, 0.0, 0.0, 8), Flat(1000, 0.01, 0.7, 12), Flat(500, 0.02, 0.35, 12)], runs, seed, pool
-            ),
-        ]
-        for part in parts:
-            yield from part()
+def jobs(runs: int, seed: int) -> Iterator[Callable[[], list[Row]]]:
+    """What makes the rows of the table; `runs` per cell, more where a rate comes near its limit."""
+    for world in (Flat(1000, 0.0, 0.0, 8), Flat(1000, 0.01, 0.7, 12), Flat(500, 0.02, 0.35, 12)):
+        yield partial(many_tasks, 30, world, runs, seed)
+    for world in FLAT:
+        yield partial(flat_runs, world, runs, seed)
+    for change in CHANGES:
+        yield from (partial(change_at_the_end, *change, tau, 2 * runs, seed) for tau in (0.0, 0.005))
+    for disagreement in (0.1, 0.2, 0.3):
+        yield partial(published_curve, disagreement, runs, seed)
+    yield partial(power, (1000, 2000), 1000, 0.0, runs, seed)
+    yield partial(power, (70_000, 80_000, 90_000, 100_000), 1000, 0.01, runs, seed)
+    yield partial(power, tuple(range(1000, 13_000, 1000)), 2000, 0.0, runs, seed)

@@ -9,9 +9,9 @@ import pytest
 
 from benchbench.stats.auroc import auroc, compare, macro_auroc
 from benchbench.stats.bootstrap import bootstrap
-from benchbench.stats.groups import group_mean
+from benchbench.stats.groups import error_correlation, group_mean
 from benchbench.stats.influence import mean
-from benchbench.stats.intervals import standard_error
+from benchbench.stats.intervals import standard_error, wilson
 
 LABELS = [1, 1, 1, 1, 0, 0, 0, 0, 1, 0]
 A = [0.9, 0.8, 0.7, 0.35, 0.4, 0.3, 0.2, 0.1, 0.6, 0.5]
@@ -40,8 +40,35 @@ def test_a_member_without_error_leaves_the_group_without() -> None:
     assert group_mean([0.5, 0.5], [0.1, None], [9, 0]) == (0.5, None, None)
 
 
-def test_errors_of_zero_give_an_interval_of_no_width() -> None:
-    assert group_mean([1.0, 1.0], [0.0, 0.0], [9, 9]).interval == (1.0, 1.0)
+def test_errors_of_zero_give_no_interval_without_the_members_own() -> None:
+    assert group_mean([1.0, 1.0], [0.0, 0.0], [9, 9]).interval is None
+    ends = group_mean([1.0, 1.0], [0.0, 0.0], [9, 9], intervals=[wilson(10, 10)] * 2).interval
+    assert ends == pytest.approx(wilson(20, 20), abs=1e-6), "as of all docs together"
+
+
+def test_the_interval_of_equal_members_is_that_of_all_their_docs() -> None:
+    ends = group_mean([0.7, 0.7], [(0.21 / 49) ** 0.5] * 2, [49, 49], intervals=[wilson(35, 50)] * 2).interval
+    assert ends == pytest.approx(wilson(70, 100), abs=2e-3)
+
+
+def test_members_that_are_the_same_questions_have_the_interval_of_one() -> None:
+    errors, ends = [(0.21 / 49) ** 0.5] * 2, [wilson(35, 50)] * 2
+    found = group_mean([0.7, 0.7], errors, [49, 49], intervals=ends, correlation=[[1, 1], [1, 1]])
+    assert found.interval == pytest.approx(wilson(35, 50), abs=1e-6)
+    assert found.stderr == pytest.approx(errors[0])
+
+
+def test_errors_of_tasks_go_together_as_far_as_their_docs_do() -> None:
+    rng = np.random.default_rng(3)
+    psi = rng.normal(size=(3, 400))
+    psi[1] = 0.6 * psi[0] + 0.8 * psi[1]
+    psi -= psi.mean(axis=1, keepdims=True)
+    names = [f"question {i}" for i in range(400)]
+    turned = list(reversed(names))
+    found = error_correlation([psi[0], psi[1][::-1], psi[2]], [names, turned, None])
+    assert found[0, 1] == pytest.approx(np.corrcoef(psi[0], psi[1])[0, 1])
+    assert found[2].tolist() == [0, 0, 1]
+    assert error_correlation(psi, [None, None, names]).tolist() == np.eye(3).tolist()
 
 
 def test_the_bootstrap_of_a_mean_comes_near_its_formula_and_repeats() -> None:

@@ -1,0 +1,21 @@
+"""Tasks that ask the same questions in several languages, and what tells that two of their docs are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+
+def family_of(resolved: Mapping[str, Any]) -> str | None:
+    """The task file, where it names the source of its docs (`cluster`).
+
+    Tasks of one file whose docs have the same source ask the same questions, in other languages.
+    """
+    return str(resolved["file"]) if resolved.get("cluster") and resolved.get("file") else None
+
+
+def unit_names(family: str | None, clusters: Sequence[str | None]) -> tuple[Hashable | None, ...] | None:
+    """What each doc shares with docs of other tasks of the family; None: with none."""
+    if family is None or all(name is None for name in clusters):
+        return None
+    return tuple(None if name is None else (family, name) for name in clusters)

@@ -1,0 +1,60 @@
+"""Tasks of a group that ask the same questions, in other languages: how far their errors go together."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchbench.core.parallel import unit_names
+from benchbench.core.registry import influence_column
+from benchbench.core.types import Item, ScoringSpec
+from benchbench.scoring.columns import columns
+from benchbench.scoring.estimates import ESTIMATORS
+from benchbench.stats.groups import error_correlation
+from benchbench.stats.influence import Floats
+
+NO_INFLUENCE = ("median",)
+
+
+class Member(NamedTuple):
+    """A task of a group, with its items."""
+
+    spec: ScoringSpec
+    items: Sequence[Item]
+    family: str | None
+    """As `core.parallel.family_of` says."""
+
+
+def correlations(members: Sequence[Member]) -> dict[str, NDArray[np.float64]]:
+    """Metric → correlation of the errors of the members' values, shape (members, members).
+
+    Empty where no two members are of one family, whose values then are independent.
+    """
+    families = [member.family for member in members if member.family is not None]
+    if len(set(families)) == len(families):
+        return {}
+    tables = [_influences(member) for member in members]
+    shared = [metric for metric in tables[0] if all(metric in table for table in tables)]
+    return {metric: error_correlation(*zip(*(table[metric] for table in tables), strict=True)) for metric in shared}
+
+
+_Pulls = tuple[Floats, tuple[Hashable | None, ...] | None]
+
+
+def _influences(member: Member) -> dict[str, _Pulls]:
+    """Of each metric that has them: how each doc pulls its value, and the docs' units."""
+    found: dict[str, _Pulls] = {}
+    for column in columns(member.spec):
+        aggregation = column.metric.aggregation
+        name = influence_column(column.name) if aggregation in ESTIMATORS else column.name
+        known = [(score, item.cluster) for item in member.items if (score := item.scores.get(name)) is not None]
+        scores = np.array([score for score, _ in known], dtype=np.float64)
+        counted = np.isfinite(scores)
+        if aggregation not in NO_INFLUENCE and counted.any():
+            clusters = [cluster for (_, cluster), counts in zip(known, counted, strict=True) if counts]
+            pulls = np.asarray(scores[counted] - scores[counted].mean())
+            found[column.name] = pulls, unit_names(member.family, clusters)
+    return found
