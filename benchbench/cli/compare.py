@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from benchbench.leaderboard.comparison import Comparison, Row
 
 app = VerbApp()
+WIDE = 110
+"""Columns of a terminal from which a line holds the task, its docs and all figures."""
 
 
 @app.command()
@@ -71,28 +73,56 @@ def show(found: Comparison) -> None:
     for a, b in dict.fromkeys((row.a, row.b) for row in found.rows):
         rows = found.pair(a, b)
         console.print(cell(f"B = {b}  against  A = {a}", "bold"), soft_wrap=True)
-        console.print(_table(rows))
+        if console.width >= WIDE:
+            console.print(_table(rows))
+        else:
+            for line, style in _lines(rows):
+                console.print(cell(line, style), soft_wrap=True)
     for line in remarks(found):
         console.print(cell(line))
 
 
-def _table(rows: tuple[Row, ...]) -> Table:
-    from rich.table import Table
+FIGURES = ("A", "B", "B − A", "95%", "p", "lost/won", "least", "verdict")
 
-    from benchbench.leaderboard.comparison import ALL_TASKS
+
+def _table(rows: tuple[Row, ...]) -> Table:
+    """A line per task and metric."""
+    from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("task", overflow="fold", ratio=1)
-    for name in ("A", "B", "B − A", "95%", "p", "lost/won", "least"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    last = ""
+    for name in ("docs", *FIGURES):
+        table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
     for row in rows:
-        metric = "" if row.task == ALL_TASKS else row.metric
-        name = f"  {metric}" if row.task == last else f"{row.task} {metric}".rstrip()
-        table.add_row(cell(name, "bold" if row.is_group else ""), *map(cell, _cells(row)))
-        last = row.task
+        table.add_row(cell(_name(row), "bold" if row.is_group else ""), *map(cell, [_docs(row), *_cells(row)]))
     return table
+
+
+def _lines(rows: tuple[Row, ...]) -> list[tuple[str, str]]:
+    """The same for narrow terminals: each task and metric above its figures; lines and their styles."""
+    figures = [FIGURES, *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*figures, strict=True)]
+    lines = ["  " + " ".join(text.rjust(w) for text, w in zip(line, widths, strict=True)) for line in figures]
+    found = [(lines[0], "bold")]
+    for row, line in zip(rows, lines[1:], strict=True):
+        n, clusters = row.duel.n, row.duel.n_clusters
+        docs = f"{n:,} docs" if clusters is None else f"{n:,} docs in {clusters:,} clusters"
+        found += [(f"{_name(row)}  ({docs})", "bold" if row.is_group else ""), (line, "")]
+    return found
+
+
+def _name(row: Row) -> str:
+    return f"{row.task} {_metric(row)}".rstrip()
+
+
+def _metric(row: Row) -> str:
+    from benchbench.leaderboard.comparison import ALL_TASKS
+
+    return ("" if row.task == ALL_TASKS else row.metric) + ("" if row.duel.higher_is_better else " ↓")
+
+
+def _docs(row: Row) -> str:
+    return f"{row.duel.n:,}" if row.duel.n_clusters is None else f"{row.duel.n:,} in {row.duel.n_clusters:,}"
 
 
 def _cells(row: Row) -> list[str]:
@@ -105,7 +135,8 @@ def _cells(row: Row) -> list[str]:
         least = "" if found.detectable is None else f"×{math.exp(found.detectable):.3f}"
     else:
         difference = _signed(found.difference.value, digits)
-        spread = "" if interval is None else f"±{(interval.high - interval.low) / 2:.{digits}f}"
+        ends = [] if interval is None else [_signed(end, digits - 1) for end in interval]
+        spread = f"[{', '.join(ends)}]" if ends else ""
         least = "" if found.detectable is None else f"{found.detectable:.{digits}f}"
     if row.outcome in ("better", "worse"):
         least = ""
@@ -137,6 +168,10 @@ def remarks(found: Comparison) -> list[str]:
         if any(r.duel.wins is not None for r in found.rows)
         else []
     )
+    if any(not row.duel.higher_is_better for row in found.rows):
+        lines.append("↓: lower is better; the verdict says so of B.")
+    if any(row.duel.n_clusters is not None for row in found.rows):
+        lines.append("docs in clusters: docs of one passage or source count together.")
     equivalent = [row for row in found.rows if row.outcome == "equivalent"]
     if equivalent:
         lines.append(f"equivalent: the 90 % interval lies within ±{_margins(equivalent)}.")
@@ -145,9 +180,7 @@ def remarks(found: Comparison) -> list[str]:
         lines.append("least: the smallest true difference that these docs show with 80 % power.")
     if found.num_pairs > 1:
         lines.append(f"p is adjusted for the {found.num_pairs} pairs of models on a task (Holm).")
-    dropped = sum(row.dropped for row in found.rows if not row.is_group)
-    if dropped:
-        lines.append(f"{dropped} docs were left out because one side has no score for them; scores are of the others.")
+    lines += _left_out(found)
     single = [row for row in found.rows if not row.is_group and row.q is not None]
     if len(single) > 1:
         raw = sum(row.p_adjusted is not None and row.p_adjusted < 0.05 for row in single)
@@ -159,6 +192,24 @@ def remarks(found: Comparison) -> list[str]:
         for row in noted
     )
     return lines
+
+
+def _left_out(found: Comparison) -> list[str]:
+    """Docs without a score on one side, and what they could hide; a task is named once."""
+    from benchbench.stats.sentence import failed
+
+    lines = dict[str, str]()
+    for row in found.rows:
+        name = f"{row.task}, {row.b} against {row.a}" if found.num_pairs > 1 else row.task
+        if row.dropped and not row.is_group and name not in lines:
+            share = not row.is_log and row.duel.scale == 1
+            docs = "1 doc" if row.dropped == 1 else f"{row.dropped} docs"
+            lines[name] = (
+                f"{name}: left out: {docs} without a score on one side; the scores are of the others."
+                if row.reach is None
+                else f"{name}: {failed(row.reach, 'on one side', 'B − A', share=share)}"
+            )
+    return list(lines.values())
 
 
 def _margins(rows: list[Row]) -> str:

@@ -14,6 +14,7 @@ from benchbench.leaderboard.paired import ItemScores, Paired
 from benchbench.leaderboard.records import Cell, cell_of, source_of
 from benchbench.leaderboard.weights import SAID, Weighting, benchmarks, weights_of
 from benchbench.stats.duel import Duel, Outcome, TaskInfluence, duel, duel_of_estimates, duel_of_tasks
+from benchbench.stats.missing import Reach
 from benchbench.stats.multiple import benjamini_hochberg, holm
 from benchbench.stats.power import DELTA
 from benchbench.store.folder import RunFolder
@@ -43,6 +44,8 @@ class Row:
     is_log: bool = False
     is_group: bool = False
     note: str | None = None
+    reach: Reach | None = None
+    """Where the difference could lie if the docs that failed on one side had not; None where none did, or unknown."""
     pulls: TaskInfluence | None = field(default=None, repr=False)
     """How each doc pulls the difference, and what it is called wherever it is asked; None for means of tasks."""
 
@@ -211,7 +214,8 @@ def _duels(a: str, b: str, task: str, runs: tuple[_Run, _Run], asked: Wanted) ->
 
 def _duel(a: str, b: str, cells: tuple[Cell, Cell], asked: Wanted) -> Row:
     metric = cells[0].metric
-    paired = ItemScores().paired(cells)
+    items = ItemScores()
+    paired = items.paired(cells)
     one, two = paired.estimates
     better, scale = metric.higher_is_better, metric.scale
     delta = asked.delta or metric.margin(one.value, two.value)
@@ -223,7 +227,19 @@ def _duel(a: str, b: str, cells: tuple[Cell, Cell], asked: Wanted) -> Row:
             one, two, paired.clusters, seed=SEED, delta=delta, higher_is_better=better, scale=scale
         )
     pulls = paired.influences[1] - paired.influences[0], _unit_names(cells[0].task, paired)
-    return Row(a, b, cells[0].task, metric.name, found, None, None, paired.dropped, metric.is_log, pulls=pulls)
+    return Row(
+        a,
+        b,
+        cells[0].task,
+        metric.name,
+        found,
+        None,
+        None,
+        paired.dropped,
+        metric.is_log,
+        reach=items.reach(*cells),
+        pulls=pulls,
+    )
 
 
 def _unit_names(task: str, paired: Paired) -> tuple[Hashable | None, ...] | None:

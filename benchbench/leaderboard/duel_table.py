@@ -33,6 +33,8 @@ DUEL_COLUMNS: dict[str, str] = {
     "right_to_wrong": "Int64",
     "wrong_to_right": "Int64",
     "flips": "Float64",
+    "failed_low": "Float64",
+    "failed_high": "Float64",
     "delta": "Float64",
     "equivalence_p": "Float64",
     "detectable": "Float64",
@@ -69,6 +71,8 @@ def flat(row: Row) -> dict[str, Any]:
         "right_to_wrong": found.losses,
         "wrong_to_right": found.wins,
         "flips": found.flips,
+        "failed_low": None if row.reach is None else row.reach.low,
+        "failed_high": None if row.reach is None else row.reach.high,
         "delta": found.delta,
         "equivalence_p": found.equivalence_p,
         "detectable": found.detectable,
@@ -111,6 +115,7 @@ def compare(
     | p, p_adjusted, q | two-sided; Holm over the pairs of models on this task; Benjamini–Hochberg over all tasks |
     | method | the test |
     | right_to_wrong, wrong_to_right, flips | docs on which b falls below or rises above a; their share |
+    | failed_low, failed_high | the difference, had the docs that failed on one side all gone against b, or for it |
     | delta, equivalence_p | margin, and p of the two one-sided tests against it |
     | detectable | smallest true difference found with 80 % power |
     | verdict | better, worse, equivalent, undecided: b against a, at p_adjusted < 0.05 |

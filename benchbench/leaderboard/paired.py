@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from benchbench.core.errors import StoreError
 from benchbench.core.parallel import unit_names
+from benchbench.core.registry import metric_range
 from benchbench.leaderboard.processes import FEW, cores, spread
 from benchbench.leaderboard.records import Cell
 from benchbench.scoring.recorded import corpus_estimate, recorded_spec
 from benchbench.stats.influence import Estimate, Floats
+from benchbench.stats.missing import Reach, reach_of_difference
 from benchbench.store.columns import Column, read_clusters, read_column
 
 
@@ -92,6 +94,20 @@ class ItemScores:
             dropped=reduce(np.union1d, [column.doc_ids for column in columns]).size - int(docs.size),
             lacking=tuple(int(every.size - own.size) for own in scored),
         )
+
+    def reach(self, a: Cell, b: Cell) -> Reach | None:
+        """b − a where docs failed on one side, and where it could lie if they had not.
+
+        None where none did, and for metrics that are no mean of item scores between two bounds.
+        """
+        bounds, columns = metric_range(a.metric.name), [self._column(cell) for cell in (a, b)]
+        known = [column for column in columns if isinstance(column, Column)]
+        if a.metric.kind != "mean" or bounds is None or len(known) < 2:
+            return None
+        docs = reduce(np.union1d, [column.doc_ids for column in known])
+        x, y = (_spread_on(column, docs) for column in known)
+        lacks = np.isnan(x) != np.isnan(y)
+        return reach_of_difference(x, y, bounds) if lacks.any() and not (np.isnan(x) | np.isnan(y)).all() else None
 
     def has(self, cell: Cell) -> bool:
         """There are items of it, with a score."""
@@ -175,6 +191,13 @@ def _on(column: Column, doc_ids: NDArray[np.int64]) -> Floats:
     if np.array_equal(column.doc_ids, doc_ids):
         return column.values
     return np.asarray(column.values[np.searchsorted(column.doc_ids, doc_ids)])
+
+
+def _spread_on(column: Column, docs: NDArray[np.int64]) -> Floats:
+    """The column on these docs, which hold all of its own; NaN on the others."""
+    found = np.full(docs.size, np.nan)
+    found[np.searchsorted(docs, column.doc_ids)] = column.values
+    return found
 
 
 def _whole(cell: Cell) -> int | None:

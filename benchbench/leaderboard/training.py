@@ -15,6 +15,8 @@ from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.registry import metric_range
 from benchbench.leaderboard.records import Entry, Variant
 from benchbench.leaderboard.weights import SAID, Weighting
+from benchbench.stats.missing import Reach
+from benchbench.stats.sentence import failed
 from benchbench.stats.series import (
     Series,
 )
@@ -85,6 +87,8 @@ class Curve:
     problem: str | None = None
     """Why there is no series to judge."""
     verdict: Verdict | None = None
+    reach: Reach | None = None
+    """Where the change over the newest part could lie if docs that failed at one of its ends had not."""
 
     @property
     def is_group(self) -> bool:
@@ -101,7 +105,11 @@ class Curve:
         """The verdict in words; without one, why there is none."""
         if self.verdict is None:
             return f"{self.task} {self.metric}: no verdict: {(self.problem or 'not asked for').rstrip('.')}."
-        return self.verdict.sentence(self.task, self.label, is_share=self.is_share)
+        said = self.verdict.sentence(self.task, self.label, is_share=self.is_share)
+        if self.reach is None:
+            return said
+        more = failed(self.reach, "at one end of the newest part", "what it bought", share=self.is_share)
+        return f"{said} {more}"
 
     @property
     def is_share(self) -> bool:

@@ -155,7 +155,7 @@ def _judged(made: Training, groups: Sequence[Benchmark], options: VerdictOptions
     tasks = len({curve.task for curve in curves if curve.is_main and not curve.is_group})
 
     def verdict(curve: Curve, share: float) -> Curve:
-        return _with_verdict(curve, options, Family(looks, tasks, share))
+        return _with_reach(_with_verdict(curve, options, Family(looks, tasks, share)), items)
 
     return replace(
         made,
@@ -310,6 +310,15 @@ def _with_verdict(curve: Curve, options: VerdictOptions, family: Family) -> Curv
         family=family,
     )
     return replace(curve, verdict=verdict)
+
+
+def _with_reach(curve: Curve, items: ItemScores) -> Curve:
+    if curve.variant is None or not curve.has_items or curve.verdict is None or curve.verdict.findings is None:
+        return curve
+    first, last = (
+        curve.points[place].entry.cells[curve.variant].by(curve.metric) for place in (curve.verdict.findings.since, -1)
+    )
+    return curve if first is None or last is None else replace(curve, reach=items.reach(first, last))
 
 
 def _delta(curve: Curve, options: VerdictOptions) -> float:

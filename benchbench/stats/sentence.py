@@ -9,6 +9,7 @@ from benchbench.stats.power import ALPHA
 SHOWN_DROPS = 3
 
 if TYPE_CHECKING:
+    from benchbench.stats.missing import Reach
     from benchbench.stats.noise import Gain
     from benchbench.stats.sweep import Claim
     from benchbench.stats.verdict import Findings, Verdict
@@ -62,6 +63,14 @@ def size(value: float, *, share: bool, sign: bool = False) -> str:
     if share:
         return f"{_minus(f'{100 * value:{form}.2f}')} pp"
     return _minus(f"{value:{form}.2f}" if abs(value) >= 10 else f"{value:{form}.4f}")
+
+
+def failed(reach: Reach, where: str, what: str, *, share: bool) -> str:
+    """What docs that failed on one side could hide."""
+    docs = "1 doc that failed" if reach.missing == 1 else f"{reach.missing} docs that failed"
+    low, high = (size(end, share=share, sign=True) for end in (reach.low, reach.high))
+    turns = ", of either sign" if reach.low < 0 < reach.high else ""
+    return f"Left out: {docs} {where}; with them {what} could lie anywhere from {low} to {high}{turns}."
 
 
 def probability(p: float) -> str:

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -17,6 +18,9 @@ def world(tmp_path_factory):
     return world
 
 
+FIGURES = r" *[01]\.\d{4} +[01]\.\d{4} +[+−]\d\.\d{4} +\[[+−]\d\.\d{3}, [+−]\d\.\d{3}\] +[\d.]+ +\d+/\d+ "
+
+
 def compare(world, *arguments):
     return benchbench("compare", *arguments, "--results", world.results)
 
@@ -25,10 +29,18 @@ def test_a_table_per_pair_with_what_to_know(world):
     done = compare(world, "hash", "hash,salt=2", "hash,salt=3")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(" against ") == 3
-    assert "toy_quiz acc" in done.stdout
+    lines = done.stdout.splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("toy_quiz acc  ("))
+    assert re.match(FIGURES, lines[place + 1]), "80 columns: the task stands above its figures"
     assert "all tasks" in done.stdout
     assert "undecided" in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines() if " against " not in line)
+
+
+def test_wide_terminals_have_the_docs_and_figures_beside_the_task(world):
+    done = benchbench("compare", "hash", "hash,salt=2", "--results", world.results, columns=140)
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("toy_quiz acc"))
+    assert re.match(rf"toy_quiz acc +\d+ {FIGURES}", line), line
 
 
 def test_json_and_csv_hold_the_same_rows(world):

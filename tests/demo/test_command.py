@@ -31,7 +31,7 @@ def test_a_short_demo_trains_and_scores_ends_in_curves_and_is_used_again(tmp_pat
     value = json.loads(again.stdout)
     assert sorted({curve["task"] for curve in value["curves"]}) == TASKS
     assert all([point["step"] for point in curve["points"]] == [0, 1, 2] for curve in value["curves"])
-    assert [verdict["task"] for verdict in value["verdicts"]] == [*TASKS, "4 tasks"]
+    assert [verdict["task"] for verdict in value["verdicts"]] == ["4 tasks", *TASKS]
 
     named = benchbench("run", "--model", tmp_path / "runs" / "demo" / "checkpoint-2", "--tasks", "demo", *places[2:])
     assert "already complete" in named.stderr

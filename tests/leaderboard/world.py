@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from benchbench.core.parallel import family_of
 from benchbench.core.types import Item, MetricSpec, ScoringSpec
 from benchbench.scoring import aggregate, aggregate_group, count_outcomes, with_influence
+from benchbench.scoring.parallel import Member, correlations
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.names import folder_name
 from tests.store.make import item, plan, record
@@ -71,7 +73,15 @@ def write_run(
     rows = [(result, False) for found in results.values() for result in found]
     for group in groups:
         members = {name: results[name] for name in group["tasks"]}
-        rows += [(r, True) for r in aggregate_group(group["name"], members, weight_by_size=group["weight_by_size"])]
+        together = correlations(
+            [Member(specs[name], scored[name], family_of(_resolved((files or {}).get(name)))) for name in members]
+        )
+        rows += [
+            (row, True)
+            for row in aggregate_group(
+                group["name"], members, weight_by_size=group["weight_by_size"], correlations=together
+            )
+        ]
     with RunWriter(path, plan(model=model)) as writer:
         for name, items in scored.items():
             writer.open_task(name).close()
@@ -96,9 +106,13 @@ def _task(spec: ScoringSpec, items: Sequence[Item], file: str | None) -> dict[st
         "data_hash": f"d{len(items)}",
         "counts": {"n": len(items), **count_outcomes(spec, items)},
         "scoring": asdict(spec),
-        "resolved": {} if file is None else {"file": file, "cluster": "{{ id }}"},
+        "resolved": _resolved(file),
         "example": None,
     }
+
+
+def _resolved(file: str | None) -> dict[str, str]:
+    return {} if file is None else {"file": file, "cluster": "{{ id }}"}
 
 
 def write_training(

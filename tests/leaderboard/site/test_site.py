@@ -111,11 +111,12 @@ def test_the_board_shows_means_and_ranks_as_the_statistics_give_them(store, site
 
 def test_models_with_other_tasks_stand_in_a_group_of_their_own_and_count_where_they_have_the_tasks(store, site):
     text = Page(site / "index.html").text
-    assert "Group 1: 4 models on the same 3 tasks" in text
-    assert "Group 2: 5 models on the same 1 task" in text
+    assert "Group 1: 4 models on 3 tasks asked alike" in text
+    assert "Group 2: 5 models on 1 task asked alike" in text
     assert "Only models that were asked the same tasks are ranked together" in text
     (suite,) = (site / "suites").iterdir()
-    assert "4 models on the same 2 tasks" in Page(suite).text
+    assert "The models on pair, all 2 tasks" in Page(suite).text
+    assert [row["model"][0] for row in Page(suite).rows("board")] == ["org/high", "org/midtoo", "org/mid", "org/low"]
 
 
 def test_the_last_checkpoint_is_listed_and_the_others_are_on_the_sweep(site):

@@ -1,0 +1,130 @@
+"""The same questions in several languages, and docs that failed: what means, duels, boards and sweeps make of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchbench.leaderboard.board import make_board
+from benchbench.leaderboard.comparison import compare_sides
+from benchbench.leaderboard.duels import Duels
+from benchbench.leaderboard.paired import ItemScores
+from benchbench.leaderboard.records import read_records
+from benchbench.leaderboard.trainings import make_training
+from benchbench.leaderboard.weights import benchmarks
+from benchbench.store.sides import find_sides
+from tests.cli.command import benchbench as command
+from tests.leaderboard.world import choice, write_run, write_training
+
+LANGUAGES = ("qa_cs", "qa_de", "qa_fr")
+GROUP = [{"name": "qa", "tasks": list(LANGUAGES), "weight_by_size": False}]
+N = 300
+QUESTIONS = [f"q{i}" for i in range(N)]
+GUESS = 0.5
+
+
+def answers(seed: int, level: float) -> dict[str, np.ndarray]:
+    """Right and wrong in three languages: mostly a matter of the question."""
+    ease = np.random.default_rng(0).normal(size=N) + 0.5 * np.random.default_rng(seed).normal(size=N)
+    rng = np.random.default_rng(seed + 1)
+    return {task: (ease + 0.5 * rng.normal(size=N) < level).astype(float) for task in LANGUAGES}
+
+
+ONE, TWO = answers(10, 0.2), answers(20, 0.4)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("parallel") / "results"
+    for model, right in (("one", ONE), ("two", TWO)):
+        items = {task: choice(task, row, QUESTIONS) for task, row in right.items()}
+        write_run(root, model, items, groups=GROUP, files=dict.fromkeys(LANGUAGES, "qa/qa.yaml"))
+    return root
+
+
+def error_of(questions: np.ndarray) -> float:
+    """Of a mean of independent questions."""
+    return float(questions.std(ddof=1)) / math.sqrt(questions.size)
+
+
+def test_a_group_of_languages_has_the_error_of_its_questions(store: Path) -> None:
+    (entry,) = (entry for entry in read_records([store]).entries if entry.name == "one")
+    (row,) = (row for row in entry.sources[0].record["rows"] if row["task"] == "qa" and row["metric"] == "acc")
+    expected = error_of(np.mean(list(ONE.values()), axis=0))
+    independent = math.sqrt(sum(error_of(right) ** 2 for right in ONE.values())) / 3
+    assert row["stderr"] == pytest.approx(expected)
+    assert row["stderr"] > 1.4 * independent
+    assert row["ci_high"] - row["ci_low"] == pytest.approx(2 * 1.968 * expected, rel=0.03)
+    assert row["note"] == "mean of 3 tasks, equal weights; docs that tasks share are counted once"
+
+
+def test_a_duel_of_languages_has_the_error_of_its_questions(store: Path) -> None:
+    rows = {row.task: row for row in compare_sides(find_sides(["one", "two"], store)).rows}
+    gaps = np.mean([TWO[task] - ONE[task] for task in LANGUAGES], axis=0)
+    assert rows["qa"].duel.difference.value == pytest.approx(gaps.mean())
+    assert rows["qa"].duel.difference.stderr == pytest.approx(error_of(gaps), rel=1e-3)
+    assert rows["all tasks"].duel.difference.stderr == pytest.approx(error_of(gaps) / GUESS, rel=1e-3)
+    assert "questions that tasks share counted once" in str(rows["qa"].note)
+
+
+def test_the_board_counts_a_question_once(store: Path) -> None:
+    entries = read_records([store]).entries
+    items = ItemScores()
+    groups = benchmarks(source.record for entry in entries for source in entry.sources)
+    (coverage,) = make_board(entries, items, Duels(entries, items), groups).groups
+    for standing, right in zip(coverage.standings, (TWO, ONE), strict=True):
+        assert standing.stderr == pytest.approx(error_of(np.mean(list(right.values()), axis=0)) / GUESS)
+    gaps = np.mean([TWO[task] - ONE[task] for task in LANGUAGES], axis=0)
+    assert gaps.mean() / error_of(gaps) > 2.1
+    assert [standing.rank for standing in coverage.standings] == [(1, 1), (2, 2)]
+
+
+def with_failed(right: np.ndarray, docs: list[int]) -> np.ndarray:
+    found = right.copy()
+    found[docs] = math.nan
+    return found
+
+
+def test_docs_that_failed_on_one_side_are_named_with_what_they_could_hide(tmp_path: Path) -> None:
+    a, b = ONE["qa_cs"].copy(), TWO["qa_cs"].copy()
+    write_run(tmp_path, "a", {"qa_cs": choice("qa_cs", a)})
+    write_run(tmp_path, "b", {"qa_cs": choice("qa_cs", with_failed(b, list(range(60))))})
+    (row,) = compare_sides(find_sides(["a", "b"], tmp_path)).rows
+    rest = (b - a)[60:]
+    assert row.duel.difference.value == pytest.approx(rest.mean())
+    assert row.reach is not None
+    assert row.reach.low == pytest.approx((rest.sum() + (0 - a[:60]).sum()) / N)
+    assert row.reach.high == pytest.approx((rest.sum() + (1 - a[:60]).sum()) / N)
+    done = command("compare", "a", "b", "--results", tmp_path)
+    said = " ".join(done.stdout.split())
+    low, high = (f"{100 * end:+.2f} pp".replace("-", "−") for end in (row.reach.low, row.reach.high))
+    assert f"qa_cs: Left out: 60 docs that failed on one side; with them B − A could lie anywhere from {low}" in said
+    assert f"to {high}, of either sign." in said
+    (flat,) = json.loads(command("compare", "a", "b", "--results", tmp_path, "--json").stdout)["rows"]
+    assert (flat["failed_low"], flat["failed_high"]) == (row.reach.low, row.reach.high)
+
+
+def test_a_sweep_says_what_docs_that_failed_at_its_end_could_hide(tmp_path: Path) -> None:
+    rows = {step: answers(30 + step, 0.2)["qa_cs"] for step in (100, 200, 300, 400, 500)}
+    rows[500] = with_failed(rows[500], [3, 5, 8])
+    write_training(tmp_path, "run", {step: {"qa_cs": choice("qa_cs", row)} for step, row in rows.items()})
+    entries = read_records([tmp_path]).entries
+    training = make_training("run", entries, ItemScores())
+    (curve,) = training.judged
+    assert curve.reach is not None
+    assert curve.verdict is not None
+    assert curve.verdict.findings is not None
+    first = rows[(100, 200, 300, 400, 500)[curve.verdict.findings.since]]
+    kept = ~np.isnan(rows[500])
+    worst = ((rows[500] - first)[kept].sum() - first[~kept].sum()) / N
+    assert curve.reach.low == pytest.approx(worst)
+    assert curve.reach.high == pytest.approx(worst + 3 / N)
+    assert "Left out: 3 docs that failed at one end of the newest part; with them what it bought" in curve.sentence
+
+
+def test_without_failed_docs_nothing_is_said(store: Path) -> None:
+    assert all(row.reach is None for row in compare_sides(find_sides(["one", "two"], store)).rows)
