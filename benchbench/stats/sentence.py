@@ -37,12 +37,17 @@ def sentence(verdict: Verdict, task: str, metric: str) -> str:
 
 def short(verdict: Verdict) -> str:
     """The outcome in a few words: `rose until 63k, nothing detectable since`."""
-    since = step_name(verdict.since)
+    since, found = step_name(verdict.since), verdict.findings
     match verdict.outcome, verdict.start > 0:
         case "no detectable improvement", True:
             return f"rose until {since}, nothing detectable since"
         case "plateau", True:
             return f"rose until {since}, plateau since"
+        case "improving" | "regressed", _ if found is not None:
+            claim = found.fall if verdict.outcome == "regressed" else found.lately
+            return (
+                f"{verdict.outcome} since {step_name(verdict.steps[claim.start])}" if claim.p < ALPHA else "improving"
+            )
         case _:
             return verdict.outcome
 

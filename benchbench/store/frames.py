@@ -54,7 +54,7 @@ RUN_COLUMNS: dict[str, str] = {
     "started": "string",
     "finished": "string",
     "benchbench": "string",
-    "is_current": "boolean",
+    "current": "boolean",
 }
 
 
@@ -82,10 +82,10 @@ def load_runs(path: str | Path = "results") -> pd.DataFrame:
     | note | why a value is missing, or what to know when reading it |
     | started, finished | ISO 8601 times |
     | benchbench | version that wrote the run |
-    | is_current | no newer run has a value for this series, step, task and metric |
+    | current | no newer run has a value for this series, step, task and metric |
 
     A step that was overwritten and scored again, a second attempt and a run with other shots stand as rows of their
-    own; `is_current` is False for the older ones, so that one row is left of each value.
+    own; `current` is False for the older ones, so that one row is left of each value.
     Models that share a name but not their folder get more of their paths: `runA/final` and `runB/final`.
     """
     import pandas as pd
@@ -115,19 +115,19 @@ def _rows(run: RunFolder, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def run_rows(run: RunFolder, record: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of a record with the keys of `RUN_COLUMNS`, as `load_runs` gives them; other keys may be among them.
 
-    `is_current` is not among them: it depends on the other runs (`mark_current`).
+    `current` is not among them: it depends on the other runs (`mark_current`).
     """
     return [_row(run, record, row) for row in record["rows"]]
 
 
 def mark_current(rows: Sequence[dict[str, Any]]) -> None:
-    """Sets `is_current` of rows of many runs: the newest of each series, step, task and metric is."""
+    """Sets `current` of rows of many runs: the newest of each series, step, task and metric is."""
     ages = {row["run"]: _age(row) for row in {row["run"]: row for row in rows}.values()}
     newest: dict[tuple[Any, ...], str] = {}
     for row in rows:
         newest[_place(row)] = max(newest.get(_place(row), row["run"]), row["run"], key=ages.__getitem__)
     for row in rows:
-        row["is_current"] = row["run"] == newest[_place(row)]
+        row["current"] = row["run"] == newest[_place(row)]
 
 
 def _place(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -292,9 +292,8 @@ def parallel_languages() -> Iterator[Cell]:
     """The same 900 questions in several languages."""
     for k in (2, 5, 20, 120):
         for alike in (0.5, 0.8):
-            yield Cell(
-                "group of languages", f"{k} languages, item correlation {alike}", 0.6, partial(_languages, k, alike)
-            )
+            label, draw = f"{k} languages, item correlation {alike}", partial(_languages, k, alike)
+            yield Cell("group of languages", label, 0.6, draw, cost=1 + k // 20)
 
 
 def _languages(k: int, alike: float, rng: Rng, n: int = 900) -> Found:

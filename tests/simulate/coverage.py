@@ -30,9 +30,12 @@ class Cell:
     """A sample's interval, and its outcome: the value, or what orders outcomes that are discrete."""
     exact: Callable[[], tuple[float, float, bool]] | None = None
     """Instead: coverage, mean width, and whether a set of neighbouring outcomes has a probability in range."""
+    cost: int = 1
+    """A sample takes so many times as long as others: there are fewer of them."""
 
     def row(self, most: int, seed: Sequence[int]) -> Row:
-        """Draw until the coverage is clear, or `most` times."""
+        """Draw until the coverage is clear, or `most` times (fewer where a sample is slow)."""
+        most = max(BATCH, most // self.cost)
         if self.exact is not None:
             held, width, exists = self.exact()
             return self._row(0, held, width, 0.0, not exists)

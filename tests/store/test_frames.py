@@ -117,12 +117,12 @@ def test_a_step_that_was_overwritten_keeps_both_rows_and_tells_which_is_current(
         identity = {"name": "hf", "model_identity": f"{step}{day}"}
         scored(tmp_path, f"run@step{step}", f"{step}d{day}", f"2026-01-0{day}", value, backend=identity)
     frame = benchbench.load_runs(tmp_path)
-    assert dict(zip(frame.run_id, frame.is_current, strict=True)) == {
+    assert dict(zip(frame.run_id, frame.current, strict=True)) == {
         "500d1": False, "1000d1": False, "500d2": True, "1000d2": True
     }  # fmt: skip
     with pytest.raises(ValueError, match="duplicate"):
         frame.pivot(index="step", columns="task", values="value")
-    assert frame[frame.is_current].pivot(index="step", columns="task", values="value").toy.tolist() == [0.3, 0.4]
+    assert frame[frame.current].pivot(index="step", columns="task", values="value").toy.tolist() == [0.3, 0.4]
 
 
 def test_two_models_of_one_name_are_both_current_and_have_two_names(tmp_path):
@@ -131,7 +131,7 @@ def test_two_models_of_one_name_are_both_current_and_have_two_names(tmp_path):
         scored(tmp_path, "final", run, f"2026-01-0{day}", 0.5, **place)
     frame = benchbench.load_runs(tmp_path)
     assert frame.model.tolist() == frame.series.tolist() == ["runA/final", "runB/final"]
-    assert frame.is_current.all()
+    assert frame.current.all()
     assert set(benchbench.load_items(tmp_path).model) == {"runA/final", "runB/final"}
 
 
@@ -139,7 +139,7 @@ def test_checkpoints_that_tell_tokens_alone_are_values_of_their_own(tmp_path):
     for billions in (100, 200):
         scored(tmp_path, f"org/v@{billions}B", f"r{billions}", "2026-01-01", 0.5)
     frame = benchbench.load_runs(tmp_path)
-    assert frame.is_current.all()
+    assert frame.current.all()
     assert frame.step.isna().all()
     assert sorted(frame.tokens_seen) == [100 * 10**9, 200 * 10**9]
     assert set(frame.series) == {"org/v"}
@@ -151,4 +151,4 @@ def test_of_two_attempts_of_one_second_the_one_written_last_is_current(tmp_path)
     for run, when in (("abc", 2), ("abc-2", 1)):
         os.utime(scored(tmp_path, "m", run, "2026-01-01", 0.5) / "run.json", (when, when))
     frame = benchbench.load_runs(tmp_path)
-    assert dict(zip(frame.run_id, frame.is_current, strict=True)) == {"abc": True, "abc-2": False}
+    assert dict(zip(frame.run_id, frame.current, strict=True)) == {"abc": True, "abc-2": False}

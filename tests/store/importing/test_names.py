@@ -60,7 +60,7 @@ def test_two_folders_with_one_last_part_are_two_models(tmp_path: Path) -> None:
     rows = load(tmp_path, "pretrained=/exp/runA/final,dtype=bfloat16", "pretrained=/exp/runB/final,dtype=bfloat16")
     assert list(rows.model) == ["runA/final", "runB/final"]
     assert rows.model_identity.nunique() == 2
-    assert rows.is_current.all()
+    assert rows.current.all()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_an_argument_that_changes_weights_or_numbers_makes_another_model(tmp_pat
     rows = load(tmp_path, "pretrained=org/m", f"pretrained=org/m,{argument}")
     assert rows.model_identity.nunique() == 2
     assert rows.model.nunique() == 2
-    assert rows.is_current.all()
+    assert rows.current.all()
 
 
 @pytest.mark.parametrize(
