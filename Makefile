@@ -4,7 +4,7 @@
 # make env-vllm   an environment with vLLM for CPUs in .venv-vllm          make test-vllm   the tests of that backend
 # make env-comet  an environment with COMET in .venv-comet (1.4 GB)          make test-comet   the tests that score with it
 # make bench   speed against lm-eval          make parity   numbers against lm-eval
-# make simulate   how often verdicts and intervals are right where the truth is known
+# make simulate   how often intervals, duels, ranks and verdicts are right where the truth is known
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin

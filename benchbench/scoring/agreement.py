@@ -80,7 +80,8 @@ def _too_few(metric: str, gold: np.ndarray, guess: np.ndarray, count: int) -> st
         found = int(min(right.sum(), said.sum()) if metric == "matthews_corrcoef" else (right | said).sum())
         if found < FEWEST:
             how = "right, or predicted," if metric == "matthews_corrcoef" else "right or predicted"
-            return f"no interval: choice {k} is {how} for only {found} docs"
+            docs = "1 doc" if found == 1 else f"{found} docs"
+            return f"no interval: choice {k} is {how} for only {docs}"
     return None
 
 

@@ -26,6 +26,7 @@ from tests.simulate.worlds import CARD_N, CARD_STEPS, Floats, card
 LIMIT = 0.065
 FALSE = "a gain or loss claimed"
 SHARED = 0.8
+MOST_ALIKE = 0.2
 SHOWN = (4, 8, 12, 20, 40)
 """Numbers of checkpoints of which a line is printed."""
 
@@ -163,11 +164,15 @@ def _card(disagreement: float, seed: int) -> int:
 
 
 def published_curve(disagreement: float, runs: int, seed: int) -> list[Row]:
-    """From where on the published curve is said not to improve; "from 100k" must be said most often."""
+    """From where on the published curve is said not to improve.
+
+    "From 100k" must be said most often where checkpoints differ on up to a fifth of the docs; at 30 % it is a figure.
+    """
     found = Counter(_card(disagreement, seed + i) for i in range(runs))
     most = max(count for step, count in found.items() if step != 100_000)
-    cell = f"{disagreement:.0%} of docs differ; promised: more than any other"
-    return [Row("published curve", cell, "no gain from 100k on", runs, found[100_000] / runs, most / runs)]
+    cell = f"{disagreement:.0%} of docs differ, the next most often: {most / runs:.0%}"
+    promised = most / runs if disagreement <= MOST_ALIKE else 0.0
+    return [Row("published curve", cell, "no gain from 100k on", runs, found[100_000] / runs, promised)]
 
 
 def _power(steps: Sequence[int], n: int, tau: float, seed: int) -> float | None:

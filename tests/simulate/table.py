@@ -62,8 +62,8 @@ class Row:
 
     def __str__(self) -> str:
         """A line of the table."""
-        promised = {(0.0, 1.0): "", (0.0, self.high): f"≤ {self.high:.1%}", (self.low, 1.0): f"≥ {self.low:.1%}"}
-        limits = promised.get((self.low, self.high), f"{self.low:.0%} to {self.high:.0%}")
+        ends = ["" if self.low == 0 else f"≥ {self.low:.1%}", "" if self.high == 1 else f"≤ {self.high:.1%}"]
+        limits = f"{self.low:.0%} to {self.high:.0%}" if all(ends) else "".join(ends)
         width = "" if self.width is None else f"{self.width:.3g}"
         refused = f"{self.refused:.0%}" if self.refused else ""
         runs = f"{self.runs:,}" if self.runs else "counted"
