@@ -131,7 +131,8 @@ def test_a_corpus_metric_is_compared_by_its_influence_values(tmp_path: Path) -> 
     for name, t in made.items():
         measured(tmp_path, name, {"toy": t})
     (row,) = compared(tmp_path, "a", "b").rows
-    by_hand = duel_of_estimates(Estimate(20.0, psi[0]), Estimate(21.0, psi[1]), delta=0.5)
+    by_hand = duel_of_estimates(Estimate(20.0, psi[0]), Estimate(21.0, psi[1]), delta=0.5, scale=100.0)
+    assert row.duel.scale == 100, "one segment can differ by the whole range"
     assert (row.duel.score_a, row.duel.score_b) == pytest.approx((20.0, 21.0))
     assert row.duel.p == pytest.approx(by_hand.p)
     assert row.duel.interval == pytest.approx(by_hand.interval)
@@ -154,7 +155,7 @@ def test_perplexities_are_compared_as_ratios(tmp_path: Path) -> None:
     assert row.is_log
     assert row.duel.score_a == pytest.approx(-x.mean())
     assert math.exp(row.duel.difference.value) == pytest.approx(math.exp(-y.mean()) / math.exp(-x.mean()))
-    assert (row.duel.delta, row.duel.higher_is_better) == (0.005, False)
+    assert (row.duel.delta, row.duel.higher_is_better, row.duel.scale) == (0.005, False, 1)
 
 
 def test_a_median_cannot_be_compared(tmp_path: Path) -> None:
@@ -191,6 +192,18 @@ def test_a_metric_without_a_best_score_is_left_out_of_all_tasks(tmp_path: Path) 
     assert row.note is not None
     assert row.note.startswith("mean of 2 tasks, each from chance (0) to the best score (1), benchmarks count alike")
     assert row.note.endswith("; left out, for their chance is not known or they have no best score: w, z")
+
+
+def test_a_bounded_metric_of_which_less_is_better_is_in_no_mean(tmp_path: Path) -> None:
+    brier = metric("brier_score", "brier_score", higher_is_better=False)
+    for name, shift in (("a", 0.1), ("b", 0.3)):
+        tasks = {"x": task(list(A), chance=0.25), "y": task(list(B), chance=0.5)}
+        measured(tmp_path, name, {**tasks, "z": task([shift, 0.5, 0.4], metric=brier)})
+    row = compared(tmp_path, "a", "b").rows[-1]
+    assert row.task == ALL_TASKS
+    assert row.note is not None
+    assert row.note.startswith("mean of 2 tasks")
+    assert row.note.endswith("they have no best score: z")
 
 
 def test_a_metric_without_a_range_has_a_margin_relative_to_the_scores(tmp_path: Path) -> None:

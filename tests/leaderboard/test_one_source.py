@@ -180,8 +180,10 @@ def test_compare_and_site_find_the_same_duel(store, site):
         row = rows[variant.task]
         assert found.matrix.difference[b, a] == pytest.approx(row.duel.difference.value)
         assert found.matrix.p[a, b] == pytest.approx(row.duel.p)
+        assert (bool(found.wins[b, a]), bool(found.wins[a, b])) == (row.outcome == "better", row.outcome == "worse")
         compared += 1
     assert compared == 4
+    assert rows["texts"].outcome == "worse", "the other model, earlier in training, has the higher perplexity"
     scores = {row.task: (row.duel.score_a, row.duel.score_b) for row in rows.values()}
     runs = benchbench.load_runs(store)
     for task in SIZES:

@@ -15,7 +15,8 @@ from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import read_records
 from benchbench.leaderboard.trainings import make_training
-from benchbench.leaderboard.weights import benchmarks
+from benchbench.leaderboard.weights import benchmarks, weights_of
+from benchbench.stats.ranks import rank_intervals
 from benchbench.store.sides import find_sides
 from tests.cli.command import benchbench as command
 from tests.leaderboard.world import choice, write_run, write_training
@@ -128,3 +129,50 @@ def test_a_sweep_says_what_docs_that_failed_at_its_end_could_hide(tmp_path: Path
 
 def test_without_failed_docs_nothing_is_said(store: Path) -> None:
     assert all(row.reach is None for row in compare_sides(find_sides(["one", "two"], store)).rows)
+
+
+def test_ranks_rest_on_the_questions_weighted_as_the_mean_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two languages of unequal size that share a benchmark's weight by their docs, beside a task of its own."""
+    group = [{"name": "qa", "tasks": ["qa_cs", "qa_de"], "weight_by_size": True}]
+    files = dict.fromkeys(("qa_cs", "qa_de"), "qa/qa.yaml")
+    rng = np.random.default_rng(5)
+    alone = {model: (rng.random(80) < 0.6).astype(float) for model in ("one", "two")}
+    for model, right in (("one", ONE), ("two", TWO)):
+        items = {
+            "qa_cs": choice("qa_cs", right["qa_cs"], QUESTIONS),
+            "qa_de": choice("qa_de", right["qa_de"][:100], QUESTIONS[:100]),
+            "rest": choice("rest", alone[model]),
+        }
+        write_run(tmp_path, model, items, groups=group, files=files)
+    seen = []
+
+    def spy(values: object, covariance: object, **more: object) -> object:
+        seen.append((np.asarray(values), np.asarray(covariance)))
+        return rank_intervals(values, covariance, **more)
+
+    monkeypatch.setattr("benchbench.leaderboard.board.rank_intervals", spy)
+    entries = read_records([tmp_path]).entries
+    items = ItemScores()
+    make_board(entries, items, Duels(entries, items), benchmarks(s.record for e in entries for s in e.sources))
+    (values, sigma), names = seen[-1], [entry.name for entry in entries]
+    first, second = names.index("one"), names.index("two")
+    cs, de = TWO["qa_cs"] - ONE["qa_cs"], (TWO["qa_de"] - ONE["qa_de"])[:100]
+    gap = 0.5 * (0.75 * cs.mean() + 0.25 * de.mean()) + 0.5 * (alone["two"] - alone["one"]).mean()
+    assert values[second] - values[first] == pytest.approx(gap / GUESS)
+    pulls = 0.75 * (cs - cs.mean()) / N
+    pulls[:100] += 0.25 * (de - de.mean()) / 100
+    shared, rest = float(pulls @ pulls), float((alone["two"] - alone["one"]).var(ddof=1) / 80)
+    variance = sigma[first, first] + sigma[second, second] - 2 * sigma[first, second]
+    assert variance == pytest.approx(0.25 * (shared + rest) / GUESS**2, rel=5e-3)
+
+
+def test_the_largest_of_two_groups_with_a_task_is_its_benchmark() -> None:
+    record = {"groups": [
+        {"name": "stem", "tasks": ["a", "b"], "weight_by_size": True},
+        {"name": "mmlu", "tasks": ["a", "b", "c"], "weight_by_size": False},
+    ]}  # fmt: skip
+    found = benchmarks([record])
+    assert [group.name for group in found] == ["mmlu", "stem"]
+    assert weights_of({"a": 10, "b": 30, "c": 60, "d": 5}, found) == pytest.approx(
+        {"a": 1 / 6, "b": 1 / 6, "c": 1 / 6, "d": 1 / 2}
+    )
