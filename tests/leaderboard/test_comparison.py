@@ -11,9 +11,13 @@ import pytest
 
 import benchbench
 from benchbench.core.errors import ArgumentError, StoreError
+from benchbench.leaderboard.board import make_board
 from benchbench.leaderboard.comparison import ALL_TASKS, Comparison, Wanted, compare_sides
 from benchbench.leaderboard.duel_table import DUEL_COLUMNS, flat
+from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.metrics import metric_of
+from benchbench.leaderboard.paired import ItemScores
+from benchbench.leaderboard.records import read_records
 from benchbench.stats.duel import duel, duel_of_estimates
 from benchbench.stats.influence import Estimate
 from benchbench.store.sides import find_sides
@@ -204,6 +208,10 @@ def test_a_bounded_metric_of_which_less_is_better_is_in_no_mean(tmp_path: Path) 
     assert row.note is not None
     assert row.note.startswith("mean of 2 tasks")
     assert row.note.endswith("they have no best score: z")
+    entries = read_records([tmp_path]).entries
+    board = make_board(entries, ItemScores(), Duels(entries, ItemScores()))
+    assert board.left_out == ("z",)
+    assert [variant.task for variant in board.groups[0].variants] == ["x", "y"]
 
 
 def test_a_metric_without_a_range_has_a_margin_relative_to_the_scores(tmp_path: Path) -> None:

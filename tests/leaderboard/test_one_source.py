@@ -21,11 +21,13 @@ from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import read_records
 from benchbench.leaderboard.site.build import SiteOptions, build_site
+from benchbench.leaderboard.site.viewer import samples_context
 from benchbench.leaderboard.training import VerdictOptions
 from benchbench.leaderboard.trainings import figures, make_training
 from benchbench.leaderboard.weights import benchmarks
 from benchbench.stats.duel import duel
 from benchbench.store.sides import find_sides
+from tests.leaderboard import make
 from tests.leaderboard.site.page import Page
 from tests.leaderboard.world import choice, rolling, write_run, write_training
 
@@ -144,6 +146,34 @@ def test_perplexities_are_judged_by_their_logarithm_and_fall_for_the_better(stor
     assert rows["textslog word_perplexity"]["bought"][1] == pytest.approx(newest["value"])
 
 
+def test_where_less_is_better_the_lowest_stands_first(store, tmp_path):
+    build_site([store], tmp_path / "site", SiteOptions(title="One", samples=1))
+    runs = benchbench.load_runs(store)
+    found = runs[(runs.task == "texts") & (runs.metric == "word_perplexity")].set_index("model").value
+    assert found["run@step600"] < found["other"]
+    page = Page(tmp_path / "site" / "tasks" / "texts.html")
+    assert "word_perplexity, lower is better." in page.text
+    assert page.text.index("run@step600") < page.text.index("other")
+    (answers,) = (tmp_path / "site" / "samples").glob("texts*.html")
+    assert "1 model." in Page(answers).text
+    assert "run@step600" in Page(answers).text
+
+
+def test_an_answer_is_marked_right_where_its_score_is_the_best_there_is(tmp_path):
+    items = {"acc": [1.0, 0.0], "brier_score": [0.0, 1.0]}
+    for name, scores in items.items():
+        better = name == "acc"
+        aggregation = "mean" if better else "brier_score"
+        spec = make.metric(name, aggregation, higher_is_better=better)
+        make.measured(tmp_path / name, "a", {"toy": make.task(scores, metric=spec)})
+        (entry,) = read_records([tmp_path / name]).entries
+        ((variant, cell),) = entry.cells.items()
+        assert cell.metric.name == name
+        found = samples_context(variant, "toy", [entry], "")
+        assert found is not None
+        assert json.loads(str(found.context["facts"]))["marks"] == ["rw"]
+
+
 def test_every_figure_of_a_sweep_page_is_that_of_the_json(store, site):
     rows = Page(site / "sweeps" / "run.html").rows("signal")
     known = {(curve.task, curve.label): figures(curve) for curve in training(store).curves if curve.verdict}
@@ -153,6 +183,8 @@ def test_every_figure_of_a_sweep_page_is_that_of_the_json(store, site):
         assert found is not None
         assert row["bought"][1] == pytest.approx(found["newest"]["value"])
         assert row["verdict"][0] == found["short"]
+        ends = [float(end.replace("−", "-").replace("\u202f", "")) for end in row["interval"][0].split(" … ")]
+        assert ends == pytest.approx([found["newest"]["ci_low"], found["newest"]["ci_high"]], abs=6e-5)
         assert row["detectable"][1] == pytest.approx(found["detectable"])
         seen += 1
     assert seen == len(known) >= 6

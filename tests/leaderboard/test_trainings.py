@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -131,6 +132,13 @@ def test_curves_become_panels_with_the_verdict_as_their_description(folder):
     assert "very checkpoint before 300" in text
     with pytest.raises(ArgumentError, match=r"pictures are .svg or .png"):
         picture(drawn, ".pdf")
+
+
+def test_steps_that_span_more_than_a_decade_or_two_stand_on_a_logarithmic_axis(folder):
+    curve = training(folder).judged[0]
+    assert (curve.panel.x_label, curve.panel.log_x) == ("step", False)
+    far = replace(curve, points=tuple(replace(p, step=p.step * 10**i) for i, p in enumerate(curve.points)))
+    assert (far.panel.x_label, far.panel.log_x) == ("step (log)", True)
 
 
 def test_png_needs_matplotlib(folder):

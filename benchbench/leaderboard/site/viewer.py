@@ -61,7 +61,7 @@ def samples_context(variant: Variant, title: str, entries: Sequence[Entry], back
     cut = f" Of {len(keys):,} docs the first {len(kept):,} are here." if len(kept) < len(keys) else ""
     return Samples(
         {
-            "lead": f"{title}: {len(kept):,} docs, {len(models)} models.{cut}",
+            "lead": f"{title}: {len(kept):,} docs, {len(models)} model{'s' * (len(models) != 1)}.{cut}",
             "back": back,
             "models": models,
             "first": docs[:FIRST],
