@@ -146,6 +146,19 @@ def test_perplexities_are_judged_by_their_logarithm_and_fall_for_the_better(stor
     assert rows["textslog word_perplexity"]["bought"][1] == pytest.approx(newest["value"])
 
 
+def test_tasks_count_alike_on_the_whole_site_where_that_is_asked_for(store, tmp_path):
+    build_site([store], tmp_path / "site", SiteOptions(title="One", weighting="tasks"))
+    overall = training(store, weighting="tasks").overall
+    alike, shared = overall.points[-1].value, training(store).overall.points[-1].value
+    last = benchbench.load_runs(store).query("model == 'run@step600' and metric == 'acc'").set_index("task").value
+    by_hand = np.mean([(last[task] - CHANCE[task]) / (1 - CHANCE[task]) for task in SIZES])
+    assert alike == pytest.approx(by_hand)
+    assert abs(alike - shared) > 1e-3
+    assert overall.sentence in words(tmp_path / "site" / "sweeps" / "run.html")
+    rows = {row["model"][0]: row for row in Page(tmp_path / "site" / "index.html").rows("board")}
+    assert rows["run@step600"]["mean"][1] == pytest.approx(100 * alike)
+
+
 def test_where_less_is_better_the_lowest_stands_first(store, tmp_path):
     build_site([store], tmp_path / "site", SiteOptions(title="One", samples=1))
     runs = benchbench.load_runs(store)
