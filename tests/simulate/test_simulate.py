@@ -1,4 +1,4 @@
-"""The promises in small by default, in full as a slow test; and that a check is able to fail."""
+"""The promises in small (in full: `make simulate`), and that a check is able to fail."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def some(jobs: Sequence[Callable[[], list[Row]]], every: int, start: int = 0) ->
 
 
 def test_intervals_of_one_score_hold_it() -> None:
-    """Every eighth cell, with few runs: bounds allow for the simulation's own error."""
-    rows = some(list(cells.jobs(300, seed=3)), 8)
+    """Every twelfth cell, with few runs: bounds allow for the simulation's own error."""
+    rows = some(list(cells.jobs(200, seed=3)), 12)
     assert broken(rows) == []
-    assert len({row.name for row in rows}) > 15
+    assert len({row.name for row in rows}) > 12
 
 
 def test_duels_and_ranks_claim_little_and_their_intervals_hold_the_difference() -> None:
@@ -105,8 +105,3 @@ def test_the_worlds_are_what_they_say() -> None:
     right = samples.in_clusters(sizes, 0.3, 0.1, rng).reshape(-1, 4)
     assert right.mean() == pytest.approx(0.1, abs=0.005)
     assert np.corrcoef(right[:, 0], right[:, 1])[0, 1] == pytest.approx(0.3, abs=0.05)
-
-
-@pytest.mark.slow
-def test_every_promise_holds_in_full() -> None:
-    assert main(["--seed", "2"]) == 0
