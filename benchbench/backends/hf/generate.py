@@ -11,10 +11,11 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.cache import KeysValues, ReservedLayer, cache_of, keys_values
 from benchbench.backends.hf.causal import CausalModel, left_padded
-from benchbench.backends.hf.scorer import PairScorer, is_out_of_memory, prefilled
+from benchbench.backends.hf.halving import Halving, halves
+from benchbench.backends.hf.scorer import PairScorer, prefilled
 from benchbench.backends.plan import Block, Limits, make_plan
 from benchbench.backends.sampling import logits_processors
-from benchbench.backends.tokens import Ending, Exhausted, Job, Written, cut_at_stop, first_line, seed
+from benchbench.backends.tokens import Ending, Exhausted, Job, Written, cut_at_stop, seed
 from benchbench.core.types import FinishReason, GenerationParams
 
 SHRINK_BELOW = 0.75
@@ -31,7 +32,7 @@ class _Row:
     generator: torch.Generator | None = None
 
 
-class Generator:
+class Generator(Halving):
     """Greedy and sampled text in our own loop; beam search through transformers' `generate`."""
 
     def __init__(self, model: CausalModel, tokenizer: Any, scorer: PairScorer, limits: Limits) -> None:
@@ -39,7 +40,6 @@ class Generator:
         self.tokenizer = tokenizer
         self.scorer = scorer
         self.limits = limits
-        self.retries = 0
         self.ending = Ending(tokenizer, eos_ids(model.model, tokenizer))
 
     def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
@@ -79,25 +79,10 @@ class Generator:
     def _batch(
         self, block: Block, states: list[KeysValues] | None, jobs: Sequence[tuple[int, Job]]
     ) -> Iterator[Written | Exhausted]:
-        pieces = [list(jobs)]
-        while pieces:
-            piece = pieces.pop(0)
-            try:
-                results = self._continue(block, states, piece)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                message = first_line(error)
-            else:
-                yield from results
-                continue
-            self.retries += 1
-            if self.model.device.type == "cuda":
-                torch.cuda.empty_cache()
-            if len(piece) > 1:
-                pieces[:0] = [piece[: len(piece) // 2], piece[len(piece) // 2 :]]
-            else:
-                yield Exhausted(piece[0][0], message)
+        def run(piece: Sequence[tuple[int, Job]]) -> list[Written]:
+            return self._continue(block, states, piece)
+
+        return self.in_pieces(jobs, run, smaller=halves, requests=lambda piece: [request for request, _ in piece])
 
     @torch.inference_mode()
     def _continue(

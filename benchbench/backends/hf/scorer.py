@@ -12,6 +12,7 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.cache import KeysValues
 from benchbench.backends.hf.causal import CausalModel, Layout, run_batch
+from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
 from benchbench.backends.plan import Block, Limits, Plan, Row, make_plan
 from benchbench.backends.tokens import Exhausted, Scored, first_line
 from benchbench.core.errors import BackendError
@@ -28,7 +29,7 @@ WINDOWS = ("sliding_window", "window_size", "attention_window_size")
 """What configurations call the tokens a sliding layer sees: Mistral and most others, GPT-Neo, RecurrentGemma."""
 
 
-class PairScorer:
+class PairScorer(Halving):
     """Scores encoded pairs with one model. `notes` tells, in sentences, what the self-check decided."""
 
     def __init__(self, model: CausalModel, limits: Limits, *, plan: str, config: Any) -> None:
@@ -37,14 +38,11 @@ class PairScorer:
         self.notes: list[str] = []
         self.largest_difference = 0.0
         """Largest difference between planned and plain log-likelihoods that a self-check saw, in nats."""
-        self.retries = 0
-        self.batches = 0
         self.window = attention_window(config)
         self._possible = _candidates(model, plan, config)
         self._layouts = list(self._possible)
         self._trusted: dict[tuple[Layout, bool, bool, bool], bool] = {}
         """(layout, with a shared block, with branches, beyond a sliding window) → agreed with plain scoring."""
-        self._ceiling: int | None = None
 
     @property
     def layout(self) -> Layout:
@@ -157,31 +155,13 @@ class PairScorer:
     def _batch(
         self, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[Row]
     ) -> Iterator[Scored | Exhausted]:
-        pieces = [batch]
-        while pieces:
-            piece = pieces.pop(0)
-            size = len(piece) * max(row.packed_width for row in piece)
-            if self._ceiling is not None and size > self._ceiling and (halves := _halves(piece)):
-                pieces[:0] = halves
-                continue
-            try:
-                results = list(run_batch(self.model, layout, block, states, piece))
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                message = first_line(error)
-            else:
-                self.batches += 1
-                yield from results
-                continue
-            self.retries += 1
-            self._ceiling = max(1, size // 2)
-            if self.model.device.type == "cuda":
-                torch.cuda.empty_cache()
-            if halves := _halves(piece):
-                pieces[:0] = halves
-            else:
-                yield from (Exhausted(request, message) for row in piece for request in row.requests)
+        def run(piece: Sequence[Row]) -> list[Scored]:
+            return list(run_batch(self.model, layout, block, states, piece))
+
+        def requests(piece: Sequence[Row]) -> list[int]:
+            return [request for row in piece for request in row.requests]
+
+        return self.in_pieces(batch, run, smaller=_halves, requests=requests, size=_tokens)
 
 
 def attention_window(config: Any) -> int | None:
@@ -194,16 +174,6 @@ def attention_window(config: Any) -> int | None:
         return None
     windows = [getattr(config, name, None) for name in WINDOWS]
     return min((w for w in windows if isinstance(w, int) and w > 0), default=None)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an engine's exception means that memory ran out."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(
-        words in text for words in ("out of memory", "can't allocate memory", "not enough memory")
-    )
 
 
 def _candidates(model: CausalModel, plan: str, config: Any) -> list[Layout]:
@@ -308,11 +278,14 @@ def _needed_blocks(plan: Plan, wanted: set[int] | None) -> set[int]:
     return needed
 
 
+def _tokens(piece: Sequence[Row]) -> int:
+    return len(piece) * max(row.packed_width for row in piece)
+
+
 def _halves(batch: Sequence[Row]) -> list[Sequence[Row]]:
     """The batch in two, by rows, or by the branches of its only row; nothing where neither is possible."""
     if len(batch) > 1:
-        middle = len(batch) // 2
-        return [batch[:middle], batch[middle:]]
+        return halves(batch)
     row = batch[0]
     if len(row.leaves) > 1:
         middle = len(row.leaves) // 2

@@ -7,17 +7,17 @@ seq2seq backend at batch size 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.generate import eos_ids, generate_arguments
+from benchbench.backends.hf.halving import Halving, halves
 from benchbench.backends.hf.languages import Languages
 from benchbench.backends.hf.loaded import LoadedModel
-from benchbench.backends.hf.scorer import is_out_of_memory
 from benchbench.backends.tokens import Exhausted, Job, Scored, Written, cut_at_stop, seed
 from benchbench.core.types import FinishReason, GenerationParams
 
@@ -25,9 +25,6 @@ LOGIT_BYTES = 256 * 2**20
 """Memory that one batch's logits may take, as fp32."""
 KEPT_FACTOR = 12
 """Tokens whose states may be held at once, as a multiple of the batch's tokens."""
-
-Piece = TypeVar("Piece")
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class _Group:
     """(request, continuation tokens)."""
 
 
-class Seq2SeqEngine:
+class Seq2SeqEngine(Halving):
     """Scores pairs and continues contexts with one encoder-decoder model.
 
     `computed_tokens` counts encoder and decoder inputs, padding included; `batches` and `retries` count passes and
@@ -57,8 +54,6 @@ class Seq2SeqEngine:
         self.languages = Languages(loaded.tokenizer)
         self.notes: list[str] = []
         self.computed_tokens = 0
-        self.batches = 0
-        self.retries = 0
 
     def score(self, pairs: Sequence[EncodedPair], skip: Collection[int] = ()) -> Iterator[Scored | Exhausted]:
         """Log-likelihood of each continuation after its context; `skip` names pairs that need no answer."""
@@ -66,7 +61,7 @@ class Seq2SeqEngine:
             requests = [request for group in batch for request, _ in group.rows]
             if all(request in skip for request in requests):
                 continue
-            for scored in self._halving(batch, self._score_batch, _smaller_groups, _group_requests):
+            for scored in self.in_pieces(batch, self._score_batch, smaller=_smaller_groups, requests=_group_requests):
                 if scored.request not in skip:
                     yield scored
 
@@ -86,38 +81,9 @@ class Seq2SeqEngine:
                 def run(requests: Sequence[int]) -> list[Written]:
                     return self._write_batch(requests, jobs)
 
-                for written in self._halving(batch, run, _smaller_requests, list):
+                for written in self.in_pieces(batch, run, smaller=halves, requests=list):
                     if written.request not in skip:
                         yield written
-
-    def _halving(
-        self,
-        batch: Sequence[Piece],
-        run: Callable[[Sequence[Piece]], Sequence[Answer]],
-        smaller: Callable[[Sequence[Piece]], list[Sequence[Piece]]],
-        requests: Callable[[Sequence[Piece]], list[int]],
-    ) -> Iterator[Answer | Exhausted]:
-        """`run` on the batch, or on ever smaller pieces of it while memory runs out."""
-        pieces = [batch]
-        while pieces:
-            piece = pieces.pop(0)
-            try:
-                answers = run(piece)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                message = (str(error).strip().splitlines() or ["out of memory"])[0][:200]
-            else:
-                self.batches += 1
-                yield from answers
-                continue
-            self.retries += 1
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            if halves := smaller(piece):
-                pieces[:0] = halves
-            else:
-                yield from (Exhausted(request, message) for request in requests(piece))
 
     def _score_batches(self, pairs: Sequence[EncodedPair]) -> Iterator[list[_Group]]:
         """Batches of contexts of like length, longest first; a context with too many choices is split."""
@@ -307,11 +273,6 @@ def _group_requests(groups: Sequence[_Group]) -> list[int]:
 def _smaller_groups(groups: Sequence[_Group]) -> list[Sequence[_Group]]:
     """The batch in two, by contexts, or by the continuations of its only context; nothing where neither is possible."""
     if len(groups) > 1:
-        return _smaller_requests(groups)
+        return halves(groups)
     group = groups[0]
-    return [[_Group(group.context, tuple(rows))] for rows in _smaller_requests(group.rows)]
-
-
-def _smaller_requests(pieces: Sequence[Piece]) -> list[Sequence[Piece]]:
-    middle = len(pieces) // 2
-    return [pieces[:middle], pieces[middle:]] if middle else []
+    return [[_Group(group.context, tuple(rows))] for rows in halves(group.rows)]
