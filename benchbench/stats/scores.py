@@ -116,7 +116,7 @@ def _step(p: float, known: Spread) -> float:
     """What the lower limit is multiplied by: so many docs are off the bound as would, all alike, vary as much."""
     from scipy.special import betaincinv
 
-    if p <= 0:
+    if p < ROUNDING:
         return 1.0
     off = known.docs * p * p / ((known.docs - 1) * known.variance + p * p)
     if off >= known.docs / 2:

@@ -113,9 +113,10 @@ def _squares(sums: Floats, shares: Floats) -> Floats:
 
 def _degrees(squares: Floats, units: float) -> float:
     most = max(units - 1, 1e-3)
-    total = float(squares.sum())
-    if total == 0:
+    largest = float(squares.max())
+    if largest == 0:
         return most
-    alike = total * total / float(squares @ squares)
+    scaled = squares / largest  # squares of tiny ones would be 0
+    alike = float(scaled.sum()) ** 2 / float(scaled @ scaled)
     rest = 1 - alike / squares.size
     return min(most, 2 * alike / rest if rest > 1 / MOST_DEGREES else most)

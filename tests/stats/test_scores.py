@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -14,8 +14,9 @@ from benchbench.scoring.agreement import agreement, agreement_uncertainty
 from benchbench.scoring.translation import CorpusScore
 from benchbench.scoring.uncertain import corpus_uncertainty, mean_uncertainty, ratio_uncertainty
 from benchbench.stats.bootstrap import median_interval
+from benchbench.stats.groups import group_mean
 from benchbench.stats.influence import Estimate, mean, ratio
-from benchbench.stats.intervals import standard_error, wilson
+from benchbench.stats.intervals import Uncertainty, standard_error, wilson
 from benchbench.stats.proportion import LEAST, proportion
 from benchbench.stats.scores import bounded, positive, score_uncertainty
 from benchbench.stats.spread import spread
@@ -82,6 +83,7 @@ def test_a_score_between_bounds_that_scatters_like_right_and_wrong_has_their_int
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40), st.booleans())
+@example(x=[0.0, 2.2250738585072014e-308], share=False)
 def test_a_mean_between_bounds_always_has_an_interval_with_width_that_holds_it(x: list[float], share: bool) -> None:
     names = [i // 2 for i in range(len(x))] if share and len(x) >= 8 else [None] * len(x)
     known, _ = mean_uncertainty(x, names, SHARE)
@@ -171,3 +173,47 @@ def test_a_median_lies_between_two_docs() -> None:
     expected = stats.quantile_test(x, q=0, p=0.5).confidence_interval(0.95)
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
     assert median_interval([1.0, 2.0, 3.0])[1] == "no interval: too few docs for that of a median"
+
+
+def has_width_or_a_reason(known: Uncertainty) -> bool:
+    if known.interval is None:
+        return bool(known.reason)
+    return math.isfinite(known.interval.low) and known.interval.low < known.interval.high
+
+
+SIZED = st.lists(st.tuples(st.floats(0, 1e6), st.integers(1, 10**6)), min_size=2, max_size=30)
+
+
+@given(SIZED)
+@example([(0.0, 1), (2.88e-92, 1)])
+def test_a_ratio_has_an_interval_with_width_or_a_reason(x: list[tuple[float, int]]) -> None:
+    size = [bytes_ for _, bytes_ in x]
+    assert has_width_or_a_reason(ratio_uncertainty(ratio([nats for nats, _ in x], size), [None] * len(x), size))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40),
+    st.sampled_from(["macro_f1", "matthews_corrcoef"]),
+    st.integers(1, 4),
+)
+def test_agreement_has_an_interval_with_width_or_a_reason(x: list[tuple[int, int]], metric: str, together: int) -> None:
+    gold, guess = [a for a, _ in x], [b for _, b in x]
+    names = [i // together for i in range(len(x))]
+    assert has_width_or_a_reason(agreement_uncertainty(metric, agreement(metric, gold, guess), gold, guess, names))
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)), min_size=1, max_size=12), st.booleans())
+def test_a_mean_of_shares_has_an_interval_with_width_inside_0_to_1(x: list[tuple[int, int]], alike: bool) -> None:
+    counts = [(min(right, n), n) for right, n in x]
+    errors = [math.sqrt(k / n * (1 - k / n) / (n - 1)) if n > 1 else None for k, n in counts]
+    found = group_mean(
+        [k / n for k, n in counts],
+        errors,
+        [max(1, n - 1) for _, n in counts],
+        intervals=[proportion(k, n) for k, n in counts],
+        correlation=np.ones((len(x), len(x))) if alike else None,
+    )
+    assert found.interval is not None
+    low, high = found.interval
+    assert -1e-9 <= low < high <= 1 + 1e-9
+    assert low - 1e-9 <= found.value <= high + 1e-9
