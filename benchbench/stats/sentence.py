@@ -66,8 +66,14 @@ def size(value: float, *, share: bool, sign: bool = False) -> str:
     """A difference in percentage points where scores are shares of 1, else in the metric's own unit."""
     form = "+" if sign else ""
     if share:
-        return f"{_minus(f'{100 * value:{form}.2f}')} pp"
-    return _minus(f"{value:{form}.2f}" if abs(value) >= 10 else f"{value:{form}.4f}")
+        return f"{_minus(f'{_rounded(100 * value, 2):{form}.2f}')} pp"
+    places = 2 if abs(value) >= 10 else 4
+    return _minus(f"{_rounded(value, places):{form}.{places}f}")
+
+
+def _rounded(value: float, places: int) -> float:
+    """Never minus zero."""
+    return round(value, places) + 0.0
 
 
 def failed(reach: Reach, where: str, what: str, *, share: bool) -> str:

@@ -35,6 +35,7 @@ STEPS = (100, 200, 300, 400, 500, 600)
 GROUPS = [{"name": "pair", "tasks": ["pair_cs", "pair_fr"], "weight_by_size": True}]
 FILES = {"pair_cs": "pair/pair.yaml", "pair_fr": "pair/pair.yaml"}
 CHANCE = {"pair_cs": 0.5, "pair_fr": 0.5, "single": 0.25}
+CAPTION = re.compile(r"<figcaption>(.*?)</figcaption>", re.DOTALL)
 SIZES = {"pair_cs": 150, "pair_fr": 50, "single": 120}
 LEVEL = {"pair_cs": 0.1, "pair_fr": -0.05, "single": -0.1}
 
@@ -83,6 +84,13 @@ def test_the_site_says_every_sentence_of_the_terminal(store, site):
     assert len(said) == 6, "all tasks, the pair, its two tasks, the single one and the texts"
     for sentence in said:
         assert " ".join(sentence.split()) in shown
+
+
+def test_no_sentence_is_cut_where_it_is_read(store, site):
+    page = (site / "sweeps" / "run.html").read_text(encoding="utf-8")
+    captions = [" ".join(html.unescape(re.sub(r"<[^>]+>", "", text)).split()) for text in re.findall(CAPTION, page)]
+    for curve in training(store).judged:
+        assert any(curve.sentence in text for text in captions), curve.sentence
 
 
 def test_the_mean_of_all_tasks_counts_benchmarks_alike_and_docs_within_one(store):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchbench.leaderboard.records import Cell, Entry, Source, finite
@@ -113,26 +114,26 @@ def sweeps_context(trainings: Sequence[Training]) -> dict[str, Any]:
         steps = training.axis.places
         tasks = sum(one.is_main and not one.is_group for one in training.curves)
         cells = [
-            value(len(steps)),
-            value(steps[-1]) if training.axis.name == "step" else f"{steps[-1]:,} {training.axis.name}",
-            value(tasks),
-            value(curve.points[-1].value, decimals([point.value for point in curve.points])),
             newest_part(curve) or "–",
             bought,
             interval,
             "–" if curve.verdict is None else curve.verdict.short,
+            value(curve.points[-1].value, decimals([point.value for point in curve.points])),
+            value(tasks),
+            value(len(steps)),
+            value(steps[-1]) if training.axis.name == "step" else f"{steps[-1]:,} {training.axis.name}",
         ]
         rows.append({"label": name(training.name), "href": sweep_page(training.name), "cells": cells})
     columns = [
         ("Training", 0),
-        ("Checkpoints", 1),
-        ("Last step", 1),
-        ("Tasks", 1),
-        ("Last value", 1),
         ("Last fifth", 0),
         ("bought", 1),
         ("95 % interval", 1),
         ("Verdict", 0),
+        ("Last value", 1),
+        ("Tasks", 1),
+        ("Checkpoints", 1),
+        ("Last step", 1),
     ]
     return {
         "lead": (
@@ -146,10 +147,10 @@ def sweeps_context(trainings: Sequence[Training]) -> dict[str, Any]:
 
 def bought_by(curve: Curve) -> tuple[str, str]:
     """What the newest part of a training bought, and its 95 % interval, as its sentence says it."""
-    verdict = curve.verdict
-    if verdict is None or verdict.findings is None:
+    if curve.verdict is None or curve.verdict.findings is None:
         return "–", "–"
-    shown, _, interval = with_interval(verdict, verdict.findings.recent).partition(", 95 % CI ")
+    verdict = replace(curve.verdict, is_share=curve.is_share)
+    shown, _, interval = with_interval(verdict, curve.verdict.findings.recent).partition(", 95 % CI ")
     return shown, interval
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchbench.leaderboard.site.drawings import curve as drawing
 from benchbench.leaderboard.site.parts import markup, task_page, value
-from benchbench.leaderboard.site.text import between, decimals, name, slug
+from benchbench.leaderboard.site.text import between, decimals, name, said, slug
 from benchbench.leaderboard.training import Curve, Training, about
 from benchbench.stats.sentence import step_name
 
@@ -22,12 +22,12 @@ def sweep_context(training: Training) -> dict[str, Any]:
     reach = f"steps {steps[0]:,} to {steps[-1]:,}" if axis == "step" else f"{steps[0]:,} to {steps[-1]:,} {axis}"
     return {
         "lead": f"{len(steps)} checkpoints, {reach}, {tasks} tasks.",
-        "notes": [*_notes(training), *map(name, about(training))],
+        "notes": [*_notes(training), *map(said, about(training))],
         "how": _how(training),
         "overall": None if training.overall is None else _curve(training, training.overall, "overall"),
         "signal": [_signal(curve) for curve in order],
         "curves": [_curve(training, curve, f"curve-{i}") for i, curve in enumerate(order[:MOST_CURVES])],
-        "rest": [name(sentence) for curve in order[MOST_CURVES:] for sentence in _sentences(training, curve)],
+        "rest": [said(sentence) for curve in order[MOST_CURVES:] for sentence in _sentences(training, curve)],
     }
 
 
@@ -99,7 +99,7 @@ def _curve(training: Training, curve: Curve, anchor: str) -> dict[str, Any]:
         "id": f"{anchor}-{slug(curve.metric)}",
         "title": f"{name(curve.task)} {name(curve.metric)}",
         "drawing": markup(drawing(curve.panel)),
-        "sentence": " ".join(map(name, _sentences(training, curve))),
+        "sentence": " ".join(map(said, _sentences(training, curve))),
         "points": [
             {
                 "step": value(point.step),

@@ -45,6 +45,11 @@ def name(value: object) -> str:
     return " ".join(shown(value, LONGEST_NAME).split()) or "(no name)"
 
 
+def said(value: object) -> str:
+    """A sentence on one line."""
+    return " ".join(shown(value).split())
+
+
 def slug(value: str) -> str:
     """A file name of ASCII letters for any text; two texts never share one, not even where case does not count.
 
@@ -65,7 +70,7 @@ def number(value: float | None, places: int = 4, *, sign: bool = False) -> str:
     """A number with a true minus sign, `–` where there is none."""
     if value is None or not math.isfinite(value):
         return "–"
-    text = f"{value:{'+' if sign else ''}.{places}f}"
+    text = f"{round(value, places) + 0.0:{'+' if sign else ''}.{places}f}"  # + 0.0: never minus zero
     return text.replace("-", "\u2212")
 
 
