@@ -28,6 +28,7 @@ def leaderboard(
 ) -> None:
     """Build a static site of all finished runs: it needs no server and opens from the disk."""
     from benchbench.leaderboard.site.build import SiteOptions, build_site
+    from benchbench.leaderboard.site.text import several
 
     roots = results or [Path("results")]
     if results is None and not roots[0].is_dir():
@@ -37,7 +38,9 @@ def leaderboard(
         stderr().print(cell(sentence, "dim"), soft_wrap=True)
     if len(built.passed_over) > SHOWN:
         stderr().print(cell(f"and {len(built.passed_over) - SHOWN} more remarks; the site lists them.", "dim"))
-    counts = f"{built.models} models, {built.tasks} tasks, {built.sweeps} sweeps"
+    counts = ", ".join(
+        several(n, noun) for n, noun in ((built.models, "model"), (built.tasks, "task"), (built.sweeps, "sweep"))
+    )
     stdout().print(cell(f"{built.pages} pages of {counts}: {built.index}"), soft_wrap=True)
     if open_it:
         import webbrowser

@@ -21,7 +21,7 @@ from benchbench.leaderboard.site.parts import labels, model_page, samples_page, 
 from benchbench.leaderboard.site.render import Renderer
 from benchbench.leaderboard.site.sweep_page import sweep_context
 from benchbench.leaderboard.site.task_page import task_context
-from benchbench.leaderboard.site.text import name, shown
+from benchbench.leaderboard.site.text import name, several, shown
 from benchbench.leaderboard.site.viewer import samples_context
 from benchbench.leaderboard.training import Training, VerdictOptions
 from benchbench.leaderboard.trainings import make_training
@@ -201,7 +201,7 @@ class _Site:
             return "There are no finished runs yet; reported numbers are under Reported."
         tasks = {variant.task for entry in self.listed for variant in entry.cells}
         sweeps = f", {len(self.sweeps)} series of checkpoints" if self.sweeps else ""
-        return f"{len(self.listed)} models, {len(tasks)} tasks{sweeps}."
+        return f"{several(len(self.listed), 'model')}, {several(len(tasks), 'task')}{sweeps}."
 
     def _task_pages(self) -> Iterator[tuple[str, bytes]]:
         yield "tasks.html", self._page("listing.html", "tasks.html", "Tasks", tasks_context(self.listed))

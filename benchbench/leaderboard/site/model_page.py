@@ -9,7 +9,7 @@ from typing import Any
 from benchbench.leaderboard.records import Cell, Entry, Source, finite
 from benchbench.leaderboard.site.parts import sweep_page, task_page, value
 from benchbench.leaderboard.site.sweep_page import newest_part
-from benchbench.leaderboard.site.text import between, count, decimals, name, shown
+from benchbench.leaderboard.site.text import between, count, decimals, name, several, shown
 from benchbench.leaderboard.training import Curve, Training
 from benchbench.stats.sentence import with_interval
 from benchbench.store.reported import ReportedSource
@@ -98,7 +98,7 @@ def tasks_context(entries: Sequence[Entry]) -> dict[str, Any]:
         rows.append({"label": name(task), "href": task_page(task), "cells": cell_values})
     columns = [("Task", 0), ("Metric", 0), ("Docs", 1), ("Shots", 0), ("Models", 1), ("Ways asked", 1)]
     return {
-        "lead": f"{len(rows)} tasks. What was asked in several ways (shots, prompts, documents) is shown in each.",
+        "lead": f"{several(len(rows), 'task')}. What was asked in several ways (shots, prompts, documents) stands in each.",
         "columns": [{"label": label, "numeric": bool(numeric)} for label, numeric in columns],
         "rows": rows,
     }
@@ -137,8 +137,8 @@ def sweeps_context(trainings: Sequence[Training]) -> dict[str, Any]:
     ]
     return {
         "lead": (
-            f"{len(rows)} training runs with two checkpoints or more. Values are the mean of all tasks, each from"
-            " chance (0) to the best score (1); of a training with one task that task's own."
+            f"{several(len(rows), 'training run')} with two checkpoints or more. Values are the mean of all tasks, each"
+            " from chance (0) to the best score (1); of a training with one task that task's own."
         ),
         "columns": [{"label": label, "numeric": bool(numeric)} for label, numeric in columns],
         "rows": rows,

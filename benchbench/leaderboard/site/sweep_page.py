@@ -6,7 +6,7 @@ from typing import Any
 
 from benchbench.leaderboard.site.drawings import curve as drawing
 from benchbench.leaderboard.site.parts import markup, task_page, value
-from benchbench.leaderboard.site.text import between, decimals, name, said, slug
+from benchbench.leaderboard.site.text import between, decimals, name, said, several, slug
 from benchbench.leaderboard.training import Curve, Training, about
 from benchbench.stats.sentence import step_name
 
@@ -21,7 +21,7 @@ def sweep_context(training: Training) -> dict[str, Any]:
     tasks = sum(curve.is_main and not curve.is_group for curve in training.curves)
     reach = f"steps {steps[0]:,} to {steps[-1]:,}" if axis == "step" else f"{steps[0]:,} to {steps[-1]:,} {axis}"
     return {
-        "lead": f"{len(steps)} checkpoints, {reach}, {tasks} tasks.",
+        "lead": f"{several(len(steps), 'checkpoint')}, {reach}, {several(tasks, 'task')}.",
         "notes": [*_notes(training), *map(said, about(training))],
         "how": _how(training),
         "overall": None if training.overall is None else _curve(training, training.overall, "overall"),

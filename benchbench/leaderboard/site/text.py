@@ -79,6 +79,11 @@ def between(low: float | None, high: float | None, places: int = 4) -> str:
     return "" if low is None or high is None else f"{number(low, places)} … {number(high, places)}"
 
 
+def several(n: int, noun: str) -> str:
+    """`1 model`, `1,200 models`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def count(value: int | None) -> str:
     """A whole number with thin spaces."""
     return "–" if value is None else f"{value:,}".replace(",", "\u202f")

@@ -14,7 +14,7 @@ from benchbench.core.errors import StoreError
 from benchbench.leaderboard.records import Cell, Entry, Variant
 from benchbench.leaderboard.site.parts import markup
 from benchbench.leaderboard.site.render import embedded
-from benchbench.leaderboard.site.text import name, number, shown
+from benchbench.leaderboard.site.text import name, number, several, shown
 from benchbench.store.folder import PART
 from benchbench.store.table import read_table
 
@@ -61,7 +61,7 @@ def samples_context(variant: Variant, title: str, entries: Sequence[Entry], back
     cut = f" Of {len(keys):,} docs the first {len(kept):,} are here." if len(kept) < len(keys) else ""
     return Samples(
         {
-            "lead": f"{title}: {len(kept):,} docs, {len(models)} model{'s' * (len(models) != 1)}.{cut}",
+            "lead": f"{title}: {several(len(kept), 'doc')}, {several(len(models), 'model')}.{cut}",
             "back": back,
             "models": models,
             "first": docs[:FIRST],
