@@ -99,7 +99,7 @@ def tasks_context(entries: Sequence[Entry]) -> dict[str, Any]:
     columns = [("Task", 0), ("Metric", 0), ("Docs", 1), ("Shots", 0), ("Models", 1), ("Ways asked", 1)]
     return {
         "lead": (
-            f"{several(len(rows), 'task')}. What was asked in several ways (shots, prompts, documents) is shown in each."
+            f"{several(len(rows), 'task')}. What was asked in several ways (shots, prompts, docs) is shown in each."
         ),
         "columns": [{"label": label, "numeric": bool(numeric)} for label, numeric in columns],
         "rows": rows,
