@@ -10,11 +10,12 @@ import numpy as np
 
 from benchbench.core.errors import StoreError
 from benchbench.leaderboard.duels import Duels
+from benchbench.leaderboard.means import bounds, mean_score, normalised, scaled_error
 from benchbench.leaderboard.paired import ItemScores
-from benchbench.leaderboard.records import Entry, Variant, finite
+from benchbench.leaderboard.records import Entry, Variant
 from benchbench.leaderboard.weights import Benchmark, Weighting, weights_of
-from benchbench.stats.board import chance_normalised, duel_win_score, mean_win_rate
-from benchbench.stats.groups import error_correlation, group_mean
+from benchbench.stats.board import duel_win_score, mean_win_rate
+from benchbench.stats.groups import error_correlation
 from benchbench.stats.influence import Floats
 from benchbench.stats.intervals import Interval
 from benchbench.stats.ranks import DRAWS, Covariance, Ranks, covariance_of_mean, mean_covariance, rank_intervals
@@ -123,16 +124,13 @@ def _coverage(
     weighting: Weighting,
 ) -> Coverage:
     weights = _weights(variants, entries[0], groups, weighting)
-    scores = np.array([[_normalised(entry, variant) for entry in entries] for variant in variants])
+    scores = np.array([[normalised(entry.cells[variant]) for entry in entries] for variant in variants])
     blocks = [_block(block, weights, entries, items) for block in _families(variants, entries[0])]
     means = [
-        group_mean(
-            scores[:, place].tolist(),
-            [_scaled_error(entry, variant) for variant in variants],
-            [_degrees(entry, variant) for variant in variants],
+        mean_score(
+            [entry.cells[variant] for variant in variants],
             [weights[variant] for variant in variants],
-            intervals=[_scaled_interval(entry, variant) for variant in variants],
-            correlation=_correlation(variants, blocks, place),
+            _correlation(variants, blocks, place),
         )
         for place, entry in enumerate(entries)
     ]
@@ -162,36 +160,6 @@ def _weights(
     docs = {variant.task: float(entry.cells[variant].row["n"] or 1) for variant in variants}
     found = weights_of(docs, groups, weighting)
     return {variant: found[variant.task] for variant in variants}
-
-
-def _bounds(entry: Entry, variant: Variant) -> tuple[float, float]:
-    return entry.cells[variant].range or (0.0, 1.0)
-
-
-def _normalised(entry: Entry, variant: Variant) -> float:
-    floor, ceiling = _bounds(entry, variant)
-    value = entry.cells[variant].value
-    return chance_normalised(floor if value is None else value, floor, ceiling)
-
-
-def _scaled_error(entry: Entry, variant: Variant) -> float | None:
-    floor, ceiling = _bounds(entry, variant)
-    stderr = entry.cells[variant].stderr
-    return None if stderr is None else stderr / (ceiling - floor)
-
-
-def _scaled_interval(entry: Entry, variant: Variant) -> Interval | None:
-    """The row's interval on the scale from chance to the best score."""
-    floor, ceiling = _bounds(entry, variant)
-    low, high = finite(entry.cells[variant].row.get("ci_low")), finite(entry.cells[variant].row.get("ci_high"))
-    if low is None or high is None:
-        return None
-    return Interval((low - floor) / (ceiling - floor), (high - floor) / (ceiling - floor))
-
-
-def _degrees(entry: Entry, variant: Variant) -> int:
-    row = entry.cells[variant].row
-    return max(1, (row.get("n_clusters") or row["n"] or 2) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +192,7 @@ def _block(
     scales: list[float] = []
     try:
         for variant in variants:
-            floor, ceiling = _bounds(entries[0], variant)
+            floor, ceiling = bounds(entries[0].cells[variant])
             paired = items.paired([entry.cells[variant] for entry in entries])
             pulls.append(paired.influences / (ceiling - floor))
             names.append(paired.clusters if paired.units is None else paired.units)
@@ -259,7 +227,7 @@ def _ranks(
     shares: list[float] = []
     alone = [variant for block in blocks if block.covariance is None for variant in block.variants]
     for variant in alone:
-        errors = [_scaled_error(entry, variant) for entry in entries]
+        errors = [scaled_error(entry.cells[variant]) for entry in entries]
         if any(error is None for error in errors):
             return None, f"No ranks: {variant.task} has no standard error for some model."
         parts.append(np.diag(np.array(errors, dtype=np.float64) ** 2))

@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from benchbench.core.checkpoint_names import axis_of
 from benchbench.core.errors import StoreError
+from benchbench.leaderboard.means import mean_score
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Cell, Entry, Variant, finite
 from benchbench.leaderboard.training import NORMALISED, SMOOTH, Curve, Point, Training, VerdictOptions
 from benchbench.leaderboard.weights import Benchmark, Weighting, benchmark_of, benchmarks, weights_of
-from benchbench.stats.intervals import t_quantile
+from benchbench.stats.groups import error_correlation
+from benchbench.stats.influence import Floats
 from benchbench.stats.looks import Family
 from benchbench.stats.noise import Gain
 from benchbench.stats.power import DELTA
@@ -251,22 +251,26 @@ def _overall(
     ranges = [bounds for _, _, bounds in chosen.values()]
     series = series_of_tasks([s for _, s, _ in chosen.values()], [weights[task] for task in chosen], ranges=ranges)
     more = f" of {len(chosen) + len(left_out)}" if left_out else ""
-    return _mean_curve(made, series, f"{len(chosen)}{more} tasks", [curve for curve, _, _ in chosen.values()]), left_out
+    members = [curve for curve, _, _ in chosen.values()]
+    return _mean_curve(
+        made, series, f"{len(chosen)}{more} tasks", members, [weights[task] for task in chosen]
+    ), left_out
 
 
-def _mean_curve(made: Training, series: Series, title: str, members: Sequence[Curve]) -> Curve:
-    errors = np.sqrt(np.diag(series.covariance)) * t_quantile(max(1, series.degrees))
-    points = tuple(
-        Point(place, value, value - error, value + error, entry)
-        for place, entry, value, error in zip(
-            made.axis.places, made.entries, series.values.tolist(), errors.tolist(), strict=True
-        )
-    )
+def _mean_curve(
+    made: Training, series: Series, title: str, members: Sequence[Curve], weights: Sequence[float]
+) -> Curve:
+    points = []
+    for k, (place, entry) in enumerate(zip(made.axis.places, made.entries, strict=True)):
+        cells = [entry.cells[curve.variant] for curve in members if curve.variant is not None]
+        found = mean_score(cells, weights, _correlation(members, k))
+        low, high = (None, None) if found.interval is None else found.interval
+        points.append(Point(place, found.value, low, high, entry))
     return Curve(
         training=made.name,
         task=title,
         metric=NORMALISED,
-        points=points,
+        points=tuple(points),
         axis=made.axis.name,
         higher_is_better=True,
         n=series.n,
@@ -275,6 +279,16 @@ def _mean_curve(made: Training, series: Series, title: str, members: Sequence[Cu
         has_items=all(curve.has_items for curve in members),
         series=series,
     )
+
+
+def _correlation(members: Sequence[Curve], checkpoint: int) -> Floats | None:
+    """Of the errors of the members' scores; None where no two ask the same questions."""
+    known = [curve.series for curve in members if curve.series is not None]
+    pulls = [series.pulls[checkpoint] for series in known if series.pulls is not None]
+    names = [set(series.units or ()) - {None} for series in known]
+    if len(pulls) < len(members) or sum(map(len, names)) == len(set().union(*names)):
+        return None
+    return error_correlation(pulls, [series.units for series in known])
 
 
 def _shares(curves: Sequence[Curve], groups: Sequence[Benchmark], *, has_overall: bool) -> dict[int, float]:

@@ -121,6 +121,16 @@ def test_the_board_has_the_very_same_mean(store, site):
     assert shown["run@step600"] == pytest.approx(100 * standing.mean)
 
 
+def test_the_board_s_interval_of_the_mean_is_that_of_the_curve(store):
+    last = training(store).overall.points[-1]
+    records = read_records([store])
+    items = ItemScores()
+    groups = benchmarks(source.record for entry in records.entries for source in entry.sources)
+    board = make_board(records.listed, items, Duels(records.listed, items), groups)
+    (standing,) = (one for group in board.groups for one in group.standings if one.entry.name == "run@step600")
+    assert (standing.mean, *standing.interval) == pytest.approx((last.value, last.low, last.high))
+
+
 def test_a_group_s_own_row_is_weighted_by_docs_where_it_says_so(store):
     runs = benchbench.load_runs(store)
     last = runs[(runs.step == 600) & (runs.metric == "acc")].set_index("task").value
