@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.simulate.table import Row
 
-PARTS = {"intervals": 1000, "duels": 800, "sweeps": 100}
+PARTS = {"intervals": 800, "duels": 600, "sweeps": 100}
 """Runs of a cell, at most; a cell whose rate is far from its limits gets fewer, and flat trainings near theirs four
 times as many."""
 
