@@ -143,11 +143,7 @@ def trainings_of(folder: SweepFolder, options: VerdictOptions | None = None) -> 
 def as_json_value(folder: SweepFolder, found: Sequence[Training]) -> dict[str, Any]:
     """Curves and verdicts of a sweep, for `--json`."""
     curves = [curve for training in found for curve in training.curves]
-    judged = [
-        (training, curve)
-        for training in found
-        for curve in (*([training.overall] if training.overall is not None else []), *training.judged)
-    ]
+    judged = [(training, curve) for training in found for curve in training.told]
     return {
         "sweep": str(folder.path),
         "curves": [
@@ -198,7 +194,7 @@ def show_training(training: Training) -> None:
 def sentences(training: Training) -> list[str]:
     """What may be said of the training: first of all tasks together, then of each."""
     found = []
-    for curve in ([training.overall] if training.overall is not None else []) + list(training.judged):
+    for curve in training.told:
         beside = training.beside(curve)
         found.append(curve.sentence if beside is None else f"{curve.sentence} {beside}")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -19,3 +19,9 @@ def unit_names(family: str | None, clusters: Sequence[str | None]) -> tuple[Hash
     if family is None or all(name is None for name in clusters):
         return None
     return tuple(None if name is None else (family, name) for name in clusters)
+
+
+def share_units(names: Iterable[Sequence[Hashable | None] | None]) -> bool:
+    """Is a doc of one task the same question as one of another? `names` holds those of each task's docs."""
+    of_tasks = [set(units or ()) - {None} for units in names]
+    return sum(map(len, of_tasks)) > len(set().union(*of_tasks))

@@ -195,7 +195,7 @@ def _block(
             floor, ceiling = bounds(entries[0].cells[variant])
             paired = items.paired([entry.cells[variant] for entry in entries])
             pulls.append(paired.influences / (ceiling - floor))
-            names.append(paired.clusters if paired.units is None else paired.units)
+            names.append(paired.units)
             scales.append((entries[0].cells[variant].metric.scale or 1.0) / (ceiling - floor))
         together = len(variants) > 1
         known = mean_covariance(pulls, names, [weights[v] for v in variants], scales=scales, parallel=together)

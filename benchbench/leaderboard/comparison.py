@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
+from benchbench.core.parallel import share_units
 from benchbench.leaderboard.metrics import metric_names, metric_of
-from benchbench.leaderboard.paired import ItemScores, Paired
+from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Cell, cell_of, source_of
 from benchbench.leaderboard.weights import SAID, Weighting, benchmarks, weights_of
 from benchbench.stats.duel import Duel, Outcome, TaskInfluence, duel, duel_of_estimates, duel_of_tasks
@@ -110,7 +111,7 @@ def compare_sides(sides: Sequence[Side], wanted: Wanted | None = None) -> Compar
         ArgumentError: fewer than two models, the same run twice, or a metric that no task has.
         StoreError: no task at all can be compared; the sentence says what differs.
     """
-    asked = wanted or Wanted()
+    asked, items = wanted or Wanted(), ItemScores()
     _check(sides, asked)
     rows: list[Row] = []
     refused: list[Refusal] = []
@@ -122,7 +123,7 @@ def compare_sides(sides: Sequence[Side], wanted: Wanted | None = None) -> Compar
                 refused.append(Refusal(a.name, b.name, task, None, found))
                 continue
             chosen[task] = found
-            for result in _duels(a.name, b.name, task, found, asked):
+            for result in _duels(a.name, b.name, task, found, asked, items):
                 (rows if isinstance(result, Row) else refused).append(result)  # type: ignore[arg-type]
         rows += _groups(a.name, b.name, chosen, [row for row in rows if (row.a, row.b) == (a.name, b.name)], asked)
     if not rows:
@@ -194,7 +195,9 @@ def _difference(x: _Run, y: _Run, task: str) -> str | None:
     return None
 
 
-def _duels(a: str, b: str, task: str, runs: tuple[_Run, _Run], asked: Wanted) -> Iterator[Row | Refusal]:
+def _duels(
+    a: str, b: str, task: str, runs: tuple[_Run, _Run], asked: Wanted, items: ItemScores
+) -> Iterator[Row | Refusal]:
     names = [metric_names(record, task) for _, record in runs]
     for name in asked.choose([name for name in names[0] if name in names[1]]):
         cells = [cell_of(source_of(run, record), task).by(name) for run, record in runs]
@@ -205,16 +208,15 @@ def _duels(a: str, b: str, task: str, runs: tuple[_Run, _Run], asked: Wanted) ->
             reason = f"{name} is computed differently (normalisation, filters or options differ)."
         else:
             try:
-                yield _duel(a, b, (one, two), asked)
+                yield _duel(a, b, (one, two), asked, items)
                 continue
             except StoreError as error:
                 reason = str(error)
         yield Refusal(a, b, task, name, reason)
 
 
-def _duel(a: str, b: str, cells: tuple[Cell, Cell], asked: Wanted) -> Row:
+def _duel(a: str, b: str, cells: tuple[Cell, Cell], asked: Wanted, items: ItemScores) -> Row:
     metric = cells[0].metric
-    items = ItemScores()
     paired = items.paired(cells)
     one, two = paired.estimates
     better, scale = metric.higher_is_better, metric.scale
@@ -226,7 +228,7 @@ def _duel(a: str, b: str, cells: tuple[Cell, Cell], asked: Wanted) -> Row:
         found = duel_of_estimates(
             one, two, paired.clusters, seed=SEED, delta=delta, higher_is_better=better, scale=scale
         )
-    pulls = paired.influences[1] - paired.influences[0], _unit_names(cells[0].task, paired)
+    pulls = paired.influences[1] - paired.influences[0], paired.units
     return Row(
         a,
         b,
@@ -242,19 +244,10 @@ def _duel(a: str, b: str, cells: tuple[Cell, Cell], asked: Wanted) -> Row:
     )
 
 
-def _unit_names(task: str, paired: Paired) -> tuple[Hashable | None, ...] | None:
-    """Of docs that are asked in several tasks the same name everywhere; of others one that is this task's alone."""
-    if paired.units is not None or paired.clusters is None:
-        return paired.units
-    return tuple(None if name is None else (task, name) for name in paired.clusters)
-
-
 def _parallel(rows: Sequence[Row]) -> list[TaskInfluence] | None:
     """What the tasks' docs are called, where two tasks ask the same questions; else None."""
     pulls = [row.pulls for row in rows if row.pulls is not None]
-    names = [set(units or ()) - {None} for _, units in pulls]
-    shared = sum(map(len, names)) > len(set().union(*names))
-    return pulls if shared and len(pulls) == len(rows) else None
+    return pulls if len(pulls) == len(rows) and share_units([units for _, units in pulls]) else None
 
 
 def _groups(a: str, b: str, runs: Mapping[str, tuple[_Run, _Run]], rows: Sequence[Row], asked: Wanted) -> Iterator[Row]:

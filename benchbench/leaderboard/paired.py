@@ -33,7 +33,8 @@ class Paired:
     clusters: tuple[str | None, ...] | None
     """Passage or source of each doc; None where no two share one."""
     units: tuple[Hashable | None, ...] | None
-    """What a doc shares with docs of other tasks too: the same question in another language. None: with none."""
+    """What each doc is called wherever it is asked: docs of other tasks with this name are the same question in another
+    language; a cluster of this task alone has a name that no other task has. None: docs are all of their own."""
     dropped: int
     """Docs left out because a cell has no score for them."""
     lacking: tuple[int, ...]
@@ -85,12 +86,13 @@ class ItemScores:
         scored = [column.doc_ids[~np.isnan(column.values)] for column in columns]
         every = reduce(np.union1d, scored)
         values = [self._values(c, s, row[kept], docs) for c, s, row in zip(cells, scored, rows, strict=True)]
-        names = self._names(cells[0], docs)
+        names, first = self._names(cells[0], docs), cells[0]
+        clusters = names if names is not None and len(set(names)) < len(names) else None
         return Paired(
             scores=np.stack(values),
             doc_ids=docs,
-            clusters=names if names is not None and len(set(names)) < len(names) else None,
-            units=None if names is None else unit_names(cells[0].family, names),
+            clusters=clusters,
+            units=None if names is None else unit_names(first.family, names) or unit_names(first.task, clusters or ()),
             dropped=reduce(np.union1d, [column.doc_ids for column in columns]).size - int(docs.size),
             lacking=tuple(int(every.size - own.size) for own in scored),
         )

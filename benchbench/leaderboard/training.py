@@ -147,6 +147,11 @@ class Training:
         """The curve that each group and task is known by."""
         return tuple(curve for curve in self.curves if curve.is_main)
 
+    @property
+    def told(self) -> tuple[Curve, ...]:
+        """The curves that have something to say: first all tasks together, then each."""
+        return (() if self.overall is None else (self.overall,)) + self.judged
+
     @cached_property
     def smooth(self) -> Mapping[str, Curve]:
         """Task → the curve of its bits per byte."""

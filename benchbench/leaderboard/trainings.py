@@ -12,6 +12,7 @@ from typing import Any
 
 from benchbench.core.checkpoint_names import axis_of
 from benchbench.core.errors import StoreError
+from benchbench.core.parallel import share_units
 from benchbench.leaderboard.means import mean_score
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Cell, Entry, Variant, finite
@@ -197,11 +198,10 @@ def _series(steps: Sequence[int], cells: Sequence[Cell], items: ItemScores) -> t
     if not all(map(items.has, cells)):
         return _of_scores(steps, cells), False
     paired = items.paired(cells)
-    names = paired.clusters if paired.units is None else paired.units
     better, scale = metric.higher_is_better, metric.scale
     if metric.is_mean:
-        return series_of_items(steps, list(paired.scores), names, higher_is_better=better, scale=scale), True
-    return series_of_estimates(steps, paired.estimates, names, higher_is_better=better, scale=scale), True
+        return series_of_items(steps, list(paired.scores), paired.units, higher_is_better=better, scale=scale), True
+    return series_of_estimates(steps, paired.estimates, paired.units, higher_is_better=better, scale=scale), True
 
 
 def _of_scores(steps: Sequence[int], cells: Sequence[Cell]) -> Series:
@@ -285,10 +285,8 @@ def _correlation(members: Sequence[Curve], checkpoint: int) -> Floats | None:
     """Of the errors of the members' scores; None where no two ask the same questions."""
     known = [curve.series for curve in members if curve.series is not None]
     pulls = [series.pulls[checkpoint] for series in known if series.pulls is not None]
-    names = [set(series.units or ()) - {None} for series in known]
-    if len(pulls) < len(members) or sum(map(len, names)) == len(set().union(*names)):
-        return None
-    return error_correlation(pulls, [series.units for series in known])
+    names = [series.units for series in known]
+    return error_correlation(pulls, names) if len(pulls) == len(members) and share_units(names) else None
 
 
 def _shares(curves: Sequence[Curve], groups: Sequence[Benchmark], *, has_overall: bool) -> dict[int, float]:

@@ -176,3 +176,18 @@ def test_the_largest_of_two_groups_with_a_task_is_its_benchmark() -> None:
     assert weights_of({"a": 10, "b": 30, "c": 60, "d": 5}, found) == pytest.approx(
         {"a": 1 / 6, "b": 1 / 6, "c": 1 / 6, "d": 1 / 2}
     )
+
+
+def test_clusters_of_two_tasks_that_happen_to_have_one_name_are_two(tmp_path: Path) -> None:
+    """Passages are numbered in each task: passage 3 of one is not passage 3 of the other."""
+    numbers = [str(i // 3) for i in range(N)]
+    for step in (100, 200, 300):
+        right = answers(step, 0.2)
+        items = {task: choice(task, right[task], numbers) for task in ("qa_cs", "qa_de")}
+        write_run(tmp_path, f"run@step{step}", items, series="run", step=step, tokens_seen=None)
+    training = make_training("run", read_records([tmp_path]).entries, ItemScores())
+    assert training.overall is not None
+    assert training.overall.series is not None
+    alone = [curve.series for curve in training.judged if curve.series is not None]
+    expected = sum(float(series.covariance[-1, -1]) for series in alone) / 4 / GUESS**2
+    assert float(training.overall.series.covariance[-1, -1]) == pytest.approx(expected)
