@@ -35,7 +35,7 @@ env-vllm: $(VLLM)/.installed
 
 # benchbench runs in .venv and starts the python of COMET's environment.
 test-comet: $(VENV)/.installed-dev $(COMET)/.installed
-	BENCHBENCH_COMET_PYTHON=$(COMET)/bin/python $(BIN)/python -m pytest -m comet tests/comet
+	BENCHBENCH_COMET_PYTHON=$(COMET)/bin/python $(BIN)/python -m pytest -m comet tests/extensions/comet
 
 env-comet: $(COMET)/.installed
 

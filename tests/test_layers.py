@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,11 +17,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": {"core"},
     "backends": {"core"},
     "store": {"core"},
-    "demo": {"core"},
     "scoring": {"core", "stats"},
     "runner": {"core", "stats", "tasks", "scoring", "backends", "store"},
     "leaderboard": {"core", "stats", "store", "scoring"},  # scoring: corpus metrics on the docs that two runs share
-    "cli": {"core", "stats", "tasks", "scoring", "backends", "store", "demo", "runner", "leaderboard"},
+    "extensions": set(),
+    "extensions/comet": {"core", "scoring"},
+    "extensions/demo": {"core"},
+    "extensions/interchange": {"core", "store"},
+    "extensions/parity": {"core", "stats", "scoring", "backends", "store", "runner", "leaderboard"},
+    "extensions/rescore": {"core", "tasks", "scoring", "store", "runner", "extensions/comet"},
+    "extensions/slurm": {"core", "store", "runner"},
+    "cli": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"}
+    | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "parity", "rescore", "slurm")},
     "__init__": {"store", "leaderboard"},  # load_runs, load_items and compare, on first use
     "callbacks": {"core", "backends", "runner"},
     "__main__": {"cli"},
@@ -33,9 +40,15 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def room(file: Path) -> str:
-    """The folder of the package that a file lies in, or its own name at the top."""
-    parts = file.relative_to(PACKAGE).parts
-    return parts[0] if len(parts) > 1 else file.stem
+    """The innermost room with a rule of its own that a file lies in: a folder, or a file at the top."""
+    return room_of(file.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def room_of(parts: Sequence[str]) -> str:
+    """The room of a module, given the parts of its name below the package."""
+    return next(
+        (name for n in range(len(parts), 0, -1) if (name := "/".join(parts[:n])) in MAY_IMPORT), "/".join(parts[:1])
+    )
 
 
 def imported_modules(tree: ast.AST) -> Iterator[str]:
@@ -56,8 +69,10 @@ def broken_rules(file: Path, text: str) -> list[str]:
         if module.startswith("."):
             found.append(f"relative import {module}")
         parts = module.split(".")
-        if parts[0] == "benchbench" and len(parts) > 1 and parts[1] not in MAY_IMPORT[here] | {here, "__version__"}:
-            found.append(f"{here} imports {module}")
+        if parts[0] == "benchbench" and len(parts) > 1:
+            there = room_of(parts[1:])
+            if there not in MAY_IMPORT[here] | {here, "__version__"}:
+                found.append(f"{here} imports {module}")
     return found
 
 

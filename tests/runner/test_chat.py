@@ -18,7 +18,7 @@ from benchbench.leaderboard.comparison import compare_sides
 from benchbench.runner.run import run
 from benchbench.runner.settings import RunSettings
 from benchbench.runner.sweep.settings import SweepSettings, from_json, to_json
-from benchbench.store.sides import find_sides
+from benchbench.store.model_lookup import find_sides
 from tests import models
 from tests.runner.toy import make_world
 from tests.runner.toy import settings as toy
