@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,14 @@ HEAVY = (
     "torch", "transformers", "datasets", "pandas", "pyarrow", "scipy", "numpy", "sacrebleu", "pydantic", "jinja2"
 )  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(file: Path) -> str:
+    """The name by which a file is imported."""
+    return ".".join(("benchbench", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+MODULES = {module_name(file): file for file in FILES}
 
 
 def room(file: Path) -> str:
@@ -99,6 +107,39 @@ def test_a_room_imports_only_what_lies_below_it(file: Path) -> None:
 )
 def test_the_rule_notices(place: str, text: str, count: int) -> None:
     assert len(broken_rules(PACKAGE / place, text)) == count
+
+
+def modules_imported_by(file: Path) -> set[str]:
+    """Modules of the package that a file imports anywhere, also in functions and for type checking."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in names}
+    return (found & set(MODULES)) - {module_name(file)}
+
+
+def circles(imports: Mapping[str, set[str]]) -> list[set[str]]:
+    """Groups of modules that import one another, also through others."""
+    reach = {module: {module} for module in imports}
+    changed = True
+    while changed:
+        before = {module: len(found) for module, found in reach.items()}
+        for module, direct in imports.items():
+            reach[module] |= direct.union(*(reach[other] for other in direct))
+        changed = any(len(found) != before[module] for module, found in reach.items())
+    groups = {frozenset(other for other in reach[module] if module in reach[other]) for module in imports}
+    return [set(group) for group in groups if len(group) > 1]
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    assert circles({name: modules_imported_by(file) for name, file in MODULES.items()}) == []
+
+
+def test_a_circle_is_noticed() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}]
 
 
 @pytest.mark.parametrize("module", ["benchbench", "benchbench.cli.main", "benchbench.core.types"])

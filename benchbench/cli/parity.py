@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.backends import ModelOptions
+from benchbench.backends.options import ModelOptions
 from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout, watching

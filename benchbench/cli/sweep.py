@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.backends import ModelOptions, parse_model_args
+from benchbench.backends.options import ModelOptions, parse_model_args
 from benchbench.cli import options as opt
 from benchbench.cli import sweep_slurm
 from benchbench.cli.app import VerbApp

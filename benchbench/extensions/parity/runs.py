@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchbench.backends import BUILT, ModelOptions, open_backend, parse_model_args
+from benchbench.backends import BUILT, open_backend
 from benchbench.backends.choose import INSTALL
 from benchbench.backends.machine import ENGINES, installed
+from benchbench.backends.options import ModelOptions, parse_model_args
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, did_you_mean
 from benchbench.runner.events import Note, OnEvent, OpeningModel, ignore
 from benchbench.runner.plan import Plan, make_plan

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from benchbench.backends import ModelOptions, open_backend
+from benchbench.backends import open_backend
+from benchbench.backends.options import ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, StoreError
 from benchbench.core.ids import content_hash

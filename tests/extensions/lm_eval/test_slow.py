@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchbench.backends import ModelOptions
+from benchbench.backends.options import ModelOptions
 from benchbench.runner.run import run
 from benchbench.tasks.upstream.names import names
 from tests.extensions.lm_eval.conftest import our_figures, their_figures

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from benchbench.backends import ModelOptions
+from benchbench.backends.options import ModelOptions
 from benchbench.extensions.comet.process import CometOptions
 from benchbench.extensions.rescore.stored import ScoreSettings
 from benchbench.runner.run import run

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchbench.backends import ModelOptions
+from benchbench.backends.options import ModelOptions
 from benchbench.runner.run import RunResult, run
 from benchbench.runner.settings import RunSettings
 from benchbench.runner.sweep.ready import Readiness
