@@ -71,7 +71,7 @@ def test_the_guide_is_true(block: Block, tmp_path: Path) -> None:
         lines = [[sys.executable, "-c", block.text]]
     else:
         lines = [["bash", "-c", _callable(command)] for command in block.commands]
-        assert lines, "a console block has lines that start with `$ `"
+    assert lines, "a console block has lines that start with `$ `"
     (tmp_path / "results").mkdir()
     for line in lines:
         done = subprocess.run(line, check=False, cwd=tmp_path, env=env, capture_output=True, text=True)

@@ -45,6 +45,7 @@ WORLDS = {
 def test_every_pair_is_its_duel(name: str, scale: float | None) -> None:
     scores, clusters = WORLDS[name]
     found = duel_matrix(scores, clusters, seed=3, scale=scale)
+    assert found.p.shape == found.stderr.shape == (len(scores), len(scores))
     for i in range(len(scores)):
         for j in range(len(scores)):
             one = duel(scores[j], scores[i], clusters, seed=3, scale=scale)

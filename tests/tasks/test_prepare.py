@@ -69,7 +69,9 @@ def test_no_mode_shows_a_document_its_own_answer(make_task: MakeTask) -> None:
     doubled = {"test": [*QUESTIONS, *QUESTIONS]}
     for mode in ("fixed", "per_doc"):
         settings = RenderSettings(num_fewshot=4, fewshot_mode=mode)  # type: ignore[arg-type]
-        for prompt in prompts(prepare(make_task(CHOICE, doubled), settings)):
+        asked = prompts(prepare(make_task(CHOICE, doubled), settings))
+        assert len(asked) == 2 * len(QUESTIONS)
+        for prompt in asked:
             assert prompt.question.split("\n")[0] not in "".join(prompt.shots)
 
 
