@@ -110,7 +110,7 @@ def test_the_plan_does_not_depend_on_the_order_of_requests() -> None:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=40), st.integers(1, 6)), min_size=1, max_size=25

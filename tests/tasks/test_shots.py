@@ -29,7 +29,7 @@ def pool(rows: list[Any], *, in_order: bool = False) -> Pool:
 rows_with_repeats = st.lists(st.integers(0, 12), min_size=6, max_size=40)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows_with_repeats, st.integers(1, 4), st.integers(0, 5), st.booleans(), st.sampled_from([fixed, per_doc]))
 def test_the_evaluated_doc_is_never_its_own_shot(
     rows: list[int], count: int, seed: int, in_order: bool, mode: Mode
@@ -97,7 +97,7 @@ def test_every_position_is_drawn_equally_often() -> None:
     assert 1100 < min(counts) <= max(counts) < 1300
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows_with_repeats, st.integers(1, 4), st.integers(0, 3000), st.booleans(), st.booleans())
 def test_lm_eval_shots_are_those_of_its_samplers(
     rows: list[int], count: int, seed: int, drop_doc: bool, first_n: bool
