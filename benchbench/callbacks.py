@@ -9,8 +9,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.hf.training import TrainingBackend
+from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ArgumentError, BenchbenchError
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import Plan, make_plan

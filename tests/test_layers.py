@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,11 +17,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": {"core"},
     "backends": {"core"},
     "store": {"core"},
-    "demo": {"core"},
     "scoring": {"core", "stats"},
     "runner": {"core", "stats", "tasks", "scoring", "backends", "store"},
     "leaderboard": {"core", "stats", "store", "scoring"},  # scoring: corpus metrics on the docs that two runs share
-    "cli": {"core", "stats", "tasks", "scoring", "backends", "store", "demo", "runner", "leaderboard"},
+    "extensions": set(),
+    "extensions/comet": {"core", "scoring"},
+    "extensions/demo": {"core"},
+    "extensions/interchange": {"core", "store"},
+    "extensions/parity": {"core", "stats", "scoring", "backends", "store", "runner", "leaderboard"},
+    "extensions/rescore": {"core", "tasks", "scoring", "store", "runner", "extensions/comet"},
+    "extensions/slurm": {"core", "store", "runner"},
+    "cli": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"}
+    | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "parity", "rescore", "slurm")},
     "__init__": {"store", "leaderboard"},  # load_runs, load_items and compare, on first use
     "callbacks": {"core", "backends", "runner"},
     "__main__": {"cli"},
@@ -32,10 +39,24 @@ HEAVY = (
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
+def module_name(file: Path) -> str:
+    """The name by which a file is imported."""
+    return ".".join(("benchbench", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+MODULES = {module_name(file): file for file in FILES}
+
+
 def room(file: Path) -> str:
-    """The folder of the package that a file lies in, or its own name at the top."""
-    parts = file.relative_to(PACKAGE).parts
-    return parts[0] if len(parts) > 1 else file.stem
+    """The innermost room with a rule of its own that a file lies in: a folder, or a file at the top."""
+    return room_of(file.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def room_of(parts: Sequence[str]) -> str:
+    """The room of a module, given the parts of its name below the package."""
+    return next(
+        (name for n in range(len(parts), 0, -1) if (name := "/".join(parts[:n])) in MAY_IMPORT), "/".join(parts[:1])
+    )
 
 
 def imported_modules(tree: ast.AST) -> Iterator[str]:
@@ -56,8 +77,10 @@ def broken_rules(file: Path, text: str) -> list[str]:
         if module.startswith("."):
             found.append(f"relative import {module}")
         parts = module.split(".")
-        if parts[0] == "benchbench" and len(parts) > 1 and parts[1] not in MAY_IMPORT[here] | {here, "__version__"}:
-            found.append(f"{here} imports {module}")
+        if parts[0] == "benchbench" and len(parts) > 1:
+            there = room_of(parts[1:])
+            if there not in MAY_IMPORT[here] | {here, "__version__"}:
+                found.append(f"{here} imports {module}")
     return found
 
 
@@ -84,6 +107,39 @@ def test_a_room_imports_only_what_lies_below_it(file: Path) -> None:
 )
 def test_the_rule_notices(place: str, text: str, count: int) -> None:
     assert len(broken_rules(PACKAGE / place, text)) == count
+
+
+def modules_imported_by(file: Path) -> set[str]:
+    """Modules of the package that a file imports anywhere, also in functions and for type checking."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in names}
+    return (found & set(MODULES)) - {module_name(file)}
+
+
+def circles(imports: Mapping[str, set[str]]) -> list[set[str]]:
+    """Groups of modules that import one another, also through others."""
+    reach = {module: {module} for module in imports}
+    changed = True
+    while changed:
+        before = {module: len(found) for module, found in reach.items()}
+        for module, direct in imports.items():
+            reach[module] |= direct.union(*(reach[other] for other in direct))
+        changed = any(len(found) != before[module] for module, found in reach.items())
+    groups = {frozenset(other for other in reach[module] if module in reach[other]) for module in imports}
+    return [set(group) for group in groups if len(group) > 1]
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    assert circles({name: modules_imported_by(file) for name, file in MODULES.items()}) == []
+
+
+def test_a_circle_is_noticed() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}]
 
 
 @pytest.mark.parametrize("module", ["benchbench", "benchbench.cli.main", "benchbench.core.types"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.identity import read_json
 from benchbench.backends.machine import gpus, installed
+from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 
 INSTALL = {

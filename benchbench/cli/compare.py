@@ -48,8 +48,8 @@ def compare(
     prompt, shots and scoring, are compared; anything else is refused with the reason.
     """
     from benchbench.leaderboard.comparison import Wanted, compare_sides
-    from benchbench.leaderboard.duel_table import flat, frame
-    from benchbench.store.sides import find_sides
+    from benchbench.leaderboard.duels import flat, frame
+    from benchbench.store.model_lookup import find_sides
 
     found = compare_sides(find_sides(models, results), Wanted(tuple(metric) if metric else None, delta, weights.value))
     if as_json:

@@ -31,10 +31,9 @@ def demo(
     The checkpoints stay. The same command again uses them instead of training.
     """
     _share_cores()
-    from benchbench.backends import ModelOptions
+    from benchbench.backends.options import ModelOptions
     from benchbench.cli.sweep import execute
-    from benchbench.demo.checkpoints import begin, find_finished
-    from benchbench.demo.training import DemoSettings
+    from benchbench.extensions.demo.training import DemoSettings, begin, find_finished
     from benchbench.runner.settings import RunSettings
     from benchbench.runner.sweep.settings import SweepSettings
 
@@ -85,7 +84,7 @@ def _training(out: Path, steps: int) -> Iterator[_Training]:
     log = out / "training.log"
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "benchbench.demo", str(out), str(steps)],
+            [sys.executable, "-m", "benchbench.extensions.demo", str(out), str(steps)],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -28,7 +28,7 @@ def leaderboard(
 ) -> None:
     """Build a static site of all finished runs: it needs no server and opens from the disk."""
     from benchbench.leaderboard.site.build import SiteOptions, build_site
-    from benchbench.leaderboard.site.text import several
+    from benchbench.leaderboard.site.parts import several
 
     roots = results or [Path("results")]
     if results is None and not roots[0].is_dir():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.backends import ModelOptions
+from benchbench.backends.options import ModelOptions
 from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout, watching
@@ -20,8 +20,8 @@ from benchbench.runner.settings import RunSettings, check_name
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from benchbench.leaderboard.parity import TaskParity
-    from benchbench.runner.parity import LeftOut, Side, SideArgs
+    from benchbench.extensions.parity.runs import LeftOut, Side, SideArgs
+    from benchbench.extensions.parity.verdict import TaskParity
     from benchbench.runner.run import RunResult
     from benchbench.stats.duel import Duel
 
@@ -90,7 +90,7 @@ def parity(
     nats in float32, 0.05 in float16, 0.4 in bfloat16 (of long texts: by 1e-5, 1e-3, 8e-3 of it). Exit code 1: beyond
     that, or docs missing; 2: bad input.
     """
-    from benchbench.runner.parity import run_sides
+    from benchbench.extensions.parity.runs import run_sides
 
     check_name(name)
     sides, args = _sides(model, backends, against, model_args)
@@ -129,7 +129,7 @@ def parity(
 
 
 def _sides(model: str, backends: str | None, against: str | None, model_args: str) -> tuple[list[Side], SideArgs]:
-    from benchbench.runner.parity import parse_backends, parse_side, parse_side_args
+    from benchbench.extensions.parity.runs import parse_backends, parse_side, parse_side_args
 
     if (backends is None) == (against is None):
         raise ArgumentError("give either --backends, e.g. hf,vllm, or --against with the model to compare with.")
@@ -141,8 +141,8 @@ def _sides(model: str, backends: str | None, against: str | None, model_args: st
 
 def compare(reference: tuple[Side, RunResult], other: tuple[Side, RunResult]) -> Pair:
     """What the stored items of two runs say."""
+    from benchbench.extensions.parity.verdict import compare_items, compare_scores, tolerance_of
     from benchbench.leaderboard.metrics import metric_names, metric_of
-    from benchbench.leaderboard.parity import compare_items, compare_scores, tolerance_of
     from benchbench.store.folder import RunFolder
 
     results = (reference[1], other[1])
@@ -266,7 +266,7 @@ def _verdict(found: TaskParity) -> str:
 
 def remarks(pair: Pair, *, with_scores: bool = False) -> list[str]:
     """What a reader must know of one pair."""
-    from benchbench.leaderboard.parity import TOLERANCES
+    from benchbench.extensions.parity.verdict import TOLERANCES
 
     lines = ["largest, mean: differences of log-likelihoods, in nats. flips: docs whose chosen answer differs."]
     unknown = list(dict.fromkeys(dtype for dtype in pair.dtypes if dtype not in TOLERANCES))

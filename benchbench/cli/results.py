@@ -220,7 +220,7 @@ def export(
 
 
 def _lm_eval_folder(run: str | None, output: Path, to: Path) -> None:
-    from benchbench.store.export import write_lm_eval
+    from benchbench.extensions.interchange.export import write_lm_eval
     from benchbench.store.files import make_folder
 
     chosen = [found for found in all_runs(output) if found.finished] if run is None else [find_run(run, output)]
@@ -241,7 +241,7 @@ def _lm_eval_folder(run: str | None, output: Path, to: Path) -> None:
 
 
 def _lm_eval(run: str, output: Path) -> bytes:
-    from benchbench.store.export import to_lm_eval
+    from benchbench.extensions.interchange.export import to_lm_eval
 
     return json.dumps(to_lm_eval(find_run(run, output).record()), indent=2, ensure_ascii=False).encode("utf-8")
 

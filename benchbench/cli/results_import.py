@@ -32,9 +32,9 @@ def import_results(
     A table has a row per model, task and metric, with the columns model, task, metric, value, and if it has them step,
     tokens_seen, stderr, n, num_fewshot, version, date. Of a folder, everything that fits is taken, the rest is named.
     """
-    from benchbench.store.importing.found import find_imports, parse_chance
-    from benchbench.store.importing.record import write_imported
-    from benchbench.store.importing.table import Mapped
+    from benchbench.extensions.interchange.found import find_imports, parse_chance
+    from benchbench.extensions.interchange.record import write_imported
+    from benchbench.extensions.interchange.table import Mapped
 
     mapped = Mapped(_pairs("--column", column), _pairs("--set", default))
     shots = mapped.defaults.get("num_fewshot")

@@ -32,7 +32,7 @@ def show_prompts(
 ) -> None:
     """Show tasks that were run under several prompts: every prompt, their mean, the best of them as what it is."""
     from benchbench.leaderboard.prompts import lines, prompt_tables
-    from benchbench.store.sides import find_sides
+    from benchbench.store.model_lookup import find_sides
 
     [side] = find_sides([model], output)
     tables = prompt_tables(side, task=task, metric=metric)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.backends import ModelOptions, parse_model_args
+from benchbench.backends.options import ModelOptions, parse_model_args
 from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, clean, print_json, remarks, results_table, stderr, stdout, watching

@@ -13,12 +13,12 @@ from rich.table import Table
 from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, clean, interval, number, print_json, stderr, stdout, watching
-from benchbench.scoring.comet.model import DEFAULT_MODEL
-from benchbench.scoring.comet.process import PYTHON_ENV, CometOptions
+from benchbench.extensions.comet.model import DEFAULT_MODEL
+from benchbench.extensions.comet.process import PYTHON_ENV, CometOptions
 from benchbench.store.find import find_run
 
 if TYPE_CHECKING:
-    from benchbench.runner.rescore.settings import Scored, ScoreResult
+    from benchbench.extensions.rescore.stored import Scored, ScoreResult
 
 app = VerbApp()
 
@@ -66,8 +66,8 @@ def score(
 
     The run's own results stay as they are; added metrics lie beside them, and every reader sees both.
     """
-    from benchbench.runner.rescore.score import score as score_run
-    from benchbench.runner.rescore.settings import ScoreSettings
+    from benchbench.extensions.rescore.score import score as score_run
+    from benchbench.extensions.rescore.stored import ScoreSettings
 
     settings = ScoreSettings(
         metrics=tuple(dict.fromkeys(name.strip() for name in ",".join(metric).split(","))),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.backends import ModelOptions, parse_model_args
+from benchbench.backends.options import ModelOptions, parse_model_args
 from benchbench.cli import options as opt
 from benchbench.cli import sweep_slurm
 from benchbench.cli.app import VerbApp
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchbench.leaderboard.training import VerdictOptions
     from benchbench.runner.sweep.settings import SweepSettings
     from benchbench.runner.sweep.status import UnitStatus
-    from benchbench.store.sweeps import SweepFolder
+    from benchbench.store.find import SweepFolder
 
 app = VerbApp(invoke_without_command=True)
 
@@ -211,9 +211,9 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
     from benchbench.cli.console import watching
     from benchbench.cli.run import show_estimates
     from benchbench.runner.run import dry_run
-    from benchbench.runner.sweep.folder import SweepWriter
     from benchbench.runner.sweep.status import status_of
     from benchbench.runner.sweep.sweep import find_all, refuse_taken_name
+    from benchbench.runner.sweep.unit import SweepWriter
 
     refuse_taken_name(settings, find_all(settings))
     units = status_of(SweepWriter.of(settings), settings)
@@ -234,7 +234,7 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
 def _show_status(units: Sequence[UnitStatus], groups: int) -> None:
     from rich.table import Table
 
-    from benchbench.core.chart import shorter
+    from benchbench.leaderboard.chart import shorter
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     names = ("series", "step", *(("group",) if groups > 1 else ()), "tokens", "state", "")
@@ -253,9 +253,9 @@ def status(sweep: SweepName = "latest", output: opt.Output = Path("results"), as
     """Show which checkpoints are done, running, queued, waited for or broken."""
     from collections import Counter
 
-    from benchbench.runner.sweep.folder import SweepWriter
     from benchbench.runner.sweep.status import status_of
-    from benchbench.store.sweeps import find_sweep
+    from benchbench.runner.sweep.unit import SweepWriter
+    from benchbench.store.find import find_sweep
 
     folder = SweepWriter(find_sweep(sweep, output).path)
     settings = folder.settings()
@@ -279,9 +279,9 @@ def resume(
     as_json: opt.AsJson = False,
 ) -> None:
     """Go on with a sweep that was stopped or killed: only what is missing is done."""
-    from benchbench.runner.slurm.folder import kept_cluster
-    from benchbench.runner.sweep.folder import SweepWriter
-    from benchbench.store.sweeps import find_sweep
+    from benchbench.extensions.slurm.folder import kept_cluster
+    from benchbench.runner.sweep.unit import SweepWriter
+    from benchbench.store.find import find_sweep
 
     folder = SweepWriter(find_sweep(sweep, output).path)
     kept = kept_cluster(folder) if engine != Engine.local and cluster is None else None
@@ -324,7 +324,7 @@ def show(
 ) -> None:
     """Show the curves and verdicts of what is done so far; loads no model."""
     from benchbench.leaderboard.training import VerdictOptions
-    from benchbench.store.sweeps import find_sweep
+    from benchbench.store.find import find_sweep
 
     if delta is not None and not delta > 0:
         raise ArgumentError(f"--delta is a margin above 0 in the metric's own unit, not {delta}.")
@@ -345,7 +345,7 @@ def plot(
     from benchbench.leaderboard.charts import panels, picture
     from benchbench.leaderboard.training import chosen_curves
     from benchbench.store.files import write_whole
-    from benchbench.store.sweeps import find_sweep
+    from benchbench.store.find import find_sweep
 
     trainings = trainings_of(find_sweep(sweep, output))
     if not trainings:

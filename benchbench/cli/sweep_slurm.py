@@ -12,11 +12,11 @@ from benchbench.cli.console import cell, clean, print_json, stderr
 from benchbench.core.errors import ArgumentError, BackendError
 
 if TYPE_CHECKING:
-    from benchbench.runner.slurm.cluster import Cluster
-    from benchbench.runner.slurm.engine import Submitted
-    from benchbench.runner.sweep.folder import SweepWriter
+    from benchbench.extensions.slurm.cluster import Cluster
+    from benchbench.extensions.slurm.engine import Submitted
     from benchbench.runner.sweep.settings import SweepSettings
     from benchbench.runner.sweep.status import UnitStatus
+    from benchbench.runner.sweep.unit import SweepWriter
 
 ClusterFile = Annotated[
     Path | None, typer.Option(help="For --engine slurm: YAML with partition, time, cpus, mem, gpus, setup, …")
@@ -26,7 +26,7 @@ ClusterFile = Annotated[
 def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, dry: bool = False) -> None:
     """Submits what is missing and says how to go on; with `dry` only prints the script."""
     from benchbench.cli.sweep_view import watching_sweep
-    from benchbench.runner.slurm import engine
+    from benchbench.extensions.slurm import engine
 
     if dry:
         with watching_sweep() as on_event:
@@ -78,15 +78,15 @@ def asked_cluster(file: Path | None, *, slurm: bool) -> Cluster | None:
         if file is not None:
             raise ArgumentError("--cluster describes a Slurm cluster; give it with --engine slurm.")
         return None
-    from benchbench.runner.slurm.cluster import Cluster, read_cluster
+    from benchbench.extensions.slurm.cluster import Cluster, read_cluster
 
     return Cluster() if file is None else read_cluster(file)
 
 
 def with_queue(folder: SweepWriter, units: list[UnitStatus]) -> list[UnitStatus]:
     """The units with their states in the queue, if any was ever submitted."""
-    from benchbench.runner.slurm.folder import sent
-    from benchbench.runner.slurm.status import with_queue as merged
+    from benchbench.extensions.slurm.folder import sent
+    from benchbench.extensions.slurm.folder import with_queue as merged
 
     try:
         return merged(units, sent(folder))
@@ -97,8 +97,8 @@ def with_queue(folder: SweepWriter, units: list[UnitStatus]) -> list[UnitStatus]
 
 def work(folder: Path, unit: int) -> None:
     """One array task, from its first instruction to its exit code: 0 done or requeued, 143 stopped."""
-    from benchbench.runner.slurm.worker import Signals
-    from benchbench.runner.slurm.worker import work as do
+    from benchbench.extensions.slurm.worker import Signals
+    from benchbench.extensions.slurm.worker import work as do
 
     signals = Signals()  # first of all: what is imported next takes seconds
     from benchbench.cli.sweep_view import watching_sweep

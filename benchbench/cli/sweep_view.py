@@ -11,14 +11,14 @@ from rich.live import Live
 from rich.table import Table
 
 from benchbench.cli.console import Watcher, cell, clean, number, stderr, stdout
-from benchbench.core.chart import shorter
+from benchbench.leaderboard.chart import shorter
 from benchbench.runner import events
 from benchbench.runner.sweep import events as sweep_events
 
 if TYPE_CHECKING:
     from benchbench.leaderboard.training import Curve, Point, Training, VerdictOptions
     from benchbench.runner.sweep.events import OnSweepEvent, SweepEvent
-    from benchbench.store.sweeps import SweepFolder
+    from benchbench.store.find import SweepFolder
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MOST_ROWS, MOST_TASKS, MOST_BLOCKS = 12, 4, 24

@@ -10,15 +10,30 @@ import numpy as np
 
 from benchbench.core.errors import StoreError
 from benchbench.leaderboard.duels import Duels
-from benchbench.leaderboard.means import bounds, mean_score, normalised, scaled_error
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Entry, Variant
-from benchbench.leaderboard.weights import Benchmark, Weighting, weights_of
-from benchbench.stats.board import duel_win_score, mean_win_rate
+from benchbench.leaderboard.weights import (
+    Benchmark,
+    Weighting,
+    bounds,
+    mean_score,
+    normalised,
+    scaled_error,
+    weights_of,
+)
 from benchbench.stats.groups import error_correlation
 from benchbench.stats.influence import Floats
 from benchbench.stats.intervals import Interval
-from benchbench.stats.ranks import DRAWS, Covariance, Ranks, covariance_of_mean, mean_covariance, rank_intervals
+from benchbench.stats.ranks import (
+    DRAWS,
+    Covariance,
+    Ranks,
+    covariance_of_mean,
+    duel_win_score,
+    mean_covariance,
+    mean_win_rate,
+    rank_intervals,
+)
 
 SEED = 1234
 MANY, FEWER_DRAWS = 60, 1999

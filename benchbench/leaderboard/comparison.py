@@ -19,7 +19,7 @@ from benchbench.stats.missing import Reach
 from benchbench.stats.multiple import benjamini_hochberg, holm
 from benchbench.stats.power import DELTA
 from benchbench.store.folder import RunFolder
-from benchbench.store.sides import Side
+from benchbench.store.model_lookup import Side
 
 ALL_TASKS = "all tasks"
 SEED = 1234

@@ -18,7 +18,7 @@ from benchbench.leaderboard.records import Cell
 from benchbench.scoring.recorded import corpus_estimate, recorded_spec
 from benchbench.stats.influence import Estimate, Floats
 from benchbench.stats.missing import Reach, reach_of_difference
-from benchbench.store.columns import Column, read_clusters, read_column
+from benchbench.store.frames import Column, read_clusters, read_column
 
 
 @dataclass(frozen=True, slots=True)

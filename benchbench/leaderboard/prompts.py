@@ -15,7 +15,7 @@ from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import cell_of, source_of
 from benchbench.stats.prompts import Prompts, over_prompts
 from benchbench.store.folder import RunFolder
-from benchbench.store.sides import Side
+from benchbench.store.model_lookup import Side
 
 SEED = 1234
 """Of the divisions of items, so that the same records give the same numbers."""

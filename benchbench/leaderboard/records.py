@@ -15,8 +15,8 @@ from benchbench.core.parallel import family_of
 from benchbench.leaderboard.metrics import Metric, metric_names, metric_of
 from benchbench.store.find import all_runs
 from benchbench.store.folder import RUN_SCHEMA_VERSION, RunFolder
+from benchbench.store.model_lookup import NEEDED_OF_RECORD, NEEDED_OF_TASK
 from benchbench.store.models import UNKNOWN, told_apart, weights_of
-from benchbench.store.sides import NEEDED_OF_RECORD, NEEDED_OF_TASK
 
 
 @dataclass(frozen=True, slots=True, eq=False)

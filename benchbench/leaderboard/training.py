@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from benchbench.core.chart import Dot, Line, Panel
 from benchbench.core.checkpoint_names import Axis
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.registry import metric_range
+from benchbench.leaderboard.chart import Dot, Line, Panel
 from benchbench.leaderboard.records import Entry, Variant
 from benchbench.leaderboard.weights import SAID, Weighting
 from benchbench.stats.missing import Reach

@@ -13,14 +13,13 @@ from typing import Any
 from benchbench.core.checkpoint_names import axis_of
 from benchbench.core.errors import StoreError
 from benchbench.core.parallel import share_units
-from benchbench.leaderboard.means import mean_score
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Cell, Entry, Variant, finite
 from benchbench.leaderboard.training import NORMALISED, SMOOTH, Curve, Point, Training, VerdictOptions
-from benchbench.leaderboard.weights import Benchmark, Weighting, benchmark_of, benchmarks, weights_of
+from benchbench.leaderboard.weights import Benchmark, Weighting, benchmark_of, benchmarks, mean_score, weights_of
 from benchbench.stats.groups import error_correlation
 from benchbench.stats.influence import Floats
-from benchbench.stats.looks import Family
+from benchbench.stats.multiple import Family
 from benchbench.stats.noise import Gain
 from benchbench.stats.power import DELTA
 from benchbench.stats.series import (

@@ -253,7 +253,7 @@ def _group_rows(
 ) -> list[dict[str, Any]]:
     from benchbench.runner.judged import judged_group_rows
     from benchbench.scoring import aggregate_group
-    from benchbench.scoring.parallel import Member, correlations
+    from benchbench.scoring.recorded import Member, correlations
 
     tasks = {prepared.task.name: prepared.task for prepared in plan.tasks}
     found = []

@@ -31,8 +31,7 @@ from benchbench.store.names import (
     real_path,
     run_id,
 )
-from benchbench.store.reuse import same_compute
-from benchbench.store.taken import refuse_other_training, refuse_other_weights
+from benchbench.store.reuse import refuse_other_training, refuse_other_weights, same_compute
 
 
 @dataclass(frozen=True, slots=True)

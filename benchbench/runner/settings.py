@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchbench.backends import ModelOptions
+from benchbench.backends.options import ModelOptions
 from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError
 from benchbench.tasks.gen_kwargs import GenKwargs

@@ -50,7 +50,7 @@ def aggregate_group(
 
 
 def count_outcomes(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:
-    """How many items were right, wrong, unanswered, … See `benchbench.scoring.outcomes.count_outcomes`."""
-    from benchbench.scoring.outcomes import count_outcomes as run
+    """How many items were right, wrong, unanswered, … See `benchbench.scoring.score.count_outcomes`."""
+    from benchbench.scoring.score import count_outcomes as run
 
     return run(spec, items)

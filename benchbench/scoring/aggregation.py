@@ -33,17 +33,18 @@ from benchbench.scoring.estimates import (
     bits_per_unit,
     choice_scores,
     chosen,
+    corpus_uncertainty,
+    mean_uncertainty,
     nats_per_unit,
+    ratio_uncertainty,
     scored_corpus,
     unit_counts,
 )
-from benchbench.scoring.uncertain import corpus_uncertainty, mean_uncertainty, ratio_uncertainty
 from benchbench.stats.auroc import macro_auroc_uncertainty
-from benchbench.stats.bootstrap import bootstrap, median_interval
 from benchbench.stats.groups import group_mean
 from benchbench.stats.influence import mean
 from benchbench.stats.intervals import Interval, Uncertainty, exponential
-from benchbench.stats.scores import positive, score_uncertainty
+from benchbench.stats.scores import bootstrap, median_interval, positive, score_uncertainty
 
 
 @dataclass(frozen=True, slots=True)

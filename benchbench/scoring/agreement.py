@@ -10,10 +10,8 @@ import numpy as np
 
 from benchbench.stats.groups import correlation_of, group_mean
 from benchbench.stats.influence import Estimate, Floats, jackknife_sums, ratio
-from benchbench.stats.intervals import Interval, Uncertainty, cluster_sums, uncertainty, wilson_of
-from benchbench.stats.proportion import proportion
+from benchbench.stats.intervals import Interval, Uncertainty, cluster_sums, proportion, spread, uncertainty, wilson_of
 from benchbench.stats.scores import bounded, effective_size
-from benchbench.stats.spread import spread
 
 FEWEST = 3
 """Docs of a choice, right or predicted, that an interval needs."""

@@ -8,6 +8,7 @@ has no value per character, byte or token, and never wins by that measure.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -173,3 +174,46 @@ def _scored_text(choice: str, response: Loglikelihood) -> str:
     request = response.request
     continuation = getattr(request, "continuation", choice)
     return choice if continuation.endswith(choice) else continuation.lstrip()
+
+
+def score_likelihood(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -> ItemScore:
+    """`acc`: 1 if every target token was the model's first choice. `perplexity`: the log-likelihood in
+    nats, which the aggregation turns into exp(−mean), as lm-eval does. The prediction is the target if
+    the model would have written it, else unknown.
+    """
+    (response,) = responses
+    known = {"acc": float(response.is_greedy), "perplexity": response.total}
+    scores = {column.name: known[column.metric.name] for column in columns(spec)}
+    written = rendered.targets[0] if response.is_greedy and rendered.targets else None
+    return ItemScore(scores, written, "answered")
+
+
+def count_words(text: str) -> int:
+    """Pieces between white space; an empty text and one at a text's edge count too, as in lm-eval."""
+    return len(re.split(r"\s+", text))
+
+
+def units(metric: str, text: str) -> int:
+    """How many words (word_perplexity) or UTF-8 bytes (all others) a text has."""
+    return count_words(text) if metric == "word_perplexity" else count_bytes(text)
+
+
+def score_rolling(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -> ItemScore:
+    """Each text's own perplexities; None where a text has no bytes or the value exceeds a float."""
+    total = math.fsum(response.total for response in responses)
+    text = rendered.targets[0]
+    scores = {
+        column.name: _item_score(column.metric.name, total, units(column.metric.name, text)) for column in columns(spec)
+    }
+    return ItemScore(scores, None, "answered")
+
+
+def _item_score(metric: str, total: float, count: int) -> float | None:
+    if count == 0:
+        return None
+    if metric == "bits_per_byte":
+        return -total / count / math.log(2)
+    try:
+        return math.exp(-total / count)
+    except OverflowError:
+        return None

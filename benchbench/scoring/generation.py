@@ -10,6 +10,11 @@ from functools import lru_cache
 from typing import Any
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.types import Completion, ItemScore, Json, Outcome, RenderedDoc, ScoringSpec
+from benchbench.scoring.columns import Column, columns
+from benchbench.scoring.filters import Filtered, apply_filter
+from benchbench.scoring.plugins import FilterContext, TextMetric, find_metric
+from benchbench.scoring.translation import sentence_score
 
 ARTICLES = {"squad": ("a", "an", "the"), "french": ("un", "une", "des", "le", "la", "les")}
 """Words that an answer may have or lack. French as in FrenchBench: l' and d' stay."""
@@ -101,3 +106,94 @@ def _word_f1(words: list[str], target: list[str]) -> float:
         return 0.0
     precision, recall = shared / len(words), shared / len(target)
     return 2 * precision * recall / (precision + recall)
+
+
+TOKENIZERS = ("default", "unicode")
+
+
+class UnicodeTokenizer:
+    """Lower-cased runs of letters and digits of any script.
+
+    rouge-score's own tokenizer knows a to z and 0 to 9 only: it cuts Czech and French words at every
+    accent. It stays the default, because published numbers use it.
+    """
+
+    def tokenize(self, text: str) -> list[str]:
+        """Words of a text."""
+        return re.findall(r"\w+", text.lower())
+
+
+def rouge(name: str) -> TextMetric:
+    """The metric rouge1, rouge2, rougeL or rougeLsum: best F-measure over the targets, 0 to 1."""
+
+    def metric(
+        prediction: str, targets: Sequence[str], *, use_stemmer: bool = False, tokenizer: str = "default"
+    ) -> float:
+        scorer = _scorer(name, use_stemmer, tokenizer)
+        return max((float(scorer.score(target, prediction)[name].fmeasure) for target in targets), default=0.0)
+
+    return metric
+
+
+@lru_cache(maxsize=16)
+def _scorer(name: str, use_stemmer: bool, tokenizer: str) -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    if tokenizer not in TOKENIZERS:
+        raise TaskError(f"{name} has no tokenizer {tokenizer!r}; it has {' and '.join(TOKENIZERS)}.")
+    if tokenizer == "unicode" and use_stemmer:
+        raise TaskError(f"{name}: the stemmer is English and goes with tokenizer default only.")
+    return RougeScorer([name], use_stemmer, tokenizer=UnicodeTokenizer() if tokenizer == "unicode" else None)
+
+
+TEXT_METRICS: dict[str, TextMetric] = {
+    "exact_match": exact_match,
+    "f1": f1,
+    "is_included": is_included,
+    **{name: rouge(name) for name in ("rouge1", "rouge2", "rougeL", "rougeLsum")},
+    **{name: sentence_score(name) for name in ("bleu", "chrf", "chrf++", "ter")},
+}
+
+
+def score_text(spec: ScoringSpec, rendered: RenderedDoc, completions: Sequence[Completion]) -> ItemScore:
+    """Score one doc from its completions, one per repeat.
+
+    Where a pipeline keeps several texts, an item's score is the mean of theirs: repeats of one doc are
+    never counted as independent docs. The prediction is the first filter's first text. Text that ran into
+    the token limit is judged all the same, as in lm-eval, and its item is `truncated`; an item in whose
+    texts no filter found anything is `unanswered`.
+    """
+    context = FilterContext(_choices(rendered))
+    texts = [completion.text for completion in completions]
+    judged = columns(spec)
+    filtered: dict[str | None, Filtered] = {}
+    for chosen in spec.filters or (None,):
+        filtered[None if chosen is None else chosen.name] = apply_filter(chosen, texts, context)
+    scores = {
+        column.name: _mean_score(column, filtered[None if column.filter is None else column.filter.name], rendered)
+        for column in judged
+    }
+    first = next(iter(filtered.values()))
+    return ItemScore(scores, first.texts[0] if first.texts else None, _outcome(completions, list(filtered.values())))
+
+
+def _mean_score(column: Column, filtered: Filtered, rendered: RenderedDoc) -> float | None:
+    metric = find_metric(column.metric.name, TEXT_METRICS)
+    options: dict[str, Json] = dict(column.metric.kwargs)
+    found = [metric(text, rendered.targets, **options) for text in filtered.texts or ("",)]
+    known = [float(value) for value in found if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _outcome(completions: Sequence[Completion], filtered: Sequence[Filtered]) -> Outcome:
+    if any(completion.finish_reason == "length" for completion in completions):
+        return "truncated"
+    return "answered" if any(result.found for result in filtered) else "unanswered"
+
+
+def _choices(rendered: RenderedDoc) -> tuple[str, ...]:
+    """Choices for filters that look for one: as rendered, else the doc's own field `choices`."""
+    if rendered.choices:
+        return rendered.choices
+    listed = rendered.doc.fields.get("choices")
+    return tuple(str(choice) for choice in listed) if isinstance(listed, list) else ()

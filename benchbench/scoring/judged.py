@@ -33,14 +33,19 @@ from benchbench.core.types import (
 from benchbench.scoring.aggregation import Aggregate, as_row
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
 from benchbench.scoring.columns import Column
-from benchbench.scoring.estimates import AGREEMENTS, CORPUS
+from benchbench.scoring.estimates import (
+    AGREEMENTS,
+    CORPUS,
+    Clusters,
+    corpus_uncertainty,
+    mean_uncertainty,
+    ratio_uncertainty,
+)
 from benchbench.scoring.score import why_failed
 from benchbench.scoring.translation import corpus_score
-from benchbench.scoring.uncertain import Clusters, corpus_uncertainty, mean_uncertainty, ratio_uncertainty
-from benchbench.stats.bootstrap import bootstrap, median_interval
 from benchbench.stats.influence import Estimate, mean, ratio
 from benchbench.stats.intervals import Uncertainty, exponential
-from benchbench.stats.scores import positive, score_uncertainty
+from benchbench.stats.scores import bootstrap, median_interval, positive, score_uncertainty
 
 Bounds: TypeAlias = tuple[float, float] | None
 Values = Mapping[str, object]

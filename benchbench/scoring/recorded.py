@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchbench.core.errors import StoreError
+from benchbench.core.parallel import unit_names
+from benchbench.core.registry import influence_column
 from benchbench.core.types import FilterSpec, Item, MetricSpec, ScoringSpec
 from benchbench.scoring.columns import columns
 from benchbench.scoring.estimates import ESTIMATORS, NoValueError, Usable
-from benchbench.stats.influence import Estimate
+from benchbench.stats.groups import error_correlation
+from benchbench.stats.influence import Estimate, Floats
 
 
 def recorded_spec(record: Mapping[str, Any], task: str) -> ScoringSpec:
@@ -49,3 +55,47 @@ def corpus_estimate(spec: ScoringSpec, name: str, items: Sequence[Item]) -> dict
 def _by_doc(items: Sequence[Item], estimate: Estimate) -> dict[int, float]:
     pulls = (estimate.value + estimate.influence).tolist()
     return {item.doc_id: pull for item, pull in zip(items, pulls, strict=True)}
+
+
+NO_INFLUENCE = ("median",)
+
+
+class Member(NamedTuple):
+    """A task of a group, with its items."""
+
+    spec: ScoringSpec
+    items: Sequence[Item]
+    family: str | None
+    """As `core.parallel.family_of` says."""
+
+
+def correlations(members: Sequence[Member]) -> dict[str, NDArray[np.float64]]:
+    """Metric → correlation of the errors of the members' values, shape (members, members).
+
+    Empty where no two members are of one family, whose values then are independent.
+    """
+    families = [member.family for member in members if member.family is not None]
+    if len(set(families)) == len(families):
+        return {}
+    tables = [_influences(member) for member in members]
+    shared = [metric for metric in tables[0] if all(metric in table for table in tables)]
+    return {metric: error_correlation(*zip(*(table[metric] for table in tables), strict=True)) for metric in shared}
+
+
+_Pulls = tuple[Floats, tuple[Hashable | None, ...] | None]
+
+
+def _influences(member: Member) -> dict[str, _Pulls]:
+    """Of each metric that has them: how each doc pulls its value, and the docs' units."""
+    found: dict[str, _Pulls] = {}
+    for column in columns(member.spec):
+        aggregation = column.metric.aggregation
+        name = influence_column(column.name) if aggregation in ESTIMATORS else column.name
+        known = [(score, item.cluster) for item in member.items if (score := item.scores.get(name)) is not None]
+        scores = np.array([score for score, _ in known], dtype=np.float64)
+        counted = np.isfinite(scores)
+        if aggregation not in NO_INFLUENCE and counted.any():
+            clusters = [cluster for (_, cluster), counts in zip(known, counted, strict=True) if counts]
+            pulls = np.asarray(scores[counted] - scores[counted].mean())
+            found[column.name] = pulls, unit_names(member.family, clusters)
+    return found

@@ -10,17 +10,16 @@ from benchbench.core.registry import FAMILIES
 from benchbench.core.types import (
     Completion,
     Failure,
+    Item,
     ItemScore,
     Loglikelihood,
     RenderedDoc,
     Response,
     ScoringSpec,
 )
-from benchbench.scoring.choice import score_choice
+from benchbench.scoring.choice import score_choice, score_likelihood, score_rolling
 from benchbench.scoring.columns import columns
-from benchbench.scoring.likelihood import score_likelihood
-from benchbench.scoring.rolling import score_rolling
-from benchbench.scoring.text import score_text
+from benchbench.scoring.generation import score_text
 
 
 def score_doc(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Response]) -> ItemScore:
@@ -71,3 +70,19 @@ def why_failed(rendered: RenderedDoc, responses: Sequence[Response]) -> str | No
     if missing := sorted(asked - {response.request.index for response in responses}):
         return f"no_response: request {missing[0]} was never answered"
     return None
+
+
+def count_outcomes(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:
+    """Counts `answered`, `unanswered`, `truncated`, `failed` (they sum to the number of items), and apart
+    from them `ties` and, where the task's first metric is 0 or 1 for every item, `wrong`: answered items
+    that score 0. Truncated and unanswered items are scored too, so accuracy counts theirs as well.
+    """
+    counts = dict.fromkeys(("answered", "unanswered", "truncated", "failed"), 0)
+    for item in items:
+        counts[item.outcome] += 1
+    counts["ties"] = sum(item.tie for item in items)
+    first = next((column.name for column in columns(spec)), "")  # none: a judge has not told its metrics yet
+    answered = [item.scores.get(first) for item in items if item.outcome == "answered"]
+    if all(score in (0.0, 1.0) for score in answered):
+        counts["wrong"] = sum(score == 0.0 for score in answered)
+    return counts

@@ -17,9 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from benchbench.stats.difference import satterthwaite
 from benchbench.stats.groups import correlation_of, group_mean
 from benchbench.stats.influence import Estimate, Floats
-from benchbench.stats.intervals import Interval, Uncertainty, cluster_sums, standard_error, uncertainty
+from benchbench.stats.intervals import Interval, Uncertainty, cluster_sums, spread, standard_error, uncertainty
 from benchbench.stats.scores import effective_size, limits_of
-from benchbench.stats.spread import spread
 
 
 class Auroc(NamedTuple):

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from benchbench.stats.influence import Estimate
+from benchbench.stats.influence import Estimate, ends, surely_above, tail
 from benchbench.stats.intervals import LEVEL, Interval, cluster_sums, standard_error, t_quantile
-from benchbench.stats.skew import ends, surely_above, tail
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from benchbench.stats.difference import Difference, matched_pairs
+from benchbench.stats.influence import ends
 from benchbench.stats.intervals import LEVEL, Interval, t_quantile
 from benchbench.stats.pairs import Flips, mcnemar
 from benchbench.stats.power import ALPHA, detectable_pairs, t_sum
-from benchbench.stats.skew import ends
 from benchbench.stats.units import Units, spread
 
 ESTIMATED_SKEWNESS = 0.8

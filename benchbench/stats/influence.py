@@ -81,3 +81,98 @@ def jackknife_sums(statistics: ArrayLike, score: Callable[[Sequence[float]], flo
     rows, which = np.unique(table, axis=0, return_inverse=True)
     left_out = np.array([score((total - row).tolist()) for row in rows], dtype=np.float64)
     return jackknife(value, left_out[which.reshape(-1)])
+
+
+def corrected(t: Floats | float, skewness: Floats | float) -> Floats:
+    """Hall's transformation of t, where `skewness` is that of the estimate: of the values, over √n.
+
+    ((1 + a·t/3)³ − 1)/a + a/6: increasing in t, and t itself where a is 0.
+    """
+    a = np.asarray(skewness, dtype=np.float64)
+    return np.asarray(t + a * (np.square(t) / 3 + 1 / 6) + np.square(a) * np.power(t, 3) / 27)
+
+
+def uncorrected(y: float, skewness: float) -> float:
+    """The t of which `y` is the transformation."""
+    if abs(skewness) < 1e-6:
+        return y - skewness * (y * y / 3 + 1 / 6)
+    return 3 / skewness * (math.cbrt(1 + skewness * (y - skewness / 6)) - 1)
+
+
+def surely_above(t: Floats | float, skewness: Floats | float) -> Floats:
+    """The smaller of t and its transformation: what both tests grant for "the mean is above"."""
+    return np.asarray(np.minimum(t, corrected(t, skewness)))
+
+
+def surely_off(t: Floats | float, skewness: Floats | float) -> Floats:
+    """The same for "the mean is not 0": what both tests grant in one direction; below 0 where they disagree."""
+    other = corrected(t, skewness)
+    return np.asarray(np.maximum(np.minimum(t, other), np.minimum(-np.asarray(t), -other)))
+
+
+def ends(quantile: float, skewness: float) -> tuple[float, float]:
+    """Between which t both tests together do not reject: (low, high), low < 0 < high."""
+    low, high = uncorrected(-quantile, skewness), uncorrected(quantile, skewness)
+    return min(-quantile, low), max(quantile, high)
+
+
+def tail(t: Floats | float, degrees: Floats | float) -> Floats:
+    """P(T > t) of Student's t; the normal's where degrees are infinite."""
+    from scipy.special import stdtr
+
+    return np.asarray(stdtr(degrees, -np.asarray(t)), dtype=np.float64)
+
+
+ROUNDING = 1e-12
+"""Differences below this share of the scores' size are rounding, and no evidence."""
+
+
+def unseen_variance(
+    differences: ArrayLike,
+    scale: float,
+    *,
+    size: float | None = None,
+    units: int | None = None,
+    whole_range: float = 0.0,
+) -> float:
+    """What to add to the variance of a mean difference, in squared units of the score.
+
+    Args:
+        differences: shape (units,): of each independent doc, or of each cluster of docs its mean difference times the
+            cluster's share of an average cluster (sum divided by the mean number of docs in a cluster).
+        scale: the metric's range, or the size of its values where it has none: how much one doc can differ at most.
+        size: of the scores, against which rounding is judged; `scale` where None.
+        units: how many independent units one difference rests on, where `differences` holds those of several.
+        whole_range: how many docs that differ by the whole range are counted among those seen to differ.
+    """
+    x = np.asarray(differences, dtype=np.float64)
+    least = ROUNDING * (scale if size is None else size)
+    typical = float(typical_differences(x.reshape(1, -1), np.array([scale]), least, whole_range)[0])
+    return float(_variance(typical, x.size if units is None else units))
+
+
+def unseen_variances(differences: Floats, scales: Floats, least: Floats | float, whole_range: Floats | float) -> Floats:
+    """The same for many pairs at once.
+
+    Args:
+        differences: shape (pairs, units).
+        scales: shape (pairs,).
+        least: difference above which a unit counts as one that differs; of all pairs, or of each.
+        whole_range: as above, of all pairs or of each.
+    """
+    return _variance(typical_differences(differences, scales, least, whole_range), differences.shape[1])
+
+
+def _variance(typical: Floats | float, units: int) -> Floats:
+    return np.asarray(2 * (typical / (units + 2)) ** 2)
+
+
+def typical_differences(
+    differences: Floats, scales: Floats, least: Floats | float, whole_range: Floats | float
+) -> Floats:
+    """How much a unit that differs differs: root mean square, shape (pairs,); the whole range where none does."""
+    moved = np.abs(differences) > np.reshape(least, (-1, 1))
+    count = moved.sum(axis=1) + whole_range
+    squares = np.where(moved, differences, 0.0) ** 2
+    total = squares.sum(axis=1) + whole_range * scales**2
+    return np.asarray(np.sqrt(np.where(count > 0, total / np.maximum(count, 1e-300), scales**2)))

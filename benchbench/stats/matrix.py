@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchbench.stats.gaps import pairs_of, spread_of_gaps
 from benchbench.stats.influence import Floats
 from benchbench.stats.intervals import cluster_index
+from benchbench.stats.missing import pairs_of, spread_of_gaps
 from benchbench.stats.multiple import holm
 from benchbench.stats.pairs import flipped_p
 from benchbench.stats.units import (

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from benchbench.stats.influence import Estimate, Floats, mean
+from benchbench.stats.influence import Estimate, Floats, ends, mean, unseen_variance
 from benchbench.stats.intervals import (
     LEVEL,
     Interval,
@@ -28,9 +28,7 @@ from benchbench.stats.intervals import (
     t_quantile,
     uncertainty,
 )
-from benchbench.stats.skew import ends
 from benchbench.stats.units import default_scale, gather, skewness
-from benchbench.stats.unseen import unseen_variance
 
 DRAWS = 9999
 DIVISIONS = 20

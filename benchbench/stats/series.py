@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchbench.stats.difference import Difference, satterthwaite
-from benchbench.stats.influence import Estimate, Floats, mean
+from benchbench.stats.influence import Estimate, Floats, mean, unseen_variance
 from benchbench.stats.intervals import cluster_index, standard_error
-from benchbench.stats.unseen import unseen_variance
 
 
 @dataclass(frozen=True, slots=True)

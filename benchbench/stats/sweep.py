@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchbench.stats.influence import Floats
-from benchbench.stats.looks import Family, spent
+from benchbench.stats.multiple import Family, spent
 from benchbench.stats.noise import NO_NOISE, Gain, Noise, gain_of, p_above
 from benchbench.stats.power import ALPHA
 from benchbench.stats.series import Series, log_steps

@@ -19,9 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchbench.stats.influence import Floats
-from benchbench.stats.skew import surely_off, tail
-from benchbench.stats.unseen import ROUNDING, typical_differences, unseen_variances
+from benchbench.stats.influence import ROUNDING, Floats, surely_off, tail, typical_differences, unseen_variances
 
 FEW_UNITS = 40
 """Below this many units' worth, Student's t alone is not trusted."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchbench.stats.intervals import Interval
-from benchbench.stats.looks import Family
+from benchbench.stats.multiple import Family
 from benchbench.stats.noise import Gain, Noise, checkpoint_noise, fixed_noise, gain_of
 from benchbench.stats.power import ALPHA, POWER
 from benchbench.stats.sentence import sentence, short

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchbench.core.errors import StoreError
 from benchbench.core.types import Item
-from benchbench.store.added import items_with_added, with_added_rows
+from benchbench.store.extra_scores import items_with_added, with_added_rows
 from benchbench.store.files import (
     fsync_folder,
     make_folder,

@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbench.core.errors import StoreError
+from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.core.types import Item
 from benchbench.store.folder import PART, RunFolder
+from benchbench.store.models import date_of, location_of, weights_of
+from benchbench.store.names import find_home, folder_name
 from benchbench.store.table import read_table
 
 
@@ -58,3 +60,49 @@ def _holds_any(run: RunFolder, task: str, keys: Collection[str]) -> bool:
     """Reads the keys alone first: most runs of the same weights share none, and texts can be large."""
     column = read_table(run.task_folder(task) / PART, ["item_key"]).column("item_key")
     return any(key in keys for key in column.to_pylist())
+
+
+def refuse_other_weights(root: Path, name: str, weights: str, *, engine: str | None = None) -> None:
+    """ArgumentError where a run in `root` (with `engine`: one by that backend) has `name` and is of other weights, or
+    where `name` is that of a series.
+    """
+    for run, plan in _called(root, name):
+        by_it = engine is None or (plan.get("backend") or {}).get("name") == engine
+        if plan["model"] == name and by_it and weights_of(plan) != weights:
+            raise ArgumentError(_sentence("other weights", root, name, run, plan))
+        if plan["series"] == name != plan["model"]:
+            raise ArgumentError(_sentence("a series of checkpoints", root, name, run, plan))
+
+
+def refuse_other_training(root: Path, name: str, homes: Collection[str]) -> None:
+    """ArgumentError where a run in `root` has `name`, or is of a series `name`, and lay elsewhere than in `homes`.
+
+    `homes` are as `find_home` gives them.
+    """
+    for run, plan in _called(root, name):
+        if name in (plan["model"], plan["series"]):
+            revision = (plan.get("settings") or {}).get("revision")
+            known = plan["provenance"].get("home") or find_home(location_of(plan), revision)
+            if known not in homes:
+                raise ArgumentError(_sentence("a training that lies elsewhere", root, name, run, plan))
+
+
+def _called(root: Path, name: str) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
+    """Runs in the folders that models of this name have, with their plans; broken ones stand for nothing."""
+    folder = folder_name(name)
+    for pattern in (f"{folder}/*/plan.json", f"{folder}@*/*/plan.json"):
+        for path in sorted(root.glob(pattern)):
+            run = RunFolder(path.parent)
+            try:
+                plan = run.plan()
+                yield run, {**plan, "provenance": dict(plan["provenance"])}
+            except (StoreError, KeyError, TypeError, ValueError):
+                continue
+
+
+def _sentence(what: str, root: Path, name: str, run: RunFolder, plan: dict[str, Any]) -> str:
+    return (
+        f"--name {name!r} already stands for {what} in {root}: run {run.path.parent.name}/{run.path.name} of "
+        f"{date_of(plan) or 'an unknown date'}, {location_of(plan) or 'from an unknown place'}. Give another name, or "
+        "another --output."
+    )

@@ -18,8 +18,8 @@ from benchbench.core.types import (
     Response,
     ScoringSpec,
 )
-from benchbench.tasks.again import source_texts
 from benchbench.tasks.prepare import PreparedTask
+from benchbench.tasks.recorded_task import source_texts
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
 

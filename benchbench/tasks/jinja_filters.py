@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, filters
 from jinja2.nodes import EvalContext
 
-from benchbench.tasks import bounds
+from benchbench.tasks import limits as bounds
 
 _JINJA_OWN = (
     "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "items", "last", "length",

@@ -26,7 +26,7 @@ from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
 from benchbench.core.errors import TaskError, did_you_mean
-from benchbench.tasks import bounds
+from benchbench.tasks import limits as bounds
 from benchbench.tasks.jinja_filters import FILTERS
 
 MAX_TEMPLATE_CHARS = 100_000

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.hf.load import load_model
 from benchbench.backends.hf.loaded import LoadedModel
+from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from tests import models
 

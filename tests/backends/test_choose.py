@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchbench.backends import ModelOptions, choose, open_backend
+from benchbench.backends import choose, open_backend
 from benchbench.backends import estimate as estimate_module
 from benchbench.backends.choose import Choice
 from benchbench.backends.estimate import cache_per_token, estimate_folder, estimate_gguf, estimate_model
 from benchbench.backends.hf import load
 from benchbench.backends.machine import GPU, Memory, memory, size
+from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from tests import models
 

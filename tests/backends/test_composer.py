@@ -6,10 +6,10 @@ import shutil
 import pytest
 import torch
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.hf.composer import tokens_seen
 from benchbench.backends.hf.load import load_model
 from benchbench.backends.hf.swap import load_weights_into
+from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from tests import models
 from tests.composer import composer_file, composer_shards, composer_state

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from benchbench.backends import ModelOptions, open_backend
+from benchbench.backends import open_backend
+from benchbench.backends.options import ModelOptions
 from benchbench.core.types import (
     Completion,
     Failure,

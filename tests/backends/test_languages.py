@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchbench.backends import ModelOptions, open_backend
+from benchbench.backends import open_backend
 from benchbench.backends.abilities import Abilities, refusal
 from benchbench.backends.hf.languages import Languages
+from benchbench.backends.options import ModelOptions
 from benchbench.core.types import Completion, Failure, GenerateRequest, GenerationParams, Prompt
 from tests import models
 

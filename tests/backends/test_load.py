@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchbench.backends import ModelOptions, open_backend
+from benchbench.backends import open_backend
 from benchbench.backends.hf import architecture
 from benchbench.backends.hf.load import load_model
+from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ArgumentError, BackendError
 from tests import models
 from tests.backends.loading import FACTORIES, IDS, PROMPT, edit, load, logits, refused

@@ -30,7 +30,8 @@ def measure(job: Job) -> Measured:
 
 
 def _measure_ours(job: Job) -> Measured:
-    from benchbench.backends import ModelOptions, open_backend
+    from benchbench.backends import open_backend
+    from benchbench.backends.options import ModelOptions
 
     start = time.perf_counter()
     backend = open_backend(

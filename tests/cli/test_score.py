@@ -4,7 +4,7 @@ import pytest
 
 from tests.cli.command import World
 from tests.cli.command import benchbench as command
-from tests.scoring.comet.fake import good_python
+from tests.extensions.comet_process.fake import good_python
 
 
 @pytest.fixture(scope="module")

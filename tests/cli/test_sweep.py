@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from tests.cli.command import World, benchbench
-from tests.runner.slurm.fake import FakeSlurm
+from tests.extensions.slurm.fake import FakeSlurm
 from tests.runner.sweep.series import scripted_list
 
 

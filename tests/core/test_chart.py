@@ -2,7 +2,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from benchbench.core.chart import Dot, Line, Panel, shorter, svg, ticks
+from benchbench.leaderboard.chart import Dot, Line, Panel, shorter, svg, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -13,14 +13,13 @@ import benchbench
 from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.leaderboard.board import make_board
 from benchbench.leaderboard.comparison import ALL_TASKS, Comparison, Wanted, compare_sides
-from benchbench.leaderboard.duel_table import DUEL_COLUMNS, flat
-from benchbench.leaderboard.duels import Duels
+from benchbench.leaderboard.duels import DUEL_COLUMNS, Duels, flat
 from benchbench.leaderboard.metrics import metric_of
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import read_records
 from benchbench.stats.duel import duel, duel_of_estimates
 from benchbench.stats.influence import Estimate
-from benchbench.store.sides import find_sides
+from benchbench.store.model_lookup import find_sides
 from tests.leaderboard.make import measured, metric, task
 from tests.stats.test_pairs import A, B
 

@@ -13,7 +13,7 @@ import numpy as np
 from benchbench.core.parallel import family_of
 from benchbench.core.types import Item, MetricSpec, ScoringSpec
 from benchbench.scoring import aggregate, aggregate_group, count_outcomes, with_influence
-from benchbench.scoring.parallel import Member, correlations
+from benchbench.scoring.recorded import Member, correlations
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.names import folder_name
 from tests.store.make import item, plan, record

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from benchbench.backends import ModelOptions, open_backend
+from benchbench.backends import open_backend
+from benchbench.backends.options import ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.chat import ChatSettings
 from benchbench.core.types import (

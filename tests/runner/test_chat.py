@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchbench.backends import ModelOptions, open_backend
+from benchbench.backends import open_backend
+from benchbench.backends.options import ModelOptions
 from benchbench.core.chat import ChatSettings, Conversation
 from benchbench.core.errors import BackendError, ModelError, StoreError
 from benchbench.core.ids import text_hash
@@ -18,7 +19,7 @@ from benchbench.leaderboard.comparison import compare_sides
 from benchbench.runner.run import run
 from benchbench.runner.settings import RunSettings
 from benchbench.runner.sweep.settings import SweepSettings, from_json, to_json
-from benchbench.store.sides import find_sides
+from benchbench.store.model_lookup import find_sides
 from tests import models
 from tests.runner.toy import make_world
 from tests.runner.toy import settings as toy

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from benchbench.backends import ModelOptions
+from benchbench.backends.options import ModelOptions
 from benchbench.runner.settings import RunSettings
 
 QUIZ = {

@@ -15,7 +15,7 @@ from benchbench.scoring import aggregate, aggregate_group, count_outcomes
 from benchbench.scoring.aggregation import AGGREGATORS
 from benchbench.scoring.choice import ITEM_METRICS
 from benchbench.scoring.estimates import with_influence
-from benchbench.scoring.text import TEXT_METRICS
+from benchbench.scoring.generation import TEXT_METRICS
 from benchbench.stats.intervals import standard_error, wilson
 from tests.scoring.make import choice_doc, items_of, spec_of, text_doc
 

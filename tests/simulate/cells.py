@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
+from benchbench.scoring.estimates import corpus_uncertainty, mean_uncertainty, ratio_uncertainty
 from benchbench.scoring.translation import CorpusScore
-from benchbench.scoring.uncertain import corpus_uncertainty, mean_uncertainty, ratio_uncertainty
 from benchbench.stats.auroc import macro_auroc, macro_auroc_uncertainty
-from benchbench.stats.bootstrap import median_interval
 from benchbench.stats.groups import error_correlation, group_mean
 from benchbench.stats.influence import jackknife, mean, ratio
-from benchbench.stats.intervals import Interval, standard_error
-from benchbench.stats.proportion import proportion
-from benchbench.stats.scores import positive, score_uncertainty
+from benchbench.stats.intervals import Interval, proportion, standard_error
+from benchbench.stats.scores import median_interval, positive, score_uncertainty
 from tests.simulate import samples
 from tests.simulate.coverage import Cell, probability_in_range
 from tests.simulate.table import Row

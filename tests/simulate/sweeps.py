@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from benchbench.stats.looks import Family
+from benchbench.stats.multiple import Family
 from benchbench.stats.noise import checkpoint_noise
 from benchbench.stats.power import ALPHA
 from benchbench.stats.series import Series, series_of_items

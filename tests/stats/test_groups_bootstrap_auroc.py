@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from benchbench.stats.auroc import auroc, compare, macro_auroc
-from benchbench.stats.bootstrap import bootstrap
 from benchbench.stats.groups import error_correlation, group_mean
 from benchbench.stats.influence import mean
 from benchbench.stats.intervals import standard_error, wilson
+from benchbench.stats.scores import bootstrap
 
 LABELS = [1, 1, 1, 1, 0, 0, 0, 0, 1, 0]
 A = [0.9, 0.8, 0.7, 0.35, 0.4, 0.3, 0.2, 0.1, 0.6, 0.5]

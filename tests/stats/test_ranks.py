@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from benchbench.stats.board import chance_normalised, duel_win_score, mean_win_rate
 from benchbench.stats.difference import paired_difference
 from benchbench.stats.influence import mean
-from benchbench.stats.ranks import Covariance, covariance_of_mean, mean_covariance, rank_intervals
+from benchbench.stats.ranks import (
+    Covariance,
+    chance_normalised,
+    covariance_of_mean,
+    duel_win_score,
+    mean_covariance,
+    mean_win_rate,
+    rank_intervals,
+)
 from benchbench.stats.units import spread, units_of_means
 
 A_BEATS_B = [[False, True], [False, False]]

@@ -11,15 +11,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
+from benchbench.scoring.estimates import corpus_uncertainty, mean_uncertainty, ratio_uncertainty
 from benchbench.scoring.translation import CorpusScore
-from benchbench.scoring.uncertain import corpus_uncertainty, mean_uncertainty, ratio_uncertainty
-from benchbench.stats.bootstrap import median_interval
 from benchbench.stats.groups import group_mean
 from benchbench.stats.influence import Estimate, mean, ratio
-from benchbench.stats.intervals import Uncertainty, standard_error, wilson
-from benchbench.stats.proportion import LEAST, proportion
-from benchbench.stats.scores import bounded, positive, score_uncertainty
-from benchbench.stats.spread import spread
+from benchbench.stats.intervals import LEAST, Uncertainty, proportion, spread, standard_error, wilson
+from benchbench.stats.scores import bounded, median_interval, positive, score_uncertainty
 
 SHARE = (0.0, 1.0)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from benchbench.stats.skew import corrected, ends, surely_above, surely_off, tail, uncorrected
+from benchbench.stats.influence import corrected, ends, surely_above, surely_off, tail, uncorrected
 
 skewnesses = st.floats(-1.2, 1.2)
 ts = st.floats(-6, 6)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchbench.stats.difference import matched_pairs
-from benchbench.stats.unseen import unseen_variance
+from benchbench.stats.influence import unseen_variance
 
 
 def test_no_doc_that_differs_is_worth_what_bonett_and_price_give_it() -> None:

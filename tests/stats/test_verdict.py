@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from benchbench.stats.looks import Family
+from benchbench.stats.multiple import Family
 from benchbench.stats.sentence import probability, size, step_name
 from benchbench.stats.series import series_of_items, series_of_scores
 from benchbench.stats.verdict import Verdict, series_verdict, sweep_verdict

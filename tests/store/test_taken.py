@@ -10,7 +10,7 @@ import pytest
 from benchbench.core.errors import ArgumentError
 from benchbench.store.folder import RunWriter
 from benchbench.store.names import folder_name
-from benchbench.store.taken import refuse_other_training, refuse_other_weights
+from benchbench.store.reuse import refuse_other_training, refuse_other_weights
 from tests.store.make import plan
 
 

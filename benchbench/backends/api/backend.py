@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.abilities import refusal
 from benchbench.backends.api.asking import ABLE, question_key, writing_body, written
 from benchbench.backends.api.chat import Messages, ServerChat, TemplatedText, as_messages, going_on
@@ -18,6 +17,7 @@ from benchbench.backends.api.scoring import TextScore, echo_score, echoed_tokens
 from benchbench.backends.api.server import ServerFacts, check_name, echo_body, explore
 from benchbench.backends.chat import template_of
 from benchbench.backends.encode import move_spaces
+from benchbench.backends.options import ModelOptions
 from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys, Work
 from benchbench.backends.tokens import Job, seed_text
 from benchbench.core.chat import Conversation

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from benchbench.backends import ModelOptions, check_model_args
+from benchbench.backends.options import ModelOptions, check_model_args
 from benchbench.core.errors import ArgumentError, BackendError
 
 Endpoint = Literal["auto", "completions", "chat"]

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.api.asking import ABLE
 from benchbench.backends.api.backend import ServerConnection, TextBackend
 from benchbench.backends.api.client import AnswerError
@@ -16,6 +15,7 @@ from benchbench.backends.api.scoring import ids_score
 from benchbench.backends.api.server import PROBES, check_name
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.identity import tokenizer_identity
+from benchbench.backends.options import ModelOptions
 from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
 from benchbench.core.errors import ArgumentError, ModelError
 

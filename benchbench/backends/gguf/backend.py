@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from benchbench.backends import ModelOptions, check_model_args
 from benchbench.backends.abilities import Abilities
 from benchbench.backends.chat import ChatTemplate
 from benchbench.backends.encode import EncodedPair, Encoder
@@ -18,6 +17,7 @@ from benchbench.backends.gguf.header import GGUFHeader, read_header, split_files
 from benchbench.backends.gguf.scorer import Cache, PairScorer
 from benchbench.backends.gguf.source import file_content_identity, find_gguf, vocabulary_identity
 from benchbench.backends.gguf.tokenizer import GGUFTokenizer
+from benchbench.backends.options import ModelOptions, check_model_args
 from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.types import BackendInfo

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.hf.causal import CausalModel
 from benchbench.backends.hf.generate import Generator
@@ -17,6 +16,7 @@ from benchbench.backends.hf.loaded import LoadedModel
 from benchbench.backends.hf.scorer import PairScorer
 from benchbench.backends.hf.source import split_revision
 from benchbench.backends.hf.swap import load_weights_into
+from benchbench.backends.options import ModelOptions
 from benchbench.backends.plan import Limits
 from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
 from benchbench.core.types import BackendInfo, GenerationParams

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.estimate import MemoryEstimate, check_fits, estimate_folder, estimate_gguf, expanded
 from benchbench.backends.hf import architecture as arch
 from benchbench.backends.hf.load_composer import load_composer
@@ -23,6 +22,7 @@ from benchbench.backends.hf.source import Source, find_model, find_tokenizer, qu
 from benchbench.backends.hf.tokenizer import load_tokenizer
 from benchbench.backends.identity import file_identity, model_identity, read_json
 from benchbench.backends.machine import memory
+from benchbench.backends.options import ModelOptions
 from benchbench.backends.weights import check_weights, safetensors_header
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.ids import content_hash

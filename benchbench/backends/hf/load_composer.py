@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.hf import architecture as arch
 from benchbench.backends.hf.composer import ComposerState, known_config, read_state
 from benchbench.backends.hf.live import saved_config, saved_generation
@@ -18,6 +17,7 @@ from benchbench.backends.hf.pretrained import causal_class, from_tensors, unchan
 from benchbench.backends.hf.source import Source, find_tokenizer, quiet
 from benchbench.backends.hf.tokenizer import load_tokenizer
 from benchbench.backends.identity import identity_from, read_json, tensors_identity
+from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.hf import architecture as arch
 from benchbench.backends.hf.source import Source
 from benchbench.backends.hf.tokenizer import has_own_tokenizer, prefix_token_id
 from benchbench.backends.identity import tokenizer_identity
+from benchbench.backends.options import ModelOptions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.hf import architecture as arch
 from benchbench.backends.hf.backend import HFBackend
 from benchbench.backends.hf.live import saved_config, saved_generation, saved_tensors
@@ -19,6 +18,7 @@ from benchbench.backends.hf.loaded import LoadedModel, own_tokenizer_identity
 from benchbench.backends.hf.source import Source
 from benchbench.backends.hf.tokenizer import load_tokenizer
 from benchbench.backends.identity import identity_from, tensors_identity
+from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.abilities import Abilities
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.hf.source import split_revision
+from benchbench.backends.options import ModelOptions
 from benchbench.backends.tokens import Ending, Exhausted, Job, Scored, TokenBackend, Written
 from benchbench.backends.vllm.open import open_model
 from benchbench.backends.vllm.scorer import PairScorer

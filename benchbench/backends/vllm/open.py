@@ -10,7 +10,6 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbench.backends import ModelOptions
 from benchbench.backends.hf import architecture as arch
 from benchbench.backends.hf.load import config_object, read_config, stored_dtype
 from benchbench.backends.hf.loaded import own_tokenizer_identity
@@ -18,6 +17,7 @@ from benchbench.backends.hf.pretrained import unchanged
 from benchbench.backends.hf.source import Source, find_model, find_tokenizer
 from benchbench.backends.hf.tokenizer import load_tokenizer
 from benchbench.backends.identity import model_identity, read_json
+from benchbench.backends.options import ModelOptions
 from benchbench.backends.vllm.engine import Engine
 from benchbench.backends.vllm.mpt_config import check_mpt, make_view
 from benchbench.backends.vllm.plugin import register

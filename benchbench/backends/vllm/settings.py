@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchbench.backends import ModelOptions, check_model_args
+from benchbench.backends.options import ModelOptions, check_model_args
 from benchbench.core.errors import ArgumentError
 
 TESTED = ("0.32.",)

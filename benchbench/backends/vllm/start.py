@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from benchbench.backends import ModelOptions
+from benchbench.backends.options import ModelOptions
 from benchbench.backends.vllm.engine import Engine
 from benchbench.backends.vllm.settings import (
     Settings,

@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 
 from benchbench.leaderboard.board import Board, Coverage, Standing
+from benchbench.leaderboard.charts import axis_of, rank_strip, strip
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.records import Entry, Variant
-from benchbench.leaderboard.site.drawings import axis_of, rank_strip, strip
-from benchbench.leaderboard.site.parts import key, labels, link, markup, suite_page, task_page, value
+from benchbench.leaderboard.site.parts import (
+    between,
+    key,
+    labels,
+    link,
+    markup,
+    name,
+    size,
+    slug,
+    suite_page,
+    task_page,
+    value,
+)
 from benchbench.leaderboard.site.render import embedded
-from benchbench.leaderboard.site.text import between, name, size, slug
 from benchbench.stats.multiple import benjamini_hochberg
 
 HEAT_MODELS, HEAT_TASKS = 30, 24

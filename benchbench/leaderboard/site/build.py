@@ -15,13 +15,21 @@ from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.processes import FEW, cores, spread
 from benchbench.leaderboard.records import Entry, Records, Variant, read_records
 from benchbench.leaderboard.site.board_page import SuiteColumn, board_context, suite_column
-from benchbench.leaderboard.site.data import data_files
 from benchbench.leaderboard.site.model_page import model_context, reported_context, sweeps_context, tasks_context
-from benchbench.leaderboard.site.parts import labels, model_page, samples_page, suite_page, sweep_page, task_page
-from benchbench.leaderboard.site.render import Renderer
+from benchbench.leaderboard.site.parts import (
+    labels,
+    model_page,
+    name,
+    samples_page,
+    several,
+    shown,
+    suite_page,
+    sweep_page,
+    task_page,
+)
+from benchbench.leaderboard.site.render import Renderer, data_files
 from benchbench.leaderboard.site.sweep_page import sweep_context
 from benchbench.leaderboard.site.task_page import task_context
-from benchbench.leaderboard.site.text import name, several, shown
 from benchbench.leaderboard.site.viewer import samples_context
 from benchbench.leaderboard.training import Training, VerdictOptions
 from benchbench.leaderboard.trainings import make_training

@@ -7,9 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from benchbench.leaderboard.records import Cell, Entry, Source, finite
-from benchbench.leaderboard.site.parts import sweep_page, task_page, value
+from benchbench.leaderboard.site.parts import (
+    between,
+    count,
+    decimals,
+    name,
+    several,
+    shown,
+    sweep_page,
+    task_page,
+    value,
+)
 from benchbench.leaderboard.site.sweep_page import newest_part
-from benchbench.leaderboard.site.text import between, count, decimals, name, several, shown
 from benchbench.leaderboard.training import Curve, Training
 from benchbench.stats.sentence import with_interval
 from benchbench.store.reported import ReportedSource

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchbench.leaderboard.site.drawings import curve as drawing
-from benchbench.leaderboard.site.parts import markup, task_page, value
-from benchbench.leaderboard.site.text import between, decimals, name, said, several, slug
+from benchbench.leaderboard.charts import curve as drawing
+from benchbench.leaderboard.site.parts import between, decimals, markup, name, said, several, slug, task_page, value
 from benchbench.leaderboard.training import Curve, Training, about
 from benchbench.stats.sentence import step_name
 

@@ -6,11 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchbench.leaderboard.charts import Axis, axis_of, strip
 from benchbench.leaderboard.duels import Duels, TaskDuels
 from benchbench.leaderboard.records import Cell, Entry, Variant, finite
-from benchbench.leaderboard.site.drawings import Axis, axis_of, strip
-from benchbench.leaderboard.site.parts import Value, key, labels, link, markup, value
-from benchbench.leaderboard.site.text import between, count, decimals, name, number, shown, slug
+from benchbench.leaderboard.site.parts import (
+    Value,
+    between,
+    count,
+    decimals,
+    key,
+    labels,
+    link,
+    markup,
+    name,
+    number,
+    shown,
+    slug,
+    value,
+)
 from benchbench.store.reported import ReportedSource
 
 SHOWN_DUELS = 16

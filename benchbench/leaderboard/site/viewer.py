@@ -12,9 +12,8 @@ from typing import Any
 
 from benchbench.core.errors import StoreError
 from benchbench.leaderboard.records import Cell, Entry, Variant
-from benchbench.leaderboard.site.parts import markup
+from benchbench.leaderboard.site.parts import markup, name, number, several, shown
 from benchbench.leaderboard.site.render import embedded
-from benchbench.leaderboard.site.text import name, number, several, shown
 from benchbench.store.folder import PART
 from benchbench.store.table import read_table
 

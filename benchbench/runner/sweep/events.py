@@ -10,7 +10,7 @@ from typing import TypeAlias
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.events import Event
 from benchbench.runner.run import RunResult
-from benchbench.store.sweeps import Done
+from benchbench.store.find import Done
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from benchbench.backends import ModelOptions
+from benchbench.backends.options import ModelOptions
 from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError
 from benchbench.core.ids import content_hash

@@ -8,12 +8,12 @@ from typing import Literal, TypeAlias
 
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.checkpoint import Checkpoint
-from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.ready import Look, Readiness
 from benchbench.runner.sweep.settings import SweepSettings
 from benchbench.runner.sweep.sweep import find_all
+from benchbench.runner.sweep.unit import SweepWriter, Unit
+from benchbench.store.find import Done
 from benchbench.store.lock import is_held
-from benchbench.store.sweeps import Done
 
 UnitState: TypeAlias = Literal["done", "running", "queued", "to do", "being written", "broken"]
 

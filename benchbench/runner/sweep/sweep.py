@@ -12,14 +12,13 @@ from benchbench.core.errors import ArgumentError, BackendError, ModelError, RunI
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.sweep.events import OnSweepEvent, PassedOver, SweepEvent, SweepStarted, Waiting
 from benchbench.runner.sweep.find import find_checkpoints
-from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.ready import Look, Readiness
 from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.runner.sweep.unit import Bench, run_unit
+from benchbench.runner.sweep.unit import Bench, SweepWriter, Unit, run_unit
+from benchbench.store.find import Done
 from benchbench.store.models import distinct_tails
 from benchbench.store.names import find_home, find_location, own_name, real_path
-from benchbench.store.sweeps import Done
-from benchbench.store.taken import refuse_other_training
+from benchbench.store.reuse import refuse_other_training
 
 
 def ignore(event: SweepEvent) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchbench.backends import ModelOptions, open_backend
+from benchbench.backends import open_backend
+from benchbench.backends.options import ModelOptions
 from benchbench.core.types import Loglikelihood, LoglikelihoodRequest, Prompt
 
 TEXT = (

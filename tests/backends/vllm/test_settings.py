@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchbench.backends import ModelOptions, open_backend, parse_model_args
+from benchbench.backends import open_backend
 from benchbench.backends.abilities import refusal
+from benchbench.backends.options import ModelOptions, parse_model_args
 from benchbench.backends.vllm.backend import VLLMBackend
 from benchbench.backends.vllm.settings import GPU_SHARE, Settings, cache_bytes, prepare_environment, read_settings
 from benchbench.core.errors import ArgumentError, BackendError

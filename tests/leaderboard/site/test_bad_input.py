@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchbench.leaderboard.site.build import SiteOptions, build_site
-from benchbench.leaderboard.site.text import LONGEST, name, shown, slug, visible
+from benchbench.leaderboard.site.parts import LONGEST, name, shown, slug, visible
 from benchbench.store.folder import PART
 from benchbench.store.table import encode_part
 from tests.leaderboard.site.page import Page

@@ -12,8 +12,8 @@ from pathlib import Path
 import safetensors.torch
 import transformers.modeling_utils
 
-from benchbench.demo import checkpoints
-from benchbench.demo.training import DemoSettings, train
+from benchbench.extensions.demo import training as checkpoints
+from benchbench.extensions.demo.training import DemoSettings, train
 
 PIECES = 8
 

@@ -17,15 +17,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchbench.backends import ModelOptions
+from benchbench.backends.options import ModelOptions
 from benchbench.cli.sweep_view import trainings_of
-from benchbench.demo.training import DemoSettings, train
+from benchbench.extensions.demo.training import DemoSettings, train
 from benchbench.runner.settings import RunSettings
 from benchbench.runner.sweep.events import CheckpointFinished, CheckpointStarted, PassedOver
 from benchbench.runner.sweep.ready import Readiness
 from benchbench.runner.sweep.settings import SweepSettings
 from benchbench.runner.sweep.sweep import sweep
-from benchbench.store.sweeps import find_sweep
+from benchbench.store.find import find_sweep
 from tests import models
 from tests.composer import composer_file
 from tests.conftest import REPO

@@ -12,11 +12,11 @@ from benchbench.cli.sweep_view import trainings_of
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.sweep import unit as unit_module
 from benchbench.runner.sweep.events import CheckpointFinished, PassedOver
-from benchbench.runner.sweep.folder import SweepWriter
 from benchbench.runner.sweep.ready import Readiness
 from benchbench.runner.sweep.settings import from_json, to_json
 from benchbench.runner.sweep.status import status_of
 from benchbench.runner.sweep.sweep import sweep
+from benchbench.runner.sweep.unit import SweepWriter
 from benchbench.store.lock import RunLock
 from tests import models
 from tests.runner.sweep.series import (

@@ -1,0 +1,211 @@
+"""lm-eval's samples JSONL (version 0.4): a line per doc and filter becomes an item, so that models can be paired."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchbench.core.errors import DataError
+from benchbench.core.ids import content_hash
+from benchbench.core.registry import influence_column
+from benchbench.core.types import Item, Outcome
+from benchbench.extensions.interchange.export import OWN, ROLLING
+
+FIXED = frozenset(
+    {
+        *("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"),
+        *("doc_hash", "prompt_hash", "target_hash"),
+    }
+)
+OURS = "benchbench"
+"""In files that `results export` wrote: what else the item held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A file of one task's samples, read when it is wanted: such files can be large."""
+
+    path: Path
+    task: str
+
+    def items(self) -> list[Item]:
+        """The items, one per doc: the scores of further filters become scores `metric,filter`.
+
+        Raises:
+            DataError: a line that is not a sample, naming file and line.
+        """
+        return _read_items(self.path, self.task)
+
+    def example(self) -> dict[str, Any] | None:
+        """Prompt and continuations of the first doc, as they were asked; None if the file does not hold them."""
+        for _, line in _lines(self.path):
+            pairs = _arguments(line.get("arguments"))
+            if not pairs:
+                return None
+            continuations = [continuation for _, continuation in pairs]
+            return {"doc_id": line.get("doc_id"), "prompt": pairs[0][0], "continuations": continuations}
+        return None
+
+
+def _read_items(path: Path, task: str) -> list[Item]:
+    docs: dict[int, list[Mapping[str, Any]]] = {}
+    for number, line in _lines(path):
+        try:
+            docs.setdefault(int(line["doc_id"]), []).append(line)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}, line {number}: a sample with `doc_id` was expected.") from error
+    return [_item(task, doc_id, lines) for doc_id, lines in sorted(docs.items())]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            try:
+                line = json.loads(text)
+            except ValueError as error:
+                raise DataError(f"{path}, line {number}: not JSON ({error}); the file may have been cut.") from error
+            if not isinstance(line, dict):
+                raise DataError(f"{path}, line {number}: an object was expected.")
+            yield number, line
+
+
+def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Any]]) -> Item:
+    first = lines[0]
+    pairs = _arguments(first.get("arguments"))
+    ours = first[OURS] if isinstance(first.get(OURS), dict) else {}
+    is_rolling = any(_is_pair(first.get(name)) for name in ROLLING)
+    lls, greedy, texts = _responses(first.get("resps"), are_numbers=is_rolling)
+    choices = tuple(continuation for _, continuation in pairs)
+    prediction = _prediction(first, lls)
+    outcome: Outcome = "answered" if prediction not in (None, "", "[invalid]") or lls else "unanswered"
+    item = Item(
+        task=task,
+        doc_id=doc_id,
+        doc_hash=str(first.get("doc_hash") or content_hash(first.get("doc")))[:16],
+        cluster=None,
+        prompt_name="default",
+        item_key=str(first.get("prompt_hash") or content_hash([context for context, _ in pairs]))[:16],
+        gold=_storable(first.get("target")),
+        targets=choices if lls else (_storable(first.get("target")) or "",),
+        prediction=prediction,
+        outcome=outcome,
+        tie=len(lls) > 1 and lls.count(max(lls)) > 1,
+        loglikelihoods=lls,
+        is_greedy=greedy,
+        num_tokens=(),
+        texts=texts,
+        finish_reasons=(),
+        dropped_shots=0,
+        truncated_tokens=0,
+        failure=None,
+        scores={name: value for line in lines for name, value in _scores(line)},
+    )
+    return _with_ours(item, ours, lines)
+
+
+def _with_ours(item: Item, ours: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> Item:
+    """The item as it was before it became a sample; as it is, where the line does not come from us."""
+    known: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in ours.items() if n in OWN}
+    if set(known) != set(OWN) or not all(_fits(item, name, value) for name, value in known.items()):
+        return item
+    missing = {name: None for line in lines for name in _names(line) if name not in item.scores}
+    return replace(item, **known, scores={**item.scores, **missing})
+
+
+def _fits(item: Item, name: str, value: Any) -> bool:
+    if name in ("cluster", "gold", "prediction"):
+        return value is None or isinstance(value, str)
+    return type(value) is type(getattr(item, name))
+
+
+def _arguments(value: Any) -> list[tuple[str, str]]:
+    """(context, continuation) of each request; either layout: lists, or `gen_args_0: {arg_0, arg_1}`."""
+    if isinstance(value, dict):
+        value = [
+            [inner.get("arg_0"), inner.get("arg_1")] if isinstance(inner, dict) else inner for inner in value.values()
+        ]
+    if not isinstance(value, list):
+        return []
+    found = []
+    for pair in value:
+        if isinstance(pair, list) and pair:
+            second = pair[1] if len(pair) > 1 and isinstance(pair[1], str) else ""
+            found.append((_storable(pair[0]) or "", _storable(second) or ""))
+    return found
+
+
+def _responses(value: Any, *, are_numbers: bool) -> tuple[tuple[float, ...], tuple[bool, ...], tuple[str, ...]]:
+    """Log-likelihoods with "is greedy", or texts. `are_numbers`: a text is the log-likelihood of a whole document."""
+    lls: list[float] = []
+    greedy: list[bool] = []
+    texts: list[str] = []
+    for request in value if isinstance(value, list) else []:
+        for response in request if isinstance(request, list) else [request]:
+            if isinstance(response, list) and len(response) == 2:
+                lls.append(float(response[0]))
+                greedy.append(str(response[1]) == "True")
+            elif isinstance(response, str) and not are_numbers:
+                texts.append(_storable(response) or "")
+            else:
+                lls.append(float(response))
+    return tuple(lls), tuple(greedy), tuple(texts)
+
+
+def _prediction(line: Mapping[str, Any], lls: Sequence[float]) -> str | None:
+    if lls:
+        return str(max(range(len(lls)), key=lls.__getitem__)) if len(lls) > 1 else None
+    filtered = line.get("filtered_resps")
+    first = filtered[0] if isinstance(filtered, list) and filtered else filtered
+    if isinstance(first, list):
+        first = first[0] if first else None
+    return _storable(first)
+
+
+def _scores(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, column in _names(line).items():
+        value = _value(name, line[name]) if _is_pair(line[name]) else line[name]
+        if value is not None and math.isfinite(value):
+            yield column, float(value)
+
+
+def _names(line: Mapping[str, Any]) -> dict[str, str]:
+    """Key in the line → name of the item's score, for every key that is one."""
+    pipeline = str(line.get("filter") or "none")
+    found = {}
+    for name, value in line.items():
+        pair = name in ROLLING and _is_pair(value)
+        if name not in FIXED and name != OURS and (value is None or isinstance(value, int | float) or pair):
+            end = "" if pipeline == "none" else f",{pipeline}"
+            bare = name.removesuffix(influence_column(""))
+            found[name] = f"{name}{end}" if bare == name else influence_column(f"{bare}{end}")
+    return found
+
+
+def _is_pair(value: Any) -> bool:
+    """(log-likelihood of a text, its words or bytes)."""
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(part, int | float) for part in value)
+
+
+def _value(name: str, pair: Sequence[float]) -> float | None:
+    """The text's own perplexity, or its bits per byte; None where it has no words or bytes, or beyond a float."""
+    total, units = pair
+    if not units:
+        return None
+    try:
+        return -total / units / math.log(2) if name == "bits_per_byte" else math.exp(-total / units)
+    except OverflowError:
+        return None
+
+
+def _storable(value: Any) -> str | None:
+    """Text that UTF-8 can hold; anything that is not text as JSON."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", errors="replace").decode("utf-8")

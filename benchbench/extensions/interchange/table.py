@@ -1,0 +1,159 @@
+"""Plain tables, CSV or JSON lines: one row per model, task and metric."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchbench.core.errors import ArgumentError, DataError, did_you_mean
+from benchbench.extensions.interchange.model import (
+    ImportedModel,
+    ImportedRun,
+    ImportedScore,
+    ImportedTask,
+    better_high,
+    in_order,
+    items_behind,
+)
+from benchbench.store.names import names_called
+
+FIELDS = ("model", "step", "tokens_seen", "task", "metric", "value", "stderr", "n", "num_fewshot", "version", "date")
+NEEDED = ("model", "task", "metric", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What the columns of a table are called, and what it leaves unsaid."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Our field → the table's column, where they differ."""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    """Our field → its value for every row, where the table has no such column."""
+
+    def __post_init__(self) -> None:
+        for name in (*self.columns, *self.defaults):
+            if name not in FIELDS:
+                raise ArgumentError(
+                    f"there is no field {name!r}.{did_you_mean(name, FIELDS)} Fields are {', '.join(FIELDS)}."
+                )
+
+
+def read_table(path: Path, name: str, mapped: Mapped) -> list[ImportedRun]:
+    """A run for each model and step in the table.
+
+    Raises:
+        DataError: a column is missing or a row cannot be read; the sentence names file, line and column.
+    """
+    runs: dict[ImportedModel, dict[str, dict[str, Any]]] = {}
+    for number, row in _rows(path):
+        said = _said(row, mapped, f"{path}, line {number}")
+        model = _model(said, f"{path}, line {number}")
+        tasks = runs.setdefault(model, {})
+        task = tasks.setdefault(said["task"], {"scores": {}, "said": said})
+        score = _score(said, f"{path}, line {number}")
+        if score.metric in task["scores"]:
+            where = f"{model.name}, {said['task']}, {score.metric}"
+            raise DataError(f"{path}, line {number}: a second value for {where}. Every row must be a different one.")
+        task["scores"][score.metric] = score
+    if not runs:
+        raise DataError(f"{path} holds no rows.")
+    origin = {"kind": "table", "file": name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+    return [_run(model, tasks, origin, str(path)) for model, tasks in runs.items()]
+
+
+def _model(said: Mapping[str, Any], where: str) -> ImportedModel:
+    """The model of a row: step and tokens are as its columns say, else as the name does."""
+    step, tokens, name = _integer(said, "step", where), _integer(said, "tokens_seen", where), said["model"]
+    reading = names_called(name).reading
+    if step is not None and step != reading.step:
+        name = f"{name}@step{step}"
+    known = reading.tokens if tokens is None else tokens
+    return ImportedModel(name, names_called(name).series, reading.step if step is None else step, known)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        if path.suffix == ".jsonl":
+            for number, text in enumerate(file, 1):
+                if text.strip():
+                    yield number, _json_row(text, path, number)
+            return
+        dialect = "excel-tab" if path.suffix == ".tsv" else "excel"
+        reader = csv.DictReader(file, dialect=dialect)
+        for row in reader:
+            yield reader.line_num, {key: value or None for key, value in row.items() if key is not None}
+
+
+def _json_row(text: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{path}, line {number}: not JSON ({error}).") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{path}, line {number}: an object was expected.")
+    return row
+
+
+def _said(row: Mapping[str, Any], mapped: Mapped, where: str) -> dict[str, Any]:
+    said = {name: row.get(mapped.columns.get(name, name)) for name in FIELDS}
+    said |= {name: default for name, default in mapped.defaults.items() if said[name] is None}
+    for name in NEEDED:
+        if said[name] is None and not (name == "value" and mapped.columns.get(name, name) in row):
+            column = mapped.columns.get(name, name)
+            raise DataError(
+                f"{where}: no column {column!r} for {name}.{did_you_mean(column, row)} Say which one it is with"
+                f" --column {name}=NAME, or give one value for all rows with --set {name}=VALUE."
+            )
+    return {**said, "model": str(said["model"]), "task": str(said["task"]), "metric": str(said["metric"])}
+
+
+def _number(said: Mapping[str, Any], name: str, where: str) -> float | None:
+    value = said[name]
+    if value is None or value == "":
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: {name} is {value!r}; a number was expected.") from None
+
+
+def _integer(said: Mapping[str, Any], name: str, where: str) -> int | None:
+    value = _number(said, name, where)
+    if value is None:
+        return None
+    if not math.isfinite(value) or value != int(value) or value < 0:
+        raise DataError(f"{where}: {name} is {said[name]!r}; a whole number was expected.")
+    return int(value)
+
+
+def _score(said: Mapping[str, Any], where: str) -> ImportedScore:
+    value, stderr = _number(said, "value", where), _number(said, "stderr", where)
+    finite = value if value is not None and math.isfinite(value) else None
+    error = stderr if stderr is not None and math.isfinite(stderr) and stderr >= 0 else None
+    n = _integer(said, "n", where)
+    note = None if finite is not None else "the value is missing" if value is None else f"the value is {value}"
+    if n is None and (n := items_behind(finite, error)) is not None:
+        note = "n worked out from the standard error"
+    return ImportedScore(said["metric"], finite, error, n, better_high(said["metric"]), note)
+
+
+def _run(
+    model: ImportedModel, tasks: Mapping[str, Mapping[str, Any]], origin: Mapping[str, Any], where: str
+) -> ImportedRun:
+    found = {
+        name: ImportedTask(
+            scores=in_order(task["scores"].values()),
+            version=task["said"]["version"],
+            num_fewshot=_integer(task["said"], "num_fewshot", where),
+            output_type="multiple_choice" if {"acc", "acc_norm"} & set(task["scores"]) else None,
+        )
+        for name, task in tasks.items()
+    }
+    dates = [str(task["said"]["date"]) for task in tasks.values() if task["said"]["date"]]
+    return ImportedRun(model, found, origin, date=max(dates, default=None))

@@ -1,0 +1,182 @@
+"""The same docs through several backends: one run a side, each stored and resumed as any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchbench.backends import BUILT, open_backend
+from benchbench.backends.choose import INSTALL
+from benchbench.backends.machine import ENGINES, installed
+from benchbench.backends.options import ModelOptions, parse_model_args
+from benchbench.core.errors import ArgumentError, BackendError, ModelError, did_you_mean
+from benchbench.runner.events import Note, OnEvent, OpeningModel, ignore
+from benchbench.runner.plan import Plan, make_plan
+from benchbench.runner.run import RunResult, run_plan
+from benchbench.runner.settings import RunSettings
+from benchbench.store.reuse import refuse_other_weights
+
+PLAIN = ("hf-plain", "gguf-plain")
+"""Backends with every request computed on its own, without shared prefixes."""
+SIDES = (*BUILT, *PLAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A model and the backend that is to run it."""
+
+    model: str
+    backend: str
+    """One of `SIDES`."""
+    name: str | None = None
+    """What to call the model; None: what its folder or hub name says."""
+
+    @property
+    def engine(self) -> str:
+        """The backend without its layout."""
+        return self.backend.removesuffix("-plain")
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A side that could not run."""
+
+    side: Side
+    reason: str
+    missing: bool
+    """Its engine is not installed here; otherwise it could not open the model."""
+
+
+def parse_side(text: str) -> Side:
+    """`model` or `model:backend`. ArgumentError if what follows the colon is neither backend nor part of a path."""
+    model, colon, backend = text.rpartition(":")
+    if colon and model and backend in SIDES:
+        return Side(model, backend)
+    if text.startswith("scripted:"):
+        return Side(text.removeprefix("scripted:"), "scripted")
+    if colon and not Path(text).expanduser().exists():
+        raise ArgumentError(
+            f"{text!r} names the backend {backend!r}; there are {', '.join(SIDES)}.{did_you_mean(backend, SIDES)}"
+        )
+    return Side(text, "auto")
+
+
+SideArgs = dict[str, tuple[tuple[str, str], ...]]
+"""Backend → (name, value) of its options."""
+
+
+def parse_backends(model: str, text: str, args: SideArgs | None = None) -> list[Side]:
+    """A side of `model` for each backend of a list with commas. ArgumentError for an unknown or repeated one.
+
+    `args` may hold the name that the model has on one backend, as `model`: on a server, or as a GGUF file.
+    """
+    names = [name for part in text.split(",") if (name := part.strip())]
+    for name in names:
+        if name not in SIDES:
+            raise ArgumentError(f"--backends has {name!r}; there are {', '.join(SIDES)}.{did_you_mean(name, SIDES)}")
+    if len(set(names)) < max(2, len(names)):
+        raise ArgumentError(f"--backends is {text!r}; it takes two or more different ones, e.g. hf,vllm.")
+    sides = [Side(model, name) for name in names]
+    return [replace(side, model=dict((args or {}).get(side.engine, ())).get("model", model)) for side in sides]
+
+
+def parse_side_args(text: str) -> SideArgs:
+    """Backend → its options, of `backend.name=value,…`. ArgumentError where the backend is not said."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, value in parse_model_args(text):
+        backend, dot, option = name.partition(".")
+        if not (dot and option and backend in BUILT):
+            raise ArgumentError(f"--model-args has {name!r}; here each option names its backend: api.base_url=….")
+        found.setdefault(backend, []).append((option, value))
+    return {backend: tuple(options) for backend, options in found.items()}
+
+
+def run_sides(
+    sides: Sequence[Side],
+    settings: RunSettings,
+    args: SideArgs | None = None,
+    *,
+    on_event: OnEvent = ignore,
+) -> tuple[list[tuple[Side, RunResult]], list[LeftOut]]:
+    """A finished run for each side that can run here, one model in memory at a time, and the sides that cannot.
+
+    `settings.model` gives what all sides share. Raises BenchbenchError for tasks, data or a results folder that are
+    wrong, and if fewer than two sides could run.
+    """
+    ready, left_out = [], []
+    for side in sides:
+        reason = _not_installed(side)
+        if reason is None:
+            ready.append(side)
+        else:
+            left_out.append(LeftOut(side, reason, missing=True))
+            on_event(Note(reason))
+    _enough(len(ready), left_out)
+    plan, done = make_plan(settings, on_event), []
+    for side in ready:
+        try:
+            done.append((side, _run_side(plan, _settings(side, settings, args or {}), on_event)))
+        except (ArgumentError, BackendError, ModelError) as error:
+            left_out.append(LeftOut(side, f"{side.backend} is left out: {error}", missing=False))
+            on_event(Note(left_out[-1].reason))
+    _enough(len(done), left_out)
+    if len({result.path for _, result in done}) < len(done):
+        raise ArgumentError("two sides are the same weights on the same backend: there is nothing to compare.")
+    return done, left_out
+
+
+def _enough(count: int, left_out: Sequence[LeftOut]) -> None:
+    if count < 2:
+        reasons = " ".join(one.reason for one in left_out)
+        raise BackendError(f"{reasons} A comparison needs two sides.")
+
+
+def _not_installed(side: Side) -> str | None:
+    engine = side.engine
+    if engine not in ENGINES or installed(ENGINES[engine]) is not None:
+        return None
+    return f"{side.backend} is left out: it is not installed here. {INSTALL[engine]} brings it."
+
+
+def _settings(side: Side, settings: RunSettings, args: SideArgs) -> RunSettings:
+    """Layouts give the same numbers by intention, so that runs of one would be taken for the other's: `-plain` goes
+    into a folder of its own.
+    """
+    shared, plain = settings.model, side.backend in PLAIN
+    engine = side.engine
+    if engine == "auto":
+        engine = _chosen(side.model, shared)
+    options = replace(
+        shared,
+        model=side.model,
+        backend=engine,
+        dtype="auto" if engine == "gguf" else shared.dtype,
+        tokenizer=shared.tokenizer if engine in ("hf", "vllm") else None,
+        plan="plain" if plain else "auto",
+        model_args=tuple(pair for pair in args.get(engine, ()) if pair[0] != "model"),
+    )
+    return replace(
+        settings, model=options, name=side.name, output=settings.output / "plain" if plain else settings.output
+    )
+
+
+def _chosen(model: str, shared: ModelOptions) -> str:
+    from benchbench.backends.choose import choose
+
+    return choose(replace(shared, model=model)).backend
+
+
+def _run_side(plan: Plan, settings: RunSettings, on_event: OnEvent) -> RunResult:
+    on_event(OpeningModel(settings.model.model))
+    backend = open_backend(settings.model)
+    try:
+        if settings.name is not None:  # other engines know the same weights by other identities
+            info = backend.info
+            refuse_other_weights(settings.output, settings.name, info.model_identity, engine=info.name)
+        result = run_plan(plan, settings, backend, on_event=on_event)
+    finally:
+        backend.close()
+    if result.already_complete:
+        on_event(Note(f"{backend.info.name}: taken from {result.path}; --fresh computes it again."))
+    return result

@@ -1,0 +1,151 @@
+"""A metric of a task from the stored outputs alone, or with the documents where those do not say enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from benchbench.core.errors import ArgumentError, DataError, StoreError
+from benchbench.core.registry import FAMILIES, FILTERS, metric_spec
+from benchbench.core.types import (
+    Doc,
+    GenerateRequest,
+    GenerationParams,
+    Item,
+    Prompt,
+    RenderedDoc,
+    Request,
+    RollingRequest,
+    ScoringSpec,
+)
+from benchbench.extensions.comet.process import CometOptions
+from benchbench.runner.items import kept_responses
+from benchbench.scoring import score_doc, with_influence
+from benchbench.scoring.columns import columns
+
+
+def spec_for(recorded: ScoringSpec, metric: str) -> ScoringSpec:
+    """The same task scored by one metric: with the options that the run used, if it used it.
+
+    Raises:
+        TaskError: no such metric, or none for this output type.
+    """
+    known = next((one for one in recorded.metrics if one.name == metric), None)
+    return replace(recorded, metrics=(known or metric_spec(metric, recorded.output_type),))
+
+
+def column_names(spec: ScoringSpec) -> list[str]:
+    """Columns of the one metric that is asked for, without those that are always computed."""
+    return [column.name for column in columns(spec) if column.metric.name == spec.metrics[0].name]
+
+
+def needs_documents(spec: ScoringSpec) -> bool:
+    """Items name only the first right choice, and filters that look for a choice want the doc's own."""
+    steps = {name for pipeline in spec.filters for name, _ in pipeline.steps}
+    reads_choices = any(name not in FILTERS or name == "multi_choice_regex" for name in steps)
+    return FAMILIES[spec.output_type] == "choice" or reads_choices
+
+
+def rescore(spec: ScoringSpec, items: Sequence[Item], docs: Mapping[int, RenderedDoc] | None) -> list[Item]:
+    """The items with the scores of `spec` beside those they have, influence values included.
+
+    `docs` holds the documents where they are needed. Failed items have no score.
+    """
+    names = column_names(spec)
+    return with_influence(spec, [_rescored(spec, names, item, docs) for item in items])
+
+
+def _rescored(spec: ScoringSpec, names: Sequence[str], item: Item, docs: Mapping[int, RenderedDoc] | None) -> Item:
+    rendered = _from_item(spec, item) if docs is None else _checked(docs[item.doc_id], item)
+    responses = kept_responses(item, rendered.requests)
+    found: Mapping[str, float | None] = {}
+    if responses is not None:
+        found = score_doc(spec, rendered, responses).scores
+    return replace(item, scores={**item.scores, **{name: found.get(name) for name in names}})
+
+
+def _from_item(spec: ScoringSpec, item: Item) -> RenderedDoc:
+    """As much of the document as was stored: its right texts."""
+    prompt, count = Prompt("", (), ""), range(len(item.num_tokens))
+    requests: tuple[Request, ...]
+    if FAMILIES[spec.output_type] == "text":
+        requests = tuple(GenerateRequest(item.task, item.doc_id, i, prompt, GenerationParams(())) for i in count)
+    else:
+        requests = tuple(RollingRequest(item.task, item.doc_id, i, "") for i in count)
+    doc = Doc(item.doc_id, {}, item.doc_hash, item.cluster)
+    return RenderedDoc(item.task, doc, requests, targets=item.targets, prompt_name=item.prompt_name)
+
+
+def _checked(rendered: RenderedDoc, item: Item) -> RenderedDoc:
+    if item.outcome != "failed" and len(rendered.requests) != len(item.num_tokens):
+        raise StoreError(
+            f"{item.task}: document {item.doc_id} was asked {len(item.num_tokens)} times, and would be asked"
+            f" {len(rendered.requests)} times now; the run's record does not fit this benchbench."
+        )
+    stored = tuple(text.encode("utf-8", "replace").decode("utf-8") for text in rendered.choices or rendered.targets)
+    if stored != item.targets:
+        raise DataError(f"{item.task}: document {item.doc_id} renders to other right answers or choices than stored.")
+    return rendered
+
+
+State = Literal["added", "replaced", "kept", "confirmed", "differs"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSettings:
+    """Metrics for a finished run. ArgumentError if a value makes no sense."""
+
+    metrics: tuple[str, ...]
+    tasks: str | None = None
+    """Names or globs of the run's tasks, separated by commas; None: every task that a metric fits."""
+    data_root: Path | None = None
+    """Where the documents are, for metrics that need more of them than was stored; None: where the run found them."""
+    include_paths: tuple[Path, ...] = ()
+    """Folders or files with more tasks."""
+    source: str | None = None
+    """Template of the text that was to be translated, for tasks whose file has no `doc_to_source`."""
+    comet: CometOptions = field(default_factory=CometOptions)
+    fresh: bool = False
+    """Compute COMET scores again that are there already."""
+
+    def __post_init__(self) -> None:
+        if not self.metrics or not all(self.metrics):
+            raise ArgumentError("--metric takes one name or more, separated by commas, e.g. --metric comet,bleu.")
+        if self.comet.batch_size < 1:
+            raise ArgumentError(f"--batch-size is {self.comet.batch_size}; it must be 1 or more.")
+        if self.comet.device not in ("auto", "cpu", "cuda"):
+            raise ArgumentError(
+                f"--device is {self.comet.device!r}; it is auto, cpu or cuda (CUDA_VISIBLE_DEVICES says which GPU)."
+            )
+        if not self.comet.timeout > 0:
+            raise ArgumentError(f"--comet-timeout is {self.comet.timeout}; it must be more than 0 seconds.")
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One metric of one task or group."""
+
+    task: str
+    metric: str
+    state: State
+    """added; replaced: was added before; kept: was added before, by the same model; confirmed: the run's own value
+    came out again; differs: it did not, and still stands."""
+    rows: tuple[Mapping[str, Any], ...]
+    """As computed now; where `kept`, as they are on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreResult:
+    """What came of it all."""
+
+    path: Path
+    record: Mapping[str, Any]
+    """The run's record, with everything that was added to it."""
+    scored: tuple[Scored, ...]
+
+    @property
+    def differs(self) -> bool:
+        """A value that the run recorded did not come out again."""
+        return any(one.state == "differs" for one in self.scored)

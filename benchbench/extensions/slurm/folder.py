@@ -1,0 +1,170 @@
+"""What the Slurm engine keeps beside sweep.json: one folder for each array that was submitted.
+
+slurm/cluster.json        the cluster file, as it was read last
+      <k>/units.json      the units of array k; line n is what task n does
+          job.sh          its script
+          job.json        its number; written when sbatch has answered
+          <n>.log         what task n printed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchbench.core.errors import StoreError
+from benchbench.extensions.slurm.cluster import Cluster
+from benchbench.extensions.slurm.queue import Task, tasks_of
+from benchbench.extensions.slurm.script import job_script
+from benchbench.runner.checkpoint import Checkpoint
+from benchbench.runner.record import now
+from benchbench.runner.sweep.status import UnitStatus
+from benchbench.runner.sweep.unit import SweepWriter, Unit
+from benchbench.store.files import make_folder, read_json, write_json, write_whole
+from benchbench.store.find import SweepFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """One job array."""
+
+    path: Path
+    job: str
+    """Its number; "" where sbatch did not answer."""
+    name: str
+    units: tuple[Unit, ...]
+
+    @property
+    def sweep(self) -> SweepWriter:
+        """The sweep that it works for."""
+        return SweepWriter(self.path.parent.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The array task that was last to do a unit, and what the cluster says of it."""
+
+    job: str
+    """As scancel takes it: `123_4`."""
+    log: Path
+    task: Task | None
+    """None: the cluster has forgotten it."""
+
+
+def slurm_folder(sweep: SweepFolder) -> Path:
+    """Where the arrays of a sweep are kept; it is there only if one was asked for."""
+    return sweep.path / "slurm"
+
+
+def keep_cluster(sweep: SweepFolder, cluster: Cluster) -> None:
+    """Writes cluster.json, so that `sweep resume` needs no cluster file."""
+    make_folder(slurm_folder(sweep))
+    write_json(slurm_folder(sweep) / "cluster.json", cluster.to_json())
+
+
+def kept_cluster(sweep: SweepFolder) -> Cluster | None:
+    """The cluster file as it was read last; None for a sweep that never asked for Slurm."""
+    path = slurm_folder(sweep) / "cluster.json"
+    if not path.is_file():
+        return None
+    try:
+        return Cluster.from_json(read_json(path))
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{path} is not as expected ({error!r}); give --cluster FILE again.") from error
+
+
+def script_for(sweep: SweepFolder, cluster: Cluster, number: int, count: int) -> str:
+    """The script of array `number` with `count` tasks."""
+    return job_script(cluster, _name(sweep, number), slurm_folder(sweep) / str(number), count)
+
+
+def next_number(sweep: SweepFolder) -> int:
+    """The number of the array that comes next, from 1."""
+    return max((int(path.name) for path in slurm_folder(sweep).glob("[0-9]*")), default=0) + 1
+
+
+def write_array(sweep: SweepFolder, cluster: Cluster, units: Sequence[Unit]) -> Array:
+    """Writes an array's units and script; nothing is submitted."""
+    number = next_number(sweep)
+    path = slurm_folder(sweep) / str(number)
+    make_folder(path)
+    write_json(path / "units.json", {"units": [asdict(unit) for unit in units]})
+    write_whole(path / "job.sh", script_for(sweep, cluster, number, len(units)).encode())
+    return Array(path, "", _name(sweep, number), tuple(units))
+
+
+def note_job(array: Array, job: str) -> Array:
+    """Writes job.json."""
+    write_json(array.path / "job.json", {"job": job, "submitted": now()})
+    return Array(array.path, job, array.name, array.units)
+
+
+def read_array(path: Path) -> Array:
+    """The array in `path`. StoreError if it is not one."""
+    units = tuple(map(_unit, read_json(path / "units.json")["units"]))
+    job = str(read_json(path / "job.json")["job"]) if (path / "job.json").is_file() else ""
+    return Array(path, job, _name(SweepFolder(path.parent.parent), int(path.name)), units)
+
+
+def arrays(sweep: SweepFolder) -> list[Array]:
+    """The arrays of a sweep, the first one first."""
+    paths = sorted(slurm_folder(sweep).glob("[0-9]*/units.json"), key=lambda path: int(path.parent.name))
+    return [read_array(path.parent) for path in paths]
+
+
+def sent(sweep: SweepFolder) -> dict[tuple[str, int, int], Sent]:
+    """Unit's series, step and group → the array task that was last to do it, with its state in the queue."""
+    known = [array for array in arrays(sweep) if array.job]
+    tasks = tasks_of({array.job: array.name for array in known})
+    return {
+        unit.place: Sent(f"{array.job}_{index}", array.path / f"{index}.log", tasks.get((array.job, index)))
+        for array in known
+        for index, unit in enumerate(array.units)
+    }
+
+
+def _name(sweep: SweepFolder, number: int) -> str:
+    return f"benchbench-{sweep.path.name.rpartition('-')[2]}-{number}"
+
+
+def _unit(value: dict[str, Any]) -> Unit:
+    return Unit(Checkpoint(**value["checkpoint"]), int(value["group"]))
+
+
+TAIL = 20_000
+"""Bytes at the end of a log in which its last word is looked for."""
+
+
+def with_queue(units: Iterable[UnitStatus], sent: Mapping[tuple[str, int, int], Sent]) -> list[UnitStatus]:
+    """The units with the state of the array tasks that were last to do them."""
+    return [_with_task(unit, sent.get(unit.place)) for unit in units]
+
+
+def _with_task(unit: UnitStatus, sent: Sent | None) -> UnitStatus:
+    if sent is None or unit.state == "done":
+        return unit
+    task = sent.task
+    if task is not None and task.kind == "queued":
+        reason = f": {task.reason}" if task.reason else ""
+        return replace(unit, state="queued", why=f"job {sent.job}{reason}")
+    if task is not None and task.kind == "running":
+        where = f" on {task.node}" if task.node else ""
+        return replace(unit, state="running", why=f"job {sent.job}{where}, {task.state.lower()}")
+    if unit.state != "to do":
+        return unit
+    became = "the cluster has forgotten its job" if task is None else task.meaning
+    return replace(unit, why=f"job {sent.job}: {became}{_last_word(sent.log)}")
+
+
+def _last_word(log: Path) -> str:
+    """The error at the end of a task's log, or where to look."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    errors = [line for line in lines if line.startswith("error: ")]
+    return f". It said: {errors[-1].removeprefix('error: ')}" if errors else f". See {log}"

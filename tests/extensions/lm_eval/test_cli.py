@@ -1,0 +1,71 @@
+"""The commands on lm-eval's tasks, as their user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from benchbench.tasks.data_root import wanted
+from benchbench.tasks.index import TaskIndex
+from tests.extensions.lm_eval.conftest import World
+
+
+@pytest.fixture
+def command(world: World, tmp_path):
+    from benchbench.cli.main import app
+
+    def run(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, [*arguments], env={"COLUMNS": "200", "BENCHBENCH_DATA": str(world.data_root)})
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+def test_names_groups_and_tags_are_listed(command):
+    lines = [json.loads(line) for line in command("tasks", "ls", "lm_eval:glue*", "--json").splitlines()]
+    assert {line["task"]: line["kind"] for line in lines}["lm_eval:glue"] == "tag"
+    assert "mrpc" in lines[0]["tasks"]
+    assert "lm_eval:haerae" in command("tasks", "ls", "lm_eval:haerae*")
+
+
+def test_a_definition_is_shown_with_the_python_it_would_run(command):
+    shown = command("tasks", "show", "lm_eval:hellaswag")
+    assert "doc_to_text: '{{query}}'" in shown
+    assert "run only with --trust-task-code: `process_docs` is process_docs in " in shown
+    assert json.loads(command("tasks", "show", "lm_eval:piqa", "--json"))["lm_eval"] == "0.4.13"
+
+
+def test_a_document_is_rendered(command):
+    rendered = json.loads(command("tasks", "render", "lm_eval:piqa", "--num-fewshot", "1", "--doc", "2", "--json"))
+    assert rendered["doc_id"] == 2
+    assert [request["continuation"][0] for request in rendered["requests"]] == [" ", " "]
+    assert rendered["gold"] in ([0], [1])
+
+
+def test_a_run_prints_its_row(command, tmp_path):
+    said = command(
+        "run",
+        "--model",
+        "scripted:hash",
+        "--tasks",
+        "lm_eval:piqa,lm_eval:anagrams1",
+        "--output",
+        str(tmp_path),
+        "--json",
+    )
+    rows = json.loads(said.splitlines()[-1])["rows"]
+    assert [row["task"] for row in rows] == ["lm_eval:piqa", "lm_eval:piqa", "lm_eval:anagrams1"]
+    assert (tmp_path / "hash").is_dir()
+
+
+def test_what_a_task_reads_can_be_pulled():
+    (task,) = TaskIndex().select("lm_eval:gsm8k").tasks
+    assert [(one.place, one.required) for one in wanted(task)] == [
+        ("openai/gsm8k/main/test", True),
+        ("openai/gsm8k/main/train", True),
+    ]
+    (task,) = TaskIndex().select("lm_eval:piqa").tasks
+    assert [one.required for one in wanted(task)] == [True, False]
