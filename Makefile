@@ -1,5 +1,6 @@
 # make demo    a first run: installs into .venv, trains a tiny model, scores it, prints the table
 # make test    the tests          make check   format, lint, types and tests
+# make env    all that the tests need but what follows, in .venv
 # make env-gguf   adds llama.cpp and its server to .venv (compiles for some minutes)          make test-gguf   their tests
 # make env-vllm   an environment with vLLM for CPUs in .venv-vllm          make test-vllm   the tests of that backend
 # make env-comet  an environment with COMET in .venv-comet (1.4 GB)          make test-comet   the tests that score with it
@@ -16,17 +17,20 @@ JOBS   ?= 2
 
 VLLM   := .venv-vllm
 COMET  := .venv-comet
+WHEELS := build/wheels
 
-.PHONY: demo test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet lint check bench parity simulate wheel clean
+.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
+
+env: $(VENV)/.installed-dev
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-slow: $(VENV)/.installed-weights
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist worksteal
 
 test-vllm: $(VLLM)/.installed
 	$(VLLM)/bin/python -m pytest -m vllm tests/backends tests/bench
@@ -41,6 +45,9 @@ env-comet: $(COMET)/.installed
 
 # The llama.cpp engine and its server live beside everything else; this adds them to the environment.
 env-gguf: $(VENV)/.installed-gguf
+
+# Compiled into a folder of its own, so that it can be compiled while something runs in the environment.
+wheel-gguf: $(WHEELS)/.llama-cpp
 
 test-gguf: $(VENV)/.installed-gguf
 	$(BIN)/python -m pytest -m gguf
@@ -108,8 +115,12 @@ $(VENV)/.installed-weights: $(VENV)/.installed-dev
 # llama.cpp is compiled, about 6 minutes; CMAKE_ARGS=-DGGML_CUDA=on builds it for a GPU. Not for the processor at hand:
 # a virtual machine may name instructions that it cannot run, and a wheel from pip's cache may come from another machine.
 CMAKE_ARGS ?= -DGGML_NATIVE=OFF
-$(VENV)/.installed-gguf: $(VENV)/.installed-weights
-	CMAKE_ARGS='$(CMAKE_ARGS)' $(PIP) --no-cache-dir -e '.[gguf]' 'llama-cpp-python[server]'
+$(WHEELS)/.llama-cpp: constraints.txt | $(BIN)/python
+	CMAKE_ARGS='$(CMAKE_ARGS)' $(BIN)/python -m pip --disable-pip-version-check -q wheel --no-cache-dir --no-deps -c constraints.txt -w $(WHEELS) llama-cpp-python
+	@touch $@
+
+$(VENV)/.installed-gguf: $(VENV)/.installed-weights $(WHEELS)/.llama-cpp
+	$(PIP) --find-links $(WHEELS) -e '.[gguf]' 'llama-cpp-python[server]'
 	@touch $@
 
 # vLLM holds transformers below the version that the others are tested with, so it has an environment of its own. The

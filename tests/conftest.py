@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REPO = Path(__file__).resolve().parent.parent
 VLLM = importlib.util.find_spec("vllm") is not None
@@ -19,6 +20,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 if not NETWORK:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def find_data_root() -> Path | None:

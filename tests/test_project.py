@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 import sysconfig
-import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -19,8 +19,8 @@ import benchbench
 from tests.conftest import REPO
 
 COMMAND = [sys.executable, "-m", "benchbench"]
-SLACK = 2.0
-"""How much slower than promised a busy machine may be before a test calls it slow."""
+ENGINES = ("torch", "transformers", "datasets", "pandas", "pyarrow", "numpy")
+"""What takes seconds to import, and what no command needs that only looks something up."""
 
 
 def run(*arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
@@ -30,14 +30,13 @@ def run(*arguments: str, cwd: Path | None = None, env: dict[str, str] | None = N
     return done.stdout
 
 
-def best_time(*arguments: str, tries: int = 5) -> float:
-    """Wall seconds of the fastest of `tries` runs."""
-    seconds = []
-    for _ in range(tries):
-        start = time.perf_counter()
-        run(*arguments)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+def processor_seconds(*arguments: str, cache: Path) -> float:
+    """Processor time of a command, also the system's for it. Byte code is kept in `cache`, as where it is installed."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run(*arguments, env={**env, "PYTHONPYCACHEPREFIX": str(cache)})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +50,29 @@ def constraints() -> dict[str, str]:
     return dict(line.lower().replace("_", "-").split("==") for line in lines if line and not line.startswith("#"))
 
 
-@pytest.mark.parametrize(("arguments", "promised"), [(["--help"], 0.4), (["tasks", "ls"], 1.0)])
-def test_a_command_that_only_looks_up_starts_fast(arguments: list[str], promised: float) -> None:
-    assert best_time(*COMMAND, *arguments) < promised * SLACK
+@pytest.mark.parametrize(("arguments", "starts"), [(["--help"], 20), (["tasks", "ls"], 100)])
+def test_a_command_that_only_looks_up_starts_fast(arguments: list[str], starts: int, tmp_path: Path) -> None:
+    """In starts of a bare Python, measured in turn: a busy machine slows both. On a quiet one they are 7 and 40."""
+    ours, bare = [], []
+    for _ in range(6):  # the first fills the cache
+        ours.append(processor_seconds(*COMMAND, *arguments, cache=tmp_path))
+        bare.append(processor_seconds(sys.executable, "-c", "pass", cache=tmp_path))
+    assert min(ours) < starts * min(bare)
 
 
-def test_looking_tasks_up_loads_no_engine() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "heavy", "most"),
+    [(["--help"], (*ENGINES, "pydantic", "rich", "jinja2", "yaml"), 250), (["tasks", "ls"], ENGINES, 600)],
+)
+def test_a_command_that_only_looks_up_imports_nothing_heavy(arguments: list[str], heavy: tuple, most: int) -> None:
     code = (
-        "import sys\nfrom benchbench.cli.main import main\nsys.argv = ['benchbench', 'tasks', 'ls']\n"
+        f"import sys\nfrom benchbench.cli.main import main\nsys.argv = ['benchbench', *{arguments!r}]\n"
         "try: main()\nexcept SystemExit as stop: assert not stop.code, stop.code\n"
-        "print('loaded', sorted({'torch', 'transformers', 'datasets', 'pandas'} & set(sys.modules)))"
+        f"print(len(sys.modules), *sorted({set(heavy)!r} & set(sys.modules)))"
     )
-    assert run(sys.executable, "-c", code).splitlines()[-1] == "loaded []"
+    count, *loaded = run(sys.executable, "-c", code).splitlines()[-1].split()
+    assert loaded == []
+    assert 50 < int(count) < most
 
 
 def test_constraints_pin_every_dependency(project: dict, constraints: dict[str, str]) -> None:
@@ -93,8 +103,13 @@ def test_changelog_citation_and_package_name_one_version() -> None:
 
 
 def test_ci_runs_what_people_run() -> None:
-    script = (REPO / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    assert {"make lint", "make test", "make test-slow"} <= set(script)
+    script = (REPO / ".ci" / "run").read_text(encoding="utf-8")
+    parts = {
+        name for line in re.findall(r"^(?:part|in_background \w+) (.*)", script, re.MULTILINE) for name in line.split()
+    }
+    rules = re.findall(r"^(lint|test[\w-]*):", (REPO / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rules) >= 8
+    assert set(rules) <= parts
     jobs = yaml.safe_load((REPO / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
     assert [job["steps"][-1].get("run") for job in jobs.values()] == [".ci/run"]
     assert all(job["timeout-minutes"] <= 90 for job in jobs.values())

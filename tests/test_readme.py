@@ -91,7 +91,7 @@ def test_the_guide_is_true(block: Block, tmp_path: Path) -> None:
         lines = [([sys.executable, "-c", block.text], list[str]())]
     else:
         lines = [(["bash", "-c", _callable(command)], shown) for command, shown in block.commands]
-        assert lines, "a console block has lines that start with `$ `"
+    assert lines, "a console block has lines that start with `$ `"
     (tmp_path / "results").mkdir()
     write_files(block.guide, tmp_path)
     for line, shown in lines:

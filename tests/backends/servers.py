@@ -216,12 +216,12 @@ def vllm_server(folder: Path, *, name: str = "tiny", length: int = 512) -> Itera
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
     command += ["--served-model-name", name, "--dtype", "float32", "--enforce-eager", "--block-size", "32"]
     env = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-    with process([*command, "--max-model-len", str(length), "--port", str(port)], port, env, patience=240) as url:
+    with process([*command, "--max-model-len", str(length), "--port", str(port)], port, env) as url:
         yield url
 
 
 @contextlib.contextmanager
-def process(command: list[str], port: int, env: dict[str, str], *, patience: float = 60) -> Iterator[str]:
+def process(command: list[str], port: int, env: dict[str, str], *, patience: float = 600) -> Iterator[str]:
     import httpx
 
     url = f"http://127.0.0.1:{port}/v1"
@@ -234,7 +234,7 @@ def process(command: list[str], port: int, env: dict[str, str], *, patience: flo
         until = time.monotonic() + patience
         while time.monotonic() < until and running.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{url}/models", timeout=2).status_code == 200:
+                if httpx.get(f"{url}/models", timeout=30).status_code == 200:
                     break
             time.sleep(0.2)
         else:
@@ -243,7 +243,7 @@ def process(command: list[str], port: int, env: dict[str, str], *, patience: flo
     finally:
         running.terminate()
         try:
-            running.wait(timeout=20)
+            running.wait(timeout=120)
         except subprocess.TimeoutExpired:
             running.kill()
 

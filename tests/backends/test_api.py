@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -130,12 +131,14 @@ def test_lists_of_the_wrong_length_are_never_read(server: FaultyServer) -> None:
 
 
 def test_a_slow_server_is_given_up_in_time_and_named(server: FaultyServer) -> None:
-    backend = opened(server, timeout=0.2, retries=1)
-    server.fault = lambda world, handler, body: (time.sleep(0.6), False)[1]
+    backend = opened(server, timeout=1, retries=1)
+    given_up = threading.Event()
+    server.fault = lambda world, handler, body: (given_up.wait(60), False)[1]
     (answer,) = backend.generate(writing(1))
     assert isinstance(answer, Failure)
     assert answer.kind == "timeout"
-    assert "no answer within 0.2 s" in answer.message
+    assert "no answer within 1 s" in answer.message
+    given_up.set()
 
 
 def test_a_server_that_dies_ends_the_run_and_keeps_what_was_answered(server: FaultyServer) -> None:
@@ -160,7 +163,7 @@ def test_retry_after_holds_everybody_back(server: FaultyServer) -> None:
 
     def once(world: FaultyServer, handler: Handler, body: dict[str, Any]) -> bool:
         if body["prompt"] != "question 0 is" or world.faults["made"]:
-            time.sleep(0.05)
+            time.sleep(0.5 if len(world.seen) - first <= 4 else 0.0)  # so that the refusal is read before these
             return False
         world.faults["made"] += 1
         handler.reply(429, {}, {"Retry-After": "1.5"})
@@ -172,20 +175,21 @@ def test_retry_after_holds_everybody_back(server: FaultyServer) -> None:
     gaps = [later - earlier for earlier, later in pairwise(times)]
     pause = max(range(len(gaps)), key=gaps.__getitem__)
     assert gaps[pause] > 1, "nobody asks during the pause"
-    assert len(times) - pause - 1 > 20, "the others waited too, not only the one that was told to"
+    assert len(times) - pause - 1 > 30, "the others waited too, not only the one that was told to"
     assert len(times) == 41
 
 
 def test_no_more_requests_at_once_than_allowed_and_no_faster(server: FaultyServer) -> None:
-    server.fault = lambda world, handler, body: (time.sleep(0.02), False)[1]
     backend = opened(server, concurrency=3)
-    list(backend.generate(writing(15)))
+    together = threading.Barrier(3)
+    server.fault = lambda world, handler, body: (together.wait(600), False)[1]
+    assert len(list(backend.generate(writing(15)))) == 15
     assert server.most_at_once == 3
+    server.fault = None
     slow = opened(server, requests_per_minute=1200)
-    start = len(server.times)
+    start = time.monotonic()
     list(slow.generate(writing(8)))
-    times = server.times[start:]
-    assert times[-1] - times[0] >= 7 * 0.05 * 0.9
+    assert server.times[-1] - start >= 7 * 0.05
 
 
 def test_stop_strings_end_the_text_wherever_they_are_applied(server: FaultyServer) -> None:
@@ -381,8 +385,7 @@ def test_an_iterator_that_is_closed_stops_asking(server: FaultyServer) -> None:
     answers = backend.generate(writing(200))
     next(answers)
     answers.close()  # type: ignore[attr-defined]
-    time.sleep(0.1)
     asked = server.questions()
     time.sleep(0.2)
-    assert server.questions() == asked < 50
+    assert server.questions() <= asked + 2 < 150, "at most the two that were under way"
     assert len(list(backend.generate(writing(3)))) == 3

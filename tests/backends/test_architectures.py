@@ -122,6 +122,8 @@ def test_scores_and_texts_are_lm_evals(name: str, tmp_path: Path) -> None:
     backend = open_backend(ModelOptions(str(folder), dtype="float32", device="cpu"))
     scored = {r.request.key: r for r in backend.loglikelihood(scoring())}
     written = {r.request.key: r for r in backend.generate(writing())}
+    assert set(scored) == {r.key for r in scoring()} != set()
+    assert set(written) == {r.key for r in writing()} != set()
     oracle = HFLM(str(folder), device="cpu", dtype="float32", batch_size=1, logits_cache=False)
     asked = [Instance("loglikelihood", {}, (r.prompt.text, r.continuation), 0) for r in scoring()]
     for request, (total, greedy) in zip(scoring(), oracle.loglikelihood(asked, disable_tqdm=True), strict=True):

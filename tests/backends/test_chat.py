@@ -111,7 +111,7 @@ def test_added_tokens_that_the_template_writes_are_control_tokens_too(tmp_path: 
 TEXT = st.text(alphabet=st.sampled_from("ab Č\n.</s>[]u"), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(turns=st.lists(TEXT, min_size=1, max_size=4))
 def test_only_what_is_marked_is_read_otherwise(tokenizer: Any, turns: list[str]) -> None:
     control = control_tokens(tokenizer, models.CHAT_TEMPLATE)

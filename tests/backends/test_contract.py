@@ -162,11 +162,12 @@ def test_an_empty_continuation_is_certain(backend: Any) -> None:
 
 
 def test_the_space_belongs_to_the_continuation(backend: Any) -> None:
+    if backend.info.name == "scripted":
+        pytest.skip("it answers by the text: there are no tokens that a space could belong to")
     moved = LoglikelihoodRequest("t", 0, 0, Prompt("", (), "le garçon "), "A")
     kept = LoglikelihoodRequest("t", 1, 0, Prompt("", (), "le garçon"), " A")
     one, two = sorted(backend.loglikelihood([moved, kept]), key=lambda r: r.request.doc_id)
-    if backend.info.name != "scripted":
-        assert one.total == pytest.approx(two.total, abs=1e-5)
+    assert one.total == pytest.approx(two.total, abs=1e-5)
 
 
 def test_skipped_requests_are_not_answered_and_change_nothing(backend: Any) -> None:
@@ -186,10 +187,10 @@ def test_keys_name_what_is_asked_and_nothing_else(backend: Any) -> None:
     same, also, differs = backend.request_keys([doc]), backend.request_keys([renamed]), backend.request_keys([changed])
     assert same == also != differs
     params = GenerationParams(("\n",), 8)
-    ask = lambda p: [[GenerateRequest("t", 0, 0, prompt, p)]]  # noqa: E731
-    longer = GenerationParams(("\n",), 9)
-    assert backend.request_keys(ask(params)) == backend.request_keys(ask(params))
-    assert backend.request_keys(ask(params)) != backend.request_keys(ask(longer))
+    ask = lambda name, p: backend.request_keys([[GenerateRequest(name, len(name), 0, prompt, p)]])  # noqa: E731
+    assert ask("t", params) == ask("other", GenerationParams(("\n",), 8))
+    assert ask("t", params) != ask("t", GenerationParams(("\n",), 9))
+    assert ask("t", params) != ask("t", GenerationParams((".",), 8))
 
 
 def test_rolling_scores_every_token_once(backend: Any) -> None:

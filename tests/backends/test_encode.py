@@ -30,7 +30,7 @@ def ask(question: str, continuation: str, *, shots: tuple[str, ...] = (), descri
 TEXT = st.text(alphabet="ab Čř\n.é?", min_size=0, max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(context=TEXT, continuation=TEXT.filter(bool))
 def test_the_boundary_is_lm_evals(tokenizer: object, context: str, continuation: str) -> None:
     api = pytest.importorskip("lm_eval.api.model")
@@ -131,7 +131,7 @@ def test_generation_leaves_room_for_the_new_tokens(tokenizer: object) -> None:
     assert "max_gen_toks" in refused.message
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(length=st.integers(0, 60), limit=st.integers(1, 20))
 def test_rolling_windows_are_lm_evals(length: int, limit: int) -> None:
     utils = pytest.importorskip("lm_eval.utils")

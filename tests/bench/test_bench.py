@@ -60,7 +60,7 @@ def test_a_single_different_answer_is_named(row: Row, changed: Answer, problem: 
 
 def test_prompts_that_do_not_fit_are_cut_as_lm_eval_cuts_them() -> None:
     (task,) = requests_of(render(replace(CHOICE, tasks=("demo_choice_cs",)), None, None))
-    assert all(isinstance(r, LoglikelihoodRequest) and r.prompt.overflow == "truncate_left" for r in task)
+    assert {(type(r), r.prompt.overflow) for r in task} == {(LoglikelihoodRequest, "truncate_left")}
 
 
 def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +70,7 @@ def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_row_renders(data_root: Path) -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS) > 3
     for row in ROWS:
         prepared = render(row, data_root, 2)
         assert [task.num_fewshot for task in prepared] == [row.num_fewshot] * len(row.tasks)

@@ -41,7 +41,7 @@ def seen(tmp_path_factory) -> dict:
     build_site([root / "hostile"], root / "bad", SiteOptions("<script>window.hacked=1</script>", samples=2))
     command = ["node", str(HERE / "check.mjs"), str(root / "site"), str(root / "bad"), CHROMIUM]
     environment = {**os.environ, "NODE_MODULES": str(MODULES), "HOME": str(root)}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=280)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=1200)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 

@@ -192,7 +192,7 @@ def test_any_text_is_read_without_an_error_and_with_at_most_one_reading(name: st
 def test_a_long_name_is_read_at_once(name: str) -> None:
     began = time.process_time()
     read_name(name)
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 5
 
 
 def test_checkpoints_stand_at_their_steps_or_at_their_tokens_in_the_largest_unit() -> None:

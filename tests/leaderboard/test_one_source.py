@@ -89,7 +89,9 @@ def test_the_site_says_every_sentence_of_the_terminal(store, site):
 def test_no_sentence_is_cut_where_it_is_read(store, site):
     page = (site / "sweeps" / "run.html").read_text(encoding="utf-8")
     captions = [" ".join(html.unescape(re.sub(r"<[^>]+>", "", text)).split()) for text in re.findall(CAPTION, page)]
-    for curve in training(store).judged:
+    judged = training(store).judged
+    assert [curve.task for curve in judged] == ["pair", "pair_cs", "pair_fr", "single", "texts"]
+    for curve in judged:
         assert any(curve.sentence in text for text in captions), curve.sentence
 
 

@@ -22,9 +22,9 @@ SECONDS = 0.6
 """How long the run itself takes, start-up apart: 132 requests, four at a time."""
 
 
-def command(world: Path, output: Path) -> list[str]:
+def command(world: Path, output: Path, delay: float = 0.015) -> list[str]:
     options = {
-        "--model": "scripted:hash,delay=0.015",
+        "--model": f"scripted:hash,delay={delay}",
         "--tasks": "toy",
         "--include-path": world / "tasks",
         "--data-root": world / "hub",
@@ -33,11 +33,11 @@ def command(world: Path, output: Path) -> list[str]:
     return [sys.executable, "-m", "benchbench", "run", *[str(part) for pair in options.items() for part in pair]]
 
 
-def start(world: Path, output: Path) -> "subprocess.Popen[bytes]":
+def start(world: Path, output: Path, delay: float = 0.015) -> "subprocess.Popen[bytes]":
     # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
     restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
-        command(world, output),
+        command(world, output, delay),
         env=ENV,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -55,7 +55,7 @@ def finish(world: Path, output: Path) -> tuple[dict[str, bytes], dict[str, Any]]
 def kill_in_the_middle(world: Path, output: Path, rng: random.Random) -> bool:
     """Kills a run at a random moment after it has written its plan; False if it got through before."""
     process = start(world, output)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not list(output.glob("*/*/.lock")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -116,7 +116,9 @@ def test_a_second_process_on_the_same_run_says_who_holds_it_and_the_first_goes_o
     while not list(output.glob("*/*/items/*/live.jsonl")):
         assert first.poll() is None
         time.sleep(0.005)
+    first.send_signal(signal.SIGSTOP)  # it must not be through before the second has looked
     second = subprocess.run(command(world, output), env=ENV, capture_output=True, text=True, check=False)
+    first.send_signal(signal.SIGCONT)
     _, said = first.communicate()
     assert second.returncode == 2, second.stderr
     assert f"is being written by process {first.pid} on" in second.stderr
@@ -126,7 +128,7 @@ def test_a_second_process_on_the_same_run_says_who_holds_it_and_the_first_goes_o
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path):
     world = make_world(tmp_path, quiz=60)
-    process = start(world, world / "results")
+    process = start(world, world / "results", delay=0.3)
     while not list((world / "results").glob("*/*/items/*/live.jsonl")):
         assert process.poll() is None
         time.sleep(0.005)

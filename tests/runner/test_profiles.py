@@ -29,6 +29,7 @@ def test_an_unknown_profile_is_a_sentence() -> None:
 
 def test_every_profile_stands_for_a_suite_with_the_columns_it_reports() -> None:
     index = TaskIndex()
+    assert "benczechmark" in PROFILES
     for profile in PROFILES.values():
         tasks = index.select(profile.tasks).tasks
         metrics = {metric.name for task in tasks for metric in task.scoring.metrics}

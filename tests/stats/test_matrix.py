@@ -45,6 +45,7 @@ WORLDS = {
 def test_every_pair_is_its_duel(name: str, scale: float | None) -> None:
     scores, clusters = WORLDS[name]
     found = duel_matrix(scores, clusters, seed=3, scale=scale)
+    assert found.p.shape == found.stderr.shape == (len(scores), len(scores))
     for i in range(len(scores)):
         for j in range(len(scores)):
             one = duel(scores[j], scores[i], clusters, seed=3, scale=scale)
@@ -91,9 +92,9 @@ def test_wins_follow_the_direction_and_feed_the_duel_win_score() -> None:
 
 def test_two_hundred_models_take_moments() -> None:
     scores = (np.random.default_rng(1).random((200, 2000)) < 0.5).astype(float)
-    start = time.monotonic()
+    start = time.process_time()
     found = duel_matrix(scores, seed=0)
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 60
     assert found.wins().sum() <= 2
 
 

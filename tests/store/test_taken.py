@@ -54,3 +54,6 @@ def test_a_folder_without_results_or_with_broken_ones_takes_no_name(tmp_path: Pa
     (tmp_path / "m" / "bad" / "plan.json").write_text('{"model": "m"')
     refuse_other_weights(tmp_path, "m", "w")
     refuse_other_training(tmp_path, "m", [])
+    begun(tmp_path, "m", "w", "/exp/a")
+    with pytest.raises(ArgumentError, match="already stands for other weights"):
+        refuse_other_weights(tmp_path, "m", "w2")

@@ -58,7 +58,7 @@ def test_an_honest_template_renders_to_lm_evals_bytes(source: str) -> None:
     assert render(source) == lm_eval_utils.apply_template(source, dict(DOC))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.sampled_from([*HONEST, "\n", "  ", "{{q}}", "{% if n %}", "x\n\n"]), max_size=4), st.text(max_size=20)
 )
@@ -148,7 +148,7 @@ def test_a_hostile_template_is_stopped_with_a_sentence(source: str) -> None:
     finally:
         tracemalloc.stop()
     assert str(caught.value).startswith("t.yaml:7: task: `doc_to_text`: ")
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 60
     assert peak < 600_000_000
 
 
@@ -171,7 +171,7 @@ def test_a_slow_regular_expression_stops_outside_the_main_thread_too(pattern: st
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(timeout=60)
+    thread.join(timeout=600)
     assert not thread.is_alive()
     assert found
     assert "seconds" in found[0] or found[0] == "a" * 3000 + "!"

@@ -25,6 +25,8 @@ PLAIN: dict[str, Any] = {"model_type": "mpt", "n_heads": 4, "d_model": 128, "n_l
 )
 def test_what_is_computed_is_taken(options: dict[str, Any]) -> None:
     check_mpt(PLAIN | options, "model")
+    with pytest.raises(ModelError, match="logit_scale="):
+        check_mpt(PLAIN | options | {"logit_scale": "inv_sqrt_d_model"}, "model")
 
 
 @pytest.mark.parametrize(

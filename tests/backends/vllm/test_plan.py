@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import permutations
 
 import pytest
 
@@ -117,8 +118,13 @@ def test_a_prefix_stands_before_all_that_begins_with_it() -> None:
     pairs = [pair(c, n, seed=seed, changed=changed) for seed in range(3) for c, n, changed in
              ((20, 4, None), (30, 3, 20), (10, 1, None), (25, 9, 24))]  # fmt: skip
     inputs = [ask.inputs for ask in make_asks(random.Random(1).sample(pairs, len(pairs)), BLOCK)]
-    for i, one in enumerate(inputs):
-        assert not any(one[: len(other)] == other for other in inputs[i + 1 :] if len(other) < len(one))
+    begins = [
+        (i, j)
+        for (i, one), (j, other) in permutations(enumerate(inputs), 2)
+        if len(one) < len(other) and other[: len(one)] == one
+    ]
+    assert len(begins) >= 12
+    assert all(i < j for i, j in begins)
 
 
 def test_the_order_of_requests_changes_nothing() -> None:

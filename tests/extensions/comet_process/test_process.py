@@ -77,7 +77,7 @@ def test_a_process_that_does_not_score_is_told_about(tmp_path, code, said):
 
 def test_a_process_that_reads_nothing_more_is_given_up(tmp_path):
     python = fake_python(tmp_path, LOADS + "time.sleep(60)")
-    with CometProcess(options(python, timeout=1.5)) as process, pytest.raises(BackendError, match="did not score"):
+    with CometProcess(options(python, timeout=5.0)) as process, pytest.raises(BackendError, match="did not score"):
         process.score([Segment("a" * 100_000, "b" * 100_000)])
 
 

@@ -59,6 +59,7 @@ def test_czech_and_french_use_their_own_letters():
 
 def test_no_item_stands_in_the_training_text(trained_on):
     items = task_items()
+    assert min(map(len, items.values())) >= 30
     for name in ("choice_cs", "choice_fr"):
         for doc in items[name]:
             assert simple(f"{doc['stem']} {doc['choices'][doc['label']]}") not in trained_on, doc
@@ -70,6 +71,7 @@ def test_no_item_stands_in_the_training_text(trained_on):
 
 
 def test_what_the_items_ask_for_is_taught_in_other_words(trained_on):
+    assert len(task_items()["trivia"]) >= 30
     for doc in task_items()["trivia"]:
         assert simple(doc["answer"]) in trained_on, doc
     for language in LANGUAGES:
@@ -92,6 +94,7 @@ def test_questions_with_one_wording_have_one_answer():
 
 
 def test_every_fact_has_one_value_in_its_table():
+    assert list(LANGUAGES) == ["cs", "fr"]
     for language in LANGUAGES:
         for table in TABLES:
             rows = read_table(f"{language}/{table}.tsv")
@@ -123,6 +126,7 @@ def test_both_languages_say_the_same_of_the_world():
 
 
 def test_choice_docs_have_four_different_choices_and_one_is_their_own():
+    assert list(LANGUAGES) == ["cs", "fr"]
     for language in LANGUAGES:
         things = {row["Entity"]: row for row in read_table(f"{language}/things.tsv")}
         docs = facts(language).choice_items
@@ -152,6 +156,7 @@ def test_translations_are_functions_of_the_sentence():
 
 def test_the_task_files_are_what_the_generator_writes(tmp_path):
     write_items(tmp_path)
+    assert {path.stem for path in tmp_path.iterdir()} == set(task_items()) != set()
     for name in task_items():
         assert (tmp_path / f"{name}.jsonl").read_bytes() == (TASKS / f"{name}.jsonl").read_bytes(), (
             f"{name}.jsonl is not what the word lists give: python -m benchbench.extensions.demo.text tasks/demo"

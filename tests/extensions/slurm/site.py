@@ -157,8 +157,8 @@ def free_ports(count: int) -> int:
 
 
 def until(true: Callable[[], object], seconds: float, what: str = "") -> None:
-    """Waits until `true()`; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
+    """Waits until `true()`; fails after `seconds`, on a machine that is too busy after as many times more."""
+    deadline = time.monotonic() + seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     while not true():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain {what}"
         time.sleep(0.2)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from benchbench.core.errors import ArgumentError, BackendError
@@ -76,7 +78,10 @@ def test_what_no_node_can_give_is_refused(slurm, tmp_path, cluster, words):
 
 
 def test_what_the_nodes_can_give_is_not(slurm, tmp_path):
-    check_fit(Cluster(partition="gpu", time="4:00:00", cpus=16, gpus="a100:4", mem="62G"), tmp_path)
+    most = Cluster(partition="gpu", time="4:00:00", cpus=16, gpus="a100:4", mem="62G")
+    check_fit(most, tmp_path)
+    with pytest.raises(ArgumentError, match="17 cpus"):
+        check_fit(replace(most, cpus=17), tmp_path)
 
 
 def test_a_results_folder_on_this_machines_own_disk_is_refused_unless_it_is_served(slurm, tmp_path, monkeypatch):

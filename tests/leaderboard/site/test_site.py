@@ -153,6 +153,7 @@ def test_the_same_records_give_the_same_bytes_wherever_they_lie(store, site, tmp
 
 
 def test_the_content_policy_names_the_script_and_the_style_that_are_there(site):
+    assert len(list(pages(site))) > 5
     for page in pages(site):
         (policy,) = (a["content"] for t, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
         assert policy.startswith("default-src 'none'")

@@ -149,7 +149,7 @@ def test_a_watch_beside_a_live_training_scores_every_checkpoint_once_and_whole(t
         try:
             wait_for(lambda: any(run.glob("checkpoint-*")), training)
             live = sweep(settings, on_event=note, readiness=Readiness())
-            training.wait(60)
+            training.wait(600)
         finally:
             training.kill()
     assert training.returncode == 0, log.read_text()
