@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def _say(kind: str, text: str) -> None:
-    from benchbench.cli.console import clean_lines
+    from benchbench.core.format import clean_lines
 
     sys.stderr.write(f"{kind}: {clean_lines(text)}\n")
 

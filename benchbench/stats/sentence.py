@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchbench.core.format import number, probability, several, step_name
 from benchbench.stats.power import ALPHA
 
 SHOWN_DROPS = 3
@@ -57,48 +58,24 @@ def counted(n: int, n_clusters: int | None) -> str:
     return f"n={n}" if n_clusters is None else f"n={n} in {n_clusters} clusters"
 
 
-def step_name(step: int) -> str:
-    """26500 → `26.5k`, 130000 → `130k`, 600 → `600`: as people write steps, without losing a digit."""
-    return f"{step / 1000:g}k" if step >= 1000 and step % 100 == 0 else str(step)
-
-
 def size(value: float, *, share: bool, sign: bool = False) -> str:
     """A difference in percentage points where scores are shares of 1, else in the metric's own unit."""
-    form = "+" if sign else ""
     if share:
-        return f"{_minus(f'{_rounded(100 * value, 2):{form}.2f}')} pp"
-    places = 2 if abs(value) >= 10 else 4
-    return _minus(f"{_rounded(value, places):{form}.{places}f}")
-
-
-def _rounded(value: float, places: int) -> float:
-    """Never minus zero."""
-    return round(value, places) + 0.0
+        return f"{number(100 * value, 2, sign=sign)} pp"
+    return number(value, 2 if abs(value) >= 10 else 4, sign=sign)
 
 
 def failed(reach: Reach, where: str, what: str, *, share: bool) -> str:
     """What docs that failed on one side could hide."""
-    docs = "1 doc that failed" if reach.missing == 1 else f"{reach.missing} docs that failed"
     low, high = (size(end, share=share, sign=True) for end in (reach.low, reach.high))
     turns = ", of either sign" if reach.low < 0 < reach.high else ""
-    return f"Left out: {docs} {where}; with them {what} could lie anywhere from {low} to {high}{turns}."
-
-
-def probability(p: float) -> str:
-    """A p-value for people: `.158`, `.0012`, `<.0001`; `1`."""
-    if p < 0.0001:
-        return "<.0001"
-    shown = f"{p:.3f}" if p >= 0.01 else f"{p:.4f}"
-    return "1" if shown == "1.000" else shown.removeprefix("0")
+    docs = several(reach.missing, "doc")
+    return f"Left out: {docs} that failed {where}; with them {what} could lie anywhere from {low} to {high}{turns}."
 
 
 def _p(p: float) -> str:
     shown = probability(p)
     return f"p{shown}" if shown.startswith("<") else f"p={shown}"
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\u2212")
 
 
 def _recent(verdict: Verdict, found: Findings) -> str:
@@ -247,5 +224,5 @@ def _adjusted(verdict: Verdict) -> str:
 
 
 def _family(verdict: Verdict) -> str:
-    looks = "one look" if verdict.looks == 1 else f"{verdict.looks} looks"
-    return looks if verdict.family.tasks == 1 else f"{looks} at {verdict.family.tasks} tasks"
+    looks = "one look" if verdict.looks == 1 else several(verdict.looks, "look")
+    return looks if verdict.family.tasks == 1 else f"{looks} at {several(verdict.family.tasks, 'task')}"
