@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from benchbench import __version__
 from benchbench.backends.choose import INSTALL, choose, names_gguf
 from benchbench.backends.machine import ENGINES, GPU, Memory, gpus, installed, memory
 from benchbench.backends.options import ModelOptions
@@ -18,6 +17,7 @@ from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stdout
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.format import byte_size
+from benchbench.core.version import __version__
 
 app = VerbApp()
 

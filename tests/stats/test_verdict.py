@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from benchbench.stats.multiple import Family
-from benchbench.stats.sentence import size
+from benchbench.stats.sentence import Verdict, size
 from benchbench.stats.series import series_of_items, series_of_scores
-from benchbench.stats.verdict import Verdict, series_verdict, sweep_verdict
+from benchbench.stats.testing import Family
+from benchbench.stats.verdict import series_verdict, sweep_verdict
 from tests.simulate.worlds import CARD_COUNTS, CARD_N, CARD_STEPS, Curve, card
 from tests.stats.test_sweep import real_scores
 

@@ -15,7 +15,7 @@ from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.records import Entry, Variant
 from benchbench.leaderboard.site.parts import key, labels, link, markup, slug, suite_page, task_page, value
 from benchbench.leaderboard.site.render import embedded
-from benchbench.stats.multiple import benjamini_hochberg
+from benchbench.stats.testing import benjamini_hochberg
 
 HEAT_MODELS, HEAT_TASKS = 30, 24
 _POOL = ({"key": "duels", "label": "Duels won"}, {"key": "wins", "label": "Win rate"})
