@@ -10,9 +10,9 @@ from typing import Any
 
 from benchbench.backends.gguf.header import GGUFHeader, read_header, split_files
 from benchbench.backends.identity import read_json
-from benchbench.backends.machine import size
 from benchbench.backends.weights import BITS, check_weights, safetensors_header
 from benchbench.core.errors import ModelError
+from benchbench.core.format import byte_size
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 STORED = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -167,7 +167,7 @@ def check_fits(estimate: MemoryEstimate, free: int, *, name: str, place: str) ->
         return
     smaller = " --dtype bfloat16 halves that." if estimate.dtype == "float32" else ""
     raise ModelError(
-        f"{name} has {estimate.num_parameters:,} parameters, which take {size(estimate.weights)} as "
-        f"{estimate.dtype}, but only {size(free)} of {place} are free.{smaller} A quantised GGUF file with --backend "
-        "gguf takes less; vLLM splits a model over several GPUs."
+        f"{name} has {estimate.num_parameters:,} parameters, which take {byte_size(estimate.weights)} as "
+        f"{estimate.dtype}, but only {byte_size(free)} of {place} are free.{smaller} A quantised GGUF file with "
+        "--backend gguf takes less; vLLM splits a model over several GPUs."
     )

@@ -84,12 +84,3 @@ def gpus() -> tuple[GPU, ...]:
         free, total = torch.cuda.mem_get_info(index)
         found.append(GPU(torch.cuda.get_device_name(index), int(total), int(free)))
     return tuple(found)
-
-
-def size(count: float) -> str:
-    """Bytes as people read them: `512 MiB`, `13.5 GiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit in ("B", "KiB") or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"

@@ -11,7 +11,9 @@ import typer
 
 from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, clean_lines, finite, number, print_json, stderr, stdout
+from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout
+from benchbench.core.format import clean_lines, decimals, probability, several
+from benchbench.core.format import number as page_number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -128,14 +130,14 @@ def _docs(row: Row) -> str:
 def _cells(row: Row) -> list[str]:
     found, interval = row.duel, row.duel.interval
     scores = [math.exp(s) if row.is_log else s for s in (found.score_a, found.score_b)]
-    digits = _digits(scores)
+    digits = max(2, decimals(scores))
     if row.is_log:
         difference = f"×{math.exp(found.difference.value):.3f}"
         spread = "" if interval is None else f"[{math.exp(interval.low):.3f}, {math.exp(interval.high):.3f}]"
         least = "" if found.detectable is None else f"×{math.exp(found.detectable):.3f}"
     else:
-        difference = _signed(found.difference.value, digits)
-        ends = [] if interval is None else [_signed(end, digits - 1) for end in interval]
+        difference = page_number(found.difference.value, digits, sign=True)
+        ends = [] if interval is None else [page_number(end, digits - 1, sign=True) for end in interval]
         spread = f"[{', '.join(ends)}]" if ends else ""
         least = "" if found.detectable is None else f"{found.detectable:.{digits}f}"
     if row.outcome in ("better", "worse"):
@@ -144,18 +146,7 @@ def _cells(row: Row) -> list[str]:
     return [*map(number, scores), difference, spread, _p(row.p_adjusted), flips, least, row.outcome]
 
 
-def _digits(scores: list[float]) -> int:
-    most = max(map(abs, scores))
-    return 4 if most < 10 else 2
-
-
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
 def _p(p: float | None) -> str:
-    from benchbench.stats.sentence import probability
-
     return "-" if p is None else probability(p)
 
 
@@ -203,7 +194,7 @@ def _left_out(found: Comparison) -> list[str]:
         name = f"{row.task}, {row.b} against {row.a}" if found.num_pairs > 1 else row.task
         if row.dropped and not row.is_group and name not in lines:
             share = not row.is_log and row.duel.scale == 1
-            docs = "1 doc" if row.dropped == 1 else f"{row.dropped} docs"
+            docs = several(row.dropped, "doc")
             lines[name] = (
                 f"{name}: left out: {docs} without a score on one side; the scores are of the others."
                 if row.reach is None

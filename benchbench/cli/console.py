@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,20 +23,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from benchbench.core.format import clean, clean_json, decimals
 from benchbench.runner import events
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_CONTROL_BUT_NEWLINE = re.compile(_CONTROL.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
-
-
-def clean(value: object) -> str:
-    """`value` on one line without control, bidirectional or half characters: safe for a terminal."""
-    return _CONTROL.sub("", str(value).replace("\n", " ").replace("\t", " "))
-
-
-def clean_lines(value: object) -> str:
-    """Like `clean`, but line breaks stay."""
-    return _CONTROL_BUT_NEWLINE.sub("", str(value).replace("\t", " "))
 
 
 def cell(value: object, style: str = "") -> Text:
@@ -187,12 +174,7 @@ def _shown(record: Mapping[str, Any], *, every_row: bool) -> Iterator[Mapping[st
 
 def number(value: float | None) -> str:
     """Four decimals below 1, fewer above; `-` for a missing value."""
-    return "-" if value is None else f"{value:.{_decimals(value)}f}"
-
-
-def _decimals(value: float) -> int:
-    size = abs(value)
-    return 4 if size < 10 else 2 if size < 1000 else 0
+    return "-" if value is None else f"{value:.{decimals([value])}f}"
 
 
 def interval(row: Mapping[str, Any]) -> str:
@@ -200,10 +182,10 @@ def interval(row: Mapping[str, Any]) -> str:
     value, low, high = row["value"], row["ci_low"], row["ci_high"]
     if value is None or low is None or high is None:
         return ""
-    decimals = _decimals(value)
-    if abs((high - value) - (value - low)) <= 0.5 * 10.0**-decimals:
-        return f"±{(high - low) / 2:.{decimals}f}"
-    return f"[{low:.{decimals}f}, {high:.{decimals}f}]"
+    places = decimals([value])
+    if abs((high - value) - (value - low)) <= 0.5 * 10.0**-places:
+        return f"±{(high - low) / 2:.{places}f}"
+    return f"[{low:.{places}f}, {high:.{places}f}]"
 
 
 def sharing(record: Mapping[str, Any], name: str) -> str:
@@ -280,4 +262,4 @@ def finite(value: Any) -> Any:
 
 def print_json(text: str) -> None:
     """JSON on stdout, with characters that a terminal obeys as escapes."""
-    sys.stdout.write(_CONTROL_BUT_NEWLINE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+    sys.stdout.write(clean_json(text) + "\n")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.backends.machine import size
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stderr, stdout
 from benchbench.cli.options import AsJson, IncludePath
 from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.core.format import byte_size, clean_lines, several
 
 if TYPE_CHECKING:
     from benchbench.tasks.index import TaskIndex
@@ -73,8 +73,10 @@ def pull(
 def _pulled_line(result: Pulled) -> str:
     entry = result.entry
     revision = f", revision {entry.revision[:12]}" if entry is not None and entry.revision else ""
-    counted = f" ({_counted(entry.documents, 'document')}, {size(entry.bytes)}{revision})" if entry is not None else ""
-    return f"{result.place}: {result.error or WORDS[result.outcome]}{counted}"
+    facts = (
+        f" ({several(entry.documents, 'document')}, {byte_size(entry.bytes)}{revision})" if entry is not None else ""
+    )
+    return f"{result.place}: {result.error or WORDS[result.outcome]}{facts}"
 
 
 def _pulled_json(result: Pulled) -> dict[str, Any]:
@@ -90,8 +92,8 @@ def _pulled_summary(results: Sequence[Pulled], root: Path) -> str:
     failed = sum(result.outcome == "failed" for result in results)
     there = sum(result.outcome in ("kept", "own") for result in results)
     tail = f" {failed} failed; the same command tries them again." if failed else f" Use it with --data-root {root}"
-    total = size(sum(entry.bytes for entry in new))
-    return f"{_counted(len(new), 'split')} pulled ({total}), {there} there already, in {root}.{tail}"
+    total = byte_size(sum(entry.bytes for entry in new))
+    return f"{several(len(new), 'split')} pulled ({total}), {there} there already, in {root}.{tail}"
 
 
 @app.command()
@@ -150,13 +152,11 @@ def _show_files(root: Path, files: Sequence[dict[str, Any]], served: int) -> Non
         label = data_set if configs == ["default"] else f"{data_set}: {_short(configs)}"
         names = [*dict.fromkeys(name for file in mine for name in file["tasks"])]
         documents = ", ".join(f"{split} {documents:,}" for split, documents in splits.items())
-        table.add_row(*map(cell, (label, documents, size(sum(f["bytes"] for f in mine)), _short(names) or "none")))
+        table.add_row(*map(cell, (label, documents, byte_size(sum(f["bytes"] for f in mine)), _short(names) or "none")))
     stdout().print(table)
-    total = size(sum(file["bytes"] for file in files))
+    total = byte_size(sum(file["bytes"] for file in files))
     documents = sum(file["documents"] for file in files)
-    _say(
-        f"\n{_counted(len(files), 'file')}, {_counted(documents, 'document')}, {total}; {served:,} tasks can run on it."
-    )
+    _say(f"\n{several(len(files), 'file')}, {several(documents, 'document')}, {total}; {served:,} tasks can run on it.")
 
 
 def _short(names: Sequence[str]) -> str:
@@ -211,9 +211,9 @@ def _show_verified(facts: dict[str, Any]) -> None:
     if facts["damaged"]:
         _say("Damaged files that were pulled come back after removing them and pulling their tasks again.")
     unlocked = facts["files"] - facts["locked"]
-    without = f" {_counted(unlocked, 'file')} could only be read: the lock file does not know them." if unlocked else ""
+    without = f" {several(unlocked, 'file')} could only be read: the lock file does not know them." if unlocked else ""
     verdict = f"{len(facts['damaged'])} of them damaged or gone" if facts["damaged"] else "all of them sound"
-    _say(f"{_counted(facts['files'], 'file')} in {facts['root']}, {verdict}.{without}")
+    _say(f"{several(facts['files'], 'file')} in {facts['root']}, {verdict}.{without}")
 
 
 def _root(data_root: Path | None) -> Path:
@@ -232,11 +232,5 @@ def _tasks(index: TaskIndex, suite: str | None) -> list[Task | UpstreamTask]:
     return [*index.select(suite).tasks] if suite is not None else [index.task(name) for name in index.variants]
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _say(text: str) -> None:
-    from benchbench.cli.console import clean_lines
-
     typer.echo(clean_lines(text))

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from benchbench import __version__
 from benchbench.backends.choose import INSTALL, choose, names_gguf
-from benchbench.backends.machine import ENGINES, GPU, Memory, gpus, installed, memory, size
+from benchbench.backends.machine import ENGINES, GPU, Memory, gpus, installed, memory
 from benchbench.backends.options import ModelOptions
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stdout
 from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.core.format import byte_size
+from benchbench.core.version import __version__
 
 app = VerbApp()
 
@@ -106,9 +107,9 @@ def _show(facts: dict[str, Any]) -> None:
     say(f"benchbench {facts['benchbench']}, Python {facts['python']}, {facts['platform']}")
     say(", ".join(facts["libraries"]))
     main = facts["memory"]
-    say(f"memory {size(main['total'])}, {size(main['free'])} free")
+    say(f"memory {byte_size(main['total'])}, {byte_size(main['free'])} free")
     for gpu in facts["gpus"] or [None]:
-        say(f"GPU {gpu['name']}, {size(gpu['total'])}, {size(gpu['free'])} free" if gpu else "no GPU")
+        say(f"GPU {gpu['name']}, {byte_size(gpu['total'])}, {byte_size(gpu['free'])} free" if gpu else "no GPU")
     console.print()
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("backend", "works", "engine"):
@@ -126,15 +127,15 @@ def _show(facts: dict[str, Any]) -> None:
 def _show_model(model: dict[str, Any], say: Any) -> None:
     say(model["model"])
     say(f"{model['architecture']}, {model['num_parameters']:,} parameters")
-    say(f"weights as {model['dtype']}: {size(model['weights'])}")
+    say(f"weights as {model['dtype']}: {byte_size(model['weights'])}")
     if model["cache"] is not None:
-        each = size(model["cache_per_token"])
-        say(f"keys and values of one text of {model['length']:,} tokens: {size(model['cache'])} ({each} a token)")
+        each = byte_size(model["cache_per_token"])
+        say(f"keys and values of one text of {model['length']:,} tokens: {byte_size(model['cache'])} ({each} a token)")
     else:
         say("keys and values: its configuration does not tell")
-    room = f"{size(model['free'])} of {model['place']} are free"
+    room = f"{byte_size(model['free'])} of {model['place']} are free"
     if model["fits"]:
-        say(f"fits: about {size(model['total'])} are needed, {room}")
+        say(f"fits: about {byte_size(model['total'])} are needed, {room}")
     elif model["weights_fit"]:
         say(f"the weights fit, a text of full length does not: {room}; lower --max-length")
     else:

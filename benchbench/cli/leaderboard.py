@@ -10,6 +10,7 @@ import typer
 from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, stderr, stdout
+from benchbench.core.format import several
 
 SHOWN = 8
 app = VerbApp()
@@ -28,7 +29,6 @@ def leaderboard(
 ) -> None:
     """Build a static site of all finished runs: it needs no server and opens from the disk."""
     from benchbench.leaderboard.site.build import SiteOptions, build_site
-    from benchbench.leaderboard.site.parts import several
 
     roots = results or [Path("results")]
     if results is None and not roots[0].is_dir():

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchbench import __version__
 from benchbench.core.errors import BenchbenchError
+from benchbench.core.version import __version__
 
 VERBS = {
     "run": "Evaluate one model and print its table.",
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def _say(kind: str, text: str) -> None:
-    from benchbench.cli.console import clean_lines
+    from benchbench.core.format import clean_lines
 
     sys.stderr.write(f"{kind}: {clean_lines(text)}\n")
 

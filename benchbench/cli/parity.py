@@ -15,6 +15,7 @@ from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout, watching
 from benchbench.core.errors import ArgumentError
+from benchbench.core.format import probability
 from benchbench.runner.settings import RunSettings, check_name
 
 if TYPE_CHECKING:
@@ -232,8 +233,6 @@ def _table(tasks: Sequence[TaskParity]) -> Table:
 
 
 def _score_table(scores: Sequence[tuple[str, str, Duel]]) -> Table:
-    from benchbench.stats.sentence import probability
-
     table = _columns("task", "reference", "this", "lost/won", "p")
     table.add_column("test", no_wrap=True)
     for task, metric, found in scores:

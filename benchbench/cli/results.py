@@ -13,12 +13,13 @@ import typer
 from rich.table import Table
 
 from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, clean_lines, number, print_json, stderr, stdout
+from benchbench.cli.console import cell, number, print_json, stderr, stdout
 from benchbench.cli.results_import import import_results
 from benchbench.cli.results_prompts import show_prompts
 from benchbench.cli.run import show as show_record
 from benchbench.cli.run import to_json
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
+from benchbench.core.format import clean_lines
 from benchbench.store.find import all_runs, find_run
 from benchbench.store.folder import RunFolder
 from benchbench.store.models import same_weights, told_apart, twins

@@ -12,7 +12,8 @@ import typer
 from benchbench.backends.options import ModelOptions, parse_model_args
 from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, clean, print_json, remarks, results_table, stderr, stdout, watching
+from benchbench.cli.console import cell, print_json, remarks, results_table, stderr, stdout, watching
+from benchbench.core.format import clean
 from benchbench.runner.profiles import with_profile
 from benchbench.runner.settings import RunSettings
 from benchbench.tasks.gen_kwargs import parse_gen_kwargs

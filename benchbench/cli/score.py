@@ -12,7 +12,8 @@ from rich.table import Table
 
 from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, clean, interval, number, print_json, stderr, stdout, watching
+from benchbench.cli.console import cell, interval, number, print_json, stderr, stdout, watching
+from benchbench.core.format import clean
 from benchbench.extensions.comet.model import DEFAULT_MODEL
 from benchbench.extensions.comet.process import PYTHON_ENV, CometOptions
 from benchbench.store.find import find_run

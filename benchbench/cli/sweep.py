@@ -15,8 +15,9 @@ from benchbench.backends.options import ModelOptions, parse_model_args
 from benchbench.cli import options as opt
 from benchbench.cli import sweep_slurm
 from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, clean, clean_lines, print_json, stderr, stdout
+from benchbench.cli.console import cell, print_json, stderr, stdout
 from benchbench.core.errors import ArgumentError
+from benchbench.core.format import clean, clean_lines
 from benchbench.runner.settings import RunSettings
 from benchbench.store.names import find_location
 from benchbench.tasks.gen_kwargs import parse_gen_kwargs
@@ -234,14 +235,14 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
 def _show_status(units: Sequence[UnitStatus], groups: int) -> None:
     from rich.table import Table
 
-    from benchbench.leaderboard.chart import shorter
+    from benchbench.core.format import magnitude
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     names = ("series", "step", *(("group",) if groups > 1 else ()), "tokens", "state", "")
     for name in names:
         table.add_column(name, justify="right" if name in ("step", "tokens") else "left", overflow="fold")
     for unit in units:
-        tokens = None if unit.tokens_seen is None else shorter(unit.tokens_seen)
+        tokens = None if unit.tokens_seen is None else magnitude(unit.tokens_seen)
         more = unit.done.run if unit.done is not None else unit.why
         group = (unit.group + 1,) if groups > 1 else ()
         table.add_row(*map(cell, (unit.series, unit.step, *group, tokens, unit.state, more)))

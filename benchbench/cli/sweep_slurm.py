@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, clean, print_json, stderr
+from benchbench.cli.console import cell, print_json, stderr
 from benchbench.core.errors import ArgumentError, BackendError
+from benchbench.core.format import clean, several
 
 if TYPE_CHECKING:
     from benchbench.extensions.slurm.cluster import Cluster
@@ -43,7 +44,7 @@ def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, 
         print_json(json.dumps(_as_json(sent), ensure_ascii=False))
         return
     for array in sent.arrays:
-        count = _units(len(array.units))
+        count = several(len(array.units), "unit")
         _say(f"Submitted job {array.job}: {count}, logs in {array.path}. `scancel {array.job}` stops it.")
     _say(_rest(sent))
 
@@ -66,10 +67,6 @@ def _as_json(sent: Submitted) -> dict[str, object]:
         "queued": sent.queued,
         "passed_over": [{"checkpoint": unit.checkpoint.name, "why": why} for unit, why in sent.passed_over],
     }
-
-
-def _units(count: int) -> str:
-    return "1 unit" if count == 1 else f"{count} units"
 
 
 def asked_cluster(file: Path | None, *, slurm: bool) -> Cluster | None:

@@ -10,8 +10,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from benchbench.cli.console import Watcher, cell, clean, number, stderr, stdout
-from benchbench.leaderboard.chart import shorter
+from benchbench.cli.console import Watcher, cell, number, stderr, stdout
+from benchbench.core.format import clean, magnitude
 from benchbench.runner import events
 from benchbench.runner.sweep import events as sweep_events
 
@@ -93,7 +93,7 @@ class SweepWatcher(Watcher):
         for name in ("step", "tokens", *tasks, "seconds"):
             table.add_column(cell(name), justify="right", overflow="ellipsis", no_wrap=True)
         for _, row in sorted(self._rows.items())[-MOST_ROWS:]:
-            tokens = "" if row["tokens"] is None else shorter(row["tokens"])
+            tokens = "" if row["tokens"] is None else magnitude(row["tokens"])
             scores = [number(row[task]) if task in row else "" for task in tasks]
             table.add_row(*map(cell, (row["step"], tokens, *scores, f"{row['seconds']:.1f}")))
         return Group(table, self._bar) if self._rows else Group(self._bar)
@@ -257,5 +257,5 @@ def text_chart(curve: Curve, *, width: int = 64, height: int = 12) -> str:
         names[row(curve.chance)] = f"chance {number(curve.chance)}"
     edge = max(map(len, names.values()))
     lines = [f"{names.get(n, ''):>{edge}} {''.join(cells).rstrip()}" for n, cells in enumerate(grid)]
-    ends = f"{shorter(first)}{shorter(dots[-1].step):>{width - len(shorter(first))}}"
+    ends = f"{magnitude(first)}{magnitude(dots[-1].step):>{width - len(magnitude(first))}}"
     return "\n".join([*lines, " " * (edge + 1) + ends])

@@ -288,7 +288,7 @@ def _print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
 
 
 def _print_text(text: str) -> None:
-    from benchbench.cli.console import clean_lines
+    from benchbench.core.format import clean_lines
 
     typer.echo(clean_lines(text))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from benchbench.core.errors import ArgumentError, BenchbenchError, DataError
+from benchbench.core.format import clean_lines, several
 
 if TYPE_CHECKING:
     from benchbench.tasks.index import TaskIndex
@@ -124,14 +125,14 @@ def _token_counter(name: str) -> Callable[[PreparedTask], dict[str, float]]:
 
 def print_report(report: Report) -> None:
     """A line for the task, then one for each thing found, with the file that it was found in."""
-    verdict = "ok" if not report["errors"] else _counted(len(report["errors"]), "error")
+    verdict = "ok" if not report["errors"] else several(len(report["errors"]), "error")
     tokens = report.get("tokens")
     counted = f", {tokens['mean']:.0f} tokens a prompt, {tokens['most']} at most" if tokens else ""
     prompts = f", {len(report['prompts'])} prompts" if len(report["prompts"]) > 1 else ""
     stated = report["documents_stated"]
     of = f"{report['docs']:,} of " if stated is not None and stated != report["docs"] else ""
-    documents = f"{of}{_counted(stated if of else report['docs'], 'document')}"
-    shots = f"{documents}, {_counted(report['num_fewshot'] or 0, 'shot')}"
+    documents = f"{of}{several(stated if of else report['docs'], 'document')}"
+    shots = f"{documents}, {several(report['num_fewshot'] or 0, 'shot')}"
     _print(f"{report['task']}: {verdict} ({shots}{prompts}{counted})")
     if report["errors"] or report["warnings"]:
         _print(f"  in {report['file']}")
@@ -148,17 +149,11 @@ def print_summary(reports: Sequence[Report]) -> None:
     rendered = [report for report in reports if report["docs"]]
     broken = sum(bool(report["errors"]) for report in reports)
     _print(
-        f"{_counted(len(reports), 'task')} read, {len(rendered):,} of them rendered "
-        f"({_counted(sum(report['docs'] for report in rendered), 'document')}): "
+        f"{several(len(reports), 'task')} read, {len(rendered):,} of them rendered "
+        f"({several(sum(report['docs'] for report in rendered), 'document')}): "
         f"{'no errors' if not broken else f'errors in {broken}'}."
     )
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def _print(text: str) -> None:
-    from benchbench.cli.console import clean_lines
-
     typer.echo(clean_lines(text))

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from benchbench.core.format import magnitude, visible
+
 WIDTH, HEIGHT = 360, 230
 """Size of a panel in pixels."""
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 34, 38
@@ -106,14 +108,14 @@ def _axes(panel: Panel, dots: Sequence[Dot], x: _Scale, y: _Scale) -> Iterable[s
     for value in ticks(y.low, y.high):
         at = _n(y(value))
         yield f'<line x1="{LEFT}" y1="{at}" x2="{WIDTH - RIGHT}" y2="{at}" stroke="#e3e3e3"/>'
-        yield _label(LEFT - 6, at, shorter(value), anchor="end", dy=4)
+        yield _label(LEFT - 6, at, magnitude(value), anchor="end", dy=4)
     if panel.reference is not None:
         at = _n(y(panel.reference))
         yield f'<line x1="{LEFT}" y1="{at}" x2="{WIDTH - RIGHT}" y2="{at}" stroke="#777777" stroke-dasharray="4 3"/>'
         yield _label(WIDTH - RIGHT, at, panel.reference_name, anchor="end", dy=-3)
     first, last = min(dot.x for dot in dots), max(dot.x for dot in dots)
     for value in dict.fromkeys([first, *(_decades(first, last) if panel.log_x else ()), last]):
-        yield _label(_n(x(value)), HEIGHT - BOTTOM + 16, shorter(value))
+        yield _label(_n(x(value)), HEIGHT - BOTTOM + 16, magnitude(value))
     yield _label((LEFT + WIDTH - RIGHT) // 2, HEIGHT - 8, panel.x_label)
 
 
@@ -183,18 +185,10 @@ def ticks(low: float, high: float, *, about: int = 4) -> list[float]:
     return [round(k * width, 12) for k in range(first, math.floor(high / width + 1e-9) + 1)]
 
 
-def shorter(value: float) -> str:
-    """A number for an axis: `130k`, `1.5M`, `0.45`."""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.4g}{letter}"
-    return f"{value:.4g}"
-
-
 def _n(value: float) -> str:
     return f"{value:.1f}"
 
 
 def _text(value: str) -> str:
-    """Text that can do nothing: markup as text, control characters gone."""
-    return escape("".join(letter for letter in value if letter.isprintable()))
+    """Text that can do nothing: markup as text, control and invisible characters as visible marks."""
+    return escape(visible(value))

@@ -14,10 +14,9 @@ from benchbench.leaderboard.metrics import metric_names, metric_of
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Cell, cell_of, source_of
 from benchbench.leaderboard.weights import SAID, Weighting, benchmarks, weights_of
+from benchbench.stats.difference import Reach
 from benchbench.stats.duel import Duel, Outcome, TaskInfluence, duel, duel_of_estimates, duel_of_tasks
-from benchbench.stats.missing import Reach
-from benchbench.stats.multiple import benjamini_hochberg, holm
-from benchbench.stats.power import DELTA
+from benchbench.stats.testing import DELTA, benjamini_hochberg, holm
 from benchbench.store.folder import RunFolder
 from benchbench.store.model_lookup import Side
 

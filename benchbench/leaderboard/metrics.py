@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchbench.core.registry import ITEM_MEANS, influence_column, metric_range, metric_spec
-from benchbench.stats.power import DELTA, margin
+from benchbench.stats.testing import DELTA, margin
 
 GUESSED_AT_HALF = ("auroc",)
 """Metrics of which a guesser gets one half, however many choices there are."""

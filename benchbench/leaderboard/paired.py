@@ -16,8 +16,8 @@ from benchbench.core.registry import metric_range
 from benchbench.leaderboard.processes import FEW, cores, spread
 from benchbench.leaderboard.records import Cell
 from benchbench.scoring.recorded import corpus_estimate, recorded_spec
+from benchbench.stats.difference import Reach, reach_of_difference
 from benchbench.stats.influence import Estimate, Floats
-from benchbench.stats.missing import Reach, reach_of_difference
 from benchbench.store.frames import Column, read_clusters, read_column
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchbench import __version__
 from benchbench.core.errors import BenchbenchError, StoreError
 from benchbench.core.ids import content_hash
 from benchbench.core.parallel import family_of
+from benchbench.core.version import __version__
 from benchbench.leaderboard.metrics import Metric, metric_names, metric_of
 from benchbench.store.find import all_runs
 from benchbench.store.folder import RUN_SCHEMA_VERSION, RunFolder

@@ -15,12 +15,11 @@ from benchbench.core.registry import metric_range
 from benchbench.leaderboard.chart import Dot, Line, Panel
 from benchbench.leaderboard.records import Entry, Variant
 from benchbench.leaderboard.weights import SAID, Weighting
-from benchbench.stats.missing import Reach
-from benchbench.stats.sentence import failed
+from benchbench.stats.difference import Reach
+from benchbench.stats.sentence import Verdict, failed
 from benchbench.stats.series import (
     Series,
 )
-from benchbench.stats.verdict import Verdict
 
 SMOOTH = "bpb_gold"
 """Judged beside the main metric where it was measured: it moves early in training, where accuracy stays at chance."""

@@ -19,9 +19,8 @@ from benchbench.leaderboard.training import NORMALISED, SMOOTH, Curve, Point, Tr
 from benchbench.leaderboard.weights import Benchmark, Weighting, benchmark_of, benchmarks, mean_score, weights_of
 from benchbench.stats.groups import error_correlation
 from benchbench.stats.influence import Floats
-from benchbench.stats.multiple import Family
 from benchbench.stats.noise import Gain
-from benchbench.stats.power import DELTA
+from benchbench.stats.sentence import Verdict
 from benchbench.stats.series import (
     Series,
     series_of_estimates,
@@ -29,7 +28,8 @@ from benchbench.stats.series import (
     series_of_scores,
     series_of_tasks,
 )
-from benchbench.stats.verdict import Verdict, series_verdict
+from benchbench.stats.testing import DELTA, Family
+from benchbench.stats.verdict import series_verdict
 
 
 def make_training(

@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-from benchbench import __version__
 from benchbench.core.ids import content_hash
 from benchbench.core.registry import METRICS, metric_range
 from benchbench.core.types import Item
+from benchbench.core.version import __version__
 from benchbench.extensions.interchange.model import ImportedRun, ImportedScore, ImportedTask
 from benchbench.store.folder import RUN_SCHEMA_VERSION, RunFolder, RunWriter
 from benchbench.store.names import folder_name

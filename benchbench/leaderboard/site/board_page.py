@@ -8,25 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from benchbench.core.format import between, magnitude, name, several
 from benchbench.leaderboard.board import Board, Coverage, Standing
 from benchbench.leaderboard.charts import axis_of, rank_strip, strip
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.records import Entry, Variant
-from benchbench.leaderboard.site.parts import (
-    between,
-    key,
-    labels,
-    link,
-    markup,
-    name,
-    size,
-    slug,
-    suite_page,
-    task_page,
-    value,
-)
+from benchbench.leaderboard.site.parts import key, labels, link, markup, slug, suite_page, task_page, value
 from benchbench.leaderboard.site.render import embedded
-from benchbench.stats.multiple import benjamini_hochberg
+from benchbench.stats.testing import benjamini_hochberg
 
 HEAT_MODELS, HEAT_TASKS = 30, 24
 _POOL = ({"key": "duels", "label": "Duels won"}, {"key": "wins", "label": "Win rate"})
@@ -88,7 +77,7 @@ def _group_title(group: Coverage, number: int, board: Board) -> str:
     models = len(group.standings)
     tasks = len(group.variants)
     alike = "asked alike" if models > 1 else "that no other model was asked alike" if len(board.groups) > 1 else ""
-    said = f"{models} model{'s' * (models != 1)} on {tasks} task{'s' * (tasks != 1)} {alike}".rstrip()
+    said = f"{several(models, 'model')} on {several(tasks, 'task')} {alike}".rstrip()
     return said if len(board.groups) == 1 else f"Group {number + 1}: {said}"
 
 
@@ -112,7 +101,7 @@ def _row(
     parameters = standing.entry.num_parameters
     cells.append(value(parameters))
     if parameters:
-        cells[-1] = type(cells[-1])(str(parameters), size(parameters))
+        cells[-1] = type(cells[-1])(str(parameters), magnitude(parameters, 3))
     return {
         "link": link(standing.entry, root),
         "mean": value(mean, 2),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, DataError
+from benchbench.core.format import name, several, shown
 from benchbench.leaderboard.board import FEWER_DRAWS, MANY, Board, make_board
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import ItemScores
@@ -16,17 +17,7 @@ from benchbench.leaderboard.processes import FEW, cores, spread
 from benchbench.leaderboard.records import Entry, Records, Variant, read_records
 from benchbench.leaderboard.site.board_page import SuiteColumn, board_context, suite_column
 from benchbench.leaderboard.site.model_page import model_context, reported_context, sweeps_context, tasks_context
-from benchbench.leaderboard.site.parts import (
-    labels,
-    model_page,
-    name,
-    samples_page,
-    several,
-    shown,
-    suite_page,
-    sweep_page,
-    task_page,
-)
+from benchbench.leaderboard.site.parts import labels, model_page, samples_page, suite_page, sweep_page, task_page
 from benchbench.leaderboard.site.render import Renderer, data_files
 from benchbench.leaderboard.site.sweep_page import sweep_context
 from benchbench.leaderboard.site.task_page import task_context

@@ -6,18 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from benchbench.core.format import between, decimals, name, several, shown, whole_number
 from benchbench.leaderboard.records import Cell, Entry, Source, finite
-from benchbench.leaderboard.site.parts import (
-    between,
-    count,
-    decimals,
-    name,
-    several,
-    shown,
-    sweep_page,
-    task_page,
-    value,
-)
+from benchbench.leaderboard.site.parts import sweep_page, task_page, value
 from benchbench.leaderboard.site.sweep_page import newest_part
 from benchbench.leaderboard.training import Curve, Training
 from benchbench.stats.sentence import with_interval
@@ -30,7 +21,7 @@ def model_context(entry: Entry, has_sweep: bool) -> dict[str, Any]:
     runs = [{"name": shown(source.name, 200), "about": _about(source)} for source in entry.sources]
     tasks = {cell.variant.task for cell in cells}
     return {
-        "lead": f"{len(tasks)} task{'s' * (len(tasks) != 1)} in {len(runs)} run{'s' * (len(runs) != 1)}.",
+        "lead": f"{several(len(tasks), 'task')} in {several(len(runs), 'run')}.",
         "facts": _facts(entry),
         "sweep": sweep_page(entry.series) if has_sweep else None,
         "rows": [row for cell in cells for row in _rows(cell)] + _groups(entry),
@@ -48,10 +39,10 @@ def _about(source: Source) -> str:
 def _facts(entry: Entry) -> list[tuple[str, str]]:
     backend = entry.sources[0].record["backend"]
     facts = [
-        ("Parameters", "" if entry.num_parameters is None else count(entry.num_parameters)),
+        ("Parameters", "" if entry.num_parameters is None else whole_number(entry.num_parameters)),
         ("Same weights", ", ".join(entry.twins)),
-        ("Step", "" if entry.step is None else count(entry.step)),
-        ("Tokens seen", "" if entry.tokens_seen is None else count(entry.tokens_seen)),
+        ("Step", "" if entry.step is None else whole_number(entry.step)),
+        ("Tokens seen", "" if entry.tokens_seen is None else whole_number(entry.tokens_seen)),
         ("Backend", " ".join(str(backend.get(k)) for k in ("name", "version") if backend.get(k))),
         ("Numbers", " on ".join(str(backend.get(k)) for k in ("dtype", "device") if backend.get(k))),
         ("Revision", str(backend.get("revision") or "")),

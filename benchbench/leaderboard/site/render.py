@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbench import __version__
 from benchbench.core.errors import StoreError
+from benchbench.core.format import visible
+from benchbench.core.version import __version__
 from benchbench.leaderboard.board import Board
 from benchbench.leaderboard.records import Records, finite
-from benchbench.leaderboard.site.parts import visible
 from benchbench.store.frames import RUN_COLUMNS, mark_current, run_rows
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchbench.core.format import between, decimals, name, one_line, several, step_name
 from benchbench.leaderboard.charts import curve as drawing
-from benchbench.leaderboard.site.parts import between, decimals, markup, name, said, several, slug, task_page, value
+from benchbench.leaderboard.site.parts import markup, slug, task_page, value
 from benchbench.leaderboard.training import Curve, Training, about
-from benchbench.stats.sentence import step_name
 
 MOST_CURVES = 24
 
@@ -21,12 +21,12 @@ def sweep_context(training: Training) -> dict[str, Any]:
     reach = f"steps {steps[0]:,} to {steps[-1]:,}" if axis == "step" else f"{steps[0]:,} to {steps[-1]:,} {axis}"
     return {
         "lead": f"{several(len(steps), 'checkpoint')}, {reach}, {several(tasks, 'task')}.",
-        "notes": [*_notes(training), *map(said, about(training))],
+        "notes": [*_notes(training), *map(one_line, about(training))],
         "how": _how(training),
         "overall": None if training.overall is None else _curve(training, training.overall, "overall"),
         "signal": [_signal(curve) for curve in order],
         "curves": [_curve(training, curve, f"curve-{i}") for i, curve in enumerate(order[:MOST_CURVES])],
-        "rest": [said(sentence) for curve in order[MOST_CURVES:] for sentence in _sentences(training, curve)],
+        "rest": [one_line(sentence) for curve in order[MOST_CURVES:] for sentence in _sentences(training, curve)],
     }
 
 
@@ -98,7 +98,7 @@ def _curve(training: Training, curve: Curve, anchor: str) -> dict[str, Any]:
         "id": f"{anchor}-{slug(curve.metric)}",
         "title": f"{name(curve.task)} {name(curve.metric)}",
         "drawing": markup(drawing(curve.panel)),
-        "sentence": " ".join(map(said, _sentences(training, curve))),
+        "sentence": " ".join(map(one_line, _sentences(training, curve))),
         "points": [
             {
                 "step": value(point.step),

@@ -6,24 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchbench.core.format import between, decimals, name, number, several, shown, whole_number
 from benchbench.leaderboard.charts import Axis, axis_of, strip
 from benchbench.leaderboard.duels import Duels, TaskDuels
 from benchbench.leaderboard.records import Cell, Entry, Variant, finite
-from benchbench.leaderboard.site.parts import (
-    Value,
-    between,
-    count,
-    decimals,
-    key,
-    labels,
-    link,
-    markup,
-    name,
-    number,
-    shown,
-    slug,
-    value,
-)
+from benchbench.leaderboard.site.parts import Value, key, labels, link, markup, slug, value
 from benchbench.store.reported import ReportedSource
 
 SHOWN_DUELS = 16
@@ -92,7 +79,7 @@ def _place(cell: Cell, *, better: bool) -> tuple[float, str]:
 
 
 def _lead(variant: Variant, cells: Sequence[Cell]) -> str:
-    models = f"{len(cells)} model{'s' * (len(cells) != 1)}"
+    models = several(len(cells), "model")
     origin = (
         f", imported ({variant.kind})" if variant.kind not in ("", "imported") else ", imported" * bool(variant.kind)
     )
@@ -103,8 +90,8 @@ def _facts(variant: Variant, cell: Cell) -> list[tuple[str, str]]:
     record = cell.task_record
     facts = [
         ("Shots", "not known" if variant.num_fewshot == "?" else variant.num_fewshot),
-        ("Docs", count(cell.row["n"])),
-        ("Clusters of docs", "" if cell.row.get("n_clusters") is None else count(cell.row["n_clusters"])),
+        ("Docs", whole_number(cell.row["n"])),
+        ("Clusters of docs", "" if cell.row.get("n_clusters") is None else whole_number(cell.row["n_clusters"])),
         ("Chance", "" if record["scoring"].get("chance") is None else number(float(record["scoring"]["chance"]))),
         ("Task version", "" if variant.version == "?" else variant.version),
         ("Output", str(record.get("output_type") or "")),

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchbench.core.errors import StoreError
+from benchbench.core.format import name, number, several, shown, true_minus
 from benchbench.leaderboard.records import Cell, Entry, Variant
-from benchbench.leaderboard.site.parts import markup, name, number, several, shown
+from benchbench.leaderboard.site.parts import markup
 from benchbench.leaderboard.site.render import embedded
 from benchbench.store.folder import PART
 from benchbench.store.table import read_table
@@ -132,7 +133,7 @@ def _answer(row: dict[str, Any] | None, is_choice: bool) -> str:
 def _logs(values: Sequence[float | None]) -> str:
     """As `number` shows each with two decimals; at once, for a site holds hundreds of thousands of them."""
     if all(x is not None and -math.inf < x < math.inf for x in values):
-        return ", ".join([f"{x:.2f}" for x in values]).replace("-", "\u2212")
+        return true_minus(", ".join([f"{x:.2f}" for x in values]))
     return ", ".join(number(x, 2) for x in values)
 
 
