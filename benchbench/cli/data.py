@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.backends.machine import size
+from benchbench.backends.models.memory import size
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stderr, stdout
 from benchbench.cli.options import AsJson, IncludePath
