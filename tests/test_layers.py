@@ -15,22 +15,27 @@ MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "stats": {"core"},  # core.format: how its sentences write numbers
     "tasks": {"core"},
-    "backends": {"core"},
+    "backends": {"core"},  # engines are reached through the table by name
+    "backends/models": {"core", "backends"},
+    "backends/hf": {"core", "backends", "backends/models"},
+    "backends/vllm": {"core", "backends", "backends/models"},
+    "backends/api": {"core", "backends", "backends/models"},
     "store": {"core"},
     "scoring": {"core", "stats"},
-    "runner": {"core", "stats", "tasks", "scoring", "backends", "store"},
+    "runner": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store"},
     "leaderboard": {"core", "stats", "store", "scoring"},  # scoring: corpus metrics on the docs that two runs share
     "extensions": set(),
     "extensions/comet": {"core", "scoring"},
     "extensions/demo": {"core"},
+    "extensions/gguf": {"core", "backends", "backends/models"},
     "extensions/interchange": {"core", "store"},
     "extensions/parity": {"core", "stats", "scoring", "backends", "store", "runner", "leaderboard"},
     "extensions/rescore": {"core", "tasks", "scoring", "store", "runner", "extensions/comet"},
     "extensions/slurm": {"core", "store", "runner"},
-    "cli": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"}
+    "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}
     | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "parity", "rescore", "slurm")},
     "__init__": {"core", "store", "leaderboard"},  # the version; load_runs, load_items and compare, on first use
-    "callbacks": {"core", "backends", "runner"},
+    "callbacks": {"core", "backends", "backends/hf", "runner"},
     "__main__": {"cli"},
 }
 HEAVY = (
@@ -66,7 +71,8 @@ def imported_modules(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = "." * node.level + (node.module or "")
-            yield from ([f"{module}.{alias.name}" for alias in node.names] if module == "benchbench" else [module])
+            whole = [f"{module}.{alias.name}" for alias in node.names]
+            yield from (name if module == "benchbench" or name in MODULES else module for name in whole)
 
 
 def broken_rules(file: Path, text: str) -> list[str]:
@@ -101,6 +107,10 @@ def test_a_room_imports_only_what_lies_below_it(file: Path) -> None:
         ("tasks/x.py", "from .yamlfile import load", 1),
         ("stats/x.py", "from benchbench import store", 1),
         ("leaderboard/x.py", "from benchbench.backends import open_backend", 1),
+        ("backends/hf/x.py", "from benchbench.backends.vllm.plan import make_asks", 1),
+        ("backends/hf/x.py", "from benchbench.backends import api", 1),
+        ("backends/hf/x.py", "from benchbench.backends.models.find import find_model", 0),
+        ("backends/x.py", "from benchbench.extensions.gguf import ENGINE", 1),
         ("runner/x.py", "from benchbench.scoring import aggregate\nfrom benchbench import __version__", 0),
         ("cli/x.py", "from benchbench.runner.run import run\nimport torch", 0),
     ],

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from benchbench.core.errors import BackendError, did_you_mean
 from benchbench.core.pairs import name_value_pairs
 
 
@@ -41,16 +39,3 @@ class ModelOptions:
 def parse_model_args(text: str) -> tuple[tuple[str, str], ...]:
     """(name, value) pairs of `name=value,name=value`, sorted. Raises ArgumentError for anything else."""
     return tuple(sorted(name_value_pairs(text, "--model-args").items()))
-
-
-def check_model_args(options: ModelOptions, known: Iterable[str], *, backend: str) -> dict[str, str]:
-    """`options.model_args` as a mapping. Raises BackendError for a name that `backend` does not know."""
-    known = sorted(known)
-    for name, _ in options.model_args:
-        if name not in known:
-            takes = f"it takes {', '.join(known)}" if known else "it takes none"
-            raise BackendError(
-                f"--model-args has {name!r}, which the backend {backend} does not know; {takes}."
-                + did_you_mean(name, known)
-            )
-    return dict(options.model_args)

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchbench.backends.abilities import Abilities, refusal
 from benchbench.backends.chat import ChatTemplate
 from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Unencodable
+from benchbench.backends.engines import Abilities, refusal
 from benchbench.backends.protocol import NOTHING, RequestKeys, Work
 from benchbench.core.ids import canonical_json
 from benchbench.core.types import (
@@ -74,7 +74,7 @@ class TokenBackend(ABC):
     """The request methods of `Backend` over an engine that scores token pairs and continues token contexts."""
 
     info: BackendInfo
-    able = Abilities()
+    abilities = Abilities()
 
     def __init__(self, *, keep_tokens: bool = False) -> None:
         self.work = Work()
@@ -100,7 +100,7 @@ class TokenBackend(ABC):
 
     def refuses(self, params: GenerationParams) -> str | None:
         """Why this engine cannot write with these settings, or None if it can."""
-        return refusal(params, self.info.name, self.able)
+        return refusal(params, self.info.name, self.abilities)
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
         """One hash per doc over the tokens that its requests put to the model."""

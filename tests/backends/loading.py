@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchbench.backends.hf.load import load_model
-from benchbench.backends.hf.loaded import LoadedModel
+from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from tests import models

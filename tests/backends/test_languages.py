@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchbench.backends import open_backend
-from benchbench.backends.abilities import Abilities, refusal
+from benchbench.backends.engines import Abilities, refusal
 from benchbench.backends.hf.languages import Languages
 from benchbench.backends.options import ModelOptions
 from benchbench.core.types import Completion, Failure, GenerateRequest, GenerationParams, Prompt

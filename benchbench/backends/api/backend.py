@@ -7,16 +7,26 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from benchbench.backends.abilities import refusal
-from benchbench.backends.api.asking import ABLE, question_key, writing_body, written
-from benchbench.backends.api.chat import Messages, ServerChat, TemplatedText, as_messages, going_on
-from benchbench.backends.api.client import AnswerError, Client
-from benchbench.backends.api.loop import LoopThread
+from benchbench.backends.api import ENGINE
+from benchbench.backends.api.answers import (
+    Messages,
+    ServerChat,
+    TemplatedText,
+    TextScore,
+    as_messages,
+    echo_score,
+    echoed_tokens,
+    going_on,
+    question_key,
+    writing_body,
+    written,
+)
+from benchbench.backends.api.client import AnswerError, Client, LoopThread
 from benchbench.backends.api.options import server_options
-from benchbench.backends.api.scoring import TextScore, echo_score, echoed_tokens
 from benchbench.backends.api.server import ServerFacts, check_name, echo_body, explore
 from benchbench.backends.chat import template_of
 from benchbench.backends.encode import move_spaces
+from benchbench.backends.engines import refusal
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys, Work
 from benchbench.backends.tokens import Job, seed_text
@@ -165,7 +175,7 @@ class TextBackend:
 
     def refuses(self, params: GenerationParams) -> str | None:
         """Why a server cannot write with these settings, or None if it can."""
-        return refusal(params, "an OpenAI-compatible server", ABLE)
+        return refusal(params, "an OpenAI-compatible server", ENGINE.abilities)
 
     @property
     def chat(self) -> ChatFormat:

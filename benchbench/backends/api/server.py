@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from benchbench.backends.api.answers import choice, echoed_tokens, ids_score
 from benchbench.backends.api.client import AnswerError, BadAnswerError, Client
-from benchbench.backends.api.scoring import choice, echoed_tokens, ids_score
 from benchbench.core.errors import BackendError, ModelError, did_you_mean
 
 Scoring = Literal["ids", "echo"]

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchbench.backends.api.asking import ABLE
+from benchbench.backends.api import ENGINE
+from benchbench.backends.api.answers import ids_score
 from benchbench.backends.api.backend import ServerConnection, TextBackend
 from benchbench.backends.api.client import AnswerError
 from benchbench.backends.api.options import server_options
-from benchbench.backends.api.scoring import ids_score
 from benchbench.backends.api.server import PROBES, check_name
 from benchbench.backends.encode import EncodedPair, Encoder
-from benchbench.backends.identity import tokenizer_identity
+from benchbench.backends.models.identity import tokenizer_identity
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
 from benchbench.core.errors import ArgumentError, ModelError
@@ -37,8 +37,8 @@ def open_server(options: ModelOptions) -> Any:
 
 
 def _load(named: str, options: ModelOptions) -> tuple[Any, str]:
-    from benchbench.backends.hf.source import find_model
-    from benchbench.backends.hf.tokenizer import load_tokenizer
+    from benchbench.backends.models.find import find_model
+    from benchbench.backends.models.tokenizer import load_tokenizer
 
     source = find_model(named)
     return load_tokenizer(source, trusted=options.trust_remote_code), tokenizer_identity(Path(source.folder))
@@ -47,7 +47,7 @@ def _load(named: str, options: ModelOptions) -> tuple[Any, str]:
 class TokensBackend(TokenBackend):
     """A server that takes token ids and returns their log-probabilities."""
 
-    able = ABLE
+    abilities = ENGINE.abilities
 
     def __init__(self, options: ModelOptions, server: ServerConnection, tokenizer: Any, identity: str) -> None:
         super().__init__()

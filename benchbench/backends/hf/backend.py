@@ -11,11 +11,10 @@ import torch
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.hf.causal import CausalModel
 from benchbench.backends.hf.generate import Generator
-from benchbench.backends.hf.load import load_model
-from benchbench.backends.hf.loaded import LoadedModel
+from benchbench.backends.hf.load import load_model, load_weights_into
 from benchbench.backends.hf.scorer import PairScorer
-from benchbench.backends.hf.source import split_revision
-from benchbench.backends.hf.swap import load_weights_into
+from benchbench.backends.models.find import split_revision
+from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.plan import Limits
 from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written

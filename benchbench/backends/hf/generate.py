@@ -13,6 +13,7 @@ from benchbench.backends.hf.cache import KeysValues, ReservedLayer, cache_of, ke
 from benchbench.backends.hf.causal import CausalModel, left_padded
 from benchbench.backends.hf.halving import Halving, halves
 from benchbench.backends.hf.scorer import PairScorer, prefilled
+from benchbench.backends.models.tokenizer import end_tokens
 from benchbench.backends.plan import Block, Limits, make_plan
 from benchbench.backends.sampling import logits_processors
 from benchbench.backends.tokens import Ending, Exhausted, Job, Written, cut_at_stop, seed
@@ -40,7 +41,7 @@ class Generator(Halving):
         self.tokenizer = tokenizer
         self.scorer = scorer
         self.limits = limits
-        self.ending = Ending(tokenizer, eos_ids(model.model, tokenizer))
+        self.ending = Ending(tokenizer, model_end_tokens(model.model, tokenizer))
 
     def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
         """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
@@ -226,11 +227,7 @@ def _seeded(job: Job) -> torch.Generator | None:
     return torch.Generator().manual_seed(seed(job)) if job.params.do_sample else None
 
 
-def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends a text: the generation config's and the tokenizer's."""
+def model_end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends a text of a transformers model: the generation config's and the tokenizer's."""
     config = getattr(model, "generation_config", None)
-    named = getattr(config, "eos_token_id", None)
-    ids = set(named if isinstance(named, (list, tuple)) else [] if named is None else [named])
-    if tokenizer.eos_token_id is not None:
-        ids.add(tokenizer.eos_token_id)
-    return frozenset(ids)
+    return end_tokens(getattr(config, "eos_token_id", None), tokenizer, str(tokenizer.name_or_path))

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.generate import eos_ids, generate_arguments
+from benchbench.backends.hf.generate import generate_arguments, model_end_tokens
 from benchbench.backends.hf.halving import Halving, halves
 from benchbench.backends.hf.languages import Languages
-from benchbench.backends.hf.loaded import LoadedModel
+from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.tokens import Exhausted, Job, Scored, Written, cut_at_stop, seed
 from benchbench.core.types import FinishReason, GenerationParams
 
@@ -50,7 +50,7 @@ class Seq2SeqEngine(Halving):
         self.prefix_token_id = loaded.prefix_token_id
         self.batch_tokens = batch_tokens
         self.logit_rows = max(64, LOGIT_BYTES // (4 * int(self.model.config.get_text_config().vocab_size)))
-        self.eos = eos_ids(loaded.model, loaded.tokenizer)
+        self.eos = model_end_tokens(loaded.model, loaded.tokenizer)
         self.languages = Languages(loaded.tokenizer)
         self.notes: list[str] = []
         self.computed_tokens = 0

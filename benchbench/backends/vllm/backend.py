@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from benchbench.backends.abilities import Abilities
 from benchbench.backends.encode import EncodedPair, Encoder
-from benchbench.backends.hf.source import split_revision
+from benchbench.backends.models.find import split_revision
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.tokens import Ending, Exhausted, Job, Scored, TokenBackend, Written
-from benchbench.backends.vllm.open import open_model
+from benchbench.backends.vllm import ENGINE
+from benchbench.backends.vllm.open import load_weights_into, open_model
 from benchbench.backends.vllm.scorer import PairScorer
-from benchbench.backends.vllm.swap import load_weights_into
-from benchbench.backends.vllm.writer import HOTTEST, Writer
+from benchbench.backends.vllm.writer import Writer
 from benchbench.core.errors import ArgumentError
 from benchbench.core.types import BackendInfo
 
@@ -30,7 +29,7 @@ class VLLMBackend(TokenBackend):
     seed and the request alone, but are not those that `hf` samples.
     """
 
-    able = Abilities(beams=False, ngrams=False, hottest=HOTTEST)
+    abilities = ENGINE.abilities
 
     def __init__(self, options: ModelOptions) -> None:
         super().__init__(keep_tokens=options.keep_tokens)

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.tokens import Scored
-from benchbench.backends.vllm.engine import Engine
+from benchbench.backends.vllm.engine import RunningEngine
 from benchbench.backends.vllm.plan import Ask, make_asks, make_chunks
 
 MOST_PROMPTS = 1024
@@ -22,7 +22,7 @@ SHARE_OF_CACHE = 0.9
 class PairScorer:
     """Scores encoded pairs with one engine. With `cached` off, every prompt is computed from its first token."""
 
-    def __init__(self, engine: Engine, *, cached: bool) -> None:
+    def __init__(self, engine: RunningEngine, *, cached: bool) -> None:
         self.engine = engine
         self.cached = cached
         self.redone = 0

@@ -6,19 +6,17 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from benchbench.backends.tokens import Ending, Job, Written, seed
-from benchbench.backends.vllm.engine import Engine
+from benchbench.backends.vllm.engine import RunningEngine
 from benchbench.backends.vllm.plan import make_chunks
 
 MOST_PROMPTS = 512
 """Contexts in one chunk: bounds what a killed run writes again."""
-HOTTEST = 2.0
-"""The highest temperature that vLLM takes."""
 
 
 class Writer:
     """Greedy and sampled text. Beam search and n-gram bans, which vLLM has not, do not reach it."""
 
-    def __init__(self, engine: Engine, ending: Ending) -> None:
+    def __init__(self, engine: RunningEngine, ending: Ending) -> None:
         self.engine = engine
         self.ending = ending
 

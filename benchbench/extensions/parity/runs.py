@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchbench.backends import BUILT, open_backend
-from benchbench.backends.choose import INSTALL
-from benchbench.backends.machine import ENGINES, installed
-from benchbench.backends.options import ModelOptions, parse_model_args
+from benchbench.backends import open_backend
+from benchbench.backends.engines import choose, engine, engine_names
+from benchbench.backends.options import parse_model_args
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, did_you_mean
 from benchbench.runner.events import Note, OnEvent, OpeningModel, ignore
 from benchbench.runner.plan import Plan, make_plan
@@ -19,7 +18,8 @@ from benchbench.store.reuse import refuse_other_weights
 
 PLAIN = ("hf-plain", "gguf-plain")
 """Backends with every request computed on its own, without shared prefixes."""
-SIDES = (*BUILT, *PLAIN)
+BACKENDS = ("auto", *engine_names())
+SIDES = (*BACKENDS, *PLAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def parse_side_args(text: str) -> SideArgs:
     found: dict[str, list[tuple[str, str]]] = {}
     for name, value in parse_model_args(text):
         backend, dot, option = name.partition(".")
-        if not (dot and option and backend in BUILT):
+        if not (dot and option and backend in BACKENDS):
             raise ArgumentError(f"--model-args has {name!r}; here each option names its backend: api.base_url=….")
         found.setdefault(backend, []).append((option, value))
     return {backend: tuple(options) for backend, options in found.items()}
@@ -133,10 +133,10 @@ def _enough(count: int, left_out: Sequence[LeftOut]) -> None:
 
 
 def _not_installed(side: Side) -> str | None:
-    engine = side.engine
-    if engine not in ENGINES or installed(ENGINES[engine]) is not None:
+    needed = None if side.engine == "auto" else engine(side.engine)
+    if needed is None or needed.module is None or needed.installed is not None:
         return None
-    return f"{side.backend} is left out: it is not installed here. {INSTALL[engine]} brings it."
+    return f"{side.backend} is left out: it is not installed here. {needed.install} brings it."
 
 
 def _settings(side: Side, settings: RunSettings, args: SideArgs) -> RunSettings:
@@ -144,27 +144,21 @@ def _settings(side: Side, settings: RunSettings, args: SideArgs) -> RunSettings:
     into a folder of its own.
     """
     shared, plain = settings.model, side.backend in PLAIN
-    engine = side.engine
-    if engine == "auto":
-        engine = _chosen(side.model, shared)
+    name = side.engine
+    if name == "auto":
+        name = choose(replace(shared, model=side.model)).backend
     options = replace(
         shared,
         model=side.model,
-        backend=engine,
-        dtype="auto" if engine == "gguf" else shared.dtype,
-        tokenizer=shared.tokenizer if engine in ("hf", "vllm") else None,
+        backend=name,
+        dtype="auto" if name == "gguf" else shared.dtype,
+        tokenizer=shared.tokenizer if name in ("hf", "vllm") else None,
         plan="plain" if plain else "auto",
-        model_args=tuple(pair for pair in args.get(engine, ()) if pair[0] != "model"),
+        model_args=tuple(pair for pair in args.get(name, ()) if pair[0] != "model"),
     )
     return replace(
         settings, model=options, name=side.name, output=settings.output / "plain" if plain else settings.output
     )
-
-
-def _chosen(model: str, shared: ModelOptions) -> str:
-    from benchbench.backends.choose import choose
-
-    return choose(replace(shared, model=model)).backend
 
 
 def _run_side(plan: Plan, settings: RunSettings, on_event: OnEvent) -> RunResult:

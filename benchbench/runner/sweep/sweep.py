@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchbench.backends.identity import tokenizer_identity
+from benchbench.backends.models.identity import tokenizer_identity
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, RunInUse, StoreError
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.sweep.events import OnSweepEvent, PassedOver, SweepEvent, SweepStarted, Waiting

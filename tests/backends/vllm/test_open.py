@@ -83,7 +83,7 @@ def test_a_version_that_was_not_tested_does_not_read_the_cache(tmp_path: Path, m
 
 
 def test_every_end_of_sequence_token_is_known(tmp_path: Path) -> None:
-    from benchbench.backends.hf.generate import eos_ids
+    from benchbench.backends.hf.generate import model_end_tokens
     from benchbench.backends.hf.load import load_model
 
     models.tiny_llama(tmp_path, head_size=32)
@@ -91,4 +91,4 @@ def test_every_end_of_sequence_token_is_known(tmp_path: Path) -> None:
     backend = open_backend(ModelOptions(str(tmp_path), backend="vllm", dtype="float32"))
     backend.close()
     loaded = load_model(ModelOptions(str(tmp_path), device="cpu"))
-    assert backend.loaded.eos == eos_ids(loaded.model, loaded.tokenizer) == {2, 5}
+    assert backend.loaded.eos == model_end_tokens(loaded.model, loaded.tokenizer) == {2, 5}
