@@ -11,8 +11,9 @@ from typing import Any
 
 from benchbench.core.errors import DataError
 from benchbench.core.ids import content_hash
+from benchbench.core.record import Example
 from benchbench.core.registry import influence_column
-from benchbench.core.types import Item, Outcome
+from benchbench.core.types import Item, Json, Outcome
 from benchbench.extensions.interchange.export import OWN, ROLLING
 
 FIXED = frozenset(
@@ -26,7 +27,7 @@ OURS = "benchbench"
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class SamplesFile:
     """A file of one task's samples, read when it is wanted: such files can be large."""
 
     path: Path
@@ -40,19 +41,20 @@ class Samples:
         """
         return _read_items(self.path, self.task)
 
-    def example(self) -> dict[str, Any] | None:
+    def example(self) -> Example | None:
         """Prompt and continuations of the first doc, as they were asked; None if the file does not hold them."""
         for _, line in _lines(self.path):
             pairs = _arguments(line.get("arguments"))
             if not pairs:
                 return None
-            continuations = [continuation for _, continuation in pairs]
-            return {"doc_id": line.get("doc_id"), "prompt": pairs[0][0], "continuations": continuations}
+            continuations = tuple(continuation for _, continuation in pairs)
+            keys = ("doc_id", "prompt", "continuations")
+            return Example(doc_id=line.get("doc_id"), prompt=pairs[0][0], continuations=continuations, keys=keys)
         return None
 
 
 def _read_items(path: Path, task: str) -> list[Item]:
-    docs: dict[int, list[Mapping[str, Any]]] = {}
+    docs: dict[int, list[Mapping[str, Json]]] = {}
     for number, line in _lines(path):
         try:
             docs.setdefault(int(line["doc_id"]), []).append(line)
@@ -61,7 +63,7 @@ def _read_items(path: Path, task: str) -> list[Item]:
     return [_item(task, doc_id, lines) for doc_id, lines in sorted(docs.items())]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Json]]]:
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file, 1):
             if not text.strip():
@@ -75,7 +77,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, line
 
 
-def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Any]]) -> Item:
+def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Json]]) -> Item:
     first = lines[0]
     pairs = _arguments(first.get("arguments"))
     ours = first[OURS] if isinstance(first.get(OURS), dict) else {}
@@ -109,7 +111,7 @@ def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Any]]) -> Item:
     return _with_ours(item, ours, lines)
 
 
-def _with_ours(item: Item, ours: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> Item:
+def _with_ours(item: Item, ours: Mapping[str, Json], lines: Sequence[Mapping[str, Json]]) -> Item:
     """The item as it was before it became a sample; as it is, where the line does not come from us."""
     known: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in ours.items() if n in OWN}
     if set(known) != set(OWN) or not all(_fits(item, name, value) for name, value in known.items()):
@@ -118,13 +120,13 @@ def _with_ours(item: Item, ours: Mapping[str, Any], lines: Sequence[Mapping[str,
     return replace(item, **known, scores={**item.scores, **missing})
 
 
-def _fits(item: Item, name: str, value: Any) -> bool:
+def _fits(item: Item, name: str, value: Json) -> bool:
     if name in ("cluster", "gold", "prediction"):
         return value is None or isinstance(value, str)
     return type(value) is type(getattr(item, name))
 
 
-def _arguments(value: Any) -> list[tuple[str, str]]:
+def _arguments(value: Json) -> list[tuple[str, str]]:
     """(context, continuation) of each request; either layout: lists, or `gen_args_0: {arg_0, arg_1}`."""
     if isinstance(value, dict):
         value = [
@@ -140,7 +142,7 @@ def _arguments(value: Any) -> list[tuple[str, str]]:
     return found
 
 
-def _responses(value: Any, *, are_numbers: bool) -> tuple[tuple[float, ...], tuple[bool, ...], tuple[str, ...]]:
+def _responses(value: Json, *, are_numbers: bool) -> tuple[tuple[float, ...], tuple[bool, ...], tuple[str, ...]]:
     """Log-likelihoods with "is greedy", or texts. `are_numbers`: a text is the log-likelihood of a whole document."""
     lls: list[float] = []
     greedy: list[bool] = []
@@ -157,7 +159,7 @@ def _responses(value: Any, *, are_numbers: bool) -> tuple[tuple[float, ...], tup
     return tuple(lls), tuple(greedy), tuple(texts)
 
 
-def _prediction(line: Mapping[str, Any], lls: Sequence[float]) -> str | None:
+def _prediction(line: Mapping[str, Json], lls: Sequence[float]) -> str | None:
     if lls:
         return str(max(range(len(lls)), key=lls.__getitem__)) if len(lls) > 1 else None
     filtered = line.get("filtered_resps")
@@ -167,14 +169,14 @@ def _prediction(line: Mapping[str, Any], lls: Sequence[float]) -> str | None:
     return _storable(first)
 
 
-def _scores(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _scores(line: Mapping[str, Json]) -> Iterator[tuple[str, float]]:
     for name, column in _names(line).items():
         value = _value(name, line[name]) if _is_pair(line[name]) else line[name]
         if value is not None and math.isfinite(value):
             yield column, float(value)
 
 
-def _names(line: Mapping[str, Any]) -> dict[str, str]:
+def _names(line: Mapping[str, Json]) -> dict[str, str]:
     """Key in the line → name of the item's score, for every key that is one."""
     pipeline = str(line.get("filter") or "none")
     found = {}
@@ -187,7 +189,7 @@ def _names(line: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _is_pair(value: Any) -> bool:
+def _is_pair(value: Json) -> bool:
     """(log-likelihood of a text, its words or bytes)."""
     return isinstance(value, list) and len(value) == 2 and all(isinstance(part, int | float) for part in value)
 
@@ -203,7 +205,7 @@ def _value(name: str, pair: Sequence[float]) -> float | None:
         return None
 
 
-def _storable(value: Any) -> str | None:
+def _storable(value: Json) -> str | None:
     """Text that UTF-8 can hold; anything that is not text as JSON."""
     if value is None:
         return None

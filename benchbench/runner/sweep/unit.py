@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from benchbench.backends import open_backend
 from benchbench.backends.options import ModelOptions
@@ -145,12 +145,12 @@ def _done(sweep: SweepWriter, unit: Unit, seen: tuple[str, str], backend: Backen
         checkpoint=checkpoint.name,
         target=checkpoint.target,
         step=checkpoint.step,
-        tokens_seen=record["tokens_seen"],
+        tokens_seen=record.tokens_seen,
         group=unit.group,
         stamp=seen[0],
         asked=seen[1],
         run=str(result.path.relative_to(sweep.output)),
-        run_id=str(record["run_id"]),
+        run_id=record.run_id,
         model_identity=backend.info.model_identity,
         tokenizer_identity=backend.info.tokenizer_identity,
         failed_share=result.failed_share,
@@ -220,7 +220,7 @@ class SweepWriter(SweepFolder):
     def finish(self, unit: Unit, done: Done) -> None:
         """Writes done.json."""
         make_folder(self.unit_folder(unit))
-        write_json(self.unit_folder(unit) / "done.json", asdict(done))
+        write_json(self.unit_folder(unit) / "done.json", done.to_json())
 
     def note(self, unit: Unit, state: Literal["running", "passed over"], why: str = "") -> None:
         """Writes state.json: what a person who looks at an unfinished unit should know."""
@@ -228,7 +228,7 @@ class SweepWriter(SweepFolder):
         who = {"host": socket.gethostname(), "pid": os.getpid(), "since": now()}
         write_json(self.unit_folder(unit) / "state.json", {"state": state, "why": why, **who})
 
-    def state(self, unit: Unit) -> dict[str, Any]:
+    def state(self, unit: Unit) -> dict[str, Json]:
         """What state.json says; {} where there is none."""
         path = self.unit_folder(unit) / "state.json"
         return read_json(path) if path.is_file() else {}
