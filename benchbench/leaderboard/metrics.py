@@ -91,7 +91,7 @@ def metric_of(record: RunRecord, task: str, name: str) -> Metric:
 
 
 def _spec(scoring: ScoringRecord, name: str) -> MetricSpec:
-    """The metric as it was configured; one that is always computed is configured nowhere. TaskError if it is no such."""
+    """The metric as it was configured; one that is always computed is configured nowhere."""
     listed = next((metric for metric in scoring.metrics if metric.name == name), None)
     return listed or metric_spec(name, scoring.spec(name).output_type)
 

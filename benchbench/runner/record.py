@@ -201,7 +201,7 @@ def count(spec: ScoringSpec, items: Sequence[Item]) -> Counts:
 
     return Counts(
         n=len(items),
-        **count_outcomes(spec, items),
+        **count_outcomes(spec, items),  # type: ignore[arg-type]  # every key is a count
         shortened=sum(item.dropped_shots > 0 or item.truncated_tokens > 0 for item in items),
         dropped_shots=sum(item.dropped_shots for item in items),
         truncated_tokens=sum(item.truncated_tokens for item in items),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbench.core.errors import DataError, TaskError
+from benchbench.core.json_record import an_object
 from benchbench.core.record import TaskRecord
 from benchbench.core.types import RenderedDoc
 from benchbench.tasks.template import Field
@@ -42,7 +43,8 @@ class Again:
         from benchbench.tasks.task import Task
 
         resolved = dict(self.record.resolved)
-        variables, file = resolved.pop("variables", {}), Path(str(resolved.pop("file", self.name)))
+        variables = an_object(resolved.pop("variables", {}), f"`variables` of {self.name}")
+        file = Path(str(resolved.pop("file", self.name)))
         try:
             config = TaskConfig.model_validate(resolved)
         except ValidationError as error:

@@ -217,7 +217,8 @@ def _arguments(item: Item, task: TaskRecord) -> Iterator[dict[str, Json]]:
         yield {"arg_0": prompt, "arg_1": task.resolved.get("generation_kwargs") or {}}
         return
     if task.output_type == "loglikelihood_rolling":
-        yield from ({"arg_0": prompt or "".join(item.targets[:1])} for _ in item.loglikelihoods)
+        for _ in item.loglikelihoods:
+            yield {"arg_0": prompt or "".join(item.targets[:1])}
         return
     delimiter = str(task.resolved.get("target_delimiter", " "))
     for i in range(len(item.loglikelihoods)):

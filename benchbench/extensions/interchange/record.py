@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
-from typing import get_args
 
 from benchbench import __version__
 from benchbench.core.ids import content_hash
@@ -26,12 +25,11 @@ from benchbench.core.record import (
     Work,
 )
 from benchbench.core.registry import METRICS, metric_range
-from benchbench.core.types import Item, Json, MetricSpec, Outcome
+from benchbench.core.types import Item, Json, MetricSpec
 from benchbench.extensions.interchange.model import ImportedRun, ImportedScore, ImportedTask
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.names import folder_name
 
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 NORMAL = NormalDist().inv_cdf(0.975)
 """Half-width of a 95 % interval in standard errors."""
 
@@ -179,7 +177,14 @@ def _counts(n: int, items: Sequence[Item]) -> Counts:
     if not items:
         return Counts(n=n, keys=("n",))
     ended = Counter(item.outcome for item in items)
-    return Counts(n=n, keys=("n", *OUTCOMES), **{outcome: ended[outcome] for outcome in OUTCOMES})
+    return Counts(
+        n=n,
+        answered=ended["answered"],
+        unanswered=ended["unanswered"],
+        truncated=ended["truncated"],
+        failed=ended["failed"],
+        keys=("n", "answered", "unanswered", "truncated", "failed"),
+    )
 
 
 def _metric(score: ImportedScore) -> MetricSpec:
