@@ -91,8 +91,8 @@ class EvalCallback(TrainerCallback):
         except BenchbenchError as error:
             warnings.warn(f"step {state.global_step} was not scored: {error}", stacklevel=2)
             return
-        rows = [row for row in self.results[-1].rows if row["value"] is not None]
-        scores = {f"benchbench/{row['task']}/{row['metric']}": row["value"] for row in rows}
+        rows = self.results[-1].rows
+        scores = {f"benchbench/{row.task}/{row.metric}": row.value for row in rows if row.value is not None}
         state.log_history.append({"step": state.global_step, **scores})
 
     def _run(self, plan: Plan, folder: str, state: TrainerState, given: dict[str, Any]) -> RunResult:

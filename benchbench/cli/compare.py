@@ -18,7 +18,7 @@ from benchbench.core.format import number as page_number
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from benchbench.leaderboard.comparison import Comparison, Row
+    from benchbench.leaderboard.comparison import Comparison, DuelRow
 
 app = VerbApp()
 WIDE = 110
@@ -49,11 +49,13 @@ def compare(
     Each later model is judged against each earlier one: B against A. Only docs that both answered, under the same
     prompt, shots and scoring, are compared; anything else is refused with the reason.
     """
-    from benchbench.leaderboard.comparison import Wanted, compare_sides
+    from benchbench.leaderboard.comparison import CompareOptions, compare_models
     from benchbench.leaderboard.duels import flat, frame
-    from benchbench.store.model_lookup import find_sides
+    from benchbench.store.model_lookup import find_models
 
-    found = compare_sides(find_sides(models, results), Wanted(tuple(metric) if metric else None, delta, weights.value))
+    found = compare_models(
+        find_models(models, results), CompareOptions(tuple(metric) if metric else None, delta, weights.value)
+    )
     if as_json:
         refused = [{"a": r.a, "b": r.b, "task": r.task, "metric": r.metric, "reason": r.reason} for r in found.refused]
         value = {"models": found.models, "rows": [flat(row) for row in found.rows], "refused": refused}
@@ -87,7 +89,7 @@ def show(found: Comparison) -> None:
 FIGURES = ("A", "B", "B − A", "95%", "p", "lost/won", "least", "verdict")
 
 
-def _table(rows: tuple[Row, ...]) -> Table:
+def _table(rows: tuple[DuelRow, ...]) -> Table:
     """A line per task and metric."""
     from rich.table import Table
 
@@ -100,7 +102,7 @@ def _table(rows: tuple[Row, ...]) -> Table:
     return table
 
 
-def _lines(rows: tuple[Row, ...]) -> list[tuple[str, str]]:
+def _lines(rows: tuple[DuelRow, ...]) -> list[tuple[str, str]]:
     """The same for narrow terminals: each task and metric above its figures; lines and their styles."""
     figures = [FIGURES, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*figures, strict=True)]
@@ -113,21 +115,21 @@ def _lines(rows: tuple[Row, ...]) -> list[tuple[str, str]]:
     return found
 
 
-def _name(row: Row) -> str:
+def _name(row: DuelRow) -> str:
     return f"{row.task} {_metric(row)}".rstrip()
 
 
-def _metric(row: Row) -> str:
+def _metric(row: DuelRow) -> str:
     from benchbench.leaderboard.comparison import ALL_TASKS
 
     return ("" if row.task == ALL_TASKS else row.metric) + ("" if row.duel.higher_is_better else " ↓")
 
 
-def _docs(row: Row) -> str:
+def _docs(row: DuelRow) -> str:
     return f"{row.duel.n:,}" if row.duel.n_clusters is None else f"{row.duel.n:,} in {row.duel.n_clusters:,}"
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: DuelRow) -> list[str]:
     found, interval = row.duel, row.duel.interval
     scores = [math.exp(s) if row.is_log else s for s in (found.score_a, found.score_b)]
     digits = max(2, decimals(scores))
@@ -203,5 +205,5 @@ def _left_out(found: Comparison) -> list[str]:
     return list(lines.values())
 
 
-def _margins(rows: list[Row]) -> str:
+def _margins(rows: list[DuelRow]) -> str:
     return " or ±".join(dict.fromkeys(f"{row.duel.delta:.4g}" for row in rows))

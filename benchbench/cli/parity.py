@@ -147,10 +147,10 @@ def compare(reference: tuple[Side, RunResult], other: tuple[Side, RunResult]) ->
     from benchbench.store.folder import RunFolder
 
     results = (reference[1], other[1])
-    dtypes = (str(results[0].record["backend"]["dtype"]), str(results[1].record["backend"]["dtype"]))
+    dtypes = (str(results[0].record.backend.dtype), str(results[1].record.backend.dtype))
     folders = [RunFolder(result.path) for result in results]
     record, found, scores = results[0].record, [], []
-    for task in record["tasks"]:
+    for task in record.tasks:
         a, b = (folder.items(task) for folder in folders)
         found.append(compare_items(task, a, b, tolerance_of(*dtypes)))
         means = [name for name in metric_names(record, task) if metric_of(record, task, name).kind == "mean"]
@@ -163,8 +163,8 @@ def compare(reference: tuple[Side, RunResult], other: tuple[Side, RunResult]) ->
 
 def _name(side: tuple[Side, RunResult]) -> str:
     record = side[1].record
-    backend = side[0].backend if side[0].backend != "auto" else record["backend"]["name"]
-    return f"{record['model']}:{backend} ({record['backend']['dtype']})"
+    backend = side[0].backend if side[0].backend != "auto" else record.backend.name
+    return f"{record.model}:{backend} ({record.backend.dtype})"
 
 
 def exit_code(pairs: Sequence[Pair], left_out: Sequence[LeftOut]) -> int:

@@ -20,6 +20,7 @@ from benchbench.cli.run import show as show_record
 from benchbench.cli.run import to_json
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
 from benchbench.core.format import clean_lines
+from benchbench.core.record import PlanRecord, RunRecord
 from benchbench.store.find import all_runs, find_run
 from benchbench.store.folder import RunFolder
 from benchbench.store.models import same_weights, told_apart, twins
@@ -72,31 +73,38 @@ def _short(tasks: list[str]) -> str:
 
 def _all_facts(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
     """What `ls` tells of each run: models that share a name told apart, names that share their weights noted."""
-    found = told_apart([_content(run) for run in runs])
-    others = twins(found)
-    return [_facts(*known) for known in zip(runs, found, map(same_weights, others), strict=True)]
+    found = {run.path: record for run in runs if (record := _record(run)) is not None}
+    named = told_apart(list(found.values()))
+    known = dict(zip(found, zip(named, map(same_weights, twins(named)), strict=True), strict=True))
+    return [_facts(run, *known[run.path]) if run.path in known else _broken(run) for run in runs]
 
 
-def _content(run: RunFolder) -> dict[str, Any]:
-    """The run's record, or its plan; nothing of a broken folder."""
+def _record(run: RunFolder) -> RunRecord | PlanRecord | None:
+    """The run's record, or its plan; None for a broken folder."""
     try:
         return run.record() if run.finished else run.plan()
     except StoreError:
-        return {}
+        return None
 
 
-def _facts(run: RunFolder, content: Mapping[str, Any], note: str) -> dict[str, Any]:
-    """What `ls` tells of a run. A broken folder is listed as such."""
-    fact: dict[str, Any] = {"run": str(run.path), "run_id": run.path.name, "model": run.path.parent.name}
-    try:
-        finished = content["provenance"].get("finished") or content["provenance"].get("created", "")
-        work = content.get("work") or {"docs": sum(task["docs"] for task in content["tasks"].values())}
-        known = {name: content[name] for name in ("model", "series", "step", "tokens_seen")}
-        known |= {"tasks": list(content["tasks"]), "docs": work["docs"]}
-        state = "finished" if run.finished else "not finished"
-        return {**fact, **known, "state": state, "date": finished[:10], "note": note}
-    except (KeyError, TypeError, AttributeError):
-        return {**fact, "tasks": [], "docs": None, "state": "broken", "date": "", "note": ""}
+def _facts(run: RunFolder, record: RunRecord | PlanRecord, note: str) -> dict[str, Any]:
+    """What `ls` tells of a run."""
+    is_finished = isinstance(record, RunRecord)
+    return {
+        "run": str(run.path),
+        "run_id": run.path.name,
+        **{name: getattr(record, name) for name in ("model", "series", "step", "tokens_seen")},
+        "tasks": list(record.tasks),
+        "docs": record.work.docs if isinstance(record, RunRecord) else record.num_docs,
+        "state": "finished" if is_finished else "not finished",
+        "date": record.date[:10],
+        "note": note,
+    }
+
+
+def _broken(run: RunFolder) -> dict[str, Any]:
+    shown = {"run": str(run.path), "run_id": run.path.name, "model": run.path.parent.name}
+    return {**shown, "tasks": [], "docs": None, "state": "broken", "date": "", "note": ""}
 
 
 @app.command()
@@ -108,7 +116,7 @@ def show(run: RunName = "latest", output: Root = Path("results"), as_json: AsJso
         print_json(to_json(found.path, record, already_complete=True))
         return
     show_record(record, found.path, every_row=True)
-    for signature in dict.fromkeys(row["signature"] for row in record["rows"]):
+    for signature in dict.fromkeys(row.signature for row in record.rows):
         stdout().print(cell(signature, "dim"), soft_wrap=True)
 
 
@@ -122,8 +130,8 @@ def items(
     """Show the scored docs of one task, also of a run that is still going."""
     found = find_run(run, output)
     name = _one_task(found, task)
-    kind = found.plan()["tasks"].get(name, {}).get("output_type")
-    lines = (item_line(item, multiple_choice=kind == "multiple_choice") for item in found.items(name))
+    is_choice = found.plan().tasks[name].output_type == "multiple_choice"
+    lines = (item_line(item, multiple_choice=is_choice) for item in found.items(name))
     if as_json:
         for line in lines:
             print_json(json.dumps(line, ensure_ascii=False, allow_nan=False))
@@ -132,7 +140,7 @@ def items(
 
 
 def _one_task(run: RunFolder, task: str | None) -> str:
-    known = list(run.plan()["tasks"])
+    known = list(run.plan().tasks)
     if task is None:
         if len(known) == 1:
             return str(known[0])
@@ -232,7 +240,7 @@ def _lm_eval_folder(run: str | None, output: Path, to: Path) -> None:
     for found in chosen:
         try:
             written = write_lm_eval(found, to)
-        except (StoreError, KeyError, TypeError, AttributeError) as error:
+        except StoreError as error:
             if run is not None:
                 raise
             stderr().print(cell(f"warning: passed over {found.path}: {error}"), soft_wrap=True)

@@ -32,17 +32,17 @@ def show_prompts(
 ) -> None:
     """Show tasks that were run under several prompts: every prompt, their mean, the best of them as what it is."""
     from benchbench.leaderboard.prompts import lines, prompt_tables
-    from benchbench.store.model_lookup import find_sides
+    from benchbench.store.model_lookup import find_models
 
-    [side] = find_sides([model], output)
-    tables = prompt_tables(side, task=task, metric=metric)
+    [found] = find_models([model], output)
+    tables = prompt_tables(found, task=task, metric=metric)
     if as_json:
         for table in tables:
-            said = {"model": side.name, "task": table.task, "metric": table.metric, "num_fewshot": table.num_fewshot}
+            said = {"model": found.name, "task": table.task, "metric": table.metric, "num_fewshot": table.num_fewshot}
             print_json(json.dumps({**said, "rows": list(lines(table))}, ensure_ascii=False, allow_nan=False))
         return
     for table in tables:
-        _show(side.name, table, list(lines(table)))
+        _show(found.name, table, list(lines(table)))
     if any(table.summary is not None for table in tables):
         for text in WHAT_IT_IS:
             stdout().print(cell(text))
@@ -58,7 +58,12 @@ def _show(model: str, table: PromptTable, rows: list[Mapping[str, Any]]) -> None
     for name in ("value", "95%", "n"):
         shown.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        shown.add_row(*map(cell, (_name(row), number(row["value"]), interval(row), row["n"])))
+        shown.add_row(
+            *map(
+                cell,
+                (_name(row), number(row["value"]), interval(row["value"], row["ci_low"], row["ci_high"]), row["n"]),
+            )
+        )
     stdout().print(shown)
     if table.summary is None:
         stdout().print(cell(f"{table.metric} is no mean over docs: no summary over prompts is given."))

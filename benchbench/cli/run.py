@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,8 @@ from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, remarks, results_table, stderr, stdout, watching
 from benchbench.core.format import clean
+from benchbench.core.json_record import as_json
+from benchbench.core.record import RunRecord
 from benchbench.runner.profiles import with_profile
 from benchbench.runner.settings import RunSettings
 from benchbench.tasks.gen_kwargs import parse_gen_kwargs
@@ -129,26 +131,26 @@ def execute(settings: RunSettings, *, as_json: bool = False) -> None:
         raise typer.Exit(1)
 
 
-def to_json(path: Path, record: dict[str, Any] | Any, *, already_complete: bool = False) -> str:
+def to_json(path: Path, record: RunRecord, *, already_complete: bool = False) -> str:
     """The object that `--json` prints: run, model, rows and counts."""
     value = {
         "run": str(path),
-        "run_id": record["run_id"],
-        "model": record["model"],
+        "run_id": record.run_id,
+        "model": record.model,
         "already_complete": already_complete,
-        "rows": record["rows"],
-        "counts": {name: task["counts"] for name, task in record["tasks"].items()},
-        "reused": record["provenance"]["reused"],
-        "seconds": record["provenance"]["seconds"],
+        "rows": as_json(record.rows),
+        "counts": {name: task.counts.to_json() for name, task in record.tasks.items()},
+        "reused": record.provenance.reused,
+        "seconds": record.provenance.seconds,
     }
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def show(record: Any, path: Path, *, every_row: bool = False) -> None:
+def show(record: RunRecord, path: Path, *, every_row: bool = False) -> None:
     """The results table and what to know with it, on stdout."""
     console = stdout()
-    backend = record["backend"]
-    console.print(cell(f"{record['model']}  {backend['dtype']} on {backend['device']}", "bold"))
+    backend = record.backend
+    console.print(cell(f"{record.model}  {backend.dtype} on {backend.device}", "bold"))
     console.print(results_table(record, every_row=every_row))
     for line in remarks(record):
         console.print(cell(line))

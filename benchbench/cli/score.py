@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -14,6 +13,8 @@ from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, interval, number, print_json, stderr, stdout, watching
 from benchbench.core.format import clean
+from benchbench.core.json_record import as_json
+from benchbench.core.record import RunRecord
 from benchbench.extensions.comet.model import DEFAULT_MODEL
 from benchbench.extensions.comet.process import PYTHON_ENV, CometOptions
 from benchbench.store.find import find_run
@@ -94,7 +95,7 @@ def score(
 
 
 def _to_json(result: ScoreResult) -> str:
-    scored = [{"task": s.task, "metric": s.metric, "state": s.state, "rows": list(s.rows)} for s in result.scored]
+    scored = [{"task": s.task, "metric": s.metric, "state": s.state, "rows": as_json(s.rows)} for s in result.scored]
     return json.dumps({"run": str(result.path), "scored": scored}, ensure_ascii=False, allow_nan=False)
 
 
@@ -107,22 +108,22 @@ def _show(result: ScoreResult) -> None:
     last = ""
     for one in result.scored:
         for row in one.rows:
-            shown = (number(row["value"]), interval(row), row["n"])
-            table.add_row(*map(cell, ("" if one.task == last else one.task, row["metric"], *shown)))
+            shown = (number(row.value), interval(row.value, row.ci_low, row.ci_high), row.n)
+            table.add_row(*map(cell, ("" if one.task == last else one.task, row.metric, *shown)))
             last = one.task
     console = stdout()
-    console.print(cell(str(result.record["model"]), "bold"))
+    console.print(cell(result.record.model, "bold"))
     console.print(table)
     for one in result.scored:
         console.print(cell(f"{one.task} {one.metric}: {_state(one, result.record)}."), soft_wrap=True)
     console.print(cell(f"Added metrics are in {result.path / 'scores'}"), soft_wrap=True)
 
 
-def _state(one: Scored, record: Mapping[str, Any]) -> str:
+def _state(one: Scored, record: RunRecord) -> str:
     if one.state != "differs":
         return STATES[one.state]
-    names = {row["metric"] for row in one.rows}
-    own = [number(row["value"]) for row in record["rows"] if row["task"] == one.task and row["metric"] in names]
+    names = {row.metric for row in one.rows}
+    own = [number(row.value) for row in record.rows if row.task == one.task and row.metric in names]
     return f"{STATES[one.state]} ({', '.join(own)})"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from benchbench.cli.console import Watcher, cell, number, stderr, stdout
 from benchbench.core.format import clean, magnitude
+from benchbench.core.record import Row, RunRecord
 from benchbench.runner import events
 from benchbench.runner.sweep import events as sweep_events
 
@@ -75,9 +76,9 @@ class SweepWatcher(Watcher):
         row = self._rows.setdefault((done.series, done.position), {"seconds": 0.0})
         row["step"], row["tokens"] = done.step, done.tokens_seen
         row["seconds"] += done.timing["run"] or 0.0
-        row |= {task: value["value"] for task, value in main.items()}
+        row |= {task: found.value for task, found in main.items()}
         if not self._console.is_terminal:
-            scores = ", ".join(f"{t} {v['metric']} {number(v['value'])}" for t, v in list(main.items())[:MOST_TASKS])
+            scores = ", ".join(f"{t} {v.metric} {number(v.value)}" for t, v in list(main.items())[:MOST_TASKS])
             self.say(f"{done.checkpoint}: {scores} ({done.timing['run']:.1f} s)")
 
     def _wait(self, seconds: float, newest: int | None) -> None:
@@ -115,15 +116,14 @@ def watching_sweep() -> Iterator[OnSweepEvent]:
         yield watcher
 
 
-def main_rows(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def main_rows(record: RunRecord) -> dict[str, Row]:
     """Task or group → its first row; groups first, members of groups that have one left out."""
-    shown = {row["task"] for row in record["rows"] if row["is_group"]}
-    members = {task for group in record["groups"] if group["name"] in shown for task in group["tasks"]}
-    rows = sorted(record["rows"], key=lambda row: not row["is_group"])
-    found: dict[str, Mapping[str, Any]] = {}
-    for row in rows:
-        if row["is_group"] or row["task"] not in members:
-            found.setdefault(row["task"], row)
+    shown = {row.task for row in record.rows if row.is_group}
+    members = {task for group in record.groups if group.name in shown for task in group.tasks}
+    found: dict[str, Row] = {}
+    for row in sorted(record.rows, key=lambda row: not row.is_group):
+        if row.is_group or row.task not in members:
+            found.setdefault(row.task, row)
     return found
 
 
@@ -217,7 +217,7 @@ def _table(found: Sequence[Curve]) -> Table:
 def _spread(point: Point) -> str:
     from benchbench.cli.console import interval
 
-    return interval({"value": point.value, "ci_low": point.low, "ci_high": point.high})
+    return interval(point.value, point.low, point.high)
 
 
 def sparkline(values: Sequence[float | None]) -> str:

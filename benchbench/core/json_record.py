@@ -144,7 +144,7 @@ def number(value: Json) -> float | None:
     """The value where it is a finite number."""
     if type(value) is float:
         return value if math.isfinite(value) else None
-    return value if type(value) is int else None
+    return float(value) if type(value) is int else None
 
 
 def whole(value: Json) -> int | None:
@@ -168,7 +168,7 @@ _PLAIN: dict[object, Plain] = {
     int: ((int,), lambda value: whole(value) or 0),
     int | None: ((int, NoneType), whole),
     float: ((int,), lambda value: number(value) or 0),
-    float | None: ((int, NoneType), number),
+    float | None: ((NoneType,), number),
     str | int | float | None: ((str, int, float, NoneType), lambda value: None),
 }
 

@@ -12,6 +12,7 @@ from benchbench.core.errors import BackendError
 from benchbench.core.types import (
     GenerateRequest,
     Item,
+    Json,
     LoglikelihoodRequest,
     RenderedDoc,
     Request,
@@ -67,7 +68,7 @@ def evaluate(
         items = _finished(prepared, sort_items([*kept.values(), *asked]))
     after = _totals(backend.work)
     work = {name: after[name] - before.get(name, 0) for name in after}
-    said = {"plan": backend.info.plan, "notes": list(backend.notes)}
+    said: dict[str, Json] = {"plan": backend.info.plan, "notes": list(backend.notes)}
     seconds = round(time.monotonic() - began, 3)
     writer.note({"event": "task", "task": task, "seconds": seconds, "reused": len(reused), **said, **work})
     writer.seal(task, items)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchbench.backends.protocol import ChatFormat
 from benchbench.core.chat import Conversation
 from benchbench.core.errors import ArgumentError, TaskError
 from benchbench.core.ids import content_hash
-from benchbench.core.types import GenerateRequest, Prompt, RenderedDoc, Request, RollingRequest
+from benchbench.core.types import GenerateRequest, Json, Prompt, RenderedDoc, Request, RollingRequest
 from benchbench.runner.events import Note, OnEvent, Preparing
 from benchbench.runner.settings import RunSettings
 
@@ -79,7 +79,7 @@ def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
     return Plan(tuple(prepared), selection.groups)
 
 
-def task_identity(prepared: PreparedTask) -> dict[str, Any]:
+def task_identity(prepared: PreparedTask) -> dict[str, Json]:
     """What must be equal for two runs to have asked and scored the same: goes into the run id."""
     return {
         "prompt": prepared.prompt_hash,

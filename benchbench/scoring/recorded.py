@@ -1,9 +1,9 @@
-"""A task's scoring as a run's record tells it, and corpus metrics worked out anew on some of its docs."""
+"""Corpus metrics worked out anew on some of a recorded task's docs, and how the errors of tasks go together."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,28 +11,11 @@ from numpy.typing import NDArray
 from benchbench.core.errors import StoreError
 from benchbench.core.parallel import unit_names
 from benchbench.core.registry import influence_column
-from benchbench.core.types import FilterSpec, Item, MetricSpec, ScoringSpec
+from benchbench.core.types import Item, ScoringSpec
 from benchbench.scoring.columns import columns
 from benchbench.scoring.estimates import ESTIMATORS, NoValueError, Usable
 from benchbench.stats.groups import error_correlation
 from benchbench.stats.influence import Estimate, Floats
-
-
-def recorded_spec(record: Mapping[str, Any], task: str) -> ScoringSpec:
-    """The scoring of a task as a run's record tells it. StoreError if it does not."""
-    try:
-        said = record["tasks"][task]["scoring"]
-        return ScoringSpec(
-            task=task,
-            output_type=said["output_type"],
-            metrics=tuple(MetricSpec(**metric) for metric in said["metrics"]),
-            filters=tuple(
-                FilterSpec(one["name"], tuple((step[0], step[1]) for step in one["steps"])) for one in said["filters"]
-            ),
-            chance=said.get("chance"),
-        )
-    except (KeyError, TypeError, IndexError) as error:
-        raise StoreError(f"the record says too little of how {task} was scored ({error!r}).") from error
 
 
 def corpus_estimate(spec: ScoringSpec, name: str, items: Sequence[Item]) -> dict[int, float]:

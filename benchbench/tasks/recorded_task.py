@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchbench.core.errors import DataError, TaskError
+from benchbench.core.json_record import an_object
+from benchbench.core.record import TaskRecord
 from benchbench.core.types import RenderedDoc
 from benchbench.tasks.template import Field
 
@@ -23,7 +25,7 @@ class Again:
     """A task as a run's record tells it, and where its documents may be found now."""
 
     name: str
-    record: Mapping[str, Any]
+    record: TaskRecord
     """What run.json says under `tasks.<name>`."""
     prompt: str
     """Name of the prompt variant."""
@@ -40,21 +42,22 @@ class Again:
         from benchbench.tasks.config import TaskConfig
         from benchbench.tasks.task import Task
 
-        resolved = dict(self.record.get("resolved") or {})
-        variables, file = resolved.pop("variables", {}), Path(str(resolved.pop("file", self.name)))
+        resolved = dict(self.record.resolved)
+        variables = an_object(resolved.pop("variables", {}), f"`variables` of {self.name}")
+        file = Path(str(resolved.pop("file", self.name)))
         try:
             config = TaskConfig.model_validate(resolved)
         except ValidationError as error:
             raise TaskError(f"{self.name}: the run's record does not hold a task file of benchbench's.") from error
-        if self.record.get("data_revision"):
-            config = config.model_copy(update={"dataset_revision": self.record["data_revision"]})
+        if self.record.data_revision:
+            config = config.model_copy(update={"dataset_revision": self.record.data_revision})
         return Task(self.name, config, self._folder(config.dataset_path) / file.name, variables)
 
     def _folder(self, dataset_path: str) -> Path:
         """Where the task file lay, for data files beside it: as recorded, or where the task of this name lies now."""
         from benchbench.tasks.documents import FILE_FORMATS
 
-        recorded = Path(str(self.record.get("data_path") or ""))
+        recorded = Path(self.record.data_path or "")
         if dataset_path in FILE_FORMATS and not recorded.is_dir() and self.name in self.index.variants:
             return self.index.variants[self.name].path.parent
         return recorded
@@ -62,7 +65,7 @@ class Again:
     def _root(self) -> Path | None:
         config = self.task.config
         place = f"/{config.dataset_path}/{config.dataset_name or 'default'}"
-        recorded = str(self.record.get("data_path") or "")
+        recorded = self.record.data_path or ""
         if self.data_root is not None or not recorded.endswith(place):
             return self.data_root
         root = Path(recorded.removesuffix(place))

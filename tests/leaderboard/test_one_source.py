@@ -16,7 +16,7 @@ import benchbench
 from benchbench.cli.console import number
 from benchbench.cli.sweep_view import sentences
 from benchbench.leaderboard.board import make_board
-from benchbench.leaderboard.comparison import compare_sides
+from benchbench.leaderboard.comparison import compare_models
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import read_records
@@ -26,7 +26,7 @@ from benchbench.leaderboard.training import VerdictOptions
 from benchbench.leaderboard.trainings import figures, make_training
 from benchbench.leaderboard.weights import benchmarks
 from benchbench.stats.duel import duel
-from benchbench.store.model_lookup import find_sides
+from benchbench.store.model_lookup import find_models
 from tests.leaderboard import make
 from tests.leaderboard.site.page import Page
 from tests.leaderboard.world import choice, rolling, write_run, write_training
@@ -233,8 +233,8 @@ def test_the_list_of_trainings_says_what_the_last_fifth_bought(store, site):
 
 
 def test_compare_and_site_find_the_same_duel(store, site):
-    sides = find_sides(["run@600", "other"], store)
-    rows = {row.task: row for row in compare_sides(sides).rows}
+    sides = find_models(["run@600", "other"], store)
+    rows = {row.task: row for row in compare_models(sides).rows}
     records = read_records([store])
     items = ItemScores()
     duels = Duels(records.listed, items)
@@ -257,7 +257,7 @@ def test_compare_and_site_find_the_same_duel(store, site):
 
 
 def test_all_tasks_of_a_comparison_are_weighted_like_the_board(store):
-    row = compare_sides(find_sides(["run@600", "other"], store)).rows[-1]
+    row = compare_models(find_models(["run@600", "other"], store)).rows[-1]
     assert row.task == "all tasks"
     assert row.duel.score_a == pytest.approx(training(store).overall.points[-1].value)
 
@@ -269,7 +269,7 @@ def test_docs_that_failed_are_left_out_on_both_sides_for_corpus_metrics_too(tmp_
     lost = [replace(i, outcome="failed", loglikelihoods=()) if i.doc_id % 3 == 0 else i for i in rolling("texts", nats)]
     for name, items in (("whole", whole), ("lost", lost)):
         write_run(tmp_path, name, {"texts": items}, series=name, step=None, tokens_seen=None)
-    (row,) = compare_sides(find_sides(["whole", "lost"], tmp_path)).rows
+    (row,) = compare_models(find_models(["whole", "lost"], tmp_path)).rows
     assert (row.duel.n, row.dropped) == (20, 10)
     assert row.duel.score_a == pytest.approx(math.log(math.exp(3.0)))
     assert row.duel.difference.value == pytest.approx(0.0, abs=1e-12)
@@ -285,7 +285,7 @@ def test_numbers_are_written_alike(store, site):
 
 
 def test_a_duel_of_items_is_the_duel_of_the_comparison(store):
-    rows = {row.task: row for row in compare_sides(find_sides(["run@600", "other"], store)).rows}
+    rows = {row.task: row for row in compare_models(find_models(["run@600", "other"], store)).rows}
     one, two = ([i.scores["acc"] for i in tasks["single"]] for tasks in (tasks_at(5, 5), tasks_at(3, 99)))
     by_hand = duel(one, two, seed=1234)
     assert rows["single"].duel.p == pytest.approx(by_hand.p)

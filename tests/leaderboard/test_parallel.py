@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from benchbench.leaderboard.board import make_board
-from benchbench.leaderboard.comparison import compare_sides
+from benchbench.leaderboard.comparison import compare_models
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import read_records
 from benchbench.leaderboard.trainings import make_training
 from benchbench.leaderboard.weights import benchmarks, weights_of
 from benchbench.stats.ranks import rank_intervals
-from benchbench.store.model_lookup import find_sides
+from benchbench.store.model_lookup import find_models
 from tests.cli.command import benchbench as command
 from tests.leaderboard.world import choice, write_run, write_training
 
@@ -64,7 +64,7 @@ def test_a_group_of_languages_has_the_error_of_its_questions(store: Path) -> Non
 
 
 def test_a_duel_of_languages_has_the_error_of_its_questions(store: Path) -> None:
-    rows = {row.task: row for row in compare_sides(find_sides(["one", "two"], store)).rows}
+    rows = {row.task: row for row in compare_models(find_models(["one", "two"], store)).rows}
     gaps = np.mean([TWO[task] - ONE[task] for task in LANGUAGES], axis=0)
     assert rows["qa"].duel.difference.value == pytest.approx(gaps.mean())
     assert rows["qa"].duel.difference.stderr == pytest.approx(error_of(gaps), rel=1e-3)
@@ -94,7 +94,7 @@ def test_docs_that_failed_on_one_side_are_named_with_what_they_could_hide(tmp_pa
     a, b = ONE["qa_cs"].copy(), TWO["qa_cs"].copy()
     write_run(tmp_path, "a", {"qa_cs": choice("qa_cs", a)})
     write_run(tmp_path, "b", {"qa_cs": choice("qa_cs", with_failed(b, list(range(60))))})
-    (row,) = compare_sides(find_sides(["a", "b"], tmp_path)).rows
+    (row,) = compare_models(find_models(["a", "b"], tmp_path)).rows
     rest = (b - a)[60:]
     assert row.duel.difference.value == pytest.approx(rest.mean())
     assert row.reach is not None
@@ -128,7 +128,7 @@ def test_a_sweep_says_what_docs_that_failed_at_its_end_could_hide(tmp_path: Path
 
 
 def test_without_failed_docs_nothing_is_said(store: Path) -> None:
-    assert {row.reach for row in compare_sides(find_sides(["one", "two"], store)).rows} == {None}
+    assert {row.reach for row in compare_models(find_models(["one", "two"], store)).rows} == {None}
 
 
 def test_ranks_rest_on_the_questions_weighted_as_the_mean_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

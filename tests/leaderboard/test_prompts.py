@@ -14,7 +14,7 @@ from benchbench.cli.results import app
 from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.leaderboard.prompts import lines, prompt_tables
 from benchbench.runner.run import run
-from benchbench.store.model_lookup import find_sides
+from benchbench.store.model_lookup import find_models
 from tests.runner.toy import QUIZ, make_world, settings
 
 PROMPTS = {"asked": {"doc_to_text": "{{ question }}"}, "polite": {"doc_to_text": "Prosím, {{ question }}"}}
@@ -33,7 +33,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def side(world: Path) -> Any:
-    return find_sides(["hash"], world / "results")[0]
+    return find_models(["hash"], world / "results")[0]
 
 
 def test_each_prompt_has_its_row_and_the_best_is_named_with_how_many_it_is_of(world: Path) -> None:
@@ -72,7 +72,7 @@ def test_runs_on_other_documents_are_no_variants(world: Path, tmp_path: Path) ->
     run(settings(other, tasks="toy_quiz", prompt="asked"))
     run(settings(other, tasks="toy_quiz", limit=5))
     with pytest.raises(StoreError, match="--prompt NAME"):
-        prompt_tables(find_sides(["hash"], other / "results")[0])
+        prompt_tables(find_models(["hash"], other / "results")[0])
 
 
 def test_what_does_not_exist_is_named(world: Path) -> None:

@@ -16,7 +16,7 @@ from benchbench.scoring import aggregate, aggregate_group, count_outcomes, with_
 from benchbench.scoring.recorded import Member, correlations
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.names import folder_name
-from tests.store.make import item, plan, record
+from tests.store.make import item, planned, record, recorded
 
 WORDS = "the quick brown fox jumps over a lazy dog and then it sleeps until noon while birds sing above"
 
@@ -82,7 +82,7 @@ def write_run(
                 group["name"], members, weight_by_size=group["weight_by_size"], correlations=together
             )
         ]
-    with RunWriter(path, plan(model=model)) as writer:
+    with RunWriter(path, planned(model=model)) as writer:
         for name, items in scored.items():
             writer.open_task(name).close()
             writer.seal(name, items)
@@ -93,7 +93,7 @@ def write_run(
             {"model": model, **asdict(result), "num_fewshot": 0, "is_group": is_group, "signature": "s"}
             for result, is_group in rows
         ]
-        writer.finish(values)
+        writer.finish(recorded(values))
     return RunFolder(path)
 
 

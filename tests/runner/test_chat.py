@@ -15,11 +15,11 @@ from benchbench.core.chat import ChatSettings, Conversation
 from benchbench.core.errors import BackendError, ModelError, StoreError
 from benchbench.core.ids import text_hash
 from benchbench.core.types import Loglikelihood, LoglikelihoodRequest
-from benchbench.leaderboard.comparison import compare_sides
+from benchbench.leaderboard.comparison import compare_models
 from benchbench.runner.run import run
 from benchbench.runner.settings import RunSettings
 from benchbench.runner.sweep.settings import SweepSettings, from_json, to_json
-from benchbench.store.model_lookup import find_sides
+from benchbench.store.model_lookup import find_models
 from tests import models
 from tests.runner.toy import make_world
 from tests.runner.toy import settings as toy
@@ -70,9 +70,9 @@ def test_plain_runs_and_conversations_are_different_runs_that_are_not_compared(w
     assert all(one.record["provenance"]["reused"] == 0 for one in runs)
     again = run(asked(world, ChatSettings("Stručně."), output=results))
     assert again.already_complete
-    sides = find_sides([str(runs[0].path), str(runs[1].path)], results)
+    sides = find_models([str(runs[0].path), str(runs[1].path)], results)
     with pytest.raises(StoreError, match=r"the prompts differ.*--apply-chat-template"):
-        compare_sides(sides)
+        compare_models(sides)
 
 
 def test_another_template_is_another_run(world: Path, tmp_path: Path) -> None:

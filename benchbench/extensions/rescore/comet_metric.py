@@ -85,4 +85,4 @@ def _scores(
 def _earlier(live: Path) -> Iterator[tuple[str, float]]:
     for line in read_lines(live):
         with suppress(KeyError, TypeError, ValueError):
-            yield str(line["key"]), float(line["score"])
+            yield str(line["key"]), float(str(line["score"]))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from benchbench.core.errors import ArgumentError, DataError, StoreError
+from benchbench.core.record import Row, RunRecord
 from benchbench.core.registry import FAMILIES, FILTERS, metric_spec
 from benchbench.core.types import (
     Doc,
@@ -132,7 +133,7 @@ class Scored:
     state: State
     """added; replaced: was added before; kept: was added before, by the same model; confirmed: the run's own value
     came out again; differs: it did not, and still stands."""
-    rows: tuple[Mapping[str, Any], ...]
+    rows: tuple[Row, ...]
     """As computed now; where `kept`, as they are on disk."""
 
 
@@ -141,7 +142,7 @@ class ScoreResult:
     """What came of it all."""
 
     path: Path
-    record: Mapping[str, Any]
+    record: RunRecord
     """The run's record, with everything that was added to it."""
     scored: tuple[Scored, ...]
 

@@ -103,7 +103,8 @@ def note_job(array: Array, job: str) -> Array:
 
 def read_array(path: Path) -> Array:
     """The array in `path`. StoreError if it is not one."""
-    units = tuple(map(_unit, read_json(path / "units.json")["units"]))
+    content: Any = read_json(path / "units.json")
+    units = tuple(map(_unit, content["units"]))
     job = str(read_json(path / "job.json")["job"]) if (path / "job.json").is_file() else ""
     return Array(path, job, _name(SweepFolder(path.parent.parent), int(path.name)), units)
 

@@ -128,8 +128,8 @@ def _weights(group: Coverage, number: int, board: Board, titles: dict[Variant, s
     for variant in group.variants:
         cell = entry.cells[variant]
         floor, ceiling = cell.range or (None, None)
-        clusters = cell.row.get("n_clusters")
-        said = "–" if clusters is None else f"{clusters} of {cell.row['n']} docs"
+        clusters = cell.row.n_clusters
+        said = "–" if clusters is None else f"{clusters} of {cell.row.n} docs"
         rows.append(
             {
                 "href": task_page(variant.task),

@@ -106,7 +106,7 @@ class _Site:
         self.items = ItemScores()
         self.items.read_ahead(cell for entry in records.entries for cell in entry.cells.values())
         self.duels = Duels(self.listed, self.items)
-        self.groups = benchmarks(source.record for entry in self.listed for source in entry.sources)
+        self.groups = benchmarks(run.record for entry in self.listed for run in entry.runs)
         judged = VerdictOptions(weighting=options.weighting)
         self.sweeps = [make_training(s, e, self.items, judged) for s, e in records.series().items()]
         self.swept = {sweep.name for sweep in self.sweeps}

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from benchbench.core.format import between, decimals, name, several, shown, whole_number
-from benchbench.leaderboard.records import Cell, Entry, Source, finite
+from benchbench.core.record import Row
+from benchbench.leaderboard.records import Cell, Entry
 from benchbench.leaderboard.site.parts import sweep_page, task_page, value
 from benchbench.leaderboard.site.sweep_page import newest_part
 from benchbench.leaderboard.training import Curve, Training
 from benchbench.stats.sentence import with_interval
+from benchbench.store.folder import FinishedRun
 from benchbench.store.reported import ReportedSource
 
 
 def model_context(entry: Entry, has_sweep: bool) -> dict[str, Any]:
     """What `model.html` needs."""
     cells = list(entry.cells.values())
-    runs = [{"name": shown(source.name, 200), "about": _about(source)} for source in entry.sources]
+    runs = [{"name": shown(run.name, 200), "about": _about(run)} for run in entry.runs]
     tasks = {cell.variant.task for cell in cells}
     return {
         "lead": f"{several(len(tasks), 'task')} in {several(len(runs), 'run')}.",
@@ -29,56 +31,50 @@ def model_context(entry: Entry, has_sweep: bool) -> dict[str, Any]:
     }
 
 
-def _about(source: Source) -> str:
-    record = source.record
-    if source.is_imported:
-        return shown(f"imported from {record['origin'].get('file')}, {source.finished}".rstrip(", "), 300)
-    return shown(f"benchbench {record.get('versions', {}).get('benchbench')}, {source.finished}".rstrip(", "), 300)
+def _about(run: FinishedRun) -> str:
+    origin = run.record.origin
+    if origin is not None:
+        return shown(f"imported from {origin.file}, {run.finished}".rstrip(", "), 300)
+    return shown(f"benchbench {run.record.versions.get('benchbench')}, {run.finished}".rstrip(", "), 300)
 
 
 def _facts(entry: Entry) -> list[tuple[str, str]]:
-    backend = entry.sources[0].record["backend"]
+    backend = entry.runs[0].record.backend
     facts = [
         ("Parameters", "" if entry.num_parameters is None else whole_number(entry.num_parameters)),
         ("Same weights", ", ".join(entry.twins)),
         ("Step", "" if entry.step is None else whole_number(entry.step)),
         ("Tokens seen", "" if entry.tokens_seen is None else whole_number(entry.tokens_seen)),
-        ("Backend", " ".join(str(backend.get(k)) for k in ("name", "version") if backend.get(k))),
-        ("Numbers", " on ".join(str(backend.get(k)) for k in ("dtype", "device") if backend.get(k))),
-        ("Revision", str(backend.get("revision") or "")),
-        ("Weights", str(backend.get("model_identity") or "")),
+        ("Backend", " ".join(part for part in (backend.name, backend.version) if part)),
+        ("Numbers", " on ".join(part for part in (backend.dtype, backend.device) if part)),
+        ("Revision", backend.revision or ""),
+        ("Weights", backend.model_identity or ""),
     ]
     return [(label, shown(text, 300)) for label, text in facts if text]
 
 
 def _rows(cell: Cell) -> list[dict[str, Any]]:
-    return [_row(cell.source, row, main=row is cell.row, href=task_page(cell.variant.task)) for row in cell.rows]
+    return [_row(row, main=row is cell.row, href=task_page(cell.variant.task)) for row in cell.rows]
 
 
 def _groups(entry: Entry) -> list[dict[str, Any]]:
-    return [
-        _row(source, row, main=False, href=None)
-        for source in entry.sources
-        for row in source.record["rows"]
-        if row["is_group"]
-    ]
+    return [_row(row, main=False, href=None) for run in entry.runs for row in run.record.rows if row.is_group]
 
 
-def _row(source: Source, row: Mapping[str, Any], *, main: bool, href: str | None) -> dict[str, Any]:
-    found = finite(row["value"])
-    places = decimals([found])
+def _row(row: Row, *, main: bool, href: str | None) -> dict[str, Any]:
+    places = decimals([row.value])
     return {
         "main": main,
         "href": href,
-        "task": name(row["task"]),
-        "metric": name(row["metric"]),
-        "value": value(found, places),
-        "interval": between(finite(row["ci_low"]), finite(row["ci_high"]), places),
-        "stderr": value(finite(row["stderr"]), places),
-        "n": value(row["n"]),
-        "shots": value(row.get("num_fewshot")),
-        "signature": shown(row.get("signature") or "", 300),
-        "note": shown(row.get("note") or "", 300),
+        "task": name(row.task),
+        "metric": name(row.metric),
+        "value": value(row.value, places),
+        "interval": between(row.ci_low, row.ci_high, places),
+        "stderr": value(row.stderr, places),
+        "n": value(row.n),
+        "shots": value(row.num_fewshot),
+        "signature": shown(row.signature, 300),
+        "note": shown(row.note or "", 300),
     }
 
 
@@ -92,7 +88,7 @@ def tasks_context(entries: Sequence[Entry]) -> dict[str, Any]:
     for task, cells in sorted(found.items()):
         variants = {cell.variant for cell in cells}
         ranges = " / ".join(sorted({cell.variant.metric for cell in cells}))
-        docs = max((cell.row["n"] or 0 for cell in cells), default=0)
+        docs = max((cell.row.n or 0 for cell in cells), default=0)
         shots = ", ".join(sorted({cell.variant.num_fewshot for cell in cells}))
         cell_values = [name(ranges), value(docs or None), shots, value(len(cells)), value(len(variants))]
         rows.append({"label": name(task), "href": task_page(task), "cells": cell_values})

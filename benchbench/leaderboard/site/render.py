@@ -15,7 +15,7 @@ from benchbench.core.errors import StoreError
 from benchbench.core.format import visible
 from benchbench.core.version import __version__
 from benchbench.leaderboard.board import Board
-from benchbench.leaderboard.records import Records, finite
+from benchbench.leaderboard.records import Records
 from benchbench.store.frames import RUN_COLUMNS, mark_current, run_rows
 
 if TYPE_CHECKING:
@@ -121,12 +121,10 @@ BOARD_COLUMNS = {
 
 def data_files(records: Records, boards: Mapping[str, Board]) -> dict[str, bytes]:
     """Path → content: runs and board, each as CSV, JSON and parquet."""
-    sources = {source.name: source for entry in records.entries for source in entry.sources}
-    named = [(name, row) for name, s in sorted(sources.items()) for row in run_rows(s.folder, s.record)]
+    found = {run.name: run for entry in records.entries for run in entry.runs}
+    named = [(name, row) for name, run in sorted(found.items()) for row in run_rows(run.folder, run.record)]
     mark_current([row for _, row in named])
-    runs = [
-        {key: _clean(value, RUN_COLUMNS.get(key)) for key, value in {**row, "run": name}.items()} for name, row in named
-    ]
+    runs = [{**row, "run": name} for name, row in named]
     return {**_files("runs", runs, RUN_COLUMNS), **_files("board", _board_rows(boards), BOARD_COLUMNS)}
 
 
@@ -150,14 +148,6 @@ def _board_rows(boards: Mapping[str, Board]) -> list[dict[str, Any]]:
         for number, group in enumerate(board.groups, 1)
         for standing in group.standings
     ]
-
-
-def _clean(value: Any, kind: str | None) -> Any:
-    """A damaged record's text where a number belongs, NaN and infinity are missing values."""
-    number = finite(value)
-    if kind == "Float64":
-        return number
-    return (None if number is None or number != int(number) else int(number)) if kind == "Int64" else value
 
 
 def _files(name: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> dict[str, bytes]:

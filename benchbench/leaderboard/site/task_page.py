@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchbench.core.format import between, decimals, name, number, several, shown, whole_number
+from benchbench.core.record import Row
 from benchbench.leaderboard.charts import Axis, axis_of, strip
 from benchbench.leaderboard.duels import Duels, TaskDuels
-from benchbench.leaderboard.records import Cell, Entry, Variant, finite
+from benchbench.leaderboard.records import Cell, Entry, Variant
 from benchbench.leaderboard.site.parts import Value, key, labels, link, markup, slug, value
 from benchbench.store.reported import ReportedSource
 
@@ -50,8 +51,8 @@ def _variant(
     ordered = sorted(entries, key=lambda e: _place(e.cells[variant], better=better))
     fought = duels.of(variant)
     places = decimals(cell.value for cell in cells)
-    axis = axis_of(x for cell in cells for x in (cell.value, finite(cell.row["ci_low"]), finite(cell.row["ci_high"])))
-    others = list(dict.fromkeys(str(row["metric"]) for cell in cells for row in cell.rows[1:]))
+    axis = axis_of(x for cell in cells for x in (cell.value, cell.row.ci_low, cell.row.ci_high))
+    others = list(dict.fromkeys(row.metric for cell in cells for row in cell.rows[1:]))
     mark = first.metric.floor if first.range is not None else None
     layout = _Layout(axis, mark, others, places, root)
     rows = [_row(e, e.cells[variant], fought, layout) for e in ordered]
@@ -68,14 +69,14 @@ def _variant(
         "duels": None if fought is None else _duels(fought, ordered, places),
         "samples": samples,
         "prompt": _prompt(first),
-        "template": [(k, shown(v)) for k in _TEMPLATE if (v := first.task_record.get("resolved", {}).get(k))],
+        "template": [(k, shown(v)) for k in _TEMPLATE if (v := first.task_record.resolved.get(k))],
     }
 
 
 def _place(cell: Cell, *, better: bool) -> tuple[float, str]:
     if cell.value is None:
-        return (float("inf"), cell.source.name)
-    return (-cell.value if better else cell.value, cell.source.name)
+        return (float("inf"), cell.run.name)
+    return (-cell.value if better else cell.value, cell.run.name)
 
 
 def _lead(variant: Variant, cells: Sequence[Cell]) -> str:
@@ -87,18 +88,15 @@ def _lead(variant: Variant, cells: Sequence[Cell]) -> str:
 
 
 def _facts(variant: Variant, cell: Cell) -> list[tuple[str, str]]:
-    record = cell.task_record
+    task, clusters = cell.task_record, cell.row.n_clusters
     facts = [
         ("Shots", "not known" if variant.num_fewshot == "?" else variant.num_fewshot),
-        ("Docs", whole_number(cell.row["n"])),
-        ("Clusters of docs", "" if cell.row.get("n_clusters") is None else whole_number(cell.row["n_clusters"])),
-        ("Chance", "" if record["scoring"].get("chance") is None else number(float(record["scoring"]["chance"]))),
+        ("Docs", whole_number(cell.row.n)),
+        ("Clusters of docs", "" if clusters is None else whole_number(clusters)),
+        ("Chance", "" if task.scoring.chance is None else number(task.scoring.chance)),
         ("Task version", "" if variant.version == "?" else variant.version),
-        ("Output", str(record.get("output_type") or "")),
-        (
-            "Documents",
-            " ".join(filter(None, [_public(record.get("data_path")), str(record.get("data_revision") or "")])),
-        ),
+        ("Output", task.output_type or ""),
+        ("Documents", " ".join(filter(None, [_public(task.data_path), task.data_revision]))),
         ("Hashes", "" if variant.data_hash == "?" else f"docs {variant.data_hash}, prompt {variant.prompt_hash}"),
     ]
     return [(label, shown(text, 300)) for label, text in facts if text]
@@ -119,16 +117,16 @@ class _Layout:
 
 def _row(entry: Entry, cell: Cell, fought: TaskDuels | None, layout: _Layout) -> dict[str, Any]:
     places = layout.places
-    low, high = finite(cell.row["ci_low"]), finite(cell.row["ci_high"])
+    low, high = cell.row.ci_low, cell.row.ci_high
     balance = fought.balance(entry) if fought is not None and id(entry) in fought.places else None
-    by_name = {str(row["metric"]): row for row in cell.rows}
+    by_name = {row.metric: row for row in cell.rows}
     return {
         "link": link(entry, layout.root),
         "value": value(cell.value, places),
         "drawing": markup(strip(layout.axis, cell.value, low, high, layout.mark)),
         "interval": between(low, high, places),
         "stderr": value(cell.stderr, places),
-        "n": value(cell.row["n"]),
+        "n": value(cell.row.n),
         "beats": value(None if balance is None else balance[0]),
         "loses": value(None if balance is None else balance[1]),
         "outcomes": _outcomes(cell),
@@ -136,28 +134,28 @@ def _row(entry: Entry, cell: Cell, fought: TaskDuels | None, layout: _Layout) ->
     }
 
 
-def _public(path: Any) -> str:
+def _public(path: str | None) -> str:
     """The name of a data set; a folder on somebody's disk says nothing to a reader."""
-    text = str(path or "")
+    text = path or ""
     return "" if text.startswith(("/", "~", "\\")) or text[1:3] == ":\\" else text
 
 
-def _other(row: dict[str, Any] | None) -> Value:
-    found = None if row is None else finite(row["value"])
+def _other(row: Row | None) -> Value:
+    found = None if row is None else row.value
     return value(found, decimals([found]))
 
 
 def _outcomes(cell: Cell) -> str:
-    counts = cell.task_record["counts"]
-    said = [f"{counts[kind]} {kind}" for kind in (*_OUTCOMES, "ties", "shortened") if counts.get(kind)]
-    return ", ".join(said)
+    counts = cell.task_record.counts
+    found = [(getattr(counts, kind), kind) for kind in (*_OUTCOMES, "ties", "shortened")]
+    return ", ".join(f"{count} {kind}" for count, kind in found if count)
 
 
 def _note(cell: Cell, fought: TaskDuels | None, cells: Sequence[Cell]) -> str:
     parts = []
     if cell.range is None:
         parts.append("This metric has no best possible score and is in no mean.")
-    elif cell.task_record.get("output_type") == "multiple_choice" and cell.task_record["scoring"].get("chance") is None:
+    elif cell.task_record.output_type == "multiple_choice" and cell.task_record.scoring.chance is None:
         parts.append("Chance is not known for this task and counts as 0.")
     if len(cells) > 1 and fought is None:
         parts.append(
@@ -197,13 +195,14 @@ def _duel(fought: TaskDuels, i: int, j: int, places: int) -> dict[str, Any]:
 
 
 def _prompt(cell: Cell) -> dict[str, Any] | None:
-    example = cell.task_record.get("example")
-    if not isinstance(example, dict) or not isinstance(example.get("prompt"), str):
+    example = cell.task_record.example
+    if example is None:
         return None
-    asked = example.get("continuations")
-    asked = [shown(text, 600) for text in asked[:12]] if isinstance(asked, list) else []
-    about = f"As the model saw it, for doc {example.get('doc_id')}."
-    return {"text": shown(example["prompt"], LONGEST_PROMPT), "continuations": asked, "about": about}
+    return {
+        "text": shown(example.prompt, LONGEST_PROMPT),
+        "continuations": [shown(text, 600) for text in example.continuations[:12]],
+        "about": f"As the model saw it, for doc {example.doc_id}.",
+    }
 
 
 def _reported(task: str, sources: Sequence[ReportedSource]) -> list[dict[str, Any]]:

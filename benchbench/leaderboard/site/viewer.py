@@ -40,13 +40,13 @@ def samples_context(variant: Variant, title: str, entries: Sequence[Entry], back
     tables: list[tuple[Entry, dict[tuple[int, str], dict[str, Any]]]] = []
     for entry in entries:
         cell = entry.cells[variant]
-        path = cell.source.folder.task_folder(variant.task) / PART
+        path = cell.run.folder.task_folder(variant.task) / PART
         if not path.is_file():
             continue
         try:
             tables.append((entry, _read(cell)))
         except (StoreError, KeyError) as error:
-            problems.append(f"{cell.source.name}: {str(error).replace(str(cell.source.folder.path), cell.source.name)}")
+            problems.append(f"{cell.run.name}: {str(error).replace(str(cell.run.folder.path), cell.run.name)}")
     if not tables:
         return None
     keys = sorted({key for _, rows in tables for key in rows})
@@ -73,7 +73,7 @@ def samples_context(variant: Variant, title: str, entries: Sequence[Entry], back
 
 
 def _read(cell: Cell) -> dict[tuple[int, str], dict[str, Any]]:
-    path = cell.source.folder.task_folder(cell.variant.task) / PART
+    path = cell.run.folder.task_folder(cell.variant.task) / PART
     from benchbench.store.table import part_scores
 
     score = part_scores(path).get(cell.metric.name)
@@ -88,7 +88,7 @@ def _doc(
     key: tuple[int, str], rows: Sequence[dict[str, Any] | None], letters: Sequence[str], cell: Cell
 ) -> dict[str, Any]:
     known = next(row for row in rows if row is not None)
-    is_choice = cell.task_record.get("output_type") == "multiple_choice" or (
+    is_choice = cell.task_record.output_type == "multiple_choice" or (
         len(known["loglikelihoods"]) > 1 and len(known["targets"]) > 1
     )
     gold = [int(known["gold"])] if is_choice and str(known["gold"] or "").isdigit() else []

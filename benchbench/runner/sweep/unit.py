@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from benchbench.backends import open_backend
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, StoreError
 from benchbench.core.ids import content_hash
+from benchbench.core.json_record import an_object
+from benchbench.core.types import Json
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.events import Event, OpeningModel, Progress
 from benchbench.runner.plan import Plan, make_plan, task_identity
@@ -145,12 +147,12 @@ def _done(sweep: SweepWriter, unit: Unit, seen: tuple[str, str], backend: Backen
         checkpoint=checkpoint.name,
         target=checkpoint.target,
         step=checkpoint.step,
-        tokens_seen=record["tokens_seen"],
+        tokens_seen=record.tokens_seen,
         group=unit.group,
         stamp=seen[0],
         asked=seen[1],
         run=str(result.path.relative_to(sweep.output)),
-        run_id=str(record["run_id"]),
+        run_id=record.run_id,
         model_identity=backend.info.model_identity,
         tokenizer_identity=backend.info.tokenizer_identity,
         failed_share=result.failed_share,
@@ -190,7 +192,7 @@ class SweepWriter(SweepFolder):
         """The folder of this sweep, made if it is new. StoreError if it cannot be written."""
         folder = cls.of(settings)
         make_folder(folder.path)
-        value = {"schema_version": SCHEMA_VERSION, "asked": now(), "settings": to_json(settings)}
+        value: dict[str, Json] = {"schema_version": SCHEMA_VERSION, "asked": now(), "settings": to_json(settings)}
         with shortly(folder.path):
             remove_strays(folder.path, below=False)
             write_json(folder.path / "sweep.json", value)
@@ -205,7 +207,7 @@ class SweepWriter(SweepFolder):
     def settings(self) -> SweepSettings:
         """What was asked. StoreError if sweep.json is missing or damaged."""
         try:
-            return from_json(self.content()["settings"])
+            return from_json(an_object(self.content()["settings"], f"`settings` of {self.path / 'sweep.json'}"))
         except (KeyError, TypeError) as error:
             raise StoreError(f"{self.path / 'sweep.json'} is not as expected ({error!r}).") from error
 
@@ -220,15 +222,15 @@ class SweepWriter(SweepFolder):
     def finish(self, unit: Unit, done: Done) -> None:
         """Writes done.json."""
         make_folder(self.unit_folder(unit))
-        write_json(self.unit_folder(unit) / "done.json", asdict(done))
+        write_json(self.unit_folder(unit) / "done.json", done.to_json())
 
     def note(self, unit: Unit, state: Literal["running", "passed over"], why: str = "") -> None:
         """Writes state.json: what a person who looks at an unfinished unit should know."""
         make_folder(self.unit_folder(unit))
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "since": now()}
+        who: dict[str, Json] = {"host": socket.gethostname(), "pid": os.getpid(), "since": now()}
         write_json(self.unit_folder(unit) / "state.json", {"state": state, "why": why, **who})
 
-    def state(self, unit: Unit) -> dict[str, Any]:
+    def state(self, unit: Unit) -> dict[str, Json]:
         """What state.json says; {} where there is none."""
         path = self.unit_folder(unit) / "state.json"
         return read_json(path) if path.is_file() else {}

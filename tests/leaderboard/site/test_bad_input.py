@@ -163,7 +163,7 @@ def test_broken_records_are_named_and_the_site_still_builds(tmp_path):
         "future/abc: schema version 99",
         "listless/abc: ",
         "older/abc: taken, but made by benchbench 0.0.1",
-        "lacking/abc: its run.json lacks",
+        "lacking/abc: `t` of `tasks` of lacking/abc/run.json lacks",
         "a/abc: the same run as copy/abc",
         "b/abc: b/abc/items/task_00",
     ):
