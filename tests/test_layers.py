@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/comet": {"core", "scoring"},
     "extensions/demo": {"core"},
     "extensions/interchange": {"core", "store"},
-    "extensions/parity": {"core", "stats", "scoring", "backends", "store", "runner", "leaderboard"},
+    "extensions/parity": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"},
     "extensions/rescore": {"core", "tasks", "scoring", "store", "runner", "extensions/comet"},
     "extensions/slurm": {"core", "store", "runner"},
     "cli": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, clean_lines, finite, number, print_json, stderr, stdout
+from benchbench.cli.options import AsJson, Weights
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,8 +38,8 @@ def compare(
         float | None,
         typer.Option(help="Margin of equivalence in the metric's own unit. Default: half a percent of its range."),
     ] = None,
-    weights: opt.Weights = opt.WeightsRule.benchmarks,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    weights: Weights = "benchmarks",
+    as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Compare models doc by doc: difference, interval, p, flips, verdict.
@@ -51,7 +51,7 @@ def compare(
     from benchbench.leaderboard.duels import flat, frame
     from benchbench.store.model_lookup import find_sides
 
-    found = compare_sides(find_sides(models, results), Wanted(tuple(metric) if metric else None, delta, weights.value))
+    found = compare_sides(find_sides(models, results), Wanted(tuple(metric) if metric else None, delta, weights))
     if as_json:
         refused = [{"a": r.a, "b": r.b, "task": r.task, "metric": r.metric, "reason": r.reason} for r in found.refused]
         value = {"models": found.models, "rows": [flat(row) for row in found.rows], "refused": refused}

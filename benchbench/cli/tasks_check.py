@@ -11,7 +11,8 @@ from benchbench.core.errors import ArgumentError, BenchbenchError, DataError
 
 if TYPE_CHECKING:
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.prepare import PreparedTask, RenderSettings
+    from benchbench.tasks.prepare import PreparedTask
+    from benchbench.tasks.settings import RenderSettings
     from benchbench.tasks.task import Task
 
 MOST_SHOWN = 20

@@ -85,7 +85,7 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
 def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: OnEvent = ignore) -> RunResult:
     """`run` with tasks already prepared and a model already open. BackendError if it can do none of the tasks."""
     _say_refusals(plan, backend, on_event)
-    if settings.chat is not None:
+    if settings.render.chat is not None:
         plan = replace(plan, chat=backend.chat)
     identity = _identity(plan, settings, backend)
     model_folder = settings.output / folder_name(identity["model"])
@@ -122,20 +122,20 @@ def _identity(plan: Plan, settings: RunSettings, backend: Backend) -> dict[str, 
     tasks = {prepared.task.name: task_identity(prepared) for prepared in plan.tasks}
     groups = [group.as_record() for group in plan.groups]
     chat = _chat(plan, settings)
-    asked = {"limit": settings.limit, "seed": settings.seed, "groups": groups, **chat}
+    asked = {"limit": settings.render.limit, "seed": settings.render.seed, "groups": groups, **chat}
     return {"run_id": run_id(backend.info, tasks, asked), "attempt": 1, **_names(settings), **chat}
 
 
 def _chat(plan: Plan, settings: RunSettings) -> dict[str, Any]:
     """What was done to make conversations of the prompts; nothing where they are plain."""
-    if settings.chat is None or plan.chat is None:
+    if settings.render.chat is None or plan.chat is None:
         return {}
-    system = settings.chat.system
+    system = settings.render.chat.system
     said = {
         "template_sha256": plan.chat.sha256,
         "system_role": plan.chat.system_role,
         "system_sha256": None if system is None else text_hash(system),
-        "multiturn": settings.chat.multiturn,
+        "multiturn": settings.render.chat.multiturn,
     }
     return {"chat": said}
 

@@ -26,6 +26,7 @@ from benchbench.runner.sweep.ready import Readiness
 from benchbench.runner.sweep.settings import SweepSettings
 from benchbench.runner.sweep.sweep import sweep
 from benchbench.store.find import find_sweep
+from benchbench.tasks.settings import RenderSettings
 from tests import models
 from tests.composer import composer_file
 from tests.conftest import REPO
@@ -129,7 +130,7 @@ def test_a_watch_beside_a_live_training_scores_every_checkpoint_once_and_whole(t
     command = [sys.executable, "-m", "tests.runner.sweep.slow_training", str(run), str(steps), "1.5"]
     environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     settings = SweepSettings(
-        RunSettings(ModelOptions(""), output=tmp_path / "live", limit=6),
+        RunSettings(ModelOptions(""), output=tmp_path / "live", render=RenderSettings(limit=6)),
         (str(run),),
         ("demo_choice_cs,demo_trivia",),
         order="oldest",
@@ -191,7 +192,7 @@ def trained(tmp_path_factory):
 
 def demo_settings(run, output, tokenizer, **changes):
     options = ModelOptions("", tokenizer=str(tokenizer))
-    settings = RunSettings(options, output=output, limit=20)
+    settings = RunSettings(options, output=output, render=RenderSettings(limit=20))
     return SweepSettings(settings, (str(run),), ("demo",), **changes)
 
 
