@@ -150,7 +150,7 @@ def render(
     as_json: AsJson = False,
 ) -> None:
     """Show what a model would be asked for one document."""
-    from benchbench.cli.tasks_render import rendered_json, rendered_lines, template
+    from benchbench.cli.tasks_view import rendered_json, rendered_lines, template
     from benchbench.tasks.prepare import prepare
 
     if doc < 0:
@@ -187,7 +187,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Render every document, score the gold answers (they must be right), look for broken documents."""
-    from benchbench.cli.tasks_check import Checker, print_report, print_summary
+    from benchbench.cli.tasks_view import Checker, print_report, print_summary
 
     if (task is None) is not all_tasks:
         raise ArgumentError("Name what to check, or give --all for every task there is.")
