@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/demo": {"core"},
     "extensions/gguf": {"core", "backends", "backends/models"},
     "extensions/interchange": {"core", "store"},
-    "extensions/parity": {"core", "stats", "scoring", "backends", "store", "runner", "leaderboard"},
+    "extensions/parity": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"},
     "extensions/rescore": {"core", "tasks", "scoring", "store", "runner", "extensions/comet"},
     "extensions/slurm": {"core", "store", "runner"},
     "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}

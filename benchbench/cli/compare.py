@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout
+from benchbench.cli.options import AsJson, Weights
 from benchbench.core.format import clean_lines, decimals, probability, several
 from benchbench.core.format import number as page_number
 
@@ -40,8 +40,8 @@ def compare(
         float | None,
         typer.Option(help="Margin of equivalence in the metric's own unit. Default: half a percent of its range."),
     ] = None,
-    weights: opt.Weights = opt.WeightsRule.benchmarks,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    weights: Weights = "benchmarks",
+    as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Compare models doc by doc: difference, interval, p, flips, verdict.
@@ -54,7 +54,7 @@ def compare(
     from benchbench.store.model_lookup import find_models
 
     found = compare_models(
-        find_models(models, results), CompareOptions(tuple(metric) if metric else None, delta, weights.value)
+        find_models(models, results), CompareOptions(tuple(metric) if metric else None, delta, weights)
     )
     if as_json:
         refused = [{"a": r.a, "b": r.b, "task": r.task, "metric": r.metric, "reason": r.reason} for r in found.refused]

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, interval, number, print_json, stderr, stdout, watching
+from benchbench.cli.options import AsJson, Output, with_settings
 from benchbench.core.format import clean
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord
-from benchbench.extensions.comet.model import DEFAULT_MODEL
-from benchbench.extensions.comet.process import PYTHON_ENV, CometOptions
+from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.store.find import find_run
 
 if TYPE_CHECKING:
@@ -34,52 +33,19 @@ STATES = {
 
 
 @app.command()
+@with_settings
 def score(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A path, a run id or its beginning, or `latest`.")],
-    metric: Annotated[
-        list[str],
-        typer.Option(help="Names separated by commas: comet, bleu, chrf, ter, rougeL, exact_match, f1, acc, ..."),
-    ],
-    tasks: Annotated[
-        list[str] | None, typer.Option(help="Tasks of the run, or globs, separated by commas. Default: all that fit.")
-    ] = None,
-    comet_model: Annotated[
-        str, typer.Option(help="COMET: a name on the Hub, a model's folder or its checkpoint file.")
-    ] = DEFAULT_MODEL,
-    comet_python: Annotated[
-        Path | None,
-        typer.Option(envvar=PYTHON_ENV, help="COMET: the python of its environment. Default: .venv-comet here."),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="COMET: segments in one batch.")] = 16,
-    device: Annotated[str, typer.Option(help="COMET: auto, cpu or cuda.")] = "auto",
-    comet_timeout: Annotated[
-        float, typer.Option(help="COMET: seconds that loading, or one block of segments, may take.")
-    ] = 1800.0,
-    source: Annotated[
-        str | None, typer.Option(help="COMET: template of the text to translate, if the task has no doc_to_source.")
-    ] = None,
-    data_root: opt.DataRoot = None,
-    include_path: opt.IncludePath = None,
-    output: opt.Output = Path("results"),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Compute COMET scores again that are there already.")] = False,
-    as_json: opt.AsJson = False,
+    settings: ScoreSettings,
+    output: Output = Path("results"),
+    as_json: AsJson = False,
 ) -> None:
     """Add metrics to a finished run, or compute its own again, from what it stored: no model is asked again.
 
     The run's own results stay as they are; added metrics lie beside them, and every reader sees both.
     """
     from benchbench.extensions.rescore.score import score as score_run
-    from benchbench.extensions.rescore.stored import ScoreSettings
 
-    settings = ScoreSettings(
-        metrics=tuple(dict.fromkeys(name.strip() for name in ",".join(metric).split(","))),
-        tasks=opt.joined(tasks),
-        data_root=data_root,
-        include_paths=tuple(include_path or ()),
-        source=source,
-        comet=CometOptions(comet_model, comet_python, batch_size, device, comet_timeout),
-        fresh=fresh,
-    )
     try:
         with watching() as on_event:
             result = score_run(find_run(run, output), settings, on_event=on_event)

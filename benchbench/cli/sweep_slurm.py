@@ -52,9 +52,9 @@ def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, 
 def _rest(sent: Submitted) -> str:
     count = sum(len(array.units) for array in sent.arrays)
     more = [f"{sent.done} done", *([f"{sent.queued} in the queue before"] if sent.queued else [])]
-    more += [f"{len(sent.passed_over)} passed over"] if sent.passed_over else []
+    more += [f"{len(sent.skipped)} passed over"] if sent.skipped else []
     how = "`benchbench sweep status` shows how far they are" if count or sent.queued else "Nothing is missing"
-    if not count and sent.passed_over:
+    if not count and sent.skipped:
         how = "Nothing can be submitted"
     return f"{', '.join(more)}. {how}; `benchbench sweep show` prints the curves. Sweep in {sent.folder.path}"
 
@@ -65,7 +65,7 @@ def _as_json(sent: Submitted) -> dict[str, object]:
         "jobs": [{"job": array.job, "units": len(array.units), "logs": str(array.path)} for array in sent.arrays],
         "done": sent.done,
         "queued": sent.queued,
-        "passed_over": [{"checkpoint": unit.checkpoint.name, "why": why} for unit, why in sent.passed_over],
+        "passed_over": [{"checkpoint": unit.checkpoint.name, "why": why} for unit, why in sent.skipped],
     }
 
 

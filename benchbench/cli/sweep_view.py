@@ -62,7 +62,7 @@ class SweepWatcher(Watcher):
                 self._now = checkpoint.name
             case sweep_events.CheckpointFinished():
                 self._finished(event)
-            case sweep_events.PassedOver(checkpoint, why):
+            case sweep_events.CheckpointSkipped(checkpoint, why):
                 self.say(f"{checkpoint.name} is passed over: {why}")
             case sweep_events.Waiting(seconds, newest):
                 self._wait(seconds, newest)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.cli import options as opt
+from benchbench.backends.options import ModelOptions
 from benchbench.cli.app import VerbApp
+from benchbench.cli.options import AsJson, IncludePath, option_of, with_settings
 from benchbench.core.errors import ArgumentError
+from benchbench.core.settings import Part
+from benchbench.tasks.settings import RenderSettings
 from benchbench.tasks.upstream import PREFIX
 
 if TYPE_CHECKING:
@@ -22,22 +26,14 @@ if TYPE_CHECKING:
 
 app = VerbApp(no_args_is_help=True, help="List, show, render and check tasks.")
 
+TrustRemoteCode = Annotated[bool, option_of(ModelOptions, "trust_remote_code")]
 Name = Annotated[str, typer.Argument(metavar="T", help="Name of a task.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Include = Annotated[
-    list[Path] | None, typer.Option("--include-path", help="Folder or file with more tasks; may be repeated.")
-]
-DataRoot = Annotated[
-    Path | None, typer.Option(envvar="BENCHBENCH_DATA", help="Folder with data sets, instead of the Hub.")
-]
-Shots = Annotated[int | None, typer.Option("--num-fewshot", help="Shots. Default: what the task says.")]
-PromptName = Annotated[str, typer.Option("--prompt", help="Name of a prompt variant that the task offers.")]
 
 
 @app.command()
 def ls(
     pattern: Annotated[str | None, typer.Argument(metavar="[T]", help="Only these names, groups or globs.")] = None,
-    include_path: Include = None,
+    include_path: IncludePath = None,
     as_json: AsJson = False,
 ) -> None:
     """List the tasks, groups and suites."""
@@ -110,7 +106,7 @@ def _print_choices(kind: str, values: dict[str, str]) -> None:
 
 
 @app.command()
-def show(task: Name, include_path: Include = None, as_json: AsJson = False) -> None:
+def show(task: Name, include_path: IncludePath = None, as_json: AsJson = False) -> None:
     """Show a task as it is understood: every key that is set, and its metrics."""
     found = _one(_index(include_path), task)
     resolved = found.resolved()
@@ -134,40 +130,33 @@ def _python_of(task: Task | UpstreamTask) -> Iterator[str]:
 
 
 @app.command()
+@with_settings
 def render(
     task: Name,
+    settings: Annotated[RenderSettings, Part(without=("limit",))],
     doc: Annotated[int, typer.Option(help="Number of the document, from 0.")] = 0,
-    num_fewshot: Shots = None,
-    prompt: PromptName = "default",
-    fewshot_mode: Annotated[str, typer.Option(help="fixed, per_doc or lm_eval.")] = "fixed",
-    seed: Annotated[int, typer.Option(help="Seeds the draw of shots.")] = 1234,
-    apply_chat_template: opt.ApplyChatTemplate = False,
     tokenizer: Annotated[
         str | None,
-        typer.Option("--tokenizer", "--model", "-m", help="Folder, hub name or GGUF file whose chat template is used."),
+        typer.Option(
+            "--tokenizer",
+            "--model",
+            "-m",
+            rich_help_panel="Prompts",
+            help="Folder, hub name or GGUF file whose chat template is used.",
+        ),
     ] = None,
-    system: opt.System = None,
-    fewshot_as_multiturn: opt.Multiturn = None,
-    trust_remote_code: opt.TrustRemoteCode = False,
-    data_root: DataRoot = None,
-    include_path: Include = None,
-    trust_task_code: opt.TrustTaskCode = False,
+    trust_remote_code: TrustRemoteCode = False,
+    include_path: IncludePath = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a model would be asked for one document."""
-    from dataclasses import replace
-
-    from benchbench.cli.tasks_render import rendered_json, rendered_lines, template
-    from benchbench.tasks.prepare import RenderSettings, prepare
+    from benchbench.cli.tasks_view import rendered_json, rendered_lines, template
+    from benchbench.tasks.prepare import prepare
 
     if doc < 0:
         raise ArgumentError(f"--doc {doc}: documents are counted from 0.")
-    chat = opt.chat_settings(apply_chat_template, system, fewshot_as_multiturn)
-    written = template(chat, tokenizer, trust_remote_code=trust_remote_code)
-    found = _one(_index(include_path), task)
-    mode: Any = fewshot_mode
-    asked = RenderSettings(num_fewshot, mode, seed, doc + 1, prompt, data_root, chat=chat)
-    prepared = prepare(found, replace(asked, trust_task_code=trust_task_code))
+    written = template(settings.chat, tokenizer, trust_remote_code=trust_remote_code)
+    prepared = prepare(_one(_index(include_path), task), replace(settings, limit=doc + 1))
     if doc >= len(prepared.docs):
         raise ArgumentError(f"--doc {doc}: {task} has {len(prepared.docs)} documents, 0 to {len(prepared.docs) - 1}.")
     rendered = prepared.docs[doc]
@@ -181,25 +170,24 @@ def render(
 
 
 @app.command()
+@with_settings
 def check(
     task: Annotated[
         str | None, typer.Argument(metavar="[T]", help="Tasks, groups, tags, suites or globs, separated by commas.")
     ] = None,
+    *,
+    settings: Annotated[RenderSettings, Part(only=("num_fewshot", "limit", "data_root"))],
     all_tasks: Annotated[
         bool, typer.Option("--all", help="Every task; those without data under --data-root are read, not rendered.")
     ] = False,
-    num_fewshot: Shots = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first N documents of each task.")] = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="Folder or hub name of a model, to count its tokens in the prompts.")
     ] = None,
-    data_root: DataRoot = None,
-    include_path: Include = None,
+    include_path: IncludePath = None,
     as_json: AsJson = False,
 ) -> None:
     """Render every document, score the gold answers (they must be right), look for broken documents."""
-    from benchbench.cli.tasks_check import Checker, print_report, print_summary
-    from benchbench.tasks.prepare import RenderSettings
+    from benchbench.cli.tasks_view import Checker, print_report, print_summary
 
     if (task is None) is not all_tasks:
         raise ArgumentError("Name what to check, or give --all for every task there is.")
@@ -209,8 +197,7 @@ def check(
         )
     index = _index(include_path)
     names = [*index.variants] if task is None else index.names(task)
-    settings = RenderSettings(num_fewshot=num_fewshot, limit=limit, data_root=data_root)
-    checker = Checker(index, settings, tokenizer, only_read_without_data=all_tasks and data_root is not None)
+    checker = Checker(index, settings, tokenizer, only_read_without_data=all_tasks and settings.data_root is not None)
     reports = []
     for name in names:
         reports.append(checker.report(name))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from benchbench.core.errors import ArgumentError
+from benchbench.core.settings import Setting
 
 if TYPE_CHECKING:
     from benchbench.core.types import Overflow
@@ -13,12 +16,29 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
-    """That prompts are conversations, and what they hold besides the task's own texts."""
+    """That prompts are conversations, and what they hold besides the task's own texts. ArgumentError if empty."""
 
-    system: str | None = None
-    """A system prompt, before the task's description."""
-    multiturn: bool = True
-    """Shots are turns of the conversation; otherwise they stand before the question, in one user's turn."""
+    system: Annotated[
+        str | None,
+        Setting(
+            "System prompt of every conversation, or @FILE; the task's description follows it.",
+            panel="Prompts",
+            may_be_file=True,
+        ),
+    ] = None
+    multiturn: Annotated[
+        bool,
+        Setting(
+            "Shots as turns (default), or all in the user's first turn.",
+            panel="Prompts",
+            flags=("--fewshot-as-multiturn/--no-fewshot-as-multiturn",),
+            cli_type=bool | None,
+        ),
+    ] = True
+
+    def __post_init__(self) -> None:
+        if self.system is not None and not self.system.strip():
+            raise ArgumentError("--system is empty; leave it out for none.")
 
 
 @dataclass(frozen=True, slots=True)

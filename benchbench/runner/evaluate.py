@@ -128,7 +128,7 @@ def _ask(
     requests = [request for doc in docs for request in doc.rendered.requests]
     skip = frozenset(request.key for doc in docs if doc.id in kept for request in doc.rendered.requests)
     on_event(TaskStarted(spec.task, len(requests), len(skip)))
-    waiting = {doc.id: _Waiting(doc) for doc in docs if doc.id not in kept}
+    waiting = {doc.id: _OpenDoc(doc) for doc in docs if doc.id not in kept}
     done: list[Item] = []
     for response in _responses(backend, requests, skip):
         on_event(Progress(spec.task))
@@ -145,7 +145,7 @@ def _ask(
     return done
 
 
-class _Waiting:
+class _OpenDoc:
     """A doc of which some responses are still out."""
 
     def __init__(self, doc: Doc) -> None:

@@ -66,7 +66,7 @@ def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
     selection = TaskIndex(settings.include_paths).select(settings.tasks)
     if settings.tasks is None:
         on_event(Note(f"No --tasks given: running the default suite, {len(selection.tasks)} tasks."))
-    rendering, prepared = settings.rendering(), []
+    rendering, prepared = settings.render, []
     for position, task in enumerate(selection.tasks, start=1):
         on_event(Preparing(task.name, position, len(selection.tasks)))
         prepared.append(prepare(task, rendering))
@@ -74,7 +74,7 @@ def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
             on_event(Note(f"{task.name}: {text}"))
     if not prepared:
         raise TaskError(f"--tasks {settings.tasks!r} selects no task. See `benchbench tasks ls`.")
-    if settings.gen_kwargs and all(one.task.output_type != "generate_until" for one in prepared):
+    if settings.render.gen_kwargs and all(one.task.output_type != "generate_until" for one in prepared):
         raise ArgumentError("--gen-kwargs was given, but none of the tasks writes texts; leave it away.")
     return Plan(tuple(prepared), selection.groups)
 

@@ -92,7 +92,8 @@ def make_record(
 ) -> RunRecord:
     """The whole record. `identity` says which run it is, and of which model; `log` holds the events of log.jsonl."""
     results = {
-        prepared.task.name: _aggregate(prepared, items[prepared.task.name], settings.seed) for prepared in plan.tasks
+        prepared.task.name: _aggregate(prepared, items[prepared.task.name], settings.render.seed)
+        for prepared in plan.tasks
     }
     tasks = {
         prepared.task.name: _task_record(
@@ -241,8 +242,8 @@ def _signature(prepared: PreparedTask, settings: RunSettings, identity: PlanReco
     parts = [
         f"{prepared.task.name}.v{prepared.task.version}",
         f"shots:{prepared.num_fewshot}",
-        f"fewshot:{settings.fewshot_mode if prepared.judge is None else 'lm_eval'}",
-        f"seed:{settings.seed}",
+        f"fewshot:{settings.render.fewshot_mode if prepared.judge is None else 'lm_eval'}",
+        f"seed:{settings.render.seed}",
         f"prompt:{prepared.prompt_hash[:8]}",
         f"data:{prepared.data_hash[:8]}",
         *_signature_of_chat(prepared, identity),
@@ -291,7 +292,7 @@ def _group_rows(
         else:
             averaged = judged_group_rows(group, members, {p.task.name: p.task.scoring for p in plan.tasks})
         for result in averaged:
-            named = [group.name, f"tasks:{len(members)}", f"members:{made_of}", f"seed:{settings.seed}"]
+            named = [group.name, f"tasks:{len(members)}", f"members:{made_of}", f"seed:{settings.render.seed}"]
             signature = "|".join([*named, *_signature_end(info, result.n)])
             found.append(_row(result, identity, num_fewshot, signature, is_group=True))
     return found

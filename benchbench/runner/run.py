@@ -83,7 +83,7 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
 def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: OnEvent = ignore) -> RunResult:
     """`run` with tasks already prepared and a model already open. BackendError if it can do none of the tasks."""
     _say_refusals(plan, backend, on_event)
-    if settings.chat is not None:
+    if settings.render.chat is not None:
         plan = replace(plan, chat=backend.chat)
     identity = _identity(plan, settings, backend)
     path = choose_attempt(settings.output / folder_name(identity.model), identity.run_id, fresh=settings.fresh)
@@ -120,7 +120,7 @@ def _identity(plan: Plan, settings: RunSettings, backend: Backend) -> PlanRecord
     tasks = {prepared.task.name: task_identity(prepared) for prepared in plan.tasks}
     groups: Json = [group.as_record() for group in plan.groups]
     chat, names, location = _chat(plan, settings), _names(settings), _location(settings)
-    decisive: dict[str, Json] = {"limit": settings.limit, "seed": settings.seed, "groups": groups}
+    decisive: dict[str, Json] = {"limit": settings.render.limit, "seed": settings.render.seed, "groups": groups}
     if chat is not None:
         decisive["chat"] = chat.to_json()
     return PlanRecord(
@@ -150,14 +150,14 @@ def _identity(plan: Plan, settings: RunSettings, backend: Backend) -> PlanRecord
 
 def _chat(plan: Plan, settings: RunSettings) -> ChatRecord | None:
     """What was done to make conversations of the prompts; None where they are plain."""
-    if settings.chat is None or plan.chat is None:
+    if settings.render.chat is None or plan.chat is None:
         return None
-    system = settings.chat.system
+    system = settings.render.chat.system
     return ChatRecord(
         template_sha256=plan.chat.sha256,
         system_role=plan.chat.system_role,
         system_sha256=None if system is None else text_hash(system),
-        multiturn=settings.chat.multiturn,
+        multiturn=settings.render.chat.multiturn,
     )
 
 

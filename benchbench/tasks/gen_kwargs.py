@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.pairs import name_value_pairs
-from benchbench.core.types import Json
 
 if TYPE_CHECKING:
     from benchbench.tasks.task import Task
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
 
 LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """Names for the most tokens, in the order in which lm-eval looks for them."""
-GenKwargs = tuple[tuple[str, Json], ...]
+GenKwargs = tuple[tuple[str, Any], ...]
+"""(name, JSON value) pairs, sorted by name."""
 
 
 def parse_gen_kwargs(text: str) -> GenKwargs:

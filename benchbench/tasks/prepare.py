@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 from benchbench.core.chat import ChatSettings, Shot
@@ -15,36 +14,12 @@ from benchbench.core.types import Doc, Overflow, RenderedDoc
 from benchbench.tasks import shots
 from benchbench.tasks.config import FewshotConfig, PromptVariant
 from benchbench.tasks.documents import Row, Source
-from benchbench.tasks.gen_kwargs import GenKwargs, with_gen_kwargs
+from benchbench.tasks.gen_kwargs import with_gen_kwargs
 from benchbench.tasks.render import Block, Renderer
 from benchbench.tasks.rows import open_rows
-from benchbench.tasks.shots import FewshotMode
+from benchbench.tasks.settings import RenderSettings
 from benchbench.tasks.task import Task
 from benchbench.tasks.upstream.definition import UpstreamTask
-
-
-@dataclass(frozen=True)
-class RenderSettings:
-    """How a task is to be rendered; everything that may change a prompt without touching the task."""
-
-    num_fewshot: int | None = None
-    """Shots; None: as many as the task says."""
-    fewshot_mode: FewshotMode = "fixed"
-    seed: int = 1234
-    limit: int | None = None
-    """Only the first so many documents."""
-    prompt: str = "default"
-    data_root: Path | None = None
-    split: str | None = None
-    """Evaluate this split instead of the task's own."""
-    fewshot_split: str | None = None
-    """Draw shots from this split instead of the task's own."""
-    chat: ChatSettings | None = None
-    """Make conversations of the prompts, for a model's chat template."""
-    trust_task_code: bool = False
-    """Python that comes with lm-eval's tasks may run."""
-    gen_kwargs: GenKwargs = ()
-    """Generation settings that replace the tasks' own."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +55,6 @@ def prepare(task: Task | UpstreamTask, settings: RenderSettings) -> PreparedTask
         from benchbench.tasks.upstream.prepare import prepare_upstream
 
         return prepare_upstream(task, settings)
-    if settings.limit is not None and settings.limit < 1:
-        raise ArgumentError(f"--limit {settings.limit}: at least 1 document has to be evaluated.")
     notes: list[str] = []
     task = _with_splits(task, settings, notes)
     count = _num_fewshot(task, settings, notes)
@@ -124,8 +97,6 @@ def _with_splits(task: Task, settings: RenderSettings, notes: list[str]) -> Task
 
 def _num_fewshot(task: Task, settings: RenderSettings, notes: list[str]) -> int:
     asked = settings.num_fewshot
-    if asked is not None and asked < 0:
-        raise ArgumentError(f"--num-fewshot {asked}: a number of shots cannot be negative.")
     count = asked if asked is not None else task.config.num_fewshot or 0
     if count and task.output_type == "loglikelihood_rolling":
         notes.append("Texts are scored whole: shots do not apply and were left out.")

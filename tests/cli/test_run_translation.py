@@ -66,7 +66,8 @@ def test_a_translation_model_gives_a_row_and_the_texts_that_transformers_gives(t
 
 def test_other_models_refuse_it_before_anything_is_computed(tmp_path: Path) -> None:
     llama = ModelOptions(str(models.tiny_llama(tmp_path / "llama")), backend="hf", device="cpu")
-    settings = RunSettings(llama, "wmt14-cs-en", prompt="source", data_root=FIXTURES, output=tmp_path / "results")
+    how = RenderSettings(prompt="source", data_root=FIXTURES)
+    settings = RunSettings(llama, "wmt14-cs-en", render=how, output=tmp_path / "results")
     with pytest.raises(BackendError, match="wmt14-cs-en: This prompt is a bare sentence"):
         run(settings)
     assert not (tmp_path / "results").exists()

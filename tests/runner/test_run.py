@@ -8,6 +8,7 @@ import pytest
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.scripted import ScriptedBackend
 from benchbench.core.errors import ArgumentError, BackendError, StoreError, TaskError
+from benchbench.core.settings import changed
 from benchbench.core.types import Completion, GenerateRequest
 from benchbench.runner import events
 from benchbench.runner.run import dry_run, run
@@ -301,7 +302,7 @@ def test_unknown_tasks_end_before_a_model_is_opened(world):
 @pytest.mark.parametrize("change", [{"limit": 0}, {"num_fewshot": -1}, {"max_failed": 2.0}])
 def test_settings_that_make_no_sense_are_sentences(change):
     with pytest.raises(ArgumentError, match=r"must be|share from"):
-        RunSettings(ModelOptions("m"), **change)
+        changed(RunSettings(ModelOptions("m")), **change)
 
 
 def test_what_the_backend_has_to_say_is_shown_and_recorded(world):

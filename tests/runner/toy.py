@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from benchbench.backends.options import ModelOptions
+from benchbench.core.settings import changed
 from benchbench.runner.settings import RunSettings
 
 QUIZ = {
@@ -79,7 +80,7 @@ def settings(world: Path, model: str = "hash", **changes: Any) -> RunSettings:
         "data_root": world / "hub",
         "output": world / "results",
     }
-    return RunSettings(**{**values, **changes})
+    return changed(RunSettings(ModelOptions("")), **{**values, **changes})
 
 
 def part_bytes(run: Path) -> dict[str, bytes]:

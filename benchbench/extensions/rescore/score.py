@@ -19,10 +19,10 @@ from benchbench.core.types import Item, Json, MetricResult, OutputType, ScoringS
 from benchbench.extensions.comet.model import METRIC as COMET
 from benchbench.extensions.comet.process import CometProcess
 from benchbench.extensions.rescore.comet_metric import comet_items, comet_spec
+from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import (
     Scored,
     ScoreResult,
-    ScoreSettings,
     State,
     column_names,
     needs_documents,

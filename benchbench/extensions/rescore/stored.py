@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from benchbench.core.errors import ArgumentError, DataError, StoreError
+from benchbench.core.errors import DataError, StoreError
 from benchbench.core.record import Row, RunRecord
 from benchbench.core.registry import FAMILIES, FILTERS, metric_spec
 from benchbench.core.types import (
@@ -21,7 +21,6 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
-from benchbench.extensions.comet.process import CometOptions
 from benchbench.runner.items import kept_responses
 from benchbench.scoring import score_doc, with_influence
 from benchbench.scoring.columns import columns
@@ -92,36 +91,6 @@ def _checked(rendered: RenderedDoc, item: Item) -> RenderedDoc:
 
 
 State = Literal["added", "replaced", "kept", "confirmed", "differs"]
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreSettings:
-    """Metrics for a finished run. ArgumentError if a value makes no sense."""
-
-    metrics: tuple[str, ...]
-    tasks: str | None = None
-    """Names or globs of the run's tasks, separated by commas; None: every task that a metric fits."""
-    data_root: Path | None = None
-    """Where the documents are, for metrics that need more of them than was stored; None: where the run found them."""
-    include_paths: tuple[Path, ...] = ()
-    """Folders or files with more tasks."""
-    source: str | None = None
-    """Template of the text that was to be translated, for tasks whose file has no `doc_to_source`."""
-    comet: CometOptions = field(default_factory=CometOptions)
-    fresh: bool = False
-    """Compute COMET scores again that are there already."""
-
-    def __post_init__(self) -> None:
-        if not self.metrics or not all(self.metrics):
-            raise ArgumentError("--metric takes one name or more, separated by commas, e.g. --metric comet,bleu.")
-        if self.comet.batch_size < 1:
-            raise ArgumentError(f"--batch-size is {self.comet.batch_size}; it must be 1 or more.")
-        if self.comet.device not in ("auto", "cpu", "cuda"):
-            raise ArgumentError(
-                f"--device is {self.comet.device!r}; it is auto, cpu or cuda (CUDA_VISIBLE_DEVICES says which GPU)."
-            )
-        if not self.comet.timeout > 0:
-            raise ArgumentError(f"--comet-timeout is {self.comet.timeout}; it must be more than 0 seconds.")
 
 
 @dataclass(frozen=True, slots=True)

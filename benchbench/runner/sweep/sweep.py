@@ -10,11 +10,11 @@ from pathlib import Path
 from benchbench.backends.models.identity import tokenizer_identity
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, RunInUse, StoreError
 from benchbench.runner.checkpoint import Checkpoint
-from benchbench.runner.sweep.events import OnSweepEvent, PassedOver, SweepEvent, SweepStarted, Waiting
+from benchbench.runner.sweep.events import CheckpointSkipped, OnSweepEvent, SweepEvent, SweepStarted, Waiting
 from benchbench.runner.sweep.find import find_checkpoints
 from benchbench.runner.sweep.ready import Look, Readiness
 from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.runner.sweep.unit import Bench, SweepWriter, Unit, run_unit
+from benchbench.runner.sweep.unit import SweepSession, SweepWriter, Unit, run_unit
 from benchbench.store.find import Done
 from benchbench.store.models import distinct_tails
 from benchbench.store.names import find_home, find_location, own_name, real_path
@@ -71,10 +71,10 @@ def units_of(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> list
     return [Unit(c, g) for name in series for c in ordered if c.series == name for g in groups]
 
 
-def is_done(folder: SweepWriter, unit: Unit, bench: Bench, readiness: Readiness) -> bool:
+def is_done(folder: SweepWriter, unit: Unit, session: SweepSession, readiness: Readiness) -> bool:
     """Its done.json is there, and files and tasks are those of then."""
     done = folder.done(unit)
-    if done is None or done.asked != bench.asked(unit.group):
+    if done is None or done.asked != session.asked(unit.group):
         return False
     return done.stamp == readiness.look(unit.checkpoint).stamp
 
@@ -85,7 +85,7 @@ class SweepResult:
 
     folder: SweepWriter
     done: tuple[Done, ...]
-    passed_over: tuple[tuple[Checkpoint, str], ...]
+    skipped: tuple[tuple[Checkpoint, str], ...]
     """Checkpoints without results, and why."""
 
 
@@ -106,17 +106,17 @@ def sweep(
     first, looks = find_all(settings), readiness or Readiness()
     refuse_taken_name(settings, first)
     refuse_other_tokenizers(settings, first, looks)
-    bench = Bench(settings, on_event)
+    session = SweepSession(settings, on_event)
     for group in range(len(settings.task_groups)):
-        bench.plan(group)
+        session.plan(group)
     folder = SweepWriter.create(settings)
-    local = _Local(settings, folder, bench, on_event, looks)
+    local = _Local(settings, folder, session, on_event, looks)
     units = units_of(settings, first)
     on_event(SweepStarted(folder.path, len(first), len(units), sum(local.is_done(unit) for unit in units)))
     try:
         local.work(first, keep_watching)
     finally:
-        local.bench.close()
+        local.session.close()
     return SweepResult(folder, tuple(folder.all_done()), tuple((c, why) for c, why in local.passed.values()))
 
 
@@ -126,7 +126,7 @@ class _Local:
 
     settings: SweepSettings
     folder: SweepWriter
-    bench: Bench
+    session: SweepSession
     on_event: OnSweepEvent
     readiness: Readiness
     passed: dict[str, tuple[Checkpoint, str]] = field(default_factory=dict)
@@ -135,7 +135,7 @@ class _Local:
     """Unit → stamp of the files with which it failed."""
 
     def is_done(self, unit: Unit) -> bool:
-        return is_done(self.folder, unit, self.bench, self.readiness)
+        return is_done(self.folder, unit, self.session, self.readiness)
 
     def work(self, checkpoints: list[Checkpoint], keep_watching: Callable[[], bool]) -> None:
         last_look = False
@@ -166,7 +166,7 @@ class _Local:
     def _do(self, unit: Unit, stamp: str) -> None:
         """Runs the unit. A checkpoint that cannot be used is passed over until its files change."""
         try:
-            run_unit(self.folder, unit, stamp, self.bench)
+            run_unit(self.folder, unit, stamp, self.session)
         except (ModelError, BackendError, RunInUse) as error:
             self._given_up[unit.id] = stamp
             self._pass_over(unit, str(error))
@@ -183,7 +183,7 @@ class _Local:
     def _pass_over(self, unit: Unit, why: str) -> None:
         self.passed[unit.checkpoint.target] = (unit.checkpoint, why)
         self.folder.note(unit, "passed over", why)
-        self.on_event(PassedOver(unit.checkpoint, why))
+        self.on_event(CheckpointSkipped(unit.checkpoint, why))
 
     def _reached_end(self, checkpoints: Iterable[Checkpoint], waiting: Iterable[Unit]) -> bool:
         """Every series has come to `until`, and nothing up to there is still being written."""

@@ -32,7 +32,7 @@ from benchbench.store.lock import RunLock, shortly
 from benchbench.store.names import folder_name, own_name
 
 
-class Bench:
+class SweepSession:
     """What stays between units: the tasks' prompts, made once, and one model in memory whose weights are swapped."""
 
     def __init__(self, settings: SweepSettings, on_event: OnSweepEvent) -> None:
@@ -83,7 +83,7 @@ class Bench:
             self._backend = None
 
 
-def run_unit(sweep: SweepWriter, unit: Unit, stamp: str, bench: Bench) -> Done:
+def run_unit(sweep: SweepWriter, unit: Unit, stamp: str, session: SweepSession) -> Done:
     """Does the unit and returns its done.json.
 
     `stamp` is that of the checkpoint's files when they were found ready. Raises ModelError or BackendError for a
@@ -94,24 +94,24 @@ def run_unit(sweep: SweepWriter, unit: Unit, stamp: str, bench: Bench) -> Done:
     with RunLock(sweep.unit_folder(unit)):
         remove_strays(sweep.unit_folder(unit))
         sweep.note(unit, "running")
-        bench.on_event(CheckpointStarted(unit.checkpoint, unit.group))
-        done, result = _run(sweep, unit, stamp, bench)
+        session.on_event(CheckpointStarted(unit.checkpoint, unit.group))
+        done, result = _run(sweep, unit, stamp, session)
         sweep.finish(unit, done)
-    bench.on_event(CheckpointFinished(unit.checkpoint, done, result))
+    session.on_event(CheckpointFinished(unit.checkpoint, done, result))
     return done
 
 
-def _run(sweep: SweepWriter, unit: Unit, stamp: str, bench: Bench) -> tuple[Done, RunResult]:
+def _run(sweep: SweepWriter, unit: Unit, stamp: str, session: SweepSession) -> tuple[Done, RunResult]:
     began = time.monotonic()
-    backend = bench.backend(unit.checkpoint, stamp)
+    backend = session.backend(unit.checkpoint, stamp)
     loaded = time.monotonic()
     _refuse_other_tokenizer(sweep, unit.checkpoint, backend)
-    watch = _FirstAnswer(bench.on_event)
-    settings = bench.settings.for_unit(unit.checkpoint, unit.group)
-    result = run_plan(bench.plan(unit.group), settings, backend, on_event=watch)
+    watch = _FirstAnswer(session.on_event)
+    settings = session.settings.for_unit(unit.checkpoint, unit.group)
+    result = run_plan(session.plan(unit.group), settings, backend, on_event=watch)
     first = None if watch.at is None else round(watch.at - loaded, 3)
     timing = {"load": round(loaded - began, 3), "first": first, "run": round(time.monotonic() - loaded, 3)}
-    return replace(_done(sweep, unit, (stamp, bench.asked(unit.group)), backend, result), timing=timing), result
+    return replace(_done(sweep, unit, (stamp, session.asked(unit.group)), backend, result), timing=timing), result
 
 
 class _FirstAnswer:

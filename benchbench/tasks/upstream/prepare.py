@@ -24,7 +24,8 @@ from benchbench.core.types import (
     ScoringSpec,
 )
 from benchbench.tasks.documents import DATA_ENV, plain
-from benchbench.tasks.prepare import PreparedTask, RenderSettings
+from benchbench.tasks.prepare import PreparedTask
+from benchbench.tasks.settings import RenderSettings
 from benchbench.tasks.upstream.data import Loaded, rows_from
 from benchbench.tasks.upstream.definition import ALLOW, UNSAFE, UpstreamTask, as_json, with_python
 from benchbench.tasks.upstream.generation import params_of
@@ -71,10 +72,6 @@ def prepare_upstream(task: UpstreamTask, settings: RenderSettings) -> PreparedTa
 
 def _check_settings(task: UpstreamTask, settings: RenderSettings) -> None:
     """What lm-eval's tasks cannot be asked for."""
-    if settings.limit is not None and settings.limit < 1:
-        raise ArgumentError(f"--limit {settings.limit}: at least 1 document has to be evaluated.")
-    if settings.num_fewshot is not None and settings.num_fewshot < 0:
-        raise ArgumentError(f"--num-fewshot {settings.num_fewshot}: a number of shots cannot be negative.")
     given = {
         "--split": settings.split is not None,
         "--fewshot-split": settings.fewshot_split is not None,

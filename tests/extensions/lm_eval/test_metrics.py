@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchbench.backends.options import ModelOptions
+from benchbench.core.settings import changed
 from benchbench.core.types import GenerateRequest
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import Plan, make_plan
@@ -37,7 +38,7 @@ def settings(world: World, names: list[str], output, **kwargs) -> RunSettings:
         "output": output,
         "trust_task_code": True,
     }
-    return RunSettings(**{**asked, **kwargs})
+    return changed(RunSettings(ModelOptions("")), **{**asked, **kwargs})
 
 
 def told(plan: Plan) -> Answers:

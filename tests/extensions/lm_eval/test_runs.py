@@ -10,7 +10,7 @@ import yaml
 from benchbench.core.errors import ArgumentError
 from benchbench.core.types import Failure
 from benchbench.extensions.rescore.score import score
-from benchbench.extensions.rescore.stored import ScoreSettings
+from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.leaderboard.metrics import metric_of
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import make_plan

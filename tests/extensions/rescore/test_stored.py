@@ -7,7 +7,7 @@ import pytest
 from benchbench.core.errors import ArgumentError, DataError
 from benchbench.core.registry import metric_spec
 from benchbench.extensions.rescore.score import score
-from benchbench.extensions.rescore.stored import ScoreSettings
+from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.store.extra_scores import read_added
 from benchbench.store.files import read_json, write_json
 from tests.extensions.rescore.world import PAIRS, finished, own_bytes, world

@@ -116,7 +116,7 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over_and_the_rest_submitted(sl
         file.write(json.dumps({"step": 40, "path": "./not/there"}) + "\n")
     sent_now = send(settings)
     assert [unit.checkpoint.step for unit in sent_now.arrays[0].units] == [30, 20, 10]
-    ((unit, why),) = sent_now.passed_over
+    ((unit, why),) = sent_now.skipped
     assert (unit.checkpoint.step, "there is no checkpoint at" in why) == (40, True)
 
 

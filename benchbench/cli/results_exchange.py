@@ -1,15 +1,21 @@
-"""`benchbench results import`: other harnesses' results and plain tables as run folders."""
+"""`benchbench results import` and `export`: run folders from other harnesses' results and tables, and back."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from benchbench.cli.console import cell, stderr, stdout
-from benchbench.core.errors import ArgumentError, DataError
+from benchbench.cli.console import cell, print_json, stderr, stdout
+from benchbench.cli.options import Output
+from benchbench.core.errors import ArgumentError, DataError, StoreError
+from benchbench.core.format import clean_lines
+from benchbench.store.find import all_runs, find_run
+
+Format = Literal["csv", "parquet", "lm-eval"]
 
 SHOWN = 8
 
@@ -104,3 +110,73 @@ def _name(passed: Sequence[str]) -> None:
         stderr().print(cell(f"passed over: {sentence}", "dim"), soft_wrap=True)
     if len(passed) > SHOWN:
         stderr().print(cell(f"passed over: {len(passed) - SHOWN} more", "dim"))
+
+
+def export(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run as in `show`; all runs if left out.")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="csv, parquet or lm-eval.")] = "csv",
+    to: Annotated[
+        Path | None,
+        typer.Option(help="File to write; without it, csv and lm-eval go to stdout. lm-eval: a folder, too."),
+    ] = None,
+    output: Output = Path("results"),
+) -> None:
+    """Write result rows as CSV or parquet, or runs in the layout of lm-eval's output.
+
+    lm-eval into a folder: results JSON and samples JSONL of the run, or of all finished runs, in a folder per model.
+    Into a .json file or to stdout: the results JSON of one run, the latest if none is named.
+    """
+    if form == "lm-eval" and to is not None and to.suffix != ".json":
+        _lm_eval_folder(run, output, to)
+        return
+    if form == "lm-eval":
+        data = _lm_eval(run or "latest", output)
+    else:
+        data = _rows_file(output if run is None else find_run(run, output).path, form)
+    if to is not None:
+        from benchbench.store.files import write_whole
+
+        write_whole(to, data)
+        stderr().print(cell(f"Wrote {to}"), soft_wrap=True)
+    elif form == "parquet":
+        raise ArgumentError("parquet is not text: say where to write it with --to FILE.")
+    elif form == "csv":
+        typer.echo(clean_lines(data.decode("utf-8")), nl=False)
+    else:
+        print_json(data.decode("utf-8"))
+
+
+def _lm_eval_folder(run: str | None, output: Path, to: Path) -> None:
+    from benchbench.extensions.interchange.export import write_lm_eval
+    from benchbench.store.files import make_folder
+
+    chosen = [found for found in all_runs(output) if found.finished] if run is None else [find_run(run, output)]
+    if not chosen:
+        raise StoreError(f"there are no finished runs in {output}. Start with `benchbench run --model M`.")
+    make_folder(to)
+    results = samples = 0
+    for found in chosen:
+        try:
+            written = write_lm_eval(found, to)
+        except (StoreError, KeyError, TypeError, AttributeError) as error:
+            if run is not None:
+                raise
+            stderr().print(cell(f"warning: passed over {found.path}: {error}"), soft_wrap=True)
+            continue
+        results, samples = results + 1, samples + len(written) - 1
+    stderr().print(cell(f"Wrote {results} results files and {samples} samples files to {to}"), soft_wrap=True)
+
+
+def _lm_eval(run: str, output: Path) -> bytes:
+    from benchbench.extensions.interchange.export import to_lm_eval
+
+    return json.dumps(to_lm_eval(find_run(run, output).record()), indent=2, ensure_ascii=False).encode("utf-8")
+
+
+def _rows_file(path: Path, form: Format) -> bytes:
+    from benchbench.store.frames import load_runs
+
+    frame = load_runs(path)
+    return bytes(frame.to_parquet(index=False)) if form == "parquet" else frame.to_csv(index=False).encode("utf-8")
