@@ -97,7 +97,8 @@ def _pulled_summary(results: Sequence[Pulled], root: Path) -> str:
 @app.command()
 def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: AsJson = False) -> None:
     """List the data sets of a data root: documents, sizes, and the tasks that can run on them."""
-    from benchbench.tasks.data_root import count, files_of, missing, read_lock, wanted
+    from benchbench.tasks.data_lock import read_lock
+    from benchbench.tasks.data_root import count, files_of, missing, wanted
 
     root = _root(data_root)
     found, lock = files_of(root), read_lock(root)
@@ -176,7 +177,8 @@ def verify(
 
     Without SUITE, tasks are named whose data are there in part; they do not fail the check.
     """
-    from benchbench.tasks.data_root import damage, files_of, missing, read_lock
+    from benchbench.tasks.data_lock import read_lock
+    from benchbench.tasks.data_root import damage, files_of, missing
 
     root = _root(data_root)
     found, lock = files_of(root), read_lock(root)

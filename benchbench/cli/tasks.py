@@ -231,7 +231,7 @@ def new(
     folder: Annotated[Path, typer.Option("--to", help="Folder in which the task's own folder is made.")] = Path(),
 ) -> None:
     """Write a commented starter: a task, three documents and a README, ready to be checked."""
-    from benchbench.tasks.starter import write_starter
+    from benchbench.tasks.authoring import write_starter
 
     made = write_starter(name, kind, folder)
     _print_text(f"Wrote {', '.join(path.name for path in made)} to {made[0].parent}. Edit them, then:")
@@ -246,7 +246,7 @@ def page(
     ] = False,
 ) -> None:
     """The page that lists all tasks: documents, shots, metrics, data, licence."""
-    from benchbench.tasks.page import render_page
+    from benchbench.tasks.authoring import render_page
 
     text = render_page(_index(None))
     if to is None:

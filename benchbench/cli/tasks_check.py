@@ -42,7 +42,7 @@ class Checker:
             "errors": [],
             "warnings": [],
         }
-        from benchbench.tasks.rows import NothingKeptError
+        from benchbench.tasks.documents import NothingKeptError
 
         try:
             task = self._index.task(name)
@@ -81,7 +81,7 @@ def _add(report: Report, kind: str, text: str) -> None:
 
 def _has_no_data(task: Task, settings: RenderSettings) -> bool:
     """The data root lacks the task's data set or its evaluated split."""
-    from benchbench.tasks.rows import open_rows
+    from benchbench.tasks.documents import open_rows
 
     try:
         return task.config.eval_split not in open_rows(task, settings.data_root).splits()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from benchbench.core.types import Overflow
-
+Overflow = Literal["drop_shots", "truncate_left"]
+"""What to do when a prompt does not fit: drop whole shots, then the description; or only cut tokens on the left."""
 Role = Literal["system", "user", "assistant"]
 
 

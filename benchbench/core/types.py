@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
-from benchbench.core.chat import Conversation
+from benchbench.core.chat import Conversation, Overflow
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 OutputType = Literal["multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until"]
-Overflow = Literal["drop_shots", "truncate_left"]
 FinishReason = Literal["stop", "eos", "length"]
 Outcome = Literal["answered", "unanswered", "truncated", "failed"]
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbench.core.errors import TaskError, did_you_mean
-from benchbench.tasks.dialect import Variant, read_task_file, variants, where
+from benchbench.tasks.dialect import Variant, read_task_file, read_yaml, variants, where
 from benchbench.tasks.upstream import PREFIX
-from benchbench.tasks.yamlfile import read_yaml
 
 if TYPE_CHECKING:
     from benchbench.tasks.task import Task

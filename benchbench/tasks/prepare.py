@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from benchbench.core.chat import ChatSettings, Shot
+from benchbench.core.chat import ChatSettings, Overflow, Shot
 from benchbench.core.errors import ArgumentError, DataError
 from benchbench.core.ids import content_hash
 from benchbench.core.judge import Judge
-from benchbench.core.types import Doc, Overflow, RenderedDoc
+from benchbench.core.types import Doc, RenderedDoc
 from benchbench.tasks import shots
 from benchbench.tasks.config import FewshotConfig, PromptVariant
-from benchbench.tasks.documents import Row, Source
+from benchbench.tasks.documents import DataSource, open_rows
 from benchbench.tasks.gen_kwargs import GenKwargs, with_gen_kwargs
+from benchbench.tasks.readers import Row
 from benchbench.tasks.render import Block, Renderer
-from benchbench.tasks.rows import open_rows
 from benchbench.tasks.shots import FewshotMode
 from benchbench.tasks.task import Task
 from benchbench.tasks.upstream.definition import UpstreamTask
@@ -145,7 +145,7 @@ def _chat(task: Task, settings: RenderSettings, notes: list[str] | None = None) 
 
 
 def _blocks(
-    renderer: Renderer, docs: Sequence[Doc], source: Source, count: int, settings: RenderSettings, notes: list[str]
+    renderer: Renderer, docs: Sequence[Doc], source: DataSource, count: int, settings: RenderSettings, notes: list[str]
 ) -> tuple[list[Block], list[str]]:
     """The shots' texts per document (one tuple object per block) and the hashes of the documents used."""
     if count == 0:
@@ -182,7 +182,7 @@ class _PoolDocs:
         return self._shots[index]
 
 
-def _pool_rows(task: Task, source: Source) -> tuple[str, list[Row], bool]:
+def _pool_rows(task: Task, source: DataSource) -> tuple[str, list[Row], bool]:
     """The pool's name, its rows, and whether the task wants the first ones."""
     config = task.config
     shot_config = config.fewshot_config or FewshotConfig()

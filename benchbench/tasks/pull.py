@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from benchbench.core.errors import DataError
-from benchbench.tasks.data_root import Entry, Wanted, entry_of, find_file, read_lock, wanted, write_lock
+from benchbench.tasks.data_lock import LockEntry, entry_of, read_lock, write_lock
+from benchbench.tasks.data_root import Wanted, find_file, wanted
 from benchbench.tasks.hub import HubSource
 from benchbench.tasks.task import Task
 from benchbench.tasks.upstream.definition import UpstreamTask
@@ -24,7 +25,7 @@ class Pulled:
     outcome: Literal["pulled", "kept", "own", "absent", "failed"]
     """kept: pulled before. own: a file that is not in the lock, never touched. absent: shots that no task asks for by
     itself, and the Hub has no such split."""
-    entry: Entry | None = None
+    entry: LockEntry | None = None
     error: str = ""
 
 
@@ -72,7 +73,7 @@ def _together(tasks: Iterable[Task | UpstreamTask]) -> list[Wanted]:
     return sorted(found.values(), key=lambda one: one.place)
 
 
-def _pull_one(one: Wanted, root: Path, name: str, lock: dict[str, Entry]) -> Pulled:
+def _pull_one(one: Wanted, root: Path, name: str, lock: dict[str, LockEntry]) -> Pulled:
     path = root / name
     temporary = path.with_name(f".new-{path.name}")
     try:

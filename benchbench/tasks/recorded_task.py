@@ -52,7 +52,7 @@ class Again:
 
     def _folder(self, dataset_path: str) -> Path:
         """Where the task file lay, for data files beside it: as recorded, or where the task of this name lies now."""
-        from benchbench.tasks.documents import FILE_FORMATS
+        from benchbench.tasks.readers import FILE_FORMATS
 
         recorded = Path(str(self.record.get("data_path") or ""))
         if dataset_path in FILE_FORMATS and not recorded.is_dir() and self.name in self.index.variants:
@@ -75,8 +75,8 @@ class Again:
             DataError: the data are not there, or are not those that were asked.
             TaskError: a template of the task fails.
         """
+        from benchbench.tasks.documents import open_rows
         from benchbench.tasks.render import Renderer
-        from benchbench.tasks.rows import open_rows
 
         wanted = {item.doc_id: item.doc_hash for item in items}
         source = open_rows(self.task, self._root())

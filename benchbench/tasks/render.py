@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
-from benchbench.core.chat import ChatSettings, Conversation, Shot
+from benchbench.core.chat import ChatSettings, Conversation, Overflow, Shot
 from benchbench.core.errors import TaskError
 from benchbench.core.types import (
     Doc,
@@ -17,14 +17,13 @@ from benchbench.core.types import (
     GenerationParams,
     Json,
     LoglikelihoodRequest,
-    Overflow,
     Prompt,
     RenderedDoc,
     Request,
     RollingRequest,
 )
 from benchbench.tasks.config import FewshotConfig, PromptVariant
-from benchbench.tasks.derive import Deriver
+from benchbench.tasks.documents import Deriver
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
 

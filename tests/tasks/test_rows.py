@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from benchbench.core.errors import BenchbenchError, DataError, TaskError
+from benchbench.tasks.documents import NothingKeptError
 from benchbench.tasks.prepare import PreparedTask, RenderSettings, prepare
-from benchbench.tasks.rows import NothingKeptError
 from tests.tasks.conftest import MakeTask
 
 PAIR = """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import DataError
-from benchbench.tasks.documents import DATA_ENV, FILE_FORMATS, READERS
+from benchbench.tasks.readers import DATA_ENV, FILE_FORMATS, READERS
 
 
 class Loaded:

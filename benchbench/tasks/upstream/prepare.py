@@ -23,8 +23,8 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
-from benchbench.tasks.documents import DATA_ENV, plain
 from benchbench.tasks.prepare import PreparedTask, RenderSettings
+from benchbench.tasks.readers import DATA_ENV, plain
 from benchbench.tasks.upstream.data import Loaded, rows_from
 from benchbench.tasks.upstream.definition import ALLOW, UNSAFE, UpstreamTask, as_json, with_python
 from benchbench.tasks.upstream.generation import params_of
