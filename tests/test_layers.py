@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions": set(),
     "extensions/comet": {"core", "scoring"},
     "extensions/demo": {"core"},
+    "extensions/lm_eval": {"core", "stats", "tasks", "scoring"},
     "extensions/interchange": {"core", "store"},
     "extensions/parity": {"core", "stats", "scoring", "backends", "store", "runner", "leaderboard"},
     "extensions/rescore": {"core", "tasks", "scoring", "store", "runner", "extensions/comet"},

@@ -17,9 +17,8 @@ from benchbench.core.errors import ArgumentError, did_you_mean
 
 if TYPE_CHECKING:
     from benchbench.tasks.index import TaskIndex
+    from benchbench.tasks.prepared import AnyTask
     from benchbench.tasks.pull import Pulled
-    from benchbench.tasks.task import Task
-    from benchbench.tasks.upstream.definition import UpstreamTask
 
 app = VerbApp(
     no_args_is_help=True,
@@ -230,7 +229,7 @@ def _index(include_path: list[Path] | None) -> TaskIndex:
     return TaskIndex(include_path or ())
 
 
-def _tasks(index: TaskIndex, suite: str | None) -> list[Task | UpstreamTask]:
+def _tasks(index: TaskIndex, suite: str | None) -> list[AnyTask]:
     return [*index.select(suite).tasks] if suite is not None else [index.task(name) for name in index.variants]
 
 

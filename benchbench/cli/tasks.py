@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +12,12 @@ import typer
 from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.core.errors import ArgumentError
-from benchbench.tasks.upstream import PREFIX
 
 if TYPE_CHECKING:
     from benchbench.tasks.dialect import Variant
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.task import Task
-    from benchbench.tasks.upstream.definition import UpstreamTask
+    from benchbench.tasks.prepared import AnyTask
+    from benchbench.tasks.sources import SourceEntry
 
 app = VerbApp(no_args_is_help=True, help="List, show, render and check tasks.")
 
@@ -41,8 +40,11 @@ def ls(
     as_json: AsJson = False,
 ) -> None:
     """List the tasks, groups and suites."""
-    if pattern is not None and pattern.startswith(PREFIX):
-        _list_upstream(pattern, as_json=as_json)
+    from benchbench.tasks.sources import source_of
+
+    source = None if pattern is None else source_of(pattern)
+    if pattern is not None and source is not None:
+        _list_entries(source.entries(pattern), as_json=as_json)
         return
     index = _index(include_path)
     names = [task.name for task in index.select(pattern).tasks] if pattern is not None else [*index.variants]
@@ -69,16 +71,13 @@ def _facts(variant: Variant) -> dict[str, Any]:
     }
 
 
-def _list_upstream(pattern: str, *, as_json: bool) -> None:
-    """lm-eval's names, groups and tags too, from the heads of its files."""
-    from benchbench.tasks.upstream.names import matching
-
-    found = matching(pattern.removeprefix(PREFIX))
+def _list_entries(found: Sequence[SourceEntry], *, as_json: bool) -> None:
+    """What a source of tasks has: names, and whatever else may stand for some of them."""
     for one in found if as_json else ():
-        _print_json({"task": PREFIX + one.name, "kind": one.kind, "file": one.path, "tasks": one.members})
+        _print_json({"task": one.name, "kind": one.kind, "file": one.path, "tasks": one.members})
     if not as_json:
         where = [f"{len(one.members)} tasks" if one.path is None else one.path.name for one in found]
-        rows = [(PREFIX + one.name, one.kind, place) for one, place in zip(found, where, strict=True)]
+        rows = [(one.name, one.kind, place) for one, place in zip(found, where, strict=True)]
         _print_table(("name", "kind", "file"), rows)
 
 
@@ -122,15 +121,8 @@ def show(task: Name, include_path: Include = None, as_json: AsJson = False) -> N
     _print_text(f"# {found.path}\n" + yaml.safe_dump(resolved, allow_unicode=True, sort_keys=False, width=100))
     if found.scoring.metrics:
         _print_text("# metrics: " + ", ".join(metric.name for metric in found.scoring.metrics))
-    for line in _python_of(found):
-        _print_text(line)
-
-
-def _python_of(task: Task | UpstreamTask) -> Iterator[str]:
-    from benchbench.tasks.upstream.definition import ALLOW, UpstreamTask
-
-    if isinstance(task, UpstreamTask):
-        yield from (f"# Python, run only with {ALLOW}: `{key}` is {function}" for key, function in task.python())
+    for key, function in found.code():
+        _print_text(f"# Python, run only with --trust-task-code: `{key}` is {function}")
 
 
 @app.command()
@@ -158,7 +150,8 @@ def render(
     from dataclasses import replace
 
     from benchbench.cli.tasks_render import rendered_json, rendered_lines, template
-    from benchbench.tasks.prepare import RenderSettings, prepare
+    from benchbench.tasks.prepare import prepare
+    from benchbench.tasks.prepared import RenderSettings
 
     if doc < 0:
         raise ArgumentError(f"--doc {doc}: documents are counted from 0.")
@@ -199,14 +192,11 @@ def check(
 ) -> None:
     """Render every document, score the gold answers (they must be right), look for broken documents."""
     from benchbench.cli.tasks_check import Checker, print_report, print_summary
-    from benchbench.tasks.prepare import RenderSettings
+    from benchbench.tasks.prepared import RenderSettings
 
     if (task is None) is not all_tasks:
         raise ArgumentError("Name what to check, or give --all for every task there is.")
-    if task is not None and PREFIX in task:
-        raise ArgumentError(
-            f"check is for task files in our dialect; `benchbench tasks render {task}` shows what lm-eval's asks."
-        )
+    _refuse_sources(task or "")
     index = _index(include_path)
     names = [*index.variants] if task is None else index.names(task)
     settings = RenderSettings(num_fewshot=num_fewshot, limit=limit, data_root=data_root)
@@ -257,9 +247,23 @@ def page(
         raise ArgumentError(f"{to} is not what the task files say. Write it again: benchbench tasks page --to {to}")
 
 
-def _one(index: TaskIndex, name: str) -> Task | UpstreamTask:
-    """The task of that name, ours or lm-eval's."""
-    if not name.startswith(PREFIX):
+def _refuse_sources(names: str) -> None:
+    """`check` reads the keys of our dialect."""
+    from benchbench.tasks.sources import source_of
+
+    for name in names.split(","):
+        if (source := source_of(name.strip())) is not None:
+            raise ArgumentError(
+                f"check is for task files in our dialect; `benchbench tasks render {name.strip()}` shows what "
+                f"{source.title}'s asks."
+            )
+
+
+def _one(index: TaskIndex, name: str) -> AnyTask:
+    """The task of that name, ours or of a source."""
+    from benchbench.tasks.sources import source_of
+
+    if source_of(name) is None:
         return index.task(name)
     tasks = index.select(name).tasks
     if len(tasks) > 1:

@@ -11,7 +11,7 @@ from benchbench.core.errors import ArgumentError, BenchbenchError, DataError
 
 if TYPE_CHECKING:
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.prepare import PreparedTask, RenderSettings
+    from benchbench.tasks.prepared import PreparedTask, RenderSettings
     from benchbench.tasks.task import Task
 
 MOST_SHOWN = 20
@@ -91,7 +91,7 @@ def _has_no_data(task: Task, settings: RenderSettings) -> bool:
 
 def _wrong_gold(prepared: PreparedTask) -> Iterator[str]:
     """The documents whose gold answer does not get full marks."""
-    from benchbench.scoring import score_doc
+    from benchbench.scoring.score import score_doc
     from benchbench.tasks.check import gold_responses, imperfect
 
     spec = prepared.task.scoring

@@ -14,7 +14,7 @@ from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, Prompt,
 if TYPE_CHECKING:
     from benchbench.backends.chat import ChatTemplate
     from benchbench.core.types import RenderedDoc
-    from benchbench.tasks.prepare import PreparedTask
+    from benchbench.tasks.prepared import PreparedTask
 
 
 def template(chat: ChatSettings | None, tokenizer: str | None, *, trust_remote_code: bool) -> ChatTemplate | None:

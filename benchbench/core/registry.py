@@ -2,17 +2,17 @@
 
 Tasks check names here and never import the code behind them. A stranger's package adds names through
 the entry point groups `benchbench.metrics` and `benchbench.filters`; the protocols are
-`benchbench.scoring.plugins.TextMetric` and `benchbench.scoring.plugins.Filter`.
+`benchbench.scoring.filters.TextMetric` and `benchbench.scoring.filters.Filter`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.plugins import entry_point_names
 from benchbench.core.types import Json, MetricSpec, OutputType
 
 METRIC_GROUP = "benchbench.metrics"
@@ -252,14 +252,6 @@ FILTERS: Mapping[str, FilterInfo] = {
         "Replaces a text by its entry in `mapping_dict`, or by `default_value`.", ("mapping_dict", "default_value")
     ),
 }
-
-
-@cache
-def entry_point_names(group: str) -> frozenset[str]:
-    """Names that installed packages declare in an entry point group, without importing any of them."""
-    from importlib.metadata import entry_points
-
-    return frozenset(point.name for point in entry_points(group=group))
 
 
 def metric_names(output_type: OutputType) -> frozenset[str]:

@@ -10,13 +10,13 @@ from benchbench.backends.protocol import ChatFormat
 from benchbench.core.chat import Conversation
 from benchbench.core.errors import ArgumentError, TaskError
 from benchbench.core.ids import content_hash
+from benchbench.core.task_scoring import Group
 from benchbench.core.types import GenerateRequest, Prompt, RenderedDoc, Request, RollingRequest
 from benchbench.runner.events import Note, OnEvent, Preparing
 from benchbench.runner.settings import RunSettings
 
 if TYPE_CHECKING:
-    from benchbench.tasks.index import Group
-    from benchbench.tasks.prepare import PreparedTask
+    from benchbench.tasks.prepared import PreparedTask
 
 MOVES_NOTHING = ("file", "doc_to_source")
 """Keys of a task that change neither what is asked nor what the run itself scores."""

@@ -12,7 +12,7 @@ from benchbench.core.errors import ArgumentError
 from benchbench.tasks.gen_kwargs import GenKwargs
 
 if TYPE_CHECKING:
-    from benchbench.tasks.prepare import RenderSettings
+    from benchbench.tasks.prepared import RenderSettings
 
 FewshotMode = Literal["fixed", "per_doc", "lm_eval"]
 
@@ -72,7 +72,7 @@ class RunSettings:
 
     def rendering(self) -> RenderSettings:
         """The part that the tasks room needs."""
-        from benchbench.tasks.prepare import RenderSettings
+        from benchbench.tasks.prepared import RenderSettings
 
         return RenderSettings(
             num_fewshot=self.num_fewshot,

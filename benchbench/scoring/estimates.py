@@ -14,8 +14,7 @@ from benchbench.core.types import Item, ScoringSpec
 from benchbench.scoring.agreement import agreement
 from benchbench.scoring.choice import per_unit, softmax, units
 from benchbench.scoring.columns import Column, columns
-from benchbench.scoring.filters import apply_filter
-from benchbench.scoring.plugins import FilterContext
+from benchbench.scoring.filters import FilterContext, apply_filter
 from benchbench.scoring.translation import CorpusScore, corpus_score
 from benchbench.stats.auroc import macro_auroc
 from benchbench.stats.influence import Estimate, mean, ratio

@@ -12,8 +12,7 @@ from typing import Any
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.types import Completion, ItemScore, Json, Outcome, RenderedDoc, ScoringSpec
 from benchbench.scoring.columns import Column, columns
-from benchbench.scoring.filters import Filtered, apply_filter
-from benchbench.scoring.plugins import FilterContext, TextMetric, find_metric
+from benchbench.scoring.filters import FilterContext, Filtered, TextMetric, apply_filter, find_metric
 from benchbench.scoring.translation import sentence_score
 
 ARTICLES = {"squad": ("a", "an", "the"), "french": ("un", "une", "des", "le", "la", "les")}

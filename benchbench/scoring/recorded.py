@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from benchbench.core.errors import StoreError
 from benchbench.core.parallel import unit_names
 from benchbench.core.registry import influence_column
+from benchbench.core.task_scoring import ScoredTask
 from benchbench.core.types import FilterSpec, Item, MetricSpec, ScoringSpec
 from benchbench.scoring.columns import columns
 from benchbench.scoring.estimates import ESTIMATORS, NoValueError, Usable
@@ -60,16 +61,7 @@ def _by_doc(items: Sequence[Item], estimate: Estimate) -> dict[int, float]:
 NO_INFLUENCE = ("median",)
 
 
-class Member(NamedTuple):
-    """A task of a group, with its items."""
-
-    spec: ScoringSpec
-    items: Sequence[Item]
-    family: str | None
-    """As `core.parallel.family_of` says."""
-
-
-def correlations(members: Sequence[Member]) -> dict[str, NDArray[np.float64]]:
+def correlations(members: Sequence[ScoredTask]) -> dict[str, NDArray[np.float64]]:
     """Metric → correlation of the errors of the members' values, shape (members, members).
 
     Empty where no two members are of one family, whose values then are independent.
@@ -85,7 +77,7 @@ def correlations(members: Sequence[Member]) -> dict[str, NDArray[np.float64]]:
 _Pulls = tuple[Floats, tuple[Hashable | None, ...] | None]
 
 
-def _influences(member: Member) -> dict[str, _Pulls]:
+def _influences(member: ScoredTask) -> dict[str, _Pulls]:
     """Of each metric that has them: how each doc pulls its value, and the docs' units."""
     found: dict[str, _Pulls] = {}
     for column in columns(member.spec):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from benchbench.core.errors import DataError
 from benchbench.tasks.data_lock import LOCK, LockEntry, entry_of
+from benchbench.tasks.prepared import AnyTask
 from benchbench.tasks.readers import FILE_FORMATS, READERS, check_names
 from benchbench.tasks.task import Task
-from benchbench.tasks.upstream.definition import UpstreamTask
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Wanted:
         return None if pinned is None else str(pinned)
 
 
-def wanted(task: Task | UpstreamTask) -> list[Wanted]:
+def wanted(task: AnyTask) -> list[Wanted]:
     """What `task` reads of a data root: nothing if it brings its own files. DataError for names that are no names."""
-    task = task.data_task() if isinstance(task, UpstreamTask) else task
-    config = task.config
+    own = task.data_task()
+    config = own.config
     if config.dataset_path in FILE_FORMATS:
         return []
     splits = {str(config.eval_split): True}
@@ -50,12 +50,12 @@ def wanted(task: Task | UpstreamTask) -> list[Wanted]:
     names = [config.dataset_name, *([config.join.dataset_name] if config.join is not None else ())]
     found = []
     for name in dict.fromkeys(names):
-        part = replace(task, config=config.model_copy(update={"dataset_name": name}))
+        part = replace(own, config=config.model_copy(update={"dataset_name": name}))
         check_names(part)
         found += [Wanted(part, split, required) for split, required in splits.items()]
     for one in found:
         if not re.fullmatch(r"\w[\w.-]*", one.split):
-            raise DataError(f"{task.where('test_split')}: {one.split!r} is not the name of a split.")
+            raise DataError(f"{own.where('test_split')}: {one.split!r} is not the name of a split.")
     return found
 
 
@@ -129,7 +129,7 @@ def damage(root: Path, lock: Mapping[str, LockEntry]) -> Iterator[str]:
             yield f"{name} is empty."
 
 
-def missing(tasks: Iterable[Task | UpstreamTask], present: Iterable[str]) -> dict[str, list[str]]:
+def missing(tasks: Iterable[AnyTask], present: Iterable[str]) -> dict[str, list[str]]:
     """Task → the places that it needs and that are not among `present`; tasks that lack nothing are left out."""
     there = set(present)
     found = {}

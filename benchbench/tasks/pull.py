@@ -11,8 +11,7 @@ from benchbench.core.errors import DataError
 from benchbench.tasks.data_lock import LockEntry, entry_of, read_lock, write_lock
 from benchbench.tasks.data_root import Wanted, find_file, wanted
 from benchbench.tasks.hub import HubSource
-from benchbench.tasks.task import Task
-from benchbench.tasks.upstream.definition import UpstreamTask
+from benchbench.tasks.prepared import AnyTask
 
 FORMATS = ("jsonl", "parquet")
 
@@ -29,9 +28,7 @@ class Pulled:
     error: str = ""
 
 
-def pull(
-    tasks: Iterable[Task | UpstreamTask], root: Path, *, file_format: str = "jsonl", again: bool = False
-) -> Iterator[Pulled]:
+def pull(tasks: Iterable[AnyTask], root: Path, *, file_format: str = "jsonl", again: bool = False) -> Iterator[Pulled]:
     """Fetches what `tasks` read, one data set after the other, and says of each split what became of it.
 
     The lock is written after each file, so that a pull that was interrupted goes on where it was. A data set that
@@ -58,7 +55,7 @@ def pull(
             yield _pull_one(one, root, f"{one.place}{suffix}", lock)
 
 
-def _together(tasks: Iterable[Task | UpstreamTask]) -> list[Wanted]:
+def _together(tasks: Iterable[AnyTask]) -> list[Wanted]:
     """Each place once, required if any task requires it; those of one data set behind each other."""
     found: dict[str, Wanted] = {}
     for one in (one for task in tasks for one in wanted(task)):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Again:
+class RecordedTask:
     """A task as a run's record tells it, and where its documents may be found now."""
 
     name: str
@@ -89,7 +89,7 @@ class Again:
                 f"{self.name}: document {other[0]} of {source.path} is not the one that the run asked, nor are"
                 f" {len(other) - 1} others of {len(wanted)}. Name the data that it was run on with --data-root."
             )
-        renderer.look_at(renderer.doc(rows[0], 0))
+        renderer.learn_inputs(renderer.doc(rows[0], 0))
         return {number: renderer.render(doc, ()) for number, doc in docs.items()}
 
     def source_template(self) -> str | None:

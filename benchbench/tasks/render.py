@@ -164,7 +164,7 @@ class Renderer:
         """The row as a Doc with its derived fields."""
         return self.deriver.doc(row, number)
 
-    def look_at(self, doc: Doc) -> None:
+    def learn_inputs(self, doc: Doc) -> None:
         """Learn from the first document whether the choices are contexts, as lm-eval does."""
         if self.task.output_type == "multiple_choice":
             self.several_inputs = self.turn.asks_for_index(self.deriver.scope(doc), doc.id)

@@ -14,8 +14,10 @@ from benchbench.core import registry
 from benchbench.core.errors import TaskError
 from benchbench.core.registry import check_filter, metric_names, metric_spec
 from benchbench.core.types import FilterSpec
-from benchbench.scoring import aggregate, plugins, score_doc
-from benchbench.scoring.plugins import FilterContext
+from benchbench.scoring import filters as plugins
+from benchbench.scoring.aggregation import aggregate
+from benchbench.scoring.filters import FilterContext
+from benchbench.scoring.score import score_doc
 from tests.scoring.make import items_of, spec_of, text_doc
 
 

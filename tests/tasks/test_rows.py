@@ -10,7 +10,8 @@ import pytest
 
 from benchbench.core.errors import BenchbenchError, DataError, TaskError
 from benchbench.tasks.documents import NothingKeptError
-from benchbench.tasks.prepare import PreparedTask, RenderSettings, prepare
+from benchbench.tasks.prepare import prepare
+from benchbench.tasks.prepared import PreparedTask, RenderSettings
 from tests.tasks.conftest import MakeTask
 
 PAIR = """

@@ -20,8 +20,7 @@ from benchbench.core.errors import BackendError, ModelError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import FilterSpec, Item, ScoringSpec
 from benchbench.extensions.comet.model import DEFAULT_MODEL, CometModel, Segment
-from benchbench.scoring.filters import apply_filter
-from benchbench.scoring.plugins import FilterContext
+from benchbench.scoring.filters import FilterContext, apply_filter
 
 PYTHON_ENV = "BENCHBENCH_COMET_PYTHON"
 HOME = ".venv-comet"

@@ -31,14 +31,14 @@ from benchbench.extensions.rescore.stored import (
 )
 from benchbench.runner.events import Note, OnEvent, OpeningModel, ignore
 from benchbench.runner.record import now, versions
-from benchbench.scoring import aggregate, aggregate_group
+from benchbench.scoring.aggregation import aggregate, aggregate_group
 from benchbench.scoring.recorded import recorded_spec
 from benchbench.store.extra_scores import Added, live_path, read_added, remove_added, write_added
 from benchbench.store.files import remove_strays
 from benchbench.store.folder import RunFolder
 from benchbench.store.lock import RunLock
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.recorded_task import Again
+from benchbench.tasks.recorded_task import RecordedTask
 
 Rows = tuple[dict[str, Any], ...]
 SAME = 1e-9
@@ -143,9 +143,9 @@ class Rescoring:
     def _template(self, task: str) -> str | None:
         return self.settings.source if self.settings.source is not None else self._again(task).source_template()
 
-    def _again(self, task: str) -> Again:
+    def _again(self, task: str) -> RecordedTask:
         prompt = str((self.record.get("settings") or {}).get("prompt") or "default")
-        return Again(task, self.record["tasks"][task], prompt, self.index, self.settings.data_root)
+        return RecordedTask(task, self.record["tasks"][task], prompt, self.index, self.settings.data_root)
 
     def items(self, task: str) -> list[Item]:
         """The task's items with their scores."""

@@ -21,9 +21,9 @@ from benchbench.core.types import (
     ScoringSpec,
 )
 from benchbench.extensions.comet.process import CometOptions
-from benchbench.runner.items import kept_responses
-from benchbench.scoring import score_doc, with_influence
 from benchbench.scoring.columns import columns
+from benchbench.scoring.estimates import with_influence
+from benchbench.scoring.score import kept_responses, score_doc
 
 
 def spec_for(recorded: ScoringSpec, metric: str) -> ScoringSpec:
