@@ -13,12 +13,13 @@ from rich.table import Table
 from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, clean, interval, number, print_json, stderr, stdout, watching
+from benchbench.core.pairs import name_value_pairs
 from benchbench.extensions.comet.model import DEFAULT_MODEL
 from benchbench.extensions.comet.process import PYTHON_ENV, CometOptions
 from benchbench.store.find import find_run
 
 if TYPE_CHECKING:
-    from benchbench.extensions.rescore.stored import Scored, ScoreResult
+    from benchbench.extensions.rescore.stored import ScoredMetric, ScoreResult
 
 app = VerbApp()
 
@@ -59,6 +60,9 @@ def score(
     data_root: opt.DataRoot = None,
     include_path: opt.IncludePath = None,
     output: opt.Output = Path("results"),
+    option: Annotated[
+        str | None, typer.Option(help="Settings of a metric that another package adds: name=value,name=value.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute COMET scores again that are there already.")] = False,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -76,6 +80,7 @@ def score(
         include_paths=tuple(include_path or ()),
         source=source,
         comet=CometOptions(comet_model, comet_python, batch_size, device, comet_timeout),
+        options=name_value_pairs(option, "--option") if option is not None else {},
         fresh=fresh,
     )
     try:
@@ -117,7 +122,7 @@ def _show(result: ScoreResult) -> None:
     console.print(cell(f"Added metrics are in {result.path / 'scores'}"), soft_wrap=True)
 
 
-def _state(one: Scored, record: Mapping[str, Any]) -> str:
+def _state(one: ScoredMetric, record: Mapping[str, Any]) -> str:
     if one.state != "differs":
         return STATES[one.state]
     names = {row["metric"] for row in one.rows}

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from benchbench.core import registry
+from benchbench.core import plugins
 from benchbench.core.errors import TaskError
 from benchbench.core.registry import check_filter, metric_names, metric_spec
 from benchbench.core.types import FilterSpec
-from benchbench.scoring import filters as plugins
 from benchbench.scoring.aggregation import aggregate
 from benchbench.scoring.filters import FilterContext
 from benchbench.scoring.score import score_doc
@@ -43,11 +42,11 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
         return [point for point in points.get(group, []) if name in (None, point.name)]
 
     monkeypatch.setattr("importlib.metadata.entry_points", fake)
-    registry.entry_point_names.cache_clear()
-    plugins._load.cache_clear()
+    plugins.entry_point_names.cache_clear()
+    plugins.load_entry_point.cache_clear()
     yield
-    registry.entry_point_names.cache_clear()
-    plugins._load.cache_clear()
+    plugins.entry_point_names.cache_clear()
+    plugins.load_entry_point.cache_clear()
 
 
 def test_defaults_are_the_metric_s_own() -> None:
