@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from benchbench.core.chat import Conversation, Overflow
 
@@ -210,6 +210,13 @@ class MetricSpec:
     aggregation: str = "mean"
     higher_is_better: bool = True
     kwargs: Mapping[str, Json] = field(default_factory=dict)
+    bounds: tuple[float, float] | None = None
+    """Smallest and largest possible score, where a metric of another package states them; those of ours are in
+    `core.registry`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry as JSON; bounds only where they are stated, so that other tasks keep their fingerprints."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name != "bounds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +237,10 @@ class ScoringSpec:
     metrics: tuple[MetricSpec, ...]
     filters: tuple[FilterSpec, ...] = ()
     chance: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The whole of it as JSON, as run records hold it."""
+        return {**asdict(self), "metrics": tuple(metric.as_json() for metric in self.metrics)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchbench.core.registry import ITEM_MEANS, influence_column, metric_range, metric_spec
+from benchbench.core.registry import ITEM_MEANS, finite_range, influence_column, metric_range, metric_spec
 from benchbench.stats.power import DELTA, margin
 
 GUESSED_AT_HALF = ("auroc",)
@@ -27,6 +27,8 @@ class Metric:
     """Score of a guesser: the task's chance, or 0 where there is nothing to choose from; None for metrics without
     bounds, and where the chance of a choice is not known."""
     ceiling: float | None
+    bounds: tuple[float, float] | None
+    """Smallest and largest possible score; None where there is no largest."""
     identity: Any
     """Everything that shapes the score; must be equal for a comparison."""
 
@@ -53,17 +55,16 @@ class Metric:
     @property
     def scale(self) -> float | None:
         """How much one doc can differ at most: the metric's range, 1 for logarithms; None where it has none."""
-        bounds = metric_range(self.name)
-        return 1.0 if self.is_log else None if bounds is None else bounds[1] - bounds[0]
+        return 1.0 if self.is_log else None if self.bounds is None else self.bounds[1] - self.bounds[0]
 
     @property
     def delta(self) -> float | None:
         """Margin of equivalence in the metric's own unit: half a percent of its range; None for metrics without one."""
-        return margin(metric_range(self.name)) if self.ceiling is not None else None
+        return margin(self.bounds) if self.ceiling is not None else None
 
     def margin(self, *scores: float) -> float | None:
         """`delta`, or for metrics without a range half a percent of these scores; of a ratio where `is_log`."""
-        return DELTA if self.is_log else margin(metric_range(self.name), *scores)
+        return DELTA if self.is_log else margin(self.bounds, *scores)
 
 
 def metric_names(record: Mapping[str, Any], task: str) -> list[str]:
@@ -79,17 +80,20 @@ def metric_of(record: Mapping[str, Any], task: str, name: str) -> Metric:
     if listed:
         spec = listed[0]
         aggregation, better, kwargs = spec["aggregation"], spec["higher_is_better"], spec["kwargs"]
+        stated = spec.get("bounds")
     else:
         known = metric_spec(base, scoring["output_type"])
         aggregation, better, kwargs = known.aggregation, known.higher_is_better, dict(known.kwargs)
+        stated = None
     filters = [f for f in scoring["filters"] if not pipeline or f["name"] == pipeline]
-    bounds = metric_range(name)
+    bounds = metric_range(name) if stated is None else finite_range((stated[0], stated[1]))
     return Metric(
         name=name,
         kind=_kind(aggregation),
         higher_is_better=bool(better),
         floor=_floor(base, scoring, bounds) if better else None if bounds is None else bounds[0],
         ceiling=None if bounds is None else bounds[1],
+        bounds=bounds,
         identity=[base, aggregation, kwargs, filters],
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.protocol import ChatFormat
@@ -87,7 +87,7 @@ def task_identity(prepared: PreparedTask) -> dict[str, Any]:
         "num_fewshot": prepared.num_fewshot,
         "docs": len(prepared.docs),
         "version": prepared.task.version,
-        "scoring": content_hash(asdict(prepared.task.scoring)),
+        "scoring": content_hash(prepared.task.scoring.as_json()),
         "resolved": content_hash({k: v for k, v in prepared.task.resolved().items() if k not in MOVES_NOTHING}),
     }
 

@@ -125,7 +125,7 @@ def _task_record(
         "data_path": prepared.data_path,
         "notes": list(prepared.notes),
         "counts": count(scoring, items),
-        "scoring": asdict(_with_chance(scoring, items)),
+        "scoring": _with_chance(scoring, items).as_json(),
         "resolved": prepared.task.resolved(),
         "example": _example(prepared, chat),
     }

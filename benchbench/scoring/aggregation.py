@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from benchbench.core.registry import metric_bounds
+from benchbench.core.registry import bounds_of, metric_bounds
 from benchbench.core.types import Item, MetricResult, ScoringSpec
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
 from benchbench.scoring.columns import Column, columns
@@ -118,7 +118,7 @@ def _group_row(
         intervals=[_interval(row) for row in rows],
         correlation=correlation,
     )
-    low, high = _clamped(metric, found.interval)
+    low, high = _clamped(metric_bounds(metric), found.interval)
     return MetricResult(
         group,
         metric,
@@ -169,7 +169,7 @@ def as_row(task: str, column: Column, found: Aggregate | str) -> MetricResult:
     notes = [*found.notes, *([found.known.reason] if found.known.reason else [])]
     if not math.isfinite(found.value):
         notes.append("the value is too large for a float")
-    low, high = _clamped(column.metric.name, found.known.interval)
+    low, high = _clamped(bounds_of(column.metric), found.known.interval)
     return MetricResult(
         task,
         column.name,
@@ -189,11 +189,11 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _clamped(metric: str, interval: Interval | None) -> tuple[float | None, float | None]:
+def _clamped(bounds: tuple[float, float] | None, interval: Interval | None) -> tuple[float | None, float | None]:
     """An interval that ends where the metric's values end."""
     if interval is None:
         return None, None
-    least, most = metric_bounds(metric) or (-math.inf, math.inf)
+    least, most = bounds or (-math.inf, math.inf)
     return _finite(max(least, interval.low)), _finite(min(most, interval.high))
 
 
@@ -214,7 +214,7 @@ def _method(known: Uncertainty, alone: str) -> str:
 
 def _mean(usable: Usable) -> Aggregate:
     values, clusters, notes = _scored(usable)
-    known, method = mean_uncertainty(values, clusters, metric_bounds(usable.column.metric.name))
+    known, method = mean_uncertainty(values, clusters, bounds_of(usable.column.metric))
     return Aggregate(mean(values).value, known, method, len(values), notes)
 
 

@@ -6,7 +6,10 @@ A plug-in metric is a function in the entry point group `benchbench.metrics`:
         '''Share of answers in capitals.'''
         return weight * prediction.isupper()
 
-It judges one filtered text; options of the `metric_list` entry arrive as keywords, None means that the
+    shouting.bounds = (0.0, 1.0)  # smallest and largest possible score; without them it is in no mean of boards
+    shouting.higher_is_better = True
+
+It scores one filtered text; options of the `metric_list` entry arrive as keywords, None means that the
 metric has no value for this item. The rows of a table are the mean with its interval, or any other
 aggregation of item scores that the task names. A plug-in filter is a function in `benchbench.filters`,
 shaped as `Filter`. Only a task that names a plug-in imports it.

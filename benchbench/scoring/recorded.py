@@ -26,7 +26,7 @@ def recorded_spec(record: Mapping[str, Any], task: str) -> ScoringSpec:
         return ScoringSpec(
             task=task,
             output_type=said["output_type"],
-            metrics=tuple(MetricSpec(**metric) for metric in said["metrics"]),
+            metrics=tuple(map(_metric_spec, said["metrics"])),
             filters=tuple(
                 FilterSpec(one["name"], tuple((step[0], step[1]) for step in one["steps"])) for one in said["filters"]
             ),
@@ -34,6 +34,11 @@ def recorded_spec(record: Mapping[str, Any], task: str) -> ScoringSpec:
         )
     except (KeyError, TypeError, IndexError) as error:
         raise StoreError(f"the record says too little of how {task} was scored ({error!r}).") from error
+
+
+def _metric_spec(said: Mapping[str, Any]) -> MetricSpec:
+    bounds = said.get("bounds")
+    return MetricSpec(**{**said, "bounds": None if bounds is None else (bounds[0], bounds[1])})
 
 
 def corpus_estimate(spec: ScoringSpec, name: str, items: Sequence[Item]) -> dict[int, float]:

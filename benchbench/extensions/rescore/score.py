@@ -159,7 +159,7 @@ class Rescoring:
             return f"{task}: {rows[0]['note']}"
         state: State = "added" if self.before(task, metric.name) is None else "replaced"
         stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": benchbench.__version__}
-        write_added(self.run.path, Added(task, asdict(metric), rows, None, {**stamp, **made}), items)
+        write_added(self.run.path, Added(task, metric.as_json(), rows, None, {**stamp, **made}), items)
         return ScoredMetric(task, metric.name, state, rows)
 
     def add_groups(self, metrics: set[str]) -> None:
