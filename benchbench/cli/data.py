@@ -97,7 +97,7 @@ def _pulled_summary(results: Sequence[Pulled], root: Path) -> str:
 def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: AsJson = False) -> None:
     """List the data sets of a data root: documents, sizes, and the tasks that can run on them."""
     from benchbench.tasks.data_lock import read_lock
-    from benchbench.tasks.data_root import count, files_of, missing, wanted
+    from benchbench.tasks.data_root import count, files_of, missing, needed_splits
 
     root = _root(data_root)
     found, lock = files_of(root), read_lock(root)
@@ -105,7 +105,7 @@ def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: As
     lacking = missing(tasks, found)
     users: dict[str, list[str]] = {}
     for task in tasks:
-        for place in dict.fromkeys(one.place for one in wanted(task) if task.name not in lacking):
+        for place in dict.fromkeys(one.place for one in needed_splits(task) if task.name not in lacking):
             users.setdefault(place, []).append(task.name)
     files = []
     for place, path in found.items():
@@ -128,7 +128,7 @@ def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: As
     if as_json:
         print_json(json.dumps({"root": str(root), "files": files}, ensure_ascii=False))
     else:
-        _show_files(root, files, sum(bool(wanted(task)) and task.name not in lacking for task in tasks))
+        _show_files(root, files, sum(bool(needed_splits(task)) and task.name not in lacking for task in tasks))
 
 
 def _show_files(root: Path, files: Sequence[dict[str, Any]], served: int) -> None:

@@ -14,7 +14,7 @@ from benchbench.cli.app import VerbApp
 from benchbench.core.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from benchbench.tasks.dialect import Variant
+    from benchbench.tasks.dialect import TaskVariant
     from benchbench.tasks.index import TaskIndex
     from benchbench.tasks.prepared import AnyTask
     from benchbench.tasks.sources import SourceEntry
@@ -58,7 +58,7 @@ def ls(
         _print_choices("suite", {name: suite.description for name, suite in index.suites.items()})
 
 
-def _facts(variant: Variant) -> dict[str, Any]:
+def _facts(variant: TaskVariant) -> dict[str, Any]:
     raw = variant.raw
     return {
         "task": variant.name,

@@ -53,17 +53,14 @@ def _request_json(request: Request, written: ChatTemplate | None) -> dict[str, A
         case RollingRequest(text=text):
             return {"text": text}
         case LoglikelihoodRequest(prompt=prompt, continuation=continuation):
-            if isinstance(prompt, Conversation) and written is not None:
-                continuation = written.continuation(prompt, continuation)
-            return {**_prompt_json(prompt, written), "continuation": continuation}
+            return {**_prompt_json(prompt, written), "continuation": prompt.continued(written, continuation)}
         case GenerateRequest(prompt=prompt, params=params):
             return {**_prompt_json(prompt, written), "params": params.as_json()}
 
 
 def _prompt_json(prompt: Prompt | Conversation, written: ChatTemplate | None) -> dict[str, Any]:
-    if isinstance(prompt, Conversation) and written is not None:
-        return {"prompt": written.text(prompt), "messages": [asdict(message) for message in prompt.messages]}
-    return {"prompt": prompt.text}
+    messages = [asdict(message) for message in prompt.messages] if written is not None else []
+    return {"prompt": prompt.written(written), **({"messages": messages} if messages else {})}
 
 
 def rendered_lines(rendered: RenderedDoc, written: ChatTemplate | None) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Names of metrics, aggregations and filters: what each is, in a sentence, and what it takes.
 
-Tasks check names here and never import the code behind them. A stranger's package adds names through
+Tasks check names here and never import the code behind them. Other packages add names through
 the entry point groups `benchbench.metrics` and `benchbench.filters`; the protocols are
 `benchbench.scoring.filters.TextMetric` and `benchbench.scoring.filters.Filter`.
 """
@@ -273,7 +273,7 @@ FILTERS: Mapping[str, FilterInfo] = {
 
 
 def metric_names(output_type: OutputType) -> frozenset[str]:
-    """Every metric that a task of this output type may name. Plug-in metrics judge text."""
+    """Every metric that a task of this output type may name. Metrics of other packages score text."""
     family = FAMILIES[output_type]
     built_in = {name for name, info in METRICS.items() if family in info.families}
     return frozenset(built_in | entry_point_names(METRIC_GROUP) if family == "text" else built_in)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from benchbench.core.chat import Conversation, Overflow
+from benchbench.core.chat import ChatWriter, Conversation, Message, Overflow
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -47,6 +47,29 @@ class Prompt:
     def text(self) -> str:
         """The whole prompt, as the model sees it when nothing is dropped."""
         return self.description + "".join(self.shots) + self.question
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """None: it is no conversation."""
+        return ()
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """What the docs of a task have in common: description and shots."""
+        return (self.description, *self.shots)
+
+    @property
+    def answer_begins_turn(self) -> bool:
+        """See Conversation: there are no turns."""
+        return False
+
+    def written(self, chat: ChatWriter | None) -> str:
+        """As the model reads it: `text`, whatever the chat template."""
+        return self.text
+
+    def continued(self, chat: ChatWriter | None, continuation: str) -> str:
+        """What follows `written` where the answer is `continuation`: just that."""
+        return continuation
 
     def shorter(self) -> Prompt | None:
         """The next shorter prompt (one shot less, then no description), or None if none is left."""
@@ -188,7 +211,7 @@ Response: TypeAlias = Loglikelihood | Completion | Failure
 
 @dataclass(frozen=True, slots=True)
 class RenderedDoc:
-    """A doc turned into requests, with all that scoring needs to judge the responses."""
+    """A doc turned into requests, with all that scoring needs besides the responses."""
 
     task: str
     doc: Doc

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import benchbench
 from benchbench.backends.protocol import ChatFormat
-from benchbench.core.chat import Conversation
 from benchbench.core.ids import content_hash
 from benchbench.core.parallel import family_of
 from benchbench.core.task_scoring import ScoredTask
@@ -155,11 +154,7 @@ def _example(prepared: PreparedTask, chat: ChatFormat | None) -> dict[str, Any] 
 
 
 def _prompt_text(request: Request, chat: ChatFormat | None) -> str:
-    if isinstance(request, RollingRequest):
-        return request.text
-    if isinstance(request.prompt, Conversation) and chat is not None:
-        return chat.text(request.prompt)
-    return request.prompt.text
+    return request.text if isinstance(request, RollingRequest) else request.prompt.written(chat)
 
 
 def count(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:

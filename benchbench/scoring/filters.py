@@ -41,7 +41,7 @@ class Filtered:
 
     texts: tuple[str, ...]
     found: bool
-    """The first text is neither blank nor a fallback: there is an answer to judge."""
+    """The first text is neither blank nor a fallback: there is an answer to score."""
 
 
 def apply_filter(spec: FilterSpec | None, texts: Sequence[str], context: FilterContext) -> Filtered:
@@ -216,7 +216,7 @@ T = TypeVar("T")
 
 
 class TextMetric(Protocol):
-    """Judges one text against the right texts; of several right ones, the best counts."""
+    """Scores one text against the right texts; of several right ones, the best counts."""
 
     def __call__(self, prediction: str, targets: Sequence[str], *args: Any, **kwargs: Any) -> float | None:
         """Score of the prediction, or None if the metric has no value for it."""

@@ -14,7 +14,7 @@ from benchbench.core.registry import influence_column
 from benchbench.core.task_scoring import ScoredTask
 from benchbench.core.types import FilterSpec, Item, MetricSpec, ScoringSpec
 from benchbench.scoring.columns import columns
-from benchbench.scoring.estimates import ESTIMATORS, NoValueError, Usable
+from benchbench.scoring.estimates import ESTIMATORS, ColumnItems, NoValueError
 from benchbench.stats.groups import error_correlation
 from benchbench.stats.influence import Estimate, Floats
 
@@ -50,7 +50,7 @@ def corpus_estimate(spec: ScoringSpec, name: str, items: Sequence[Item]) -> dict
     column = next((column for column in columns(spec) if column.name == name), None)
     if column is None or column.metric.aggregation not in ESTIMATORS:
         raise StoreError(f"{name} cannot be worked out anew on the docs that both sides have: it is not benchbench's.")
-    usable = Usable(column, tuple(items), column.filter == (spec.filters[0] if spec.filters else None))
+    usable = ColumnItems(column, tuple(items), column.filter == (spec.filters[0] if spec.filters else None))
     try:
         estimate, counted = ESTIMATORS[column.metric.aggregation](usable)
     except NoValueError as error:

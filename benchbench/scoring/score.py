@@ -27,7 +27,7 @@ from benchbench.scoring.generation import score_text
 
 
 def score_doc(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Response]) -> ItemScore:
-    """Judge the responses to one doc.
+    """Score the responses to one doc.
 
     A failed, missing or NaN response makes the item `failed` with all scores None, never wrong; so does a
     metric that raises.
@@ -64,7 +64,7 @@ def _score(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Respons
 
 
 def why_failed(rendered: RenderedDoc, responses: Sequence[Response]) -> str | None:
-    """Why the doc cannot be judged: a failed, missing or NaN response; None if it can."""
+    """Why the doc cannot be scored: a failed, missing or NaN response; None if it can."""
     for response in responses:
         if isinstance(response, Failure):
             return f"{response.kind}: {response.message}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, did_you_mean
-from benchbench.tasks.dialect import Variant
+from benchbench.tasks.dialect import TaskVariant
 from benchbench.tasks.index import TaskIndex, packaged_tasks
 
 _HEAD = """\
@@ -117,7 +117,7 @@ largest; where the table has none, the file states no number, and `benchbench ta
 def render_page(index: TaskIndex) -> str:
     """The page in Markdown, for the tasks that ship: a table of tasks and one of suites."""
     root = packaged_tasks()
-    files: dict[Path, list[Variant]] = {}
+    files: dict[Path, list[TaskVariant]] = {}
     for variant in index.variants.values():
         if variant.path.is_relative_to(root):
             files.setdefault(variant.path, []).append(variant)
@@ -134,7 +134,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
         yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |\n"
 
 
-def _page_row(index: TaskIndex, root: Path, path: Path, variants: Sequence[Variant]) -> tuple[str, ...]:
+def _page_row(index: TaskIndex, root: Path, path: Path, variants: Sequence[TaskVariant]) -> tuple[str, ...]:
     names = [variant.name for variant in variants]
     shown = names if len(names) <= 4 else [names[0], "…", names[-1]]
     task = index.task(names[0])
@@ -151,7 +151,7 @@ def _page_row(index: TaskIndex, root: Path, path: Path, variants: Sequence[Varia
     )
 
 
-def _documents(variants: Sequence[Variant]) -> str:
+def _documents(variants: Sequence[TaskVariant]) -> str:
     found: set[Any] = {(variant.raw.get("metadata") or {}).get("documents") for variant in variants}
     counts = {count for count in found if isinstance(count, int)}
     if not counts:

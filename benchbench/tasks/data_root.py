@@ -15,7 +15,7 @@ from benchbench.tasks.task import Task
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NeededSplit:
     """One split that a task reads."""
 
     task: Task
@@ -31,14 +31,14 @@ class Wanted:
         return f"{config.dataset_path}/{config.dataset_name or 'default'}/{self.split}"
 
     @property
-    def asked(self) -> str | None:
+    def pinned(self) -> str | None:
         """The revision that the task pins."""
         config = self.task.config
         pinned = config.dataset_revision or (config.dataset_kwargs or {}).get("revision")
         return None if pinned is None else str(pinned)
 
 
-def wanted(task: AnyTask) -> list[Wanted]:
+def needed_splits(task: AnyTask) -> list[NeededSplit]:
     """What `task` reads of a data root: nothing if it brings its own files. DataError for names that are no names."""
     own = task.data_task()
     config = own.config
@@ -52,7 +52,7 @@ def wanted(task: AnyTask) -> list[Wanted]:
     for name in dict.fromkeys(names):
         part = replace(own, config=config.model_copy(update={"dataset_name": name}))
         check_names(part)
-        found += [Wanted(part, split, required) for split, required in splits.items()]
+        found += [NeededSplit(part, split, required) for split, required in splits.items()]
     for one in found:
         if not re.fullmatch(r"\w[\w.-]*", one.split):
             raise DataError(f"{own.where('test_split')}: {one.split!r} is not the name of a split.")
@@ -134,7 +134,7 @@ def missing(tasks: Iterable[AnyTask], present: Iterable[str]) -> dict[str, list[
     there = set(present)
     found = {}
     for task in tasks:
-        lacking = [one.place for one in wanted(task) if one.required and one.place not in there]
+        lacking = [one.place for one in needed_splits(task) if one.required and one.place not in there]
         if lacking:
             found[task.name] = lacking
     return found

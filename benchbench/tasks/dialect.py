@@ -186,7 +186,7 @@ RUN_TIME_KEYS = frozenset((
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class TaskVariant:
     """One task of a file, not yet checked."""
 
     name: str
@@ -221,8 +221,8 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[dict[str
     return merged | own, origins
 
 
-def variants(path: Path, raw: Mapping[str, Any], origins: Mapping[str, Path]) -> Iterator[Variant]:
-    """One Variant per row of the file's matrix; one in all for a file without."""
+def variants(path: Path, raw: Mapping[str, Any], origins: Mapping[str, Path]) -> Iterator[TaskVariant]:
+    """One TaskVariant per row of the file's matrix; one in all for a file without."""
     plain = {key: value for key, value in raw.items() if key not in FILE_KEYS}
     rows = _rows(path, raw)
     for variables in rows:
@@ -230,7 +230,7 @@ def variants(path: Path, raw: Mapping[str, Any], origins: Mapping[str, Path]) ->
         name = values.get("task")
         if not isinstance(name, str) or not re.fullmatch(r"[\w.:@+-]+", name):
             raise TaskError(f"{where(path, ['task'])}: `task` must be a name of letters, digits and _ . : @ + -.")
-        yield Variant(name, values, variables, path, origins)
+        yield TaskVariant(name, values, variables, path, origins)
 
 
 def _rows(path: Path, raw: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -310,7 +310,7 @@ def _fill_text(path: Path, key: str, text: str, variables: Mapping[str, Any]) ->
     return Field(text, f"{where(path, [key])}: `{key}`", ()).value(variables, "the matrix")
 
 
-def check(variant: Variant) -> TaskConfig:
+def check(variant: TaskVariant) -> TaskConfig:
     """The variant as a TaskConfig; TaskError with file, line, key and nearest key."""
     from pydantic import ValidationError
 
@@ -322,7 +322,7 @@ def check(variant: Variant) -> TaskConfig:
         raise TaskError("\n".join(_sentences(variant, error.errors()))) from error
 
 
-def _sentences(variant: Variant, errors: Sequence[ErrorDetails]) -> Iterator[str]:
+def _sentences(variant: TaskVariant, errors: Sequence[ErrorDetails]) -> Iterator[str]:
     seen: set[tuple[Any, ...]] = set()
     for error in errors:
         location = tuple(step for step in error["loc"] if not _is_union_branch(step))

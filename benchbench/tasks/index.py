@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.task_scoring import Group
-from benchbench.tasks.dialect import Variant, read_task_file, read_yaml, variants, where
+from benchbench.tasks.dialect import TaskVariant, read_task_file, read_yaml, variants, where
 from benchbench.tasks.sources import source_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class TaskIndex:
     """All tasks, groups, tags and suites. Reads files once; checks a task when it is selected."""
 
     def __init__(self, include_paths: Sequence[Path] = ()) -> None:
-        self.variants: dict[str, Variant] = {}
+        self.variants: dict[str, TaskVariant] = {}
         self.suites: dict[str, Suite] = {}
         self._group_files: dict[str, tuple[Path, dict[str, Any]]] = {}
         self._tasks: dict[str, Task] = {}
@@ -72,7 +72,7 @@ class TaskIndex:
     def _add_root(self, root: Path) -> None:
         if not root.exists():
             raise TaskError(f"{root}: no such task file or folder.")
-        found: dict[str, Variant] = {}
+        found: dict[str, TaskVariant] = {}
         for path in [root] if root.is_file() else sorted([*root.rglob("*.yaml"), *root.rglob("*.yml")]):
             if path.name == SUITES_FILE:
                 self.suites |= {suite.name: suite for suite in _read_suites(path)}
@@ -80,7 +80,7 @@ class TaskIndex:
                 self._add_file(path, found)
         self.variants |= found
 
-    def _add_file(self, path: Path, found: dict[str, Variant]) -> None:
+    def _add_file(self, path: Path, found: dict[str, TaskVariant]) -> None:
         raw, origins = read_task_file(path)
         if isinstance(raw.get("task"), list):
             name = _check_group_file(path, raw)

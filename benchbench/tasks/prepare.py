@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from benchbench.core.chat import ChatSettings, Shot
 from benchbench.core.errors import ArgumentError, DataError
@@ -15,7 +15,7 @@ from benchbench.tasks.config import FewshotConfig, PromptVariant
 from benchbench.tasks.documents import DataSource, open_rows
 from benchbench.tasks.prepared import AnyTask, PreparedTask, RenderSettings
 from benchbench.tasks.readers import Row
-from benchbench.tasks.render import Block, Renderer
+from benchbench.tasks.render import Block, PromptRenderer
 from benchbench.tasks.sources import source_of
 from benchbench.tasks.task import Task
 
@@ -44,7 +44,7 @@ def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
     task, count = _with_splits(stated, settings), _num_fewshot(stated, settings)
     source = open_rows(task, settings.data_root)
     rows = source.rows(str(task.config.eval_split), settings.limit)
-    renderer = Renderer(
+    renderer = PromptRenderer(
         task,
         prompt=settings.prompt,
         first_row=rows[0],
@@ -133,9 +133,11 @@ class _Drawn:
     """Documents that are themselves shots of the common block, and got others."""
 
 
-def _draw(renderer: Renderer, docs: Sequence[Doc], source: DataSource, count: int, settings: RenderSettings) -> _Drawn:
+def _draw(
+    renderer: PromptRenderer, docs: Sequence[Doc], source: DataSource, count: int, settings: RenderSettings
+) -> _Drawn:
     if count == 0:
-        return _Drawn([()] * len(docs), [])
+        return _Drawn([Block()] * len(docs), [])
     name, rows, in_order = _pool_rows(renderer.task, source)
     pool_docs = _PoolDocs(renderer, rows, samples=name == SAMPLES)
     pool = shots.Pool(renderer.task.name, name, tuple(content_hash(row) for row in rows), in_order)
@@ -144,7 +146,7 @@ def _draw(renderer: Renderer, docs: Sequence[Doc], source: DataSource, count: in
     texts: dict[tuple[int, ...], Block] = {}
     for chosen in picks:
         if chosen not in texts:
-            texts[chosen] = cast(Block, tuple(pool_docs.shot(index) for index in chosen))
+            texts[chosen] = Block([pool_docs.shot(index) for index in chosen])
     moved = len(docs) - picks.count(picks[-1]) if settings.fewshot_mode == "fixed" else 0
     return _Drawn([texts[chosen] for chosen in picks], shots.used(pool.hashes, picks), moved)
 
@@ -155,11 +157,11 @@ SAMPLES = "fewshot_config.samples"
 class _PoolDocs:
     """Shots rendered when first needed, then kept."""
 
-    def __init__(self, renderer: Renderer, rows: Sequence[Row], *, samples: bool) -> None:
+    def __init__(self, renderer: PromptRenderer, rows: Sequence[Row], *, samples: bool) -> None:
         self._renderer, self._rows, self._samples = renderer, rows, samples
-        self._shots: dict[int, str | Shot] = {}
+        self._shots: dict[int, Shot] = {}
 
-    def shot(self, index: int) -> str | Shot:
+    def shot(self, index: int) -> Shot:
         if index not in self._shots:
             doc = self._renderer.deriver.doc(self._rows[index], index, keep=self._samples)
             self._shots[index] = self._renderer.shot(doc, f"shot {index}")

@@ -76,12 +76,12 @@ class RecordedTask:
             TaskError: a template of the task fails.
         """
         from benchbench.tasks.documents import open_rows
-        from benchbench.tasks.render import Renderer
+        from benchbench.tasks.render import Block, PromptRenderer
 
         wanted = {item.doc_id: item.doc_hash for item in items}
         source = open_rows(self.task, self._root())
         rows = source.rows(str(self.task.config.eval_split), max(wanted, default=0) + 1)
-        renderer = Renderer(self.task, prompt=self.prompt, first_row=rows[0], overflow="drop_shots", seed=0)
+        renderer = PromptRenderer(self.task, prompt=self.prompt, first_row=rows[0], overflow="drop_shots", seed=0)
         docs = {number: renderer.doc(row, number) for number, row in enumerate(rows) if number in wanted}
         other = [number for number, known in wanted.items() if number not in docs or docs[number].hash != known]
         if other:
@@ -90,7 +90,7 @@ class RecordedTask:
                 f" {len(other) - 1} others of {len(wanted)}. Name the data that it was run on with --data-root."
             )
         renderer.learn_inputs(renderer.doc(rows[0], 0))
-        return {number: renderer.render(doc, ()) for number, doc in docs.items()}
+        return {number: renderer.render(doc, Block()) for number, doc in docs.items()}
 
     def source_template(self) -> str | None:
         """The task's `doc_to_source`: as recorded, else as the task of this name has it today."""

@@ -12,7 +12,7 @@ from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.registry import check_filter, metric_spec
 from benchbench.core.types import FilterSpec, Json, MetricSpec, OutputType, ScoringSpec
 from benchbench.tasks.config import GenerationKwargs, PromptVariant, TaskConfig
-from benchbench.tasks.dialect import Variant, check, where
+from benchbench.tasks.dialect import TaskVariant, check, where
 from benchbench.tasks.gen_kwargs import GenKwargs, override
 
 DEFAULT_METRICS: Mapping[OutputType, tuple[str, ...]] = {
@@ -38,7 +38,7 @@ class Task:
     """Which included file gave a key, where it is not `path`."""
 
     @classmethod
-    def of(cls, variant: Variant) -> Task:
+    def of(cls, variant: TaskVariant) -> Task:
         """The checked task of a variant. TaskError for a wrong key, type, metric or filter name."""
         config = check(variant)
         task = cls(variant.name, config, variant.path, dict(variant.variables), dict(variant.origins))

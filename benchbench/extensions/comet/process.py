@@ -240,7 +240,7 @@ Texts = tuple[tuple[Segment, ...], ...]
 
 
 def segments_of(spec: ScoringSpec, item: Item, source: str, *, reads_reference: bool) -> dict[str | None, Texts]:
-    """Filter name → segments of a scored item. An answer in which a filter finds nothing is judged as empty text."""
+    """Filter name → segments of a scored item. An answer in which a filter finds nothing is scored as empty text."""
     pipelines: tuple[FilterSpec | None, ...] = spec.filters or (None,)
     references: tuple[str | None, ...] = item.targets if reads_reference else (None,)
     return {

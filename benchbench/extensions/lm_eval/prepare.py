@@ -73,7 +73,7 @@ def prepare_upstream(task: UpstreamTask, settings: RenderSettings) -> PreparedTa
 
 
 def _check_settings(task: UpstreamTask, settings: RenderSettings) -> None:
-    """What lm-eval's tasks cannot be asked for."""
+    """Refuses settings that lm-eval's tasks do not have."""
     if settings.limit is not None and settings.limit < 1:
         raise ArgumentError(f"--limit {settings.limit}: at least 1 document has to be evaluated.")
     if settings.num_fewshot is not None and settings.num_fewshot < 0:
@@ -92,7 +92,7 @@ def _check_settings(task: UpstreamTask, settings: RenderSettings) -> None:
 
 
 def check_python(task: UpstreamTask, *, trusted: bool) -> None:
-    """Refuses what would run Python that came with a task, or that a model wrote, without leave."""
+    """Refuses what would run Python that came with a task, or that a model wrote, without permission."""
     from lm_eval.api.metrics import mean  # noqa: F401 - fills the registry
     from lm_eval.api.registry import METRIC_REGISTRY
 
@@ -128,10 +128,10 @@ def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
     with inside(), rows_from(root, task.name, spare) as loaded:
         seed_as_lm_eval()
         try:
-            theirs = _construct(with_python(dict(task.config)))
-            notes = _set_shots(theirs, settings.num_fewshot)
-            theirs.set_fewshot_seed(seed=settings.seed)
-            theirs.build_all_requests(limit=settings.limit)
+            upstream = _construct(with_python(dict(task.config)))
+            notes = _set_shots(upstream, settings.num_fewshot)
+            upstream.set_fewshot_seed(seed=settings.seed)
+            upstream.build_all_requests(limit=settings.limit)
         except BenchbenchError:
             raise
         except Exception as error:
@@ -139,9 +139,9 @@ def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
                 f"{task.name} ({task.path}): lm-eval cannot build it: {type(error).__name__}: {error}"
             ) from error
     docs: dict[int, list[Any]] = {}
-    for instance in theirs.instances:
+    for instance in upstream.instances:
         docs.setdefault(int(instance.doc_id), []).append(instance)
-    return _Built(theirs, {i: sorted(docs[i], key=lambda one: one.idx) for i in sorted(docs)}, loaded, notes)
+    return _Built(upstream, {i: sorted(docs[i], key=lambda one: one.idx) for i in sorted(docs)}, loaded, notes)
 
 
 def _construct(config: dict[str, Any]) -> Any:
@@ -157,21 +157,21 @@ def _construct(config: dict[str, Any]) -> Any:
     return made
 
 
-def _set_shots(theirs: Any, asked: int | None) -> tuple[str, ...]:
+def _set_shots(upstream: Any, asked: int | None) -> tuple[str, ...]:
     """lm-eval's rule: a task whose file says 0 shots keeps them, whatever is asked for; a note where that is not 0."""
-    stated = theirs.get_config("num_fewshot")
+    stated = upstream.get_config("num_fewshot")
     if asked is not None and stated != 0:
-        theirs.set_config(key="num_fewshot", value=asked)
+        upstream.set_config(key="num_fewshot", value=asked)
         return ()
     if stated is None:
-        theirs.set_config(key="num_fewshot", value=0)
+        upstream.set_config(key="num_fewshot", value=0)
     if not asked:
         return ()
     return (f"Its file says 0 shots, which lm-eval never changes: the {asked} asked for were not used.",)
 
 
-def _shots(task: UpstreamTask, theirs: Any) -> int:
-    return 0 if task.output_type == "loglikelihood_rolling" else int(theirs.get_config("num_fewshot") or 0)
+def _shots(task: UpstreamTask, upstream: Any) -> int:
+    return 0 if task.output_type == "loglikelihood_rolling" else int(upstream.get_config("num_fewshot") or 0)
 
 
 def _requests(
@@ -213,29 +213,31 @@ def _text(request: Request) -> str:
 
 
 def _rendered(
-    task: UpstreamTask, theirs: Any, number: int, instances: Sequence[Any], requests: tuple[Request, ...]
+    task: UpstreamTask, upstream: Any, number: int, instances: Sequence[Any], requests: tuple[Request, ...]
 ) -> RenderedDoc:
     source = instances[0].doc
     fields = plain(source) if isinstance(source, Mapping) else {"doc": plain(source)}
     doc = Doc(number, fields, content_hash(fields))
     with inside():
-        choices = _choices(theirs, source) if task.output_type == "multiple_choice" else ()
-        target = _asked(theirs, "doc_to_text" if getattr(theirs, "multiple_input", 0) else "doc_to_target", source)
+        choices = _choices(upstream, source) if task.output_type == "multiple_choice" else ()
+        target = _value_of(
+            upstream, "doc_to_text" if getattr(upstream, "multiple_input", 0) else "doc_to_target", source
+        )
     parts = [*target] if isinstance(target, (list, tuple)) else [] if target is None else [target]
     gold = tuple(_gold(parts, choices))
     targets = () if choices else tuple(str(part) for part in parts)
     return RenderedDoc(task.name, doc, requests, choices, gold, targets)
 
 
-def _choices(theirs: Any, doc: Any) -> tuple[str, ...]:
-    found = _asked(theirs, "doc_to_choice", doc)
+def _choices(upstream: Any, doc: Any) -> tuple[str, ...]:
+    found = _value_of(upstream, "doc_to_choice", doc)
     return tuple(str(choice) for choice in found) if isinstance(found, (list, tuple)) else ()
 
 
-def _asked(theirs: Any, method: str, doc: Any) -> Any:
+def _value_of(upstream: Any, method: str, doc: Any) -> Any:
     """What a task says of a doc, for the item table only; None where its class does not say."""
     try:
-        return getattr(theirs, method)(doc)
+        return getattr(upstream, method)(doc)
     except Exception:  # noqa: BLE001 - a stranger's method; scoring does not rest on it
         return None
 
@@ -248,12 +250,12 @@ def _gold(parts: Sequence[Any], choices: Sequence[str]) -> Iterator[int]:
             yield choices.index(part)
 
 
-def _scoring(task: UpstreamTask, theirs: Any, results: UpstreamResults, docs: Sequence[RenderedDoc]) -> ScoringSpec:
+def _scoring(task: UpstreamTask, upstream: Any, results: UpstreamResults, docs: Sequence[RenderedDoc]) -> ScoringSpec:
     """The names of what is scored, for readers of the record; `UpstreamScoring` does the rest."""
-    better, pipelines = theirs.higher_is_better(), getattr(theirs, "_filters", ())
+    better, pipelines = upstream.higher_is_better(), getattr(upstream, "_filters", ())
     metrics = tuple(
         MetricSpec(name, results.aggregation(f"{name},*" if len(pipelines) > 1 else name), bool(better.get(name, True)))
-        for name in theirs.aggregation()
+        for name in upstream.aggregation()
     )
     stated = {entry["name"]: entry.get("filter") or [] for entry in task.config.get("filter_list") or ()}
     filters = tuple(FilterSpec(one.name, tuple(map(_step, stated.get(one.name, ())))) for one in pipelines)

@@ -33,7 +33,7 @@ from benchbench.core.types import (
 from benchbench.extensions.lm_eval.results import UpstreamResults
 from benchbench.scoring.aggregation import Aggregate, aggregate_group, as_row
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
-from benchbench.scoring.columns import Column
+from benchbench.scoring.columns import ScoreColumn
 from benchbench.scoring.estimates import (
     AGREEMENTS,
     CORPUS,
@@ -148,7 +148,7 @@ def _rows(
     """One row per column. `items` are those that did not fail, `values` lm-eval's for each of them."""
     rows = []
     for name in _names(spec, values):
-        column = Column(name, MetricSpec(name, results.aggregation(name), results.higher_is_better(name)))
+        column = ScoreColumn(name, MetricSpec(name, results.aggregation(name), results.higher_is_better(name)))
         having = _having(name, items, values)
         column = _unbounded(column, having[1])
         bounds = metric_bounds(column.metric.name)
@@ -167,15 +167,15 @@ def _with_influence(
     added: dict[int, dict[str, float | None]] = {item.doc_id: {} for item in items}
     for name in dict.fromkeys(name for one in values for name in one):
         aggregation = results.aggregation(name)
-        mine, theirs = _having(name, scored, values)
-        if aggregation in SCORED or not mine:
+        having, own_values = _having(name, scored, values)
+        if aggregation in SCORED or not having:
             continue
         found = None
         with contextlib.suppress(Exception):  # a stranger's aggregation; its row will say what it raised
-            found = _estimate(results, name, theirs)
+            found = _estimate(results, name, own_values)
         if found is None:
             continue
-        for place, item in enumerate(mine):
+        for place, item in enumerate(having):
             added[item.doc_id][influence_column(name)] = float(found.estimate.influence[place])
             if found.alone is not None and name in item.scores and item.scores[name] is None:
                 added[item.doc_id][name] = found.alone[place]
@@ -198,7 +198,7 @@ def _having(name: str, items: Sequence[Item], values: Sequence[Values]) -> tuple
     return [item for item, _ in having], [value for _, value in having]
 
 
-def _unbounded(column: Column, values: Sequence[object]) -> Column:
+def _unbounded(column: ScoreColumn, values: Sequence[object]) -> ScoreColumn:
     """The column under a name without bounds if its values do not keep to those of our metric of that name."""
     bounds = metric_range(column.name)
     inside = bounds is not None and all(
@@ -236,7 +236,7 @@ def _draws(aggregation: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Formula:
     """A formula that gives lm-eval's number."""
 
     estimate: Estimate
@@ -258,7 +258,7 @@ class Known:
         return known, "wilson" if self.alone is not None and set(self.alone) <= {0.0, 1.0} else self.method
 
 
-def _estimate(results: UpstreamResults, name: str, values: Sequence[object]) -> Known | None:
+def _estimate(results: UpstreamResults, name: str, values: Sequence[object]) -> Formula | None:
     """Value and influence of each doc by a formula of ours, if one gives lm-eval's number."""
     aggregation, value = results.aggregation(name), results.value(name, values)
     if aggregation in RATIOS:
@@ -279,7 +279,7 @@ def _estimate(results: UpstreamResults, name: str, values: Sequence[object]) -> 
     return found if math.isclose(ours, value, rel_tol=AGREES, abs_tol=AGREES) else None
 
 
-def _mean(results: UpstreamResults, name: str, values: Sequence[object]) -> Known | None:
+def _mean(results: UpstreamResults, name: str, values: Sequence[object]) -> Formula | None:
     """The mean of what the aggregation makes of each doc alone, if it is that on the halves of the docs, too."""
     try:
         alone = [results.value(name, [value]) for value in values]
@@ -290,17 +290,17 @@ def _mean(results: UpstreamResults, name: str, values: Sequence[object]) -> Know
         return None
     if any(not math.isclose(half, math.fsum(part) / len(part), abs_tol=AGREES) for half, part in halves):
         return None
-    return Known(
+    return Formula(
         mean(alone), "clt", lambda clusters, bounds: mean_uncertainty(alone, clusters, bounds)[0], tuple(alone)
     )
 
 
-def _perplexity(values: Sequence[object]) -> Known | None:
+def _perplexity(values: Sequence[object]) -> Formula | None:
     scores = [score for score in map(number, values) if score is not None]
     if len(scores) < len(values):
         return None
     found = mean([-score for score in scores])
-    return Known(found, "clt", lambda clusters, _: score_uncertainty(found, clusters, positive), is_log=True)
+    return Formula(found, "clt", lambda clusters, _: score_uncertainty(found, clusters, positive), is_log=True)
 
 
 def _pairs(values: Sequence[object]) -> list[tuple[Any, Any]] | None:
@@ -308,7 +308,7 @@ def _pairs(values: Sequence[object]) -> list[tuple[Any, Any]] | None:
     return pairs if len(pairs) == len(values) else None
 
 
-def _ratio(aggregation: str, values: Sequence[object]) -> Known | None:
+def _ratio(aggregation: str, values: Sequence[object]) -> Formula | None:
     pairs = _pairs(values)
     if pairs is None or sum(units for _, units in pairs) <= 0:
         return None
@@ -316,10 +316,10 @@ def _ratio(aggregation: str, values: Sequence[object]) -> Known | None:
     nats = ratio([-float(nats) for nats, _ in pairs], counts)
     is_log = aggregation == "weighted_perplexity"
     found = nats if is_log else Estimate(nats.value / math.log(2), nats.influence / math.log(2))
-    return Known(found, "ratio", lambda clusters, _: ratio_uncertainty(found, clusters, counts), is_log=is_log)
+    return Formula(found, "ratio", lambda clusters, _: ratio_uncertainty(found, clusters, counts), is_log=is_log)
 
 
-def _agreement(metric: str, values: Sequence[object]) -> Known | None:
+def _agreement(metric: str, values: Sequence[object]) -> Formula | None:
     """Gold and predicted choices."""
     pairs = _pairs(values)
     if pairs is None or any(number(part) is None or part < 0 for pair in pairs for part in pair):
@@ -328,12 +328,12 @@ def _agreement(metric: str, values: Sequence[object]) -> Known | None:
     if metric == "f1" and max(*gold, *predicted) > 1:
         return None
     found = agreement(metric, gold, predicted)
-    return Known(
+    return Formula(
         found, "jackknife", lambda clusters, _: agreement_uncertainty(metric, found, gold, predicted, clusters)
     )
 
 
-def _corpus(metric: str, values: Sequence[object]) -> Known | None:
+def _corpus(metric: str, values: Sequence[object]) -> Formula | None:
     """Right texts and the one that was written."""
     pairs = _pairs(values)
     if pairs is None or not all(isinstance(text, str) for _, text in pairs):
@@ -342,7 +342,7 @@ def _corpus(metric: str, values: Sequence[object]) -> Known | None:
     if not all(right and all(isinstance(one, str) for one in right) for right in targets):
         return None
     found = corpus_score(metric, [text for _, text in pairs], targets, {})
-    return Known(found.estimate, "jackknife", lambda clusters, _: corpus_uncertainty(metric, found, clusters))
+    return Formula(found.estimate, "jackknife", lambda clusters, _: corpus_uncertainty(metric, found, clusters))
 
 
 SCORED = ("mean", "nanmean", "perplexity", "median")
