@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/comet": {"core", "scoring"},
     "extensions/demo": {"core"},
     "extensions/gguf": {"core", "backends", "backends/models"},
+    "extensions/lm_eval": {"core", "stats", "tasks", "scoring"},
     "extensions/interchange": {"core", "store"},
     "extensions/parity": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"},
     "extensions/rescore": {"core", "tasks", "scoring", "store", "runner", "extensions/comet"},

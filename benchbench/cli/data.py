@@ -17,9 +17,8 @@ from benchbench.core.format import byte_size, clean_lines, several
 
 if TYPE_CHECKING:
     from benchbench.tasks.index import TaskIndex
+    from benchbench.tasks.prepared import AnyTask
     from benchbench.tasks.pull import Pulled
-    from benchbench.tasks.task import Task
-    from benchbench.tasks.upstream.definition import UpstreamTask
 
 app = VerbApp(
     no_args_is_help=True,
@@ -99,7 +98,8 @@ def _pulled_summary(results: Sequence[Pulled], root: Path) -> str:
 @app.command()
 def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: AsJson = False) -> None:
     """List the data sets of a data root: documents, sizes, and the tasks that can run on them."""
-    from benchbench.tasks.data_root import count, files_of, missing, read_lock, wanted
+    from benchbench.tasks.data_lock import read_lock
+    from benchbench.tasks.data_root import count, files_of, missing, needed_splits
 
     root = _root(data_root)
     found, lock = files_of(root), read_lock(root)
@@ -107,7 +107,7 @@ def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: As
     lacking = missing(tasks, found)
     users: dict[str, list[str]] = {}
     for task in tasks:
-        for place in dict.fromkeys(one.place for one in wanted(task) if task.name not in lacking):
+        for place in dict.fromkeys(one.place for one in needed_splits(task) if task.name not in lacking):
             users.setdefault(place, []).append(task.name)
     files = []
     for place, path in found.items():
@@ -130,7 +130,7 @@ def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: As
     if as_json:
         print_json(json.dumps({"root": str(root), "files": files}, ensure_ascii=False))
     else:
-        _show_files(root, files, sum(bool(wanted(task)) and task.name not in lacking for task in tasks))
+        _show_files(root, files, sum(bool(needed_splits(task)) and task.name not in lacking for task in tasks))
 
 
 def _show_files(root: Path, files: Sequence[dict[str, Any]], served: int) -> None:
@@ -176,7 +176,8 @@ def verify(
 
     Without SUITE, tasks are named whose data are there in part; they do not fail the check.
     """
-    from benchbench.tasks.data_root import damage, files_of, missing, read_lock
+    from benchbench.tasks.data_lock import read_lock
+    from benchbench.tasks.data_root import damage, files_of, missing
 
     root = _root(data_root)
     found, lock = files_of(root), read_lock(root)
@@ -228,7 +229,7 @@ def _index(include_path: list[Path] | None) -> TaskIndex:
     return TaskIndex(include_path or ())
 
 
-def _tasks(index: TaskIndex, suite: str | None) -> list[Task | UpstreamTask]:
+def _tasks(index: TaskIndex, suite: str | None) -> list[AnyTask]:
     return [*index.select(suite).tasks] if suite is not None else [index.task(name) for name in index.variants]
 
 

@@ -19,7 +19,7 @@ from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.store.find import find_run
 
 if TYPE_CHECKING:
-    from benchbench.extensions.rescore.stored import Scored, ScoreResult
+    from benchbench.extensions.rescore.stored import ScoredMetric, ScoreResult
 
 app = VerbApp()
 
@@ -85,7 +85,7 @@ def _show(result: ScoreResult) -> None:
     console.print(cell(f"Added metrics are in {result.path / 'scores'}"), soft_wrap=True)
 
 
-def _state(one: Scored, record: RunRecord) -> str:
+def _state(one: ScoredMetric, record: RunRecord) -> str:
     if one.state != "differs":
         return STATES[one.state]
     names = {row.metric for row in one.rows}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,13 +16,12 @@ from benchbench.cli.options import AsJson, IncludePath, option_of, with_settings
 from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import Part
 from benchbench.tasks.settings import RenderSettings
-from benchbench.tasks.upstream import PREFIX
 
 if TYPE_CHECKING:
-    from benchbench.tasks.dialect import Variant
+    from benchbench.tasks.dialect import TaskVariant
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.task import Task
-    from benchbench.tasks.upstream.definition import UpstreamTask
+    from benchbench.tasks.prepared import AnyTask
+    from benchbench.tasks.sources import SourceEntry
 
 app = VerbApp(no_args_is_help=True, help="List, show, render and check tasks.")
 
@@ -37,8 +36,11 @@ def ls(
     as_json: AsJson = False,
 ) -> None:
     """List the tasks, groups and suites."""
-    if pattern is not None and pattern.startswith(PREFIX):
-        _list_upstream(pattern, as_json=as_json)
+    from benchbench.tasks.sources import source_of
+
+    source = None if pattern is None else source_of(pattern)
+    if pattern is not None and source is not None:
+        _list_entries(source.entries(pattern), as_json=as_json)
         return
     index = _index(include_path)
     names = [task.name for task in index.select(pattern).tasks] if pattern is not None else [*index.variants]
@@ -52,7 +54,7 @@ def ls(
         _print_choices("suite", {name: suite.description for name, suite in index.suites.items()})
 
 
-def _facts(variant: Variant) -> dict[str, Any]:
+def _facts(variant: TaskVariant) -> dict[str, Any]:
     raw = variant.raw
     return {
         "task": variant.name,
@@ -65,16 +67,13 @@ def _facts(variant: Variant) -> dict[str, Any]:
     }
 
 
-def _list_upstream(pattern: str, *, as_json: bool) -> None:
-    """lm-eval's names, groups and tags too, from the heads of its files."""
-    from benchbench.tasks.upstream.names import matching
-
-    found = matching(pattern.removeprefix(PREFIX))
+def _list_entries(found: Sequence[SourceEntry], *, as_json: bool) -> None:
+    """What a source of tasks has: names, and whatever else may stand for some of them."""
     for one in found if as_json else ():
-        _print_json({"task": PREFIX + one.name, "kind": one.kind, "file": one.path, "tasks": one.members})
+        _print_json({"task": one.name, "kind": one.kind, "file": one.path, "tasks": one.members})
     if not as_json:
         where = [f"{len(one.members)} tasks" if one.path is None else one.path.name for one in found]
-        rows = [(PREFIX + one.name, one.kind, place) for one, place in zip(found, where, strict=True)]
+        rows = [(one.name, one.kind, place) for one, place in zip(found, where, strict=True)]
         _print_table(("name", "kind", "file"), rows)
 
 
@@ -118,15 +117,8 @@ def show(task: Name, include_path: IncludePath = None, as_json: AsJson = False) 
     _print_text(f"# {found.path}\n" + yaml.safe_dump(resolved, allow_unicode=True, sort_keys=False, width=100))
     if found.scoring.metrics:
         _print_text("# metrics: " + ", ".join(metric.name for metric in found.scoring.metrics))
-    for line in _python_of(found):
-        _print_text(line)
-
-
-def _python_of(task: Task | UpstreamTask) -> Iterator[str]:
-    from benchbench.tasks.upstream.definition import ALLOW, UpstreamTask
-
-    if isinstance(task, UpstreamTask):
-        yield from (f"# Python, run only with {ALLOW}: `{key}` is {function}" for key, function in task.python())
+    for key, function in found.code():
+        _print_text(f"# Python, run only with --trust-task-code: `{key}` is {function}")
 
 
 @app.command()
@@ -191,10 +183,7 @@ def check(
 
     if (task is None) is not all_tasks:
         raise ArgumentError("Name what to check, or give --all for every task there is.")
-    if task is not None and PREFIX in task:
-        raise ArgumentError(
-            f"check is for task files in our dialect; `benchbench tasks render {task}` shows what lm-eval's asks."
-        )
+    _refuse_sources(task or "")
     index = _index(include_path)
     names = [*index.variants] if task is None else index.names(task)
     checker = Checker(index, settings, tokenizer, only_read_without_data=all_tasks and settings.data_root is not None)
@@ -218,7 +207,7 @@ def new(
     folder: Annotated[Path, typer.Option("--to", help="Folder in which the task's own folder is made.")] = Path(),
 ) -> None:
     """Write a commented starter: a task, three documents and a README, ready to be checked."""
-    from benchbench.tasks.starter import write_starter
+    from benchbench.tasks.authoring import write_starter
 
     made = write_starter(name, kind, folder)
     _print_text(f"Wrote {', '.join(path.name for path in made)} to {made[0].parent}. Edit them, then:")
@@ -233,7 +222,7 @@ def page(
     ] = False,
 ) -> None:
     """The page that lists all tasks: documents, shots, metrics, data, licence."""
-    from benchbench.tasks.page import render_page
+    from benchbench.tasks.authoring import render_page
 
     text = render_page(_index(None))
     if to is None:
@@ -244,9 +233,23 @@ def page(
         raise ArgumentError(f"{to} is not what the task files say. Write it again: benchbench tasks page --to {to}")
 
 
-def _one(index: TaskIndex, name: str) -> Task | UpstreamTask:
-    """The task of that name, ours or lm-eval's."""
-    if not name.startswith(PREFIX):
+def _refuse_sources(names: str) -> None:
+    """`check` reads the keys of our dialect."""
+    from benchbench.tasks.sources import source_of
+
+    for name in names.split(","):
+        if (source := source_of(name.strip())) is not None:
+            raise ArgumentError(
+                f"check is for task files in our dialect; `benchbench tasks render {name.strip()}` shows what "
+                f"{source.title}'s asks."
+            )
+
+
+def _one(index: TaskIndex, name: str) -> AnyTask:
+    """The task of that name, ours or of a source."""
+    from benchbench.tasks.sources import source_of
+
+    if source_of(name) is None:
         return index.task(name)
     tasks = index.select(name).tasks
     if len(tasks) > 1:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchbench.backends.chat import ChatTemplate
     from benchbench.core.types import RenderedDoc
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.prepare import PreparedTask
+    from benchbench.tasks.prepared import PreparedTask
     from benchbench.tasks.settings import RenderSettings
     from benchbench.tasks.task import Task
 
@@ -51,7 +51,7 @@ class Checker:
             "errors": [],
             "warnings": [],
         }
-        from benchbench.tasks.rows import NothingKeptError
+        from benchbench.tasks.documents import NothingKeptError
 
         try:
             task = self._index.task(name)
@@ -90,7 +90,7 @@ def _add(report: Report, kind: str, text: str) -> None:
 
 def _has_no_data(task: Task, settings: RenderSettings) -> bool:
     """The data root lacks the task's data set or its evaluated split."""
-    from benchbench.tasks.rows import open_rows
+    from benchbench.tasks.documents import open_rows
 
     try:
         return task.config.eval_split not in open_rows(task, settings.data_root).splits()
@@ -100,7 +100,7 @@ def _has_no_data(task: Task, settings: RenderSettings) -> bool:
 
 def _wrong_gold(prepared: PreparedTask) -> Iterator[str]:
     """The documents whose gold answer does not get full marks."""
-    from benchbench.scoring import score_doc
+    from benchbench.scoring.score import score_doc
     from benchbench.tasks.check import gold_responses, imperfect
 
     spec = prepared.task.scoring

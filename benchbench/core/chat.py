@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import Setting
 
-if TYPE_CHECKING:
-    from benchbench.core.types import Overflow
-
+Overflow = Literal["drop_shots", "truncate_left"]
+"""What to do when a prompt does not fit: drop whole shots, then the description; or only cut tokens on the left."""
 Role = Literal["system", "user", "assistant"]
 
 
@@ -60,6 +59,18 @@ class Shot:
     """Both as plain text with the trailing delimiter, for conversations whose shots are no turns."""
 
 
+class ChatWriter(Protocol):
+    """Writes conversations down as a model reads them: its chat template."""
+
+    def text(self, conversation: Conversation) -> str:
+        """The conversation up to where its answer begins."""
+        ...
+
+    def continuation(self, conversation: Conversation, continuation: str) -> str:
+        """What follows `text` where the assistant says `continuation`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """What a plain `Prompt` says, as turns; a model's chat template makes text of it.
@@ -97,6 +108,24 @@ class Conversation:
     def text(self) -> str:
         """All turns' texts one after another: what is asked, without what a template puts between."""
         return "".join(message.content for message in self.messages)
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """What the docs of a task have in common: system prompt and shots."""
+        return (self.system, *(shot.text for shot in self.shots))
+
+    @property
+    def answer_begins_turn(self) -> bool:
+        """Nothing stands before the answer in its turn, so that no space is needed between them."""
+        return not self.prefix
+
+    def written(self, chat: ChatWriter | None) -> str:
+        """As the model reads it by its chat template; where none is known, `text`."""
+        return self.text if chat is None else chat.text(self)
+
+    def continued(self, chat: ChatWriter | None, continuation: str) -> str:
+        """What follows `written` where the answer is `continuation`."""
+        return continuation if chat is None else chat.continuation(self, continuation)
 
     def shorter(self) -> Conversation | None:
         """The next shorter one (one shot less, then no description), or None if none is left."""

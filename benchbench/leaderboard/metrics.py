@@ -7,7 +7,7 @@ from typing import Literal
 
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord, ScoringRecord
-from benchbench.core.registry import ITEM_MEANS, influence_column, metric_range, metric_spec
+from benchbench.core.registry import ITEM_MEANS, finite_range, influence_column, metric_range, metric_spec
 from benchbench.core.types import Json, MetricSpec
 from benchbench.stats.testing import DELTA, margin
 
@@ -29,6 +29,8 @@ class Metric:
     """Score of a guesser: the task's chance, or 0 where there is nothing to choose from; None for metrics without
     bounds, and where the chance of a choice is not known."""
     ceiling: float | None
+    bounds: tuple[float, float] | None
+    """Smallest and largest possible score; None where there is no largest."""
     identity: Json
     """Everything that shapes the score; must be equal for a comparison."""
 
@@ -55,17 +57,16 @@ class Metric:
     @property
     def scale(self) -> float | None:
         """How much one doc can differ at most: the metric's range, 1 for logarithms; None where it has none."""
-        bounds = metric_range(self.name)
-        return 1.0 if self.is_log else None if bounds is None else bounds[1] - bounds[0]
+        return 1.0 if self.is_log else None if self.bounds is None else self.bounds[1] - self.bounds[0]
 
     @property
     def delta(self) -> float | None:
         """Margin of equivalence in the metric's own unit: half a percent of its range; None for metrics without one."""
-        return margin(metric_range(self.name)) if self.ceiling is not None else None
+        return margin(self.bounds) if self.ceiling is not None else None
 
     def margin(self, *scores: float) -> float | None:
         """`delta`, or for metrics without a range half a percent of these scores; of a ratio where `is_log`."""
-        return DELTA if self.is_log else margin(metric_range(self.name), *scores)
+        return DELTA if self.is_log else margin(self.bounds, *scores)
 
 
 def metric_names(record: RunRecord, task: str) -> list[str]:
@@ -79,13 +80,14 @@ def metric_of(record: RunRecord, task: str, name: str) -> Metric:
     base, _, pipeline = name.partition(",")
     spec = _spec(scoring, base)
     filters = [one for one in scoring.filters if not pipeline or one.name == pipeline]
-    bounds = metric_range(name)
+    bounds = metric_range(name) if spec.bounds is None else finite_range(spec.bounds)
     return Metric(
         name=name,
         kind=_kind(spec.aggregation),
         higher_is_better=spec.higher_is_better,
         floor=_floor(base, scoring, bounds) if spec.higher_is_better else None if bounds is None else bounds[0],
         ceiling=None if bounds is None else bounds[1],
+        bounds=bounds,
         identity=as_json([base, spec.aggregation, spec.kwargs, filters]),
     )
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from benchbench.core.errors import StoreError
 from benchbench.core.parallel import unit_names
-from benchbench.core.registry import metric_range
 from benchbench.leaderboard.processes import FEW, cores, spread
 from benchbench.leaderboard.records import Cell
 from benchbench.scoring.recorded import corpus_estimate
@@ -102,7 +101,7 @@ class ItemScores:
 
         None where none did, and for metrics that are no mean of item scores between two bounds.
         """
-        bounds, columns = metric_range(a.metric.name), [self._column(cell) for cell in (a, b)]
+        bounds, columns = a.metric.bounds, [self._column(cell) for cell in (a, b)]
         known = [column for column in columns if isinstance(column, ScoreColumn)]
         if a.metric.kind != "mean" or bounds is None or len(known) < 2:
             return None

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import benchbench
 from benchbench.backends.engines import engines
 from benchbench.backends.protocol import ChatFormat
-from benchbench.core.chat import Conversation
 from benchbench.core.ids import content_hash
 from benchbench.core.json_record import as_json, text
 from benchbench.core.parallel import family_of
@@ -34,6 +33,7 @@ from benchbench.core.record import (
     TaskRecord,
     Work,
 )
+from benchbench.core.task_scoring import ScoredTask
 from benchbench.core.types import (
     BackendInfo,
     Item,
@@ -44,12 +44,12 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
-from benchbench.runner.judged import complete_scoring
+from benchbench.runner.items import scoring_of
 from benchbench.runner.plan import Plan
 from benchbench.runner.settings import RunSettings
 
 if TYPE_CHECKING:
-    from benchbench.tasks.prepare import PreparedTask
+    from benchbench.tasks.prepared import PreparedTask
 
 _PACKAGES = (
     "torch",
@@ -91,16 +91,11 @@ def make_record(
     log: Sequence[Mapping[str, Json]],
 ) -> RunRecord:
     """The whole record. `identity` says which run it is, and of which model; `log` holds the events of log.jsonl."""
-    results = {
-        prepared.task.name: _aggregate(prepared, items[prepared.task.name], settings.render.seed)
-        for prepared in plan.tasks
-    }
-    tasks = {
-        prepared.task.name: _task_record(
-            prepared, items[prepared.task.name], complete_scoring(prepared, results[prepared.task.name]), plan.chat
-        )
-        for prepared in plan.tasks
-    }
+    results, tasks = {}, {}
+    for prepared in plan.tasks:
+        name, scoring = prepared.task.name, scoring_of(prepared)
+        results[name] = scoring.rows(items[name], settings.render.seed)
+        tasks[name] = _task_record(prepared, items[name], scoring.complete(results[name]), plan.chat)
     rows = [
         _row(result, identity, prepared.num_fewshot, _signature(prepared, settings, identity, info, result.n))
         for prepared in plan.tasks
@@ -131,16 +126,6 @@ def make_record(
         work=_work(items),
         provenance=_provenance(log, identity),
     )
-
-
-def _aggregate(prepared: PreparedTask, items: Sequence[Item], seed: int) -> list[MetricResult]:
-    if prepared.judge is not None:
-        from benchbench.runner.judged import rows_of
-
-        return rows_of(prepared, prepared.judge, items, seed)
-    from benchbench.scoring import aggregate
-
-    return aggregate(prepared.task.scoring, items, seed=seed)
 
 
 def _task_record(
@@ -186,11 +171,7 @@ def _example(prepared: PreparedTask, chat: ChatFormat | None) -> Example | None:
 
 
 def _prompt_text(request: Request, chat: ChatFormat | None) -> str:
-    if isinstance(request, RollingRequest):
-        return request.text
-    if isinstance(request.prompt, Conversation) and chat is not None:
-        return chat.text(request.prompt)
-    return request.prompt.text
+    return request.text if isinstance(request, RollingRequest) else request.prompt.written(chat)
 
 
 def count(spec: ScoringSpec, items: Sequence[Item]) -> Counts:
@@ -198,7 +179,7 @@ def count(spec: ScoringSpec, items: Sequence[Item]) -> Counts:
 
     `shortened` counts docs whose prompt did not fit; `dropped_shots` and `truncated_tokens` are sums over docs.
     """
-    from benchbench.scoring import count_outcomes
+    from benchbench.scoring.score import count_outcomes
 
     return Counts(
         n=len(items),
@@ -242,7 +223,7 @@ def _signature(prepared: PreparedTask, settings: RunSettings, identity: PlanReco
     parts = [
         f"{prepared.task.name}.v{prepared.task.version}",
         f"shots:{prepared.num_fewshot}",
-        f"fewshot:{settings.render.fewshot_mode if prepared.judge is None else 'lm_eval'}",
+        f"fewshot:{prepared.fewshot_mode}",
         f"seed:{settings.render.seed}",
         f"prompt:{prepared.prompt_hash[:8]}",
         f"data:{prepared.data_hash[:8]}",
@@ -272,26 +253,22 @@ def _group_rows(
     results: Mapping[str, Sequence[MetricResult]],
     rows: Sequence[Row],
 ) -> list[Row]:
-    from benchbench.runner.judged import judged_group_rows
-    from benchbench.scoring import aggregate_group
-    from benchbench.scoring.recorded import Member, correlations
-
-    tasks = {prepared.task.name: prepared.task for prepared in plan.tasks}
+    tasks = {prepared.task.name: prepared for prepared in plan.tasks}
     found = []
     shots = {prepared.task.name: prepared.num_fewshot for prepared in plan.tasks}
     for group in plan.groups:
-        members = {name: results[name] for name in group.tasks if name in results}
+        members = {
+            name: ScoredTask(
+                tasks[name].task.scoring, items[name], results[name], family_of(tasks[name].task.resolved())
+            )
+            for name in group.tasks
+            if name in results
+        }
         same_shots = {shots[name] for name in members}
         num_fewshot = same_shots.pop() if len(same_shots) == 1 else None
         made_of = content_hash([row.signature for row in rows if row.task in members], digits=8)
-        if group.metrics is None:
-            whole = [Member(tasks[name].scoring, items[name], family_of(tasks[name].resolved())) for name in members]
-            averaged = aggregate_group(
-                group.name, members, weight_by_size=group.weight_by_size, correlations=correlations(whole)
-            )
-        else:
-            averaged = judged_group_rows(group, members, {p.task.name: p.task.scoring for p in plan.tasks})
-        for result in averaged:
+        first = next(iter(members), None)  # a group's tasks are of one source
+        for result in [] if first is None else scoring_of(tasks[first]).group_rows(group, members):
             named = [group.name, f"tasks:{len(members)}", f"members:{made_of}", f"seed:{settings.render.seed}"]
             signature = "|".join([*named, *_signature_end(info, result.n)])
             found.append(_row(result, identity, num_fewshot, signature, is_group=True))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from benchbench.core.errors import DataError
-from benchbench.tasks.data_root import Entry, Wanted, entry_of, find_file, read_lock, wanted, write_lock
+from benchbench.tasks.data_lock import LockEntry, entry_of, read_lock, write_lock
+from benchbench.tasks.data_root import NeededSplit, find_file, needed_splits
 from benchbench.tasks.hub import HubSource
-from benchbench.tasks.task import Task
-from benchbench.tasks.upstream.definition import UpstreamTask
+from benchbench.tasks.prepared import AnyTask
 
 FORMATS = ("jsonl", "parquet")
 
@@ -24,13 +24,11 @@ class Pulled:
     outcome: Literal["pulled", "kept", "own", "absent", "failed"]
     """kept: pulled before. own: a file that is not in the lock, never touched. absent: shots that no task asks for by
     itself, and the Hub has no such split."""
-    entry: Entry | None = None
+    entry: LockEntry | None = None
     error: str = ""
 
 
-def pull(
-    tasks: Iterable[Task | UpstreamTask], root: Path, *, file_format: str = "jsonl", again: bool = False
-) -> Iterator[Pulled]:
+def pull(tasks: Iterable[AnyTask], root: Path, *, file_format: str = "jsonl", again: bool = False) -> Iterator[Pulled]:
     """Fetches what `tasks` read, one data set after the other, and says of each split what became of it.
 
     The lock is written after each file, so that a pull that was interrupted goes on where it was. A data set that
@@ -50,29 +48,29 @@ def pull(
         name = None if path is None else path.relative_to(root).as_posix()
         if name is not None and name not in lock:
             yield Pulled(one.place, "own")
-        elif name is not None and not again and lock[name].asked == one.asked:
+        elif name is not None and not again and lock[name].asked == one.pinned:
             yield Pulled(one.place, "kept", lock[name])
         else:
             suffix = path.suffix if path is not None else f".{file_format}"
             yield _pull_one(one, root, f"{one.place}{suffix}", lock)
 
 
-def _together(tasks: Iterable[Task | UpstreamTask]) -> list[Wanted]:
+def _together(tasks: Iterable[AnyTask]) -> list[NeededSplit]:
     """Each place once, required if any task requires it; those of one data set behind each other."""
-    found: dict[str, Wanted] = {}
-    for one in (one for task in tasks for one in wanted(task)):
+    found: dict[str, NeededSplit] = {}
+    for one in (one for task in tasks for one in needed_splits(task)):
         known = found.get(one.place)
-        if known is not None and known.asked != one.asked:
+        if known is not None and known.pinned != one.pinned:
             raise DataError(
-                f"{known.task.name} wants {one.place} at revision {known.asked or 'newest'}, {one.task.name} at "
-                f"{one.asked or 'newest'}: pull them into two folders."
+                f"{known.task.name} wants {one.place} at revision {known.pinned or 'newest'}, {one.task.name} at "
+                f"{one.pinned or 'newest'}: pull them into two folders."
             )
         if known is None or (one.required and not known.required):
             found[one.place] = one
     return sorted(found.values(), key=lambda one: one.place)
 
 
-def _pull_one(one: Wanted, root: Path, name: str, lock: dict[str, Entry]) -> Pulled:
+def _pull_one(one: NeededSplit, root: Path, name: str, lock: dict[str, LockEntry]) -> Pulled:
     path = root / name
     temporary = path.with_name(f".new-{path.name}")
     try:
@@ -83,7 +81,7 @@ def _pull_one(one: Wanted, root: Path, name: str, lock: dict[str, Entry]) -> Pul
         documents = source.save(one.split, temporary)
         if documents == 0:
             raise DataError(f"{one.task.name}: the split {one.split!r} of {source.path} is empty.")
-        lock[name] = entry_of(temporary, documents, source.revision, one.asked)
+        lock[name] = entry_of(temporary, documents, source.revision, one.pinned)
         write_lock(root, lock)  # before the file: one that is not in the lock would count as the user's own
         temporary.replace(path)
     except DataError as error:

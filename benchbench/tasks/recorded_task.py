@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Again:
+class RecordedTask:
     """A task as a run's record tells it, and where its documents may be found now."""
 
     name: str
@@ -55,7 +55,7 @@ class Again:
 
     def _folder(self, dataset_path: str) -> Path:
         """Where the task file lay, for data files beside it: as recorded, or where the task of this name lies now."""
-        from benchbench.tasks.documents import FILE_FORMATS
+        from benchbench.tasks.readers import FILE_FORMATS
 
         recorded = Path(self.record.data_path or "")
         if dataset_path in FILE_FORMATS and not recorded.is_dir() and self.name in self.index.variants:
@@ -78,13 +78,13 @@ class Again:
             DataError: the data are not there, or are not those that were asked.
             TaskError: a template of the task fails.
         """
-        from benchbench.tasks.render import Renderer
-        from benchbench.tasks.rows import open_rows
+        from benchbench.tasks.documents import open_rows
+        from benchbench.tasks.render import Block, PromptRenderer
 
         wanted = {item.doc_id: item.doc_hash for item in items}
         source = open_rows(self.task, self._root())
         rows = source.rows(str(self.task.config.eval_split), max(wanted, default=0) + 1)
-        renderer = Renderer(self.task, prompt=self.prompt, first_row=rows[0], overflow="drop_shots", seed=0)
+        renderer = PromptRenderer(self.task, prompt=self.prompt, first_row=rows[0], overflow="drop_shots", seed=0)
         docs = {number: renderer.doc(row, number) for number, row in enumerate(rows) if number in wanted}
         other = [number for number, known in wanted.items() if number not in docs or docs[number].hash != known]
         if other:
@@ -92,8 +92,8 @@ class Again:
                 f"{self.name}: document {other[0]} of {source.path} is not the one that the run asked, nor are"
                 f" {len(other) - 1} others of {len(wanted)}. Name the data that it was run on with --data-root."
             )
-        renderer.look_at(renderer.doc(rows[0], 0))
-        return {number: renderer.render(doc, ()) for number, doc in docs.items()}
+        renderer.learn_inputs(renderer.doc(rows[0], 0))
+        return {number: renderer.render(doc, Block()) for number, doc in docs.items()}
 
     def source_template(self) -> str | None:
         """The task's `doc_to_source`: as recorded, else as the task of this name has it today."""

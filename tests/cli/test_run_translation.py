@@ -14,7 +14,8 @@ from benchbench.runner.run import run
 from benchbench.runner.settings import RunSettings
 from benchbench.store.folder import RunFolder
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.prepare import RenderSettings, prepare
+from benchbench.tasks.prepare import prepare
+from benchbench.tasks.settings import RenderSettings
 from tests import models
 from tests.backends.test_languages import by_transformers
 from tests.cli.command import benchbench

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from benchbench.core.parallel import family_of
+from benchbench.core.task_scoring import ScoredTask
 from benchbench.core.types import Item, MetricSpec, ScoringSpec
-from benchbench.scoring import aggregate, aggregate_group, count_outcomes, with_influence
-from benchbench.scoring.recorded import Member, correlations
+from benchbench.scoring.aggregation import aggregate, aggregate_group
+from benchbench.scoring.estimates import with_influence
+from benchbench.scoring.recorded import correlations
+from benchbench.scoring.score import count_outcomes
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.names import folder_name
 from tests.store.make import item, planned, record, recorded
@@ -74,7 +77,10 @@ def write_run(
     for group in groups:
         members = {name: results[name] for name in group["tasks"]}
         together = correlations(
-            [Member(specs[name], scored[name], family_of(_resolved((files or {}).get(name)))) for name in members]
+            [
+                ScoredTask(specs[name], scored[name], results[name], family_of(_resolved((files or {}).get(name))))
+                for name in members
+            ]
         )
         rows += [
             (row, True)

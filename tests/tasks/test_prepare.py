@@ -12,7 +12,9 @@ import pytest
 from benchbench.core.errors import ArgumentError, DataError, TaskError
 from benchbench.core.types import GenerateRequest, GenerationParams, LoglikelihoodRequest, Prompt, RollingRequest
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.prepare import PreparedTask, RenderSettings, prepare
+from benchbench.tasks.prepare import prepare
+from benchbench.tasks.prepared import PreparedTask
+from benchbench.tasks.settings import RenderSettings
 from tests.tasks.conftest import CHOICE, QUESTIONS, MakeTask
 
 GENERATE = """

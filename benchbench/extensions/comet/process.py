@@ -21,8 +21,7 @@ from benchbench.core.ids import content_hash
 from benchbench.core.settings import Setting
 from benchbench.core.types import FilterSpec, Item, ScoringSpec
 from benchbench.extensions.comet.model import DEFAULT_MODEL, CometModel, Segment
-from benchbench.scoring.filters import apply_filter
-from benchbench.scoring.plugins import FilterContext
+from benchbench.scoring.filters import FilterContext, apply_filter
 
 PYTHON_ENV = "BENCHBENCH_COMET_PYTHON"
 HOME = ".venv-comet"
@@ -270,7 +269,7 @@ Texts = tuple[tuple[Segment, ...], ...]
 
 
 def segments_of(spec: ScoringSpec, item: Item, source: str, *, reads_reference: bool) -> dict[str | None, Texts]:
-    """Filter name → segments of a scored item. An answer in which a filter finds nothing is judged as empty text."""
+    """Filter name → segments of a scored item. An answer in which a filter finds nothing is scored as empty text."""
     pipelines: tuple[FilterSpec | None, ...] = spec.filters or (None,)
     references: tuple[str | None, ...] = item.targets if reads_reference else (None,)
     return {

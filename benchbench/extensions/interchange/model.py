@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from benchbench.core import registry
 from benchbench.core.ids import content_hash
 from benchbench.core.record import UNKNOWN, BackendRecord, Origin
 from benchbench.core.types import Json
@@ -14,24 +15,6 @@ from benchbench.store.names import home_of
 
 PREFERRED = ("acc", "exact_match", "f1", "acc_norm", "bleu", "word_perplexity", "perplexity", "ppl")
 """Which metric a task is known by, if it has one of these: sources list metrics in any order."""
-
-LOWER_IS_BETTER = frozenset(
-    {
-        "ppl",
-        "perplexity",
-        "word_perplexity",
-        "byte_perplexity",
-        "bits_per_byte",
-        "bpb_gold",
-        "brier_score",
-        "ter",
-        "likelihood_difference",
-        "likelihood_diff",
-        "pct_stereotype",
-        "loss",
-    }
-)
-"""Metrics of which less is better, where the file does not say so itself."""
 
 
 Training: TypeAlias = "tuple[str, str | None, tuple[tuple[str, str], ...]]"
@@ -152,7 +135,7 @@ def items_behind(value: float | None, stderr: float | None) -> int | None:
 
 def better_high(metric: str) -> bool:
     """More is better, as far as the metric's name tells."""
-    return metric.partition(",")[0] not in LOWER_IS_BETTER
+    return registry.higher_is_better(metric.partition(",")[0])
 
 
 def in_order(scores: Iterable[ImportedScore]) -> tuple[ImportedScore, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from benchbench.core.errors import ArgumentError
+from benchbench.core.pairs import name_value_pairs
 from benchbench.core.settings import Setting
 from benchbench.extensions.comet.process import CometOptions
 from benchbench.runner.settings import IncludePaths, joined
@@ -16,6 +17,10 @@ from benchbench.tasks.settings import DataRoot
 def _names(given: Sequence[str]) -> tuple[str, ...]:
     """The names of a repeatable option, each once."""
     return tuple(dict.fromkeys(name.strip() for name in ",".join(given).split(",")))
+
+
+def _options(text: str | None) -> dict[str, str]:
+    return {} if text is None else name_value_pairs(text, "--option")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,16 @@ class ScoreSettings:
         Setting("Template of the text to translate, if the task has no doc_to_source.", panel="COMET"),
     ] = None
     comet: CometOptions = field(default_factory=CometOptions)
+    options: Annotated[
+        Mapping[str, str],
+        Setting(
+            "Settings of a metric that another package adds: name=value,name=value.",
+            panel="Metrics",
+            flags=("--option",),
+            cli_type=str | None,
+            parse=_options,
+        ),
+    ] = field(default_factory=dict)
     fresh: Annotated[bool, Setting("Compute COMET scores again that are there already.", panel="COMET")] = False
 
     def __post_init__(self) -> None:

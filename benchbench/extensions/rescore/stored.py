@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from benchbench.core.errors import DataError, StoreError
+from benchbench.core.errors import DataError, StoreError, TaskError
 from benchbench.core.record import Row, RunRecord
 from benchbench.core.registry import FAMILIES, FILTERS, metric_spec
 from benchbench.core.types import (
@@ -21,9 +22,12 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
-from benchbench.runner.items import kept_responses
-from benchbench.scoring import score_doc, with_influence
 from benchbench.scoring.columns import columns
+from benchbench.scoring.estimates import with_influence
+from benchbench.scoring.score import kept_responses, score_doc
+from benchbench.store.folder import RunFolder
+from benchbench.tasks.index import TaskIndex
+from benchbench.tasks.recorded_task import RecordedTask
 
 
 def spec_for(recorded: ScoringSpec, metric: str) -> ScoringSpec:
@@ -90,11 +94,57 @@ def _checked(rendered: RenderedDoc, item: Item) -> RenderedDoc:
     return rendered
 
 
+class StoredTask:
+    """A task of a finished run: what the run stored of it, and its documents where they are wanted."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        record: RunRecord,
+        name: str,
+        index: Callable[[], TaskIndex],
+        data_root: Path | None,
+    ) -> None:
+        """`record` is the run's own; `index` gives the task files of today, and is called when they are wanted."""
+        self.name = name
+        self.spec = record.tasks[name].scoring.spec(name)
+        self._run, self._record, self._index, self._data_root = run, record, index, data_root
+
+    @property
+    def has_items(self) -> bool:
+        """Its items were stored."""
+        return self._run.is_sealed(self.name)
+
+    @cached_property
+    def items(self) -> list[Item]:
+        """Sorted, with their scores."""
+        return self._run.items(self.name)
+
+    @cached_property
+    def definition(self) -> RecordedTask:
+        """The task as the record tells it."""
+        prompt = str(self._record.settings.get("prompt") or "default")
+        return RecordedTask(self.name, self._record.tasks[self.name], prompt, self._index(), self._data_root)
+
+    @cached_property
+    def documents(self) -> dict[int, RenderedDoc]:
+        """doc id → the document of every item, read again. DataError or TaskError where they are not what was asked."""
+        return self.definition.documents(self.items)
+
+    def lacks_documents(self) -> str | None:
+        """Why its documents cannot be read again, as the end of a sentence; None if they may be."""
+        try:
+            self.definition.task  # noqa: B018 - whether the record holds one of our tasks
+        except TaskError:
+            return "is not defined by a task file of benchbench's, so its documents cannot be read again"
+        return None
+
+
 State = Literal["added", "replaced", "kept", "confirmed", "differs"]
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredMetric:
     """One metric of one task or group."""
 
     task: str
@@ -113,7 +163,7 @@ class ScoreResult:
     path: Path
     record: RunRecord
     """The run's record, with everything that was added to it."""
-    scored: tuple[Scored, ...]
+    scored: tuple[ScoredMetric, ...]
 
     @property
     def differs(self) -> bool:

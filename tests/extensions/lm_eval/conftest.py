@@ -46,8 +46,7 @@ def their_figures(world: World, names: Sequence[str], model: Any, num_fewshot: i
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    from benchbench.tasks.upstream.data import rows_from
-    from benchbench.tasks.upstream.library import _registry
+    from benchbench.extensions.lm_eval.library import _registry, rows_from
 
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
     manager = TaskManager(include_defaults=False, include_path=str(world.files))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import DataError, TaskError
 from benchbench.core.types import Json, OutputType, ScoringSpec
+from benchbench.extensions.lm_eval import PREFIX
+from benchbench.extensions.lm_eval.library import VERSION, Definition, PythonReference
+from benchbench.extensions.lm_eval.names import tasks_folder
 from benchbench.tasks.config import TaskConfig
+from benchbench.tasks.gen_kwargs import GenKwargs, override
 from benchbench.tasks.task import Task
-from benchbench.tasks.upstream import PREFIX
-from benchbench.tasks.upstream.library import VERSION, Leaf, PythonReference
-from benchbench.tasks.upstream.names import tasks_folder
 
 ALLOW = "--trust-task-code"
 UNSAFE = "HF_ALLOW_CODE_EVAL"
@@ -32,14 +33,14 @@ class UpstreamTask:
     scoring: ScoringSpec
 
     @classmethod
-    def of(cls, leaf: Leaf) -> UpstreamTask:
+    def of(cls, definition: Definition) -> UpstreamTask:
         """The task of a definition. Its metrics are known when it is prepared."""
-        config = {key: value for key, value in leaf.config.items() if key != "metadata"}
-        stated = leaf.config.get("metadata") or {}
+        config = {key: value for key, value in definition.config.items() if key != "metadata"}
+        stated = definition.config.get("metadata") or {}
         config["metadata"] = {key: value for key, value in stated.items() if key != "config_source"}
-        name = PREFIX + leaf.task_name
+        name = PREFIX + definition.task_name
         output_type = _output_type(config, name)
-        return cls(name, config, leaf.path or tasks_folder(), ScoringSpec(name, output_type, ()))
+        return cls(name, config, definition.path or tasks_folder(), ScoringSpec(name, output_type, ()))
 
     @property
     def output_type(self) -> OutputType:
@@ -51,11 +52,16 @@ class UpstreamTask:
         """lm-eval's `metadata.version`, or 0."""
         return str(self.config["metadata"].get("version", 0))
 
-    def python(self) -> Iterator[tuple[str, PythonReference]]:
-        """Every (key, function) of the definition."""
+    def code(self) -> Iterator[tuple[str, str]]:
+        """Every (key, function) of the definition that is Python."""
         for key, value in self.config.items():
             for reference in _references(value):
-                yield key, reference
+                yield key, str(reference)
+
+    def with_gen_kwargs(self, given: GenKwargs) -> UpstreamTask:
+        """The task as if its file had these generation settings."""
+        own = self.config.get("generation_kwargs") or {}
+        return replace(self, config={**self.config, "generation_kwargs": override(own, dict(given))})
 
     def where(self, key: str) -> str:
         """File and key, for error sentences."""

@@ -14,6 +14,7 @@ from benchbench.core.types import (
     Doc,
     FilterSpec,
     GenerateRequest,
+    GenerationParams,
     Json,
     LoglikelihoodRequest,
     MetricSpec,
@@ -23,14 +24,14 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
-from benchbench.tasks.documents import DATA_ENV, plain
-from benchbench.tasks.prepare import PreparedTask
+from benchbench.extensions.lm_eval.library import Loaded, inside, rows_from, seed_as_lm_eval
+from benchbench.extensions.lm_eval.results import UpstreamResults
+from benchbench.extensions.lm_eval.task import ALLOW, UNSAFE, UpstreamTask, as_json, with_python
+from benchbench.extensions.lm_eval.upstream_scoring import UpstreamScoring
+from benchbench.tasks.gen_kwargs import LENGTHS
+from benchbench.tasks.prepared import PreparedTask
+from benchbench.tasks.readers import DATA_ENV, plain
 from benchbench.tasks.settings import RenderSettings
-from benchbench.tasks.upstream.data import Loaded, rows_from
-from benchbench.tasks.upstream.definition import ALLOW, UNSAFE, UpstreamTask, as_json, with_python
-from benchbench.tasks.upstream.generation import params_of
-from benchbench.tasks.upstream.judge import UpstreamJudge
-from benchbench.tasks.upstream.library import inside, seed_as_lm_eval
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class _Built:
 
 
 def prepare_upstream(task: UpstreamTask, settings: RenderSettings) -> PreparedTask:
-    """See `tasks.prepare.prepare`. TaskError for Python without leave, DataError for data that are not there."""
+    """See `tasks.prepare.prepare`. TaskError for Python without permission, DataError for data that are not there."""
     _check_settings(task, settings)
     check_python(task, trusted=settings.trust_task_code)
     built = _build(task, settings)
@@ -56,22 +57,24 @@ def prepare_upstream(task: UpstreamTask, settings: RenderSettings) -> PreparedTa
         rendered.append(_rendered(task, built.task, number, instances, requests))
     shots = _shots(task, built.task)
     prompts = [[_text(request) for request in doc.requests] for doc in rendered] if shots else []
-    finished = replace(task, scoring=_scoring(task, built.task, rendered))
+    results = UpstreamResults(built.task, built.docs, places)
+    finished = replace(task, scoring=_scoring(task, built.task, results, rendered))
     return PreparedTask(
         task=finished,
         docs=tuple(rendered),
         num_fewshot=shots,
+        fewshot_mode="lm_eval",
         prompt_hash=content_hash({"task": finished.resolved(), "shots": shots, "seed": settings.seed}, digits=8),
         data_hash=content_hash([[doc.doc.hash for doc in rendered], prompts]),
         data_revision=", ".join(dict.fromkeys(built.loaded.revisions)) or None,
         data_path=", ".join(dict.fromkeys(built.loaded.places)),
         notes=built.notes,
-        judge=UpstreamJudge(built.task, built.docs, places),
+        own_scoring=UpstreamScoring(finished.scoring, results, rendered),
     )
 
 
 def _check_settings(task: UpstreamTask, settings: RenderSettings) -> None:
-    """What lm-eval's tasks cannot be asked for."""
+    """Refuses settings that lm-eval's tasks do not have."""
     given = {
         "--split": settings.split is not None,
         "--fewshot-split": settings.fewshot_split is not None,
@@ -86,11 +89,11 @@ def _check_settings(task: UpstreamTask, settings: RenderSettings) -> None:
 
 
 def check_python(task: UpstreamTask, *, trusted: bool) -> None:
-    """Refuses what would run Python that came with a task, or that a model wrote, without leave."""
+    """Refuses what would run Python that came with a task, or that a model wrote, without permission."""
     from lm_eval.api.metrics import mean  # noqa: F401 - fills the registry
     from lm_eval.api.registry import METRIC_REGISTRY
 
-    found = [f"`{key}` is the function {reference}" for key, reference in task.python()]
+    found = [f"`{key}` is the function {reference}" for key, reference in task.code()]
     metrics = task.config.get("metric_list") or []
     if not isinstance(metrics, list):
         raise TaskError(
@@ -117,16 +120,15 @@ def check_python(task: UpstreamTask, *, trusted: bool) -> None:
 
 def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
     root = settings.data_root or (Path(os.environ[DATA_ENV]) if os.environ.get(DATA_ENV) else None)
-    notes: list[str] = []
     shots = settings.num_fewshot if settings.num_fewshot is not None else task.config.get("num_fewshot")
     spare = task.shot_split() if not shots and task.shot_split() != task.eval_split() else None
     with inside(), rows_from(root, task.name, spare) as loaded:
         seed_as_lm_eval()
         try:
-            theirs = _construct(with_python(dict(task.config)))
-            _set_shots(theirs, settings.num_fewshot, notes)
-            theirs.set_fewshot_seed(seed=settings.seed)
-            theirs.build_all_requests(limit=settings.limit)
+            upstream = _construct(with_python(dict(task.config)))
+            notes = _set_shots(upstream, settings.num_fewshot)
+            upstream.set_fewshot_seed(seed=settings.seed)
+            upstream.build_all_requests(limit=settings.limit)
         except BenchbenchError:
             raise
         except Exception as error:
@@ -134,9 +136,9 @@ def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
                 f"{task.name} ({task.path}): lm-eval cannot build it: {type(error).__name__}: {error}"
             ) from error
     docs: dict[int, list[Any]] = {}
-    for instance in theirs.instances:
+    for instance in upstream.instances:
         docs.setdefault(int(instance.doc_id), []).append(instance)
-    return _Built(theirs, {i: sorted(docs[i], key=lambda one: one.idx) for i in sorted(docs)}, loaded, tuple(notes))
+    return _Built(upstream, {i: sorted(docs[i], key=lambda one: one.idx) for i in sorted(docs)}, loaded, notes)
 
 
 def _construct(config: dict[str, Any]) -> Any:
@@ -152,20 +154,21 @@ def _construct(config: dict[str, Any]) -> Any:
     return made
 
 
-def _set_shots(theirs: Any, asked: int | None, notes: list[str]) -> None:
-    """lm-eval's rule: a task whose file says 0 shots keeps them, whatever is asked for."""
-    stated = theirs.get_config("num_fewshot")
-    if asked is None or stated == 0:
-        if asked:
-            notes.append(f"Its file says 0 shots, which lm-eval never changes: the {asked} asked for were not used.")
-        if stated is None:
-            theirs.set_config(key="num_fewshot", value=0)
-    else:
-        theirs.set_config(key="num_fewshot", value=asked)
+def _set_shots(upstream: Any, asked: int | None) -> tuple[str, ...]:
+    """lm-eval's rule: a task whose file says 0 shots keeps them, whatever is asked for; a note where that is not 0."""
+    stated = upstream.get_config("num_fewshot")
+    if asked is not None and stated != 0:
+        upstream.set_config(key="num_fewshot", value=asked)
+        return ()
+    if stated is None:
+        upstream.set_config(key="num_fewshot", value=0)
+    if not asked:
+        return ()
+    return (f"Its file says 0 shots, which lm-eval never changes: the {asked} asked for were not used.",)
 
 
-def _shots(task: UpstreamTask, theirs: Any) -> int:
-    return 0 if task.output_type == "loglikelihood_rolling" else int(theirs.get_config("num_fewshot") or 0)
+def _shots(task: UpstreamTask, upstream: Any) -> int:
+    return 0 if task.output_type == "loglikelihood_rolling" else int(upstream.get_config("num_fewshot") or 0)
 
 
 def _requests(
@@ -207,29 +210,31 @@ def _text(request: Request) -> str:
 
 
 def _rendered(
-    task: UpstreamTask, theirs: Any, number: int, instances: Sequence[Any], requests: tuple[Request, ...]
+    task: UpstreamTask, upstream: Any, number: int, instances: Sequence[Any], requests: tuple[Request, ...]
 ) -> RenderedDoc:
     source = instances[0].doc
     fields = plain(source) if isinstance(source, Mapping) else {"doc": plain(source)}
     doc = Doc(number, fields, content_hash(fields))
     with inside():
-        choices = _choices(theirs, source) if task.output_type == "multiple_choice" else ()
-        target = _asked(theirs, "doc_to_text" if getattr(theirs, "multiple_input", 0) else "doc_to_target", source)
+        choices = _choices(upstream, source) if task.output_type == "multiple_choice" else ()
+        target = _value_of(
+            upstream, "doc_to_text" if getattr(upstream, "multiple_input", 0) else "doc_to_target", source
+        )
     parts = [*target] if isinstance(target, (list, tuple)) else [] if target is None else [target]
     gold = tuple(_gold(parts, choices))
     targets = () if choices else tuple(str(part) for part in parts)
     return RenderedDoc(task.name, doc, requests, choices, gold, targets)
 
 
-def _choices(theirs: Any, doc: Any) -> tuple[str, ...]:
-    found = _asked(theirs, "doc_to_choice", doc)
+def _choices(upstream: Any, doc: Any) -> tuple[str, ...]:
+    found = _value_of(upstream, "doc_to_choice", doc)
     return tuple(str(choice) for choice in found) if isinstance(found, (list, tuple)) else ()
 
 
-def _asked(theirs: Any, method: str, doc: Any) -> Any:
+def _value_of(upstream: Any, method: str, doc: Any) -> Any:
     """What a task says of a doc, for the item table only; None where its class does not say."""
     try:
-        return getattr(theirs, method)(doc)
+        return getattr(upstream, method)(doc)
     except Exception:  # noqa: BLE001 - a stranger's method; scoring does not rest on it
         return None
 
@@ -242,13 +247,12 @@ def _gold(parts: Sequence[Any], choices: Sequence[str]) -> Iterator[int]:
             yield choices.index(part)
 
 
-def _scoring(task: UpstreamTask, theirs: Any, docs: Sequence[RenderedDoc]) -> ScoringSpec:
-    """The names of what is scored, for readers of the record; the judge does the rest."""
-    judge = UpstreamJudge(theirs, {}, {})
-    better, pipelines = theirs.higher_is_better(), getattr(theirs, "_filters", ())
+def _scoring(task: UpstreamTask, upstream: Any, results: UpstreamResults, docs: Sequence[RenderedDoc]) -> ScoringSpec:
+    """The names of what is scored, for readers of the record; `UpstreamScoring` does the rest."""
+    better, pipelines = upstream.higher_is_better(), getattr(upstream, "_filters", ())
     metrics = tuple(
-        MetricSpec(name, judge.aggregation(f"{name},*" if len(pipelines) > 1 else name), bool(better.get(name, True)))
-        for name in theirs.aggregation()
+        MetricSpec(name, results.aggregation(f"{name},*" if len(pipelines) > 1 else name), bool(better.get(name, True)))
+        for name in upstream.aggregation()
     )
     stated = {entry["name"]: entry.get("filter") or [] for entry in task.config.get("filter_list") or ()}
     filters = tuple(FilterSpec(one.name, tuple(map(_step, stated.get(one.name, ())))) for one in pipelines)
@@ -259,3 +263,39 @@ def _scoring(task: UpstreamTask, theirs: Any, docs: Sequence[RenderedDoc]) -> Sc
 
 def _step(step: Mapping[str, Any]) -> tuple[str, dict[str, Json]]:
     return str(step["function"]), {key: as_json(value) for key, value in step.items() if key != "function"}
+
+
+OTHERS = ("top_k", "top_p", "num_beams", "length_penalty", "repetition_penalty", "no_repeat_ngram_size")
+WITHOUT_EFFECT = ("do_sample", "temperature", "until", "seed", "use_cache", "early_stopping", "pad_token_id")
+
+
+def params_of(kwargs: Mapping[str, Any], where: str, seed: int) -> GenerationParams:
+    """Settings of one request. Without a length 256 tokens; greedy unless it samples at a temperature above 0.
+
+    Raises:
+        TaskError: an option that our backends do not have, or a value that is no number.
+    """
+    until = kwargs.get("until") or ()
+    unknown = [name for name in kwargs if name not in (*LENGTHS, *OTHERS, *WITHOUT_EFFECT)]
+    if unknown:
+        raise TaskError(f"{where} has {unknown[0]!r}, which no backend here knows.")
+    given = {name: kwargs[name] for name in (*OTHERS, *LENGTHS) if kwargs.get(name) is not None}
+    wanted = kwargs.get("do_sample")
+    try:
+        temperature = float(kwargs.get("temperature") or 0.0)
+        sampled = temperature > 0 and (wanted is None or bool(wanted))
+        return GenerationParams(
+            until=(until,) if isinstance(until, str) else tuple(str(stop) for stop in until),
+            max_gen_toks=next((int(given[name]) for name in LENGTHS if name in given), 256),
+            do_sample=sampled,
+            temperature=temperature if sampled else 1.0,
+            top_k=int(given["top_k"]) if sampled and "top_k" in given else None,
+            top_p=float(given["top_p"]) if sampled and "top_p" in given else None,
+            num_beams=int(given.get("num_beams", 1)),
+            length_penalty=float(given.get("length_penalty", 1.0)),
+            repetition_penalty=float(given.get("repetition_penalty", 1.0)),
+            no_repeat_ngram_size=int(given.get("no_repeat_ngram_size", 0)),
+            seed=seed if sampled else 0,
+        )
+    except (TypeError, ValueError) as error:
+        raise TaskError(f"{where}: {error}.") from error

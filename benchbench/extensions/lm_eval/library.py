@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import random
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchbench.core.errors import TaskError
-from benchbench.tasks.upstream import PREFIX
-from benchbench.tasks.upstream.names import INSTALL, Named, index, names, tasks_folder
+from benchbench.core.errors import DataError, TaskError
+from benchbench.extensions.lm_eval import PREFIX
+from benchbench.extensions.lm_eval.names import INSTALL, Named, index, names, tasks_folder
+from benchbench.tasks.readers import DATA_ENV, FILE_FORMATS, READERS
 
 VERSION = "0.4.13"
 """The one version that this room is written for: it uses parts that lm-eval does not promise to keep."""
@@ -67,7 +69,7 @@ def check_version() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class Definition:
     """A task of lm-eval's as its files define it, with what a group adds; its Python is not imported."""
 
     task_name: str
@@ -77,7 +79,7 @@ class Leaf:
 
 
 def load(named: Named) -> Any:
-    """What lm-eval's own factory makes of a name: a `Leaf`, a list of them (tags), or a Group with leaves.
+    """What lm-eval's own factory makes of a name: a `Definition`, a list of them (tags), or a Group with definitions.
 
     Includes, overrides and groups are resolved by lm-eval. TaskError if it cannot read the files.
     """
@@ -89,11 +91,11 @@ def load(named: Named) -> Any:
             raise TaskError(f"{PREFIX}{named.name} ({named.path}): {type(error).__name__}: {error}") from error
 
 
-def leaves(loaded: Any) -> list[Leaf]:
+def definitions(loaded: Any) -> list[Definition]:
     """The tasks in what `load` gave, each once."""
-    if isinstance(loaded, Leaf):
+    if isinstance(loaded, Definition):
         return [loaded]
-    found = {leaf.task_name: leaf for part in loaded for leaf in leaves(part)}
+    found = {definition.task_name: definition for part in loaded for definition in definitions(part)}
     return [*found.values()]
 
 
@@ -103,11 +105,11 @@ def _factory() -> Any:
     class Reader(TaskFactory):  # type: ignore[misc]
         """lm-eval's factory up to the moment at which it would load data."""
 
-        def _build_task(self, entry: Any, overrides: Any) -> Leaf:
+        def _build_task(self, entry: Any, overrides: Any) -> Definition:
             config = self._load_full_config(entry, overrides)
             for key in ("tag", "group", "task_list"):
                 config.pop(key, None)
-            return Leaf(config["task"], config, entry.yaml_path)
+            return Definition(config["task"], config, entry.yaml_path)
 
     return Reader()
 
@@ -119,7 +121,7 @@ def _unread_python() -> Iterator[None]:
 
     kept = _yaml_loader._import_func_in_yml, _factory.ConfigurableTask
     _yaml_loader._import_func_in_yml = PythonReference
-    _factory.ConfigurableTask = lambda config: Leaf(config["task"], config, None)
+    _factory.ConfigurableTask = lambda config: Definition(config["task"], config, None)
     try:
         yield
     finally:
@@ -193,3 +195,94 @@ def _templates() -> Any:
     made = Templates(loader=theirs.loader, undefined=theirs.undefined, keep_trailing_newline=True)
     made.filters.update(theirs.filters)
     return made
+
+
+class Loaded:
+    """What was loaded, for the record."""
+
+    def __init__(self) -> None:
+        self.places: list[str] = []
+        self.revisions: list[str] = []
+
+
+@contextlib.contextmanager
+def rows_from(root: Path | None, who: str, spare: str | None = None) -> Iterator[Loaded]:
+    """While open, lm-eval's tasks get their rows from `root`, or from the Hub if that is None. DataError if they fail.
+
+    `spare` names the split of shots that nobody will draw: lm-eval reads it all the same, so where it is not there it
+    is empty.
+    """
+    import datasets
+
+    class Splits(datasets.DatasetDict):  # type: ignore[misc]
+        def __missing__(self, split: str) -> Any:
+            if split == spare:
+                return next(iter(self.values())).select([])
+            raise DataError(f"{who}: no split {split!r} in {loaded.places[-1]}. Splits there: {', '.join(self)}.")
+
+    loaded, original = Loaded(), datasets.load_dataset
+
+    def from_root(path: str, name: str | None = None, *, split: str | None = None, **kwargs: Any) -> Any:
+        if root is None or path in FILE_FORMATS:
+            return from_elsewhere(path, name, split=split, **kwargs)
+        folder = folder_of(root, path, name, who)
+        loaded.places.append(str(folder))
+        files = _files(folder, who)
+        parts = {name: datasets.Dataset.from_list(list(READERS[file.suffix](file))) for name, file in files.items()}
+        return Splits(parts) if split is None else Splits(parts)[split]
+
+    def from_elsewhere(path: str, name: str | None = None, **kwargs: Any) -> Any:
+        try:
+            found = original(path, name, **{key: value for key, value in kwargs.items() if value is not None})
+        except Exception as error:  # datasets, huggingface_hub and httpx raise what they like; all of it is a record
+            raise DataError(_sentence(who, path, name, error)) from error
+        loaded.places.append(f"hf://datasets/{path}" if path not in FILE_FORMATS else str(path))
+        if path not in FILE_FORMATS and isinstance(found, datasets.DatasetDict):
+            from benchbench.tasks.hub import resolved_revision
+
+            loaded.revisions += [resolved_revision(path, kwargs.get("revision"), found) or "unknown"]
+        return found
+
+    datasets.load_dataset = from_root
+    try:
+        yield loaded
+    finally:
+        datasets.load_dataset = original
+
+
+def folder_of(root: Path, path: str, name: str | None, who: str) -> Path:
+    """Where a data set's splits lie. DataError if they do not, or for names that would climb out of the root."""
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) or ".." in path:
+        raise DataError(f"{who}: the data set {path!r} is not `organisation/name`.")
+    if name is not None and not re.fullmatch(r"[^/\\]+", name.replace("..", "/")):
+        raise DataError(f"{who}: {name!r} is not the name of a configuration.")
+    if not root.is_dir():
+        raise DataError(f"--data-root {root}: no such folder.")
+    folder = root / path / (name or "default")
+    if folder.is_dir():
+        return folder
+    there = sorted(place.name for place in (root / path).iterdir() if place.is_dir()) if (root / path).is_dir() else []
+    more = f"Configurations there: {', '.join(there)}. " if there else ""
+    raise DataError(
+        f"{who}: its data are not at {folder}. {more}`benchbench data pull {who} --to {root}` fetches them, "
+        f"or leave --data-root (and {DATA_ENV}) away."
+    )
+
+
+def _files(folder: Path, who: str) -> dict[str, Path]:
+    """Split → file; where there are several formats, the one that our own tasks read."""
+    found: dict[str, Path] = {}
+    for suffix in READERS:
+        for file in sorted(folder.glob(f"*{suffix}")):
+            found.setdefault(file.stem, file)
+    if not found:
+        raise DataError(f"{who}: {folder} holds no split ({', '.join(READERS)}).")
+    return found
+
+
+def _sentence(who: str, path: str, name: str | None, error: Exception) -> str:
+    reason, config = " ".join(str(error).split())[:200], f" ({name})" if name else ""
+    return (
+        f"{who}: its data set {path}{config} could not be loaded: {type(error).__name__}: {reason} "
+        f"Without a network, point --data-root (or {DATA_ENV}) at a folder that holds it."
+    )

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import yaml
 
 from benchbench.core.errors import TaskError, did_you_mean
-from benchbench.tasks.upstream import PREFIX
+from benchbench.extensions.lm_eval import PREFIX
 
 Kind = Literal["task", "class", "group", "tag"]
 INSTALL = "pip install 'benchbench-eval[lm-eval]'"

@@ -1,4 +1,4 @@
-"""lm-eval judges: its filters, its `process_results` and its aggregations, over answers of our backends."""
+"""What lm-eval makes of answers of our backends: its filters, its `process_results`, its aggregations."""
 
 from __future__ import annotations
 
@@ -10,46 +10,39 @@ import numpy as np
 
 from benchbench.core.errors import TaskError
 from benchbench.core.types import Completion, Loglikelihood, RenderedDoc, Response, RollingRequest
-from benchbench.tasks.upstream.library import inside
+from benchbench.extensions.lm_eval.library import inside
 
 
-class UpstreamJudge:
-    """Values of a prepared task's docs. The column of a metric is its name; `metric,filter` where there are several."""
+class UpstreamResults:
+    """Results of a prepared task's docs, as lm-eval computes them.
+
+    The column of a metric is its name; `metric,filter` where there are several filters.
+    """
 
     def __init__(self, task: Any, docs: Mapping[int, Sequence[Any]], requests: Mapping[int, Sequence[int]]) -> None:
         """`task` is lm-eval's; `docs` its `Instance`s per doc; `requests` the instance that each request asks for."""
         self._task, self._docs, self._requests = task, docs, requests
         self._several = len(getattr(task, "_filters", ())) > 1
 
-    def values(self, rendered: RenderedDoc, responses: Sequence[Response]) -> dict[str, object]:
-        """See Judge."""
+    def of_doc(self, rendered: RenderedDoc, responses: Sequence[Response]) -> tuple[dict[str, object], str | None]:
+        """Column → value (a number, or whatever `value` takes), and what the model answered, to show.
+
+        That is the index of a choice, or a text; None if the filters left nothing. `responses` are in request order.
+        """
         with inside():
-            answered = self._answered(rendered.doc.id, responses)
+            instances = self._answered(rendered.doc.id, responses)
+            prediction = _prediction(rendered, responses, instances[-1])
             found: dict[str, object] = {}
-            for pipeline in answered[0].filtered_resps:
+            for pipeline in instances[0].filtered_resps:
                 results = self._task.process_results(
-                    answered[0].doc, [instance.filtered_resps[pipeline] for instance in answered]
+                    instances[0].doc, [instance.filtered_resps[pipeline] for instance in instances]
                 )
                 for metric, value in results.items():
                     found[f"{metric},{pipeline}" if self._several else str(metric)] = value
-            return found
-
-    def prediction(self, rendered: RenderedDoc, responses: Sequence[Response]) -> str | None:
-        """See Judge."""
-        if rendered.choices:
-            totals = [r.total for r in responses if isinstance(r, Loglikelihood)][: len(rendered.choices)]
-            return str(int(np.argmax(totals))) if totals else None
-        if not any(isinstance(response, Completion) for response in responses):
-            return None
-        with inside():
-            last = self._answered(rendered.doc.id, responses)[-1]
-        kept = next(iter(last.filtered_resps.values()))
-        while isinstance(kept, (list, tuple)) and kept:
-            kept = kept[0]
-        return kept if isinstance(kept, str) else None
+            return found, prediction
 
     def value(self, column: str, values: Sequence[object]) -> float:
-        """See Judge. TaskError if lm-eval's function does not give a number."""
+        """One number over the values of several docs. TaskError if lm-eval's function does not give a number."""
         with inside():
             found = self._function(column)(list(values))
         try:
@@ -58,7 +51,7 @@ class UpstreamJudge:
             raise TaskError(f"the aggregation of {column} gives a {type(found).__name__}, not a number.") from error
 
     def aggregation(self, column: str) -> str:
-        """See Judge."""
+        """Name of what `value` does: one of `core.registry.AGGREGATIONS` if it is that, else `python:` and its name."""
         from lm_eval.api.registry import AGGREGATION_REGISTRY
 
         function = self._function(column)
@@ -66,7 +59,7 @@ class UpstreamJudge:
         return known.get(id(function)) or f"python:{getattr(function, '__name__', 'function')}"
 
     def higher_is_better(self, column: str) -> bool:
-        """See Judge."""
+        """By lm-eval's definition of the task; True where it does not say."""
         return bool(self._task.higher_is_better().get(self._metric(column), True))
 
     def _function(self, column: str) -> Callable[[list[object]], Any]:
@@ -93,6 +86,19 @@ class UpstreamJudge:
         for pipeline in self._task._filters:
             pipeline.apply(instances)
         return instances
+
+
+def _prediction(rendered: RenderedDoc, responses: Sequence[Response], last: Any) -> str | None:
+    """`last` is the doc's last instance, with its filtered answers."""
+    if rendered.choices:
+        totals = [r.total for r in responses if isinstance(r, Loglikelihood)][: len(rendered.choices)]
+        return str(int(np.argmax(totals))) if totals else None
+    if not any(isinstance(response, Completion) for response in responses):
+        return None
+    kept = next(iter(last.filtered_resps.values()))
+    while isinstance(kept, (list, tuple)) and kept:
+        kept = kept[0]
+    return kept if isinstance(kept, str) else None
 
 
 def _answer(response: Response) -> Any:
