@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
-from benchbench.backends.chat import ChatTemplate, template_of
-from benchbench.backends.control import CHAT, START
+from benchbench.backends.chat import CHAT, START, ChatTemplate, template_of
 from benchbench.core.chat import Conversation
 from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, Prompt, RollingRequest
 

@@ -10,7 +10,7 @@ plain     every input alone, padded on the right: what lm-eval computes; the ref
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,12 +26,44 @@ from benchbench.backends.hf.cache import (
     repeated,
     shifted,
 )
-from benchbench.backends.plan import Block, Row
+from benchbench.backends.plan import Block, PlanRow
 from benchbench.backends.tokens import Scored
 
 Layout = Literal["packed", "branched", "plain"]
 SOFTMAX_ROWS = 128
 """Rows of logits normalised in fp32 at once: bounds the copy."""
+
+
+class HeadOn:
+    """Meanwhile an output head runs only on the positions that `pick` takes from its inputs: a hook hands it no others.
+
+    `shape` is [rows, tokens] of the pass. A model whose head is not found, or is given something else, computes every
+    position; the wanted ones are then picked from the logits, which gives the same rows.
+    """
+
+    def __init__(self, head: Any, shape: Sequence[int], pick: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self._head, self._shape, self._pick = head, tuple(shape), pick
+        self._hook: Any = None
+        self._reduced = False
+
+    def __enter__(self) -> HeadOn:
+        if isinstance(self._head, torch.nn.Module):
+            self._hook = self._head.register_forward_pre_hook(self._reduce)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+    def _reduce(self, _: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if not args or args[0].dim() != 3 or tuple(args[0].shape[:2]) != self._shape:
+            return None
+        self._reduced = True
+        return (self._pick(args[0])[None], *args[1:])
+
+    def logits(self, output: torch.Tensor) -> torch.Tensor:
+        """[picked positions, vocabulary], of what the model gave as logits."""
+        return output[0] if self._reduced else self._pick(output)
 
 
 class CausalModel:
@@ -44,8 +76,7 @@ class CausalModel:
         self._accepted = frozenset(inspect.signature(model.forward).parameters)
         self.takes_positions = "position_ids" in self._accepted
         self.takes_mask = "attention_mask" in self._accepted
-        head = model.get_output_embeddings()
-        self._head = head if isinstance(head, torch.nn.Module) else None
+        self._head = model.get_output_embeddings()
 
     @torch.inference_mode()
     def logits(
@@ -60,7 +91,7 @@ class CausalModel:
     ) -> tuple[torch.Tensor, Any]:
         """Logits [len(rows), vocabulary] of the flat positions `rows` of `ids` [batch, tokens], and the past.
 
-        The head runs on those positions alone: a hook hands it only their hidden states.
+        The head runs on those positions alone.
         """
         kwargs: dict[str, Any] = {"input_ids": ids}
         if mask is not None:
@@ -75,24 +106,9 @@ class CausalModel:
         if "use_cache" in self._accepted:
             kwargs["use_cache"] = past is not None
         self.computed_tokens += ids.numel()
-        reduced = False
-
-        def reduce(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            nonlocal reduced
-            if not args or args[0].dim() != 3 or args[0].shape[:2] != ids.shape:
-                return None
-            reduced = True
-            return (args[0].reshape(-1, args[0].shape[-1])[rows][None], *args[1:])
-
-        hook = self._head.register_forward_pre_hook(reduce) if self._head is not None else None
-        try:
+        with HeadOn(self._head, ids.shape, lambda states: states.reshape(-1, states.shape[-1])[rows]) as head:
             output = self.model(**kwargs)
-        finally:
-            if hook is not None:
-                hook.remove()
-        logits = output.logits
-        logits = logits[0] if reduced else logits.reshape(-1, logits.shape[-1])[rows]
-        return logits, getattr(output, "past_key_values", None)
+        return head.logits(output.logits), getattr(output, "past_key_values", None)
 
     def prefix(self, ids: Sequence[int], start: int, past: list[KeysValues] | None) -> list[KeysValues]:
         """Keys and values of a whole prefix, of which the first `start` tokens are in `past`."""
@@ -109,7 +125,7 @@ class CausalModel:
 
 
 def run_batch(
-    model: CausalModel, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[Row]
+    model: CausalModel, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
 ) -> Iterator[Scored]:
     """Score all requests of one batch; `states` are the block's keys and values, None without a block."""
     if layout == "packed":
@@ -120,7 +136,7 @@ def run_batch(
         yield from _plain(model, batch)
 
 
-def _plain(model: CausalModel, batch: Sequence[Row]) -> Iterator[Scored]:
+def _plain(model: CausalModel, batch: Sequence[PlanRow]) -> Iterator[Scored]:
     width = max(row.depth for row in batch)
     ids = torch.zeros(len(batch), width, dtype=torch.long)
     reads = _Reads()
@@ -133,7 +149,7 @@ def _plain(model: CausalModel, batch: Sequence[Row]) -> Iterator[Scored]:
 
 
 def _packed(
-    model: CausalModel, block: Block, states: list[KeysValues] | None, batch: Sequence[Row]
+    model: CausalModel, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
 ) -> Iterator[Scored]:
     start, width = len(block.tokens), max(row.packed_width for row in batch)
     ids = torch.zeros(len(batch), width, dtype=torch.long)
@@ -220,7 +236,7 @@ def left_padded(
 
 
 def _branched(
-    model: CausalModel, block: Block, states: list[KeysValues] | None, batch: Sequence[Row]
+    model: CausalModel, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
 ) -> Iterator[Scored]:
     rows = left_padded(block.tokens, states, [row.trunk for row in batch], model.device)
     longest = rows.ids.shape[1]
