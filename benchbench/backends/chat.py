@@ -187,11 +187,13 @@ class ControlTokens:
         self._encode = encode
         longest_first = sorted(filter(None, set(tokens)), key=lambda token: (-len(token), token))
         names = "|".join(map(re.escape, longest_first)) or "(?!)"
+        # Longest first: where one control token begins another, the whole of the longer is meant.
         self._mentioned = re.compile(names)
         self._written = re.compile(f"{START}(?:{names}){END}|({names})")
 
     def mark(self, text: str) -> str:
         """The text with its control tokens marked as mere text."""
+        # A document that brings marks of its own could end ours early and have its control token taken for a real one.
         text = unmarked(text)
         return self._mentioned.sub(f"{START}\\g<0>{END}", text)
 
@@ -200,6 +202,7 @@ class ControlTokens:
         pieces: list[tuple[str, bool]] = []
         plain, last = "", 0
         for found in self._written.finditer(text):
+            # A marked one is text like its surroundings: the piece goes on, so that the tokenizer may join across it.
             if found[1] is not None:
                 plain += unmarked(text[last : found.start()])
                 pieces += [(plain, False), (found[1], True)]
@@ -247,6 +250,7 @@ class _Pieces:
 
         told = json.loads(self._tokenizer.backend_tokenizer.to_str())
         names = {token.content for token in self._added}
+        # `encode_special_tokens` makes text of special tokens only, and a template may write added ones that are none.
         for entry in told["added_tokens"]:
             entry["special"] = entry["special"] or entry["content"] in names
         copy = Tokenizer.from_str(json.dumps(told))
@@ -254,6 +258,8 @@ class _Pieces:
         copy.no_padding()
         copy.encode_special_tokens = True
         for number, token in enumerate(self._added):
+            # No text holds a stand-in, because marks are removed from it; `normalized=False` finds it before a
+            # normaliser could change it, and the token's own habits take the white space beside it as the token does.
             stand_in = f"{START}{number}{END}"
             habits = {name: getattr(token, name) for name in ("lstrip", "rstrip", "single_word")}
             copy.add_tokens([AddedToken(stand_in, normalized=False, special=False, **habits)])

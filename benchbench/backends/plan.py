@@ -268,6 +268,7 @@ def _collect(
         node, start, block = todo.pop()
         choice = costs[id(node), start][1]
         if choice == "row":
+            # The block may have been cut short of `start`, or not been made at all: the row reads the rest itself.
             real_start = len(found[block][0])
             found[block][2].append(PlanRow(tuple(leaves[node.low : node.high]), real_start, node.depth))
             continue
@@ -277,7 +278,9 @@ def _collect(
             if depth - len(found[block][0]) >= MIN_BLOCK:
                 found.append((leaves[node.low].tokens[:depth], block, []))
                 block = len(found) - 1
+            # The costs below were counted under a block that ends here, wherever the real one was cut.
             start = node.depth
+        # Reversed on a stack: children come in the order of their tokens, and a block stands before those inside it.
         todo.extend((child, start, block) for child in reversed(node.children))
 
 

@@ -103,7 +103,7 @@ class TokenBackend(ABC):
         return refusal(params, self.info.name, self.abilities)
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
-        """One hash per doc over the tokens that its requests put to the model."""
+        """One hash per doc over the tokens that its requests ask the model."""
         if not self.keep_tokens:
             self.forget_tokens()
         new = [doc for doc in docs if doc and not self._knows(doc)]

@@ -154,6 +154,7 @@ def _packed(
     start, width = len(block.tokens), max(row.packed_width for row in batch)
     ids = torch.zeros(len(batch), width, dtype=torch.long)
     positions = torch.zeros(len(batch), width, dtype=torch.long)
+    # 0 is the trunk, 1 and on its branches, -1 padding on the right: it is token 0, hidden by the mask and never read.
     branch_of = torch.full((len(batch), width), -1, dtype=torch.long)
     reads = _Reads()
     for r, row in enumerate(batch):
@@ -165,10 +166,13 @@ def _packed(
         for b, leaf in enumerate(row.leaves, start=1):
             end = begin + len(leaf.tokens) - row.depth
             ids[r, begin:end] = torch.tensor(leaf.tokens[row.depth :], dtype=torch.long)
+            # Every branch stands where it would stand alone, right behind the trunk: positions tell the model the
+            # distances, columns do not. Models that read distances off the columns (ALiBi) cannot be packed.
             positions[r, begin:end] = torch.arange(row.depth, len(leaf.tokens))
             branch_of[r, begin:end] = b
             for reader in leaf.readers:
                 places = range(reader.first_row, reader.first_row + len(reader.targets))
+                # A branch's first token is predicted by the trunk's last, which all branches share.
                 columns = [p - start if p < row.depth else begin + p - row.depth for p in places]
                 reads.add(reader.request, [r * width + c for c in columns], reader)
             begin = end
@@ -188,6 +192,7 @@ def _packed_mask(branch_of: torch.Tensor, start: int, dtype: torch.dtype) -> tor
     """Additive mask [rows, 1, tokens, start + tokens]: the block, the own trunk, the own branch; never ahead."""
     width = branch_of.shape[1]
     query, key = branch_of[:, :, None], branch_of[:, None, :]
+    # The columns of the block stay 0, visible to all: it precedes every token of the row.
     visible = ((key == 0) | (key == query)) & (key >= 0)
     visible &= torch.ones(width, width, dtype=torch.bool, device=branch_of.device).tril()
     # Padding sees itself, for a row of nothing but masked keys would be NaN.
@@ -228,6 +233,8 @@ def left_padded(
     for r, trunk in enumerate(trunks):
         text = (*block_tokens, *trunk)[-longest:]
         ids[r, longest - len(text) :] = torch.tensor(text)
+    # Column 0 of the text is column `pads` of the row. The block's keys move right by as much (`shifted`), so its last
+    # `pads` tokens fall out of the past, and they are the ones that `text` reads again.
     columns = torch.arange(width)[None, :] - pads[:, None]
     mask = (columns >= 0).long()
     positions = columns[:, start:].clamp(min=0)
@@ -242,7 +249,7 @@ def _branched(
     longest = rows.ids.shape[1]
     branches = [(r, leaf) for r, row in enumerate(batch) for leaf in row.leaves]
     width = max(row.longest_branch for row in batch)
-    offset = rows.ids.numel()
+    offset = rows.ids.numel()  # flat positions of the second pass are counted behind those of the first
     ids = torch.zeros(len(branches), max(width, 1), dtype=torch.long)
     valid = torch.zeros(len(branches), max(width, 1), dtype=torch.long)
     reads = _Reads()
@@ -271,6 +278,8 @@ def _branched(
     if width == 0:
         yield from reads.score([first])
         return
+    # The trunk's padding stays on the left and masked, the branch's stands on the right: between trunk and branch there
+    # is no hole, so that distances between columns are true for models that count them.
     owner = torch.tensor([r for r, _ in branches], device=model.device)
     valid = valid.to(model.device)
     positions = torch.tensor([batch[r].depth for r, _ in branches], device=model.device)[:, None]

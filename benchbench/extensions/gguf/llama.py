@@ -217,8 +217,8 @@ class GGUFTokenizer:
         self.eos_token_id = self._id(self._lib.llama_vocab_eos(self._vocab))
         if self.bos_token_id is None and self.eos_token_id is None:
             raise ModelError(
-                "the GGUF file names neither a beginning nor an end of sequence token, so an empty context cannot "
-                "be put."
+                "the GGUF file names neither a beginning nor an end of sequence token, so nothing can be asked "
+                "without a context."
             )
         self.eos = frozenset(i for i in range(model.vocab_size) if self._lib.llama_vocab_is_eog(self._vocab, i))
         """Every token that ends a text."""
