@@ -43,16 +43,14 @@ class Abilities:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What an engine says of a model that is of its kind."""
+class Choice:
+    """A backend and, in words that follow a colon, why it was taken."""
 
-    takes: bool
-    """It runs it on this machine; otherwise the general engine has to."""
+    backend: str
     reason: str
-    """Why, in words that follow a colon."""
 
 
-def no_claim(options: ModelOptions) -> Claim | None:
+def no_choice(options: ModelOptions) -> Choice | None:
     """Of an engine that runs only where it is named."""
     return None
 
@@ -79,8 +77,9 @@ class Engine:
     """The distributions that bring `module`, in the order of looking; their versions go into the record of a run."""
     install: str = ""
     """The command that brings `module`."""
-    claim: Callable[[ModelOptions], Claim | None] = no_claim
-    """Whether `--backend auto` takes it for a model; None where the model is not of its kind."""
+    choose: Callable[[ModelOptions], Choice | None] = no_choice
+    """For a model of its kind what `--backend auto` takes: this engine, or `GENERAL` and why not this one. None: the
+    model is not of its kind."""
     obstacle: Callable[[], str | None] = no_obstacle
     """Why it does not work on this machine although it is installed; None where it does."""
 
@@ -100,14 +99,6 @@ class Engine:
 
 def _load(place: str) -> Any:
     return EntryPoint("", place, GROUP).load()
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A backend and, in words that follow a colon, why it was taken."""
-
-    backend: str
-    reason: str
 
 
 def engine_names() -> tuple[str, ...]:
@@ -149,9 +140,9 @@ def engines() -> tuple[Engine, ...]:
 def choose(options: ModelOptions) -> Choice:
     """The backend that `--backend auto` means for `options` on this machine."""
     for one in reversed(engines()):
-        claim = one.claim(options)
-        if claim is not None:
-            return Choice(one.name if claim.takes else GENERAL, claim.reason)
+        choice = one.choose(options)
+        if choice is not None:
+            return choice
     return Choice(GENERAL, "no other engine takes this model")
 
 

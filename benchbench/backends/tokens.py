@@ -103,7 +103,7 @@ class TokenBackend(ABC):
         return refusal(params, self.info.name, self.abilities)
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
-        """One hash per doc over the tokens that its requests put to the model."""
+        """One hash per doc over the tokens that its requests ask the model."""
         if not self.keep_tokens:
             self.forget_tokens()
         new = [doc for doc in docs if doc and not self._knows(doc)]
@@ -283,6 +283,21 @@ class Ending:
         """The text of `tokens`, the last of which ended it."""
         text = self.decode(tokens[:-1] if reason == "eos" else tokens)
         return Written(request, cut_at_stop(text, params.until), reason, len(tokens))
+
+    def finished(
+        self, request: int, tokens: Sequence[int], params: GenerationParams, *, pad: int | None = None
+    ) -> Written:
+        """The text of `tokens` that an engine ended by itself, perhaps a little late; `pad` fills a row that ended
+        before its neighbours.
+        """
+        ended = next((k for k, token in enumerate(tokens) if token in self.eos), None)
+        kept = list(tokens if ended is None else tokens[:ended])
+        while ended is None and kept and kept[-1] == pad:
+            kept.pop()
+        raw = self.decode(kept)
+        text = cut_at_stop(raw, params.until)
+        reason: FinishReason = "stop" if text != raw else "length" if ended is None else "eos"
+        return Written(request, text, reason, len(kept) if ended is None else ended + 1)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of the tokens, without special ones."""

@@ -75,8 +75,8 @@ def _backend_facts(engine: Engine) -> dict[str, Any]:
 
 def model_facts(model: str, dtype: str, device: str, main: Memory, found: tuple[GPU, ...]) -> dict[str, Any]:
     """What `model` needs, whether it fits, and which backend would take it. ModelError where it cannot be read."""
-    from benchbench.backends.models.estimate import estimate_model
     from benchbench.backends.models.memory import expanded
+    from benchbench.backends.models.preview import estimate_model
 
     choice = choose(ModelOptions(model, device=device))
     needed = estimate_model(model, dtype)

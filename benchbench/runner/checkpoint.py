@@ -11,7 +11,7 @@ from benchbench.core.errors import ModelError
 from benchbench.store.names import leaf_of
 
 if TYPE_CHECKING:
-    from benchbench.backends.models.formats.base import CheckpointFormat
+    from benchbench.backends.models.formats import CheckpointFormat
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from benchbench.backends import engines, open_backend
 from benchbench.backends.engines import Choice, choose
 from benchbench.backends.models import memory as memory_module
 from benchbench.backends.models import pretrained
-from benchbench.backends.models.estimate import estimate_model
 from benchbench.backends.models.formats.folder import estimate_folder
 from benchbench.backends.models.formats.gguf import estimate_gguf
 from benchbench.backends.models.memory import (
@@ -22,6 +21,7 @@ from benchbench.backends.models.memory import (
     cache_per_token,
     memory,
 )
+from benchbench.backends.models.preview import estimate_model
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from tests import models

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from benchbench.backends.hf.load import load_model, load_weights_into
+from benchbench.backends.hf.backend import load_model, load_weights_into
 from benchbench.backends.models.formats.composer import counted_tokens
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError

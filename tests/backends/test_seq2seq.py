@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchbench.backends.encode import EncodedPair, Encoder
-from benchbench.backends.hf.load import load_model
+from benchbench.backends.hf.backend import load_model
 from benchbench.backends.hf.seq2seq import Seq2SeqEngine
 from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.options import ModelOptions

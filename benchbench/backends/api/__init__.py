@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from benchbench.backends.engines import Abilities, Claim, Engine
+from benchbench.backends.engines import Abilities, Choice, Engine
 from benchbench.backends.options import ModelOptions
 
 
-def _claim(options: ModelOptions) -> Claim | None:
+def _choose(options: ModelOptions) -> Choice | None:
     named = any(name == "base_url" for name, _ in options.model_args)
-    return Claim(True, "an address was given") if named else None
+    return Choice("api", "an address was given") if named else None
 
 
 ENGINE = Engine(
@@ -18,5 +18,5 @@ ENGINE = Engine(
     abilities=Abilities(beams=False, ngrams=False),
     module="httpx",
     install="pip install 'benchbench-eval[api]'",
-    claim=_claim,
+    choose=_choose,
 )

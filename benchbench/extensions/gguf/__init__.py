@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from benchbench.backends.engines import Abilities, Claim, Engine
+from benchbench.backends.engines import GENERAL, Abilities, Choice, Engine
 from benchbench.backends.models.find import names_gguf
 from benchbench.backends.options import ModelOptions
 
 
-def _claim(options: ModelOptions) -> Claim | None:
+def _choose(options: ModelOptions) -> Choice | None:
     if not names_gguf(options.model):
         return None
     if ENGINE.installed is not None:
-        return Claim(True, "a GGUF file, and llama-cpp-python is installed")
-    return Claim(
-        False,
+        return Choice("gguf", "a GGUF file, and llama-cpp-python is installed")
+    return Choice(
+        GENERAL,
         "a GGUF file, but llama-cpp-python is not installed, so its weights are expanded to full precision; "
         f"{ENGINE.install} runs it as it is",
     )
@@ -27,5 +27,5 @@ ENGINE = Engine(
     module="llama_cpp",
     packages=("llama-cpp-python",),
     install="pip install 'benchbench-eval[gguf]'",
-    claim=_claim,
+    choose=_choose,
 )

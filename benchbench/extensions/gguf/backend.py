@@ -16,18 +16,17 @@ from benchbench.backends.engine_options import WHOLE, EngineOptions, expected, r
 from benchbench.backends.models.find import find_model
 from benchbench.backends.models.formats.gguf_header import GGUFHeader, read_header, split_files
 from benchbench.backends.models.identity import file_identity
+from benchbench.backends.models.preview import gguf_template
 from benchbench.backends.models.source import ModelSource
-from benchbench.backends.models.template import gguf_template
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import BackendInfo
 from benchbench.extensions.gguf import ENGINE
-from benchbench.extensions.gguf.generate import Generator
-from benchbench.extensions.gguf.llama import LlamaModel, LlamaOptions, default_threads, library
-from benchbench.extensions.gguf.scorer import Cache, PairScorer
-from benchbench.extensions.gguf.tokenizer import GGUFTokenizer
+from benchbench.extensions.gguf.generate import LlamaGenerator
+from benchbench.extensions.gguf.llama import GGUFTokenizer, LlamaModel, LlamaOptions, default_threads, library
+from benchbench.extensions.gguf.scorer import Cache, LlamaScorer
 
 VERSION = "1"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
@@ -84,8 +83,8 @@ class GGUFBackend(TokenBackend):
         self._tokenizer = GGUFTokenizer(model)
         self._encoder = Encoder(self._tokenizer, length, open_chat=self._open_chat)
         self._cache = Cache(model)
-        self._scorer = PairScorer(model, self._cache, length, plain=self.options.plan == "plain")
-        self._generator = Generator(self._scorer, self._tokenizer)
+        self._scorer = LlamaScorer(model, self._cache, length, plain=self.options.plan == "plain")
+        self._generator = LlamaGenerator(self._scorer, self._tokenizer)
         self.info = BackendInfo(
             name="gguf",
             version=VERSION,

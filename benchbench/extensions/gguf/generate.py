@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchbench.backends.plan import Block, Plan, make_plan
+from benchbench.backends.plan import Block, PrefixPlan, make_plan, unmerged
 from benchbench.backends.sampling import Chooser
 from benchbench.backends.tokens import Ending, Exhausted, Job, Written
 from benchbench.core.types import GenerationParams
-from benchbench.extensions.gguf.llama import OutOfCellsError, Step
-from benchbench.extensions.gguf.scorer import Logits, PairScorer, batches_of, cells_needed, widened
-from benchbench.extensions.gguf.tokenizer import GGUFTokenizer
+from benchbench.extensions.gguf.llama import GGUFTokenizer, OutOfCellsError, Step
+from benchbench.extensions.gguf.scorer import LlamaScorer, Logits, batches_of, cells_needed, widened
 
 
 @dataclass(slots=True)
@@ -27,10 +26,10 @@ class _Row:
     tokens: list[int] = field(default_factory=list)
 
 
-class Generator:
+class LlamaGenerator:
     """Greedy and sampled text. Beam search is not offered."""
 
-    def __init__(self, scorer: PairScorer, tokenizer: GGUFTokenizer) -> None:
+    def __init__(self, scorer: LlamaScorer, tokenizer: GGUFTokenizer) -> None:
         self.scorer, self.cache = scorer, scorer.cache
         self.ending = Ending(tokenizer, tokenizer.eos)
 
@@ -46,8 +45,7 @@ class Generator:
         self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, wanted: Collection[int]
     ) -> Iterator[Written | Exhausted]:
         """Jobs with the same settings."""
-        # A last token that no other context has keeps one context from being merged into a longer one.
-        inputs = [((*jobs[i].context, -1 - i), len(jobs[i].context) - 1, ()) for i in indices]
+        inputs = [(unmerged(jobs[i].context, i), len(jobs[i].context) - 1, ()) for i in indices]
         limits = widened(self.scorer.limits, params.max_gen_toks)
         plan = make_plan(inputs, limits, sharing=self.scorer.sharing)
         try:
@@ -58,7 +56,7 @@ class Generator:
         yield from self._walk(plan, jobs, indices, wanted)
 
     def _walk(
-        self, plan: Plan, jobs: Sequence[Job], indices: Sequence[int], wanted: Collection[int]
+        self, plan: PrefixPlan, jobs: Sequence[Job], indices: Sequence[int], wanted: Collection[int]
     ) -> Iterator[Written]:
         places = {place for place, i in enumerate(indices) if i in wanted}
         for block, batch in batches_of(plan, places):

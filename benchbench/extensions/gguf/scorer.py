@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.plan import Block, Limits, Plan, Row, make_plan
+from benchbench.backends.plan import Block, Limits, PlanRow, PrefixPlan, make_plan
 from benchbench.backends.tokens import Exhausted, Scored
 from benchbench.extensions.gguf.llama import SEQUENCES, LlamaContext, LlamaModel, OutOfCellsError, Step
 
@@ -69,7 +69,7 @@ class Cache:
         finally:
             self.tokens_read += self.context.tokens_read - before
 
-    def hold(self, plan: Plan, index: int) -> None:
+    def hold(self, plan: PrefixPlan, index: int) -> None:
         """Let sequence 0 hold the tokens of block `index`; what its ancestors share with the last block stays."""
         chain = [index]
         while plan.blocks[chain[0]].parent >= 0:
@@ -100,7 +100,7 @@ class Cache:
         self._context, self._stack, self._held = None, [], 0
 
 
-class PairScorer:
+class LlamaScorer:
     """Scores encoded pairs with one model."""
 
     def __init__(self, model: LlamaModel, cache: Cache, max_length: int, *, plain: bool) -> None:
@@ -124,7 +124,7 @@ class PairScorer:
             self.batches += 1
             yield from (scored for scored in self._batch(plan.blocks[block], batch) if scored.request in wanted)
 
-    def _batch(self, block: Block, batch: Sequence[Row]) -> Iterator[Scored]:
+    def _batch(self, block: Block, batch: Sequence[PlanRow]) -> Iterator[Scored]:
         readings = {request: _Reading() for row in batch for request in row.requests}
         context, start = self.cache.context, len(block.tokens)
         trunks: list[Step] = []
@@ -147,7 +147,7 @@ class PairScorer:
             yield Scored(request, total, reading.greedy, len(reading.logprobs), bool(np.isfinite(total)))
 
     def _read_branches(
-        self, batch: Sequence[Row], owners: Mapping[int, tuple[int, int]], readings: dict[int, _Reading]
+        self, batch: Sequence[PlanRow], owners: Mapping[int, tuple[int, int]], readings: dict[int, _Reading]
     ) -> None:
         """Branches side by side: `owners` maps each one's sequence to (place of its row, place of its leaf)."""
         steps: list[Step] = []
@@ -165,7 +165,7 @@ class PairScorer:
             self.cache.context.cut(sequence, 0)
 
 
-def _branching(batch: Sequence[Row]) -> list[tuple[int, int]]:
+def _branching(batch: Sequence[PlanRow]) -> list[tuple[int, int]]:
     """(place of the row, place of the leaf) of every leaf that goes on beyond its row's trunk."""
     return [
         (place, k)
@@ -175,7 +175,7 @@ def _branching(batch: Sequence[Row]) -> list[tuple[int, int]]:
     ]
 
 
-def _take(logits: Logits, position: int, row: Row, leaves: Collection[int], readings: dict[int, _Reading]) -> None:
+def _take(logits: Logits, position: int, row: PlanRow, leaves: Collection[int], readings: dict[int, _Reading]) -> None:
     """Give every reader whose target is predicted at `position` its log-probability."""
     normaliser: float | None = None
     best = -1
@@ -210,7 +210,7 @@ def limits_of(model: LlamaModel, max_length: int) -> Limits:
     )
 
 
-def batches_of(plan: Plan, wanted: Collection[int]) -> Iterator[tuple[int, Sequence[Row]]]:
+def batches_of(plan: PrefixPlan, wanted: Collection[int]) -> Iterator[tuple[int, Sequence[PlanRow]]]:
     """(block, rows) of every batch that holds a wanted request, in pieces of at most `ROWS` rows."""
     for index, block in enumerate(plan.blocks):
         for batch in block.batches:
@@ -219,8 +219,8 @@ def batches_of(plan: Plan, wanted: Collection[int]) -> Iterator[tuple[int, Seque
                     yield index, piece
 
 
-def _pieces(batch: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    piece: list[Row] = []
+def _pieces(batch: Sequence[PlanRow]) -> Iterator[Sequence[PlanRow]]:
+    piece: list[PlanRow] = []
     for row in batch:
         if len(piece) >= ROWS:
             yield piece
@@ -230,7 +230,7 @@ def _pieces(batch: Sequence[Row]) -> Iterator[Sequence[Row]]:
         yield piece
 
 
-def cells_needed(plan: Plan, growth: int = 0) -> int:
+def cells_needed(plan: PrefixPlan, growth: int = 0) -> int:
     """Most tokens that lie in the cache at once while `plan` is walked; rows grow by `growth`."""
     return max(
         (

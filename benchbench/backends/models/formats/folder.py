@@ -21,7 +21,7 @@ from benchbench.backends.models.config import (
     uses_own_code,
 )
 from benchbench.backends.models.find import find_tokenizer
-from benchbench.backends.models.formats.base import CheckpointFormat
+from benchbench.backends.models.formats import CheckpointFormat
 from benchbench.backends.models.identity import BROKEN_OFF, model_identity, read_json
 from benchbench.backends.models.loaded import LoadedModel, check_same, set_length
 from benchbench.backends.models.memory import MemoryEstimate, check_memory, estimate_config
@@ -103,7 +103,7 @@ class FolderFormat(CheckpointFormat):
 
     def swap(self, loaded: LoadedModel, source: ModelSource) -> str:
         """See `CheckpointFormat`."""
-        from benchbench.backends.models.swap import copy_into, new_tensors
+        from benchbench.backends.models.pretrained import copy_into, new_tensors
 
         files = check_weights(source.folder)
         config, generation = read_config(source.folder), read_json(source.folder / "generation_config.json")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbench.backends.models.config import choose_dtype, config_object
-from benchbench.backends.models.formats.base import CheckpointFormat
+from benchbench.backends.models.formats import CheckpointFormat
 from benchbench.backends.models.formats.gguf_header import GGUFHeader, read_header, split_files
 from benchbench.backends.models.identity import file_identity
 from benchbench.backends.models.loaded import LoadedModel, set_length

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.models.config import check_config, choose_dtype, kind_of, mpt_config
 from benchbench.backends.models.find import find_tokenizer
-from benchbench.backends.models.formats.base import CheckpointFormat
+from benchbench.backends.models.formats import CheckpointFormat
 from benchbench.backends.models.identity import BROKEN_OFF, identity_from, read_json, tensors_identity
 from benchbench.backends.models.loaded import LoadedModel, check_same, set_length
 from benchbench.backends.models.source import ModelSource, quiet
@@ -85,8 +85,7 @@ class StateDictFormat(CheckpointFormat):
 
     def swap(self, loaded: LoadedModel, source: ModelSource) -> str:
         """See `CheckpointFormat`."""
-        from benchbench.backends.models.pretrained import causal_class, saved_config
-        from benchbench.backends.models.swap import copy_into, fills
+        from benchbench.backends.models.pretrained import causal_class, copy_into, fills, saved_config
 
         if loaded.tokenizer_source is None:
             raise ModelError(f"{source.name} needs a --tokenizer, and the loaded model has brought its own.")

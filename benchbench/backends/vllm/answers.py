@@ -1,4 +1,8 @@
-"""Scores pairs with vLLM: reads the prefix cache, and never believes a position that was read instead of computed."""
+"""Scores pairs and writes texts with vLLM.
+
+Scoring reads the prefix cache, and never believes a position that was read instead of computed. Where a text ends is
+decided here, by the rules that all backends share.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.tokens import Scored
+from benchbench.backends.tokens import Ending, Job, Scored, Written, seed
 from benchbench.backends.vllm.engine import RunningEngine
 from benchbench.backends.vllm.plan import Ask, make_asks, make_chunks
 
-MOST_PROMPTS = 1024
-"""Prompts in one chunk: bounds what a killed run computes again."""
+PAIRS_AT_ONCE, TEXTS_AT_ONCE = 1024, 512
+"""Prompts in one chunk, to score and to continue: bounds what a killed run computes again."""
 SHARE_OF_CACHE = 0.9
 """Of the cache's blocks, those that a chunk may plan with; the rest is for blocks that are not shared after all."""
 
 
-class PairScorer:
+class VLLMScorer:
     """Scores encoded pairs with one engine. With `cached` off, every prompt is computed from its first token."""
 
     def __init__(self, engine: RunningEngine, *, cached: bool) -> None:
@@ -37,7 +41,7 @@ class PairScorer:
         gathered = _Gathered(pairs, asks)
         most_blocks = int(SHARE_OF_CACHE * self.engine.cache_blocks)
         prompts = [ask.inputs for ask in asks]
-        for places in make_chunks(prompts, self.engine.block_size, most_blocks=most_blocks, most_prompts=MOST_PROMPTS):
+        for places in make_chunks(prompts, self.engine.block_size, most_blocks=most_blocks, most_prompts=PAIRS_AT_ONCE):
             chunk = asks[places.start : places.stop]
             if any(part.pair not in skip for ask in chunk for part in ask.parts):
                 self.engine.forget()
@@ -131,3 +135,58 @@ def _prompt_rows(ask: Ask, rows: Any) -> tuple[list[float], list[bool]]:
     """
     starts = [rows.start_indices[row + 1] for row in range(ask.first_row, len(ask.inputs) - 1)]
     return [rows.logprobs[at] for at in starts], [rows.token_ids[at] == rows.token_ids[at + 1] for at in starts]
+
+
+class VLLMWriter:
+    """Greedy and sampled text. Beam search and n-gram bans, which vLLM has not, do not reach it."""
+
+    def __init__(self, engine: RunningEngine, ending: Ending) -> None:
+        self.engine = engine
+        self.ending = ending
+
+    def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written]:
+        """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
+        order = sorted(range(len(jobs)), key=lambda i: (jobs[i].context, jobs[i].seed_text))
+        contexts = [jobs[i].context for i in order]
+        for places in make_chunks(
+            contexts, self.engine.block_size, most_blocks=self.engine.cache_blocks, most_prompts=TEXTS_AT_ONCE
+        ):
+            chunk = order[places.start : places.stop]
+            if any(i not in skip for i in chunk):
+                self.engine.forget()
+                yield from (written for written in self._chunk(chunk, jobs) if written.request not in skip)
+
+    def _chunk(self, chunk: Sequence[int], jobs: Sequence[Job]) -> Iterator[Written]:
+        tokens: list[list[int]] = [[] for _ in chunk]
+        prompts = [(jobs[i].context, self._params(jobs[i])) for i in chunk]
+        for place, output in self.engine.run(prompts):
+            job = jobs[chunk[place]]
+            if not tokens[place]:
+                self.engine.computed_tokens += len(job.context) - (output.num_cached_tokens or 0)
+            # A step may bring more than one token; the text ends at the first that ends it.
+            for token in output.outputs[0].token_ids:
+                tokens[place].append(token)
+                self.engine.computed_tokens += 1
+                reason = self.ending.reason(tokens[place], job.params)
+                if reason is not None:
+                    self.engine.end(place)
+                    yield self.ending.written(chunk[place], tokens[place], job.params, reason)
+                    break
+
+    def _params(self, job: Job) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        params = job.params
+        return SamplingParams(
+            max_tokens=params.max_gen_toks,
+            temperature=params.temperature if params.do_sample else 0.0,
+            top_k=(params.top_k or 0) if params.do_sample else 0,
+            top_p=(1.0 if params.top_p is None else params.top_p) if params.do_sample else 1.0,
+            repetition_penalty=params.repetition_penalty,
+            seed=seed(job) if params.do_sample else None,
+            stop_token_ids=sorted(self.ending.eos),
+            ignore_eos=True,  # the ids above are all there are
+            detokenize=False,
+            output_kind=RequestOutputKind.DELTA,
+        )
