@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.tasks import index as task_index
 from benchbench.tasks.dialect import TaskVariant
-from benchbench.tasks.index import TaskIndex, packaged_tasks
 
 _HEAD = """\
 # Check it:   benchbench tasks check {name} --include-path .
@@ -114,9 +114,9 @@ largest; where the table has none, the file states no number, and `benchbench ta
 """
 
 
-def render_page(index: TaskIndex) -> str:
+def render_page(index: task_index.TaskIndex) -> str:
     """The page in Markdown, for the tasks that ship: a table of tasks and one of suites."""
-    root = packaged_tasks()
+    root = task_index.packaged_tasks()
     files: dict[Path, list[TaskVariant]] = {}
     for variant in index.variants.values():
         if variant.path.is_relative_to(root):
@@ -134,7 +134,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
         yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |\n"
 
 
-def _page_row(index: TaskIndex, root: Path, path: Path, variants: Sequence[TaskVariant]) -> tuple[str, ...]:
+def _page_row(index: task_index.TaskIndex, root: Path, path: Path, variants: Sequence[TaskVariant]) -> tuple[str, ...]:
     names = [variant.name for variant in variants]
     shown = names if len(names) <= 4 else [names[0], "…", names[-1]]
     task = index.task(names[0])
