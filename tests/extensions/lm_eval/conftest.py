@@ -46,7 +46,8 @@ def their_figures(world: World, names: Sequence[str], model: Any, num_fewshot: i
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    from benchbench.tasks.upstream.data import rows_from
+    from benchbench.core.record import Row
+from benchbench.tasks.upstream.data import rows_from
     from benchbench.tasks.upstream.library import _registry
 
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
@@ -69,7 +70,7 @@ def their_figures(world: World, names: Sequence[str], model: Any, num_fewshot: i
     }
 
 
-def our_figures(rows: Sequence[dict[str, Any]], theirs: Figures) -> dict[tuple[str, str], float | None]:
+def our_figures(rows: Sequence[Row], theirs: Figures) -> dict[tuple[str, str], float | None]:
     """Our rows under lm-eval's keys: `metric,filter` is ours too where a task has several filters, else `metric`."""
-    ours = {(row["task"].removeprefix("lm_eval:"), row["metric"]): row["value"] for row in rows}
+    ours = {(row.task.removeprefix("lm_eval:"), row.metric): row.value for row in rows}
     return {(task, key): ours.get((task, key), ours.get((task, key.partition(",")[0]))) for task, key in theirs}
