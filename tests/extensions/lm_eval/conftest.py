@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchbench.core.record import Row
 from tests.extensions.lm_eval.rows import FILES, make_data_root
 
 Figures = dict[tuple[str, str], float]
@@ -46,8 +47,7 @@ def their_figures(world: World, names: Sequence[str], model: Any, num_fewshot: i
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    from benchbench.core.record import Row
-from benchbench.tasks.upstream.data import rows_from
+    from benchbench.tasks.upstream.data import rows_from
     from benchbench.tasks.upstream.library import _registry
 
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
