@@ -250,7 +250,7 @@ def test_log_probabilities_of_a_half_precision_model_are_taken_in_fp32(tmp_path:
     model = opened(models.tiny_llama, tmp_path)
     model.model.bfloat16()
     pairs = mixed_pairs()[:40]
-    found = [s.total for s in totals(PairScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)]
+    found = [s.total for s in totals(CausalScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)]
     exact, rounded = ([alone(model, pair, dtype) for pair in pairs] for dtype in (torch.float32, torch.bfloat16))
     assert found == pytest.approx(exact, abs=0.02)
     assert len(set(found)) > len(set(rounded))

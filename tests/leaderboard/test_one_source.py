@@ -114,7 +114,7 @@ def test_the_board_has_the_very_same_mean(store, site):
     records = read_records([store])
     items = ItemScores()
     listed = records.listed
-    groups = benchmarks(source.record for entry in listed for source in entry.sources)
+    groups = benchmarks(run.record for entry in listed for run in entry.runs)
     board = make_board(listed, items, Duels(listed, items), groups)
     (standing,) = [s for s in board.groups[0].standings if s.entry.series == "run"]
     assert standing.mean == pytest.approx(training(store).overall.points[-1].value)
@@ -127,7 +127,7 @@ def test_the_board_s_interval_of_the_mean_is_that_of_the_curve(store):
     last = training(store).overall.points[-1]
     records = read_records([store])
     items = ItemScores()
-    groups = benchmarks(source.record for entry in records.entries for source in entry.sources)
+    groups = benchmarks(run.record for entry in records.entries for run in entry.runs)
     board = make_board(records.listed, items, Duels(records.listed, items), groups)
     (standing,) = (one for group in board.groups for one in group.standings if one.entry.name == "run@step600")
     assert (standing.mean, *standing.interval) == pytest.approx((last.value, last.low, last.high))
@@ -233,8 +233,7 @@ def test_the_list_of_trainings_says_what_the_last_fifth_bought(store, site):
 
 
 def test_compare_and_site_find_the_same_duel(store, site):
-    sides = find_models(["run@600", "other"], store)
-    rows = {row.task: row for row in compare_models(sides).rows}
+    rows = {row.task: row for row in compare_models(find_models(["run@600", "other"], store)).rows}
     records = read_records([store])
     items = ItemScores()
     duels = Duels(records.listed, items)

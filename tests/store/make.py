@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def planned(**changes: Any) -> PlanRecord:
 
 def recorded(values: dict[str, Any]) -> RunRecord:
     """What a run.json holds, read."""
-    return RunRecord.from_json(values, "run.json")
+    return RunRecord.from_json(json.loads(json.dumps(values)), "run.json")
 
 
 def finished_run(path: Path, count: int = 3, **changes: Any) -> Path:

@@ -70,4 +70,4 @@ def test_every_metric_is_the_one_that_lm_eval_gives(world, tmp_path, names, shot
     found = our_figures(rows, expected)
     assert {key: found[key] for key in expected} == pytest.approx(expected, rel=1e-9, abs=1e-9)
     assert {name for name, _ in expected} >= set(names)
-    assert {row["task"].removeprefix("lm_eval:") for row in rows} == {name for name, _ in expected}
+    assert {row.task.removeprefix("lm_eval:") for row in rows} == {name for name, _ in expected}

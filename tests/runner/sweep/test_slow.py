@@ -206,7 +206,7 @@ def test_half_transformers_half_composer_gives_what_separate_runs_give(trained, 
     swept = {one.step: one for one in done}
     for path in sorted(run.iterdir()):
         alone = separate_run(settings, str(path), tmp_path / "alone")
-        one = swept[alone.record["step"]]
+        one = swept[alone.record.step]
         theirs = json.loads((tmp_path / "results" / one.run / "run.json").read_bytes())
         assert comparable(theirs) == comparable(alone.record)
         assert part_bytes(tmp_path / "results" / one.run) == part_bytes(alone.path)
@@ -219,8 +219,8 @@ def test_a_composer_file_is_the_same_run_as_its_conversion(trained, tmp_path):
     step = int(file.name.split("-")[1].removeprefix("ba"))
     converted = next(path for path in paths if path.name == f"checkpoint-{step}")
     one, two = (separate_run(settings, str(path), tmp_path / "results") for path in (file, converted))
-    assert one.record["run_id"] == two.record["run_id"]
-    assert two.record["provenance"]["reused"] == two.record["work"]["docs"]
+    assert one.record.run_id == two.record.run_id
+    assert two.record.provenance.reused == two.record.work.docs
 
 
 def test_the_curve_ends_in_a_verdict_per_task(trained, tmp_path):
