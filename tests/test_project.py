@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 import benchbench
 from tests.conftest import REPO
@@ -93,6 +94,14 @@ def test_the_changelog_knows_this_version_and_what_moved_scores() -> None:
     assert "### Scores changed" in text
 
 
+def test_changelog_citation_and_package_name_one_version() -> None:
+    changelog = (REPO / "CHANGELOG.md").read_text(encoding="utf-8")
+    citation = yaml.safe_load((REPO / "CITATION.cff").read_text(encoding="utf-8"))
+    newest = re.search(r"^## \[(\d[^\]]*)\]", changelog, re.MULTILINE)
+    assert newest is not None
+    assert (newest[1], citation["version"]) == (benchbench.__version__, benchbench.__version__)
+
+
 def test_ci_runs_what_people_run() -> None:
     script = (REPO / ".ci" / "run").read_text(encoding="utf-8")
     parts = {
@@ -101,6 +110,22 @@ def test_ci_runs_what_people_run() -> None:
     rules = re.findall(r"^(lint|test[\w-]*):", (REPO / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(rules) >= 8
     assert set(rules) <= parts
+    jobs = yaml.safe_load((REPO / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
+    assert [job["steps"][-1].get("run") for job in jobs.values()] == [".ci/run"]
+    assert all(job["timeout-minutes"] <= 90 for job in jobs.values())
+
+
+def test_the_source_archive_holds_what_the_guides_link_to(project: dict[str, dict]) -> None:
+    patterns = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    held = {path.resolve() for pattern in patterns for path in REPO.glob(pattern.lstrip("/"))}
+    guides = [REPO / "README.md", REPO / "CONTRIBUTING.md", *(REPO / "docs").rglob("*.md")]
+    linked = {
+        (guide.parent / target).resolve()
+        for guide in guides
+        for target in re.findall(r"\]\((?!http)([^)#]+)", guide.read_text(encoding="utf-8"))
+    }
+    assert len(linked) > 20
+    assert [path for path in sorted(linked) if not held & {path, *path.parents}] == []
 
 
 def test_built_in_metrics_and_filters_are_listed_by_name() -> None:

@@ -13,16 +13,24 @@ import pytest
 
 from tests.conftest import REPO
 
-GUIDES = [REPO / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md", "leaderboard/README.md")]
+DOCS = sorted((REPO / "docs").rglob("*.md"))
+GUIDES = [
+    *(
+        REPO / name
+        for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "results/README.md", "leaderboard/README.md")
+    ),
+    *DOCS,
+]
 BLOCK = re.compile(
     r"(?:<!-- (?P<mark>[^>]*?) -->\n)?```(?P<language>console|python|sh|bash)\n(?P<text>.*?)^```",
     re.MULTILINE | re.DOTALL,
 )
+FILE = re.compile(r"<!-- file (?P<name>[^>]*?) -->\n```\w+\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of commands and the mark above it: `run`, `run slow` or `not run: reason`."""
+    """A fenced block of commands and the mark above it: `run`, `run slow`, `file NAME` or `not run: reason`."""
 
     guide: Path
     line: int
@@ -31,11 +39,15 @@ class Block:
     text: str
 
     @property
-    def commands(self) -> list[str]:
-        """Shell lines to type, in order; output lines are left out."""
-        if self.language == "python":
-            return []
-        return [line[2:] for line in self.text.splitlines() if line.startswith("$ ")]
+    def commands(self) -> list[tuple[str, list[str]]]:
+        """Shell lines to type, in order, each with the lines of output that the guide shows after it."""
+        found: list[tuple[str, list[str]]] = []
+        for line in self.text.splitlines() if self.language != "python" else []:
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            elif found and line.strip():
+                found[-1][1].append(line.rstrip())
+        return found
 
 
 def blocks(guide: Path, text: str) -> list[Block]:
@@ -44,6 +56,14 @@ def blocks(guide: Path, text: str) -> list[Block]:
         Block(guide, text.count("\n", 0, match.start()) + 1, match["mark"], match["language"], match["text"])
         for match in BLOCK.finditer(text)
     ]
+
+
+def write_files(guide: Path, folder: Path) -> None:
+    """The files that the guide tells its reader to make."""
+    for match in FILE.finditer(guide.read_text(encoding="utf-8")):
+        path = folder / match["name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(match["text"], encoding="utf-8")
 
 
 ALL = [block for guide in GUIDES if guide.exists() for block in blocks(guide, guide.read_text(encoding="utf-8"))]
@@ -60,7 +80,7 @@ RUNNABLE = [
 
 @pytest.mark.parametrize("block", ALL, ids=lambda block: f"{block.guide.name}:{block.line}")
 def test_a_block_is_run_or_says_why_not(block: Block) -> None:
-    assert block.mark in ("run", "run slow") or re.fullmatch(r"not run: .{5,}", block.mark or ""), block.mark
+    assert re.fullmatch(r"run|run slow|file \S+|not run: .{5,}", block.mark or ""), block.mark
 
 
 @pytest.mark.parametrize("block", RUNNABLE)
@@ -68,18 +88,26 @@ def test_the_guide_is_true(block: Block, tmp_path: Path) -> None:
     here = Path(sys.executable).parent
     env = {**os.environ, "PATH": f"{here}:{os.environ['PATH']}", "PYTHONPATH": str(REPO)}
     if block.language == "python":
-        lines = [[sys.executable, "-c", block.text]]
+        lines = [([sys.executable, "-c", block.text], list[str]())]
     else:
-        lines = [["bash", "-c", _callable(command)] for command in block.commands]
+        lines = [(["bash", "-c", _callable(command)], shown) for command, shown in block.commands]
     assert lines, "a console block has lines that start with `$ `"
     (tmp_path / "results").mkdir()
-    for line in lines:
+    write_files(block.guide, tmp_path)
+    for line, shown in lines:
         done = subprocess.run(line, check=False, cwd=tmp_path, env=env, capture_output=True, text=True)
         assert done.returncode == 0, f"{line[-1]}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        printed = {text.rstrip() for text in done.stdout.splitlines()}
+        assert [text for text in shown if text not in printed] == [], f"{line[-1]}\n{done.stdout[-2000:]}"
 
 
 def _callable(command: str) -> str:
-    """The command for an environment in which benchbench is on the path but perhaps not installed."""
+    """The command for an environment in which benchbench is on the path but perhaps not installed.
+
+    What it installs goes into the folder that it runs in, which `python -m` looks into, never into the environment.
+    """
+    pip = f"{sys.executable} -m pip install -q --no-deps --no-index --no-build-isolation --target . "
+    command = re.sub(r"^(\.venv/bin/)?pip install (?=\.)", pip, command)
     return re.sub(r"^(\.venv/bin/)?benchbench\b", f"{sys.executable} -m benchbench", command)
 
 
@@ -93,7 +121,7 @@ def test_the_readme_says_what_how_and_shows_a_run_early() -> None:
 
 def test_paths_named_in_the_guides_exist() -> None:
     named = re.compile(
-        r"`((?:benchbench|tests|tasks|leaderboard|results)/[\w./]+\.(?:py|md|yaml))`|\]\((?!http)([^)#]+)\)"
+        r"`((?:benchbench|docs|tests|tasks|leaderboard|results)/[\w./]+\.(?:py|md|yaml))`|\]\((?!http)([^)#]+)\)"
     )
     missing = [
         f"{guide.name}: {path}"
@@ -103,3 +131,12 @@ def test_paths_named_in_the_guides_exist() -> None:
         if not (REPO / (path := match[1] or match[2])).exists() and not (guide.parent / path).exists()
     ]
     assert missing == []
+
+
+def test_every_test_that_a_document_names_exists() -> None:
+    named = {
+        (guide.name, name) for guide in DOCS for name in re.findall(r"`(test_\w+)`", guide.read_text(encoding="utf-8"))
+    }
+    tests = "".join(path.read_text(encoding="utf-8") for path in (REPO / "tests").rglob("test_*.py"))
+    assert len(named) > 40
+    assert [pair for pair in sorted(named) if f"def {pair[1]}(" not in tests] == []

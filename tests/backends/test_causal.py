@@ -246,6 +246,24 @@ def test_nan_weights_are_reported_not_scored(tmp_path: Path) -> None:
     assert not any(s.finite for s in totals(scorer, mixed_pairs()))
 
 
+def test_log_probabilities_of_a_half_precision_model_are_taken_in_fp32(tmp_path: Path) -> None:
+    model = opened(models.tiny_llama, tmp_path)
+    model.model.bfloat16()
+    pairs = mixed_pairs()[:40]
+    found = [s.total for s in totals(PairScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)]
+    exact, rounded = ([alone(model, pair, dtype) for pair in pairs] for dtype in (torch.float32, torch.bfloat16))
+    assert found == pytest.approx(exact, abs=0.02)
+    assert len(set(found)) > len(set(rounded))
+
+
+def alone(model: CausalModel, pair: EncodedPair, dtype: torch.dtype) -> float:
+    """Log-likelihood of one continuation, the log-softmax taken in `dtype`."""
+    with torch.inference_mode():
+        logits = model.model(torch.tensor([pair.inputs])).logits[0, pair.first_row :]
+    chosen = torch.log_softmax(logits, dim=-1, dtype=dtype)[torch.arange(len(logits)), list(pair.continuation)]
+    return float(chosen.sum())
+
+
 def test_windows_are_read_from_any_kind_of_config() -> None:
     from transformers import Gemma2Config, LlamaConfig, MistralConfig, Qwen2Config
 

@@ -1,0 +1,197 @@
+"""A JSON object as a dataclass: read by its fields' types with sentences for what is wrong, written again as it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
+
+from benchbench.core.errors import StoreError
+from benchbench.core.types import Json
+
+_OWN = ("others", "keys")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonRecord:
+    """What one JSON object holds, key by key. An object that was read is written with the same keys in their order."""
+
+    others: Mapping[str, Json] | None = field(default=None, compare=False, repr=False)
+    """Keys of the file that no field stands for."""
+    keys: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
+    """Keys of the file in their order; None for a record that is made new."""
+
+    order: ClassVar[tuple[str, ...]] = ()
+    """Keys of a new record in their order; empty: that of the fields."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Keys that a new record has only where they say something."""
+
+    @classmethod
+    def from_json(cls, value: Json, where: str) -> Self:
+        """The object that `where` names. A key that the file lacks has its field's default.
+
+        A number that is none (text, NaN, infinity) is a missing value.
+
+        Raises:
+            StoreError: it lacks a key that has no default, or has a list or an object where there should be none; the
+                sentence names file and key.
+        """
+        found = an_object(value, where)
+        keys = _shared(tuple(found))
+        return cls(**_values(cls, found, where), others=_others(cls, found, keys), keys=keys)
+
+    def to_json(self) -> dict[str, Json]:
+        """The object, for `json.dumps`: of a new record every key, of one that was read those of the file and what was
+        added to it.
+        """
+        others = self.others or {}
+        found = {key: others[key] if key in others else as_json(getattr(self, key)) for key in self.keys or ()}
+        is_new = self.keys is None
+        kind: Any = type(self)
+        for name, absent in _defaults(kind).items():
+            if name not in found and name not in _OWN:
+                value = getattr(self, name)
+                if value != absent or (is_new and name not in self.optional):
+                    found[name] = as_json(value)
+        return found
+
+
+def as_json(value: object) -> Json:
+    """Records, dataclasses, mappings and tuples, at any depth, as JSON has them."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, JsonRecord):
+        return value.to_json()
+    if isinstance(value, Mapping):
+        return {str(key): as_json(one) for key, one in value.items()}
+    if isinstance(value, Iterable):
+        return [as_json(one) for one in value]
+    if is_dataclass(value):
+        return {one.name: as_json(getattr(value, one.name)) for one in fields(value)}
+    raise TypeError(f"{value!r} has no place in JSON")
+
+
+@cache
+def _defaults(kind: Any) -> dict[str, object]:
+    """Field → its value where the file has no such key (MISSING: it must), in the order of a new record."""
+    known = {one.name: one.default if one.default_factory is MISSING else one.default_factory() for one in fields(kind)}
+    return {name: known[name] for name in getattr(kind, "order", ()) or known}
+
+
+@cache
+def _readers(kind: Any) -> dict[str, Reader]:
+    """Field → how to read it."""
+    types = get_type_hints(kind, localns={"Json": object})
+    return {name: _reader(types[name]) for name in _defaults(kind) if name not in _OWN}
+
+
+def _values(kind: Any, value: Mapping[str, Json], where: str) -> dict[str, Any]:
+    """Field → what the object says of it."""
+    lacking = [name for name, absent in _defaults(kind).items() if absent is MISSING and name not in value]
+    if lacking:
+        raise StoreError(f"{where} lacks {', '.join(lacking[:3])}; it is damaged, or of another version.")
+    return {name: read(value[name], where, name) for name, read in _readers(kind).items() if name in value}
+
+
+_KEYS: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+
+def _shared(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """One tuple for all objects of one shape."""
+    return _KEYS.setdefault(keys, keys)
+
+
+@cache
+def _unknown(kind: Any, keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key for key in keys if key in _OWN or key not in _defaults(kind))
+
+
+def _others(kind: Any, value: Mapping[str, Json], keys: tuple[str, ...]) -> Mapping[str, Json] | None:
+    unknown = _unknown(kind, keys)
+    return {key: value[key] for key in unknown} if unknown else None
+
+
+def an_object(value: Json, where: str) -> dict[str, Json]:
+    """The object. StoreError, beginning with `where`, if the value is none."""
+    if isinstance(value, dict):
+        return value
+    raise StoreError(f"{where} is no object of keys and values; the file is damaged.")
+
+
+def text(value: Json) -> str | None:
+    """The value as text; None where there is none."""
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def number(value: Json) -> float | None:
+    """The value where it is a finite number."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and math.isfinite(value) else None  # type: ignore[arg-type, return-value]
+
+
+def whole(value: Json) -> int | None:
+    """The value where it is a whole number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else None
+
+
+Reader = Callable[[Any, str, str], object]
+"""(value, the object that holds it, its key) → the field. StoreError as `JsonRecord.from_json`."""
+
+_PLAIN: dict[object, Callable[[Any], object]] = {
+    object: lambda value: value,
+    str: lambda value: text(value) or "",
+    str | None: text,
+    bool: bool,
+    int: lambda value: whole(value) or 0,
+    int | None: whole,
+    float: lambda value: number(value) or 0.0,
+    float | None: number,
+    str | int | float | None: lambda value: value if isinstance(value, str | int | float) else None,
+}
+
+
+def _reader(kind: Any) -> Reader:
+    """How a field of this type is read."""
+    if kind in _PLAIN:
+        plain = _PLAIN[kind]
+        return lambda value, where, key: plain(value)
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        (inner,) = (_reader(one) for one in args if one is not NoneType)
+        return lambda value, where, key: None if value is None else inner(value, where, key)
+    if origin is tuple:
+        return _list_reader(args)
+    if origin is Mapping:
+        return _mapping_reader(_reader(args[1]))
+    if issubclass(kind, JsonRecord):
+        return lambda value, where, key: kind.from_json(value, f"`{key}` of {where}")
+    return lambda value, where, key: _plain_dataclass(kind, value, f"`{key}` of {where}")
+
+
+def _plain_dataclass(kind: Any, value: Json, where: str) -> object:
+    return kind(**_values(kind, an_object(value, where), where))
+
+
+def _list_reader(args: tuple[Any, ...]) -> Reader:
+    """Of `tuple[X, ...]`, or of a tuple with a type for each place."""
+    inner = [_reader(one) for one in args if one is not Ellipsis]
+
+    def read(value: Any, where: str, key: str) -> tuple[object, ...]:
+        if not isinstance(value, list) or (Ellipsis not in args and len(value) != len(inner)):
+            raise StoreError(f"`{key}` of {where} is no such list as it should be; the file is damaged.")
+        return tuple(inner[min(i, len(inner) - 1)](one, where, key) for i, one in enumerate(value))
+
+    return read
+
+
+def _mapping_reader(inner: Reader) -> Reader:
+    def read(value: Any, where: str, key: str) -> dict[str, object]:
+        found = an_object(value, f"`{key}` of {where}")
+        return {name: inner(one, f"`{key}` of {where}", name) for name, one in found.items()}
+
+    return read
