@@ -5,6 +5,7 @@
 # make env-vllm   an environment with vLLM for CPUs in .venv-vllm          make test-vllm   the tests of that backend
 # make env-comet  an environment with COMET in .venv-comet (1.4 GB)          make test-comet   the tests that score with it
 # make bench   speed against lm-eval          make parity   numbers against lm-eval
+# make mutate  how many changed lines of stats, scoring and leaderboard a test notices
 # make simulate   how often intervals, duels, ranks and verdicts are right where the truth is known
 PYTHON ?= python3
 VENV   ?= .venv
@@ -19,7 +20,7 @@ VLLM   := .venv-vllm
 COMET  := .venv-comet
 WHEELS := build/wheels
 
-.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate wheel clean
+.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate mutate wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -87,6 +88,9 @@ parity: $(VENV)/.installed-dev
 
 simulate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulate $(ARGS)
+
+mutate: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel

@@ -137,8 +137,8 @@ def scoring_requests(docs: int, seed: int = 0) -> list[LoglikelihoodRequest]:
     return requests
 
 
-def test_a_thousand_mixed_requests_are_each_answered_once_in_any_order(backend: Any) -> None:
-    docs = 40 if reads_text(backend) else 250  # a llama.cpp server sorts its vocabulary in Python for every token
+def test_hundreds_of_mixed_requests_are_each_answered_once_in_any_order(backend: Any) -> None:
+    docs = 40 if reads_text(backend) else 85  # a llama.cpp server sorts its vocabulary in Python for every token
     requests = [r for r in scoring_requests(docs) if r.prompt.text or not reads_text(backend)]
     answers = {r.request.key: r for r in backend.loglikelihood(requests)}
     assert set(answers) == {r.key for r in requests}

@@ -15,6 +15,7 @@ import pytest
 import benchbench
 from benchbench.cli.console import number
 from benchbench.cli.sweep_view import sentences
+from benchbench.core.types import Item
 from benchbench.leaderboard.board import make_board
 from benchbench.leaderboard.comparison import compare_models
 from benchbench.leaderboard.duels import Duels
@@ -86,6 +87,34 @@ def test_the_site_says_every_sentence_of_the_terminal(store, site):
         assert " ".join(sentence.split()) in shown
 
 
+def test_the_terminal_says_every_sentence_whole(store):
+    found = training(store)
+    assert sentences(found) == [curve.sentence for curve in found.told]
+
+
+def test_terminal_and_site_say_what_bits_per_byte_show_where_the_metric_shows_nothing(tmp_path):
+    right = np.arange(120) % 2.0
+    rng = np.random.default_rng(5)
+    steps = {
+        step: {"quiz": with_bits(choice("quiz", right), 1.5 - 0.1 * rank + 0.05 * rng.normal(size=120))}
+        for rank, step in enumerate(STEPS)
+    }
+    write_training(tmp_path / "results", "run", steps)
+    found = training(tmp_path / "results")
+    (curve,) = found.judged
+    beside = found.beside(curve)
+    assert beside is not None
+    assert "bits per byte of the right answer do move, for the better" in beside
+    assert sentences(found) == [f"{curve.sentence} {beside}"]
+    build_site([tmp_path / "results"], tmp_path / "site", SiteOptions(title="One"))
+    assert f"{curve.sentence} {beside}" in words(tmp_path / "site" / "sweeps" / "run.html")
+
+
+def with_bits(items: list[Item], bits: np.ndarray) -> list[Item]:
+    """The items with other bits per byte of the right answer."""
+    return [replace(one, scores={**one.scores, "bpb_gold": b}) for one, b in zip(items, bits.tolist(), strict=True)]
+
+
 def test_no_sentence_is_cut_where_it_is_read(store, site):
     page = (site / "sweeps" / "run.html").read_text(encoding="utf-8")
     captions = [" ".join(html.unescape(re.sub(r"<[^>]+>", "", text)).split()) for text in re.findall(CAPTION, page)]
@@ -108,6 +137,15 @@ def test_the_mean_of_all_tasks_counts_benchmarks_alike_and_docs_within_one(store
         (value[task] - chance) / (1 - chance) for task, chance in (("pair_cs", 0.5), ("pair_fr", 0.5), ("single", 0.25))
     )
     assert training(store, weighting="tasks").overall.points[-1].value == pytest.approx(alike / 3)
+
+
+@pytest.mark.parametrize("weighting", ["benchmarks", "tasks"])
+def test_the_verdict_on_all_tasks_is_on_the_mean_that_is_shown(store, weighting):
+    overall = training(store, weighting=weighting).overall
+    shown = [point.value for point in overall.points]
+    assert list(overall.series.values) == pytest.approx(shown)
+    newest = figures(overall)["newest"]
+    assert (newest["from"], newest["value"]) == (400, pytest.approx(shown[-1] - shown[-3]))
 
 
 def test_the_board_has_the_very_same_mean(store, site):
@@ -164,6 +202,20 @@ def test_perplexities_are_judged_by_their_logarithm_and_fall_for_the_better(stor
     assert "texts log word_perplexity (n=40, lower is better): the last 200 steps (400→600) bought −" in curve.sentence
     rows = {row["task"][0] + row["metric"][0]: row for row in Page(site / "sweeps" / "run.html").rows("signal")}
     assert rows["textslog word_perplexity"]["bought"][1] == pytest.approx(newest["value"])
+
+
+def test_a_perplexity_of_docs_is_compared_by_its_logarithm(tmp_path):
+    rng = np.random.default_rng(7)
+    found = {name: -rng.exponential(mean, size=80) for name, mean in (("one", 2.0), ("two", 3.0))}
+    spec = make.metric("perplexity", "perplexity", higher_is_better=False)
+    for name, nats in found.items():
+        task = make.task(nats.tolist(), metric=spec, value=math.exp(-nats.mean()))
+        make.measured(tmp_path, name, {"toy": task})
+    (row,) = compare_sides(find_sides(["one", "two"], tmp_path)).rows
+    one, two = -found["one"].mean(), -found["two"].mean()
+    assert (row.duel.score_a, row.duel.score_b) == pytest.approx((one, two))
+    assert row.duel.difference.value == pytest.approx(two - one)
+    assert row.outcome == "worse"
 
 
 def test_tasks_count_alike_on_the_whole_site_where_that_is_asked_for(store, tmp_path):

@@ -1,8 +1,8 @@
 """`python -m tests.mutation [--only PATH] [--sample N] [--seed S]`: changes lines and sees whether a test fails.
 
 A sample of all changes is drawn by the seed. Each runs against the tests of its room that execute its lines. The score
-is the share that a test notices, with its 95 % interval; what survives is listed. Changes that no test runs, and those
-that make no difference, count as survivors.
+is the share that a test notices, with its 95 % interval. Changes that no test runs, and those that make no difference,
+count as survivors.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def arguments() -> argparse.Namespace:
 
 
 def drawn(only: Path | None, sample: int, seed: int) -> list[Mutant]:
-    """The changes to be made, in the order of the files."""
+    """The changes to be made, in random order: the first of them are a sample, too."""
     within = [only.resolve()] if only else [REPO / "benchbench" / room for room in ROOMS]
     paths = sorted(p for root in within for p in ([root] if root.is_file() else root.rglob("*.py")))
     every = [mutant for path in paths for mutant in mutants_of(path)]
-    chosen = range(len(every)) if not 0 < sample < len(every) else random.Random(seed).sample(range(len(every)), sample)
-    print(f"{len(chosen)} of {len(every)} changes to {len(paths)} files", flush=True)
-    return [every[i] for i in sorted(chosen)]
+    count = sample if 0 < sample < len(every) else len(every)
+    print(f"{count} of {len(every)} changes to {len(paths)} files", flush=True)
+    return random.Random(seed).sample(every, count)
 
 
 def main() -> int:
@@ -54,8 +54,8 @@ def main() -> int:
         outcomes = Counter[str]()
         for mutant, outcome in judge(mutants, covered, asked.jobs, asked.seconds, Path(folder)):
             outcomes[outcome] += 1
-            if outcome in ("survived", "not run"):
-                print(f"{outcome:8} {mutant.path.relative_to(REPO)}:{mutant.first_line}: {mutant.what}", flush=True)
+            place = f"{mutant.path.relative_to(REPO)}:{mutant.first_line}"
+            print(f"{outcomes.total():4} {outcome:8} {place}: {mutant.what}", flush=True)
     print(f"{score(outcomes)} ({(time.monotonic() - start) / 60:.0f} min)")
     return 0
 
