@@ -211,7 +211,7 @@ def test_a_perplexity_of_docs_is_compared_by_its_logarithm(tmp_path):
     for name, nats in found.items():
         task = make.task(nats.tolist(), metric=spec, value=math.exp(-nats.mean()))
         make.measured(tmp_path, name, {"toy": task})
-    (row,) = compare_sides(find_sides(["one", "two"], tmp_path)).rows
+    (row,) = compare_models(find_models(["one", "two"], tmp_path)).rows
     one, two = -found["one"].mean(), -found["two"].mean()
     assert (row.duel.score_a, row.duel.score_b) == pytest.approx((one, two))
     assert row.duel.difference.value == pytest.approx(two - one)
