@@ -99,9 +99,12 @@ class TokensBackend(TokenBackend):
         return [text]
 
     def _stream(self, jobs: Sequence[Any], handle: Any) -> Iterator[Any]:
-        for answers in self.server.loop.stream(jobs, handle, width=self.server.options.concurrency):
-            self.server.count()
-            yield from answers
+        found = self.server.loop.stream(jobs, handle, width=self.server.options.concurrency)
+        return self.counted(answer for answers in found for answer in answers)
+
+    def count_work(self) -> None:
+        """See `TokenBackend`."""
+        self.server.count()
 
     def load_weights(self, checkpoint: str) -> None:
         """Ask another model of the same server, with the same tokenizer. ModelError where it has none such."""
