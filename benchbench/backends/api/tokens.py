@@ -133,7 +133,9 @@ def _probe(tokenizer: Any) -> list[int]:
 
 def _length(options: ModelOptions, server: ServerConnection) -> int:
     """Tokens a text may have: two less than the server holds, for it reads the last scored token and writes one."""
-    said = server.facts.max_length
-    if options.max_length is not None and said is not None and options.max_length > said - 2:
-        raise ArgumentError(f"--max-length {options.max_length:,} is more than the server's {said:,} tokens, less two.")
-    return options.max_length or (said - 2 if said else DEFAULT_LENGTH)
+    limit = server.facts.max_length
+    if options.max_length is not None and limit is not None and options.max_length > limit - 2:
+        raise ArgumentError(
+            f"--max-length {options.max_length:,} is more than the server's {limit:,} tokens, less two."
+        )
+    return options.max_length or (limit - 2 if limit else DEFAULT_LENGTH)
