@@ -1,4 +1,4 @@
-"""llama.cpp through llama-cpp-python's low-level calls: a model, its vocabulary, and a cache of sequences.
+"""llama.cpp through llama-cpp-python's low-level calls: a model, its tokenizer, and a cache of sequences.
 
 Only what scoring and writing need. Objects of the C library are freed by `close`.
 """
