@@ -51,7 +51,7 @@ class ChatTemplate:
     def takes_system(self) -> bool:
         """Whether the template has a place for a system prompt: it neither refuses nor drops one."""
         try:
-            return PROBE in self._apply([_said("system", PROBE), _said("user", "?")], False)
+            return PROBE in self._apply([_turn("system", PROBE), _turn("user", "?")], False)
         except TROUBLE:
             return False
 
@@ -59,7 +59,7 @@ class ChatTemplate:
     def answer_space(self) -> str:
         """White space that the template puts between the assistant's header and an answer, or nothing."""
         try:
-            answered = self._apply([_said("user", PROBE), _said("assistant", PROBE)], True)
+            answered = self._apply([_turn("user", PROBE), _turn("assistant", PROBE)], True)
         except TROUBLE:
             return ""
         between = answered[len(self._opening) : -len(PROBE)]
@@ -114,7 +114,7 @@ class ChatTemplate:
             raise ModelError(f"the chat template of {self.name} fails on {what}: {said}") from error
 
 
-def _said(role: str, content: str) -> dict[str, str]:
+def _turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 

@@ -51,10 +51,10 @@ WHOLE = BeforeValidator(_digits)
 """For `Annotated[int, …]`: written in digits."""
 TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false), expected("is neither true nor false")]
 
-O = TypeVar("O", bound=EngineOptions)  # noqa: E741
+T = TypeVar("T", bound=EngineOptions)
 
 
-def read_options(options: ModelOptions, model: type[O], *, backend: str) -> O:
+def read_options(options: ModelOptions, model: type[T], *, backend: str) -> T:
     """`options.model_args` as the engine's own options.
 
     Raises BackendError for a name that `backend` does not know, ArgumentError for a value that is not one.

@@ -7,6 +7,7 @@ A new engine is a folder and a line in `ENGINES`; one outside the package is an 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
@@ -133,8 +134,12 @@ def engine(name: str) -> Engine:
 
 
 def engines() -> tuple[Engine, ...]:
-    """Every engine, in the order of the table."""
-    return tuple(engine(name) for name in engine_names())
+    """Every engine, in the order of the table; without those of other packages that do not load: see `engine`."""
+    found = [engine(name) for name in ENGINES]
+    for name in engine_names()[len(ENGINES) :]:
+        with suppress(BackendError):
+            found.append(engine(name))
+    return tuple(found)
 
 
 def choose(options: ModelOptions) -> Choice:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from benchbench.backends.chat import ChatTemplate
 from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Unencodable
@@ -29,6 +29,8 @@ from benchbench.core.types import (
     Request,
     RollingRequest,
 )
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,17 @@ class TokenBackend(ABC):
     @abstractmethod
     def write_jobs(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
         """Continue each context, naming it by its index, in any order; `skip` names those that need no answer."""
+
+    def counted(self, answers: Iterator[Answer]) -> Iterator[Answer]:
+        """The answers of an engine, with `work` brought up to date at each."""
+        for answer in answers:
+            self.count_work()
+            yield answer
+        self.count_work()
+
+    @abstractmethod
+    def count_work(self) -> None:
+        """Bring `work` up to date with what the engine has counted."""
 
     def refuses(self, params: GenerationParams) -> str | None:
         """Why this engine cannot write with these settings, or None if it can."""

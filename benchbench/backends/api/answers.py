@@ -152,32 +152,32 @@ def written(answer: Mapping[str, Any], index: int, params: GenerationParams) -> 
     """
     first = choice(answer)
     raw = first["message"].get("content") if "message" in first else first["text"]
-    said = first.get("finish_reason")
+    finish = first.get("finish_reason")
     usage = answer.get("usage") or {}
     tokens = int(usage.get("completion_tokens") or 0)
-    if said == "content_filter":
+    if finish == "content_filter":
         raise AnswerError("content_filter", "The server withheld its answer (finish_reason content_filter).")
     if raw is None and first.get("message", {}).get("refusal"):
         raise AnswerError("refused", "The model refused to answer.")
     if raw is not None and not isinstance(raw, str):
         raise BadAnswerError("an answer's text was not a string")
-    if said == "length" and 0 < tokens < params.max_gen_toks:
+    if finish == "length" and 0 < tokens < params.max_gen_toks:
         raise AnswerError(
             "context_too_long",
             f"The server stopped after {tokens} of {params.max_gen_toks} tokens, because prompt and text fill its "
             "context.",
         )
     text = cut_at_stop(raw or "", params.until)
-    return Written(index, text, _reason(said, first, params, cut=text != raw), tokens), int(
+    return Written(index, text, _reason(finish, first, params, cut=text != raw), tokens), int(
         usage.get("prompt_tokens") or 0
     )
 
 
-def _reason(said: Any, first: Mapping[str, Any], params: GenerationParams, *, cut: bool) -> FinishReason:
+def _reason(finish: Any, first: Mapping[str, Any], params: GenerationParams, *, cut: bool) -> FinishReason:
     """`stop` also covers ends that the server does not tell from an end token: only vLLM names its stop_reason."""
     if cut:
         return "stop"
-    if said == "length":
+    if finish == "length":
         return "length"
     told = "stop_reason" in first
     by_string = isinstance(first.get("stop_reason"), str) if told else any(params.until)

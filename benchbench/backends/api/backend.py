@@ -74,8 +74,13 @@ class ServerConnection:
     def describe(self, options: ModelOptions, *, tokenizer: str, max_length: int) -> BackendInfo:
         """The identity of a model that is known by name only: host, names, and what the server says of it."""
         facts = self.facts
-        said = {key: facts.listed.get(key) for key in ("root", "meta") if facts.listed.get(key)}
-        known = {"host": self.options.host, "model": facts.answered or facts.asked, "asked": facts.asked, "said": said}
+        listed = {key: facts.listed.get(key) for key in ("root", "meta") if facts.listed.get(key)}
+        known = {
+            "host": self.options.host,
+            "model": facts.answered or facts.asked,
+            "asked": facts.asked,
+            "said": listed,
+        }
         fingerprint = sorted(facts.fingerprints)[:1]
         return BackendInfo(
             name="api",
@@ -127,8 +132,8 @@ class ServerConnection:
             return await self.client.post("completions", body | {"prompt": prompt}, parse)
         messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         try:
-            said = body | {"messages": messages} | going_on(messages)
-            return await self.client.post("chat/completions", said, parse)
+            chat_body = body | {"messages": messages} | going_on(messages)
+            return await self.client.post("chat/completions", chat_body, parse)
         except AnswerError as error:
             if self.length_name in body and "max_completion_tokens" in str(error) and error.kind == "refused":
                 self.length_name = "max_completion_tokens"
@@ -244,10 +249,10 @@ class TextBackend:
         self, request: LoglikelihoodRequest, prompt: Prompt | Conversation, dropped: int
     ) -> Loglikelihood | Failure:
         try:
-            said = request.continuation
+            ending = request.continuation
             if isinstance(prompt, Conversation):
-                said = self._templated.continuation(prompt, said)
-            context, continuation = move_spaces(self._asked(prompt), said)
+                ending = self._templated.continuation(prompt, ending)
+            context, continuation = move_spaces(self._asked(prompt), ending)
             score = await self._echo(context + continuation, len(context))
         except AnswerError as error:
             return Failure(request, error.kind, str(error))

@@ -142,7 +142,7 @@ class Client:
 
     def _refuse(self, reply: Any) -> None:
         """Raises what the status code means."""
-        code, said = reply.status_code, self._clean(_message(reply))
+        code, message = reply.status_code, self._clean(_message(reply))
         server = self.options.base_url
         if code in (401, 403):
             has = "the key in" if self._key else "requests without a key; it would be read from"
@@ -155,13 +155,13 @@ class Client:
         if code in PASSING:
             kind = "rate_limited" if code == 429 else "server_error"
             raise _PassingError(kind, f"the server answered HTTP {code}", _retry_after(reply.headers))
-        if any(words in said.lower() for words in TOO_LONG):
-            raise AnswerError("context_too_long", f"The server says that the prompt does not fit: {said}")
-        if code == 404 and "model" in said.lower():
-            raise ModelError(f"the server at {server} has no such model: {said}")
+        if any(words in message.lower() for words in TOO_LONG):
+            raise AnswerError("context_too_long", f"The server says that the prompt does not fit: {message}")
+        if code == 404 and "model" in message.lower():
+            raise ModelError(f"the server at {server} has no such model: {message}")
         if code == 404:
             raise AnswerError("no_such_address", f"The server at {server} does not know this address (HTTP 404).")
-        raise AnswerError("refused", f"The server refused the request (HTTP {code}): {said}")
+        raise AnswerError("refused", f"The server refused the request (HTTP {code}): {message}")
 
     async def _wait_for_slot(self) -> None:
         """Keeps to the rate limit, and to the pause that a Retry-After asked for."""

@@ -99,9 +99,12 @@ class TokensBackend(TokenBackend):
         return [text]
 
     def _stream(self, jobs: Sequence[Any], handle: Any) -> Iterator[Any]:
-        for answers in self.server.loop.stream(jobs, handle, width=self.server.options.concurrency):
-            self.server.count()
-            yield from answers
+        found = self.server.loop.stream(jobs, handle, width=self.server.options.concurrency)
+        return self.counted(answer for answers in found for answer in answers)
+
+    def count_work(self) -> None:
+        """See `TokenBackend`."""
+        self.server.count()
 
     def load_weights(self, checkpoint: str) -> None:
         """Ask another model of the same server, with the same tokenizer. ModelError where it has none such."""
@@ -130,7 +133,9 @@ def _probe(tokenizer: Any) -> list[int]:
 
 def _length(options: ModelOptions, server: ServerConnection) -> int:
     """Tokens a text may have: two less than the server holds, for it reads the last scored token and writes one."""
-    said = server.facts.max_length
-    if options.max_length is not None and said is not None and options.max_length > said - 2:
-        raise ArgumentError(f"--max-length {options.max_length:,} is more than the server's {said:,} tokens, less two.")
-    return options.max_length or (said - 2 if said else DEFAULT_LENGTH)
+    limit = server.facts.max_length
+    if options.max_length is not None and limit is not None and options.max_length > limit - 2:
+        raise ArgumentError(
+            f"--max-length {options.max_length:,} is more than the server's {limit:,} tokens, less two."
+        )
+    return options.max_length or (limit - 2 if limit else DEFAULT_LENGTH)

@@ -88,19 +88,15 @@ class HFBackend(TokenBackend):
     def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
         """Through the prefix plan, or the sequence-to-sequence engine."""
         engine = self._seq2seq if self._seq2seq is not None else self._scorer
-        for scored in engine.score(pairs, skip):
-            self._count()
-            yield scored
-        self._count()
+        return self.counted(engine.score(pairs, skip))
 
     def write_jobs(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
         """In our own loop, through the prefix plan; beam search through transformers."""
         engine = self._seq2seq if self._seq2seq is not None else self._generator
-        for written in engine.write(jobs, skip):
-            self._count()
-            yield written
+        return self.counted(engine.write(jobs, skip))
 
-    def _count(self) -> None:
+    def count_work(self) -> None:
+        """See `TokenBackend`."""
         if self._seq2seq is not None:
             self.work.tokens_computed = self._seq2seq.computed_tokens
             self.work.batches, self.work.out_of_memory_retries = self._seq2seq.batches, self._seq2seq.retries

@@ -126,7 +126,12 @@ TWO_LETTERS: dict[str, str] = {pair[:3]: pair[4:] for pair in _PAIRS.split()}
 
 
 class Languages:
-    """The languages that a tokenizer has tokens for; none where the model is not such a translation model."""
+    """The languages that a translation model has tokens for: NLLB's `ces_Latn`, M2M100's `__cs__`, mBART-50's `cs_CZ`.
+
+    Such a model reads the language of the source from a token beside the sentence, which its tokenizer sets, and writes
+    in the language whose token it is made to begin with (`forced_bos_token_id` of transformers' `generate`). Other
+    models have none.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer

@@ -68,19 +68,14 @@ class VLLMBackend(TokenBackend):
 
     def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
         """In chunks that fit the cache, each prefix before what begins with it."""
-        for scored in self._scorer.score(pairs, skip):
-            self._count()
-            yield scored
-        self._count()
+        return self.counted(self._scorer.score(pairs, skip))
 
     def write_jobs(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
         """In vLLM's continuous batches."""
-        for written in self._writer.write(jobs, skip):
-            self._count()
-            yield written
-        self._count()
+        return self.counted(self._writer.write(jobs, skip))
 
-    def _count(self) -> None:
+    def count_work(self) -> None:
+        """See `TokenBackend`."""
         self.work.tokens_computed = self.loaded.engine.computed_tokens
         self.work.batches = self.loaded.engine.steps
 

@@ -74,7 +74,7 @@ def start_vllm(options: ModelOptions, settings: VLLMOptions) -> str:
         from vllm.platforms import current_platform
     except (ImportError, RuntimeError, OSError) as error:
         raise BackendError(
-            f"the package vllm is installed but cannot be imported: {_said(error)}. --backend hf needs none of it."
+            f"the package vllm is installed but cannot be imported: {_reason(error)}. --backend hf needs none of it."
         ) from error
     device = str(current_platform.device_type or "")
     if device not in ("cpu", "cuda"):
@@ -126,7 +126,7 @@ def start_engine(
             )
     except (*LOAD_ERRORS, MemoryError) as error:
         raise BackendError(
-            f"vLLM {vllm_version()} cannot open {place.name if own_code else options.model}: {_said(error)} "
+            f"vLLM {vllm_version()} cannot open {place.name if own_code else options.model}: {_reason(error)} "
             f"{_advice(str(error), device)}"
         ) from error
     cache = llm.llm_engine.vllm_config.cache_config
@@ -169,7 +169,7 @@ def _arguments(
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def _said(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """The telling line of an error: pydantic puts it second, after a count."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     line = lines[1] if len(lines) > 1 and "validation error" in lines[0] else lines[0]

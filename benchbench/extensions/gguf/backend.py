@@ -116,19 +116,14 @@ class GGUFBackend(TokenBackend):
 
     def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
         """Through the prefix plan."""
-        for scored in self._scorer.score(pairs, skip):
-            self._count()
-            yield scored
-        self._count()
+        return self.counted(self._scorer.score(pairs, skip))
 
     def write_jobs(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
         """Side by side, over the prefix plan."""
-        for written in self._generator.write(jobs, skip):
-            self._count()
-            yield written
-        self._count()
+        return self.counted(self._generator.write(jobs, skip))
 
-    def _count(self) -> None:
+    def count_work(self) -> None:
+        """See `TokenBackend`."""
         self.work.tokens_computed = self._counted_before + self._cache.tokens_read
         self.work.batches = self._scorer.batches
 

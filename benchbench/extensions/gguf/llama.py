@@ -1,4 +1,4 @@
-"""llama.cpp through llama-cpp-python's low-level calls: a model, its vocabulary, and a cache of sequences.
+"""llama.cpp through llama-cpp-python's low-level calls: a model, its tokenizer, and a cache of sequences.
 
 Only what scoring and writing need. Objects of the C library are freed by `close`.
 """
@@ -51,7 +51,7 @@ class Step:
 
 
 class OutOfCellsError(Exception):
-    """The cache has no room, or memory ran out: the sentence says what llama.cpp said."""
+    """The cache has no room, or memory ran out: the sentence holds the reason that llama.cpp gives."""
 
 
 def library() -> Any:
@@ -91,7 +91,7 @@ class _Log:
         lib.llama_log_set(self._callback, ctypes.c_void_p(0))
 
     def last(self) -> str:
-        """What was said last, without the name of the C function that said it."""
+        """The last line, without the name of the C function that wrote it."""
         texts = [line.partition(": ")[2] or line for line in self.lines]
         return texts[0].rstrip(".") if texts else "llama.cpp gave no reason"
 
@@ -113,13 +113,13 @@ class LlamaModel:
     def __init__(self, path: Path, options: LlamaOptions) -> None:
         """ModelError where llama.cpp cannot load the file."""
         self.lib = lib = library()
-        self._said = _log(lib)
-        self._said.lines.clear()
+        self._log = _log(lib)
+        self._log.lines.clear()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = 999 if options.gpu_layers < 0 else options.gpu_layers
         self.handle = lib.llama_model_load_from_file(os.fsencode(path), params)
         if not self.handle:
-            raise ModelError(f"llama.cpp cannot load {path}: {self._said.last()}.")
+            raise ModelError(f"llama.cpp cannot load {path}: {self._log.last()}.")
         self.options = options
         self.vocab = lib.llama_model_get_vocab(self.handle)
         self.vocab_size = int(lib.llama_vocab_n_tokens(self.vocab))
@@ -152,11 +152,11 @@ class LlamaContext:
         params.flash_attn_type = int(options.flash_attention)
         params.offload_kqv = params.op_offload = options.gpu_layers != 0
         params.no_perf = True
-        said = _log(self.lib)
-        said.lines.clear()
+        log = _log(self.lib)
+        log.lines.clear()
         self.handle = self.lib.llama_init_from_model(model.handle, params)
         if not self.handle:
-            raise OutOfCellsError(f"llama.cpp cannot make a context of {self.cells:,} tokens: {said.last()}")
+            raise OutOfCellsError(f"llama.cpp cannot make a context of {self.cells:,} tokens: {log.last()}")
         self.memory = self.lib.llama_get_memory(self.handle)
         self._batch = self.lib.llama_batch_init(options.batch_tokens, 0, 1)
 
