@@ -16,9 +16,9 @@ from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.format import byte_size, clean_lines, several
 
 if TYPE_CHECKING:
+    from benchbench.tasks.data_root import Pulled
     from benchbench.tasks.index import TaskIndex
     from benchbench.tasks.prepared import AnyTask
-    from benchbench.tasks.pull import Pulled
 
 app = VerbApp(
     no_args_is_help=True,
@@ -49,8 +49,8 @@ def pull(
     as_json: AsJson = False,
 ) -> None:
     """Fetch from the Hub every split that the tasks of SUITE read, shots included, and lock the revisions."""
-    from benchbench.tasks.pull import FORMATS
-    from benchbench.tasks.pull import pull as pull_tasks
+    from benchbench.tasks.data_root import FORMATS
+    from benchbench.tasks.data_root import pull as pull_tasks
 
     if file_format not in FORMATS:
         raise ArgumentError(f"--format {file_format!r} is not jsonl or parquet.{did_you_mean(file_format, FORMATS)}")

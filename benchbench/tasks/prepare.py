@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from benchbench.core.chat import ChatSettings, Shot
-from benchbench.core.errors import ArgumentError, DataError
+from benchbench.core.errors import ArgumentError, DataError, TaskError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import Doc
 from benchbench.tasks import shots
@@ -31,12 +31,12 @@ def prepare(task: AnyTask, settings: RenderSettings) -> PreparedTask:
     """
     if settings.gen_kwargs and task.output_type == "generate_until":
         task = task.with_gen_kwargs(settings.gen_kwargs)
+    if isinstance(task, Task):
+        return _prepare(task, settings)
     source = source_of(task.name)
-    if source is not None:
-        return source.prepare(task, settings)
-    if not isinstance(task, Task):
-        raise TypeError(f"{task.name} has no source; its name should begin with the prefix of one")
-    return _prepare(task, settings)
+    if source is None:
+        raise TaskError(f"{task.name} is no task of ours, and no source of tasks has the prefix of its name.")
+    return source.prepare(task, settings)
 
 
 def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
