@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/slurm": {"core", "store", "runner"},
     "cli": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"}
     | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "parity", "rescore", "slurm")},
-    "__init__": {"store", "leaderboard"},  # load_runs, load_items and compare, on first use
+    "__init__": {"core", "store", "leaderboard"},  # load_runs, load_items and compare, on first use
     "callbacks": {"core", "backends", "runner"},
     "__main__": {"cli"},
 }

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from benchbench import __version__
 from benchbench.backends.choose import INSTALL, choose, names_gguf
 from benchbench.backends.machine import ENGINES, GPU, Memory, gpus, installed, memory, size
 from benchbench.backends.options import ModelOptions
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stdout
 from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.core.version import __version__
 
 app = VerbApp()
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchbench import __version__
 from benchbench.core.errors import BenchbenchError
+from benchbench.core.version import __version__
 
 VERBS = {
     "run": "Evaluate one model and print its table.",

@@ -11,11 +11,11 @@ from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 
-import benchbench
 from benchbench.core.errors import ArgumentError, DataError, TaskError, did_you_mean
 from benchbench.core.record import GroupRecord, Row, RunRecord
 from benchbench.core.registry import FAMILIES, metric_names
 from benchbench.core.types import Item, Json, MetricResult, OutputType, ScoringSpec
+from benchbench.core.version import __version__
 from benchbench.extensions.comet.model import METRIC as COMET
 from benchbench.extensions.comet.process import CometProcess
 from benchbench.extensions.rescore.comet_metric import comet_items, comet_spec
@@ -166,7 +166,7 @@ class Rescoring:
         if all(row.metric in own for row in rows):
             same = all(_same(row.value, own[row.metric].value) for row in rows)
             return Scored(task, metric, "confirmed" if same else "differs", rows)
-        return self._add(task, spec, found, rows, {"by": {"benchbench": benchbench.__version__, **versions()}})
+        return self._add(task, spec, found, rows, {"by": {"benchbench": __version__, **versions()}})
 
     def _comet(self, task: str) -> Scored | str:
         recorded = self._spec(task)
@@ -210,7 +210,7 @@ class Rescoring:
         if all(row.value is None for row in rows):
             return f"{task}: {rows[0].note}"
         state: State = "added" if self._before(task, metric.name) is None else "replaced"
-        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": benchbench.__version__}
+        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": __version__}
         write_added(
             self.run.path, AddedMetric(task=task, spec=metric, rows=rows, part=None, made={**stamp, **made}), items
         )
@@ -238,7 +238,7 @@ class Rescoring:
         results = {one.task: [_result(row) for row in one.rows] for one in members}
         found = aggregate_group(name, results, weight_by_size=group.weight_by_size)
         rows = tuple(_row(model, result, (), ()) for result in found)
-        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": benchbench.__version__}
+        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": __version__}
         write_added(self.run.path, AddedMetric(task=name, spec=members[0].spec, rows=rows, part=None, made=stamp))
 
 
@@ -266,7 +266,7 @@ def _row(model: Row, result: MetricResult, signature: Sequence[str], notes: Sequ
     """`model` is a row of the same task or group: what it says of model, step and shots holds here, too."""
     parts = [part for part in model.signature.split("|") if not part.startswith("benchbench:")]
     parts = [f"n:{result.n}" if part.startswith("n:") else part for part in parts]
-    line = "|".join([*parts, *signature, f"benchbench:{benchbench.__version__}"])
+    line = "|".join([*parts, *signature, f"benchbench:{__version__}"])
     note = "; ".join([*([result.note] if result.note else []), *notes]) or None
     own = {field.name: getattr(result, field.name) for field in fields(MetricResult)}
     return replace(model, **{**own, "signature": line, "note": note})

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbench import __version__
 from benchbench.core.errors import StoreError
+from benchbench.core.version import __version__
 from benchbench.leaderboard.board import Board
 from benchbench.leaderboard.records import Records
 from benchbench.leaderboard.site.parts import visible
