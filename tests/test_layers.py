@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -163,3 +164,79 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
 def test_no_file_outgrows_its_noun() -> None:
     long = {str(f.relative_to(PACKAGE)): n for f in FILES if (n := len(f.read_text("utf-8").splitlines())) > 400}
     assert long == {}
+
+
+ANY_LEFT = {
+    "benchbench.backends.hf.training.TrainingBackend",
+    "benchbench.extensions.comet.model.CometModel",
+    "benchbench.extensions.demo.training.DemoSettings",
+    "benchbench.extensions.demo.training.begin",
+    "benchbench.extensions.demo.training.find_finished",
+    "benchbench.extensions.slurm.cluster.Cluster",
+    "benchbench.runner.settings.RunSettings",
+    "benchbench.tasks.dialect.Variant",
+    "benchbench.tasks.index.Group",
+    "benchbench.tasks.task.Task",
+    "benchbench.tasks.upstream.definition.UpstreamTask",
+}
+"""Names that another room uses although their annotations say `Any`: values of YAML files, and options of others."""
+
+
+def annotations_of(node: ast.stmt) -> Iterator[ast.expr]:
+    """Of a public function its parameters' and its result's; of a class those of its fields and public methods."""
+    if isinstance(node, ast.FunctionDef):
+        arguments = node.args
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+        yield from (one.annotation for one in every if one is not None and one.annotation is not None)
+        yield from [node.returns] if node.returns is not None else []
+    elif isinstance(node, ast.AnnAssign):
+        yield node.annotation
+    elif isinstance(node, ast.ClassDef):
+        for inner in node.body:
+            name = inner.name if isinstance(inner, ast.FunctionDef) else ""
+            if not name.startswith("_") or name == "__init__":
+                yield from annotations_of(inner)
+
+
+def untyped_names(text: str) -> set[str]:
+    """Public functions and classes of a module with an annotation that says `Any`."""
+    return {
+        node.name
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        if any("Any" in re.findall(r"\w+", ast.unparse(one)) for one in annotations_of(node))
+    }
+
+
+def names_used_elsewhere() -> set[str]:
+    """`module.name` of everything that a room imports from another one."""
+    found = set()
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            if module.startswith("benchbench.") and room_of(module.split(".")[1:]) != room(file):
+                found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_what_crosses_a_room_has_a_type() -> None:
+    used = names_used_elsewhere()
+    untyped = {
+        f"{module}.{name}" for module, file in MODULES.items() for name in untyped_names(file.read_text("utf-8"))
+    }
+    assert untyped & used - ANY_LEFT == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("def f(x: dict[str, Any]) -> int: ...", {"f"}),
+        ("def f(x: int) -> 'Mapping[str, Any]': ...", {"f"}),
+        ("class C:\n    x: Any\n", {"C"}),
+        ("class C:\n    def m(self, *more: Any) -> int: ...\n", {"C"}),
+        ("class C:\n    def _m(self, x: Any) -> int: ...\n", set()),
+        ("def _f(x: Any) -> int: ...\ndef g(x: AnyOf) -> int: ...", set()),
+    ],
+)
+def test_the_types_are_looked_at(text: str, found: set[str]) -> None:
+    assert untyped_names(text) == found

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-import benchbench
 from benchbench.backends.engines import engines
 from benchbench.backends.protocol import ChatFormat
 from benchbench.core.ids import content_hash
@@ -44,6 +43,7 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
+from benchbench.core.version import __version__
 from benchbench.runner.items import scoring_of
 from benchbench.runner.plan import Plan
 from benchbench.runner.settings import RunSettings
@@ -73,7 +73,7 @@ def now() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of benchbench, Python and the libraries that touch numbers, where installed."""
-    found = {"benchbench": benchbench.__version__, "python": platform.python_version()}
+    found = {"benchbench": __version__, "python": platform.python_version()}
     for name in (*_PACKAGES, *(name for engine in engines() for name in engine.packages)):
         try:
             found[name] = metadata.version(name)
@@ -241,7 +241,7 @@ def _signature_of_chat(prepared: PreparedTask, identity: PlanRecord) -> list[str
 
 
 def _signature_end(info: BackendInfo, n: int) -> list[str]:
-    return [f"n:{n}", f"dtype:{info.dtype}", f"benchbench:{benchbench.__version__}"]
+    return [f"n:{n}", f"dtype:{info.dtype}", f"benchbench:{__version__}"]
 
 
 def _group_rows(

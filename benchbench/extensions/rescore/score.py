@@ -12,11 +12,11 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Protocol
 
-import benchbench
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
 from benchbench.core.record import GroupRecord, Row, RunRecord
 from benchbench.core.registry import FAMILIES, metric_names
 from benchbench.core.types import Item, Json, MetricResult, OutputType, ScoringSpec
+from benchbench.core.version import __version__
 from benchbench.extensions.rescore.post_metric import PostMetric, make_post_metric, post_metric_names
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import (
@@ -163,7 +163,7 @@ class Rescoring:
         if all(row.value is None for row in rows):
             return f"{task}: {rows[0].note}"
         state: State = "added" if self.before(task, metric.name) is None else "replaced"
-        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": benchbench.__version__}
+        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": __version__}
         write_added(
             self.run.path, AddedMetric(task=task, spec=metric, rows=rows, part=None, made={**stamp, **made}), items
         )
@@ -191,7 +191,7 @@ class Rescoring:
         results = {one.task: [_result(row) for row in one.rows] for one in members}
         found = aggregate_group(name, results, weight_by_size=group.weight_by_size)
         rows = tuple(_row(model, result, (), ()) for result in found)
-        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": benchbench.__version__}
+        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": __version__}
         write_added(self.run.path, AddedMetric(task=name, spec=members[0].spec, rows=rows, part=None, made=stamp))
 
 
@@ -218,7 +218,7 @@ class _FromItems:
         if all(row.metric in own for row in rows):
             same = all(_same(row.value, own[row.metric].value) for row in rows)
             return ScoredMetric(name, self._metric, "confirmed" if same else "differs", rows)
-        by: dict[str, Json] = {"benchbench": benchbench.__version__, **versions()}
+        by: dict[str, Json] = {"benchbench": __version__, **versions()}
         return self._rescoring.add(name, spec, found, rows, {"by": by})
 
 
@@ -279,7 +279,7 @@ def _row(model: Row, result: MetricResult, signature: Sequence[str], notes: Sequ
     """`model` is a row of the same task or group: what it says of model, step and shots holds here, too."""
     parts = [part for part in model.signature.split("|") if not part.startswith("benchbench:")]
     parts = [f"n:{result.n}" if part.startswith("n:") else part for part in parts]
-    line = "|".join([*parts, *signature, f"benchbench:{benchbench.__version__}"])
+    line = "|".join([*parts, *signature, f"benchbench:{__version__}"])
     note = "; ".join([*([result.note] if result.note else []), *notes]) or None
     own = {field.name: getattr(result, field.name) for field in fields(MetricResult)}
     return replace(model, **{**own, "signature": line, "note": note})
