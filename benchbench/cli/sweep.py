@@ -19,7 +19,7 @@ from benchbench.runner.sweep.settings import SweepSettings
 
 if TYPE_CHECKING:
     from benchbench.leaderboard.training import VerdictOptions
-    from benchbench.runner.sweep.status import UnitStatus
+    from benchbench.runner.sweep.folder import UnitStatus
     from benchbench.store.find import SweepFolder
 
 app = VerbApp(invoke_without_command=True)
@@ -102,9 +102,9 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
     from benchbench.cli.console import watching
     from benchbench.cli.run import show_estimates
     from benchbench.runner.run import dry_run
-    from benchbench.runner.sweep.status import status_of
-    from benchbench.runner.sweep.sweep import find_all, refuse_taken_name
-    from benchbench.runner.sweep.unit import SweepWriter
+    from benchbench.runner.sweep.find import find_all
+    from benchbench.runner.sweep.folder import SweepWriter, status_of
+    from benchbench.runner.sweep.sweep import refuse_taken_name
 
     refuse_taken_name(settings, find_all(settings))
     units = status_of(SweepWriter.of(settings), settings)
@@ -144,8 +144,7 @@ def status(sweep: SweepName = "latest", output: Output = Path("results"), as_jso
     """Show which checkpoints are done, running, queued, waited for or broken."""
     from collections import Counter
 
-    from benchbench.runner.sweep.status import status_of
-    from benchbench.runner.sweep.unit import SweepWriter
+    from benchbench.runner.sweep.folder import SweepWriter, status_of
     from benchbench.store.find import find_sweep
 
     folder = SweepWriter(find_sweep(sweep, output).path)
@@ -171,7 +170,7 @@ def resume(
 ) -> None:
     """Go on with a sweep that was stopped or killed: only what is missing is done."""
     from benchbench.extensions.slurm.folder import kept_cluster
-    from benchbench.runner.sweep.unit import SweepWriter
+    from benchbench.runner.sweep.folder import SweepWriter
     from benchbench.store.find import find_sweep
 
     folder = SweepWriter(find_sweep(sweep, output).path)

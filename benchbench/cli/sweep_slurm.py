@@ -14,9 +14,8 @@ from benchbench.core.errors import ArgumentError, BackendError
 if TYPE_CHECKING:
     from benchbench.extensions.slurm.cluster import Cluster
     from benchbench.extensions.slurm.engine import Submitted
+    from benchbench.runner.sweep.folder import SweepWriter, UnitStatus
     from benchbench.runner.sweep.settings import SweepSettings
-    from benchbench.runner.sweep.status import UnitStatus
-    from benchbench.runner.sweep.unit import SweepWriter
 
 ClusterFile = Annotated[
     Path | None, typer.Option(help="For --engine slurm: YAML with partition, time, cpus, mem, gpus, setup, …")

@@ -68,7 +68,7 @@ def tokens_in(name: str) -> int | None:
     return read_name(name).tokens
 
 
-def said_step(location: str, revision: str | None = None) -> int | None:
+def step_at(location: str, revision: str | None = None) -> int | None:
     """The step that a model's own name or its `trainer_state.json` tells."""
     step = step_in(leaf_of(location, revision))
     if step is None and revision is None:
@@ -76,7 +76,7 @@ def said_step(location: str, revision: str | None = None) -> int | None:
     return step
 
 
-def said_tokens(location: str, revision: str | None = None) -> int | None:
+def tokens_at(location: str, revision: str | None = None) -> int | None:
     """Tokens trained on, as `trainer_state.json`, a Composer file or the name tells; None where nothing does."""
     tokens = None
     if revision is None:

@@ -14,7 +14,7 @@ from benchbench.backends.protocol import Backend
 from benchbench.core.errors import BackendError
 from benchbench.core.ids import text_hash
 from benchbench.core.types import GenerateRequest, Item
-from benchbench.runner.checkpoint import Checkpoint, said_step, said_tokens
+from benchbench.runner.checkpoint import Checkpoint, step_at, tokens_at
 from benchbench.runner.evaluate import evaluate
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
 from benchbench.runner.plan import Estimate, Plan, estimate, make_plan, task_identity
@@ -143,8 +143,8 @@ def _chat(plan: Plan, settings: RunSettings) -> dict[str, Any]:
 def _names(settings: RunSettings) -> dict[str, Any]:
     """The model's name, its series, its step and the tokens it has seen; no number depends on them."""
     place = (_location(settings), settings.model.revision)
-    step = said_step(*place) if settings.step is None and settings.series is None else settings.step
-    tokens = said_tokens(*place) if settings.tokens_seen is None else settings.tokens_seen
+    step = step_at(*place) if settings.step is None and settings.series is None else settings.step
+    tokens = tokens_at(*place) if settings.tokens_seen is None else settings.tokens_seen
     if settings.series is not None:
         model, series = Checkpoint(settings.series, step, *place, tokens).name, settings.series
     elif settings.name is not None:

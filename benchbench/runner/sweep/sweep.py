@@ -11,47 +11,18 @@ from benchbench.backends.identity import tokenizer_identity
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, RunInUse, StoreError
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.sweep.events import CheckpointSkipped, OnSweepEvent, SweepEvent, SweepStarted, Waiting
-from benchbench.runner.sweep.find import find_checkpoints
+from benchbench.runner.sweep.find import find_all
+from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.ready import Look, Readiness
+from benchbench.runner.sweep.session import SweepSession, run_unit
 from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.runner.sweep.unit import SweepSession, SweepWriter, Unit, run_unit
 from benchbench.store.find import Done
-from benchbench.store.models import distinct_tails
-from benchbench.store.names import find_home, find_location, own_name, real_path
+from benchbench.store.names import find_home, find_location, real_path
 from benchbench.store.reuse import refuse_other_training
 
 
 def ignore(event: SweepEvent) -> None:
     """Watches nothing."""
-
-
-def find_all(settings: SweepSettings, *, lenient: bool = False) -> list[Checkpoint]:
-    """The checkpoints of all series, each series in the order of its steps.
-
-    `lenient`: names with two readings are left out, rather than refused.
-    """
-    return [
-        checkpoint
-        for model, name in zip(settings.models, _series_names(settings), strict=True)
-        for checkpoint in find_checkpoints(
-            model,
-            revisions=settings.revisions,
-            listed=settings.listed,
-            name=name,
-            patient=settings.watch,
-            lenient=lenient,
-        )
-    ]
-
-
-def _series_names(settings: SweepSettings) -> list[str | None]:
-    """What to call each series: as the user said, or by more of their paths where two folders have one last part."""
-    if len(settings.models) == 1:
-        return [settings.name]
-    places = [find_location(model) for model in settings.models]
-    names = list(map(own_name, places))
-    longer = distinct_tails(place for place, name in zip(places, names, strict=True) if names.count(name) > 1)
-    return [longer.get(place) for place in places]
 
 
 def refuse_taken_name(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> None:
