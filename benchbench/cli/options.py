@@ -168,7 +168,7 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
         parameters += [flag.parameter for flag in made[parameter.name][2]]
 
     def command(**given: Any) -> None:
-        if any(isinstance(value, typer.Context) and value.invoked_subcommand for value in given.values()):
+        if any(getattr(value, "invoked_subcommand", None) for value in given.values()):
             return
         settings = {
             name: make(kind, {flag.path: given.pop(flag.name) for flag in flags}, base)

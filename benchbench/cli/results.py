@@ -197,8 +197,8 @@ def show_prompts(
     tables = prompt_tables(side, task=task, metric=metric)
     if as_json:
         for table in tables:
-            said = {"model": side.name, "task": table.task, "metric": table.metric, "num_fewshot": table.num_fewshot}
-            print_json(json.dumps({**said, "rows": list(lines(table))}, ensure_ascii=False, allow_nan=False))
+            about = {"model": side.name, "task": table.task, "metric": table.metric, "num_fewshot": table.num_fewshot}
+            print_json(json.dumps({**about, "rows": list(lines(table))}, ensure_ascii=False, allow_nan=False))
         return
     for table in tables:
         _show_prompt_table(side.name, table, list(lines(table)))

@@ -1,4 +1,4 @@
-"""A checkpoint: one model at one step of its training, and what its name and files say of step and tokens."""
+"""A checkpoint: one model at one step of its training, and what its name and files tell of step and tokens."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
 
 def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: OnEvent = ignore) -> RunResult:
     """`run` with tasks already prepared and a model already open. BackendError if it can do none of the tasks."""
-    _say_refusals(plan, backend, on_event)
+    _tell_refusals(plan, backend, on_event)
     if settings.render.chat is not None:
         plan = replace(plan, chat=backend.chat)
     identity = _identity(plan, settings, backend)
@@ -99,7 +99,7 @@ def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: O
         return _work(plan, settings, identity, backend, writer, on_event)
 
 
-def _say_refusals(plan: Plan, backend: Backend, on_event: OnEvent) -> None:
+def _tell_refusals(plan: Plan, backend: Backend, on_event: OnEvent) -> None:
     """Says before the work begins what the engine will refuse, and raises BackendError if that is every task."""
     refused = {}
     for prepared in plan.tasks:
@@ -131,13 +131,13 @@ def _chat(plan: Plan, settings: RunSettings) -> dict[str, Any]:
     if settings.render.chat is None or plan.chat is None:
         return {}
     system = settings.render.chat.system
-    said = {
+    used = {
         "template_sha256": plan.chat.sha256,
         "system_role": plan.chat.system_role,
         "system_sha256": None if system is None else text_hash(system),
         "multiturn": settings.render.chat.multiturn,
     }
-    return {"chat": said}
+    return {"chat": used}
 
 
 def _names(settings: RunSettings) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def _work(
     fresh = bool(writer.plan().get("fresh", False))
     others = [] if fresh else same_compute(settings.output, compute_identity(backend.info), but=writer.path)
     items: dict[str, list[Item]] = {}
-    said: set[str] = set()
+    told: set[str] = set()
     for text in () if plan.chat is None else plan.chat.notes:
         on_event(Note(text))
         writer.note({"event": "chat", "notes": [text]})
@@ -212,8 +212,8 @@ def _work(
         items[name] = evaluate(prepared, backend, writer, others, on_event)
         on_event(TaskFinished(name, sum(len(doc.requests) for doc in prepared.docs)))
         for text in backend.notes:
-            if text not in said:
-                said.add(text)
+            if text not in told:
+                told.add(text)
                 on_event(Note(text))
     record = make_record(plan, settings, identity, backend.info, items, list(writer.log()))
     record["provenance"] |= place

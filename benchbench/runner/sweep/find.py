@@ -94,7 +94,7 @@ def find_all(settings: SweepSettings, *, lenient: bool = False) -> list[Checkpoi
 
 
 def _series_names(settings: SweepSettings) -> list[str | None]:
-    """What to call each series: as the user said, or by more of their paths where two folders have one last part."""
+    """What to call each series: as the user named it, or by more of the paths where two folders have one last part."""
     if len(settings.models) == 1:
         return [settings.name]
     places = [find_location(model) for model in settings.models]
@@ -167,9 +167,9 @@ def _revisions(model: str, how: _Search) -> list[Checkpoint]:
     try:
         refs = HfApi().list_repo_refs(model)
     except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError, httpx.HTTPError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"cannot list the revisions of {model!r} on the Hub: {said} Download the checkpoints with `hf download` "
+            f"cannot list the revisions of {model!r} on the Hub: {reason} Download the checkpoints with `hf download` "
             "and name them in a list with --checkpoints."
         ) from error
     every = sorted({ref.name for ref in [*refs.branches, *refs.tags]})
@@ -237,8 +237,8 @@ def read_list(file: Path, series: str) -> list[Checkpoint]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ArgumentError(f"cannot read the list --checkpoints {file}: {said}.") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ArgumentError(f"cannot read the list --checkpoints {file}: {reason}.") from None
     entries = _entries(file, text)
     return [_listed_checkpoint(file, number, entry, series) for number, entry in enumerate(entries, start=1)]
 

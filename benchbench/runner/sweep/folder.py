@@ -107,7 +107,7 @@ class UnitStatus:
     group: int
     state: UnitState
     why: str = ""
-    """Why it is not done, where there is more to say."""
+    """Why it is not done, where that is known."""
     done: Done | None = None
     tokens_seen: int | None = None
     """As the checkpoint's own name or its list says."""
@@ -159,15 +159,15 @@ def _unit_status(folder: SweepWriter, unit: Unit, readiness: Readiness, known: U
 
 
 def _state(folder: SweepWriter, unit: Unit, look: Look, *, was_done: bool) -> tuple[UnitState, str]:
-    said = folder.state(unit)
+    noted = folder.state(unit)
     if is_held(folder.unit_folder(unit)):
-        return "running", f"process {said.get('pid')} on {said.get('host')}, since {said.get('since')}"
+        return "running", f"process {noted.get('pid')} on {noted.get('host')}, since {noted.get('since')}"
     if look.state == "broken":
         return "broken", look.why
     if look.state in ("incomplete", "settling"):
         return "being written", look.why
-    if said.get("state") == "passed over":
-        return "broken", str(said.get("why", ""))
+    if noted.get("state") == "passed over":
+        return "broken", str(noted.get("why", ""))
     if was_done:
         return "to do", "the checkpoint was overwritten since it was scored"
-    return "to do", "broken off; goes on where it was" if said else ""
+    return "to do", "broken off; goes on where it was" if noted else ""

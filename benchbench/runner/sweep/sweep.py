@@ -88,7 +88,7 @@ def sweep(
         local.work(first, keep_watching)
     finally:
         local.session.close()
-    return SweepResult(folder, tuple(folder.all_done()), tuple((c, why) for c, why in local.passed.values()))
+    return SweepResult(folder, tuple(folder.all_done()), tuple((c, why) for c, why in local.skipped.values()))
 
 
 @dataclass(slots=True)
@@ -100,8 +100,8 @@ class _Local:
     session: SweepSession
     on_event: OnSweepEvent
     readiness: Readiness
-    passed: dict[str, tuple[Checkpoint, str]] = field(default_factory=dict)
-    """Target → checkpoint that is passed over, and why."""
+    skipped: dict[str, tuple[Checkpoint, str]] = field(default_factory=dict)
+    """Target → checkpoint that is skipped, and why."""
     _given_up: dict[str, str] = field(default_factory=dict)
     """Unit → stamp of the files with which it failed."""
 
@@ -129,30 +129,30 @@ class _Local:
                 checkpoints = self._look_again(checkpoints)
         for unit in waiting:
             if looks[unit.id].state == "incomplete":
-                self._pass_over(unit, looks[unit.id].why)
+                self._skip(unit, looks[unit.id].why)
 
     def _is_ready(self, unit: Unit, look: Look) -> bool:
         return look.state == "ready" and self._given_up.get(unit.id) != look.stamp
 
     def _do(self, unit: Unit, stamp: str) -> None:
-        """Runs the unit. A checkpoint that cannot be used is passed over until its files change."""
+        """Runs the unit. A checkpoint that cannot be used is skipped until its files change."""
         try:
             run_unit(self.folder, unit, stamp, self.session)
         except (ModelError, BackendError, RunInUse) as error:
             self._given_up[unit.id] = stamp
-            self._pass_over(unit, str(error))
+            self._skip(unit, str(error))
         else:
-            self.passed.pop(unit.checkpoint.target, None)
+            self.skipped.pop(unit.checkpoint.target, None)
 
     def _report_broken(self, waiting: Iterable[Unit], looks: dict[str, Look]) -> None:
         for unit in waiting:
             look = looks[unit.id]
             if look.state == "broken" and self._given_up.get(unit.id) != look.stamp:
                 self._given_up[unit.id] = look.stamp
-                self._pass_over(unit, look.why)
+                self._skip(unit, look.why)
 
-    def _pass_over(self, unit: Unit, why: str) -> None:
-        self.passed[unit.checkpoint.target] = (unit.checkpoint, why)
+    def _skip(self, unit: Unit, why: str) -> None:
+        self.skipped[unit.checkpoint.target] = (unit.checkpoint, why)
         self.folder.note(unit, "passed over", why)
         self.on_event(CheckpointSkipped(unit.checkpoint, why))
 
