@@ -1,16 +1,20 @@
 """The callback in a real Trainer run of a tiny model."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, default_data_collator
 
 import benchbench
+from benchbench.backends.options import ModelOptions
 from benchbench.callbacks import EvalCallback
 from benchbench.core.errors import ArgumentError, TaskError
+from benchbench.runner.settings import RunSettings
 from benchbench.runner.sweep.events import CheckpointFinished
 from benchbench.runner.sweep.sweep import sweep
+from benchbench.tasks.settings import RenderSettings
 from tests import models
 from tests.runner.sweep.series import base, impatient, on_folder, separate_run
 from tests.runner.toy import make_world, part_bytes
@@ -136,6 +140,17 @@ def test_a_full_disk_is_a_warning_and_training_goes_on(world, start, tmp_path):
     with pytest.warns(UserWarning, match="step 1 was not scored: cannot create"):
         trainer = train(start, tmp_path / "tiny", callback, steps=1, save=1)
     assert trainer.state.global_step == 1
+
+
+def test_any_setting_of_a_run_may_be_given_by_its_name(tmp_path):
+    base = RunSettings(ModelOptions(""), output=tmp_path, render=RenderSettings(num_fewshot=2, limit=9))
+    callback = EvalCallback("demo", every=5, settings=base, limit=3, split="test", dtype="float32", name="mix")
+    assert callback.settings.render == RenderSettings(num_fewshot=2, limit=3, split="test")
+    asked = callback.settings
+    assert (asked.tasks, asked.output, asked.model.dtype, asked.series) == ("demo", tmp_path, "float32", "mix")
+    assert EvalCallback("demo", every=5, output="results").settings.output == Path("results")
+    with pytest.raises(ArgumentError, match=r"there is no setting 'limits'\. Did you mean limit"):
+        EvalCallback("demo", every=5, limits=3)
 
 
 def test_every_must_be_a_step():

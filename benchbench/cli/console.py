@@ -43,6 +43,11 @@ def stdout() -> Console:
     return Console(highlight=False)
 
 
+def say(text: str) -> None:
+    """A line on stderr."""
+    stderr().print(cell(text), soft_wrap=True)
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text("" if task.speed is None else f"{task.speed:.1f}/s")

@@ -112,7 +112,7 @@ def make(kind: type[S], given: Mapping[tuple[str, ...], Any], base: S | None = N
         usual = field.default if base is None else getattr(base, field.name)
         below = {path[1:]: value for path, value in given.items() if path[0] == field.name and len(path) > 1}
         if field.parts is not None and field.is_optional and (field.name,) in given:
-            values[field.name] = _asked_part(field, below, is_asked=given[field.name,])
+            values[field.name] = _asked_part(field, field.parts, below, is_asked=given[field.name,])
         elif field.parts is not None and not field.is_optional:
             values[field.name] = make(field.parts, below, None if usual is MISSING else usual)
         elif not _is_nothing(field, given.get((field.name,))):
@@ -120,12 +120,11 @@ def make(kind: type[S], given: Mapping[tuple[str, ...], Any], base: S | None = N
     return kind(**values) if base is None else replace(base, **values)  # type: ignore[type-var]
 
 
-def _asked_part(field: Field, below: Mapping[tuple[str, ...], Any], *, is_asked: bool) -> Any:
+def _asked_part(field: Field, parts: type, below: Mapping[tuple[str, ...], Any], *, is_asked: bool) -> Any:
     """A part that a flag asks for. ArgumentError where its own flags are typed without that one."""
-    assert field.parts is not None  # noqa: S101 - for mypy
     if is_asked:
-        return make(field.parts, below)
-    for inner in fields_of(field.parts):
+        return make(parts, below)
+    for inner in fields_of(parts):
         if not _is_nothing(inner, below.get((inner.name,))):
             does = field.setting.part_flags_do
             raise ArgumentError(f"{_first(inner)} {does}; it needs {_first(field)} beside it.")
@@ -168,7 +167,7 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
         parameters += [flag.parameter for flag in made[parameter.name][2]]
 
     def command(**given: Any) -> None:
-        if any(isinstance(value, typer.Context) and value.invoked_subcommand for value in given.values()):
+        if any(getattr(value, "invoked_subcommand", None) for value in given.values()):
             return
         settings = {
             name: make(kind, {flag.path: given.pop(flag.name) for flag in flags}, base)

@@ -205,8 +205,8 @@ def show_prompts(
     tables = prompt_tables(found, task=task, metric=metric)
     if as_json:
         for table in tables:
-            said = {"model": found.name, "task": table.task, "metric": table.metric, "num_fewshot": table.num_fewshot}
-            print_json(json.dumps({**said, "rows": list(lines(table))}, ensure_ascii=False, allow_nan=False))
+            about = {"model": found.name, "task": table.task, "metric": table.metric, "num_fewshot": table.num_fewshot}
+            print_json(json.dumps({**about, "rows": list(lines(table))}, ensure_ascii=False, allow_nan=False))
         return
     for table in tables:
         _show_prompt_table(found.name, table, list(lines(table)))

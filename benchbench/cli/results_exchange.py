@@ -84,9 +84,9 @@ def _chance(given: Callable[[str], float | None]) -> Callable[[str], float | Non
     index = TaskIndex()
 
     def chance(task: str) -> float | None:
-        said = given(task)
-        if said is not None or task not in index.variants:
-            return said
+        known = given(task)
+        if known is not None or task not in index.variants:
+            return known
         ours = index.task(task).scoring
         return ours.chance if ours.output_type == "multiple_choice" else 0.0
 

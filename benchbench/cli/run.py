@@ -12,9 +12,8 @@ import typer
 
 from benchbench.backends.options import ModelOptions
 from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, print_json, remarks, results_table, stderr, stdout, watching
+from benchbench.cli.console import cell, print_json, remarks, results_table, say, stdout, watching
 from benchbench.cli.options import AsJson, with_settings
-from benchbench.core.format import clean
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord
 from benchbench.runner.profiles import with_profile
@@ -70,16 +69,16 @@ def execute(settings: RunSettings, *, as_json: bool = False) -> None:
         with watching() as on_event:
             result = run_settings(settings, on_event=on_event)
     except KeyboardInterrupt:
-        _say("Stopped. The same command goes on from here.")
+        say("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None
     if result.already_complete:
-        _say(f"This run is already complete; its results are from {result.path}. --fresh computes them again.")
+        say(f"This run is already complete; its results are from {result.path}. --fresh computes them again.")
     if as_json:
         print_json(to_json(result.path, result.record, already_complete=result.already_complete))
     else:
         show(result.record, result.path)
     if result.failed_share > settings.max_failed:
-        _say(f"{result.failed_share:.1%} of the docs failed, more than --max-failed {settings.max_failed:.1%} allows.")
+        say(f"{result.failed_share:.1%} of the docs failed, more than --max-failed {settings.max_failed:.1%} allows.")
         raise typer.Exit(1)
 
 
@@ -134,8 +133,4 @@ def show_estimates(estimates: Sequence[Estimate]) -> None:
         )
     stdout().print(table)
     alone, shared = (sum(getattr(e, name) for e in estimates) for name in ("tokens_alone", "tokens_shared"))
-    _say(f"About {alone:,} tokens alone, {shared:,} with shared prefixes (4 bytes a token). Nothing was run.")
-
-
-def _say(text: str) -> None:
-    stderr().print(cell(clean(text)), soft_wrap=True)
+    say(f"About {alone:,} tokens alone, {shared:,} with shared prefixes (4 bytes a token). Nothing was run.")

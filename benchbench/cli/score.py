@@ -10,9 +10,8 @@ import typer
 from rich.table import Table
 
 from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, interval, number, print_json, stderr, stdout, watching
+from benchbench.cli.console import cell, interval, number, print_json, say, stdout, watching
 from benchbench.cli.options import AsJson, Output, with_settings
-from benchbench.core.format import clean
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord
 from benchbench.extensions.rescore.settings import ScoreSettings
@@ -50,7 +49,7 @@ def score(
         with watching() as on_event:
             result = score_run(find_run(run, output), settings, on_event=on_event)
     except KeyboardInterrupt:
-        _say("Stopped. The same command goes on from here.")
+        say("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None
     if as_json:
         print_json(_to_json(result))
@@ -91,7 +90,3 @@ def _state(one: ScoredMetric, record: RunRecord) -> str:
     names = {row.metric for row in one.rows}
     own = [number(row.value) for row in record.rows if row.task == one.task and row.metric in names]
     return f"{STATES[one.state]} ({', '.join(own)})"
-
-
-def _say(text: str) -> None:
-    stderr().print(cell(clean(text)), soft_wrap=True)

@@ -12,15 +12,15 @@ import typer
 
 from benchbench.cli import sweep_slurm
 from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, print_json, stderr, stdout
+from benchbench.cli.console import cell, print_json, say, stdout
 from benchbench.cli.options import AsJson, Output, Weights, with_settings
 from benchbench.core.errors import ArgumentError
-from benchbench.core.format import clean, clean_lines
+from benchbench.core.format import clean_lines
 from benchbench.runner.sweep.settings import SweepSettings
 
 if TYPE_CHECKING:
     from benchbench.leaderboard.training import VerdictOptions
-    from benchbench.runner.sweep.status import UnitStatus
+    from benchbench.runner.sweep.folder import UnitStatus
     from benchbench.store.find import SweepFolder
 
 app = VerbApp(invoke_without_command=True)
@@ -70,15 +70,15 @@ def execute(
         with watching_sweep() as on_event:
             result = run_sweep(settings, on_event=on_event, keep_watching=keep_watching)
     except KeyboardInterrupt:
-        _say("Stopped. The same command goes on from here, and so does `benchbench sweep resume`.")
+        say("Stopped. The same command goes on from here, and so does `benchbench sweep resume`.")
         raise typer.Exit(130) from None
     _print(result.folder, as_json=as_json)
     worst = max(result.done, key=lambda done: done.failed_share, default=None)
     if worst is None:
-        _say("No checkpoint was scored.")
+        say("No checkpoint was scored.")
         raise typer.Exit(1)
     if worst.failed_share > settings.run.max_failed:
-        _say(
+        say(
             f"{worst.failed_share:.1%} of the docs of {worst.checkpoint} failed, more than --max-failed "
             f"{settings.run.max_failed:.1%} allows."
         )
@@ -103,9 +103,9 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
     from benchbench.cli.console import watching
     from benchbench.cli.run import show_estimates
     from benchbench.runner.run import dry_run
-    from benchbench.runner.sweep.status import status_of
-    from benchbench.runner.sweep.sweep import find_all, refuse_taken_name
-    from benchbench.runner.sweep.unit import SweepWriter
+    from benchbench.runner.sweep.find import find_all
+    from benchbench.runner.sweep.folder import SweepWriter, status_of
+    from benchbench.runner.sweep.sweep import refuse_taken_name
 
     refuse_taken_name(settings, find_all(settings))
     units = status_of(SweepWriter.of(settings), settings)
@@ -120,7 +120,7 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
         print_json(json.dumps(value, ensure_ascii=False, allow_nan=False))
         return
     show_estimates([estimate for estimates in groups for estimate in estimates])
-    _say(f"Each checkpoint is asked that; {todo} of {len(units)} units are to be done.")
+    say(f"Each checkpoint is asked that; {todo} of {len(units)} units are to be done.")
 
 
 def _show_status(units: Sequence[UnitStatus], groups: int) -> None:
@@ -145,8 +145,7 @@ def status(sweep: SweepName = "latest", output: Output = Path("results"), as_jso
     """Show which checkpoints are done, running, queued, waited for or broken."""
     from collections import Counter
 
-    from benchbench.runner.sweep.status import status_of
-    from benchbench.runner.sweep.unit import SweepWriter
+    from benchbench.runner.sweep.folder import SweepWriter, status_of
     from benchbench.store.find import find_sweep
 
     folder = SweepWriter(find_sweep(sweep, output).path)
@@ -158,7 +157,7 @@ def status(sweep: SweepName = "latest", output: Output = Path("results"), as_jso
         return
     _show_status(units, len(settings.task_groups))
     counts = Counter(unit.state for unit in units)
-    _say(", ".join(f"{count} {state}" for state, count in counts.items()) + f". Sweep in {folder.path}")
+    say(", ".join(f"{count} {state}" for state, count in counts.items()) + f". Sweep in {folder.path}")
 
 
 @app.command()
@@ -172,7 +171,7 @@ def resume(
 ) -> None:
     """Go on with a sweep that was stopped or killed: only what is missing is done."""
     from benchbench.extensions.slurm.folder import kept_cluster
-    from benchbench.runner.sweep.unit import SweepWriter
+    from benchbench.runner.sweep.folder import SweepWriter
     from benchbench.store.find import find_sweep
 
     folder = SweepWriter(find_sweep(sweep, output).path)
@@ -249,8 +248,4 @@ def plot(
             typer.echo(clean_lines(text_chart(curve)) + "\n")
         return
     write_whole(to, picture(panels(found), to.suffix))
-    _say(f"Wrote {to}")
-
-
-def _say(text: str) -> None:
-    stderr().print(cell(clean(text)), soft_wrap=True)
+    say(f"Wrote {to}")

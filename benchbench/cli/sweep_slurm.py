@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, print_json, stderr
+from benchbench.cli.console import print_json, say
 from benchbench.core.errors import ArgumentError, BackendError
-from benchbench.core.format import clean, several
+from benchbench.core.format import several
 
 if TYPE_CHECKING:
     from benchbench.extensions.slurm.cluster import Cluster
     from benchbench.extensions.slurm.engine import Submitted
+    from benchbench.runner.sweep.folder import SweepWriter, UnitStatus
     from benchbench.runner.sweep.settings import SweepSettings
-    from benchbench.runner.sweep.status import UnitStatus
-    from benchbench.runner.sweep.unit import SweepWriter
 
 ClusterFile = Annotated[
     Path | None, typer.Option(help="For --engine slurm: YAML with partition, time, cpus, mem, gpus, setup, …")
@@ -36,7 +35,7 @@ def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, 
             print_json(json.dumps({"script": script}, ensure_ascii=False))
         else:
             typer.echo(script, nl=False)
-        _say("Nothing is missing; nothing would be submitted." if not script else "Not submitted: --dry-run.")
+        say("Nothing is missing; nothing would be submitted." if not script else "Not submitted: --dry-run.")
         return
     with watching_sweep() as on_event:
         sent = engine.submit(settings, cluster, on_event=on_event)
@@ -45,8 +44,8 @@ def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, 
         return
     for array in sent.arrays:
         count = several(len(array.units), "unit")
-        _say(f"Submitted job {array.job}: {count}, logs in {array.path}. `scancel {array.job}` stops it.")
-    _say(_rest(sent))
+        say(f"Submitted job {array.job}: {count}, logs in {array.path}. `scancel {array.job}` stops it.")
+    say(_rest(sent))
 
 
 def _rest(sent: Submitted) -> str:
@@ -88,7 +87,7 @@ def with_queue(folder: SweepWriter, units: list[UnitStatus]) -> list[UnitStatus]
     try:
         return merged(units, sent(folder))
     except (ArgumentError, BackendError) as error:
-        _say(f"What the queue says is not known: {error}")
+        say(f"What the queue says is not known: {error}")
         return units
 
 
@@ -101,10 +100,6 @@ def work(folder: Path, unit: int) -> None:
     from benchbench.cli.sweep_view import watching_sweep
 
     with watching_sweep() as on_event:
-        outcome = do(folder, unit, signals, on_event, _say)
+        outcome = do(folder, unit, signals, on_event, say)
     if outcome == "stopped":
         raise typer.Exit(143)
-
-
-def _say(text: str) -> None:
-    stderr().print(cell(clean(text)), soft_wrap=True)

@@ -36,7 +36,7 @@ class SweepWatcher(Watcher):
         self._now = ""
         """The checkpoint that is worked on."""
         self._waiting = False
-        """That it waits was said."""
+        """A line says already that it waits."""
         self._live = Live(get_renderable=self._picture, console=console, refresh_per_second=4, transient=True)
 
     def __call__(self, event: SweepEvent) -> None:
@@ -192,7 +192,7 @@ def show_training(training: Training) -> None:
 
 
 def sentences(training: Training) -> list[str]:
-    """What may be said of the training: first of all tasks together, then of each."""
+    """The verdicts on the training: first of all tasks together, then of each."""
     found = []
     for curve in training.told:
         beside = training.beside(curve)

@@ -40,7 +40,7 @@ class Checker:
         self._only_read = only_read_without_data
 
     def report(self, name: str) -> Report:
-        """What there is to say of one task. One that cannot be read or rendered has an error like any other."""
+        """The report on one task. One that cannot be read or rendered has an error like any other."""
         report: Report = {
             "task": name,
             "file": str(self._index.variants[name].path),
@@ -63,7 +63,7 @@ class Checker:
         return report
 
     def _render(self, task: Task, report: Report) -> None:
-        """Every prompt of the task over every document; what is said of several prompts is said once."""
+        """Every prompt of the task over every document; what holds for several prompts is reported once."""
         from dataclasses import replace
 
         from benchbench.tasks.check import findings
@@ -79,8 +79,8 @@ class Checker:
                 _add(report, "errors", text)
             if self._count is not None and prompt == "default":
                 report["tokens"] = self._count(prepared)
-        said = (task.config.metadata or {}).get("documents")
-        report["documents_stated"] = said if isinstance(said, int) else None
+        stated = (task.config.metadata or {}).get("documents")
+        report["documents_stated"] = stated if isinstance(stated, int) else None
 
 
 def _add(report: Report, kind: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""A checkpoint: one model at one step of its training, and what its name and files say of step and tokens."""
+"""A checkpoint: one model at one step of its training, and what its name and files tell of step and tokens."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def tokens_in(name: str) -> int | None:
     return read_name(name).tokens
 
 
-def said_step(location: str, revision: str | None = None) -> int | None:
+def step_at(location: str, revision: str | None = None) -> int | None:
     """The step that a model's own name or its files tell."""
     step = step_in(leaf_of(location, revision))
     if step is None and revision is None and (found := _recognised(location)) is not None:
@@ -79,7 +79,7 @@ def said_step(location: str, revision: str | None = None) -> int | None:
     return step
 
 
-def said_tokens(location: str, revision: str | None = None) -> int | None:
+def tokens_at(location: str, revision: str | None = None) -> int | None:
     """Tokens trained on, as the checkpoint's files or its name tell; None where nothing does."""
     tokens = None
     if revision is None and (found := _recognised(location)) is not None:

@@ -67,9 +67,9 @@ def evaluate(
         items = scoring.with_influence(sort_items([*kept.values(), *asked]))
     after = _totals(backend.work)
     work = {name: after[name] - before.get(name, 0) for name in after}
-    said: dict[str, Json] = {"plan": backend.info.plan, "notes": list(backend.notes)}
+    about: dict[str, Json] = {"plan": backend.info.plan, "notes": list(backend.notes)}
     seconds = round(time.monotonic() - began, 3)
-    writer.note({"event": "task", "task": task, "seconds": seconds, "reused": len(reused), **said, **work})
+    writer.note({"event": "task", "task": task, "seconds": seconds, "reused": len(reused), **about, **work})
     writer.seal(task, items)
     return items
 

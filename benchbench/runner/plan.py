@@ -74,7 +74,7 @@ def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
     if not prepared:
         raise TaskError(f"--tasks {settings.tasks!r} selects no task. See `benchbench tasks ls`.")
     if settings.render.gen_kwargs and all(one.task.output_type != "generate_until" for one in prepared):
-        raise ArgumentError("--gen-kwargs was given, but none of the tasks writes texts; leave it away.")
+        raise ArgumentError("--gen-kwargs was given, but none of the tasks writes texts; leave it out.")
     return Plan(tuple(prepared), selection.groups)
 
 

@@ -12,7 +12,7 @@ from benchbench.runner.settings import RunSettings
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What an evaluation fixes. What it measures is said in the README of its tasks."""
+    """What an evaluation fixes. The README of its tasks says what it measures."""
 
     tasks: str
     """The suite it stands for."""

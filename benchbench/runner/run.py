@@ -13,7 +13,7 @@ from benchbench.core.errors import BackendError
 from benchbench.core.ids import text_hash
 from benchbench.core.record import BackendRecord, ChatRecord, PlannedTask, PlanRecord, Provenance, Row, RunRecord
 from benchbench.core.types import GenerateRequest, Item, Json
-from benchbench.runner.checkpoint import Checkpoint, said_step, said_tokens
+from benchbench.runner.checkpoint import Checkpoint, step_at, tokens_at
 from benchbench.runner.evaluate import evaluate
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
 from benchbench.runner.plan import Estimate, Plan, estimate, make_plan, task_identity
@@ -82,7 +82,7 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
 
 def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: OnEvent = ignore) -> RunResult:
     """`run` with tasks already prepared and a model already open. BackendError if it can do none of the tasks."""
-    _say_refusals(plan, backend, on_event)
+    _tell_refusals(plan, backend, on_event)
     if settings.render.chat is not None:
         plan = replace(plan, chat=backend.chat)
     identity = _identity(plan, settings, backend)
@@ -96,7 +96,7 @@ def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: O
         return _work(plan, settings, identity, backend, writer, on_event)
 
 
-def _say_refusals(plan: Plan, backend: Backend, on_event: OnEvent) -> None:
+def _tell_refusals(plan: Plan, backend: Backend, on_event: OnEvent) -> None:
     """Says before the work begins what the engine will refuse, and raises BackendError if that is every task."""
     refused = {}
     for prepared in plan.tasks:
@@ -173,8 +173,8 @@ class _Names:
 
 def _names(settings: RunSettings) -> _Names:
     place = (_location(settings), settings.model.revision)
-    step = said_step(*place) if settings.step is None and settings.series is None else settings.step
-    tokens = said_tokens(*place) if settings.tokens_seen is None else settings.tokens_seen
+    step = step_at(*place) if settings.step is None and settings.series is None else settings.step
+    tokens = tokens_at(*place) if settings.tokens_seen is None else settings.tokens_seen
     if settings.series is not None:
         model, series = Checkpoint(settings.series, step, *place, tokens).name, settings.series
     elif settings.name is not None:
@@ -213,7 +213,7 @@ def _work(
         [] if writer.plan().fresh else same_compute(settings.output, compute_identity(backend.info), but=writer.path)
     )
     items: dict[str, list[Item]] = {}
-    said: set[str] = set()
+    told: set[str] = set()
     for text in () if plan.chat is None else plan.chat.notes:
         on_event(Note(text))
         writer.note({"event": "chat", "notes": [text]})
@@ -222,8 +222,8 @@ def _work(
         items[name] = evaluate(prepared, backend, writer, others, on_event)
         on_event(TaskFinished(name, sum(len(doc.requests) for doc in prepared.docs)))
         for text in backend.notes:
-            if text not in said:
-                said.add(text)
+            if text not in told:
+                told.add(text)
                 on_event(Note(text))
     record = make_record(plan, settings, identity, backend.info, items, list(writer.log()))
     if record.provenance.reused:

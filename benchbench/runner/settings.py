@@ -67,11 +67,11 @@ class RunSettings:
         Setting("What to call the model. Default: as its folder.", panel="Model", record=False, identity="if set"),
     ] = None
     series: Annotated[str | None, Setting(record=False, identity="if set")] = None
-    """The training that the model is a checkpoint of, which names it; None: what its place says."""
+    """The training that the model is a checkpoint of, which names it; None: as its location tells."""
     step: Annotated[int | None, Setting(identity=False, record=False)] = None
-    """Optimizer step of the model; None: what its name or its `trainer_state.json` says, if anything."""
+    """Optimizer step of the model; None: as its name or its `trainer_state.json` tells, if they do."""
     tokens_seen: Annotated[int | None, Setting(identity=False, record=False)] = None
-    """Tokens that the model was trained on; None: what its files or its name say, if anything."""
+    """Tokens that the model was trained on; None: as its files or its name tell, if they do."""
 
     def __post_init__(self) -> None:
         check_name(self.name)

@@ -102,7 +102,7 @@ class Done(JsonRecord):
 
 
 class SweepFolder:
-    """Reads one sweep's folder. Nothing here writes; see `benchbench.runner.sweep.unit`."""
+    """Reads one sweep's folder. Nothing here writes; see `benchbench.runner.sweep.folder`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

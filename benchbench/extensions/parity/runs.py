@@ -46,7 +46,7 @@ SideArgs = dict[str, tuple[tuple[str, str], ...]]
 
 
 def parse_side_args(text: str) -> SideArgs:
-    """Backend → its options, of `backend.name=value,…`. ArgumentError where the backend is not said."""
+    """Backend → its options, of `backend.name=value,…`. ArgumentError where the backend is not named."""
     found: dict[str, list[tuple[str, str]]] = {}
     for name, value in parse_model_args(text):
         backend, dot, option = name.partition(".")

@@ -20,8 +20,7 @@ from benchbench.extensions.slurm.queue import Task, tasks_of
 from benchbench.extensions.slurm.script import job_script
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.record import now
-from benchbench.runner.sweep.status import UnitStatus
-from benchbench.runner.sweep.unit import SweepWriter, Unit
+from benchbench.runner.sweep.folder import SweepWriter, Unit, UnitStatus
 from benchbench.store.files import make_folder, read_json, write_json, write_whole
 from benchbench.store.find import SweepFolder
 

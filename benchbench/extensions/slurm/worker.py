@@ -14,7 +14,7 @@ from benchbench.core.errors import ArgumentError, BackendError, ModelError, RunI
 
 if TYPE_CHECKING:
     from benchbench.runner.sweep.events import OnSweepEvent, SweepEvent
-    from benchbench.runner.sweep.unit import SweepWriter, Unit
+    from benchbench.runner.sweep.folder import SweepWriter, Unit
 
 Outcome = Literal["done", "requeued", "stopped"]
 LOOK_AGAIN = 5.0
@@ -69,8 +69,8 @@ def work(folder: Path, number: int, signals: Signals, on_event: OnSweepEvent, sa
 
 def _do(sweep: SweepWriter, unit: Unit, on_event: OnSweepEvent, say: Callable[[str], None]) -> None:
     from benchbench.runner.sweep.ready import Readiness
+    from benchbench.runner.sweep.session import SweepSession, run_unit
     from benchbench.runner.sweep.sweep import is_done
-    from benchbench.runner.sweep.unit import SweepSession, run_unit
 
     readiness = Readiness()
     session = SweepSession(sweep.settings(), on_event)

@@ -10,13 +10,12 @@ import benchbench
 from benchbench.backends.encode import Encoder
 from benchbench.cli.sweep_view import trainings_of
 from benchbench.core.errors import ArgumentError
-from benchbench.runner.sweep import unit as unit_module
+from benchbench.runner.sweep import session as session_module
 from benchbench.runner.sweep.events import CheckpointFinished, CheckpointSkipped
+from benchbench.runner.sweep.folder import SweepWriter, status_of
 from benchbench.runner.sweep.ready import Readiness
 from benchbench.runner.sweep.settings import from_json, to_json
-from benchbench.runner.sweep.status import status_of
 from benchbench.runner.sweep.sweep import sweep
-from benchbench.runner.sweep.unit import SweepWriter
 from benchbench.store.lock import RunLock
 from tests import models
 from tests.runner.sweep.series import (
@@ -63,11 +62,11 @@ def test_a_sweep_gives_what_separate_runs_give_to_the_byte(world, series, tmp_pa
 
 def test_prompts_and_tokens_are_made_once_and_one_model_is_opened(world, series, tmp_path, monkeypatch):
     encoded, opened = [], []
-    encode, open_backend = Encoder._encode, unit_module.open_backend
+    encode, open_backend = Encoder._encode, session_module.open_backend
     monkeypatch.setattr(
         Encoder, "_encode", lambda self, texts, special: encoded.extend(texts) or encode(self, texts, special)
     )
-    monkeypatch.setattr(unit_module, "open_backend", lambda options: opened.append(options) or open_backend(options))
+    monkeypatch.setattr(session_module, "open_backend", lambda options: opened.append(options) or open_backend(options))
     counts = []
 
     def note(event):

@@ -1,35 +1,29 @@
-"""One unit, whoever asks for it: load the checkpoint's weights, run its tasks, write done.json.
+"""A session that does units of a sweep: load the checkpoint's weights, run its tasks, write done.json.
 
 Doing a unit twice is harmless: the second time finds the run finished. Nothing here knows which engine calls.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
+from dataclasses import replace
 
 from benchbench.backends import open_backend
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.protocol import Backend
-from benchbench.core.errors import ArgumentError, BackendError, ModelError, StoreError
+from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.ids import content_hash
-from benchbench.core.json_record import an_object
-from benchbench.core.types import Json
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.events import Event, OpeningModel, Progress
 from benchbench.runner.plan import Plan, make_plan, task_identity
 from benchbench.runner.record import now
 from benchbench.runner.run import RunResult, run_plan
 from benchbench.runner.sweep.events import CheckpointFinished, CheckpointStarted, OnSweepEvent
-from benchbench.runner.sweep.settings import SweepSettings, from_json, to_json
-from benchbench.store.files import make_folder, read_json, remove_strays, write_json
-from benchbench.store.find import SWEEPS, Done, SweepFolder
-from benchbench.store.lock import RunLock, shortly
-from benchbench.store.names import folder_name, own_name
+from benchbench.runner.sweep.folder import SweepWriter, Unit
+from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.store.files import make_folder, remove_strays
+from benchbench.store.find import Done
+from benchbench.store.lock import RunLock
 
 
 class SweepSession:
@@ -159,78 +153,3 @@ def _done(sweep: SweepWriter, unit: Unit, seen: tuple[str, str], backend: Backen
         timing={},
         finished=now(),
     )
-
-
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One checkpoint on one group of tasks: what a worker does at once."""
-
-    checkpoint: Checkpoint
-    group: int
-    """Index into the sweep's task groups."""
-
-    @property
-    def place(self) -> tuple[str, int, int]:
-        """Series, step (tokens where no step is known) and group: what tells it from the sweep's other units."""
-        return (self.checkpoint.series, self.checkpoint.position, self.group)
-
-    @property
-    def id(self) -> str:
-        """Its folder's name; unique in the sweep, because steps are."""
-        name = f"{self.checkpoint.series}@{self.checkpoint.position}"
-        return folder_name(name if self.group == 0 else f"{name}.{self.group}")
-
-
-class SweepWriter(SweepFolder):
-    """A sweep's folder with what an engine writes there. Many processes may, each for its own unit."""
-
-    @classmethod
-    def create(cls, settings: SweepSettings) -> SweepWriter:
-        """The folder of this sweep, made if it is new. StoreError if it cannot be written."""
-        folder = cls.of(settings)
-        make_folder(folder.path)
-        value: dict[str, Json] = {"schema_version": SCHEMA_VERSION, "asked": now(), "settings": to_json(settings)}
-        with shortly(folder.path):
-            remove_strays(folder.path, below=False)
-            write_json(folder.path / "sweep.json", value)
-        return folder
-
-    @classmethod
-    def of(cls, settings: SweepSettings) -> SweepWriter:
-        """The folder that this sweep has, or would have."""
-        names = settings.name or "+".join(map(own_name, to_json(settings)["models"]))
-        return cls(settings.run.output / SWEEPS / folder_name(f"{names}-{settings.sweep_id()}"))
-
-    def settings(self) -> SweepSettings:
-        """What was asked. StoreError if sweep.json is missing or damaged."""
-        try:
-            return from_json(an_object(self.content()["settings"], f"`settings` of {self.path / 'sweep.json'}"))
-        except (KeyError, TypeError) as error:
-            raise StoreError(f"{self.path / 'sweep.json'} is not as expected ({error!r}).") from error
-
-    def unit_folder(self, unit: Unit) -> Path:
-        """Where the unit's two files lie."""
-        return self.path / "units" / unit.id
-
-    def done(self, unit: Unit) -> Done | None:
-        """The unit's done.json; None if the unit is not done."""
-        return self.read_done(self.unit_folder(unit))
-
-    def finish(self, unit: Unit, done: Done) -> None:
-        """Writes done.json."""
-        make_folder(self.unit_folder(unit))
-        write_json(self.unit_folder(unit) / "done.json", done.to_json())
-
-    def note(self, unit: Unit, state: Literal["running", "passed over"], why: str = "") -> None:
-        """Writes state.json: what a person who looks at an unfinished unit should know."""
-        make_folder(self.unit_folder(unit))
-        who: dict[str, Json] = {"host": socket.gethostname(), "pid": os.getpid(), "since": now()}
-        write_json(self.unit_folder(unit) / "state.json", {"state": state, "why": why, **who})
-
-    def state(self, unit: Unit) -> dict[str, Json]:
-        """What state.json says; {} where there is none."""
-        path = self.unit_folder(unit) / "state.json"
-        return read_json(path) if path.is_file() else {}
