@@ -23,7 +23,7 @@ def leaderboard(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("leaderboard/site"),
     title: Annotated[str, typer.Option(help="Title of the site.")] = "Leaderboard",
-    samples: Annotated[int, typer.Option(min=0, help="Models whose answers are shown doc by doc; 0 for none.")] = 4,
+    docs: Annotated[int, typer.Option(min=0, help="Models whose answers are shown doc by doc; 0 for none.")] = 4,
     weights: Weights = "benchmarks",
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
@@ -33,11 +33,11 @@ def leaderboard(
     roots = results or [Path("results")]
     if results is None and not roots[0].is_dir():
         roots = []
-    built = build_site(roots, out, SiteOptions(title, _suites(), samples, weights))
-    for sentence in built.passed_over[:SHOWN]:
+    built = build_site(roots, out, SiteOptions(title, _suites(), docs, weights))
+    for sentence in built.skipped[:SHOWN]:
         stderr().print(cell(sentence, "dim"), soft_wrap=True)
-    if len(built.passed_over) > SHOWN:
-        stderr().print(cell(f"and {len(built.passed_over) - SHOWN} more remarks; the site lists them.", "dim"))
+    if len(built.skipped) > SHOWN:
+        stderr().print(cell(f"and {len(built.skipped) - SHOWN} more remarks; the site lists them.", "dim"))
     counts = ", ".join(
         several(n, noun) for n, noun in ((built.models, "model"), (built.tasks, "task"), (built.sweeps, "sweep"))
     )

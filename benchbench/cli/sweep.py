@@ -233,8 +233,8 @@ def plot(
 ) -> None:
     """Draw the curves with their intervals, in the terminal or as a picture."""
     from benchbench.cli.sweep_view import text_chart, trainings_of
-    from benchbench.leaderboard.charts import panels, picture
-    from benchbench.leaderboard.training import chosen_curves
+    from benchbench.leaderboard.chart import picture
+    from benchbench.leaderboard.training import chosen_curves, panels
     from benchbench.store.files import write_whole
     from benchbench.store.find import find_sweep
 

@@ -22,7 +22,7 @@ from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import read_records
 from benchbench.leaderboard.site.build import SiteOptions, build_site
-from benchbench.leaderboard.site.viewer import samples_context
+from benchbench.leaderboard.site.docs_page import page_of_docs
 from benchbench.leaderboard.training import VerdictOptions
 from benchbench.leaderboard.trainings import figures, make_training
 from benchbench.leaderboard.weights import benchmarks
@@ -232,14 +232,14 @@ def test_tasks_count_alike_on_the_whole_site_where_that_is_asked_for(store, tmp_
 
 
 def test_where_less_is_better_the_lowest_stands_first(store, tmp_path):
-    build_site([store], tmp_path / "site", SiteOptions(title="One", samples=1))
+    build_site([store], tmp_path / "site", SiteOptions(title="One", docs=1))
     runs = benchbench.load_runs(store)
     found = runs[(runs.task == "texts") & (runs.metric == "word_perplexity")].set_index("model").value
     assert found["run@step600"] < found["other"]
     page = Page(tmp_path / "site" / "tasks" / "texts.html")
     assert "word_perplexity, lower is better." in page.text
     assert page.text.index("run@step600") < page.text.index("other")
-    (answers,) = (tmp_path / "site" / "samples").glob("texts*.html")
+    (answers,) = (tmp_path / "site" / "docs").glob("texts*.html")
     assert "1 model." in Page(answers).text
     assert "run@step600" in Page(answers).text
 
@@ -254,9 +254,9 @@ def test_an_answer_is_marked_right_where_its_score_is_the_best_there_is(tmp_path
         (entry,) = read_records([tmp_path / name]).entries
         ((variant, cell),) = entry.cells.items()
         assert cell.metric.name == name
-        found = samples_context(variant, "toy", [entry], "")
+        found = page_of_docs(variant, "toy", [entry], "")
         assert found is not None
-        assert json.loads(str(found.context["facts"]))["marks"] == ["rw"]
+        assert json.loads(str(found.page.facts))["marks"] == ["rw"]
 
 
 def test_every_figure_of_a_sweep_page_is_that_of_the_json(store, site):

@@ -87,7 +87,7 @@ def hostile_store(root: Path) -> None:
 def site(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("hostile")
     hostile_store(root / "results")
-    build_site([root / "results"], root / "site", SiteOptions("<script>window.hacked=1</script>", samples=3))
+    build_site([root / "results"], root / "site", SiteOptions("<script>window.hacked=1</script>", docs=3))
     return root / "site"
 
 
@@ -120,7 +120,7 @@ def test_invisible_characters_are_visible_everywhere(site):
 
 
 def test_chunks_hold_text_without_invisible_characters(site):
-    page = next(Page(path) for path in sorted((site / "samples").iterdir()))
+    page = next(Page(path) for path in sorted((site / "docs").iterdir()))
     chunks = page.source.split('<script type="text/plain" class="chunk">')[1:]
     docs = json.loads(gzip.decompress(base64.b64decode(chunks[0].partition("</script>")[0])))
     assert len(docs) == 20
@@ -156,7 +156,7 @@ def test_broken_records_are_named_and_the_site_still_builds(tmp_path):
     shutil.copytree(root / "a", root / "copy")
     (runs["b"] / "items" / "task_00" / PART).write_bytes(b"PAR1 no parquet")
     built = build_site([root], tmp_path / "site")
-    said = "\n".join(built.passed_over)
+    said = "\n".join(built.skipped)
     for words in (
         "half/r1: not finished",
         "torn/r2: ",

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 from benchbench.core.errors import StoreError
 from benchbench.core.format import name, number, several, shown, true_minus
@@ -22,31 +22,60 @@ CHUNK = 200
 FIRST = 20
 MOST_DOCS = 10_000
 LONGEST = 2000
+_Items: TypeAlias = dict[tuple[int, str], dict[str, Any]]
+"""(doc, prompt) → its row of the item table."""
 _COLUMNS = ("doc_id", "prompt_name", "gold", "targets", "prediction", "outcome", "loglikelihoods", "texts", "failure")
 _MARKS = {"r": "✓", "w": "✗", "u": "∅", "f": "!", "s": "·"}
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """What the page holds."""
+class Answer:
+    """What a model answered to a doc."""
 
-    context: dict[str, Any]
+    mark: str
+    """`✓` right, `✗` wrong, `∅` no answer, `!` failed or not asked, `·` some score between."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocAnswers:
+    """A doc with the models' answers."""
+
+    id: int
+    targets: tuple[str, ...]
+    gold: tuple[int, ...]
+    """Which of the targets are right."""
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DocsPage:
+    """Docs and answers of a task."""
+
+    template: ClassVar[str] = "docs.html"
+    lead: str
+    back: str
+    """The page of the task."""
+    models: tuple[str, ...]
+    first: tuple[DocAnswers, ...]
+    """Shown without JavaScript."""
+    facts: Any
+    """JSON of what the script needs, as markup."""
+    chunks: tuple[str, ...]
+    """All docs, packed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Docs:
+    """The page, and what could not be read for it."""
+
+    page: DocsPage
     problems: tuple[str, ...]
 
 
-def samples_context(variant: Variant, title: str, entries: Sequence[Entry], back: str) -> Samples | None:
+def page_of_docs(variant: Variant, title: str, entries: Sequence[Entry], back: str) -> Docs | None:
     """Docs with the answers of these models, best first; None where none of them has items."""
-    problems: list[str] = []
-    tables: list[tuple[Entry, dict[tuple[int, str], dict[str, Any]]]] = []
-    for entry in entries:
-        cell = entry.cells[variant]
-        path = cell.run.folder.task_folder(variant.task) / PART
-        if not path.is_file():
-            continue
-        try:
-            tables.append((entry, _read(cell)))
-        except (StoreError, KeyError) as error:
-            problems.append(f"{cell.run.name}: {str(error).replace(str(cell.run.folder.path), cell.run.name)}")
+    tables, problems = _tables(variant, entries)
     if not tables:
         return None
     keys = sorted({key for _, rows in tables for key in rows})
@@ -56,23 +85,37 @@ def samples_context(variant: Variant, title: str, entries: Sequence[Entry], back
     letters = [[_letter(row, cell) for row in rows] for rows in asked]
     docs = [_doc(key, rows, found, cell) for key, rows, found in zip(kept, asked, letters, strict=True)]
     marks = ["".join(column) for column in zip(*letters, strict=True)]
-    models = [name(entry.name) for entry, _ in tables]
+    models = tuple(name(entry.name) for entry, _ in tables)
     facts = {"models": models, "count": len(docs), "size": CHUNK, "marks": marks}
     cut = f" Of {len(keys):,} docs the first {len(kept):,} are here." if len(kept) < len(keys) else ""
-    return Samples(
-        {
-            "lead": f"{title}: {several(len(kept), 'doc')}, {several(len(models), 'model')}.{cut}",
-            "back": back,
-            "models": models,
-            "first": docs[:FIRST],
-            "facts": markup(embedded(facts)),
-            "chunks": [_packed(docs[i : i + CHUNK]) for i in range(0, len(docs), CHUNK)],
-        },
-        tuple(problems),
+    page = DocsPage(
+        lead=f"{title}: {several(len(kept), 'doc')}, {several(len(models), 'model')}.{cut}",
+        back=back,
+        models=models,
+        first=tuple(docs[:FIRST]),
+        facts=markup(embedded(facts)),
+        chunks=tuple(_packed(docs[i : i + CHUNK]) for i in range(0, len(docs), CHUNK)),
     )
+    return Docs(page, tuple(problems))
 
 
-def _read(cell: Cell) -> dict[tuple[int, str], dict[str, Any]]:
+def _tables(variant: Variant, entries: Sequence[Entry]) -> tuple[list[tuple[Entry, _Items]], list[str]]:
+    """The items of each model that has some, and what could not be read."""
+    problems: list[str] = []
+    tables: list[tuple[Entry, _Items]] = []
+    for entry in entries:
+        cell = entry.cells[variant]
+        path = cell.run.folder.task_folder(variant.task) / PART
+        if not path.is_file():
+            continue
+        try:
+            tables.append((entry, _read(cell)))
+        except (StoreError, KeyError) as error:
+            problems.append(f"{cell.run.name}: {str(error).replace(str(cell.run.folder.path), cell.run.name)}")
+    return tables, problems
+
+
+def _read(cell: Cell) -> _Items:
     path = cell.run.folder.task_folder(cell.variant.task) / PART
     from benchbench.store.table import part_scores
 
@@ -84,9 +127,7 @@ def _read(cell: Cell) -> dict[tuple[int, str], dict[str, Any]]:
     return {(row["doc_id"], row["prompt_name"]): row for row in rows}
 
 
-def _doc(
-    key: tuple[int, str], rows: Sequence[dict[str, Any] | None], letters: Sequence[str], cell: Cell
-) -> dict[str, Any]:
+def _doc(key: tuple[int, str], rows: Sequence[dict[str, Any] | None], letters: Sequence[str], cell: Cell) -> DocAnswers:
     known = next(row for row in rows if row is not None)
     is_choice = cell.task_record.output_type == "multiple_choice" or (
         len(known["loglikelihoods"]) > 1 and len(known["targets"]) > 1
@@ -94,14 +135,14 @@ def _doc(
     gold = [int(known["gold"])] if is_choice and str(known["gold"] or "").isdigit() else []
     if not is_choice:
         gold = list(range(len(known["targets"])))
-    return {
-        "id": key[0],
-        "targets": [shown(text, LONGEST) for text in known["targets"]],
-        "gold": gold,
-        "answers": [
-            {"mark": _MARKS[letter], "text": _answer(row, is_choice)} for row, letter in zip(rows, letters, strict=True)
-        ],
-    }
+    return DocAnswers(
+        id=key[0],
+        targets=tuple(shown(text, LONGEST) for text in known["targets"]),
+        gold=tuple(gold),
+        answers=tuple(
+            Answer(_MARKS[letter], _answer(row, is_choice)) for row, letter in zip(rows, letters, strict=True)
+        ),
+    )
 
 
 def _letter(row: dict[str, Any] | None, cell: Cell) -> str:
@@ -137,6 +178,15 @@ def _logs(values: Sequence[float | None]) -> str:
     return ", ".join(number(x, 2) for x in values)
 
 
-def _packed(docs: list[dict[str, Any]]) -> str:
-    data = json.dumps(docs, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="replace")
+def _packed(docs: Sequence[DocAnswers]) -> str:
+    rows = [
+        {
+            "id": doc.id,
+            "targets": doc.targets,
+            "gold": doc.gold,
+            "answers": [{"mark": answer.mark, "text": answer.text} for answer in doc.answers],
+        }
+        for doc in docs
+    ]
+    data = json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="replace")
     return base64.b64encode(gzip.compress(data, compresslevel=6, mtime=0)).decode()
