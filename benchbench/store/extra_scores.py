@@ -67,7 +67,7 @@ def _read(path: Path) -> AddedMetric:
     try:
         return AddedMetric.from_json(read_json(path), str(path))
     except StoreError as error:
-        raise StoreError(f"{error} Remove {path}, and score again.") from error
+        raise StoreError(f"{error} Remove it, and score again.") from error
 
 
 def scores_folder(run: Path, task: str) -> Path:

@@ -223,7 +223,7 @@ def test_a_damaged_file_is_named(place, run):
     score(run, comet(place, good_python(place), tasks=MT))
     (path,) = (run.path / "scores" / MT).glob("*.json")
     path.write_text("{}")
-    with pytest.raises(StoreError, match=r"comet:tiny.json is not as expected .*Remove it, and score again"):
+    with pytest.raises(StoreError, match=r"comet:tiny.json lacks task, spec, rows; .*Remove it, and score again"):
         RunFolder(run.path).record()
 
 

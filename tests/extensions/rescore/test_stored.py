@@ -39,7 +39,8 @@ def test_a_metric_added_later_is_the_one_that_the_run_would_have_had(place, tmp_
     found, reference = values(run.record(), MT), values(listed.record(), MT)
     assert set(found) == set(reference)
     for name in names:
-        different = {key for key in found[name] if found[name][key] != reference[name][key]}
+        one, two = found[name].to_json(), reference[name].to_json()
+        different = {key for key in one if one[key] != two[key]}
         assert different == set(), name
     assert [item.scores for item in run.items(MT)] == [item.scores for item in listed.items(MT)]
 
@@ -57,9 +58,9 @@ def test_metrics_of_choices_come_from_the_stored_loglikelihoods(place, tmp_path)
     listed = finished(listed_place)
     found, reference = values(run.record(), "toy_quiz"), values(listed.record(), "toy_quiz")
     for name in NAMES:
-        assert found[name]["value"] is not None
+        assert found[name].value is not None
         for key in ("value", "stderr", "ci_low", "ci_high", "n", "se_method", "note"):
-            assert found[name][key] == reference[name][key], (name, key)
+            assert getattr(found[name], key) == getattr(reference[name], key), (name, key)
 
 
 def test_a_doc_with_several_right_choices_keeps_them_all(tmp_path):
