@@ -192,7 +192,7 @@ FEW = 20
 """Effective clusters below which an interval carries a warning."""
 
 
-class Spread(NamedTuple):
+class Scatter(NamedTuple):
     """The scatter of an estimate, in its own unit."""
 
     variance: float
@@ -233,7 +233,7 @@ class Spread(NamedTuple):
 
 def spread(
     influence: ArrayLike, clusters: Sequence[Hashable | None] | None = None, shares: ArrayLike | None = None
-) -> Spread | None:
+) -> Scatter | None:
     """The scatter of an estimate from each doc's influence on it. None with fewer than two clusters.
 
     Args:
@@ -255,7 +255,7 @@ def spread(
     if np.count_nonzero(held) < 2:
         return None
     units = 1 / float(held @ held)
-    return Spread(
+    return Scatter(
         variance=float(squares.sum()),
         alone=float(alone.sum()),
         degrees=_degrees(squares, units),

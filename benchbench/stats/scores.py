@@ -26,7 +26,7 @@ from benchbench.stats.influence import ROUNDING, Estimate, Floats
 from benchbench.stats.intervals import (
     LEAST,
     Interval,
-    Spread,
+    Scatter,
     Uncertainty,
     accepted,
     spread,
@@ -35,7 +35,7 @@ from benchbench.stats.intervals import (
     wilson_of,
 )
 
-Shape: TypeAlias = Callable[[float, Spread], Interval | None]
+Shape: TypeAlias = Callable[[float, Scatter], Interval | None]
 """From a value and its scatter to an interval; None where the scatter says nothing."""
 Z = t_quantile(math.inf)
 MORE_DEGREES = 1.5
@@ -76,7 +76,7 @@ def score_uncertainty(
     return plain._replace(interval=interval, reason=missing if interval is None else known.warning(what))
 
 
-def bounded(value: float, known: Spread, low: float = 0.0, high: float = 1.0) -> Interval:
+def bounded(value: float, known: Scatter, low: float = 0.0, high: float = 1.0) -> Interval:
     """Interval of a score between `low` and `high`: Wilson's with effective numbers of docs, one for each limit."""
     size = high - low
     p = min(1.0, max(0.0, (value - low) / size))
@@ -88,13 +88,13 @@ def bounded(value: float, known: Spread, low: float = 0.0, high: float = 1.0) ->
     return Interval(low + size * limits.low, low + size * limits.high)
 
 
-def independent_sizes(p: float, known: Spread) -> tuple[float, float]:
+def independent_sizes(p: float, known: Scatter) -> tuple[float, float]:
     """Effective numbers of docs, for the limit towards the nearer bound and for the other."""
     size = max(known.units, effective_size(p, known.variance, known.degrees))
     return size, size
 
 
-def clustered_sizes(p: float, known: Spread) -> tuple[float, float]:
+def clustered_sizes(p: float, known: Scatter) -> tuple[float, float]:
     """The same where docs share clusters: never more than as if they did not, and fewer where few clusters are seen."""
     degrees = known.degrees + MORE_DEGREES
     most = max(known.units, known.docs if known.alone <= 0 else p * (1 - p) / known.alone)
@@ -115,12 +115,12 @@ def limits_of(p: float, near: float, far: float) -> Interval:
     return Interval(wilson_of(p, far if p > 0.5 else near).low, wilson_of(p, near if p > 0.5 else far).high)
 
 
-def _stepped(p: float, known: Spread, found: Interval) -> Interval:
+def _stepped(p: float, known: Scatter, found: Interval) -> Interval:
     """The limits nearest to the bounds, moved as `proportion` moves Wilson's where one or few docs are off a bound."""
     return Interval(found.low * _step(p, known), 1 - (1 - found.high) * _step(1 - p, known))
 
 
-def _step(p: float, known: Spread) -> float:
+def _step(p: float, known: Scatter) -> float:
     """What the lower limit is multiplied by: so many docs are off the bound as would, all alike, vary as much."""
     from scipy.special import betaincinv
 
@@ -134,7 +134,7 @@ def _step(p: float, known: Spread) -> float:
     )
 
 
-def counted(value: float, known: Spread, scale: float) -> Interval:
+def counted(value: float, known: Scatter, scale: float) -> Interval:
     """Interval of a score that is at least 0 and has no largest value; one doc alone costs about `scale` at most."""
     t = t_quantile(known.degrees)
     size = max(known.units, value * scale / known.variance * (Z / t) ** 2 if known.variance > 0 else 0.0)
@@ -143,7 +143,7 @@ def counted(value: float, known: Spread, scale: float) -> Interval:
     return Interval(max(0.0, value + half - wide), value + half + wide)
 
 
-def positive(value: float, known: Spread) -> Interval | None:
+def positive(value: float, known: Scatter) -> Interval | None:
     """Interval of a score above 0 on the log scale; None where it is 0 or does not vary."""
     if value <= 0 or not known.variance > (ROUNDING * value) ** 2:
         return None
@@ -151,7 +151,7 @@ def positive(value: float, known: Spread) -> Interval | None:
     return Interval(value * math.exp(-wide), value * math.exp(wide)) if wide < 700 else None
 
 
-def symmetric(value: float, known: Spread) -> Interval | None:
+def symmetric(value: float, known: Scatter) -> Interval | None:
     """Student's interval, of a score of which no range is known; None where it does not vary."""
     if not known.variance > (ROUNDING * abs(value)) ** 2:
         return None

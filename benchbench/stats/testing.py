@@ -111,8 +111,9 @@ def _tables(
     from scipy.special import bdtr
 
     spread = 9 * math.sqrt(n * differing * (1 - differing)) + 9
-    count = np.arange(max(1, math.floor(n * differing - spread)), min(n, math.ceil(n * differing + spread)) + 1)
-    likely = bdtr(count, n, differing) - bdtr(count - 1, n, differing)
+    first, last = max(1, math.floor(n * differing - spread)), min(n, math.ceil(n * differing + spread))
+    count = np.arange(first, last + 1, dtype=np.int_)
+    likely = np.asarray(bdtr(count, n, differing) - bdtr(count - 1, n, differing), dtype=np.float64)
     return count, likely, _fewest_wins(count, alpha)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchbench.core.errors import StoreError
 from benchbench.core.json_record import JsonRecord
@@ -120,7 +120,7 @@ def _encode(items: Sequence[Item], columns: Sequence[str]) -> bytes:
     import pyarrow.parquet as pq
 
     names = [name for name in items[0].scores if any(name in (column, f"{column}_influence") for column in columns)]
-    data: dict[str, pa.Array] = {
+    data: dict[str, pa.Array[Any]] = {
         "doc_id": pa.array([item.doc_id for item in items], pa.int64()),
         "prompt_name": pa.array([item.prompt_name for item in items], pa.string()),
     }
@@ -183,7 +183,7 @@ def with_added_columns(table: pa.Table, run: Path, task: str) -> pa.Table:
     return table
 
 
-def _aligned(part: Path, table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
+def _aligned(part: Path, table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray[Any]]]:
     scores = read_table(part)
     if any(not scores.column(key).equals(table.column(key)) for key in KEYS):
         raise StoreError(f"{part} holds scores of other items than the run has. Remove it, and score again.")
@@ -197,12 +197,9 @@ def items_with_added(items: Iterable[Item], run: Path, task: str) -> list[Item]:
     rows = list(items)
     if not scores_folder(run, task).is_dir():
         return rows
-    keys = pa.table(
-        {
-            "doc_id": pa.chunked_array([pa.array([item.doc_id for item in rows], pa.int64())]),
-            "prompt_name": pa.chunked_array([pa.array([item.prompt_name for item in rows], pa.string())]),
-        }
-    )
+    docs = pa.chunked_array([pa.array([item.doc_id for item in rows], pa.int64())])
+    prompts = pa.chunked_array([pa.array([item.prompt_name for item in rows], pa.string())])
+    keys = pa.Table.from_arrays([docs, prompts], names=["doc_id", "prompt_name"])
     scores = with_added_columns(keys, run, task).drop_columns(list(KEYS)).to_pylist()
     return [
         replace(item, scores={**item.scores, **{_metric(name): value for name, value in more.items()}})

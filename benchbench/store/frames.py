@@ -338,7 +338,7 @@ def _added_column(path: Path, added: Path, place: str) -> ScoreColumn:
 def read_clusters(run: RunFolder, task: str) -> dict[int, str | None]:
     """Doc id → name of its cluster. StoreError as `read_column`."""
     table = read_table(_part(run, task), ["doc_id", "cluster"])
-    return dict(zip(table.column("doc_id").to_pylist(), table.column("cluster").to_pylist(), strict=True))
+    return dict(zip(table.column("doc_id").to_numpy().tolist(), table.column("cluster").to_pylist(), strict=True))
 
 
 def _part(run: RunFolder, task: str) -> Path:

@@ -129,5 +129,5 @@ def _schema(columns: Mapping[str, str]) -> pa.Schema:
         "finish_reasons": pa.list_(text),
     }
     fixed = [pa.field(name, types.get(name, text)) for name in COLUMNS]
-    metadata = {"benchbench.items": str(ITEM_SCHEMA_VERSION)}
+    metadata: dict[str | bytes, str | bytes] = {"benchbench.items": str(ITEM_SCHEMA_VERSION)}
     return pa.schema([*fixed, *(pa.field(column, real) for column in columns.values())], metadata=metadata)
