@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from benchbench.runner.sweep.settings import SweepSettings
 
 ClusterFile = Annotated[
-    Path | None, typer.Option(help="For --engine slurm: YAML with partition, time, cpus, mem, gpus, setup, …")
+    Path | None,
+    typer.Option(
+        rich_help_panel="Engine", help="For --engine slurm: YAML with partition, time, cpus, mem, gpus, setup, …"
+    ),
 ]
 
 

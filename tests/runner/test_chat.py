@@ -15,6 +15,7 @@ from benchbench.core.chat import ChatSettings, Conversation
 from benchbench.core.errors import BackendError, ModelError, StoreError
 from benchbench.core.ids import text_hash
 from benchbench.core.json_record import as_json
+from benchbench.core.settings import changed
 from benchbench.core.types import Loglikelihood, LoglikelihoodRequest
 from benchbench.leaderboard.comparison import compare_models
 from benchbench.runner.run import run
@@ -36,7 +37,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def asked(world: Path, chat: ChatSettings | None = None, **changes: Any) -> RunSettings:
     model = ModelOptions(str(world / "model"), backend="hf", device="cpu")
-    return replace(toy(world), **{"model": model, "num_fewshot": 1, "tasks": "toy_quiz", "chat": chat, **changes})
+    return changed(toy(world), **{"model": model, "num_fewshot": 1, "tasks": "toy_quiz", "chat": chat, **changes})
 
 
 def signature(record: Any) -> str:
@@ -124,9 +125,9 @@ def test_a_scripted_model_answers_plain_prompts_only(world: Path) -> None:
 def test_sweeps_keep_their_conversations_and_old_sweeps_their_names(world: Path) -> None:
     plain = SweepSettings(run=asked(world), models=("series",))
     chat = replace(plain, run=asked(world, ChatSettings("Stručně.", multiturn=False)))
-    assert from_json(json.loads(json.dumps(to_json(chat)))).run.chat == chat.run.chat
+    assert from_json(json.loads(json.dumps(to_json(chat)))).run.render.chat == chat.run.render.chat
     assert chat.sweep_id() != plain.sweep_id()
     old = to_json(plain)
     del old["run"]["chat"]
-    assert from_json(old).run.chat is None
+    assert from_json(old).run.render.chat is None
     assert from_json(old).sweep_id() == plain.sweep_id()

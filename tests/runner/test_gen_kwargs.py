@@ -85,5 +85,5 @@ def test_a_sweep_hands_them_on(tmp_path):
     world = make_world(tmp_path)
     given = parse_gen_kwargs('{"until": ["\\n", "."], "max_gen_toks": 3}')
     sweep = SweepSettings(settings(world, gen_kwargs=given), ("m",))
-    assert from_json(json.loads(json.dumps(to_json(sweep)))).run.gen_kwargs == given
+    assert from_json(json.loads(json.dumps(to_json(sweep)))).run.render.gen_kwargs == given
     assert sweep.sweep_id() != SweepSettings(settings(world), ("m",)).sweep_id()
