@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from benchbench.core.version import __version__
+
 __all__ = ["__version__", "compare", "load_items", "load_runs"]
 
 if TYPE_CHECKING:

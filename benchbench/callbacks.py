@@ -12,10 +12,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from benchbench.backends.hf.training import TrainingBackend
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ArgumentError, BenchbenchError
+from benchbench.core.settings import changed
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import Plan, make_plan
 from benchbench.runner.run import RunResult, refuse_taken_series, run_plan
-from benchbench.runner.settings import RunSettings, check_name
+from benchbench.runner.settings import RunSettings
 
 
 class EvalCallback(TrainerCallback):
@@ -30,30 +31,21 @@ class EvalCallback(TrainerCallback):
         tasks: str,
         *,
         every: int,
-        output: str | Path = "results",
-        limit: int | None = None,
-        num_fewshot: int | None = None,
-        name: str | None = None,
         settings: RunSettings | None = None,
+        **changes: Any,
     ) -> None:
-        """`name` is what to call the training; without it, as its output folder. `settings` holds what else a run may
-        be told; its model is the one that is trained.
+        """`settings` are those of a run of each step; the model is the one that is trained, and `name` is what to call
+        the training (without it, as its output folder). `changes` are settings by their names, such as `limit=100`,
+        `num_fewshot=0` or `output="results"`, and come before those in `settings`.
 
         Raises ArgumentError for settings that make no sense; tasks are prepared when training begins.
         """
-        check_name(name)
         if every < 1:
             raise ArgumentError(f"every is {every}; it must be 1 or more steps.")
-        base = RunSettings(ModelOptions("")) if settings is None else settings
-        self.settings = replace(
-            base,
-            tasks=tasks,
-            output=Path(output),
-            limit=base.limit if limit is None else limit,
-            num_fewshot=base.num_fewshot if num_fewshot is None else num_fewshot,
-            name=None,
-            series=base.name if name is None else name,
-        )
+        if "output" in changes:
+            changes["output"] = Path(changes["output"])
+        asked = changed(RunSettings(ModelOptions("")) if settings is None else settings, tasks=tasks, **changes)
+        self.settings = replace(asked, name=None, series=asked.name)
         self.every = every
         self.results: list[RunResult] = []
         """What was scored, by step."""
@@ -91,8 +83,8 @@ class EvalCallback(TrainerCallback):
         except BenchbenchError as error:
             warnings.warn(f"step {state.global_step} was not scored: {error}", stacklevel=2)
             return
-        rows = [row for row in self.results[-1].rows if row["value"] is not None]
-        scores = {f"benchbench/{row['task']}/{row['metric']}": row["value"] for row in rows}
+        rows = self.results[-1].rows
+        scores = {f"benchbench/{row.task}/{row.metric}": row.value for row in rows if row.value is not None}
         state.log_history.append({"step": state.global_step, **scores})
 
     def _run(self, plan: Plan, folder: str, state: TrainerState, given: dict[str, Any]) -> RunResult:

@@ -17,7 +17,8 @@ from benchbench.core.ids import content_hash
 from benchbench.runner.run import run
 from benchbench.runner.settings import RunSettings
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.prepare import RenderSettings, prepare
+from benchbench.tasks.prepare import prepare
+from benchbench.tasks.settings import RenderSettings
 from tests.conftest import REPO
 
 duckdb = pytest.importorskip("duckdb")

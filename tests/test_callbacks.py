@@ -1,16 +1,20 @@
 """The callback in a real Trainer run of a tiny model."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, default_data_collator
 
 import benchbench
+from benchbench.backends.options import ModelOptions
 from benchbench.callbacks import EvalCallback
 from benchbench.core.errors import ArgumentError, TaskError
+from benchbench.runner.settings import RunSettings
 from benchbench.runner.sweep.events import CheckpointFinished
 from benchbench.runner.sweep.sweep import sweep
+from benchbench.tasks.settings import RenderSettings
 from tests import models
 from tests.runner.sweep.series import base, impatient, on_folder, separate_run
 from tests.runner.toy import make_world, part_bytes
@@ -64,12 +68,12 @@ def trained(world, start, tmp_path_factory):
 
 def test_it_scores_the_live_model_as_a_run_scores_the_saved_checkpoint(world, trained, tmp_path):
     folder, callback, _ = trained
-    assert [result.record["step"] for result in callback.results] == [3, 6]
+    assert [result.record.step for result in callback.results] == [3, 6]
     settings = on_folder(world, folder / "tiny", tmp_path)
     for result, step in zip(callback.results, (3, 6), strict=True):
         alone = separate_run(settings, str(folder / "tiny" / f"checkpoint-{step}"), tmp_path)
-        assert alone.record["run_id"] == result.record["run_id"]
-        assert alone.record["rows"] == result.record["rows"]
+        assert alone.record.run_id == result.record.run_id
+        assert alone.record.rows == result.record.rows
         assert part_bytes(alone.path) == part_bytes(result.path)
     assert callback.results[0].rows != callback.results[1].rows
 
@@ -98,7 +102,7 @@ def test_steps_and_tokens_are_in_the_rows_and_scores_in_the_trainers_log(trained
     state = json.loads((folder / "tiny" / "checkpoint-6" / "trainer_state.json").read_text())
     logged = {entry["step"]: entry for entry in state["log_history"] if "benchbench/toy_quiz/acc" in entry}
     assert set(logged) == {3, 6}
-    values = {(row["task"], row["metric"]): row["value"] for row in callback.results[0].rows}
+    values = {(row.task, row.metric): row.value for row in callback.results[0].rows}
     assert logged[3]["benchbench/toy_quiz/acc"] == values["toy_quiz", "acc"]
 
 
@@ -106,8 +110,8 @@ def test_the_end_of_training_is_scored_once(world, start, tmp_path):
     settings = base(world, tmp_path)
     callback = EvalCallback("toy_quiz", every=2, limit=2, output=tmp_path / "results", settings=settings)
     train(start, tmp_path / "tiny", callback, steps=3, save=100)
-    assert [result.record["step"] for result in callback.results] == [2, 3]
-    assert callback.results[0].record["tasks"]["toy_quiz"]["counts"]["n"] == 2
+    assert [result.record.step for result in callback.results] == [2, 3]
+    assert callback.results[0].record.tasks["toy_quiz"].counts.n == 2
 
 
 def test_the_training_is_called_as_the_user_says_and_no_other_is(world, start, tmp_path):
@@ -136,6 +140,17 @@ def test_a_full_disk_is_a_warning_and_training_goes_on(world, start, tmp_path):
     with pytest.warns(UserWarning, match="step 1 was not scored: cannot create"):
         trainer = train(start, tmp_path / "tiny", callback, steps=1, save=1)
     assert trainer.state.global_step == 1
+
+
+def test_any_setting_of_a_run_may_be_given_by_its_name(tmp_path):
+    base = RunSettings(ModelOptions(""), output=tmp_path, render=RenderSettings(num_fewshot=2, limit=9))
+    callback = EvalCallback("demo", every=5, settings=base, limit=3, split="test", dtype="float32", name="mix")
+    assert callback.settings.render == RenderSettings(num_fewshot=2, limit=3, split="test")
+    asked = callback.settings
+    assert (asked.tasks, asked.output, asked.model.dtype, asked.series) == ("demo", tmp_path, "float32", "mix")
+    assert EvalCallback("demo", every=5, output="results").settings.output == Path("results")
+    with pytest.raises(ArgumentError, match=r"there is no setting 'limits'\. Did you mean limit"):
+        EvalCallback("demo", every=5, limits=3)
 
 
 def test_every_must_be_a_step():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,24 +14,30 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "benchbench"
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
-    "stats": set(),
+    "stats": {"core"},  # core.format: how its sentences write numbers
     "tasks": {"core"},
-    "backends": {"core"},
+    "backends": {"core"},  # engines are reached through the table by name
+    "backends/models": {"core", "backends"},
+    "backends/hf": {"core", "backends", "backends/models"},
+    "backends/vllm": {"core", "backends", "backends/models"},
+    "backends/api": {"core", "backends", "backends/models"},
     "store": {"core"},
     "scoring": {"core", "stats"},
-    "runner": {"core", "stats", "tasks", "scoring", "backends", "store"},
+    "runner": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store"},
     "leaderboard": {"core", "stats", "store", "scoring"},  # scoring: corpus metrics on the docs that two runs share
     "extensions": set(),
     "extensions/comet": {"core", "scoring"},
     "extensions/demo": {"core"},
+    "extensions/gguf": {"core", "backends", "backends/models"},
+    "extensions/lm_eval": {"core", "stats", "tasks", "scoring"},
     "extensions/interchange": {"core", "store"},
-    "extensions/parity": {"core", "stats", "scoring", "backends", "store", "runner", "leaderboard"},
+    "extensions/parity": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"},
     "extensions/rescore": {"core", "tasks", "scoring", "store", "runner", "extensions/comet"},
     "extensions/slurm": {"core", "store", "runner"},
-    "cli": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"}
+    "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}
     | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "parity", "rescore", "slurm")},
-    "__init__": {"store", "leaderboard"},  # load_runs, load_items and compare, on first use
-    "callbacks": {"core", "backends", "runner"},
+    "__init__": {"core", "store", "leaderboard"},  # the version; load_runs, load_items and compare, on first use
+    "callbacks": {"core", "backends", "backends/hf", "runner"},
     "__main__": {"cli"},
 }
 HEAVY = (
@@ -66,7 +73,8 @@ def imported_modules(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = "." * node.level + (node.module or "")
-            yield from ([f"{module}.{alias.name}" for alias in node.names] if module == "benchbench" else [module])
+            whole = [f"{module}.{alias.name}" for alias in node.names]
+            yield from (name if module == "benchbench" or name in MODULES else module for name in whole)
 
 
 def broken_rules(file: Path, text: str) -> list[str]:
@@ -99,8 +107,12 @@ def test_a_room_imports_only_what_lies_below_it(file: Path) -> None:
         ("core/x.py", "from benchbench.tasks.index import TaskIndex", 1),
         ("core/x.py", "def f():\n    import benchbench.store.files", 1),
         ("tasks/x.py", "from .yamlfile import load", 1),
-        ("stats/x.py", "from benchbench import core", 1),
+        ("stats/x.py", "from benchbench import store", 1),
         ("leaderboard/x.py", "from benchbench.backends import open_backend", 1),
+        ("backends/hf/x.py", "from benchbench.backends.vllm.plan import make_asks", 1),
+        ("backends/hf/x.py", "from benchbench.backends import api", 1),
+        ("backends/hf/x.py", "from benchbench.backends.models.find import find_model", 0),
+        ("backends/x.py", "from benchbench.extensions.gguf import ENGINE", 1),
         ("runner/x.py", "from benchbench.scoring import aggregate\nfrom benchbench import __version__", 0),
         ("cli/x.py", "from benchbench.runner.run import run\nimport torch", 0),
     ],
@@ -152,3 +164,79 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
 def test_no_file_outgrows_its_noun() -> None:
     long = {str(f.relative_to(PACKAGE)): n for f in FILES if (n := len(f.read_text("utf-8").splitlines())) > 400}
     assert long == {}
+
+
+ANY_LEFT = {
+    "benchbench.backends.hf.training.TrainingBackend",
+    "benchbench.extensions.comet.model.CometModel",
+    "benchbench.extensions.demo.training.DemoSettings",
+    "benchbench.extensions.demo.training.begin",
+    "benchbench.extensions.demo.training.find_finished",
+    "benchbench.extensions.slurm.cluster.Cluster",
+    "benchbench.runner.settings.RunSettings",
+    "benchbench.tasks.dialect.Variant",
+    "benchbench.tasks.index.Group",
+    "benchbench.tasks.task.Task",
+    "benchbench.tasks.upstream.definition.UpstreamTask",
+}
+"""Names that another room uses although their annotations say `Any`: values of YAML files, and options of others."""
+
+
+def annotations_of(node: ast.stmt) -> Iterator[ast.expr]:
+    """Of a public function its parameters' and its result's; of a class those of its fields and public methods."""
+    if isinstance(node, ast.FunctionDef):
+        arguments = node.args
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+        yield from (one.annotation for one in every if one is not None and one.annotation is not None)
+        yield from [node.returns] if node.returns is not None else []
+    elif isinstance(node, ast.AnnAssign):
+        yield node.annotation
+    elif isinstance(node, ast.ClassDef):
+        for inner in node.body:
+            name = inner.name if isinstance(inner, ast.FunctionDef) else ""
+            if not name.startswith("_") or name == "__init__":
+                yield from annotations_of(inner)
+
+
+def untyped_names(text: str) -> set[str]:
+    """Public functions and classes of a module with an annotation that says `Any`."""
+    return {
+        node.name
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        if any("Any" in re.findall(r"\w+", ast.unparse(one)) for one in annotations_of(node))
+    }
+
+
+def names_used_elsewhere() -> set[str]:
+    """`module.name` of everything that a room imports from another one."""
+    found = set()
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            if module.startswith("benchbench.") and room_of(module.split(".")[1:]) != room(file):
+                found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_what_crosses_a_room_has_a_type() -> None:
+    used = names_used_elsewhere()
+    untyped = {
+        f"{module}.{name}" for module, file in MODULES.items() for name in untyped_names(file.read_text("utf-8"))
+    }
+    assert untyped & used - ANY_LEFT == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("def f(x: dict[str, Any]) -> int: ...", {"f"}),
+        ("def f(x: int) -> 'Mapping[str, Any]': ...", {"f"}),
+        ("class C:\n    x: Any\n", {"C"}),
+        ("class C:\n    def m(self, *more: Any) -> int: ...\n", {"C"}),
+        ("class C:\n    def _m(self, x: Any) -> int: ...\n", set()),
+        ("def _f(x: Any) -> int: ...\ndef g(x: AnyOf) -> int: ...", set()),
+    ],
+)
+def test_the_types_are_looked_at(text: str, found: set[str]) -> None:
+    assert untyped_names(text) == found

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
-from benchbench.backends.chat import ChatTemplate, template_of
-from benchbench.backends.control import CHAT, START
+from benchbench.backends.chat import CHAT, START, ChatTemplate, template_of
 from benchbench.core.chat import Conversation
 from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, Prompt, RollingRequest
 
@@ -52,7 +51,7 @@ class EncodedContext:
 
 @dataclass(frozen=True, slots=True)
 class Unencodable:
-    """A request that cannot be put to this model, and why."""
+    """A request that this model cannot be asked, and why."""
 
     kind: str
     message: str
@@ -121,6 +120,7 @@ class Encoder:
             return self._templated(texts, frozenset(templated), special)
         if special is not None:
             return self._encode(texts, special)
+        # A prompt that spells out `<s>` would get a second one from the tokenizer, which no training text has.
         own = [i for i, text in enumerate(texts) if self._prefix_text and text.startswith(self._prefix_text)]
         if not own:
             return self._encode(texts, None)
@@ -180,6 +180,7 @@ class Encoder:
     def _fits(self, context: list[int], continuation: list[int]) -> bool:
         if self.architecture == "seq2seq":
             return len(context) <= self.max_length
+        # The last token is only predicted, never read: one more than the model holds fits.
         return len(context) + len(continuation) <= self.max_length + 1
 
     def _split(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
@@ -199,11 +200,14 @@ class Encoder:
         for context, continuation in moved:
             if context:
                 head = context_ids[context]
+                # Cut by count, as lm-eval does: where tokens merge across the boundary, the context still has the ids
+                # that it has alone, and the continuation those that the whole has beyond that many.
                 # Where the continuation merges into the context's last token nothing is left of
                 # it; it is then encoded alone, rather than scored as empty.
                 tail = whole_ids[context + continuation][len(head) :] or bare_ids[continuation]
             else:
                 head, tail = [self.prefix_token_id], bare_ids[continuation]
+                # A continuation that begins with the prefix token brings its own: two would be another text.
                 if tail and tail[0] == self.prefix_token_id:
                     head, tail = tail[:1], tail[1:]
             result.append((head, tail))
@@ -224,8 +228,8 @@ class Encoder:
         prompts = [request.prompt for request in requests]
         dropped = [0] * len(requests)
         rooms = [self._room(request) for request in requests]
-        tongues = [self._language(request) for request in requests]
-        ids = self._unique_tokens(self._texts(prompts), tongues)
+        languages = [self._language(request) for request in requests]
+        ids = self._unique_tokens(self._texts(prompts), languages)
         pending = [i for i in range(len(requests)) if 0 < rooms[i] < len(ids[i])]
         while pending:
             again = []
@@ -235,7 +239,7 @@ class Encoder:
                     prompts[i] = shorter
                     dropped[i] = len(requests[i].prompt.shots) - len(shorter.shots)
                     again.append(i)
-            renewed = self._unique_tokens(self._texts([prompts[i] for i in again]), [tongues[i] for i in again])
+            renewed = self._unique_tokens(self._texts([prompts[i] for i in again]), [languages[i] for i in again])
             for i, shorter_ids in zip(again, renewed, strict=True):
                 ids[i] = shorter_ids
             pending = [i for i in again if len(ids[i]) > rooms[i]]

@@ -2,40 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
-from benchbench.core.errors import BackendError, did_you_mean
 from benchbench.core.pairs import name_value_pairs
-
-
-@dataclass(frozen=True, slots=True)
-class ModelOptions:
-    """Which model to open, and how."""
-
-    model: str
-    """A folder, a hub name, or a GGUF file."""
-    backend: str = "auto"
-    revision: str | None = None
-    """Branch, tag or commit of a hub name."""
-    dtype: str = "auto"
-    """auto, float32, bfloat16 or float16. auto is the checkpoint's own type."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1. auto is the first GPU if there is one."""
-    trust_remote_code: bool = False
-    """Run the model's own Python code."""
-    max_length: int | None = None
-    """Tokens the model may see at once; None takes what the model says."""
-    batch_tokens: int | None = None
-    """Most tokens in one batch, those of shared prefixes and padding included; None lets the engine choose."""
-    plan: str = "auto"
-    """auto, packed, branched or plain: how requests with a shared prefix are laid out."""
-    tokenizer: str | None = None
-    """A folder or hub name whose tokenizer is used; None takes the one beside the weights."""
-    keep_tokens: bool = False
-    """Keep the tokens of every task, not of the last one only: for a series of checkpoints that are asked the same."""
-    model_args: tuple[tuple[str, str], ...] = ()
-    """(name, value) of options that only this engine has. They go into the record: no keys, no passwords."""
+from benchbench.core.settings import Setting
 
 
 def parse_model_args(text: str) -> tuple[tuple[str, str], ...]:
@@ -43,14 +14,54 @@ def parse_model_args(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(name_value_pairs(text, "--model-args").items()))
 
 
-def check_model_args(options: ModelOptions, known: Iterable[str], *, backend: str) -> dict[str, str]:
-    """`options.model_args` as a mapping. Raises BackendError for a name that `backend` does not know."""
-    known = sorted(known)
-    for name, _ in options.model_args:
-        if name not in known:
-            takes = f"it takes {', '.join(known)}" if known else "it takes none"
-            raise BackendError(
-                f"--model-args has {name!r}, which the backend {backend} does not know; {takes}."
-                + did_you_mean(name, known)
-            )
-    return dict(options.model_args)
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which model to open, and how."""
+
+    model: Annotated[
+        str,
+        Setting(
+            "A folder, a hub name, a GGUF file, or a name on a server.",
+            panel="Model",
+            flags=("--model", "-m"),
+            identity=False,
+        ),
+    ]
+    backend: Annotated[str, Setting("auto, hf, vllm, gguf, api or scripted.", panel="Model")] = "auto"
+    revision: Annotated[str | None, Setting("Branch, tag or commit of a hub model.", panel="Model")] = None
+    dtype: Annotated[
+        str,
+        Setting("auto (the checkpoint's own), float32, bfloat16 or float16.", panel="Model"),
+    ] = "auto"
+    device: Annotated[
+        str,
+        Setting(
+            "auto (the first GPU if there is one), cpu, cuda, cuda:1, ...", panel="Model", identity=False, record=False
+        ),
+    ] = "auto"
+    trust_remote_code: Annotated[bool, Setting("Run the model's own code.", panel="Model")] = False
+    max_length: Annotated[
+        int | None, Setting("Tokens the model may see at once. Default: as the model says.", panel="Model")
+    ] = None
+    batch_tokens: Annotated[
+        int | None,
+        Setting("Most tokens in one batch, shared prefixes and padding included.", panel="Model", identity=False),
+    ] = None
+    plan: Annotated[str, Setting(record=False)] = "auto"
+    """auto, packed, branched or plain: how requests with a shared prefix are laid out."""
+    tokenizer: Annotated[
+        str | None,
+        Setting("Folder or hub name of the tokenizer. Default: the one beside the weights.", panel="Model"),
+    ] = None
+    keep_tokens: Annotated[bool, Setting(identity=False, record=False)] = False
+    """Keep the tokens of every task, not of the last one only: for a series of checkpoints that are asked the same."""
+    model_args: Annotated[
+        tuple[tuple[str, str], ...],
+        Setting(
+            "Options of one backend, name=value,name=value; a wrong name lists them. No passwords: they are recorded.",
+            panel="Model",
+            cli_type=str,
+            parse=parse_model_args,
+            pairs=True,
+        ),
+    ] = ()

@@ -40,7 +40,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class PlanReader:
     """One request's view of an input: `targets[k]` is predicted by the row at `first_row + k`."""
 
     request: int
@@ -49,11 +49,11 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class PlanLeaf:
     """A distinct model input and the requests that read from it."""
 
     tokens: tuple[int, ...]
-    readers: tuple[Reader, ...]
+    readers: tuple[PlanReader, ...]
 
     @property
     def first_row(self) -> int:
@@ -62,10 +62,10 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PlanRow:
     """A trunk with its branches: `leaves` all begin with the first `depth` tokens of the first."""
 
-    leaves: tuple[Leaf, ...]
+    leaves: tuple[PlanLeaf, ...]
     start: int
     """Tokens already in the block."""
     depth: int
@@ -105,17 +105,17 @@ class Block:
     """The whole prefix, from the first token."""
     parent: int
     """Index of the block whose prefix this one extends, or -1."""
-    batches: tuple[tuple[Row, ...], ...]
+    batches: tuple[tuple[PlanRow, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PrefixPlan:
     """Blocks in the order of computation: a parent stands before its children."""
 
     blocks: tuple[Block, ...]
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[PlanRow]:
         """All rows of all blocks."""
         return [row for block in self.blocks for batch in block.batches for row in batch]
 
@@ -135,37 +135,44 @@ class _Node:
 
 def make_plan(
     inputs: Sequence[tuple[tuple[int, ...], int, tuple[int, ...]]], limits: Limits, *, sharing: bool = True
-) -> Plan:
+) -> PrefixPlan:
     """Lay out `inputs`, a list of (tokens, first_row, targets) whose index is the request's number.
 
     With `sharing=False` every distinct input is a row of its own and there are no blocks.
     """
     if not inputs:
-        return Plan(())
+        return PrefixPlan(())
     leaves = _merge(inputs, prefixes=sharing)
     if not sharing:
-        rows = [Row((leaf,), 0, len(leaf.tokens)) for leaf in leaves]
-        return Plan((Block((), -1, _fill(rows, 0, limits)),))
+        rows = [PlanRow((leaf,), 0, len(leaf.tokens)) for leaf in leaves]
+        return PrefixPlan((Block((), -1, _fill(rows, 0, limits)),))
     root = _radix_tree(leaves)
-    found: list[tuple[tuple[int, ...], int, list[Row]]] = [((), -1, [])]
+    found: list[tuple[tuple[int, ...], int, list[PlanRow]]] = [((), -1, [])]
     costs = _costs(root, limits)
     _collect(root, 0, 0, costs, leaves, found)
-    return Plan(tuple(Block(tokens, parent, _fill(rows, len(tokens), limits)) for tokens, parent, rows in found))
+    return PrefixPlan(tuple(Block(tokens, parent, _fill(rows, len(tokens), limits)) for tokens, parent, rows in found))
 
 
-def _merge(inputs: Sequence[tuple[tuple[int, ...], int, tuple[int, ...]]], *, prefixes: bool) -> list[Leaf]:
+def unmerged(context: tuple[int, ...], number: int) -> tuple[int, ...]:
+    """The context with a last token that no other has: a context to continue is not read from a longer one that begins
+    with it, because its text grows in a row of its own. No tokenizer has tokens below 0, and nobody reads this one.
+    """
+    return (*context, -1 - number)
+
+
+def _merge(inputs: Sequence[tuple[tuple[int, ...], int, tuple[int, ...]]], *, prefixes: bool) -> list[PlanLeaf]:
     """Distinct inputs in lexicographic order; with `prefixes` one that begins another is read from the longer."""
     order = sorted(range(len(inputs)), key=lambda i: inputs[i][0], reverse=True)
-    merged: list[tuple[tuple[int, ...], list[Reader]]] = []
+    merged: list[tuple[tuple[int, ...], list[PlanReader]]] = []
     for i in order:
         tokens, first_row, targets = inputs[i]
-        reader = Reader(i, first_row, targets)
+        reader = PlanReader(i, first_row, targets)
         longer = merged[-1][0] if merged else ()
         if merged and (longer == tokens or (prefixes and longer[: len(tokens)] == tokens)):
             merged[-1][1].append(reader)
         else:
             merged.append((tokens, [reader]))
-    return [Leaf(tokens, tuple(sorted(readers, key=lambda r: r.request))) for tokens, readers in reversed(merged)]
+    return [PlanLeaf(tokens, tuple(sorted(readers, key=lambda r: r.request))) for tokens, readers in reversed(merged)]
 
 
 def _common_prefix(a: tuple[int, ...], b: tuple[int, ...]) -> int:
@@ -180,7 +187,7 @@ def _common_prefix(a: tuple[int, ...], b: tuple[int, ...]) -> int:
     return low
 
 
-def _radix_tree(leaves: Sequence[Leaf]) -> _Node:
+def _radix_tree(leaves: Sequence[PlanLeaf]) -> _Node:
     """Radix tree over sorted leaves, by the usual stack over neighbours' common prefixes."""
     stack = [_Node(0, 0, 0)]
     for index, leaf in enumerate(leaves):
@@ -252,8 +259,8 @@ def _collect(
     root_start: int,
     root_block: int,
     costs: _Costs,
-    leaves: Sequence[Leaf],
-    found: list[tuple[tuple[int, ...], int, list[Row]]],
+    leaves: Sequence[PlanLeaf],
+    found: list[tuple[tuple[int, ...], int, list[PlanRow]]],
 ) -> None:
     """Walk the tree along the cheapest choices; fill `found` with (prefix, parent, rows)."""
     todo = [(root, root_start, root_block)]
@@ -261,8 +268,9 @@ def _collect(
         node, start, block = todo.pop()
         choice = costs[id(node), start][1]
         if choice == "row":
+            # The block may have been cut short of `start`, or not been made at all: the row reads the rest itself.
             real_start = len(found[block][0])
-            found[block][2].append(Row(tuple(leaves[node.low : node.high]), real_start, node.depth))
+            found[block][2].append(PlanRow(tuple(leaves[node.low : node.high]), real_start, node.depth))
             continue
         if choice == "block":
             # A block's own rows are not read, so it must end before the first row any leaf needs.
@@ -270,11 +278,13 @@ def _collect(
             if depth - len(found[block][0]) >= MIN_BLOCK:
                 found.append((leaves[node.low].tokens[:depth], block, []))
                 block = len(found) - 1
+            # The costs below were counted under a block that ends here, wherever the real one was cut.
             start = node.depth
+        # Reversed on a stack: children come in the order of their tokens, and a block stands before those inside it.
         todo.extend((child, start, block) for child in reversed(node.children))
 
 
-def _fill(rows: list[Row], start: int, limits: Limits) -> tuple[tuple[Row, ...], ...]:
+def _fill(rows: list[PlanRow], start: int, limits: Limits) -> tuple[tuple[PlanRow, ...], ...]:
     """Batches of rows of like width, widest first, so that memory runs out early or never.
 
     Where one batch ends and the next begins is chosen to compute the fewest tokens, padding included, when every
@@ -288,7 +298,7 @@ def _fill(rows: list[Row], start: int, limits: Limits) -> tuple[tuple[Row, ...],
             (best[begin] + tokens + limits.batch_overhead, begin)
             for begin, tokens in _batches_ending_at(end, rows, start, limits)
         )
-    batches: list[tuple[Row, ...]] = []
+    batches: list[tuple[PlanRow, ...]] = []
     end = len(rows)
     while end:
         batches.append(tuple(rows[first[end] : end]))
@@ -296,7 +306,7 @@ def _fill(rows: list[Row], start: int, limits: Limits) -> tuple[tuple[Row, ...],
     return tuple(reversed(batches))
 
 
-def _batches_ending_at(end: int, rows: Sequence[Row], start: int, limits: Limits) -> Iterator[tuple[int, int]]:
+def _batches_ending_at(end: int, rows: Sequence[PlanRow], start: int, limits: Limits) -> Iterator[tuple[int, int]]:
     """(first row, tokens) of every batch that fits and whose last row is `rows[end - 1]`; one row always fits."""
     logit_rows = trunk = branch = branches = 0
     for begin in range(end - 1, -1, -1):

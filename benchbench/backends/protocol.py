@@ -90,7 +90,7 @@ class Backend(Protocol):
 
     @property
     def chat(self) -> ChatFormat:
-        """How requests whose prompt is a `Conversation` are put to the model. ModelError where they cannot be."""
+        """How requests whose prompt is a `Conversation` become a prompt of the model. ModelError where they cannot."""
         ...
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchbench.backends.engines import Engine
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys, Work
 from benchbench.core.errors import BackendError, ModelError, did_you_mean
@@ -248,3 +249,6 @@ def _tokens(text: str) -> int:
 def _unit(value: Any) -> float:
     """A number from 0 to 1 that follows from `value`."""
     return int(content_hash(value, digits=13), 16) / 16**13
+
+
+ENGINE = Engine(name="scripted", opener="benchbench.backends.scripted:ScriptedBackend")

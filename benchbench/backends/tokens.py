@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from benchbench.backends.abilities import Abilities, refusal
 from benchbench.backends.chat import ChatTemplate
 from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Unencodable
+from benchbench.backends.engines import Abilities, refusal
 from benchbench.backends.protocol import NOTHING, RequestKeys, Work
 from benchbench.core.ids import canonical_json
 from benchbench.core.types import (
@@ -29,6 +29,8 @@ from benchbench.core.types import (
     Request,
     RollingRequest,
 )
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class TokenBackend(ABC):
     """The request methods of `Backend` over an engine that scores token pairs and continues token contexts."""
 
     info: BackendInfo
-    able = Abilities()
+    abilities = Abilities()
 
     def __init__(self, *, keep_tokens: bool = False) -> None:
         self.work = Work()
@@ -98,12 +100,23 @@ class TokenBackend(ABC):
     def write_jobs(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
         """Continue each context, naming it by its index, in any order; `skip` names those that need no answer."""
 
+    def counted(self, answers: Iterator[Answer]) -> Iterator[Answer]:
+        """The answers of an engine, with `work` brought up to date at each."""
+        for answer in answers:
+            self.count_work()
+            yield answer
+        self.count_work()
+
+    @abstractmethod
+    def count_work(self) -> None:
+        """Bring `work` up to date with what the engine has counted."""
+
     def refuses(self, params: GenerationParams) -> str | None:
         """Why this engine cannot write with these settings, or None if it can."""
-        return refusal(params, self.info.name, self.able)
+        return refusal(params, self.info.name, self.abilities)
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
-        """One hash per doc over the tokens that its requests put to the model."""
+        """One hash per doc over the tokens that its requests ask the model."""
         if not self.keep_tokens:
             self.forget_tokens()
         new = [doc for doc in docs if doc and not self._knows(doc)]
@@ -283,6 +296,21 @@ class Ending:
         """The text of `tokens`, the last of which ended it."""
         text = self.decode(tokens[:-1] if reason == "eos" else tokens)
         return Written(request, cut_at_stop(text, params.until), reason, len(tokens))
+
+    def finished(
+        self, request: int, tokens: Sequence[int], params: GenerationParams, *, pad: int | None = None
+    ) -> Written:
+        """The text of `tokens` that an engine ended by itself, perhaps a little late; `pad` fills a row that ended
+        before its neighbours.
+        """
+        ended = next((k for k, token in enumerate(tokens) if token in self.eos), None)
+        kept = list(tokens if ended is None else tokens[:ended])
+        while ended is None and kept and kept[-1] == pad:
+            kept.pop()
+        raw = self.decode(kept)
+        text = cut_at_stop(raw, params.until)
+        reason: FinishReason = "stop" if text != raw else "length" if ended is None else "eos"
+        return Written(request, text, reason, len(kept) if ended is None else ended + 1)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of the tokens, without special ones."""

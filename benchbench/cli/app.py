@@ -11,33 +11,60 @@ from typer.core import TyperCommand, TyperGroup
 
 from benchbench.core.errors import ArgumentError
 
+HELP = {"help_option_names": ["-h", "--help"]}
+"""Context settings of all commands."""
+
 
 class VerbApp(typer.Typer):
     """The app of a verb. An option that takes one value refuses a second one; repeatable options add up."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(cls=_Group, rich_markup_mode=None, add_completion=False, **options)
+        super().__init__(cls=_Group, rich_markup_mode=None, add_completion=False, context_settings=HELP, **options)
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
         """As typer's."""
-        return super().command(name, cls=_Command, **options)
+        return super().command(name, cls=_Command, context_settings=HELP, **options)
 
 
 class _Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given, rest, order = self.make_parser(ctx).parse_args(args=list(args))
-        _refuse_repeated(order)
-        _refuse_loose_tasks(given, rest)
+        if not ctx.resilient_parsing:  # a shell that completes a line must get no error
+            given, rest, order = self.make_parser(ctx).parse_args(args=list(args))
+            _refuse_repeated(order)
+            _refuse_loose_tasks(given, rest)
         return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _write_panels(self, ctx, formatter)
 
 
 class _Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given, rest, order = self.make_parser(ctx).parse_args(args=list(args))
-        _refuse_repeated(order)
-        if rest and rest[0] not in self.commands:
-            _refuse_loose_tasks(given, rest)
+        if not ctx.resilient_parsing:
+            given, rest, order = self.make_parser(ctx).parse_args(args=list(args))
+            _refuse_repeated(order)
+            if rest and rest[0] not in self.commands:
+                _refuse_loose_tasks(given, rest)
         return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _write_panels(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def _write_panels(command: Any, ctx: Any, formatter: Any) -> None:
+    """Arguments, then options under the headings that they name; those without one come last."""
+    panels: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+    for param in command.get_params(ctx):
+        line = param.get_help_record(ctx)
+        if line is not None:
+            kind = "Arguments" if param.param_type_name == "argument" else getattr(param, "rich_help_panel", None)
+            panels.setdefault(kind or "Options", []).append(line)
+    panels["Options"] = panels.pop("Options", [])
+    for heading, lines in panels.items():
+        if lines:
+            with formatter.section(heading):
+                formatter.write_dl(lines)
 
 
 def _refuse_repeated(order: Sequence[Any]) -> None:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, clean_lines, finite, number, print_json, stderr, stdout
+from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout
+from benchbench.cli.options import AsJson, Weights
+from benchbench.core.format import clean_lines, decimals, probability, several
+from benchbench.core.format import number as page_number
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from benchbench.leaderboard.comparison import Comparison, Row
+    from benchbench.leaderboard.comparison import Comparison, DuelRow
 
 app = VerbApp()
 WIDE = 110
@@ -38,8 +40,8 @@ def compare(
         float | None,
         typer.Option(help="Margin of equivalence in the metric's own unit. Default: half a percent of its range."),
     ] = None,
-    weights: opt.Weights = opt.WeightsRule.benchmarks,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    weights: Weights = "benchmarks",
+    as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Compare models doc by doc: difference, interval, p, flips, verdict.
@@ -47,11 +49,13 @@ def compare(
     Each later model is judged against each earlier one: B against A. Only docs that both answered, under the same
     prompt, shots and scoring, are compared; anything else is refused with the reason.
     """
-    from benchbench.leaderboard.comparison import Wanted, compare_sides
+    from benchbench.leaderboard.comparison import CompareOptions, compare_models
     from benchbench.leaderboard.duels import flat, frame
-    from benchbench.store.model_lookup import find_sides
+    from benchbench.store.model_lookup import find_models
 
-    found = compare_sides(find_sides(models, results), Wanted(tuple(metric) if metric else None, delta, weights.value))
+    found = compare_models(
+        find_models(models, results), CompareOptions(tuple(metric) if metric else None, delta, weights)
+    )
     if as_json:
         refused = [{"a": r.a, "b": r.b, "task": r.task, "metric": r.metric, "reason": r.reason} for r in found.refused]
         value = {"models": found.models, "rows": [flat(row) for row in found.rows], "refused": refused}
@@ -85,7 +89,7 @@ def show(found: Comparison) -> None:
 FIGURES = ("A", "B", "B − A", "95%", "p", "lost/won", "least", "verdict")
 
 
-def _table(rows: tuple[Row, ...]) -> Table:
+def _table(rows: tuple[DuelRow, ...]) -> Table:
     """A line per task and metric."""
     from rich.table import Table
 
@@ -98,7 +102,7 @@ def _table(rows: tuple[Row, ...]) -> Table:
     return table
 
 
-def _lines(rows: tuple[Row, ...]) -> list[tuple[str, str]]:
+def _lines(rows: tuple[DuelRow, ...]) -> list[tuple[str, str]]:
     """The same for narrow terminals: each task and metric above its figures; lines and their styles."""
     figures = [FIGURES, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*figures, strict=True)]
@@ -111,31 +115,31 @@ def _lines(rows: tuple[Row, ...]) -> list[tuple[str, str]]:
     return found
 
 
-def _name(row: Row) -> str:
+def _name(row: DuelRow) -> str:
     return f"{row.task} {_metric(row)}".rstrip()
 
 
-def _metric(row: Row) -> str:
+def _metric(row: DuelRow) -> str:
     from benchbench.leaderboard.comparison import ALL_TASKS
 
     return ("" if row.task == ALL_TASKS else row.metric) + ("" if row.duel.higher_is_better else " ↓")
 
 
-def _docs(row: Row) -> str:
+def _docs(row: DuelRow) -> str:
     return f"{row.duel.n:,}" if row.duel.n_clusters is None else f"{row.duel.n:,} in {row.duel.n_clusters:,}"
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: DuelRow) -> list[str]:
     found, interval = row.duel, row.duel.interval
     scores = [math.exp(s) if row.is_log else s for s in (found.score_a, found.score_b)]
-    digits = _digits(scores)
+    digits = max(2, decimals(scores))
     if row.is_log:
         difference = f"×{math.exp(found.difference.value):.3f}"
         spread = "" if interval is None else f"[{math.exp(interval.low):.3f}, {math.exp(interval.high):.3f}]"
         least = "" if found.detectable is None else f"×{math.exp(found.detectable):.3f}"
     else:
-        difference = _signed(found.difference.value, digits)
-        ends = [] if interval is None else [_signed(end, digits - 1) for end in interval]
+        difference = page_number(found.difference.value, digits, sign=True)
+        ends = [] if interval is None else [page_number(end, digits - 1, sign=True) for end in interval]
         spread = f"[{', '.join(ends)}]" if ends else ""
         least = "" if found.detectable is None else f"{found.detectable:.{digits}f}"
     if row.outcome in ("better", "worse"):
@@ -144,18 +148,7 @@ def _cells(row: Row) -> list[str]:
     return [*map(number, scores), difference, spread, _p(row.p_adjusted), flips, least, row.outcome]
 
 
-def _digits(scores: list[float]) -> int:
-    most = max(map(abs, scores))
-    return 4 if most < 10 else 2
-
-
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
 def _p(p: float | None) -> str:
-    from benchbench.stats.sentence import probability
-
     return "-" if p is None else probability(p)
 
 
@@ -203,7 +196,7 @@ def _left_out(found: Comparison) -> list[str]:
         name = f"{row.task}, {row.b} against {row.a}" if found.num_pairs > 1 else row.task
         if row.dropped and not row.is_group and name not in lines:
             share = not row.is_log and row.duel.scale == 1
-            docs = "1 doc" if row.dropped == 1 else f"{row.dropped} docs"
+            docs = several(row.dropped, "doc")
             lines[name] = (
                 f"{name}: left out: {docs} without a score on one side; the scores are of the others."
                 if row.reach is None
@@ -212,5 +205,5 @@ def _left_out(found: Comparison) -> list[str]:
     return list(lines.values())
 
 
-def _margins(rows: list[Row]) -> str:
+def _margins(rows: list[DuelRow]) -> str:
     return " or ±".join(dict.fromkeys(f"{row.duel.delta:.4g}" for row in rows))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,20 +23,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from benchbench.core.format import clean, clean_json, decimals
+from benchbench.core.record import Row, RunRecord
 from benchbench.runner import events
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_CONTROL_BUT_NEWLINE = re.compile(_CONTROL.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
-
-
-def clean(value: object) -> str:
-    """`value` on one line without control, bidirectional or half characters: safe for a terminal."""
-    return _CONTROL.sub("", str(value).replace("\n", " ").replace("\t", " "))
-
-
-def clean_lines(value: object) -> str:
-    """Like `clean`, but line breaks stay."""
-    return _CONTROL_BUT_NEWLINE.sub("", str(value).replace("\t", " "))
 
 
 def cell(value: object, style: str = "") -> Text:
@@ -53,6 +41,11 @@ def stderr() -> Console:
 def stdout() -> Console:
     """The console for tables. Not on a terminal they are 80 columns wide, or what COLUMNS says."""
     return Console(highlight=False)
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    stderr().print(cell(text), soft_wrap=True)
 
 
 class _Rate(ProgressColumn):
@@ -144,120 +137,111 @@ def watching(*, quiet: bool = False) -> Iterator[events.OnEvent]:
         yield watcher
 
 
-def results_table(record: Mapping[str, Any], *, every_row: bool = False) -> Table:
+def results_table(record: RunRecord, *, every_row: bool = False) -> Table:
     """The rows of a record. Members of a group show their first metric only, unless `every_row`."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("task", overflow="fold", ratio=1)
     table.add_column("metric", overflow="fold")
     shown = list(_shown(record, every_row=every_row))
-    clustered = any(row["n_clusters"] is not None for row in shown)
+    clustered = any(row.n_clusters is not None for row in shown)
     for name in ("value", "95%", "n", *(("clusters",) if clustered else ()), "shots", "tokens"):
         table.add_column(name, justify="right", no_wrap=True)
     last = ""
     for row in shown:
-        first = row["task"] != last
-        last = row["task"]
+        first = row.task != last
+        last = row.task
         table.add_row(
-            cell(last if first else "", "bold" if row["is_group"] else ""),
-            cell(row["metric"]),
-            cell(number(row["value"])),
-            cell(interval(row)),
-            cell(row["n"]),
-            *([cell("" if row["n_clusters"] is None else row["n_clusters"])] if clustered else []),
-            cell(row["num_fewshot"]),
+            cell(last if first else "", "bold" if row.is_group else ""),
+            cell(row.metric),
+            cell(number(row.value)),
+            cell(interval(row.value, row.ci_low, row.ci_high)),
+            cell(row.n),
+            *([cell("" if row.n_clusters is None else row.n_clusters)] if clustered else []),
+            cell(row.num_fewshot),
             cell(sharing(record, last) if first else ""),
         )
     return table
 
 
-def _shown(record: Mapping[str, Any], *, every_row: bool) -> Iterator[Mapping[str, Any]]:
+def _shown(record: RunRecord, *, every_row: bool) -> Iterator[Row]:
     """Groups first, each followed by its members, then the other tasks."""
-    rows: Sequence[Mapping[str, Any]] = record["rows"]
-    members = {task for group in record["groups"] for task in group["tasks"]}
+    members = {task for group in record.groups for task in group.tasks}
     shown: set[str] = set()
-    for group in record["groups"]:
-        yield from (row for row in rows if row["is_group"] and row["task"] == group["name"])
-        for task in group["tasks"]:
+    for group in record.groups:
+        yield from (row for row in record.rows if row.is_group and row.task == group.name)
+        for task in group.tasks:
             if task not in shown:
                 shown.add(task)
-                own = [row for row in rows if row["task"] == task and not row["is_group"]]
+                own = record.rows_of(task)
                 yield from own if every_row else own[:1]
-    yield from (row for row in rows if not row["is_group"] and row["task"] not in members)
+    yield from (row for row in record.rows if not row.is_group and row.task not in members)
 
 
 def number(value: float | None) -> str:
     """Four decimals below 1, fewer above; `-` for a missing value."""
-    return "-" if value is None else f"{value:.{_decimals(value)}f}"
+    return "-" if value is None else f"{value:.{decimals([value])}f}"
 
 
-def _decimals(value: float) -> int:
-    size = abs(value)
-    return 4 if size < 10 else 2 if size < 1000 else 0
-
-
-def interval(row: Mapping[str, Any]) -> str:
+def interval(value: float | None, low: float | None, high: float | None) -> str:
     """`±half` where the interval is symmetric, else `[low, high]`; empty if there is none."""
-    value, low, high = row["value"], row["ci_low"], row["ci_high"]
     if value is None or low is None or high is None:
         return ""
-    decimals = _decimals(value)
-    if abs((high - value) - (value - low)) <= 0.5 * 10.0**-decimals:
-        return f"±{(high - low) / 2:.{decimals}f}"
-    return f"[{low:.{decimals}f}, {high:.{decimals}f}]"
+    places = decimals([value])
+    if abs((high - value) - (value - low)) <= 0.5 * 10.0**-places:
+        return f"±{(high - low) / 2:.{places}f}"
+    return f"[{low:.{places}f}, {high:.{places}f}]"
 
 
-def sharing(record: Mapping[str, Any], name: str) -> str:
+def sharing(record: RunRecord, name: str) -> str:
     """Tokens needed over tokens computed, e.g. `8.1x`, of a task or a group; empty if nothing was computed."""
-    groups = {group["name"]: group["tasks"] for group in record["groups"]}
-    work = record["provenance"]["tasks"]
-    found = [work[task] for task in groups.get(name, [name]) if task in work]
+    groups = {group.name: group.tasks for group in record.groups}
+    work = record.provenance.tasks
+    found = [work[task] for task in groups.get(name, (name,)) if task in work]
     computed = sum(task.get("tokens_computed", 0) for task in found)
     return f"{sum(task['tokens_needed'] for task in found) / computed:.1f}x" if computed else ""
 
 
-def remarks(record: Mapping[str, Any]) -> Iterable[str]:
+def remarks(record: RunRecord) -> Iterable[str]:
     """One line per outcome that is not a plain answer, over all tasks, and the backend's notes."""
-    counts = [task["counts"] for task in record["tasks"].values()]
-    total = Counter[str]()
-    for count in counts:
-        total.update(count)
+    counts = [task.counts for task in record.tasks.values()]
     words = {
         "failed": "failed: no score, and not counted as wrong",
         "unanswered": "unanswered: no answer could be found in the text",
         "truncated": "truncated: the text was cut off at the token limit",
         "shortened": "with a prompt that did not fit: shots or text were left out",
     }
-    outcomes = [f"{total[name]} of {total['n']} docs {text}." for name, text in words.items() if total.get(name)]
-    return [*outcomes, *_warnings(record), *_chat(record), *_served(record), *record["provenance"].get("notes", ())]
+    total = {name: sum(getattr(count, name) or 0 for count in counts) for name in ("n", *words)}
+    outcomes = [f"{total[name]} of {total['n']} docs {text}." for name, text in words.items() if total[name]]
+    return [*outcomes, *_warnings(record), *_chat(record), *_served(record), *record.provenance.notes]
 
 
-def _warnings(record: Mapping[str, Any]) -> list[str]:
+def _warnings(record: RunRecord) -> list[str]:
     """What to know of the values that are shown and their intervals, each once, with the rows that it is about."""
     found: dict[str, list[str]] = {}
     for row in _shown(record, every_row=False):
-        for part in (row["note"] or "").split("; "):
+        for part in (row.note or "").split("; "):
             if part and "|" not in part:  # a signature of sacrebleu is no warning
-                found.setdefault(part, []).append(f"{row['task']} {row['metric']}")
+                found.setdefault(part, []).append(f"{row.task} {row.metric}")
     return [
         f"{', '.join(rows[:3])}{f' and {len(rows) - 3} more' if len(rows) > 3 else ''}: {note}."
         for note, rows in found.items()
     ]
 
 
-def _chat(record: Mapping[str, Any]) -> list[str]:
+def _chat(record: RunRecord) -> list[str]:
     """How conversations were made of the prompts, where they were."""
-    chat = record.get("chat")
-    if not chat:
+    chat = record.chat
+    if chat is None:
         return []
-    of = "the server's" if chat["template_sha256"] == "server" else f"the model's ({chat['template_sha256'][:8]})"
-    turns = "" if chat["multiturn"] else ", shots in the user's turn"
-    return [f"Chat template: {of}{', a system prompt' if chat['system_sha256'] else ''}{turns}."]
+    of = "the server's" if chat.template_sha256 == "server" else f"the model's ({chat.template_sha256[:8]})"
+    turns = "" if chat.multiturn else ", shots in the user's turn"
+    return [f"Chat template: {of}{', a system prompt' if chat.system_sha256 else ''}{turns}."]
 
 
-def _served(record: Mapping[str, Any]) -> list[str]:
+def _served(record: RunRecord) -> list[str]:
     """What a server counted and, where prices were given, what it cost."""
     total = Counter[str]()
-    for task in record["provenance"]["tasks"].values():
+    for task in record.provenance.tasks.values():
         total.update({name: task.get(name, 0) for name in ("requests", "prompt_tokens", "completion_tokens", "cost")})
     if not total["requests"]:
         return []
@@ -280,4 +264,4 @@ def finite(value: Any) -> Any:
 
 def print_json(text: str) -> None:
     """JSON on stdout, with characters that a terminal obeys as escapes."""
-    sys.stdout.write(_CONTROL_BUT_NEWLINE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+    sys.stdout.write(clean_json(text) + "\n")

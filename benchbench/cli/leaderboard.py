@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, stderr, stdout
+from benchbench.cli.options import Weights
+from benchbench.core.format import several
 
 SHOWN = 8
 app = VerbApp()
@@ -22,22 +23,21 @@ def leaderboard(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("leaderboard/site"),
     title: Annotated[str, typer.Option(help="Title of the site.")] = "Leaderboard",
-    samples: Annotated[int, typer.Option(min=0, help="Models whose answers are shown doc by doc; 0 for none.")] = 4,
-    weights: opt.Weights = opt.WeightsRule.benchmarks,
+    docs: Annotated[int, typer.Option(min=0, help="Models whose answers are shown doc by doc; 0 for none.")] = 4,
+    weights: Weights = "benchmarks",
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Build a static site of all finished runs: it needs no server and opens from the disk."""
     from benchbench.leaderboard.site.build import SiteOptions, build_site
-    from benchbench.leaderboard.site.parts import several
 
     roots = results or [Path("results")]
     if results is None and not roots[0].is_dir():
         roots = []
-    built = build_site(roots, out, SiteOptions(title, _suites(), samples, weights.value))
-    for sentence in built.passed_over[:SHOWN]:
+    built = build_site(roots, out, SiteOptions(title, _suites(), docs, weights))
+    for sentence in built.skipped[:SHOWN]:
         stderr().print(cell(sentence, "dim"), soft_wrap=True)
-    if len(built.passed_over) > SHOWN:
-        stderr().print(cell(f"and {len(built.passed_over) - SHOWN} more remarks; the site lists them.", "dim"))
+    if len(built.skipped) > SHOWN:
+        stderr().print(cell(f"and {len(built.skipped) - SHOWN} more remarks; the site lists them.", "dim"))
     counts = ", ".join(
         several(n, noun) for n, noun in ((built.models, "model"), (built.tasks, "task"), (built.sweeps, "sweep"))
     )

@@ -9,10 +9,11 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import CompletionItem, TyperGroup  # type: ignore[attr-defined]
 
-from benchbench import __version__
+from benchbench.cli.app import HELP
 from benchbench.core.errors import BenchbenchError
+from benchbench.core.version import __version__
 
 VERBS = {
     "run": "Evaluate one model and print its table.",
@@ -53,6 +54,11 @@ class LazyGroup(TyperGroup):
         self.commands = dict.fromkeys(VERBS, None)  # type: ignore[assignment]
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
+        """What a shell offers: the verbs, without importing any, and the options."""
+        verbs = [CompletionItem(name, help=text) for name, text in VERBS.items() if name.startswith(incomplete)]
+        return [*verbs, *super(TyperGroup, self).shell_complete(ctx, incomplete)]
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The list of verbs, without importing any."""
         with formatter.section("Commands"):
@@ -62,7 +68,7 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(
     cls=LazyGroup,
     rich_markup_mode=None,
-    add_completion=False,
+    context_settings=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -102,7 +108,7 @@ def main() -> None:
 
 
 def _say(kind: str, text: str) -> None:
-    from benchbench.cli.console import clean_lines
+    from benchbench.core.format import clean_lines
 
     sys.stderr.write(f"{kind}: {clean_lines(text)}\n")
 

@@ -1,114 +1,233 @@
-"""Options that several verbs share, so that they mean and say the same everywhere."""
+"""Options from settings: a command that takes a settings dataclass offers a flag for each field that has help.
+
+@app.command()
+@with_settings
+def run(settings: RunSettings, as_json: AsJson = False) -> None: ...
+"""
 
 from __future__ import annotations
 
-from enum import StrEnum
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, is_dataclass, replace
+from functools import update_wrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 
-from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError
+from benchbench.core.settings import Field, Part, fields_of
+from benchbench.runner.settings import RunSettings
+from benchbench.tasks.settings import RenderSettings
+
+S = TypeVar("S")
 
 
-class FewshotMode(StrEnum):
-    """The values of --fewshot-mode."""
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A field of settings as an option of a command."""
 
-    fixed = "fixed"
-    per_doc = "per_doc"
-    lm_eval = "lm_eval"
+    field: Field
+    path: tuple[str, ...]
+    """The fields that lead to it from the command's settings, its own name last."""
+    value: Any
+    """What the settings hold if nothing is typed; `dataclasses.MISSING` where something must be."""
+
+    @property
+    def spelling(self) -> tuple[str, ...]:
+        """How it is typed, as click reads it."""
+        return self.field.setting.flags or (f"--{self.field.name.replace('_', '-')}",)
+
+    @property
+    def name(self) -> str:
+        """The name of the command's parameter: the flag's, without dashes in front."""
+        return _first(self.field).removeprefix("--").replace("-", "_")
+
+    @property
+    def parameter(self) -> inspect.Parameter:
+        """The parameter from which typer makes the option."""
+        kind, default = self._typed()
+        return inspect.Parameter(
+            self.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if default is MISSING else default,
+            annotation=Annotated[kind, self.option()],
+        )
+
+    def option(self) -> Any:
+        """What typer is told of it."""
+        setting = self.field.setting
+        return typer.Option(
+            *self.spelling,
+            help=setting.help,
+            envvar=setting.env,
+            rich_help_panel=setting.panel,
+            show_default=setting.cli_type is None,
+            autocompletion=_completion(self.name),
+        )
+
+    def _typed(self) -> tuple[Any, Any]:
+        """The type of what is typed, and what stands for nothing."""
+        if self.field.parts is not None:
+            return bool, False
+        kind = self.field.setting.cli_type
+        if kind is None:
+            return self.field.hint, self.value
+        return kind, MISSING if self.value is MISSING else "" if kind is str else None
 
 
-class WeightsRule(StrEnum):
-    """The values of --weights."""
+def _first(field: Field) -> str:
+    """The longest spelling of a field's flag, of a pair the one that means yes."""
+    spelling = field.setting.flags or (f"--{field.name.replace('_', '-')}",)
+    return max(spelling, key=len).partition("/")[0]
 
-    benchmarks = "benchmarks"
-    tasks = "tasks"
+
+def flags_of(kind: type, base: Any = None, part: Part | None = None) -> list[Flag]:
+    """The flags of a settings class and its parts; `base` has their defaults, `part` says which are offered.
+
+    A flag of the whole takes the place of a part's flag of that name.
+    """
+    found: dict[str, Flag] = {}
+    for field in fields_of(kind):
+        value = field.default if base is None else getattr(base, field.name)
+        own = Flag(field, (field.name,), value)
+        if field.setting.help:
+            found[own.name] = own
+        if field.parts is not None:
+            for flag in flags_of(field.parts, None if value is MISSING else value, field.part):
+                found.setdefault(flag.name, replace(flag, path=(field.name, *flag.path)))
+    offered = part or Part()
+    return [
+        flag
+        for name, flag in found.items()
+        if name not in offered.without and (not offered.only or name in offered.only)
+    ]
+
+
+def make(kind: type[S], given: Mapping[tuple[str, ...], Any], base: S | None = None) -> S:
+    """The settings that the typed values (path of the flag → value) make; what is not typed is as in `base`."""
+    values: dict[str, Any] = {}
+    for field in fields_of(kind):
+        usual = field.default if base is None else getattr(base, field.name)
+        below = {path[1:]: value for path, value in given.items() if path[0] == field.name and len(path) > 1}
+        if field.parts is not None and field.is_optional and (field.name,) in given:
+            values[field.name] = _asked_part(field, field.parts, below, is_asked=given[field.name,])
+        elif field.parts is not None and not field.is_optional:
+            values[field.name] = make(field.parts, below, None if usual is MISSING else usual)
+        elif not _is_nothing(field, given.get((field.name,))):
+            values[field.name] = _value(field, given[field.name,])
+    return kind(**values) if base is None else replace(base, **values)  # type: ignore[type-var]
+
+
+def _asked_part(field: Field, parts: type, below: Mapping[tuple[str, ...], Any], *, is_asked: bool) -> Any:
+    """A part that a flag asks for. ArgumentError where its own flags are typed without that one."""
+    if is_asked:
+        return make(parts, below)
+    for inner in fields_of(parts):
+        if not _is_nothing(inner, below.get((inner.name,))):
+            does = field.setting.part_flags_do
+            raise ArgumentError(f"{_first(inner)} {does}; it needs {_first(field)} beside it.")
+    return None
+
+
+def _is_nothing(field: Field, typed: Any) -> bool:
+    return typed is None or (field.setting.cli_type is str and typed == "")
+
+
+def _value(field: Field, typed: Any) -> Any:
+    setting = field.setting
+    if setting.may_be_file and typed.startswith("@"):
+        typed = _text_of(_first(field), Path(typed[1:]).expanduser())
+    return typed if setting.parse is None else setting.parse(typed)
+
+
+def _text_of(flag: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArgumentError(f"{flag} @{path} cannot be read: {error}") from error
+
+
+def with_settings(function: Callable[..., None]) -> Callable[..., None]:
+    """The command with its settings taken apart into flags, as typer wants it.
+
+    A parameter `settings: Annotated[SomeSettings, Part(without=("limit",))]` says which flags are not offered; its
+    default gives the flags theirs. A group does nothing where one of its commands was called.
+    """
+    parameters: list[inspect.Parameter] = []
+    made: dict[str, tuple[type, Any, list[Flag]]] = {}
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        kind, part = _settings_class(parameter.annotation)
+        if kind is None:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        base = None if parameter.default is inspect.Parameter.empty else parameter.default
+        made[parameter.name] = (kind, base, flags_of(kind, base, part))
+        parameters += [flag.parameter for flag in made[parameter.name][2]]
+
+    def command(**given: Any) -> None:
+        if any(getattr(value, "invoked_subcommand", None) for value in given.values()):
+            return
+        settings = {
+            name: make(kind, {flag.path: given.pop(flag.name) for flag in flags}, base)
+            for name, (kind, base, flags) in made.items()
+        }
+        function(**given, **settings)
+
+    update_wrapper(command, function)
+    command.__annotations__ = {}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def _settings_class(annotation: Any) -> tuple[type | None, Part]:
+    marks: tuple[Any, ...] = ()
+    if get_origin(annotation) is Annotated:
+        annotation, *found = get_args(annotation)
+        marks = tuple(found)
+    part = next((mark for mark in marks if isinstance(mark, Part)), Part())
+    return (annotation if isinstance(annotation, type) and is_dataclass(annotation) else None), part
+
+
+def option_of(kind: type, name: str) -> Any:
+    """The typer option of one field, for commands that take no more of the settings."""
+    return next(flag for flag in flags_of(kind) if flag.field.name == name).option()
+
+
+def _completion(name: str) -> Callable[[str], Iterable[str]] | None:
+    """What a shell offers for the values of a flag; None for nothing."""
+    return {"backend": _backends, "tasks": _task_names, "dtype": _dtypes}.get(name)
+
+
+def _backends(typed: str) -> Iterator[str]:
+    from benchbench.backends.engines import engine_names
+
+    yield from (name for name in ("auto", *engine_names()) if name.startswith(typed))
+
+
+def _dtypes(typed: str) -> Iterator[str]:
+    yield from (name for name in ("auto", "float32", "bfloat16", "float16") if name.startswith(typed))
+
+
+def _task_names(typed: str) -> Iterator[str]:
+    """Suites, groups and tasks, also after a comma."""
+    from benchbench.tasks.index import TaskIndex
+
+    index = TaskIndex()
+    before, comma, begun = typed.rpartition(",")
+    names = [*index.suites, *index.groups, *index.variants]
+    yield from (f"{before}{comma}{name}" for name in dict.fromkeys(names) if name.startswith(begun))
 
 
 Weights = Annotated[
-    WeightsRule,
+    Literal["benchmarks", "tasks"],
     typer.Option(help="What counts alike in a mean of tasks: benchmarks (MMLU's subjects share one weight) or tasks."),
 ]
-Tasks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--tasks",
-        help="Names, groups, suites or globs, separated by commas; may be repeated. Default: the default suite.",
-    ),
+DataRoot = Annotated[Path | None, option_of(RenderSettings, "data_root")]
+Output = Annotated[Path, option_of(RunSettings, "output")]
+IncludePath = Annotated[list[Path] | None, option_of(RunSettings, "include_paths")]
+AsJson = Annotated[bool, typer.Option("--json", rich_help_panel="Output", help="Print one JSON object on stdout.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", rich_help_panel="Output", help="Show what would be done; load no model.")
 ]
-ModelName = Annotated[str | None, typer.Option("--name", help="What to call the model. Default: as its folder.")]
-Shots = Annotated[int | None, typer.Option("--num-fewshot", help="Shots for every task. Default: what each task says.")]
-Limit = Annotated[int | None, typer.Option(help="Only the first N docs of each task.")]
-DataRoot = Annotated[
-    Path | None, typer.Option(envvar="BENCHBENCH_DATA", help="Folder with data sets, instead of the Hub.")
-]
-Output = Annotated[Path, typer.Option(help="Results folder.")]
-BatchTokens = Annotated[
-    int | None, typer.Option(help="Most tokens in one batch, shared prefixes and padding included.")
-]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
-BackendName = Annotated[str, typer.Option(help="auto, hf, vllm, gguf, api or scripted.")]
-TokenizerName = Annotated[
-    str | None, typer.Option(help="Folder or hub name of the tokenizer. Default: the one beside the weights.")
-]
-TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run the model's own code.")]
-MaxLength = Annotated[int | None, typer.Option(help="Tokens the model may see at once.")]
-ModelArgs = Annotated[str, typer.Option(help="Options of one backend, name=value,name=value; a wrong name lists them.")]
-Mode = Annotated[
-    FewshotMode, typer.Option(help="One block of shots per task, one per doc, or lm-eval's sequential sampler.")
-]
-PromptName = Annotated[str, typer.Option(help="Name of a prompt variant that the task offers.")]
-Split = Annotated[str | None, typer.Option(help="Evaluate this split instead of each task's own.")]
-FewshotSplit = Annotated[str | None, typer.Option(help="Draw shots from this split instead.")]
-GenKwargsText = Annotated[
-    str,
-    typer.Option(
-        "--gen-kwargs",
-        help="Generation settings that replace the tasks' own: max_gen_toks=64,temperature=0.7, or a JSON object.",
-    ),
-]
-ApplyChatTemplate = Annotated[
-    bool, typer.Option("--apply-chat-template", help="Put prompts as conversations, through the model's chat template.")
-]
-System = Annotated[
-    str | None, typer.Option(help="System prompt of every conversation, or @FILE; the task's description follows it.")
-]
-Multiturn = Annotated[
-    bool | None,
-    typer.Option(
-        "--fewshot-as-multiturn/--no-fewshot-as-multiturn",
-        help="Shots as turns (default), or all in the user's first turn.",
-        show_default=False,
-    ),
-]
-Seed = Annotated[int, typer.Option(help="Seeds the draw of shots and every bootstrap.")]
-IncludePath = Annotated[list[Path] | None, typer.Option(help="Folder or file with more tasks; may be repeated.")]
-TrustTaskCode = Annotated[bool, typer.Option("--trust-task-code", help="Run Python that comes with lm_eval: tasks.")]
-MaxFailed = Annotated[float, typer.Option(help="Exit with 1 if a larger share of docs failed.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-
-
-def joined(given: list[str] | None) -> str | None:
-    """What a repeatable option of names lists in all, separated by commas; None where it was not given."""
-    return ",".join(given) if given else None
-
-
-def chat_settings(apply: bool, system: str | None, multiturn: bool | None) -> ChatSettings | None:
-    """What the three options say together; None for plain prompts. ArgumentError where they contradict each other."""
-    if not apply:
-        for option, given in (("--system", system), ("--fewshot-as-multiturn", multiturn)):
-            if given is not None:
-                raise ArgumentError(f"{option} shapes a conversation; it needs --apply-chat-template beside it.")
-        return None
-    if system is not None and system.startswith("@"):
-        path = Path(system[1:]).expanduser()
-        try:
-            system = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ArgumentError(f"--system @{path} cannot be read: {error}") from error
-    if system is not None and not system.strip():
-        raise ArgumentError("--system is empty; leave it out for none.")
-    return ChatSettings(system, multiturn is not False)

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.backends.options import ModelOptions
-from benchbench.cli import options as opt
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout, watching
-from benchbench.core.errors import ArgumentError
-from benchbench.runner.settings import RunSettings, check_name
+from benchbench.cli.options import AsJson, with_settings
+from benchbench.core.format import probability
+from benchbench.extensions.parity.runs import ParitySettings
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from benchbench.extensions.parity.runs import LeftOut, Side, SideArgs
+    from benchbench.extensions.parity.runs import LeftOut, Side
     from benchbench.extensions.parity.verdict import TaskParity
     from benchbench.runner.run import RunResult
     from benchbench.stats.duel import Duel
@@ -50,39 +49,13 @@ class Pair:
 
 
 @app.command()
+@with_settings
 def parity(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A folder, hub name or GGUF file; with --against also model:backend.")
     ],
-    backends: Annotated[
-        str | None,
-        typer.Option(
-            help="Two or more, separated by commas; the first is the reference. hf-plain, gguf-plain: no sharing."
-        ),
-    ] = None,
-    against: Annotated[
-        str | None, typer.Option(metavar="MODEL[:BACKEND]", help="The reference, e.g. the full-precision model.")
-    ] = None,
-    tasks: opt.Tasks = None,
-    name: opt.ModelName = None,
-    num_fewshot: opt.Shots = None,
-    limit: opt.Limit = 50,
-    data_root: opt.DataRoot = None,
-    output: opt.Output = Path("results/parity"),
-    batch_tokens: opt.BatchTokens = None,
-    dtype: opt.Dtype = "auto",
-    device: opt.Device = "auto",
-    tokenizer: opt.TokenizerName = None,
-    trust_remote_code: opt.TrustRemoteCode = False,
-    max_length: opt.MaxLength = None,
-    model_args: Annotated[
-        str,
-        typer.Option(help="Options of one backend: gguf.threads=8,api.base_url=URL; api.model=NAME: its name there."),
-    ] = "",
-    seed: opt.Seed = 1234,
-    include_path: opt.IncludePath = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything again, as new attempts.")] = False,
-    as_json: opt.AsJson = False,
+    settings: ParitySettings,
+    as_json: AsJson = False,
 ) -> None:
     """Ask several backends the same docs and say whether they agree.
 
@@ -92,31 +65,10 @@ def parity(
     """
     from benchbench.extensions.parity.runs import run_sides
 
-    check_name(name)
-    sides, args = _sides(model, backends, against, model_args)
-    named = [replace(side, name=name) if i or against is None else side for i, side in enumerate(sides)]
-    settings = RunSettings(
-        model=ModelOptions(
-            model=model,
-            dtype=dtype,
-            device=device,
-            tokenizer=tokenizer,
-            trust_remote_code=trust_remote_code,
-            max_length=max_length,
-            batch_tokens=batch_tokens,
-        ),
-        tasks=opt.joined(tasks),
-        include_paths=tuple(include_path or ()),
-        num_fewshot=num_fewshot,
-        seed=seed,
-        limit=limit,
-        data_root=data_root,
-        output=output,
-        fresh=fresh,
-    )
+    run = replace(settings.run, model=replace(settings.run.model, model=model))
     try:
         with watching() as on_event:
-            done, left_out = run_sides(named, settings, args, on_event=on_event)
+            done, left_out = run_sides(settings.sides(model), run, settings.model_args, on_event=on_event)
     except KeyboardInterrupt:
         stderr().print("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None
@@ -124,19 +76,8 @@ def parity(
     if as_json:
         print_json(json.dumps(finite(to_json(pairs, left_out)), ensure_ascii=False, allow_nan=False))
     else:
-        show(pairs, with_scores=against is not None)
+        show(pairs, with_scores=settings.against is not None)
     raise typer.Exit(exit_code(pairs, left_out))
-
-
-def _sides(model: str, backends: str | None, against: str | None, model_args: str) -> tuple[list[Side], SideArgs]:
-    from benchbench.extensions.parity.runs import parse_backends, parse_side, parse_side_args
-
-    if (backends is None) == (against is None):
-        raise ArgumentError("give either --backends, e.g. hf,vllm, or --against with the model to compare with.")
-    args = parse_side_args(model_args)
-    if backends is not None:
-        return parse_backends(model, backends, args), args
-    return [parse_side(str(against)), parse_side(model)], args
 
 
 def compare(reference: tuple[Side, RunResult], other: tuple[Side, RunResult]) -> Pair:
@@ -146,10 +87,10 @@ def compare(reference: tuple[Side, RunResult], other: tuple[Side, RunResult]) ->
     from benchbench.store.folder import RunFolder
 
     results = (reference[1], other[1])
-    dtypes = (str(results[0].record["backend"]["dtype"]), str(results[1].record["backend"]["dtype"]))
+    dtypes = (str(results[0].record.backend.dtype), str(results[1].record.backend.dtype))
     folders = [RunFolder(result.path) for result in results]
     record, found, scores = results[0].record, [], []
-    for task in record["tasks"]:
+    for task in record.tasks:
         a, b = (folder.items(task) for folder in folders)
         found.append(compare_items(task, a, b, tolerance_of(*dtypes)))
         means = [name for name in metric_names(record, task) if metric_of(record, task, name).kind == "mean"]
@@ -162,8 +103,8 @@ def compare(reference: tuple[Side, RunResult], other: tuple[Side, RunResult]) ->
 
 def _name(side: tuple[Side, RunResult]) -> str:
     record = side[1].record
-    backend = side[0].backend if side[0].backend != "auto" else record["backend"]["name"]
-    return f"{record['model']}:{backend} ({record['backend']['dtype']})"
+    backend = side[0].backend if side[0].backend != "auto" else record.backend.name
+    return f"{record.model}:{backend} ({record.backend.dtype})"
 
 
 def exit_code(pairs: Sequence[Pair], left_out: Sequence[LeftOut]) -> int:
@@ -232,8 +173,6 @@ def _table(tasks: Sequence[TaskParity]) -> Table:
 
 
 def _score_table(scores: Sequence[tuple[str, str, Duel]]) -> Table:
-    from benchbench.stats.sentence import probability
-
     table = _columns("task", "reference", "this", "lost/won", "p")
     table.add_column("test", no_wrap=True)
     for task, metric, found in scores:

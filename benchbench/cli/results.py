@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,40 +12,32 @@ import typer
 from rich.table import Table
 
 from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, clean_lines, number, print_json, stderr, stdout
-from benchbench.cli.results_import import import_results
-from benchbench.cli.results_prompts import show_prompts
+from benchbench.cli.console import cell, interval, number, print_json, stdout
+from benchbench.cli.options import AsJson, Output
+from benchbench.cli.results_exchange import export, import_results
 from benchbench.cli.run import show as show_record
 from benchbench.cli.run import to_json
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
+from benchbench.core.record import PlanRecord, RunRecord
 from benchbench.store.find import all_runs, find_run
 from benchbench.store.folder import RunFolder
 from benchbench.store.models import same_weights, told_apart, twins
 
 if TYPE_CHECKING:
     from benchbench.core.types import Item
+    from benchbench.leaderboard.prompts import PromptTable
 
 app = VerbApp(no_args_is_help=True, help="List, show, import and export results.")
 app.command("import")(import_results)
-app.command("prompts")(show_prompts)
+app.command("export")(export)
 
-Root = Annotated[Path, typer.Option("--output", help="Results folder.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A path, a run id or its beginning, or `latest`.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-class Format(StrEnum):
-    """The values of --format."""
-
-    csv = "csv"
-    parquet = "parquet"
-    lm_eval = "lm-eval"
 
 
 @app.command()
 def ls(
     folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Results folder, as --output.")] = None,
-    output: Root = Path("results"),
+    output: Output = Path("results"),
     as_json: AsJson = False,
 ) -> None:
     """List the runs in the results folder."""
@@ -71,35 +62,42 @@ def _short(tasks: list[str]) -> str:
 
 def _all_facts(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
     """What `ls` tells of each run: models that share a name told apart, names that share their weights noted."""
-    found = told_apart([_content(run) for run in runs])
-    others = twins(found)
-    return [_facts(*known) for known in zip(runs, found, map(same_weights, others), strict=True)]
+    found = {run.path: record for run in runs if (record := _record(run)) is not None}
+    named = told_apart(list(found.values()))
+    known = dict(zip(found, zip(named, map(same_weights, twins(named)), strict=True), strict=True))
+    return [_facts(run, *known[run.path]) if run.path in known else _broken(run) for run in runs]
 
 
-def _content(run: RunFolder) -> dict[str, Any]:
-    """The run's record, or its plan; nothing of a broken folder."""
+def _record(run: RunFolder) -> RunRecord | PlanRecord | None:
+    """The run's record, or its plan; None for a broken folder."""
     try:
         return run.record() if run.finished else run.plan()
     except StoreError:
-        return {}
+        return None
 
 
-def _facts(run: RunFolder, content: Mapping[str, Any], note: str) -> dict[str, Any]:
-    """What `ls` tells of a run. A broken folder is listed as such."""
-    fact: dict[str, Any] = {"run": str(run.path), "run_id": run.path.name, "model": run.path.parent.name}
-    try:
-        finished = content["provenance"].get("finished") or content["provenance"].get("created", "")
-        work = content.get("work") or {"docs": sum(task["docs"] for task in content["tasks"].values())}
-        known = {name: content[name] for name in ("model", "series", "step", "tokens_seen")}
-        known |= {"tasks": list(content["tasks"]), "docs": work["docs"]}
-        state = "finished" if run.finished else "not finished"
-        return {**fact, **known, "state": state, "date": finished[:10], "note": note}
-    except (KeyError, TypeError, AttributeError):
-        return {**fact, "tasks": [], "docs": None, "state": "broken", "date": "", "note": ""}
+def _facts(run: RunFolder, record: RunRecord | PlanRecord, note: str) -> dict[str, Any]:
+    """What `ls` tells of a run."""
+    is_finished = isinstance(record, RunRecord)
+    return {
+        "run": str(run.path),
+        "run_id": run.path.name,
+        **{name: getattr(record, name) for name in ("model", "series", "step", "tokens_seen")},
+        "tasks": list(record.tasks),
+        "docs": record.work.docs if isinstance(record, RunRecord) else record.num_docs,
+        "state": "finished" if is_finished else "not finished",
+        "date": record.date[:10],
+        "note": note,
+    }
+
+
+def _broken(run: RunFolder) -> dict[str, Any]:
+    shown = {"run": str(run.path), "run_id": run.path.name, "model": run.path.parent.name}
+    return {**shown, "tasks": [], "docs": None, "state": "broken", "date": "", "note": ""}
 
 
 @app.command()
-def show(run: RunName = "latest", output: Root = Path("results"), as_json: AsJson = False) -> None:
+def show(run: RunName = "latest", output: Output = Path("results"), as_json: AsJson = False) -> None:
     """Show every row of a finished run."""
     found = find_run(run, output)
     record = found.record()
@@ -107,7 +105,7 @@ def show(run: RunName = "latest", output: Root = Path("results"), as_json: AsJso
         print_json(to_json(found.path, record, already_complete=True))
         return
     show_record(record, found.path, every_row=True)
-    for signature in dict.fromkeys(row["signature"] for row in record["rows"]):
+    for signature in dict.fromkeys(row.signature for row in record.rows):
         stdout().print(cell(signature, "dim"), soft_wrap=True)
 
 
@@ -115,14 +113,14 @@ def show(run: RunName = "latest", output: Root = Path("results"), as_json: AsJso
 def items(
     run: RunName = "latest",
     task: Annotated[str | None, typer.Option(help="Which task; needed if the run has several.")] = None,
-    output: Root = Path("results"),
+    output: Output = Path("results"),
     as_json: AsJson = False,
 ) -> None:
     """Show the scored docs of one task, also of a run that is still going."""
     found = find_run(run, output)
     name = _one_task(found, task)
-    kind = found.plan()["tasks"].get(name, {}).get("output_type")
-    lines = (item_line(item, multiple_choice=kind == "multiple_choice") for item in found.items(name))
+    is_choice = found.plan().tasks[name].output_type == "multiple_choice"
+    lines = (item_line(item, multiple_choice=is_choice) for item in found.items(name))
     if as_json:
         for line in lines:
             print_json(json.dumps(line, ensure_ascii=False, allow_nan=False))
@@ -131,7 +129,7 @@ def items(
 
 
 def _one_task(run: RunFolder, task: str | None) -> str:
-    known = list(run.plan()["tasks"])
+    known = list(run.plan().tasks)
     if task is None:
         if len(known) == 1:
             return str(known[0])
@@ -182,72 +180,65 @@ def _print_items(lines: list[Mapping[str, Any]]) -> None:
     stdout().print(table)
 
 
-@app.command()
-def export(
-    run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="A run as in `show`; all runs if left out.")
-    ] = None,
-    form: Annotated[Format, typer.Option("--format", help="csv, parquet or lm-eval.")] = Format.csv,
-    to: Annotated[
-        Path | None,
-        typer.Option(help="File to write; without it, csv and lm-eval go to stdout. lm-eval: a folder, too."),
-    ] = None,
-    output: Root = Path("results"),
+WHAT_IT_IS = (
+    "best, optimistic: chosen by the docs that it is scored on, so too high; it is not ranked and not comparable with "
+    "the score of one prompt.",
+    "best, chosen on other docs: half of the docs choose the prompt, the other half score it, in both directions; what "
+    "choosing a prompt is worth.",
+    "mean: its interval holds for other docs and other prompts of the kind.",
+)
+
+
+@app.command("prompts")
+def show_prompts(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model, model@step, or run folder.")],
+    task: Annotated[str | None, typer.Option(help="This task only.")] = None,
+    metric: Annotated[str | None, typer.Option(help="This metric. Default: each task's first.")] = None,
+    output: Output = Path("results"),
+    as_json: AsJson = False,
 ) -> None:
-    """Write result rows as CSV or parquet, or runs in the layout of lm-eval's output.
+    """Show tasks that were run under several prompts: every prompt, their mean, the best of them as what it is."""
+    from benchbench.leaderboard.prompts import lines, prompt_tables
+    from benchbench.store.model_lookup import find_models
 
-    lm-eval into a folder: results JSON and samples JSONL of the run, or of all finished runs, in a folder per model.
-    Into a .json file or to stdout: the results JSON of one run, the latest if none is named.
-    """
-    if form is Format.lm_eval and to is not None and to.suffix != ".json":
-        _lm_eval_folder(run, output, to)
+    [found] = find_models([model], output)
+    tables = prompt_tables(found, task=task, metric=metric)
+    if as_json:
+        for table in tables:
+            about = {"model": found.name, "task": table.task, "metric": table.metric, "num_fewshot": table.num_fewshot}
+            print_json(json.dumps({**about, "rows": list(lines(table))}, ensure_ascii=False, allow_nan=False))
         return
-    if form is Format.lm_eval:
-        data = _lm_eval(run or "latest", output)
-    else:
-        data = _rows_file(output if run is None else find_run(run, output).path, form)
-    if to is not None:
-        from benchbench.store.files import write_whole
-
-        write_whole(to, data)
-        stderr().print(cell(f"Wrote {to}"), soft_wrap=True)
-    elif form is Format.parquet:
-        raise ArgumentError("parquet is not text: say where to write it with --to FILE.")
-    elif form is Format.csv:
-        typer.echo(clean_lines(data.decode("utf-8")), nl=False)
-    else:
-        print_json(data.decode("utf-8"))
+    for table in tables:
+        _show_prompt_table(found.name, table, list(lines(table)))
+    if any(table.summary is not None for table in tables):
+        for text in WHAT_IT_IS:
+            stdout().print(cell(text))
 
 
-def _lm_eval_folder(run: str | None, output: Path, to: Path) -> None:
-    from benchbench.extensions.interchange.export import write_lm_eval
-    from benchbench.store.files import make_folder
+def _show_prompt_table(model: str, table: PromptTable, rows: list[Mapping[str, Any]]) -> None:
+    from rich.table import Table
 
-    chosen = [found for found in all_runs(output) if found.finished] if run is None else [find_run(run, output)]
-    if not chosen:
-        raise StoreError(f"there are no finished runs in {output}. Start with `benchbench run --model M`.")
-    make_folder(to)
-    results = samples = 0
-    for found in chosen:
-        try:
-            written = write_lm_eval(found, to)
-        except (StoreError, KeyError, TypeError, AttributeError) as error:
-            if run is not None:
-                raise
-            stderr().print(cell(f"warning: passed over {found.path}: {error}"), soft_wrap=True)
-            continue
-        results, samples = results + 1, samples + len(written) - 1
-    stderr().print(cell(f"Wrote {results} results files and {samples} samples files to {to}"), soft_wrap=True)
+    shots = "" if table.num_fewshot is None else f", {table.num_fewshot} shots"
+    stdout().print(cell(f"{model}  {table.task} {table.metric}{shots}", "bold"), soft_wrap=True)
+    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    shown.add_column("prompt", overflow="fold", ratio=1)
+    for name in ("value", "95%", "n"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        half = interval(row["value"], row["ci_low"], row["ci_high"])
+        shown.add_row(*map(cell, (_prompt_label(row), number(row["value"]), half, row["n"])))
+    stdout().print(shown)
+    if table.summary is None:
+        stdout().print(cell(f"{table.metric} is no mean over docs: no summary over prompts is given."))
 
 
-def _lm_eval(run: str, output: Path) -> bytes:
-    from benchbench.extensions.interchange.export import to_lm_eval
-
-    return json.dumps(to_lm_eval(find_run(run, output).record()), indent=2, ensure_ascii=False).encode("utf-8")
-
-
-def _rows_file(path: Path, form: Format) -> bytes:
-    from benchbench.store.frames import load_runs
-
-    frame = load_runs(path)
-    return bytes(frame.to_parquet(index=False)) if form is Format.parquet else frame.to_csv(index=False).encode("utf-8")
+def _prompt_label(row: Mapping[str, Any]) -> str:
+    count = row.get("prompts")
+    match row["what"]:
+        case "prompt":
+            return str(row["prompt"])
+        case "mean":
+            return f"mean of {count} prompts"
+        case "best, optimistic":
+            return f"best of {count}, optimistic ({row['prompt']})"
+    return f"best of {count}, chosen on other docs"

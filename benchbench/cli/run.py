@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.backends.options import ModelOptions, parse_model_args
-from benchbench.cli import options as opt
+from benchbench.backends.options import ModelOptions
 from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, clean, print_json, remarks, results_table, stderr, stdout, watching
+from benchbench.cli.console import cell, print_json, remarks, results_table, say, stdout, watching
+from benchbench.cli.options import AsJson, with_settings
+from benchbench.core.json_record import as_json
+from benchbench.core.record import RunRecord
 from benchbench.runner.profiles import with_profile
 from benchbench.runner.settings import RunSettings
-from benchbench.tasks.gen_kwargs import parse_gen_kwargs
 
 if TYPE_CHECKING:
     from benchbench.runner.plan import Estimate
@@ -24,87 +26,39 @@ app = VerbApp()
 
 
 @app.command()
+@with_settings
 def run(
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A folder, a hub name, a GGUF file, or a name on a server.")
-    ],
-    tasks: opt.Tasks = None,
-    name: opt.ModelName = None,
+    settings: RunSettings,
     profile: Annotated[
-        str | None, typer.Option(help="Settings of a published evaluation, where none are given here: benczechmark.")
+        str | None,
+        typer.Option(
+            rich_help_panel="Tasks", help="Settings of a published evaluation, where none are given here: benczechmark."
+        ),
     ] = None,
-    num_fewshot: opt.Shots = None,
-    limit: opt.Limit = None,
-    data_root: opt.DataRoot = None,
-    output: opt.Output = Path("results"),
-    batch_tokens: opt.BatchTokens = None,
-    dtype: opt.Dtype = "auto",
-    device: opt.Device = "auto",
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
-    backend: opt.BackendName = "auto",
-    tokenizer: opt.TokenizerName = None,
-    trust_remote_code: opt.TrustRemoteCode = False,
-    max_length: opt.MaxLength = None,
-    model_args: opt.ModelArgs = "",
-    fewshot_mode: opt.Mode = opt.FewshotMode.fixed,
-    prompt: opt.PromptName = "default",
-    gen_kwargs: opt.GenKwargsText = "",
-    split: opt.Split = None,
-    fewshot_split: opt.FewshotSplit = None,
-    apply_chat_template: opt.ApplyChatTemplate = False,
-    system: opt.System = None,
-    fewshot_as_multiturn: opt.Multiturn = None,
-    seed: opt.Seed = 1234,
-    include_path: opt.IncludePath = None,
-    trust_task_code: opt.TrustTaskCode = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything again, as a new attempt.")] = False,
-    max_failed: opt.MaxFailed = 0.01,
-    as_json: opt.AsJson = False,
-    dry: Annotated[bool, typer.Option("--dry-run", help="Show what would be asked; load no model.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", rich_help_panel="Output", help="Show what would be asked; load no model.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate one model and print its table.
 
     Killed at any moment, the same command goes on where it was; a finished run is shown from disk.
     """
-    scripted = model.startswith("scripted:")
-    options = ModelOptions(
-        model=model.removeprefix("scripted:"),
-        backend="scripted" if scripted and backend == "auto" else backend,
-        revision=revision,
-        dtype=dtype,
-        device=device,
-        trust_remote_code=trust_remote_code,
-        max_length=max_length,
-        batch_tokens=batch_tokens,
-        tokenizer=tokenizer,
-        model_args=parse_model_args(model_args),
-    )
-    settings = RunSettings(
-        model=options,
-        tasks=opt.joined(tasks),
-        name=name,
-        include_paths=tuple(include_path or ()),
-        num_fewshot=num_fewshot,
-        fewshot_mode=fewshot_mode.value,
-        seed=seed,
-        limit=limit,
-        prompt=prompt,
-        split=split,
-        fewshot_split=fewshot_split,
-        chat=opt.chat_settings(apply_chat_template, system, fewshot_as_multiturn),
-        data_root=data_root,
-        trust_task_code=trust_task_code,
-        gen_kwargs=parse_gen_kwargs(gen_kwargs),
-        output=output,
-        fresh=fresh,
-        max_failed=max_failed,
-    )
+    settings = replace(settings, model=_without_prefix(settings.model))
     if profile is not None:
         settings = with_profile(settings, profile)
     if dry:
         _show_plan(settings, as_json=as_json)
     else:
         execute(settings, as_json=as_json)
+
+
+def _without_prefix(options: ModelOptions) -> ModelOptions:
+    """`scripted:NAME` names a model and its backend at once."""
+    if not options.model.startswith("scripted:"):
+        return options
+    backend = "scripted" if options.backend == "auto" else options.backend
+    return replace(options, model=options.model.removeprefix("scripted:"), backend=backend)
 
 
 def execute(settings: RunSettings, *, as_json: bool = False) -> None:
@@ -115,39 +69,39 @@ def execute(settings: RunSettings, *, as_json: bool = False) -> None:
         with watching() as on_event:
             result = run_settings(settings, on_event=on_event)
     except KeyboardInterrupt:
-        _say("Stopped. The same command goes on from here.")
+        say("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None
     if result.already_complete:
-        _say(f"This run is already complete; its results are from {result.path}. --fresh computes them again.")
+        say(f"This run is already complete; its results are from {result.path}. --fresh computes them again.")
     if as_json:
         print_json(to_json(result.path, result.record, already_complete=result.already_complete))
     else:
         show(result.record, result.path)
     if result.failed_share > settings.max_failed:
-        _say(f"{result.failed_share:.1%} of the docs failed, more than --max-failed {settings.max_failed:.1%} allows.")
+        say(f"{result.failed_share:.1%} of the docs failed, more than --max-failed {settings.max_failed:.1%} allows.")
         raise typer.Exit(1)
 
 
-def to_json(path: Path, record: dict[str, Any] | Any, *, already_complete: bool = False) -> str:
+def to_json(path: Path, record: RunRecord, *, already_complete: bool = False) -> str:
     """The object that `--json` prints: run, model, rows and counts."""
     value = {
         "run": str(path),
-        "run_id": record["run_id"],
-        "model": record["model"],
+        "run_id": record.run_id,
+        "model": record.model,
         "already_complete": already_complete,
-        "rows": record["rows"],
-        "counts": {name: task["counts"] for name, task in record["tasks"].items()},
-        "reused": record["provenance"]["reused"],
-        "seconds": record["provenance"]["seconds"],
+        "rows": as_json(record.rows),
+        "counts": {name: task.counts.to_json() for name, task in record.tasks.items()},
+        "reused": record.provenance.reused,
+        "seconds": record.provenance.seconds,
     }
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def show(record: Any, path: Path, *, every_row: bool = False) -> None:
+def show(record: RunRecord, path: Path, *, every_row: bool = False) -> None:
     """The results table and what to know with it, on stdout."""
     console = stdout()
-    backend = record["backend"]
-    console.print(cell(f"{record['model']}  {backend['dtype']} on {backend['device']}", "bold"))
+    backend = record.backend
+    console.print(cell(f"{record.model}  {backend.dtype} on {backend.device}", "bold"))
     console.print(results_table(record, every_row=every_row))
     for line in remarks(record):
         console.print(cell(line))
@@ -155,8 +109,6 @@ def show(record: Any, path: Path, *, every_row: bool = False) -> None:
 
 
 def _show_plan(settings: RunSettings, *, as_json: bool) -> None:
-    from dataclasses import asdict
-
     from benchbench.runner.run import dry_run
 
     with watching(quiet=as_json) as on_event:
@@ -181,8 +133,4 @@ def show_estimates(estimates: Sequence[Estimate]) -> None:
         )
     stdout().print(table)
     alone, shared = (sum(getattr(e, name) for e in estimates) for name in ("tokens_alone", "tokens_shared"))
-    _say(f"About {alone:,} tokens alone, {shared:,} with shared prefixes (4 bytes a token). Nothing was run.")
-
-
-def _say(text: str) -> None:
-    stderr().print(cell(clean(text)), soft_wrap=True)
+    say(f"About {alone:,} tokens alone, {shared:,} with shared prefixes (4 bytes a token). Nothing was run.")

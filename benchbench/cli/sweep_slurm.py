@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, clean, print_json, stderr
+from benchbench.cli.console import print_json, say
 from benchbench.core.errors import ArgumentError, BackendError
+from benchbench.core.format import several
 
 if TYPE_CHECKING:
     from benchbench.extensions.slurm.cluster import Cluster
     from benchbench.extensions.slurm.engine import Submitted
+    from benchbench.runner.sweep.folder import SweepWriter, UnitStatus
     from benchbench.runner.sweep.settings import SweepSettings
-    from benchbench.runner.sweep.status import UnitStatus
-    from benchbench.runner.sweep.unit import SweepWriter
 
 ClusterFile = Annotated[
     Path | None, typer.Option(help="For --engine slurm: YAML with partition, time, cpus, mem, gpus, setup, …")
@@ -35,7 +35,7 @@ def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, 
             print_json(json.dumps({"script": script}, ensure_ascii=False))
         else:
             typer.echo(script, nl=False)
-        _say("Nothing is missing; nothing would be submitted." if not script else "Not submitted: --dry-run.")
+        say("Nothing is missing; nothing would be submitted." if not script else "Not submitted: --dry-run.")
         return
     with watching_sweep() as on_event:
         sent = engine.submit(settings, cluster, on_event=on_event)
@@ -43,17 +43,17 @@ def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, 
         print_json(json.dumps(_as_json(sent), ensure_ascii=False))
         return
     for array in sent.arrays:
-        count = _units(len(array.units))
-        _say(f"Submitted job {array.job}: {count}, logs in {array.path}. `scancel {array.job}` stops it.")
-    _say(_rest(sent))
+        count = several(len(array.units), "unit")
+        say(f"Submitted job {array.job}: {count}, logs in {array.path}. `scancel {array.job}` stops it.")
+    say(_rest(sent))
 
 
 def _rest(sent: Submitted) -> str:
     count = sum(len(array.units) for array in sent.arrays)
     more = [f"{sent.done} done", *([f"{sent.queued} in the queue before"] if sent.queued else [])]
-    more += [f"{len(sent.passed_over)} passed over"] if sent.passed_over else []
+    more += [f"{len(sent.skipped)} passed over"] if sent.skipped else []
     how = "`benchbench sweep status` shows how far they are" if count or sent.queued else "Nothing is missing"
-    if not count and sent.passed_over:
+    if not count and sent.skipped:
         how = "Nothing can be submitted"
     return f"{', '.join(more)}. {how}; `benchbench sweep show` prints the curves. Sweep in {sent.folder.path}"
 
@@ -64,12 +64,8 @@ def _as_json(sent: Submitted) -> dict[str, object]:
         "jobs": [{"job": array.job, "units": len(array.units), "logs": str(array.path)} for array in sent.arrays],
         "done": sent.done,
         "queued": sent.queued,
-        "passed_over": [{"checkpoint": unit.checkpoint.name, "why": why} for unit, why in sent.passed_over],
+        "passed_over": [{"checkpoint": unit.checkpoint.name, "why": why} for unit, why in sent.skipped],
     }
-
-
-def _units(count: int) -> str:
-    return "1 unit" if count == 1 else f"{count} units"
 
 
 def asked_cluster(file: Path | None, *, slurm: bool) -> Cluster | None:
@@ -91,7 +87,7 @@ def with_queue(folder: SweepWriter, units: list[UnitStatus]) -> list[UnitStatus]
     try:
         return merged(units, sent(folder))
     except (ArgumentError, BackendError) as error:
-        _say(f"What the queue says is not known: {error}")
+        say(f"What the queue says is not known: {error}")
         return units
 
 
@@ -104,10 +100,6 @@ def work(folder: Path, unit: int) -> None:
     from benchbench.cli.sweep_view import watching_sweep
 
     with watching_sweep() as on_event:
-        outcome = do(folder, unit, signals, on_event, _say)
+        outcome = do(folder, unit, signals, on_event, say)
     if outcome == "stopped":
         raise typer.Exit(143)
-
-
-def _say(text: str) -> None:
-    stderr().print(cell(clean(text)), soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from benchbench.cli.console import Watcher, cell, clean, number, stderr, stdout
-from benchbench.leaderboard.chart import shorter
+from benchbench.cli.console import Watcher, cell, number, stderr, stdout
+from benchbench.core.format import clean, magnitude
+from benchbench.core.record import Row, RunRecord
 from benchbench.runner import events
 from benchbench.runner.sweep import events as sweep_events
 
@@ -35,7 +36,7 @@ class SweepWatcher(Watcher):
         self._now = ""
         """The checkpoint that is worked on."""
         self._waiting = False
-        """That it waits was said."""
+        """A line says already that it waits."""
         self._live = Live(get_renderable=self._picture, console=console, refresh_per_second=4, transient=True)
 
     def __call__(self, event: SweepEvent) -> None:
@@ -61,7 +62,7 @@ class SweepWatcher(Watcher):
                 self._now = checkpoint.name
             case sweep_events.CheckpointFinished():
                 self._finished(event)
-            case sweep_events.PassedOver(checkpoint, why):
+            case sweep_events.CheckpointSkipped(checkpoint, why):
                 self.say(f"{checkpoint.name} is passed over: {why}")
             case sweep_events.Waiting(seconds, newest):
                 self._wait(seconds, newest)
@@ -75,9 +76,9 @@ class SweepWatcher(Watcher):
         row = self._rows.setdefault((done.series, done.position), {"seconds": 0.0})
         row["step"], row["tokens"] = done.step, done.tokens_seen
         row["seconds"] += done.timing["run"] or 0.0
-        row |= {task: value["value"] for task, value in main.items()}
+        row |= {task: found.value for task, found in main.items()}
         if not self._console.is_terminal:
-            scores = ", ".join(f"{t} {v['metric']} {number(v['value'])}" for t, v in list(main.items())[:MOST_TASKS])
+            scores = ", ".join(f"{t} {v.metric} {number(v.value)}" for t, v in list(main.items())[:MOST_TASKS])
             self.say(f"{done.checkpoint}: {scores} ({done.timing['run']:.1f} s)")
 
     def _wait(self, seconds: float, newest: int | None) -> None:
@@ -93,7 +94,7 @@ class SweepWatcher(Watcher):
         for name in ("step", "tokens", *tasks, "seconds"):
             table.add_column(cell(name), justify="right", overflow="ellipsis", no_wrap=True)
         for _, row in sorted(self._rows.items())[-MOST_ROWS:]:
-            tokens = "" if row["tokens"] is None else shorter(row["tokens"])
+            tokens = "" if row["tokens"] is None else magnitude(row["tokens"])
             scores = [number(row[task]) if task in row else "" for task in tasks]
             table.add_row(*map(cell, (row["step"], tokens, *scores, f"{row['seconds']:.1f}")))
         return Group(table, self._bar) if self._rows else Group(self._bar)
@@ -115,15 +116,14 @@ def watching_sweep() -> Iterator[OnSweepEvent]:
         yield watcher
 
 
-def main_rows(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def main_rows(record: RunRecord) -> dict[str, Row]:
     """Task or group → its first row; groups first, members of groups that have one left out."""
-    shown = {row["task"] for row in record["rows"] if row["is_group"]}
-    members = {task for group in record["groups"] if group["name"] in shown for task in group["tasks"]}
-    rows = sorted(record["rows"], key=lambda row: not row["is_group"])
-    found: dict[str, Mapping[str, Any]] = {}
-    for row in rows:
-        if row["is_group"] or row["task"] not in members:
-            found.setdefault(row["task"], row)
+    shown = {row.task for row in record.rows if row.is_group}
+    members = {task for group in record.groups if group.name in shown for task in group.tasks}
+    found: dict[str, Row] = {}
+    for row in sorted(record.rows, key=lambda row: not row.is_group):
+        if row.is_group or row.task not in members:
+            found.setdefault(row.task, row)
     return found
 
 
@@ -192,7 +192,7 @@ def show_training(training: Training) -> None:
 
 
 def sentences(training: Training) -> list[str]:
-    """What may be said of the training: first of all tasks together, then of each."""
+    """The verdicts on the training: first of all tasks together, then of each."""
     found = []
     for curve in training.told:
         beside = training.beside(curve)
@@ -217,7 +217,7 @@ def _table(found: Sequence[Curve]) -> Table:
 def _spread(point: Point) -> str:
     from benchbench.cli.console import interval
 
-    return interval({"value": point.value, "ci_low": point.low, "ci_high": point.high})
+    return interval(point.value, point.low, point.high)
 
 
 def sparkline(values: Sequence[float | None]) -> str:
@@ -257,5 +257,5 @@ def text_chart(curve: Curve, *, width: int = 64, height: int = 12) -> str:
         names[row(curve.chance)] = f"chance {number(curve.chance)}"
     edge = max(map(len, names.values()))
     lines = [f"{names.get(n, ''):>{edge}} {''.join(cells).rstrip()}" for n, cells in enumerate(grid)]
-    ends = f"{shorter(first)}{shorter(dots[-1].step):>{width - len(shorter(first))}}"
+    ends = f"{magnitude(first)}{magnitude(dots[-1].step):>{width - len(magnitude(first))}}"
     return "\n".join([*lines, " " * (edge + 1) + ends])

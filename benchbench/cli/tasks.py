@@ -3,46 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.cli import options as opt
+from benchbench.backends.options import ModelOptions
 from benchbench.cli.app import VerbApp
+from benchbench.cli.options import AsJson, IncludePath, option_of, with_settings
 from benchbench.core.errors import ArgumentError
-from benchbench.tasks.upstream import PREFIX
+from benchbench.core.settings import Part
+from benchbench.tasks.settings import RenderSettings
 
 if TYPE_CHECKING:
-    from benchbench.tasks.dialect import Variant
+    from benchbench.tasks.dialect import TaskVariant
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.task import Task
-    from benchbench.tasks.upstream.definition import UpstreamTask
+    from benchbench.tasks.prepared import AnyTask
+    from benchbench.tasks.sources import SourceEntry
 
 app = VerbApp(no_args_is_help=True, help="List, show, render and check tasks.")
 
+TrustRemoteCode = Annotated[bool, option_of(ModelOptions, "trust_remote_code")]
 Name = Annotated[str, typer.Argument(metavar="T", help="Name of a task.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Include = Annotated[
-    list[Path] | None, typer.Option("--include-path", help="Folder or file with more tasks; may be repeated.")
-]
-DataRoot = Annotated[
-    Path | None, typer.Option(envvar="BENCHBENCH_DATA", help="Folder with data sets, instead of the Hub.")
-]
-Shots = Annotated[int | None, typer.Option("--num-fewshot", help="Shots. Default: what the task says.")]
-PromptName = Annotated[str, typer.Option("--prompt", help="Name of a prompt variant that the task offers.")]
 
 
 @app.command()
 def ls(
     pattern: Annotated[str | None, typer.Argument(metavar="[T]", help="Only these names, groups or globs.")] = None,
-    include_path: Include = None,
+    include_path: IncludePath = None,
     as_json: AsJson = False,
 ) -> None:
     """List the tasks, groups and suites."""
-    if pattern is not None and pattern.startswith(PREFIX):
-        _list_upstream(pattern, as_json=as_json)
+    from benchbench.tasks.sources import source_of
+
+    source = None if pattern is None else source_of(pattern)
+    if pattern is not None and source is not None:
+        _list_entries(source.entries(pattern), as_json=as_json)
         return
     index = _index(include_path)
     names = [task.name for task in index.select(pattern).tasks] if pattern is not None else [*index.variants]
@@ -56,7 +54,7 @@ def ls(
         _print_choices("suite", {name: suite.description for name, suite in index.suites.items()})
 
 
-def _facts(variant: Variant) -> dict[str, Any]:
+def _facts(variant: TaskVariant) -> dict[str, Any]:
     raw = variant.raw
     return {
         "task": variant.name,
@@ -69,16 +67,13 @@ def _facts(variant: Variant) -> dict[str, Any]:
     }
 
 
-def _list_upstream(pattern: str, *, as_json: bool) -> None:
-    """lm-eval's names, groups and tags too, from the heads of its files."""
-    from benchbench.tasks.upstream.names import matching
-
-    found = matching(pattern.removeprefix(PREFIX))
+def _list_entries(found: Sequence[SourceEntry], *, as_json: bool) -> None:
+    """What a source of tasks has: names, and whatever else may stand for some of them."""
     for one in found if as_json else ():
-        _print_json({"task": PREFIX + one.name, "kind": one.kind, "file": one.path, "tasks": one.members})
+        _print_json({"task": one.name, "kind": one.kind, "file": one.path, "tasks": one.members})
     if not as_json:
         where = [f"{len(one.members)} tasks" if one.path is None else one.path.name for one in found]
-        rows = [(PREFIX + one.name, one.kind, place) for one, place in zip(found, where, strict=True)]
+        rows = [(one.name, one.kind, place) for one, place in zip(found, where, strict=True)]
         _print_table(("name", "kind", "file"), rows)
 
 
@@ -110,7 +105,7 @@ def _print_choices(kind: str, values: dict[str, str]) -> None:
 
 
 @app.command()
-def show(task: Name, include_path: Include = None, as_json: AsJson = False) -> None:
+def show(task: Name, include_path: IncludePath = None, as_json: AsJson = False) -> None:
     """Show a task as it is understood: every key that is set, and its metrics."""
     found = _one(_index(include_path), task)
     resolved = found.resolved()
@@ -122,52 +117,38 @@ def show(task: Name, include_path: Include = None, as_json: AsJson = False) -> N
     _print_text(f"# {found.path}\n" + yaml.safe_dump(resolved, allow_unicode=True, sort_keys=False, width=100))
     if found.scoring.metrics:
         _print_text("# metrics: " + ", ".join(metric.name for metric in found.scoring.metrics))
-    for line in _python_of(found):
-        _print_text(line)
-
-
-def _python_of(task: Task | UpstreamTask) -> Iterator[str]:
-    from benchbench.tasks.upstream.definition import ALLOW, UpstreamTask
-
-    if isinstance(task, UpstreamTask):
-        yield from (f"# Python, run only with {ALLOW}: `{key}` is {function}" for key, function in task.python())
+    for key, function in found.code():
+        _print_text(f"# Python, run only with --trust-task-code: `{key}` is {function}")
 
 
 @app.command()
+@with_settings
 def render(
     task: Name,
+    settings: Annotated[RenderSettings, Part(without=("limit",))],
     doc: Annotated[int, typer.Option(help="Number of the document, from 0.")] = 0,
-    num_fewshot: Shots = None,
-    prompt: PromptName = "default",
-    fewshot_mode: Annotated[str, typer.Option(help="fixed, per_doc or lm_eval.")] = "fixed",
-    seed: Annotated[int, typer.Option(help="Seeds the draw of shots.")] = 1234,
-    apply_chat_template: opt.ApplyChatTemplate = False,
     tokenizer: Annotated[
         str | None,
-        typer.Option("--tokenizer", "--model", "-m", help="Folder, hub name or GGUF file whose chat template is used."),
+        typer.Option(
+            "--tokenizer",
+            "--model",
+            "-m",
+            rich_help_panel="Prompts",
+            help="Folder, hub name or GGUF file whose chat template is used.",
+        ),
     ] = None,
-    system: opt.System = None,
-    fewshot_as_multiturn: opt.Multiturn = None,
-    trust_remote_code: opt.TrustRemoteCode = False,
-    data_root: DataRoot = None,
-    include_path: Include = None,
-    trust_task_code: opt.TrustTaskCode = False,
+    trust_remote_code: TrustRemoteCode = False,
+    include_path: IncludePath = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a model would be asked for one document."""
-    from dataclasses import replace
-
-    from benchbench.cli.tasks_render import rendered_json, rendered_lines, template
-    from benchbench.tasks.prepare import RenderSettings, prepare
+    from benchbench.cli.tasks_view import rendered_json, rendered_lines, template
+    from benchbench.tasks.prepare import prepare
 
     if doc < 0:
         raise ArgumentError(f"--doc {doc}: documents are counted from 0.")
-    chat = opt.chat_settings(apply_chat_template, system, fewshot_as_multiturn)
-    written = template(chat, tokenizer, trust_remote_code=trust_remote_code)
-    found = _one(_index(include_path), task)
-    mode: Any = fewshot_mode
-    asked = RenderSettings(num_fewshot, mode, seed, doc + 1, prompt, data_root, chat=chat)
-    prepared = prepare(found, replace(asked, trust_task_code=trust_task_code))
+    written = template(settings.chat, tokenizer, trust_remote_code=trust_remote_code)
+    prepared = prepare(_one(_index(include_path), task), replace(settings, limit=doc + 1))
     if doc >= len(prepared.docs):
         raise ArgumentError(f"--doc {doc}: {task} has {len(prepared.docs)} documents, 0 to {len(prepared.docs) - 1}.")
     rendered = prepared.docs[doc]
@@ -181,36 +162,31 @@ def render(
 
 
 @app.command()
+@with_settings
 def check(
     task: Annotated[
         str | None, typer.Argument(metavar="[T]", help="Tasks, groups, tags, suites or globs, separated by commas.")
     ] = None,
+    *,
+    settings: Annotated[RenderSettings, Part(only=("num_fewshot", "limit", "data_root"))],
     all_tasks: Annotated[
         bool, typer.Option("--all", help="Every task; those without data under --data-root are read, not rendered.")
     ] = False,
-    num_fewshot: Shots = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first N documents of each task.")] = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="Folder or hub name of a model, to count its tokens in the prompts.")
     ] = None,
-    data_root: DataRoot = None,
-    include_path: Include = None,
+    include_path: IncludePath = None,
     as_json: AsJson = False,
 ) -> None:
     """Render every document, score the gold answers (they must be right), look for broken documents."""
-    from benchbench.cli.tasks_check import Checker, print_report, print_summary
-    from benchbench.tasks.prepare import RenderSettings
+    from benchbench.cli.tasks_view import Checker, print_report, print_summary
 
     if (task is None) is not all_tasks:
         raise ArgumentError("Name what to check, or give --all for every task there is.")
-    if task is not None and PREFIX in task:
-        raise ArgumentError(
-            f"check is for task files in our dialect; `benchbench tasks render {task}` shows what lm-eval's asks."
-        )
+    _refuse_sources(task or "")
     index = _index(include_path)
     names = [*index.variants] if task is None else index.names(task)
-    settings = RenderSettings(num_fewshot=num_fewshot, limit=limit, data_root=data_root)
-    checker = Checker(index, settings, tokenizer, only_read_without_data=all_tasks and data_root is not None)
+    checker = Checker(index, settings, tokenizer, only_read_without_data=all_tasks and settings.data_root is not None)
     reports = []
     for name in names:
         reports.append(checker.report(name))
@@ -231,7 +207,7 @@ def new(
     folder: Annotated[Path, typer.Option("--to", help="Folder in which the task's own folder is made.")] = Path(),
 ) -> None:
     """Write a commented starter: a task, three documents and a README, ready to be checked."""
-    from benchbench.tasks.starter import write_starter
+    from benchbench.tasks.authoring import write_starter
 
     made = write_starter(name, kind, folder)
     _print_text(f"Wrote {', '.join(path.name for path in made)} to {made[0].parent}. Edit them, then:")
@@ -246,7 +222,7 @@ def page(
     ] = False,
 ) -> None:
     """The page that lists all tasks: documents, shots, metrics, data, licence."""
-    from benchbench.tasks.page import render_page
+    from benchbench.tasks.authoring import render_page
 
     text = render_page(_index(None))
     if to is None:
@@ -257,9 +233,23 @@ def page(
         raise ArgumentError(f"{to} is not what the task files say. Write it again: benchbench tasks page --to {to}")
 
 
-def _one(index: TaskIndex, name: str) -> Task | UpstreamTask:
-    """The task of that name, ours or lm-eval's."""
-    if not name.startswith(PREFIX):
+def _refuse_sources(names: str) -> None:
+    """`check` reads the keys of our dialect."""
+    from benchbench.tasks.sources import source_of
+
+    for name in names.split(","):
+        if (source := source_of(name.strip())) is not None:
+            raise ArgumentError(
+                f"check is for task files in our dialect; `benchbench tasks render {name.strip()}` shows what "
+                f"{source.title}'s asks."
+            )
+
+
+def _one(index: TaskIndex, name: str) -> AnyTask:
+    """The task of that name, ours or of a source."""
+    from benchbench.tasks.sources import source_of
+
+    if source_of(name) is None:
         return index.task(name)
     tasks = index.select(name).tasks
     if len(tasks) > 1:
@@ -288,7 +278,7 @@ def _print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
 
 
 def _print_text(text: str) -> None:
-    from benchbench.cli.console import clean_lines
+    from benchbench.core.format import clean_lines
 
     typer.echo(clean_lines(text))
 

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Annotated, Literal, Protocol
 
-if TYPE_CHECKING:
-    from benchbench.core.types import Overflow
+from benchbench.core.errors import ArgumentError
+from benchbench.core.settings import Setting
 
+Overflow = Literal["drop_shots", "truncate_left"]
+"""What to do when a prompt does not fit: drop whole shots, then the description; or only cut tokens on the left."""
 Role = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
-    """That prompts are conversations, and what they hold besides the task's own texts."""
+    """That prompts are conversations, and what they hold besides the task's own texts. ArgumentError if empty."""
 
-    system: str | None = None
-    """A system prompt, before the task's description."""
-    multiturn: bool = True
-    """Shots are turns of the conversation; otherwise they stand before the question, in one user's turn."""
+    system: Annotated[
+        str | None,
+        Setting(
+            "System prompt of every conversation, or @FILE; the task's description follows it.",
+            panel="Prompts",
+            may_be_file=True,
+        ),
+    ] = None
+    multiturn: Annotated[
+        bool,
+        Setting(
+            "Shots as turns (default), or all in the user's first turn.",
+            panel="Prompts",
+            flags=("--fewshot-as-multiturn/--no-fewshot-as-multiturn",),
+            cli_type=bool | None,
+        ),
+    ] = True
+
+    def __post_init__(self) -> None:
+        if self.system is not None and not self.system.strip():
+            raise ArgumentError("--system is empty; leave it out for none.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +57,18 @@ class Shot:
     """Empty where the question holds it already: the shot then stands in the user's next turn."""
     text: str
     """Both as plain text with the trailing delimiter, for conversations whose shots are no turns."""
+
+
+class ChatWriter(Protocol):
+    """Writes conversations down as a model reads them: its chat template."""
+
+    def text(self, conversation: Conversation) -> str:
+        """The conversation up to where its answer begins."""
+        ...
+
+    def continuation(self, conversation: Conversation, continuation: str) -> str:
+        """What follows `text` where the assistant says `continuation`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +108,24 @@ class Conversation:
     def text(self) -> str:
         """All turns' texts one after another: what is asked, without what a template puts between."""
         return "".join(message.content for message in self.messages)
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """What the docs of a task have in common: system prompt and shots."""
+        return (self.system, *(shot.text for shot in self.shots))
+
+    @property
+    def answer_begins_turn(self) -> bool:
+        """Nothing stands before the answer in its turn, so that no space is needed between them."""
+        return not self.prefix
+
+    def written(self, chat: ChatWriter | None) -> str:
+        """As the model reads it by its chat template; where none is known, `text`."""
+        return self.text if chat is None else chat.text(self)
+
+    def continued(self, chat: ChatWriter | None, continuation: str) -> str:
+        """What follows `written` where the answer is `continuation`."""
+        return continuation if chat is None else chat.continuation(self, continuation)
 
     def shorter(self) -> Conversation | None:
         """The next shorter one (one shot less, then no description), or None if none is left."""

@@ -82,18 +82,32 @@ def _defaults(kind: Any) -> dict[str, object]:
 
 
 @cache
-def _readers(kind: Any) -> dict[str, Reader]:
-    """Field → how to read it."""
+def _readers(kind: Any) -> tuple[dict[str, Plain], dict[str, Reader]]:
+    """Fields that hold one value, and those that hold lists or objects, with how each is read."""
     types = get_type_hints(kind, localns={"Json": object})
-    return {name: _reader(types[name]) for name in _defaults(kind) if name not in _OWN}
+    names = [name for name in _defaults(kind) if name not in _OWN]
+    plain = {name: _PLAIN[types[name]] for name in names if types[name] in _PLAIN}
+    return plain, {name: _reader(types[name]) for name in names if name not in plain}
 
 
 def _values(kind: Any, value: Mapping[str, Json], where: str) -> dict[str, Any]:
     """Field → what the object says of it."""
-    lacking = [name for name, absent in _defaults(kind).items() if absent is MISSING and name not in value]
-    if lacking:
+    if lacking := [name for name in _needed(kind) if name not in value]:
         raise StoreError(f"{where} lacks {', '.join(lacking[:3])}; it is damaged, or of another version.")
-    return {name: read(value[name], where, name) for name, read in _readers(kind).items() if name in value}
+    plain, others = _readers(kind)
+    found = {}
+    for name, one in value.items():
+        if name in plain:
+            right, read = plain[name]
+            found[name] = one if type(one) in right else read(one)
+        elif name in others:
+            found[name] = others[name](one, where, name)
+    return found
+
+
+@cache
+def _needed(kind: Any) -> tuple[str, ...]:
+    return tuple(name for name, absent in _defaults(kind).items() if absent is MISSING)
 
 
 _KEYS: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -128,13 +142,14 @@ def text(value: Json) -> str | None:
 
 def number(value: Json) -> float | None:
     """The value where it is a finite number."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and math.isfinite(value) else None  # type: ignore[arg-type, return-value]
+    if type(value) is float:
+        return value if math.isfinite(value) else None
+    return float(value) if type(value) is int else None
 
 
 def whole(value: Json) -> int | None:
     """The value where it is a whole number."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int:
         return value
     return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else None
 
@@ -142,24 +157,27 @@ def whole(value: Json) -> int | None:
 Reader = Callable[[Any, str, str], object]
 """(value, the object that holds it, its key) → the field. StoreError as `JsonRecord.from_json`."""
 
-_PLAIN: dict[object, Callable[[Any], object]] = {
-    object: lambda value: value,
-    str: lambda value: text(value) or "",
-    str | None: text,
-    bool: bool,
-    int: lambda value: whole(value) or 0,
-    int | None: whole,
-    float: lambda value: number(value) or 0.0,
-    float | None: number,
-    str | int | float | None: lambda value: value if isinstance(value, str | int | float) else None,
+Plain = tuple[tuple[type, ...], Callable[[Any], object]]
+"""The types of JSON that are right as they are, and what becomes of others."""
+
+_PLAIN: dict[object, Plain] = {
+    object: ((), lambda value: value),
+    str: ((str,), lambda value: text(value) or ""),
+    str | None: ((str, NoneType), text),
+    bool: ((bool,), bool),
+    int: ((int,), lambda value: whole(value) or 0),
+    int | None: ((int, NoneType), whole),
+    float: ((int,), lambda value: number(value) or 0),
+    float | None: ((NoneType,), number),
+    str | int | float | None: ((str, int, float, NoneType), lambda value: None),
 }
 
 
 def _reader(kind: Any) -> Reader:
     """How a field of this type is read."""
     if kind in _PLAIN:
-        plain = _PLAIN[kind]
-        return lambda value, where, key: plain(value)
+        right, read = _PLAIN[kind]
+        return lambda value, where, key: value if type(value) in right else read(value)
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         (inner,) = (_reader(one) for one in args if one is not NoneType)

@@ -6,7 +6,7 @@ from benchbench.core.errors import ArgumentError
 
 
 def name_value_pairs(text: str, option: str, otherwise: str = "") -> dict[str, str]:
-    """Name → value, in the order written; spaces around either are left out, empty parts passed over.
+    """Name → value, in the order written; spaces around either are removed, empty parts skipped.
 
     Raises:
         ArgumentError: a part that is no pair, or a name given twice. The sentence begins with `option`; `otherwise`

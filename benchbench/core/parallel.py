@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
 
 
-def family_of(resolved: Mapping[str, Any]) -> str | None:
+def family_of(resolved: Mapping[str, object]) -> str | None:
     """The task file, where it names the source of its docs (`cluster`).
 
     Tasks of one file whose docs have the same source ask the same questions, in other languages.

@@ -7,12 +7,12 @@ former versions are brought up to date first, by `benchbench.store.models.comple
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Self, get_args
 
 from benchbench.core.errors import StoreError
 from benchbench.core.json_record import JsonRecord, an_object, text
-from benchbench.core.types import FilterSpec, Json, MetricSpec, OutputType, ScoringSpec
+from benchbench.core.types import BackendInfo, FilterSpec, Json, MetricSpec, OutputType, ScoringSpec
 
 RUN_SCHEMA_VERSION = 1
 """Of run.json and plan.json; a record of another one is not read."""
@@ -105,7 +105,7 @@ class ScoringRecord(JsonRecord):
     def spec(self, task: str) -> ScoringSpec:
         """What scoring needs to know of the task. StoreError if the record does not say it."""
         for kind in get_args(OutputType):
-            if self.output_type == kind and self.metrics:
+            if self.output_type == kind:
                 return ScoringSpec(task, kind, self.metrics, self.filters, self.chance)
         raise StoreError(f"the record says too little of how {task} was scored.")
 
@@ -183,6 +183,11 @@ class BackendRecord(JsonRecord):
     plan: str | None = None
     numerics: str | None = None
     chosen: str | None = None
+
+    @classmethod
+    def of(cls, info: BackendInfo) -> BackendRecord:
+        """The record of a backend that is open."""
+        return cls(**asdict(info))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,6 +382,11 @@ class PlanRecord(ModelRun):
         *("schema_version", "run_id", "attempt", "model", "series", "step", "tokens_seen", "chat", "origin"),
         *("fresh", "compute", "settings", "backend", "tasks", "provenance"),
     )
+
+    @property
+    def num_docs(self) -> int:
+        """Docs of all tasks."""
+        return sum(task.docs or 0 for task in self.tasks.values())
 
     @property
     def weights(self) -> str:

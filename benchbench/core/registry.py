@@ -1,18 +1,18 @@
 """Names of metrics, aggregations and filters: what each is, in a sentence, and what it takes.
 
-Tasks check names here and never import the code behind them. A stranger's package adds names through
+Tasks check names here and never import the code behind them. Other packages add names through
 the entry point groups `benchbench.metrics` and `benchbench.filters`; the protocols are
-`benchbench.scoring.plugins.TextMetric` and `benchbench.scoring.plugins.Filter`.
+`benchbench.scoring.filters.TextMetric` and `benchbench.scoring.filters.Filter`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.plugins import entry_point_names, load_entry_point
 from benchbench.core.types import Json, MetricSpec, OutputType
 
 METRIC_GROUP = "benchbench.metrics"
@@ -201,6 +201,9 @@ _CORPUS: Mapping[str, Family] = {
 }
 """Aggregations that read more of the items than their scores, and so belong to one family."""
 
+_LOWER_IS_BETTER = ("ppl", "likelihood_difference", "likelihood_diff", "pct_stereotype", "loss")
+"""Metrics of other harnesses of which less is better."""
+
 ITEM_MEANS = ("mean", "nanmean", "brier_score")
 """Aggregations that are means of the item scores."""
 
@@ -215,8 +218,23 @@ def metric_bounds(column: str) -> tuple[float, float] | None:
 
 def metric_range(column: str) -> tuple[float, float] | None:
     """Smallest and largest possible score of a column (`metric` or `metric,filter`); None if there is no largest."""
-    bounds = metric_bounds(column)
+    return finite_range(metric_bounds(column))
+
+
+def finite_range(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The bounds, unless there is no largest score."""
     return None if bounds is None or bounds[1] == _INF else bounds
+
+
+def bounds_of(metric: MetricSpec) -> tuple[float, float] | None:
+    """Smallest and largest possible score of a task's metric: as it states, else as `metric_bounds` has it."""
+    return metric.bounds if metric.bounds is not None else metric_bounds(metric.name)
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether more of a metric is better, by its name alone; of metrics that are not ours, where it is known."""
+    info = METRICS.get(name)
+    return name not in _LOWER_IS_BETTER if info is None else info.higher_is_better
 
 
 def influence_column(column: str) -> str:
@@ -254,16 +272,8 @@ FILTERS: Mapping[str, FilterInfo] = {
 }
 
 
-@cache
-def entry_point_names(group: str) -> frozenset[str]:
-    """Names that installed packages declare in an entry point group, without importing any of them."""
-    from importlib.metadata import entry_points
-
-    return frozenset(point.name for point in entry_points(group=group))
-
-
 def metric_names(output_type: OutputType) -> frozenset[str]:
-    """Every metric that a task of this output type may name. Plug-in metrics judge text."""
+    """Every metric that a task of this output type may name. Metrics of other packages score text."""
     family = FAMILIES[output_type]
     built_in = {name for name, info in METRICS.items() if family in info.families}
     return frozenset(built_in | entry_point_names(METRIC_GROUP) if family == "text" else built_in)
@@ -301,9 +311,29 @@ def metric_spec(
     chosen = aggregation or ("f1" if (name, family) == ("f1", "choice") else default)
     if chosen not in possible:
         raise TaskError(f"No aggregation {chosen!r} for output_type {output_type}.{did_you_mean(chosen, possible)}")
-    if higher_is_better is None:
-        higher_is_better = info.higher_is_better if info is not None else True
-    return MetricSpec(name, chosen, higher_is_better, options)
+    if info is not None:
+        return MetricSpec(
+            name, chosen, info.higher_is_better if higher_is_better is None else higher_is_better, options
+        )
+    better, bounds = _stated_by_plugin(name)
+    return MetricSpec(name, chosen, better if higher_is_better is None else higher_is_better, options, bounds)
+
+
+def _stated_by_plugin(name: str) -> tuple[bool, tuple[float, float] | None]:
+    """Direction and bounds of another package's metric: attributes of its function. TaskError for wrong bounds."""
+    metric = load_entry_point(METRIC_GROUP, name)
+    bounds = getattr(metric, "bounds", None)
+    if bounds is None:
+        return bool(getattr(metric, "higher_is_better", True)), None
+    try:
+        low, high = map(float, bounds)
+    except (TypeError, ValueError):
+        low, high = 0.0, 0.0
+    if not -_INF < low < high < _INF:
+        raise TaskError(
+            f"Metric {name!r} states the bounds {bounds!r}; they are its smallest and largest possible score."
+        )
+    return bool(getattr(metric, "higher_is_better", True)), (low, high)
 
 
 def check_filter(name: str, kwargs: Mapping[str, Json]) -> None:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from benchbench.core.chat import Conversation
+from benchbench.core.chat import ChatWriter, Conversation, Message, Overflow
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 OutputType = Literal["multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until"]
-Overflow = Literal["drop_shots", "truncate_left"]
 FinishReason = Literal["stop", "eos", "length"]
 Outcome = Literal["answered", "unanswered", "truncated", "failed"]
 
@@ -48,6 +47,29 @@ class Prompt:
     def text(self) -> str:
         """The whole prompt, as the model sees it when nothing is dropped."""
         return self.description + "".join(self.shots) + self.question
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """None: it is no conversation."""
+        return ()
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """What the docs of a task have in common: description and shots."""
+        return (self.description, *self.shots)
+
+    @property
+    def answer_begins_turn(self) -> bool:
+        """See Conversation: there are no turns."""
+        return False
+
+    def written(self, chat: ChatWriter | None) -> str:
+        """As the model reads it: `text`, whatever the chat template."""
+        return self.text
+
+    def continued(self, chat: ChatWriter | None, continuation: str) -> str:
+        """What follows `written` where the answer is `continuation`: just that."""
+        return continuation
 
     def shorter(self) -> Prompt | None:
         """The next shorter prompt (one shot less, then no description), or None if none is left."""
@@ -189,7 +211,7 @@ Response: TypeAlias = Loglikelihood | Completion | Failure
 
 @dataclass(frozen=True, slots=True)
 class RenderedDoc:
-    """A doc turned into requests, with all that scoring needs to judge the responses."""
+    """A doc turned into requests, with all that scoring needs besides the responses."""
 
     task: str
     doc: Doc
@@ -211,6 +233,13 @@ class MetricSpec:
     aggregation: str = "mean"
     higher_is_better: bool = True
     kwargs: Mapping[str, Json] = field(default_factory=dict)
+    bounds: tuple[float, float] | None = None
+    """Smallest and largest possible score, where a metric of another package states them; those of ours are in
+    `core.registry`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry as JSON; bounds only where they are stated, so that other tasks keep their fingerprints."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name != "bounds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +260,10 @@ class ScoringSpec:
     metrics: tuple[MetricSpec, ...]
     filters: tuple[FilterSpec, ...] = ()
     chance: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The whole of it as JSON, as run records hold it."""
+        return {**asdict(self), "metrics": tuple(metric.as_json() for metric in self.metrics)}
 
 
 @dataclass(frozen=True, slots=True)

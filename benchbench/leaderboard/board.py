@@ -172,7 +172,7 @@ def _coverage(
 def _weights(
     variants: Sequence[Variant], entry: Entry, groups: Sequence[Benchmark], weighting: Weighting
 ) -> dict[Variant, float]:
-    docs = {variant.task: float(entry.cells[variant].row["n"] or 1) for variant in variants}
+    docs = {variant.task: float(entry.cells[variant].row.n or 1) for variant in variants}
     found = weights_of(docs, groups, weighting)
     return {variant: found[variant.task] for variant in variants}
 

@@ -1,15 +1,19 @@
-"""Line charts with intervals as SVG text: small multiples, one panel a curve. Pure: data in, text out.
+"""Charts as SVG text: curves with intervals, in small multiples, and strips that stand in a row of a table.
 
-No scripts, no style attributes and no fonts to load, so a page with a strict content policy can hold it as it is; what
-colours mean is also said by shape and text.
+Pure: data in, text out. No scripts, no style attributes and no fonts to load, so a page with a strict content policy
+can hold it as it is; what colours mean is also said by shape and text. PNG where matplotlib is installed.
 """
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+
+from benchbench.core.errors import ArgumentError
+from benchbench.core.format import magnitude, visible
 
 WIDTH, HEIGHT = 360, 230
 """Size of a panel in pixels."""
@@ -106,14 +110,14 @@ def _axes(panel: Panel, dots: Sequence[Dot], x: _Scale, y: _Scale) -> Iterable[s
     for value in ticks(y.low, y.high):
         at = _n(y(value))
         yield f'<line x1="{LEFT}" y1="{at}" x2="{WIDTH - RIGHT}" y2="{at}" stroke="#e3e3e3"/>'
-        yield _label(LEFT - 6, at, shorter(value), anchor="end", dy=4)
+        yield _label(LEFT - 6, at, magnitude(value), anchor="end", dy=4)
     if panel.reference is not None:
         at = _n(y(panel.reference))
         yield f'<line x1="{LEFT}" y1="{at}" x2="{WIDTH - RIGHT}" y2="{at}" stroke="#777777" stroke-dasharray="4 3"/>'
         yield _label(WIDTH - RIGHT, at, panel.reference_name, anchor="end", dy=-3)
     first, last = min(dot.x for dot in dots), max(dot.x for dot in dots)
     for value in dict.fromkeys([first, *(_decades(first, last) if panel.log_x else ()), last]):
-        yield _label(_n(x(value)), HEIGHT - BOTTOM + 16, shorter(value))
+        yield _label(_n(x(value)), HEIGHT - BOTTOM + 16, magnitude(value))
     yield _label((LEFT + WIDTH - RIGHT) // 2, HEIGHT - 8, panel.x_label)
 
 
@@ -183,18 +187,104 @@ def ticks(low: float, high: float, *, about: int = 4) -> list[float]:
     return [round(k * width, 12) for k in range(first, math.floor(high / width + 1e-9) + 1)]
 
 
-def shorter(value: float) -> str:
-    """A number for an axis: `130k`, `1.5M`, `0.45`."""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.4g}{letter}"
-    return f"{value:.4g}"
-
-
 def _n(value: float) -> str:
     return f"{value:.1f}"
 
 
 def _text(value: str) -> str:
-    """Text that can do nothing: markup as text, control characters gone."""
-    return escape("".join(letter for letter in value if letter.isprintable()))
+    """Text that can do nothing: markup as text, control and invisible characters as visible marks."""
+    return escape(visible(value))
+
+
+def picture(found: Sequence[Panel], suffix: str) -> bytes:
+    """The panels as a file of this kind: `.svg` or `.png`. ArgumentError for others, or without matplotlib."""
+    if suffix == ".svg":
+        return svg(found).encode()
+    if suffix == ".png":
+        return _png(found)
+    raise ArgumentError(f"--to a file that ends in {suffix or 'nothing'}: pictures are .svg or .png.")
+
+
+def _png(found: Sequence[Panel]) -> bytes:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ArgumentError("PNG needs matplotlib: `pip install matplotlib`, or write an .svg.") from None
+    rows = (len(found) + 1) // 2
+    figure = Figure(figsize=(9 if len(found) > 1 else 4.5, 2.9 * rows), layout="constrained")
+    for place, panel in enumerate(found):
+        axes = figure.add_subplot(rows, min(2, len(found)), place + 1)
+        for line in panel.lines:
+            x, y = [dot.x for dot in line.dots], [dot.y for dot in line.dots]
+            axes.plot(x, y, marker="o", markersize=3, label=line.name)
+            low = [dot.y if dot.low is None else dot.low for dot in line.dots]
+            axes.fill_between(x, low, [dot.y if dot.high is None else dot.high for dot in line.dots], alpha=0.15)
+        if panel.reference is not None:
+            axes.axhline(panel.reference, linestyle="--", color="0.5", linewidth=1, label=panel.reference_name)
+        axes.set(title=panel.title, xlabel=panel.x_label)
+        axes.legend(fontsize=7)
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=150)
+    return data.getvalue()
+
+
+STRIP_WIDTH, STRIP_HEIGHT, EDGE = 132, 16, 5
+
+
+@dataclass(frozen=True, slots=True)
+class StripScale:
+    """What all intervals of a column are drawn on."""
+
+    low: float
+    high: float
+
+    def __call__(self, value: float) -> float:
+        """Where `value` is, in pixels from the left; values beyond the ends are at the ends."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(EDGE + min(1.0, max(0.0, share)) * (STRIP_WIDTH - 2 * EDGE), 1)
+
+
+def axis_of(values: Iterable[float | None]) -> StripScale | None:
+    """From the smallest to the largest; None where there is nothing to draw."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    low, high = min(known), max(known)
+    room = (high - low) * 0.03 or abs(high) * 0.05 or 1.0
+    return StripScale(low - room, high + room)
+
+
+def strip(
+    axis: StripScale | None, value: float | None, low: float | None, high: float | None, mark: float | None = None
+) -> str:
+    """A dot with its interval as a line; `mark` is a level such as chance, dashed. The numbers stand beside it."""
+    if axis is None or value is None:
+        return ""
+    parts = [_strip_start(STRIP_WIDTH)]
+    middle = STRIP_HEIGHT // 2
+    if mark is not None and axis.low <= mark <= axis.high:
+        at = axis(mark)
+        parts.append(f'<line class="mark" x1="{at}" y1="0" x2="{at}" y2="{STRIP_HEIGHT}"/>')
+    if low is not None and high is not None:
+        left, right = axis(low), axis(high)
+        parts.append(f'<line class="bar" x1="{left}" y1="{middle}" x2="{right}" y2="{middle}"/>')
+        parts += [f'<line class="end" x1="{x}" y1="{middle - 3}" x2="{x}" y2="{middle + 3}"/>' for x in (left, right)]
+    parts.append(f'<circle class="dot" cx="{axis(value)}" cy="{middle}" r="3"/></svg>')
+    return "".join(parts)
+
+
+def _strip_start(width: int) -> str:
+    size = f'width="{width}" height="{STRIP_HEIGHT}" viewBox="0 0 {width} {STRIP_HEIGHT}"'
+    return f'<svg class="strip" {size} aria-hidden="true">'
+
+
+def rank_strip(low: int, high: int, count: int) -> str:
+    """Which of `count` places, from the left, a model may hold."""
+    width = 84
+    unit = width / count
+    at, wide = round((low - 1) * unit, 1), round(max(2.0, (high - low + 1) * unit), 1)
+    return (
+        f"{_strip_start(width)}"
+        f'<line class="base" x1="0" y1="8" x2="{width}" y2="8"/>'
+        f'<rect class="places" x="{at}" y="4" width="{wide}" height="8"/></svg>'
+    )

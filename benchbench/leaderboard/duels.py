@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchbench.core.errors import StoreError
-from benchbench.leaderboard.comparison import Comparison, Row, Wanted, compare_sides
+from benchbench.leaderboard.comparison import CompareOptions, Comparison, DuelRow, compare_models
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Entry, Variant
 from benchbench.stats.matrix import DuelMatrix, duel_matrix
-from benchbench.store.model_lookup import find_sides
+from benchbench.store.model_lookup import find_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,7 @@ DUEL_COLUMNS: dict[str, str] = {
 }
 
 
-def flat(row: Row) -> dict[str, Any]:
+def flat(row: DuelRow) -> dict[str, str | float | None]:
     """The row as a dict with the keys of `DUEL_COLUMNS`."""
     found = row.duel
     interval = found.interval
@@ -207,8 +207,8 @@ def compare(
     """
     import warnings
 
-    wanted = Wanted(None if metric is None else (metric,) if isinstance(metric, str) else tuple(metric), delta)
-    found = compare_sides(find_sides([str(model) for model in models], Path(results)), wanted)
+    options = CompareOptions(None if metric is None else (metric,) if isinstance(metric, str) else tuple(metric), delta)
+    found = compare_models(find_models([str(model) for model in models], Path(results)), options)
     for refusal in found.refused:
         where = refusal.task if refusal.metric is None else f"{refusal.task} {refusal.metric}"
         warnings.warn(f"not compared: {refusal.a} and {refusal.b} on {where}: {refusal.reason}", stacklevel=2)

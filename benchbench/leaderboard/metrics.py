@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from benchbench.core.registry import ITEM_MEANS, influence_column, metric_range, metric_spec
-from benchbench.stats.power import DELTA, margin
+from benchbench.core.json_record import as_json
+from benchbench.core.record import RunRecord, ScoringRecord
+from benchbench.core.registry import ITEM_MEANS, finite_range, influence_column, metric_range, metric_spec
+from benchbench.core.types import Json, MetricSpec
+from benchbench.stats.testing import DELTA, margin
 
 GUESSED_AT_HALF = ("auroc",)
 """Metrics of which a guesser gets one half, however many choices there are."""
@@ -27,7 +29,9 @@ class Metric:
     """Score of a guesser: the task's chance, or 0 where there is nothing to choose from; None for metrics without
     bounds, and where the chance of a choice is not known."""
     ceiling: float | None
-    identity: Any
+    bounds: tuple[float, float] | None
+    """Smallest and largest possible score; None where there is no largest."""
+    identity: Json
     """Everything that shapes the score; must be equal for a comparison."""
 
     @property
@@ -53,57 +57,56 @@ class Metric:
     @property
     def scale(self) -> float | None:
         """How much one doc can differ at most: the metric's range, 1 for logarithms; None where it has none."""
-        bounds = metric_range(self.name)
-        return 1.0 if self.is_log else None if bounds is None else bounds[1] - bounds[0]
+        return 1.0 if self.is_log else None if self.bounds is None else self.bounds[1] - self.bounds[0]
 
     @property
     def delta(self) -> float | None:
         """Margin of equivalence in the metric's own unit: half a percent of its range; None for metrics without one."""
-        return margin(metric_range(self.name)) if self.ceiling is not None else None
+        return margin(self.bounds) if self.ceiling is not None else None
 
     def margin(self, *scores: float) -> float | None:
         """`delta`, or for metrics without a range half a percent of these scores; of a ratio where `is_log`."""
-        return DELTA if self.is_log else margin(metric_range(self.name), *scores)
+        return DELTA if self.is_log else margin(self.bounds, *scores)
 
 
-def metric_names(record: Mapping[str, Any], task: str) -> list[str]:
+def metric_names(record: RunRecord, task: str) -> list[str]:
     """Metrics of a task in the order of its rows: the first is the one it is known by."""
-    return [str(row["metric"]) for row in record["rows"] if row["task"] == task and not row["is_group"]]
+    return [row.metric for row in record.rows_of(task)]
 
 
-def metric_of(record: Mapping[str, Any], task: str, name: str) -> Metric:
+def metric_of(record: RunRecord, task: str, name: str) -> Metric:
     """What the record says of a task's metric."""
-    scoring = record["tasks"][task]["scoring"]
+    scoring = record.tasks[task].scoring
     base, _, pipeline = name.partition(",")
-    listed = [metric for metric in scoring["metrics"] if metric["name"] == base]
-    if listed:
-        spec = listed[0]
-        aggregation, better, kwargs = spec["aggregation"], spec["higher_is_better"], spec["kwargs"]
-    else:
-        known = metric_spec(base, scoring["output_type"])
-        aggregation, better, kwargs = known.aggregation, known.higher_is_better, dict(known.kwargs)
-    filters = [f for f in scoring["filters"] if not pipeline or f["name"] == pipeline]
-    bounds = metric_range(name)
+    spec = _spec(scoring, base)
+    filters = [one for one in scoring.filters if not pipeline or one.name == pipeline]
+    bounds = metric_range(name) if spec.bounds is None else finite_range(spec.bounds)
     return Metric(
         name=name,
-        kind=_kind(aggregation),
-        higher_is_better=bool(better),
-        floor=_floor(base, scoring, bounds) if better else None if bounds is None else bounds[0],
+        kind=_kind(spec.aggregation),
+        higher_is_better=spec.higher_is_better,
+        floor=_floor(base, scoring, bounds) if spec.higher_is_better else None if bounds is None else bounds[0],
         ceiling=None if bounds is None else bounds[1],
-        identity=[base, aggregation, kwargs, filters],
+        bounds=bounds,
+        identity=as_json([base, spec.aggregation, spec.kwargs, filters]),
     )
 
 
-def _floor(metric: str, scoring: Mapping[str, Any], bounds: tuple[float, float] | None) -> float | None:
+def _spec(scoring: ScoringRecord, name: str) -> MetricSpec:
+    """The metric as it was configured; one that is always computed is configured nowhere."""
+    listed = next((metric for metric in scoring.metrics if metric.name == name), None)
+    return listed or metric_spec(name, scoring.spec(name).output_type)
+
+
+def _floor(metric: str, scoring: ScoringRecord, bounds: tuple[float, float] | None) -> float | None:
     """Score of a guesser: for choices what the task states, and unknown where it states nothing."""
     if bounds is None:
         return None
     if metric in GUESSED_AT_HALF:
         return 0.5
-    chance = scoring.get("chance")
-    if bounds == (0.0, 1.0) and chance is not None:
-        return float(chance)
-    is_choice = bounds == (0.0, 1.0) and scoring["output_type"] == "multiple_choice"
+    if bounds == (0.0, 1.0) and scoring.chance is not None:
+        return float(scoring.chance)
+    is_choice = bounds == (0.0, 1.0) and scoring.output_type == "multiple_choice"
     return None if is_choice else max(0.0, bounds[0])
 
 

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from benchbench.core.errors import StoreError
 from benchbench.core.parallel import unit_names
-from benchbench.core.registry import metric_range
 from benchbench.leaderboard.processes import FEW, cores, spread
 from benchbench.leaderboard.records import Cell
-from benchbench.scoring.recorded import corpus_estimate, recorded_spec
+from benchbench.scoring.recorded import corpus_estimate
+from benchbench.stats.difference import Reach, reach_of_difference
 from benchbench.stats.influence import Estimate, Floats
-from benchbench.stats.missing import Reach, reach_of_difference
-from benchbench.store.frames import Column, read_clusters, read_column
+from benchbench.store.frames import ScoreColumn, read_clusters, read_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class ItemScores:
     """Reads columns when they are asked for, and keeps them."""
 
     def __init__(self) -> None:
-        self._columns: dict[_Key, Column | str] = {}
+        self._columns: dict[_Key, ScoreColumn | str] = {}
         self._clusters: dict[tuple[str, str], dict[int, str | None]] = {}
 
     @property
@@ -102,8 +101,8 @@ class ItemScores:
 
         None where none did, and for metrics that are no mean of item scores between two bounds.
         """
-        bounds, columns = metric_range(a.metric.name), [self._column(cell) for cell in (a, b)]
-        known = [column for column in columns if isinstance(column, Column)]
+        bounds, columns = a.metric.bounds, [self._column(cell) for cell in (a, b)]
+        known = [column for column in columns if isinstance(column, ScoreColumn)]
         if a.metric.kind != "mean" or bounds is None or len(known) < 2:
             return None
         docs = reduce(np.union1d, [column.doc_ids for column in known])
@@ -113,7 +112,7 @@ class ItemScores:
 
     def has(self, cell: Cell) -> bool:
         """There are items of it, with a score."""
-        return isinstance(self._column(cell), Column)
+        return isinstance(self._column(cell), ScoreColumn)
 
     def read_ahead(self, cells: Iterable[Cell]) -> None:
         """Reads many columns at once, on all cores."""
@@ -123,13 +122,13 @@ class ItemScores:
             for columns in made:
                 self._columns.update(columns)
 
-    def _needed(self, cell: Cell) -> Column:
+    def _needed(self, cell: Cell) -> ScoreColumn:
         column = self._column(cell)
-        if isinstance(column, Column):
+        if isinstance(column, ScoreColumn):
             return column
-        raise StoreError(column or f"{cell.source.name} has no items of {cell.task} with a {cell.metric.name}.")
+        raise StoreError(column or f"{cell.run.name} has no items of {cell.task} with a {cell.metric.name}.")
 
-    def _column(self, cell: Cell) -> Column | str:
+    def _column(self, cell: Cell) -> ScoreColumn | str:
         key = _key(cell)
         if key not in self._columns:
             self._columns[key] = _read(cell)
@@ -145,33 +144,33 @@ class ItemScores:
         if np.array_equal(scored, docs) and cell.value is not None:
             value = math.log(cell.value) if cell.metric.is_log and cell.value > 0 else cell.value
             return np.asarray(row - row.mean() + value)
-        items = [item for item in cell.source.folder.items(cell.task) if item.doc_id in set(docs.tolist())]
-        pulls = corpus_estimate(recorded_spec(cell.source.record, cell.task), cell.metric.name, items)
+        items = [item for item in cell.run.folder.items(cell.task) if item.doc_id in set(docs.tolist())]
+        pulls = corpus_estimate(cell.task_record.scoring.spec(cell.task), cell.metric.name, items)
         return np.array([pulls[doc] for doc in docs.tolist()], dtype=np.float64)
 
     def _names(self, cell: Cell, docs: NDArray[np.int64]) -> tuple[str | None, ...] | None:
         """Cluster names; read only where docs share them, in the task or with other tasks."""
-        if cell.row.get("n_clusters") is None and cell.family is None:
+        if cell.row.n_clusters is None and cell.family is None:
             return None
-        key = (str(cell.source.folder.path), cell.task)
+        key = (str(cell.run.folder.path), cell.task)
         if key not in self._clusters:
-            self._clusters[key] = read_clusters(cell.source.folder, cell.task)
+            self._clusters[key] = read_clusters(cell.run.folder, cell.task)
         known = self._clusters[key]
         names = tuple(known.get(doc) for doc in docs.tolist())
         return names if any(name is not None for name in names) else None
 
 
 def _key(cell: Cell) -> _Key:
-    return (str(cell.source.folder.path), cell.task, cell.metric.name)
+    return (str(cell.run.folder.path), cell.task, cell.metric.name)
 
 
-def _read_part(cells: Sequence[Cell]) -> dict[_Key, Column | str]:
+def _read_part(cells: Sequence[Cell]) -> dict[_Key, ScoreColumn | str]:
     return {_key(cell): _read(cell) for cell in cells}
 
 
-def _read(cell: Cell) -> Column | str:
+def _read(cell: Cell) -> ScoreColumn | str:
     """The column, or why there is none; the empty text where there are no items to begin with."""
-    folder = cell.source.folder
+    folder = cell.run.folder
     if cell.metric.kind is None:
         return f"{cell.metric.name} is a median, which has no influence values."
     if cell.value is None or not folder.is_sealed(cell.task):
@@ -179,7 +178,7 @@ def _read(cell: Cell) -> Column | str:
     try:
         return read_column(folder, cell.task, cell.metric.column, whole=_whole(cell))
     except StoreError as error:
-        return f"{cell.source.name}: {str(error).replace(str(folder.path), cell.source.name)}"
+        return f"{cell.run.name}: {str(error).replace(str(folder.path), cell.run.name)}"
 
 
 def _common(ids: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -189,13 +188,13 @@ def _common(ids: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     return np.asarray(reduce(np.intersect1d, ids), dtype=np.int64)
 
 
-def _on(column: Column, doc_ids: NDArray[np.int64]) -> Floats:
+def _on(column: ScoreColumn, doc_ids: NDArray[np.int64]) -> Floats:
     if np.array_equal(column.doc_ids, doc_ids):
         return column.values
     return np.asarray(column.values[np.searchsorted(column.doc_ids, doc_ids)])
 
 
-def _spread_on(column: Column, docs: NDArray[np.int64]) -> Floats:
+def _spread_on(column: ScoreColumn, docs: NDArray[np.int64]) -> Floats:
     """The column on these docs, which hold all of its own; NaN on the others."""
     found = np.full(docs.size, np.nan)
     found[np.searchsorted(docs, column.doc_ids)] = column.values
@@ -204,6 +203,5 @@ def _spread_on(column: Column, docs: NDArray[np.int64]) -> Floats:
 
 def _whole(cell: Cell) -> int | None:
     """How many docs there are, if our own record says that every one of them has an outcome other than failed."""
-    counts = cell.task_record["counts"]
-    n = counts.get("n")
-    return int(n) if counts.get("failed") == 0 and not cell.source.is_imported and isinstance(n, int) else None
+    counts = cell.task_record.counts
+    return counts.n if counts.failed == 0 and not cell.run.is_imported else None

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from benchbench import __version__
 from benchbench.core.errors import BenchbenchError, StoreError
 from benchbench.core.ids import content_hash
+from benchbench.core.json_record import as_json
 from benchbench.core.parallel import family_of
-from benchbench.leaderboard.metrics import Metric, metric_names, metric_of
+from benchbench.core.record import UNKNOWN, Row, TaskRecord
+from benchbench.core.version import __version__
+from benchbench.leaderboard.metrics import Metric, metric_of
 from benchbench.store.find import all_runs
-from benchbench.store.folder import RUN_SCHEMA_VERSION, RunFolder
-from benchbench.store.model_lookup import NEEDED_OF_RECORD, NEEDED_OF_TASK
-from benchbench.store.models import UNKNOWN, told_apart, weights_of
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Source:
-    """A finished run."""
-
-    folder: RunFolder
-    name: str
-    """`model/run`, from the results folder: the same wherever that lies."""
-    record: dict[str, Any]
-
-    @property
-    def is_imported(self) -> bool:
-        """Its numbers were made elsewhere."""
-        return self.record.get("origin") is not None
-
-    @property
-    def finished(self) -> str:
-        """When, ISO 8601; empty if not known."""
-        return str(self.record["provenance"].get("finished") or "")
+from benchbench.store.folder import FinishedRun, RunFolder
+from benchbench.store.models import told_apart
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,14 +39,14 @@ class Variant:
 class Cell:
     """What one run says of one variant."""
 
-    source: Source
+    run: FinishedRun
     variant: Variant
     metric: Metric
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[Row, ...]
     """Of the task; that of the main metric first."""
 
     @property
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Row:
         """The row of the metric that the task is known by."""
         return self.rows[0]
 
@@ -79,23 +58,22 @@ class Cell:
     @property
     def family(self) -> str | None:
         """What the task shares with those that ask the same questions in other languages, if anything."""
-        return family_of(self.task_record.get("resolved") or {})
+        return family_of(self.task_record.resolved)
 
     @property
     def value(self) -> float | None:
         """Its value, if it has one."""
-        return finite(self.row["value"])
+        return self.row.value
 
     @property
     def stderr(self) -> float | None:
         """Its standard error, if it has one."""
-        return finite(self.row["stderr"])
+        return self.row.stderr
 
     @property
-    def task_record(self) -> dict[str, Any]:
+    def task_record(self) -> TaskRecord:
         """The run's record of the task."""
-        found: dict[str, Any] = self.source.record["tasks"][self.variant.task]
-        return found
+        return self.run.record.tasks[self.variant.task]
 
     @property
     def range(self) -> tuple[float, float] | None:
@@ -107,11 +85,11 @@ class Cell:
 
     def by(self, metric: str) -> Cell | None:
         """The cell seen by another metric of the task; None if the run has no row of it."""
-        rows = [row for row in self.rows if row["metric"] == metric]
+        rows = [row for row in self.rows if row.metric == metric]
         if not rows:
             return None
-        others = tuple(row for row in self.rows if row["metric"] != metric)
-        return replace(self, metric=metric_of(self.source.record, self.task, metric), rows=(rows[0], *others))
+        others = tuple(row for row in self.rows if row.metric != metric)
+        return replace(self, metric=metric_of(self.run.record, self.task, metric), rows=(rows[0], *others))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +100,7 @@ class Entry:
     series: str
     """The training run that it is a checkpoint of; of other models the name."""
     step: int | None
-    sources: tuple[Source, ...]
+    runs: tuple[FinishedRun, ...]
     """Newest first."""
     cells: dict[Variant, Cell]
     tokens_seen: int | None = None
@@ -137,18 +115,18 @@ class Entry:
     @property
     def weights(self) -> str:
         """The identity of its weights."""
-        return weights_of(self.sources[0].record)
+        return self.runs[0].record.weights
 
     @property
     def num_parameters(self) -> int | None:
         """As the backend counted them."""
-        found = (source.record["backend"].get("num_parameters") for source in self.sources)
-        return next((int(n) for n in found if isinstance(n, int) and not isinstance(n, bool)), None)
+        found = (run.record.backend.num_parameters for run in self.runs)
+        return next((n for n in found if n is not None), None)
 
     @property
     def is_imported(self) -> bool:
         """Every number of it was made elsewhere."""
-        return all(source.is_imported for source in self.sources)
+        return all(run.is_imported for run in self.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +162,7 @@ class Records:
 def _in_order(members: Sequence[Entry]) -> tuple[Entry, ...]:
     has_steps = any(entry.step is not None for entry in members)
     newest: dict[int, Entry] = {}
-    for entry in sorted(members, key=lambda entry: (entry.sources[0].finished, entry.name)):
+    for entry in sorted(members, key=lambda entry: (entry.runs[0].finished, entry.name)):
         place = entry.step if has_steps else entry.tokens_seen
         if place is not None:
             newest[place] = entry
@@ -195,18 +173,13 @@ def _without_twins(entries: Iterable[Entry]) -> Iterator[Entry]:
     """One entry for each weights: the first checkpoint among its names, else the first name, with the scores of all."""
     by_weights: dict[str, list[Entry]] = {}
     for entry in entries:
-        is_known = entry.weights and not entry.weights.startswith(UNKNOWN)
+        is_known = entry.runs[0].record.knows_weights
         by_weights.setdefault(entry.weights if is_known else f"{UNKNOWN} {id(entry)}", []).append(entry)
     for same in by_weights.values():
         first, *others = sorted(same, key=lambda entry: entry.position is None)
         cells = dict(sorted({v: c for one in (*others[::-1], first) for v, c in one.cells.items()}.items()))
-        sources = tuple(source for one in (first, *others) for source in one.sources)
-        yield replace(first, cells=cells, sources=sources, twins=tuple(one.name for one in others)) if others else first
-
-
-def finite(value: Any) -> float | None:
-    """A number that is one; None for missing values, NaN and infinities."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+        runs = tuple(run for one in (first, *others) for run in one.runs)
+        yield replace(first, cells=cells, runs=runs, twins=tuple(one.name for one in others)) if others else first
 
 
 def read_records(roots: Sequence[Path]) -> Records:
@@ -214,14 +187,13 @@ def read_records(roots: Sequence[Path]) -> Records:
     return records_of(run for root in roots for run in all_runs(root))
 
 
-def records_of(runs: Iterable[RunFolder]) -> Records:
+def records_of(folders: Iterable[RunFolder]) -> Records:
     """The same of these run folders."""
     passed: list[str] = []
-    sources = _told_apart(list(_newest(_sources(runs, passed), passed)))
-    by_model: dict[tuple[str, str], list[Source]] = {}
-    for source in sources:
-        weights = str(source.record["backend"].get("model_identity"))
-        by_model.setdefault((str(source.record["model"]), weights), []).append(source)
+    runs = _told_apart(list(_newest(_finished(folders, passed), passed)))
+    by_model: dict[tuple[str, str], list[FinishedRun]] = {}
+    for run in runs:
+        by_model.setdefault((run.record.model, str(run.record.backend.model_identity)), []).append(run)
     shared = {model for model, _ in by_model if sum(other == model for other, _ in by_model) > 1}
     entries = [
         _entry(f"{model} [weights {content_hash(weights, digits=6)}]" if model in shared else model, members, passed)
@@ -231,108 +203,88 @@ def records_of(runs: Iterable[RunFolder]) -> Records:
     return Records(tuple(entry for entry in ordered if entry.cells), tuple(sorted(set(passed))))
 
 
-def _told_apart(sources: Sequence[Source]) -> list[Source]:
-    """The sources with names that no other model has."""
-    named = told_apart([source.record for source in sources])
-    return [replace(source, record=record) for source, record in zip(sources, named, strict=True)]
+def _told_apart(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """The runs with names that no other model has."""
+    named = told_apart([run.record for run in runs])
+    return [replace(run, record=record) for run, record in zip(runs, named, strict=True)]
 
 
-def source_of(run: RunFolder, record: dict[str, Any]) -> Source:
-    """A finished run whose record is known."""
-    return Source(run, f"{run.path.parent.name}/{run.path.name}", record)
-
-
-def _sources(runs: Iterable[RunFolder], passed: list[str]) -> Iterator[Source]:
-    for run in runs:
-        name = f"{run.path.parent.name}/{run.path.name}"
-        try:
-            yield source_of(run, _checked(run, name, passed))
-        except (BenchbenchError, KeyError, TypeError, AttributeError, ValueError) as error:
-            why = str(error) if isinstance(error, BenchbenchError) else f"its run.json is not as expected ({error!r})"
-            passed.append(f"{name}: {why.replace(str(run.path), name)}")
-
-
-def _checked(run: RunFolder, name: str, passed: list[str]) -> dict[str, Any]:
-    if not run.finished:
-        raise StoreError("not finished; the command that started it goes on with it.")
-    record = run.record()
-    if record.get("schema_version") != RUN_SCHEMA_VERSION:
-        raise StoreError(
-            f"schema version {record.get('schema_version')!r}; this benchbench reads version {RUN_SCHEMA_VERSION}."
-        )
-    lacking = [key for key in (*NEEDED_OF_RECORD, "provenance") if key not in record]
-    lacking += [f"{task}: {key}" for task, said in record["tasks"].items() for key in NEEDED_OF_TASK if key not in said]
-    if lacking:
-        raise StoreError(f"its run.json lacks {', '.join(lacking[:3])}.")
-    made_by = (record.get("versions") or {}).get("benchbench")
-    if made_by != __version__:
-        passed.append(f"{name}: taken, but made by benchbench {made_by}; this is {__version__}.")
-    return record
-
-
-def _newest(sources: Iterable[Source], passed: list[str]) -> Iterator[Source]:
-    """Each run once, newest first; copies of a run are named."""
-    seen: dict[str, Source] = {}
-    for source in sorted(sources, key=lambda one: (one.finished, one.name), reverse=True):
-        record = source.record
-        same = content_hash([record["model"], record.get("run_id"), record["rows"]])
-        if same in seen:
-            passed.append(f"{source.name}: the same run as {seen[same].name}.")
+def _finished(folders: Iterable[RunFolder], passed: list[str]) -> Iterator[FinishedRun]:
+    for folder in folders:
+        if not folder.finished:
+            passed.append(f"{folder.name}: not finished; the command that started it goes on with it.")
             continue
-        seen[same] = source
-        yield source
+        try:
+            run = FinishedRun(folder, folder.record())
+        except StoreError as error:
+            passed.append(f"{folder.name}: {str(error).replace(str(folder.path), folder.name)}")
+            continue
+        made_by = run.record.versions.get("benchbench")
+        if made_by != __version__:
+            passed.append(f"{run.name}: taken, but made by benchbench {made_by}; this is {__version__}.")
+        yield run
 
 
-def _entry(name: str, sources: Sequence[Source], passed: list[str]) -> Entry:
-    """`sources` newest first: of a variant that was measured again, the newest counts."""
-    record = sources[0].record
-    step, tokens = record["step"], record["tokens_seen"]
-    series = name if step is None and tokens is None else str(record["series"])
+def _newest(runs: Iterable[FinishedRun], passed: list[str]) -> Iterator[FinishedRun]:
+    """Each run once, newest first; copies of a run are named."""
+    seen: dict[str, FinishedRun] = {}
+    for run in sorted(runs, key=lambda one: (one.finished, one.name), reverse=True):
+        record = run.record
+        same = content_hash([record.model, record.run_id, as_json(record.rows)])
+        if same in seen:
+            passed.append(f"{run.name}: the same run as {seen[same].name}.")
+            continue
+        seen[same] = run
+        yield run
+
+
+def _entry(name: str, runs: Sequence[FinishedRun], passed: list[str]) -> Entry:
+    """`runs` newest first: of a variant that was measured again, the newest counts."""
+    record = runs[0].record
+    is_alone = record.step is None and record.tokens_seen is None
     cells: dict[Variant, Cell] = {}
-    for source in sources:
-        for task in source.record["tasks"]:
+    for run in runs:
+        for task in run.record.tasks:
             try:
-                cell = cell_of(source, task)
-            except (BenchbenchError, KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-                passed.append(f"{source.name}: {task} cannot be shown ({error!r}).")
+                cell = cell_of(run, task)
+            except BenchbenchError as error:
+                passed.append(f"{run.name}: {task} cannot be shown ({error!r}).")
                 continue
             if cell.variant in cells:
-                passed.append(f"{source.name}: {task} was measured again in {cells[cell.variant].source.name}.")
+                passed.append(f"{run.name}: {task} was measured again in {cells[cell.variant].run.name}.")
             else:
                 cells[cell.variant] = cell
-    return Entry(name, series, step, tuple(sources), dict(sorted(cells.items())), tokens)
+    ordered = dict(sorted(cells.items()))
+    return Entry(name, name if is_alone else record.series, record.step, tuple(runs), ordered, record.tokens_seen)
 
 
-def cell_of(source: Source, task: str) -> Cell:
+def cell_of(run: FinishedRun, task: str) -> Cell:
     """What a run says of a task, by the metric that the task is known by. StoreError if it has no rows."""
-    record, said = source.record, source.record["tasks"][task]
-    names = metric_names(record, task)
-    if not names:
+    asked, rows = run.record.tasks[task], run.record.rows_of(task)
+    if not rows:
         raise StoreError("it has no rows")
-    metric = metric_of(record, task, names[0])
-    rows = tuple(row for row in record["rows"] if row["task"] == task and not row["is_group"])
-    for row in rows:
-        _ = row["value"], row["stderr"], row["ci_low"], row["ci_high"], row["n"]
+    metric = metric_of(run.record, task, rows[0].metric)
     variant = Variant(
         task=task,
-        num_fewshot=_text(said["num_fewshot"]),
-        version=_text(said["version"]),
-        prompt_hash=_text(said["prompt_hash"]),
-        data_hash=_text(said["data_hash"]),
-        metric=names[0],
+        num_fewshot=_text(asked.num_fewshot),
+        version=_text(asked.version),
+        prompt_hash=_text(asked.prompt_hash),
+        data_hash=_text(asked.data_hash),
+        metric=metric.name,
         metric_hash=content_hash(metric.identity, digits=8),
-        kind=_kind(source, said),
-        num_docs=_text((said.get("counts") or {}).get("n") or rows[0]["n"]),
+        kind=_kind(run, asked),
+        num_docs=_text(asked.counts.n or rows[0].n),
     )
-    return Cell(source, variant, metric, rows)
+    return Cell(run, variant, metric, rows)
 
 
-def _kind(source: Source, said: dict[str, Any]) -> str:
+def _kind(run: FinishedRun, asked: TaskRecord) -> str:
     """Numbers without items, of which neither documents nor prompts are known, go together; others by their harness."""
-    if not source.is_imported:
+    origin = run.record.origin
+    if origin is None:
         return ""
-    return "imported" if said["data_hash"] is None else str(source.record["origin"].get("kind") or "imported")
+    return "imported" if asked.data_hash is None else origin.kind or "imported"
 
 
-def _text(value: Any) -> str:
+def _text(value: str | float | None) -> str:
     return "?" if value is None else str(value)

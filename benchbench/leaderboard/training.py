@@ -15,12 +15,11 @@ from benchbench.core.registry import metric_range
 from benchbench.leaderboard.chart import Dot, Line, Panel
 from benchbench.leaderboard.records import Entry, Variant
 from benchbench.leaderboard.weights import SAID, Weighting
-from benchbench.stats.missing import Reach
-from benchbench.stats.sentence import failed
+from benchbench.stats.difference import Reach
+from benchbench.stats.sentence import Verdict, failed
 from benchbench.stats.series import (
     Series,
 )
-from benchbench.stats.verdict import Verdict
 
 SMOOTH = "bpb_gold"
 """Judged beside the main metric where it was measured: it moves early in training, where accuracy stays at chance."""
@@ -210,3 +209,20 @@ def about(training: Training) -> list[str]:
             f"Left out of it: {', '.join(training.left_out)} (chance not known, no best score, or not everywhere)."
         )
     return lines
+
+
+def panels(curves: Sequence[Curve]) -> list[Panel]:
+    """One panel per task and metric; the trainings that share them are its lines."""
+    groups: dict[tuple[str, str, str], list[Curve]] = {}
+    for curve in curves:
+        groups.setdefault((curve.task, curve.metric, curve.axis), []).append(curve)
+    return [
+        Panel(
+            title=f"{task} {metric}",
+            lines=tuple(line for curve in members for line in curve.panel.lines),
+            x_label=axis,
+            reference=members[0].chance,
+            note=" ".join(curve.sentence for curve in members),
+        )
+        for (task, metric, axis), members in groups.items()
+    ]

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from benchbench.core.checkpoint_names import axis_of
 from benchbench.core.errors import StoreError
 from benchbench.core.parallel import share_units
+from benchbench.core.record import Row
+from benchbench.core.types import Json
 from benchbench.leaderboard.paired import ItemScores
-from benchbench.leaderboard.records import Cell, Entry, Variant, finite
+from benchbench.leaderboard.records import Cell, Entry, Variant
 from benchbench.leaderboard.training import NORMALISED, SMOOTH, Curve, Point, Training, VerdictOptions
 from benchbench.leaderboard.weights import Benchmark, Weighting, benchmark_of, benchmarks, mean_score, weights_of
 from benchbench.stats.groups import error_correlation
 from benchbench.stats.influence import Floats
-from benchbench.stats.multiple import Family
 from benchbench.stats.noise import Gain
-from benchbench.stats.power import DELTA
+from benchbench.stats.sentence import Verdict
 from benchbench.stats.series import (
     Series,
     series_of_estimates,
@@ -29,7 +29,8 @@ from benchbench.stats.series import (
     series_of_scores,
     series_of_tasks,
 )
-from benchbench.stats.verdict import Verdict, series_verdict
+from benchbench.stats.testing import DELTA, Family
+from benchbench.stats.verdict import series_verdict
 
 
 def make_training(
@@ -39,7 +40,7 @@ def make_training(
     chosen = options or VerdictOptions()
     ordered, axis = tuple(entries), axis_of((entry.step, entry.tokens_seen) for entry in entries)
     place = dict(zip(map(id, ordered), axis.places, strict=True))
-    groups = benchmarks(source.record for entry in ordered for source in entry.sources)
+    groups = benchmarks(run.record for entry in ordered for run in entry.runs)
     maker = _Maker(name, ordered, axis.name, place, items, groups, chosen)
     curves = [*maker.groups(), *maker.tasks()]
     made = Training(name, ordered, axis, tuple(curves), None, weighting=chosen.weighting)
@@ -63,7 +64,7 @@ class _Maker:
         found = []
         for variant in sorted({variant for entry in self.entries for variant in entry.cells}):
             members = [entry for entry in self.entries if variant in entry.cells]
-            metrics = [str(row["metric"]) for row in members[-1].cells[variant].rows]
+            metrics = [row.metric for row in members[-1].cells[variant].rows]
             for metric in metrics:
                 seen = [(entry, entry.cells[variant].by(metric)) for entry in members]
                 cells = [(entry, cell) for entry, cell in seen if cell is not None]
@@ -76,10 +77,10 @@ class _Maker:
             Point(
                 self.place[id(entry)],
                 cell.value,
-                finite(cell.row["ci_low"]),
-                finite(cell.row["ci_high"]),
+                cell.row.ci_low,
+                cell.row.ci_high,
                 entry,
-                str(cell.source.folder.path),
+                str(cell.run.folder.path),
             )
             for entry, cell in cells
         )
@@ -90,7 +91,7 @@ class _Maker:
             points=points,
             axis=self.axis,
             higher_is_better=last.metric.higher_is_better,
-            n=last.row["n"],
+            n=last.row.n,
             chance=last.metric.floor or None,
             is_main=is_main,
             variant=variant,
@@ -99,15 +100,15 @@ class _Maker:
 
     def groups(self) -> list[Curve]:
         """A curve for every metric of every benchmark, as the runs' records hold them."""
-        rows: dict[tuple[str, str], list[tuple[Entry, str, Mapping[str, Any]]]] = {}
+        rows: dict[tuple[str, str], list[tuple[Entry, str, Row]]] = {}
         for entry in self.entries:
             seen = set()
-            for source in entry.sources:
-                for row in source.record["rows"]:
-                    key = (str(row["task"]), str(row["metric"]))
-                    if row["is_group"] and key not in seen:
+            for run in entry.runs:
+                for row in run.record.rows:
+                    key = (row.task, row.metric)
+                    if row.is_group and key not in seen:
                         seen.add(key)
-                        rows.setdefault(key, []).append((entry, str(source.folder.path), row))
+                        rows.setdefault(key, []).append((entry, str(run.folder.path), row))
         by_name = {group.name: group for group in self.benchmarks}
         main = dict(reversed(rows))
         return [
@@ -116,15 +117,13 @@ class _Maker:
             if task in by_name
         ]
 
-    def _group(
-        self, group: Benchmark, metric: str, rows: Sequence[tuple[Entry, str, Mapping[str, Any]]], *, is_main: bool
-    ) -> Curve:
+    def _group(self, group: Benchmark, metric: str, rows: Sequence[tuple[Entry, str, Row]], *, is_main: bool) -> Curve:
         points = tuple(
             Point(
                 self.place[id(entry)],
-                finite(row["value"]),
-                finite(row.get("ci_low")),
-                finite(row.get("ci_high")),
+                row.value,
+                row.ci_low,
+                row.ci_high,
                 entry,
                 run,
             )
@@ -137,8 +136,8 @@ class _Maker:
             metric=metric,
             points=points,
             axis=self.axis,
-            higher_is_better=bool(last["higher_is_better"]),
-            n=last["n"],
+            higher_is_better=last.higher_is_better,
+            n=last.n,
             is_main=is_main,
             members=group.tasks,
         )
@@ -205,7 +204,7 @@ def _series(steps: Sequence[int], cells: Sequence[Cell], items: ItemScores) -> t
 
 def _of_scores(steps: Sequence[int], cells: Sequence[Cell]) -> Series:
     values, errors = [cell.value for cell in cells], [cell.stderr for cell in cells]
-    counts = [cell.row["n"] for cell in cells if cell.row["n"] is not None]
+    counts = [cell.row.n for cell in cells if cell.row.n is not None]
     if any(value is None for value in values):
         raise ValueError("a checkpoint has no value")
     if any(error is None for error in errors):
@@ -346,7 +345,7 @@ def _delta(curve: Curve, options: VerdictOptions) -> float:
     return margin or DELTA
 
 
-def figures(curve: Curve) -> dict[str, Any]:
+def figures(curve: Curve) -> dict[str, Json]:
     """The verdict as figures, with the metric's own signs: the same that its sentence names."""
     verdict = curve.verdict
     if verdict is None or verdict.findings is None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from numpy.typing import ArrayLike
 
-from benchbench.leaderboard.records import Cell, finite
+from benchbench.core.record import RunRecord
+from benchbench.leaderboard.records import Cell
 from benchbench.stats.groups import GroupMean, group_mean
 from benchbench.stats.intervals import Interval
 from benchbench.stats.ranks import chance_normalised
@@ -36,12 +37,12 @@ class Benchmark:
     weight_by_size: bool
 
 
-def benchmarks(records: Iterable[Mapping[str, Any]]) -> tuple[Benchmark, ...]:
+def benchmarks(records: Iterable[RunRecord]) -> tuple[Benchmark, ...]:
     """The groups that the runs' records name, largest first; of two of one name the one with more tasks."""
     found: dict[str, Benchmark] = {}
     for record in records:
-        for group in record["groups"]:
-            made = Benchmark(str(group["name"]), tuple(map(str, group["tasks"])), bool(group["weight_by_size"]))
+        for group in record.groups:
+            made = Benchmark(group.name, group.tasks, group.weight_by_size)
             known = found.get(made.name)
             if known is None or len(made.tasks) > len(known.tasks):
                 found[made.name] = made
@@ -82,7 +83,7 @@ def mean_score(
     return group_mean(
         [normalised(cell) for cell in cells],
         [scaled_error(cell) for cell in cells],
-        [max(1, (cell.row.get("n_clusters") or cell.row["n"] or 2) - 1) for cell in cells],
+        [max(1, (cell.row.n_clusters or cell.row.n or 2) - 1) for cell in cells],
         weights,
         intervals=[_scaled_interval(cell) for cell in cells],
         correlation=correlation,
@@ -108,7 +109,7 @@ def bounds(cell: Cell) -> tuple[float, float]:
 
 def _scaled_interval(cell: Cell) -> Interval | None:
     floor, ceiling = bounds(cell)
-    low, high = finite(cell.row.get("ci_low")), finite(cell.row.get("ci_high"))
+    low, high = cell.row.ci_low, cell.row.ci_high
     if low is None or high is None:
         return None
     return Interval((low - floor) / (ceiling - floor), (high - floor) / (ceiling - floor))

@@ -1,15 +1,17 @@
-"""A checkpoint: one model at one step of its training, and what its name and files say of step and tokens."""
+"""A checkpoint: one model at one step of its training, and what its name and files tell of step and tokens."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from benchbench.core.checkpoint_names import read_name
+from benchbench.core.errors import ModelError
 from benchbench.store.names import leaf_of
+
+if TYPE_CHECKING:
+    from benchbench.backends.models.formats import CheckpointFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,39 +70,30 @@ def tokens_in(name: str) -> int | None:
     return read_name(name).tokens
 
 
-def said_step(location: str, revision: str | None = None) -> int | None:
-    """The step that a model's own name or its `trainer_state.json` tells."""
+def step_at(location: str, revision: str | None = None) -> int | None:
+    """The step that a model's own name or its files tell."""
     step = step_in(leaf_of(location, revision))
-    if step is None and revision is None:
-        step = _number(_trainer_state(location).get("global_step"))
+    if step is None and revision is None and (found := _recognised(location)) is not None:
+        form, path = found
+        step = form.step(path)
     return step
 
 
-def said_tokens(location: str, revision: str | None = None) -> int | None:
-    """Tokens trained on, as `trainer_state.json`, a Composer file or the name tells; None where nothing does."""
+def tokens_at(location: str, revision: str | None = None) -> int | None:
+    """Tokens trained on, as the checkpoint's files or its name tell; None where nothing does."""
     tokens = None
-    if revision is None:
-        tokens = _counted_tokens(_trainer_state(location))
-        if tokens is None and location.endswith(".pt") and Path(location).is_file():
-            from benchbench.backends.hf.composer import tokens_seen
-
-            tokens = tokens_seen(Path(location))
+    if revision is None and (found := _recognised(location)) is not None:
+        form, path = found
+        tokens = form.tokens_seen(path)
     return tokens_in(leaf_of(location, revision)) if tokens is None else tokens
 
 
-def _trainer_state(location: str) -> dict[str, Any]:
+def _recognised(location: str) -> tuple[CheckpointFormat, Path] | None:
+    """The format of what lies at `location` and the path that it reads; None for hub names and what nobody knows."""
+    from benchbench.backends.models.formats import format_named, recognise
+
     try:
-        state = json.loads((Path(location) / "trainer_state.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return state if isinstance(state, dict) else {}
-
-
-def _counted_tokens(state: Mapping[str, Any]) -> int | None:
-    """transformers' Trainer writes 0 where it was not asked to count."""
-    tokens = _number(state.get("num_input_tokens_seen"))
-    return None if tokens == 0 and state.get("global_step") != 0 else tokens
-
-
-def _number(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+        found = recognise(Path(location))
+    except ModelError:
+        return None
+    return None if found is None else (format_named(found[0]), found[1])

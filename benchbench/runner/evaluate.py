@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.protocol import Backend, Work
 from benchbench.core.errors import BackendError
+from benchbench.core.task_scoring import TaskScoring
 from benchbench.core.types import (
     GenerateRequest,
     Item,
+    Json,
     LoglikelihoodRequest,
     RenderedDoc,
     Request,
@@ -19,19 +21,17 @@ from benchbench.core.types import (
     RollingRequest,
 )
 from benchbench.runner.events import OnEvent, Progress, TaskStarted
-from benchbench.runner.items import kept_responses, score_item
-from benchbench.runner.judged import judged_items
-from benchbench.scoring import with_influence
+from benchbench.runner.items import score_item, scoring_of
 from benchbench.store.folder import LiveLog, RunFolder, RunWriter
 from benchbench.store.reuse import reusable
 from benchbench.store.table import sort_items
 
 if TYPE_CHECKING:
-    from benchbench.tasks.prepare import PreparedTask
+    from benchbench.tasks.prepared import PreparedTask
 
 
 @dataclass(frozen=True, slots=True)
-class Doc:
+class AskedDoc:
     """A rendered doc with the hash of what it asks."""
 
     rendered: RenderedDoc
@@ -56,29 +56,22 @@ def evaluate(
         return writer.items(task)
     began, before = time.monotonic(), _totals(backend.work)
     keys = backend.request_keys([doc.requests for doc in prepared.docs])
-    docs = [Doc(rendered, key) for rendered, key in zip(prepared.docs, keys, strict=True)]
-    earlier = writer.live(task)
+    docs = [AskedDoc(rendered, key) for rendered, key in zip(prepared.docs, keys, strict=True)]
+    scoring, earlier = scoring_of(prepared), writer.live(task)
     kept = _kept(docs, earlier)
     reused = {item.doc_id for item, was_reused in earlier if was_reused and item.doc_id in kept}
     with writer.open_task(task) as live:
-        taken = _take_over(docs, kept, others, prepared, live)
+        taken = _take_over(docs, kept, others, scoring, live)
         kept, reused = {**kept, **taken}, reused | taken.keys()
-        asked = _ask(docs, kept, backend, prepared, live, on_event)
-        items = _finished(prepared, sort_items([*kept.values(), *asked]))
+        asked = _ask(docs, kept, backend, scoring, live, on_event)
+        items = scoring.with_influence(sort_items([*kept.values(), *asked]))
     after = _totals(backend.work)
     work = {name: after[name] - before.get(name, 0) for name in after}
-    said = {"plan": backend.info.plan, "notes": list(backend.notes)}
+    about: dict[str, Json] = {"plan": backend.info.plan, "notes": list(backend.notes)}
     seconds = round(time.monotonic() - began, 3)
-    writer.note({"event": "task", "task": task, "seconds": seconds, "reused": len(reused), **said, **work})
+    writer.note({"event": "task", "task": task, "seconds": seconds, "reused": len(reused), **about, **work})
     writer.seal(task, items)
     return items
-
-
-def _finished(prepared: PreparedTask, items: list[Item]) -> list[Item]:
-    """The items with what only all of them together tell."""
-    if prepared.judge is not None:
-        return judged_items(prepared, prepared.judge, items)
-    return with_influence(prepared.task.scoring, items)
 
 
 def _totals(work: Work) -> dict[str, float]:
@@ -91,7 +84,7 @@ def _totals(work: Work) -> dict[str, float]:
     }
 
 
-def _kept(docs: Sequence[Doc], live: Iterable[tuple[Item, bool]]) -> dict[int, Item]:
+def _kept(docs: Sequence[AskedDoc], live: Iterable[tuple[Item, bool]]) -> dict[int, Item]:
     """Items of an earlier session that still answer what is asked. Failed ones are asked again."""
     keys = {doc.id: doc.key for doc in docs}
     return {
@@ -100,54 +93,56 @@ def _kept(docs: Sequence[Doc], live: Iterable[tuple[Item, bool]]) -> dict[int, I
 
 
 def _take_over(
-    docs: Sequence[Doc], kept: dict[int, Item], others: Sequence[RunFolder], prepared: PreparedTask, live: LiveLog
+    docs: Sequence[AskedDoc], kept: dict[int, Item], others: Sequence[RunFolder], scoring: TaskScoring, live: LiveLog
 ) -> dict[int, Item]:
     """Scores docs anew from the responses of other runs and keeps them here too."""
+    from benchbench.scoring.score import kept_responses
+
     wanted = [doc for doc in docs if doc.id not in kept]
-    found = reusable(others, prepared.task.name, {doc.key for doc in wanted})
+    found = reusable(others, scoring.spec.task, {doc.key for doc in wanted})
     taken: dict[int, Item] = {}
     for doc in wanted:
         responses = kept_responses(found[doc.key], doc.rendered.requests) if doc.key in found else None
         if responses is not None:
-            taken[doc.id] = score_item(prepared.task.scoring, doc.rendered, responses, doc.key, prepared.judge)
+            taken[doc.id] = score_item(scoring, doc.rendered, responses, doc.key)
             live.append(taken[doc.id], reused=True)
     return taken
 
 
 def _ask(
-    docs: Sequence[Doc],
+    docs: Sequence[AskedDoc],
     kept: dict[int, Item],
     backend: Backend,
-    prepared: PreparedTask,
+    scoring: TaskScoring,
     live: LiveLog,
     on_event: OnEvent,
 ) -> list[Item]:
     """Asks the backend for every doc that is not kept; each is scored and written as it is complete."""
-    spec = prepared.task.scoring
+    task = scoring.spec.task
     requests = [request for doc in docs for request in doc.rendered.requests]
     skip = frozenset(request.key for doc in docs if doc.id in kept for request in doc.rendered.requests)
-    on_event(TaskStarted(spec.task, len(requests), len(skip)))
-    waiting = {doc.id: _Waiting(doc) for doc in docs if doc.id not in kept}
+    on_event(TaskStarted(task, len(requests), len(skip)))
+    waiting = {doc.id: _OpenDoc(doc) for doc in docs if doc.id not in kept}
     done: list[Item] = []
     for response in _responses(backend, requests, skip):
-        on_event(Progress(spec.task))
+        on_event(Progress(task))
         doc_id = response.request.doc_id
         if doc_id in waiting and waiting[doc_id].complete_with(response):
             doc = waiting.pop(doc_id)
-            done.append(score_item(spec, doc.doc.rendered, doc.in_order(), doc.doc.key, prepared.judge))
+            done.append(score_item(scoring, doc.doc.rendered, doc.in_order(), doc.doc.key))
             live.append(done[-1])
     if waiting:
         raise BackendError(
-            f"the backend {backend.info.name} left {len(waiting)} docs of {spec.task} without an answer;"
+            f"the backend {backend.info.name} left {len(waiting)} docs of {task} without an answer;"
             " the same command asks for them again."
         )
     return done
 
 
-class _Waiting:
+class _OpenDoc:
     """A doc of which some responses are still out."""
 
-    def __init__(self, doc: Doc) -> None:
+    def __init__(self, doc: AskedDoc) -> None:
         self.doc = doc
         self._responses: dict[int, Response] = {}
 

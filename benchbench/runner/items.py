@@ -1,53 +1,48 @@
-"""Responses to items and back: what is kept of a doc, and how kept responses are scored again."""
+"""Responses to items: what is kept of a doc."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING
 
 from benchbench.core.errors import BenchbenchError
-from benchbench.core.judge import Judge
+from benchbench.core.task_scoring import TaskScoring
 from benchbench.core.types import (
     Completion,
     Failure,
-    FinishReason,
-    GenerateRequest,
     Item,
     ItemScore,
     Loglikelihood,
     RenderedDoc,
-    Request,
     Response,
-    ScoringSpec,
 )
 
+if TYPE_CHECKING:
+    from benchbench.tasks.prepared import PreparedTask
 
-def score_item(
-    spec: ScoringSpec,
-    rendered: RenderedDoc,
-    responses: Sequence[Response],
-    item_key: str,
-    judge: Judge | None = None,
-) -> Item:
-    """The item of a doc whose responses are all in, `responses` in request order. `judge`: in place of our scoring.
+
+def scoring_of(prepared: PreparedTask) -> TaskScoring:
+    """The scoring that the task's source brought, else benchbench's own."""
+    from benchbench.scoring.standard import StandardScoring
+
+    return prepared.own_scoring or StandardScoring(prepared.task.scoring)
+
+
+def score_item(scoring: TaskScoring, rendered: RenderedDoc, responses: Sequence[Response], item_key: str) -> Item:
+    """The item of a doc whose responses are all in, `responses` in request order.
 
     A scorer that raises makes a failed item, never a wrong one. TaskError and its like pass: the task is
     wrong, and would be for every doc.
     """
-    from benchbench.scoring import score_doc
-    from benchbench.scoring.judged import score_judged
     from benchbench.scoring.score import failed
 
     failure = next((_failure_text(r) for r in responses if isinstance(r, Failure)), None)
     try:
-        if judge is None:
-            score = score_doc(spec, rendered, responses)
-        else:
-            score = score_judged(judge, rendered, responses)
+        score = scoring.score(rendered, responses)
     except BenchbenchError:
         raise
     except Exception as error:  # noqa: BLE001 - a scorer that raises becomes a record, not the end of a run
-        score = failed(spec, f"scoring_error: {error!r}")
+        score = failed(scoring.spec, f"scoring_error: {error!r}")
     if failure is None and score.outcome == "failed":
         failure = score.explanation or "the item could not be scored"
     return _item(rendered, responses, item_key, score, failure)
@@ -97,22 +92,3 @@ def _gold(rendered: RenderedDoc) -> str | None:
 def _storable(text: str) -> str:
     """Half surrogate pairs, which a model may write byte by byte, cannot be stored as UTF-8: they become `?`."""
     return text.encode("utf-8", errors="replace").decode("utf-8")
-
-
-def kept_responses(item: Item, requests: Sequence[Request]) -> list[Response] | None:
-    """The responses that `item` holds, as answers to `requests`; None if it does not hold one for each."""
-    if item.outcome == "failed" or len(item.num_tokens) != len(requests):
-        return None
-    return [_response(item, position, request) for position, request in enumerate(requests)]
-
-
-def _response(item: Item, position: int, request: Request) -> Response:
-    """A doc that asks for both kinds has its log-likelihoods first."""
-    tokens, prompt_tokens = item.num_tokens[position], item.prompt_tokens[position]
-    dropped, truncated = item.dropped_shots, item.truncated_tokens
-    if isinstance(request, GenerateRequest):
-        place = position - len(item.loglikelihoods)
-        reason = cast(FinishReason, item.finish_reasons[place])
-        return Completion(request, item.texts[place], reason, tokens, prompt_tokens, dropped, truncated)
-    total, greedy = item.loglikelihoods[position], item.is_greedy[position]
-    return Loglikelihood(request, total, greedy, tokens, prompt_tokens, dropped, truncated)

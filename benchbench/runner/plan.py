@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from benchbench.backends.protocol import ChatFormat
-from benchbench.core.chat import Conversation
 from benchbench.core.errors import ArgumentError, TaskError
 from benchbench.core.ids import content_hash
-from benchbench.core.types import GenerateRequest, Prompt, RenderedDoc, Request, RollingRequest
+from benchbench.core.task_scoring import Group
+from benchbench.core.types import GenerateRequest, Json, RenderedDoc, Request, RollingRequest
 from benchbench.runner.events import Note, OnEvent, Preparing
 from benchbench.runner.settings import RunSettings
 
 if TYPE_CHECKING:
-    from benchbench.tasks.index import Group
-    from benchbench.tasks.prepare import PreparedTask
+    from benchbench.tasks.prepared import PreparedTask
 
 MOVES_NOTHING = ("file", "doc_to_source")
 """Keys of a task that change neither what is asked nor what the run itself scores."""
@@ -66,7 +65,7 @@ def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
     selection = TaskIndex(settings.include_paths).select(settings.tasks)
     if settings.tasks is None:
         on_event(Note(f"No --tasks given: running the default suite, {len(selection.tasks)} tasks."))
-    rendering, prepared = settings.rendering(), []
+    rendering, prepared = settings.render, []
     for position, task in enumerate(selection.tasks, start=1):
         on_event(Preparing(task.name, position, len(selection.tasks)))
         prepared.append(prepare(task, rendering))
@@ -74,12 +73,12 @@ def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
             on_event(Note(f"{task.name}: {text}"))
     if not prepared:
         raise TaskError(f"--tasks {settings.tasks!r} selects no task. See `benchbench tasks ls`.")
-    if settings.gen_kwargs and all(one.task.output_type != "generate_until" for one in prepared):
-        raise ArgumentError("--gen-kwargs was given, but none of the tasks writes texts; leave it away.")
+    if settings.render.gen_kwargs and all(one.task.output_type != "generate_until" for one in prepared):
+        raise ArgumentError("--gen-kwargs was given, but none of the tasks writes texts; leave it out.")
     return Plan(tuple(prepared), selection.groups)
 
 
-def task_identity(prepared: PreparedTask) -> dict[str, Any]:
+def task_identity(prepared: PreparedTask) -> dict[str, Json]:
     """What must be equal for two runs to have asked and scored the same: goes into the run id."""
     return {
         "prompt": prepared.prompt_hash,
@@ -87,7 +86,7 @@ def task_identity(prepared: PreparedTask) -> dict[str, Any]:
         "num_fewshot": prepared.num_fewshot,
         "docs": len(prepared.docs),
         "version": prepared.task.version,
-        "scoring": content_hash(asdict(prepared.task.scoring)),
+        "scoring": content_hash(prepared.task.scoring.as_json()),
         "resolved": content_hash({k: v for k, v in prepared.task.resolved().items() if k not in MOVES_NOTHING}),
     }
 
@@ -109,7 +108,7 @@ def _request_bytes(request: Request) -> int:
     if isinstance(request, RollingRequest):
         return _size(request.text)
     written = 0 if isinstance(request, GenerateRequest) else _size(request.continuation)
-    return sum(map(_size, _block(request.prompt))) + _size(request.prompt.question) + written
+    return sum(map(_size, request.prompt.shared)) + _size(request.prompt.question) + written
 
 
 def _shared_bytes(docs: Iterable[RenderedDoc]) -> int:
@@ -121,19 +120,12 @@ def _shared_bytes(docs: Iterable[RenderedDoc]) -> int:
             if isinstance(request, RollingRequest):
                 total += _size(request.text)
                 continue
-            block = _block(request.prompt)
+            block = request.prompt.shared
             blocks.setdefault(block, sum(map(_size, block)))
             questions.add(request.prompt.question)
             total += 0 if isinstance(request, GenerateRequest) else _size(request.continuation)
         total += sum(map(_size, questions))
     return total + sum(blocks.values())
-
-
-def _block(prompt: Prompt | Conversation) -> tuple[str, ...]:
-    """What the docs of a task share: description and shots."""
-    if isinstance(prompt, Conversation):
-        return (prompt.system, *(shot.text for shot in prompt.shots))
-    return (prompt.description, *prompt.shots)
 
 
 def _size(text: str) -> int:

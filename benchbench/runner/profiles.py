@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.core.settings import changed
 from benchbench.runner.settings import RunSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What an evaluation fixes. What it measures is said in the README of its tasks."""
+    """What an evaluation fixes. The README of its tasks says what it measures."""
 
     tasks: str
     """The suite it stands for."""
@@ -39,10 +40,9 @@ def with_profile(settings: RunSettings, name: str) -> RunSettings:
             f"No profile named {name!r}.{did_you_mean(name, PROFILES)} Profiles: {', '.join(PROFILES)}."
         )
     profile = PROFILES[name]
-    length = profile.max_length if settings.model.max_length is None else settings.model.max_length
-    return replace(
-        settings,
-        tasks=profile.tasks if settings.tasks is None else settings.tasks,
-        num_fewshot=profile.num_fewshot if settings.num_fewshot is None else settings.num_fewshot,
-        model=replace(settings.model, max_length=length),
-    )
+    given = {
+        "tasks": settings.tasks,
+        "num_fewshot": settings.render.num_fewshot,
+        "max_length": settings.model.max_length,
+    }
+    return changed(settings, **{name: getattr(profile, name) for name, value in given.items() if value is None})

@@ -9,32 +9,47 @@ import math
 import platform
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import benchbench
+from benchbench.backends.engines import engines
 from benchbench.backends.protocol import ChatFormat
-from benchbench.core.chat import Conversation
 from benchbench.core.ids import content_hash
+from benchbench.core.json_record import as_json, text
 from benchbench.core.parallel import family_of
+from benchbench.core.record import (
+    BackendRecord,
+    Counts,
+    Example,
+    GroupRecord,
+    PlanRecord,
+    Provenance,
+    Row,
+    RunRecord,
+    ScoringRecord,
+    TaskRecord,
+    Work,
+)
+from benchbench.core.task_scoring import ScoredTask
 from benchbench.core.types import (
     BackendInfo,
     Item,
+    Json,
     LoglikelihoodRequest,
     MetricResult,
     Request,
     RollingRequest,
     ScoringSpec,
 )
-from benchbench.runner.judged import complete_scoring
+from benchbench.core.version import __version__
+from benchbench.runner.items import scoring_of
 from benchbench.runner.plan import Plan
 from benchbench.runner.settings import RunSettings
-from benchbench.store.folder import RUN_SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from benchbench.tasks.prepare import PreparedTask
+    from benchbench.tasks.prepared import PreparedTask
 
 _PACKAGES = (
     "torch",
@@ -46,7 +61,6 @@ _PACKAGES = (
     "jinja2",
     "sacrebleu",
     "rouge-score",
-    "llama-cpp-python",
 )
 
 EXAMPLE_LENGTH, EXAMPLE_CHOICES = 20_000, 12
@@ -59,8 +73,8 @@ def now() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of benchbench, Python and the libraries that touch numbers, where installed."""
-    found = {"benchbench": benchbench.__version__, "python": platform.python_version()}
-    for name in _PACKAGES:
+    found = {"benchbench": __version__, "python": platform.python_version()}
+    for name in (*_PACKAGES, *(name for engine in engines() for name in engine.packages)):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -71,77 +85,66 @@ def versions() -> dict[str, str]:
 def make_record(
     plan: Plan,
     settings: RunSettings,
-    identity: Mapping[str, Any],
+    identity: PlanRecord,
     info: BackendInfo,
     items: Mapping[str, Sequence[Item]],
-    log: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    """The whole record.
-
-    `identity` holds run_id, attempt, model, series, step and tokens_seen; `log` the events of log.jsonl.
-    """
-    results = {
-        prepared.task.name: _aggregate(prepared, items[prepared.task.name], settings.seed) for prepared in plan.tasks
-    }
-    tasks = {
-        prepared.task.name: _task_record(
-            prepared, items[prepared.task.name], complete_scoring(prepared, results[prepared.task.name]), plan.chat
-        )
-        for prepared in plan.tasks
-    }
-    head = {name: identity[name] for name in ("model", "step", "tokens_seen")}
+    log: Sequence[Mapping[str, Json]],
+) -> RunRecord:
+    """The whole record. `identity` says which run it is, and of which model; `log` holds the events of log.jsonl."""
+    results, tasks = {}, {}
+    for prepared in plan.tasks:
+        name, scoring = prepared.task.name, scoring_of(prepared)
+        results[name] = scoring.rows(items[name], settings.render.seed)
+        tasks[name] = _task_record(prepared, items[name], scoring.complete(results[name]), plan.chat)
     rows = [
-        _row(
-            result,
-            settings,
-            prepared.num_fewshot,
-            _signature(prepared, settings, identity, info, result.n),
-            head,
-        )
+        _row(result, identity, prepared.num_fewshot, _signature(prepared, settings, identity, info, result.n))
         for prepared in plan.tasks
         for result in results[prepared.task.name]
     ]
-    return {
-        "schema_version": RUN_SCHEMA_VERSION,
-        **identity,
-        "settings": settings.as_record(),
-        "backend": asdict(replace(info, plan=_last_plan(log) or info.plan)),
-        "versions": versions(),
-        "tasks": tasks,
-        "groups": [group.as_record() for group in plan.groups],
-        "rows": rows + _group_rows(plan, settings, info, items, results, rows),
-        "work": _work(items),
-        "provenance": _provenance(log),
-    }
-
-
-def _aggregate(prepared: PreparedTask, items: Sequence[Item], seed: int) -> list[MetricResult]:
-    if prepared.judge is not None:
-        from benchbench.runner.judged import rows_of
-
-        return rows_of(prepared, prepared.judge, items, seed)
-    from benchbench.scoring import aggregate
-
-    return aggregate(prepared.task.scoring, items, seed=seed)
+    return RunRecord(
+        run_id=identity.run_id,
+        attempt=identity.attempt,
+        model=identity.model,
+        series=identity.series,
+        step=identity.step,
+        tokens_seen=identity.tokens_seen,
+        chat=identity.chat,
+        settings=settings.as_record(),
+        backend=BackendRecord.of(replace(info, plan=_last_plan(log) or info.plan)),
+        versions=versions(),
+        tasks=tasks,
+        groups=tuple(
+            GroupRecord(
+                name=group.name,
+                tasks=group.tasks,
+                weight_by_size=group.weight_by_size,
+                metrics=as_json(group.metrics),
+            )
+            for group in plan.groups
+        ),
+        rows=(*rows, *_group_rows(plan, settings, identity, info, items, results, rows)),
+        work=_work(items),
+        provenance=_provenance(log, identity),
+    )
 
 
 def _task_record(
     prepared: PreparedTask, items: Sequence[Item], scoring: ScoringSpec, chat: ChatFormat | None
-) -> dict[str, Any]:
-    return {
-        "version": prepared.task.version,
-        "output_type": prepared.task.output_type,
-        "num_fewshot": prepared.num_fewshot,
-        "prompt_hash": prepared.prompt_hash,
-        "data_hash": prepared.data_hash,
-        "data_revision": prepared.data_revision,
-        "data_path": prepared.data_path,
-        "notes": list(prepared.notes),
-        "counts": count(scoring, items),
-        "scoring": asdict(_with_chance(scoring, items)),
-        "resolved": prepared.task.resolved(),
-        "example": _example(prepared, chat),
-    }
+) -> TaskRecord:
+    return TaskRecord(
+        version=prepared.task.version,
+        output_type=prepared.task.output_type,
+        num_fewshot=prepared.num_fewshot,
+        prompt_hash=prepared.prompt_hash,
+        data_hash=prepared.data_hash,
+        data_revision=prepared.data_revision,
+        data_path=prepared.data_path,
+        notes=tuple(prepared.notes),
+        counts=count(scoring, items),
+        scoring=ScoringRecord.of(_with_chance(scoring, items)),
+        resolved=prepared.task.resolved(),
+        example=_example(prepared, chat),
+    )
 
 
 def _with_chance(scoring: ScoringSpec, items: Sequence[Item]) -> ScoringSpec:
@@ -152,78 +155,76 @@ def _with_chance(scoring: ScoringSpec, items: Sequence[Item]) -> ScoringSpec:
     return replace(scoring, chance=math.fsum(shares) / len(shares)) if shares else scoring
 
 
-def _example(prepared: PreparedTask, chat: ChatFormat | None) -> dict[str, Any] | None:
+def _example(prepared: PreparedTask, chat: ChatFormat | None) -> Example | None:
     """What was asked about the first doc, for readers who want to see a prompt; very long ones are cut."""
     first = next(iter(prepared.docs), None)
     if first is None:
         return None
     asked = [request.continuation for request in first.requests if isinstance(request, LoglikelihoodRequest)]
     prompt = _prompt_text(first.requests[0], chat) if first.requests else ""
-    return {
-        "doc_id": first.doc.id,
-        "prompt": prompt[:EXAMPLE_LENGTH],
-        "characters": len(prompt),
-        "continuations": [text[:EXAMPLE_LENGTH] for text in asked[:EXAMPLE_CHOICES]],
-    }
+    return Example(
+        doc_id=first.doc.id,
+        prompt=prompt[:EXAMPLE_LENGTH],
+        characters=len(prompt),
+        continuations=tuple(one[:EXAMPLE_LENGTH] for one in asked[:EXAMPLE_CHOICES]),
+    )
 
 
 def _prompt_text(request: Request, chat: ChatFormat | None) -> str:
-    if isinstance(request, RollingRequest):
-        return request.text
-    if isinstance(request.prompt, Conversation) and chat is not None:
-        return chat.text(request.prompt)
-    return request.prompt.text
+    return request.text if isinstance(request, RollingRequest) else request.prompt.written(chat)
 
 
-def count(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:
+def count(spec: ScoringSpec, items: Sequence[Item]) -> Counts:
     """How many docs ended how, and what had to be left out of prompts.
 
     `shortened` counts docs whose prompt did not fit; `dropped_shots` and `truncated_tokens` are sums over docs.
     """
-    from benchbench.scoring import count_outcomes
+    from benchbench.scoring.score import count_outcomes
 
-    return {
-        "n": len(items),
-        **count_outcomes(spec, items),
-        "shortened": sum(item.dropped_shots > 0 or item.truncated_tokens > 0 for item in items),
-        "dropped_shots": sum(item.dropped_shots for item in items),
-        "truncated_tokens": sum(item.truncated_tokens for item in items),
-    }
+    return Counts(
+        n=len(items),
+        **count_outcomes(spec, items),  # type: ignore[arg-type]  # every key is a count
+        shortened=sum(item.dropped_shots > 0 or item.truncated_tokens > 0 for item in items),
+        dropped_shots=sum(item.dropped_shots for item in items),
+        truncated_tokens=sum(item.truncated_tokens for item in items),
+    )
 
 
 def _row(
-    result: MetricResult,
-    settings: RunSettings,
-    num_fewshot: int | None,
-    signature: str,
-    head: Mapping[str, Any],
-    *,
-    is_group: bool = False,
-) -> dict[str, Any]:
-    values = {name: _finite(value) if isinstance(value, float) else value for name, value in asdict(result).items()}
-    note = values.pop("note") or (None if values["value"] == result.value else f"the value is {result.value}")
-    return {
-        **head,
-        **values,
-        "num_fewshot": num_fewshot,
-        "is_group": is_group,
-        "signature": signature,
-        "note": note,
-    }
+    result: MetricResult, identity: PlanRecord, num_fewshot: int | None, signature: str, *, is_group: bool = False
+) -> Row:
+    value = _finite(result.value)
+    return Row(
+        model=identity.model,
+        step=identity.step,
+        tokens_seen=identity.tokens_seen,
+        task=result.task,
+        metric=result.metric,
+        value=value,
+        stderr=_finite(result.stderr),
+        ci_low=_finite(result.ci_low),
+        ci_high=_finite(result.ci_high),
+        n=result.n,
+        n_clusters=result.n_clusters,
+        se_method=result.se_method,
+        higher_is_better=result.higher_is_better,
+        num_fewshot=num_fewshot,
+        is_group=is_group,
+        signature=signature,
+        note=result.note or (None if value == result.value else f"the value is {result.value}"),
+    )
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
-def _signature(
-    prepared: PreparedTask, settings: RunSettings, identity: Mapping[str, Any], info: BackendInfo, n: int
-) -> str:
+def _signature(prepared: PreparedTask, settings: RunSettings, identity: PlanRecord, info: BackendInfo, n: int) -> str:
     parts = [
         f"{prepared.task.name}.v{prepared.task.version}",
         f"shots:{prepared.num_fewshot}",
-        f"fewshot:{settings.fewshot_mode if prepared.judge is None else 'lm_eval'}",
-        f"seed:{settings.seed}",
+        f"fewshot:{prepared.fewshot_mode}",
+        f"seed:{settings.render.seed}",
         f"prompt:{prepared.prompt_hash[:8]}",
         f"data:{prepared.data_hash[:8]}",
         *_signature_of_chat(prepared, identity),
@@ -231,91 +232,92 @@ def _signature(
     return "|".join([*parts, *_signature_end(info, n)])
 
 
-def _signature_of_chat(prepared: PreparedTask, identity: Mapping[str, Any]) -> list[str]:
-    chat = identity.get("chat")
+def _signature_of_chat(prepared: PreparedTask, identity: PlanRecord) -> list[str]:
+    chat = identity.chat
     if chat is None or prepared.task.output_type == "loglikelihood_rolling":
         return []
-    system = [] if chat["system_sha256"] is None else [f"system:{chat['system_sha256'][:8]}"]
-    return [f"chat:{chat['template_sha256'][:8]}", *system, *([] if chat["multiturn"] else ["turns:one"])]
+    system = [] if chat.system_sha256 is None else [f"system:{chat.system_sha256[:8]}"]
+    return [f"chat:{chat.template_sha256[:8]}", *system, *([] if chat.multiturn else ["turns:one"])]
 
 
 def _signature_end(info: BackendInfo, n: int) -> list[str]:
-    return [f"n:{n}", f"dtype:{info.dtype}", f"benchbench:{benchbench.__version__}"]
+    return [f"n:{n}", f"dtype:{info.dtype}", f"benchbench:{__version__}"]
 
 
 def _group_rows(
     plan: Plan,
     settings: RunSettings,
+    identity: PlanRecord,
     info: BackendInfo,
     items: Mapping[str, Sequence[Item]],
     results: Mapping[str, Sequence[MetricResult]],
-    rows: Sequence[Mapping[str, Any]],
-) -> list[dict[str, Any]]:
-    from benchbench.runner.judged import judged_group_rows
-    from benchbench.scoring import aggregate_group
-    from benchbench.scoring.recorded import Member, correlations
-
-    tasks = {prepared.task.name: prepared.task for prepared in plan.tasks}
+    rows: Sequence[Row],
+) -> list[Row]:
+    tasks = {prepared.task.name: prepared for prepared in plan.tasks}
     found = []
-    head = {name: rows[0][name] for name in ("model", "step", "tokens_seen")} if rows else {}
     shots = {prepared.task.name: prepared.num_fewshot for prepared in plan.tasks}
     for group in plan.groups:
-        members = {name: results[name] for name in group.tasks if name in results}
+        members = {
+            name: ScoredTask(
+                tasks[name].task.scoring, items[name], results[name], family_of(tasks[name].task.resolved())
+            )
+            for name in group.tasks
+            if name in results
+        }
         same_shots = {shots[name] for name in members}
         num_fewshot = same_shots.pop() if len(same_shots) == 1 else None
-        made_of = content_hash([row["signature"] for row in rows if row["task"] in members], digits=8)
-        if group.metrics is None:
-            whole = [Member(tasks[name].scoring, items[name], family_of(tasks[name].resolved())) for name in members]
-            averaged = aggregate_group(
-                group.name, members, weight_by_size=group.weight_by_size, correlations=correlations(whole)
-            )
-        else:
-            averaged = judged_group_rows(group, members, {p.task.name: p.task.scoring for p in plan.tasks})
-        for result in averaged:
-            named = [group.name, f"tasks:{len(members)}", f"members:{made_of}", f"seed:{settings.seed}"]
+        made_of = content_hash([row.signature for row in rows if row.task in members], digits=8)
+        first = next(iter(members), None)  # a group's tasks are of one source
+        for result in [] if first is None else scoring_of(tasks[first]).group_rows(group, members):
+            named = [group.name, f"tasks:{len(members)}", f"members:{made_of}", f"seed:{settings.render.seed}"]
             signature = "|".join([*named, *_signature_end(info, result.n)])
-            found.append(_row(result, settings, num_fewshot, signature, head, is_group=True))
+            found.append(_row(result, identity, num_fewshot, signature, is_group=True))
     return found
 
 
-def _work(items: Mapping[str, Sequence[Item]]) -> dict[str, int]:
+def _work(items: Mapping[str, Sequence[Item]]) -> Work:
     """Sizes that follow from the items alone, however the run was interrupted."""
     rows = [item for task in items.values() for item in task]
-    return {
-        "docs": len(rows),
-        "requests": sum(len(item.num_tokens) for item in rows),
-        "prompt_tokens": sum(sum(item.prompt_tokens) for item in rows),
-        "scored_or_generated_tokens": sum(sum(item.num_tokens) for item in rows),
-    }
+    return Work(
+        docs=len(rows),
+        requests=sum(len(item.num_tokens) for item in rows),
+        prompt_tokens=sum(sum(item.prompt_tokens) for item in rows),
+        scored_or_generated_tokens=sum(sum(item.num_tokens) for item in rows),
+    )
 
 
-def _last_plan(log: Sequence[Mapping[str, Any]]) -> str | None:
+def _last_plan(log: Sequence[Mapping[str, Json]]) -> str | None:
     return next((str(event["plan"]) for event in reversed(log) if event.get("event") == "task"), None)
 
 
-def _provenance(log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _provenance(log: Sequence[Mapping[str, Json]], identity: PlanRecord) -> Provenance:
     sessions = [event for event in log if event.get("event") == "session"]
-    tasks: dict[str, dict[str, Any]] = {}
+    tasks: dict[str, dict[str, float]] = {}
     for event in log:
         if event.get("event") == "task":
             _add_task(tasks.setdefault(str(event["task"]), {}), event)
-    return {
-        "started": sessions[0]["started"] if sessions else None,
-        "finished": now(),
-        "seconds": round(sum(float(task["seconds"]) for task in tasks.values()), 3),
-        "sessions": len(sessions),
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
-        "reused": sum(int(task["reused"]) for task in tasks.values()),
-        "notes": list(dict.fromkeys(note for event in log for note in event.get("notes", ()))),
-        "tasks": tasks,
-    }
+    return Provenance(
+        started=text(sessions[0]["started"]) if sessions else None,
+        finished=now(),
+        seconds=round(sum(float(task["seconds"]) for task in tasks.values()), 3),
+        sessions=len(sessions),
+        host=socket.gethostname(),
+        platform=platform.platform(),
+        reused=sum(int(task["reused"]) for task in tasks.values()),
+        notes=tuple(dict.fromkeys(note for event in log for note in _notes(event))),
+        tasks=tasks,
+        location=identity.provenance.location,
+        home=identity.provenance.home,
+    )
 
 
-def _add_task(total: dict[str, Any], event: Mapping[str, Any]) -> None:
+def _add_task(total: dict[str, float], event: Mapping[str, Json]) -> None:
     """Adds up a task that was done in several sessions; `reused` is a count over all of them already."""
     for name, value in event.items():
-        if name == "reused":
-            total[name] = value
-        elif name not in ("event", "task", "plan", "notes"):
-            total[name] = total.get(name, 0) + value
+        if isinstance(value, int | float):
+            total[name] = value if name == "reused" else total.get(name, 0) + value
+
+
+def _notes(event: Mapping[str, Json]) -> list[str]:
+    notes = event.get("notes")
+    return [str(note) for note in notes] if isinstance(notes, list) else []

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from benchbench.backends import open_backend
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import BackendError
 from benchbench.core.ids import text_hash
-from benchbench.core.types import GenerateRequest, Item
-from benchbench.runner.checkpoint import Checkpoint, said_step, said_tokens
+from benchbench.core.record import BackendRecord, ChatRecord, PlannedTask, PlanRecord, Provenance, Row, RunRecord
+from benchbench.core.types import GenerateRequest, Item, Json
+from benchbench.runner.checkpoint import Checkpoint, step_at, tokens_at
 from benchbench.runner.evaluate import evaluate
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
 from benchbench.runner.plan import Estimate, Plan, estimate, make_plan, task_identity
 from benchbench.runner.record import make_record, now
 from benchbench.runner.settings import RunSettings
-from benchbench.store.folder import RUN_SCHEMA_VERSION, RunFolder, RunWriter, attempt_number, choose_attempt
+from benchbench.store.folder import RunFolder, RunWriter, attempt_number, choose_attempt
 from benchbench.store.names import (
     compute_identity,
     find_home,
@@ -39,22 +38,21 @@ class RunResult:
     """A finished run."""
 
     path: Path
-    record: Mapping[str, Any]
+    record: RunRecord
     """What run.json holds."""
     already_complete: bool = False
     """Nothing was computed: the run was finished before."""
     resumed: bool = False
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The results table: one dict per task or group and metric."""
-        return list(self.record["rows"])
+    def rows(self) -> tuple[Row, ...]:
+        """The results table: of each task or group every metric."""
+        return self.record.rows
 
     @property
     def failed_share(self) -> float:
         """Failed docs over all docs, 0 to 1."""
-        counts = [task["counts"] for task in self.record["tasks"].values()]
-        return float(sum(c["failed"] for c in counts) / max(1, sum(c["n"] for c in counts)))
+        return self.record.failed_share
 
 
 def dry_run(settings: RunSettings, *, on_event: OnEvent = ignore) -> list[Estimate]:
@@ -84,22 +82,21 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
 
 def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: OnEvent = ignore) -> RunResult:
     """`run` with tasks already prepared and a model already open. BackendError if it can do none of the tasks."""
-    _say_refusals(plan, backend, on_event)
-    if settings.chat is not None:
+    _tell_refusals(plan, backend, on_event)
+    if settings.render.chat is not None:
         plan = replace(plan, chat=backend.chat)
     identity = _identity(plan, settings, backend)
-    model_folder = settings.output / folder_name(identity["model"])
-    path = choose_attempt(model_folder, identity["run_id"], fresh=settings.fresh)
+    path = choose_attempt(settings.output / folder_name(identity.model), identity.run_id, fresh=settings.fresh)
     if RunFolder(path).finished:
         return _already_complete(path)
-    identity["attempt"] = attempt_number(path, identity["run_id"])
-    with RunWriter(path, _manifest(plan, settings, identity, backend)) as writer:
+    identity = replace(identity, attempt=attempt_number(path, identity.run_id))
+    with RunWriter(path, identity) as writer:
         if writer.finished:  # by another process, between our look and our lock
             return _already_complete(path)
         return _work(plan, settings, identity, backend, writer, on_event)
 
 
-def _say_refusals(plan: Plan, backend: Backend, on_event: OnEvent) -> None:
+def _tell_refusals(plan: Plan, backend: Backend, on_event: OnEvent) -> None:
     """Says before the work begins what the engine will refuse, and raises BackendError if that is every task."""
     refused = {}
     for prepared in plan.tasks:
@@ -118,33 +115,66 @@ def _already_complete(path: Path) -> RunResult:
     return RunResult(path, RunFolder(path).record(), already_complete=True)
 
 
-def _identity(plan: Plan, settings: RunSettings, backend: Backend) -> dict[str, Any]:
+def _identity(plan: Plan, settings: RunSettings, backend: Backend) -> PlanRecord:
+    """plan.json of the first attempt: enough to know a half-written run for what it is, and to reuse its items."""
     tasks = {prepared.task.name: task_identity(prepared) for prepared in plan.tasks}
-    groups = [group.as_record() for group in plan.groups]
-    chat = _chat(plan, settings)
-    asked = {"limit": settings.limit, "seed": settings.seed, "groups": groups, **chat}
-    return {"run_id": run_id(backend.info, tasks, asked), "attempt": 1, **_names(settings), **chat}
+    groups: Json = [group.as_record() for group in plan.groups]
+    chat, names, location = _chat(plan, settings), _names(settings), _location(settings)
+    decisive: dict[str, Json] = {"limit": settings.render.limit, "seed": settings.render.seed, "groups": groups}
+    if chat is not None:
+        decisive["chat"] = chat.to_json()
+    return PlanRecord(
+        run_id=run_id(backend.info, tasks, decisive),
+        model=names.model,
+        series=names.series,
+        step=names.step,
+        tokens_seen=names.tokens_seen,
+        chat=chat,
+        fresh=settings.fresh,
+        compute=compute_identity(backend.info),
+        settings=settings.as_record(),
+        backend=BackendRecord.of(backend.info),
+        tasks={
+            p.task.name: PlannedTask.from_json({**tasks[p.task.name], "output_type": p.task.output_type}, p.task.name)
+            for p in plan.tasks
+        },
+        provenance=Provenance(
+            created=now(),
+            host=socket.gethostname(),
+            location=location,
+            home=find_home(location, settings.model.revision),
+            keys=("created", "host", "location", "home"),
+        ),
+    )
 
 
-def _chat(plan: Plan, settings: RunSettings) -> dict[str, Any]:
-    """What was done to make conversations of the prompts; nothing where they are plain."""
-    if settings.chat is None or plan.chat is None:
-        return {}
-    system = settings.chat.system
-    said = {
-        "template_sha256": plan.chat.sha256,
-        "system_role": plan.chat.system_role,
-        "system_sha256": None if system is None else text_hash(system),
-        "multiturn": settings.chat.multiturn,
-    }
-    return {"chat": said}
+def _chat(plan: Plan, settings: RunSettings) -> ChatRecord | None:
+    """What was done to make conversations of the prompts; None where they are plain."""
+    if settings.render.chat is None or plan.chat is None:
+        return None
+    system = settings.render.chat.system
+    return ChatRecord(
+        template_sha256=plan.chat.sha256,
+        system_role=plan.chat.system_role,
+        system_sha256=None if system is None else text_hash(system),
+        multiturn=settings.render.chat.multiturn,
+    )
 
 
-def _names(settings: RunSettings) -> dict[str, Any]:
-    """The model's name, its series, its step and the tokens it has seen; no number depends on them."""
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What to call the model; no number depends on it."""
+
+    model: str
+    series: str
+    step: int | None
+    tokens_seen: int | None
+
+
+def _names(settings: RunSettings) -> _Names:
     place = (_location(settings), settings.model.revision)
-    step = said_step(*place) if settings.step is None and settings.series is None else settings.step
-    tokens = said_tokens(*place) if settings.tokens_seen is None else settings.tokens_seen
+    step = step_at(*place) if settings.step is None and settings.series is None else settings.step
+    tokens = tokens_at(*place) if settings.tokens_seen is None else settings.tokens_seen
     if settings.series is not None:
         model, series = Checkpoint(settings.series, step, *place, tokens).name, settings.series
     elif settings.name is not None:
@@ -154,7 +184,7 @@ def _names(settings: RunSettings) -> dict[str, Any]:
         model, series = found.model, found.series
         if step != found.reading.step:
             model = f"{model}@step{step}"
-    return {"model": model, "series": series, "step": step, "tokens_seen": tokens}
+    return _Names(model, series, step, tokens)
 
 
 def refuse_taken_series(settings: RunSettings, folder: str) -> None:
@@ -169,41 +199,21 @@ def _location(settings: RunSettings) -> str:
     return model if settings.model.backend == "api" else find_location(model)
 
 
-def _place(settings: RunSettings) -> dict[str, str]:
-    """Where the model and its training lie, for the records."""
-    location = _location(settings)
-    return {"location": location, "home": find_home(location, settings.model.revision)}
-
-
-def _manifest(plan: Plan, settings: RunSettings, identity: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
-    """plan.json: enough to know a half-written run for what it is, and to reuse its items."""
-    return {
-        "schema_version": RUN_SCHEMA_VERSION,
-        **identity,
-        "fresh": settings.fresh,
-        "compute": compute_identity(backend.info),
-        "settings": settings.as_record(),
-        "backend": asdict(backend.info),
-        "tasks": {p.task.name: {**task_identity(p), "output_type": p.task.output_type} for p in plan.tasks},
-        "provenance": {"created": now(), "host": socket.gethostname(), **_place(settings)},
-    }
-
-
 def _work(
     plan: Plan,
     settings: RunSettings,
-    identity: Mapping[str, Any],
+    identity: PlanRecord,
     backend: Backend,
     writer: RunWriter,
     on_event: OnEvent,
 ) -> RunResult:
-    place = _place(settings)  # now, for a checkpoint may be gone when its run ends
     writer.note({"event": "session", "started": now(), "host": socket.gethostname(), "pid": os.getpid()})
-    on_event(RunStarted(writer.path, identity["model"], len(plan.tasks), plan.docs, plan.requests, writer.resumed))
-    fresh = bool(writer.plan().get("fresh", False))
-    others = [] if fresh else same_compute(settings.output, compute_identity(backend.info), but=writer.path)
+    on_event(RunStarted(writer.path, identity.model, len(plan.tasks), plan.docs, plan.requests, writer.resumed))
+    others = (
+        [] if writer.plan().fresh else same_compute(settings.output, compute_identity(backend.info), but=writer.path)
+    )
     items: dict[str, list[Item]] = {}
-    said: set[str] = set()
+    told: set[str] = set()
     for text in () if plan.chat is None else plan.chat.notes:
         on_event(Note(text))
         writer.note({"event": "chat", "notes": [text]})
@@ -212,12 +222,11 @@ def _work(
         items[name] = evaluate(prepared, backend, writer, others, on_event)
         on_event(TaskFinished(name, sum(len(doc.requests) for doc in prepared.docs)))
         for text in backend.notes:
-            if text not in said:
-                said.add(text)
+            if text not in told:
+                told.add(text)
                 on_event(Note(text))
     record = make_record(plan, settings, identity, backend.info, items, list(writer.log()))
-    record["provenance"] |= place
-    if record["provenance"]["reused"]:
-        on_event(Note(f"{record['provenance']['reused']} docs were taken over from other runs of the same weights."))
+    if record.provenance.reused:
+        on_event(Note(f"{record.provenance.reused} docs were taken over from other runs of the same weights."))
     writer.finish(record)
     return RunResult(writer.path, writer.record(), resumed=writer.resumed)

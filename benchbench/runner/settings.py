@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Any
 
 from benchbench.backends.options import ModelOptions
-from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError
-from benchbench.tasks.gen_kwargs import GenKwargs
+from benchbench.core.settings import Part, Setting, as_record
+from benchbench.tasks.settings import RenderSettings
 
-if TYPE_CHECKING:
-    from benchbench.tasks.prepare import RenderSettings
+RECORD_ORDER = (
+    "model", "backend", "revision", "tokenizer", "dtype", "max_length", "batch_tokens", "trust_remote_code",
+    "model_args", "tasks", "num_fewshot", "fewshot_mode", "seed", "limit", "prompt", "split", "fewshot_split", "chat",
+    "max_failed", "gen_kwargs",
+)  # fmt: skip
+"""The order of the settings in run.json, so that the files of two versions can be compared; new settings come last."""
 
-FewshotMode = Literal["fixed", "per_doc", "lm_eval"]
+
+def joined(given: Sequence[str] | None) -> str | None:
+    """All names of a repeatable option, separated by commas; None where it was not given."""
+    return ",".join(given) if given else None
+
+
+IncludePaths = Annotated[
+    tuple[Path, ...],
+    Setting(
+        "Folder or file with more tasks; may be repeated.",
+        panel="Tasks",
+        flags=("--include-path",),
+        cli_type=list[Path] | None,
+        parse=tuple,
+        record=False,
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,97 +43,47 @@ class RunSettings:
     """One model, some tasks, how to render them, and where the results go. ArgumentError if a value makes no sense."""
 
     model: ModelOptions
-    tasks: str | None = None
-    """Names, tags, groups, suites or globs, separated by commas. None is the default suite."""
-    include_paths: tuple[Path, ...] = ()
-    """Folders or files with more tasks."""
-    num_fewshot: int | None = None
-    """Shots for every task; None is what each task says."""
-    fewshot_mode: FewshotMode = "fixed"
-    seed: int = 1234
-    limit: int | None = None
-    """First docs of each task only; None is all."""
-    prompt: str = "default"
-    data_root: Path | None = None
-    split: str | None = None
-    """Evaluate this split of every task instead of its own."""
-    fewshot_split: str | None = None
-    """Draw shots from this split instead of the task's own."""
-    chat: ChatSettings | None = None
-    """Put prompts as conversations, through the model's chat template."""
-    trust_task_code: bool = False
-    """Python that comes with lm-eval's tasks may run."""
-    gen_kwargs: GenKwargs = ()
-    """Generation settings that replace the tasks' own."""
-    output: Path = Path("results")
-    fresh: bool = False
-    """Begin a new attempt and compute everything again, whatever is on disk."""
-    max_failed: float = 0.01
-    """Largest share of failed docs, 0 to 1, with which a run still counts as good."""
+    tasks: Annotated[
+        str | None,
+        Setting(
+            "Names, groups, suites or globs, separated by commas; may be repeated. Default: the default suite.",
+            panel="Tasks",
+            cli_type=list[str] | None,
+            parse=joined,
+        ),
+    ] = None
+    include_paths: IncludePaths = ()
+    render: Annotated[RenderSettings, Part(flat=True)] = field(default_factory=RenderSettings)
+    output: Annotated[Path, Setting("Results folder.", panel="Output", record=False)] = Path("results")
+    fresh: Annotated[
+        bool, Setting("Compute everything again, as a new attempt.", panel="Output", identity=False, record=False)
+    ] = False
+    max_failed: Annotated[
+        float, Setting("Exit with 1 if a larger share of docs failed, 0 to 1.", panel="Output", identity=False)
+    ] = 0.01
 
-    name: str | None = None
-    """What to call the model; None: what its folder or hub name says."""
-    series: str | None = None
-    """The training that the model is a checkpoint of, which names it; None: what its place says."""
-    step: int | None = None
-    """Optimizer step of the model; None: what its name or its `trainer_state.json` says, if anything."""
-    tokens_seen: int | None = None
-    """Tokens that the model was trained on; None: what its files or its name say, if anything."""
+    name: Annotated[
+        str | None,
+        Setting("What to call the model. Default: as its folder.", panel="Model", record=False, identity="if set"),
+    ] = None
+    series: Annotated[str | None, Setting(record=False, identity="if set")] = None
+    """The training that the model is a checkpoint of, which names it; None: as its location tells."""
+    step: Annotated[int | None, Setting(identity=False, record=False)] = None
+    """Optimizer step of the model; None: as its name or its `trainer_state.json` tells, if they do."""
+    tokens_seen: Annotated[int | None, Setting(identity=False, record=False)] = None
+    """Tokens that the model was trained on; None: as its files or its name tell, if they do."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if self.num_fewshot is not None and self.num_fewshot < 0:
-            raise ArgumentError(f"--num-fewshot is {self.num_fewshot}; it must be 0 or more.")
-        if self.limit is not None and self.limit < 1:
-            raise ArgumentError(f"--limit is {self.limit}; it must be 1 or more (leave it out for all docs).")
         if not 0 <= self.max_failed <= 1:
             raise ArgumentError(
                 f"--max-failed is {self.max_failed}; it is a share from 0 to 1, e.g. 0.01 for one in a hundred."
             )
 
-    def rendering(self) -> RenderSettings:
-        """The part that the tasks room needs."""
-        from benchbench.tasks.prepare import RenderSettings
-
-        return RenderSettings(
-            num_fewshot=self.num_fewshot,
-            fewshot_mode=self.fewshot_mode,
-            seed=self.seed,
-            limit=self.limit,
-            prompt=self.prompt,
-            data_root=self.data_root,
-            split=self.split,
-            fewshot_split=self.fewshot_split,
-            chat=self.chat,
-            trust_task_code=self.trust_task_code,
-            gen_kwargs=self.gen_kwargs,
-        )
-
     def as_record(self) -> dict[str, Any]:
-        """The settings that go into the record. Where results and data lie is left out: it moves no number."""
-        model = self.model
-        return {
-            "model": model.model,
-            "backend": model.backend,
-            "revision": model.revision,
-            "tokenizer": model.tokenizer,
-            "dtype": model.dtype,
-            "max_length": model.max_length,
-            "batch_tokens": model.batch_tokens,
-            "trust_remote_code": model.trust_remote_code,
-            "model_args": dict(model.model_args),
-            "tasks": self.tasks,
-            "num_fewshot": self.num_fewshot,
-            "fewshot_mode": self.fewshot_mode,
-            "seed": self.seed,
-            "limit": self.limit,
-            "prompt": self.prompt,
-            "split": self.split,
-            "fewshot_split": self.fewshot_split,
-            "chat": None if self.chat is None else asdict(self.chat),
-            "max_failed": self.max_failed,
-            **({"gen_kwargs": dict(self.gen_kwargs)} if self.gen_kwargs else {}),
-        }
+        """The settings that go into the record. Where results and data lie is left out: it changes no number."""
+        place = {name: position for position, name in enumerate(RECORD_ORDER)}
+        return dict(sorted(as_record(self).items(), key=lambda item: place.get(item[0], len(place))))
 
 
 def check_name(name: str | None) -> None:

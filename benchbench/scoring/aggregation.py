@@ -20,22 +20,22 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from benchbench.core.registry import metric_bounds
+from benchbench.core.registry import bounds_of, metric_bounds
 from benchbench.core.types import Item, MetricResult, ScoringSpec
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
-from benchbench.scoring.columns import Column, columns
+from benchbench.scoring.columns import ScoreColumn, columns
 from benchbench.scoring.estimates import (
     AGREEMENTS,
     CORPUS,
+    ColumnItems,
     NoValueError,
-    Usable,
     auroc_estimate,
     bits_per_unit,
     choice_scores,
-    chosen,
     corpus_uncertainty,
     mean_uncertainty,
     nats_per_unit,
+    predicted_choices,
     ratio_uncertainty,
     scored_corpus,
     unit_counts,
@@ -68,7 +68,7 @@ def aggregate(spec: ScoringSpec, items: Sequence[Item], seed: int = 1234) -> lis
     rows = []
     first = spec.filters[0] if spec.filters else None
     for column in columns(spec):
-        found = _aggregate(Usable(column, usable, column.filter == first, seed))
+        found = _aggregate(ColumnItems(column, usable, column.filter == first, seed))
         rows.append(as_row(spec.task, column, found))
     return rows
 
@@ -118,7 +118,7 @@ def _group_row(
         intervals=[_interval(row) for row in rows],
         correlation=correlation,
     )
-    low, high = _clamped(metric, found.interval)
+    low, high = _clamped(metric_bounds(metric), found.interval)
     return MetricResult(
         group,
         metric,
@@ -151,7 +151,7 @@ def _group_notes(rows: Sequence[MetricResult], weight_by_size: bool, correlated:
     return notes
 
 
-def _aggregate(usable: Usable) -> Aggregate | str:
+def _aggregate(usable: ColumnItems) -> Aggregate | str:
     """The value over items, or the reason why there is none."""
     if not usable.items:
         return "no item was scored"
@@ -161,7 +161,7 @@ def _aggregate(usable: Usable) -> Aggregate | str:
         return str(error)
 
 
-def as_row(task: str, column: Column, found: Aggregate | str) -> MetricResult:
+def as_row(task: str, column: ScoreColumn, found: Aggregate | str) -> MetricResult:
     """A row of the results table; `found` may be the reason why there is no value."""
     better = column.metric.higher_is_better
     if isinstance(found, str):
@@ -169,7 +169,7 @@ def as_row(task: str, column: Column, found: Aggregate | str) -> MetricResult:
     notes = [*found.notes, *([found.known.reason] if found.known.reason else [])]
     if not math.isfinite(found.value):
         notes.append("the value is too large for a float")
-    low, high = _clamped(column.metric.name, found.known.interval)
+    low, high = _clamped(bounds_of(column.metric), found.known.interval)
     return MetricResult(
         task,
         column.name,
@@ -189,15 +189,15 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _clamped(metric: str, interval: Interval | None) -> tuple[float | None, float | None]:
+def _clamped(bounds: tuple[float, float] | None, interval: Interval | None) -> tuple[float | None, float | None]:
     """An interval that ends where the metric's values end."""
     if interval is None:
         return None, None
-    least, most = metric_bounds(metric) or (-math.inf, math.inf)
+    least, most = bounds or (-math.inf, math.inf)
     return _finite(max(least, interval.low)), _finite(min(most, interval.high))
 
 
-def _scored(usable: Usable) -> tuple[list[float], list[str | None], tuple[str, ...]]:
+def _scored(usable: ColumnItems) -> tuple[list[float], list[str | None], tuple[str, ...]]:
     """Item scores that have a value, their clusters, and a note on those that have none."""
     pairs = [(item.scores.get(usable.column.name), item.cluster) for item in usable.items]
     known = [(score, cluster) for score, cluster in pairs if score is not None and not math.isnan(score)]
@@ -212,20 +212,20 @@ def _method(known: Uncertainty, alone: str) -> str:
     return alone if known.n_clusters is None else "cluster"
 
 
-def _mean(usable: Usable) -> Aggregate:
+def _mean(usable: ColumnItems) -> Aggregate:
     values, clusters, notes = _scored(usable)
-    known, method = mean_uncertainty(values, clusters, metric_bounds(usable.column.metric.name))
+    known, method = mean_uncertainty(values, clusters, bounds_of(usable.column.metric))
     return Aggregate(mean(values).value, known, method, len(values), notes)
 
 
-def _perplexity(usable: Usable) -> Aggregate:
+def _perplexity(usable: ColumnItems) -> Aggregate:
     values, clusters, notes = _scored(usable)
     estimate = mean([-value for value in values])
     value, known = exponential(estimate.value, score_uncertainty(estimate, clusters, positive))
     return Aggregate(value, known, _method(known, "clt"), len(values), notes)
 
 
-def _median(usable: Usable) -> Aggregate:
+def _median(usable: ColumnItems) -> Aggregate:
     values, clusters, notes = _scored(usable)
 
     def upper_median(x: Sequence[float]) -> float:
@@ -238,39 +238,39 @@ def _median(usable: Usable) -> Aggregate:
     return Aggregate(upper_median(values), known, "bootstrap", len(values), notes)
 
 
-def _weighted_perplexity(usable: Usable) -> Aggregate:
+def _weighted_perplexity(usable: ColumnItems) -> Aggregate:
     estimate, items = nats_per_unit(usable)
     value, known = exponential(estimate.value, ratio_uncertainty(estimate, usable.clusters, unit_counts(usable)))
     return Aggregate(value, known, _method(known, "ratio"), len(items))
 
 
-def _bits_per_byte(usable: Usable) -> Aggregate:
+def _bits_per_byte(usable: ColumnItems) -> Aggregate:
     bits, items = bits_per_unit(usable)
     known = ratio_uncertainty(bits, usable.clusters, unit_counts(usable))
     return Aggregate(bits.value, known, _method(known, "ratio"), len(items))
 
 
-def _agreement(usable: Usable) -> Aggregate:
-    metric, found = AGREEMENTS[usable.column.metric.aggregation], chosen(usable)
+def _agreement(usable: ColumnItems) -> Aggregate:
+    metric, found = AGREEMENTS[usable.column.metric.aggregation], predicted_choices(usable)
     estimate, clusters = agreement(metric, found.gold, found.predicted), [item.cluster for item in found.items]
     known = agreement_uncertainty(metric, estimate, found.gold, found.predicted, clusters, choices=found.choices)
     return Aggregate(estimate.value, known, _method(known, "jackknife"), len(found.items))
 
 
-def _auroc(usable: Usable) -> Aggregate:
-    estimate, judged = auroc_estimate(usable)
+def _auroc(usable: ColumnItems) -> Aggregate:
+    estimate, scored = auroc_estimate(usable)
     gold, table, _ = choice_scores(usable)
-    known = macro_auroc_uncertainty(gold, table, [item.cluster for item in judged])
-    return Aggregate(estimate.value, known, _method(known, "delong"), len(judged))
+    known = macro_auroc_uncertainty(gold, table, [item.cluster for item in scored])
+    return Aggregate(estimate.value, known, _method(known, "delong"), len(scored))
 
 
-def _corpus(usable: Usable) -> Aggregate:
+def _corpus(usable: ColumnItems) -> Aggregate:
     found = scored_corpus(usable)
     known = corpus_uncertainty(usable.column.metric.aggregation, found, usable.clusters)
     return Aggregate(found.estimate.value, known, _method(known, "jackknife"), len(usable.items), (found.signature,))
 
 
-AGGREGATORS: dict[str, Callable[[Usable], Aggregate]] = {
+AGGREGATORS: dict[str, Callable[[ColumnItems], Aggregate]] = {
     "mean": _mean,
     "nanmean": _mean,
     "brier_score": _mean,

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from benchbench.core.format import several
 from benchbench.stats.groups import correlation_of, group_mean
 from benchbench.stats.influence import Estimate, Floats, jackknife_sums, ratio
 from benchbench.stats.intervals import Interval, Uncertainty, cluster_sums, proportion, spread, uncertainty, wilson_of
@@ -78,8 +79,7 @@ def _too_few(metric: str, gold: np.ndarray, guess: np.ndarray, count: int) -> st
         found = int(min(right.sum(), said.sum()) if metric == "matthews_corrcoef" else (right | said).sum())
         if found < FEWEST:
             how = "right, or predicted," if metric == "matthews_corrcoef" else "right or predicted"
-            docs = "1 doc" if found == 1 else f"{found} docs"
-            return f"no interval: choice {k} is {how} for only {docs}"
+            return f"no interval: choice {k} is {how} for only {several(found, 'doc')}"
     return None
 
 

@@ -17,7 +17,7 @@ from benchbench.scoring.columns import columns
 
 
 @dataclass(frozen=True, slots=True)
-class Ballot:
+class ScoredChoices:
     """The choices of one doc and what the model thinks of each; all tuples have one entry per choice."""
 
     choices: tuple[str, ...]
@@ -62,67 +62,67 @@ def count_bytes(text: str) -> int:
     return len(text.encode("utf-8", errors="surrogatepass"))
 
 
-def _right(values: Sequence[float], ballot: Ballot) -> float:
-    return 1.0 if first_best(values) in ballot.gold else 0.0
+def _right(values: Sequence[float], scored: ScoredChoices) -> float:
+    return 1.0 if first_best(values) in scored.gold else 0.0
 
 
-def acc(ballot: Ballot) -> float:
+def acc(scored: ScoredChoices) -> float:
     """1 if the choice with the highest log-likelihood is right."""
-    return _right(ballot.totals, ballot)
+    return _right(scored.totals, scored)
 
 
-def acc_norm(ballot: Ballot) -> float:
+def acc_norm(scored: ScoredChoices) -> float:
     """1 if the choice with the highest log-likelihood per character is right."""
-    return _right(per_unit(ballot.totals, [len(choice) for choice in ballot.choices]), ballot)
+    return _right(per_unit(scored.totals, [len(choice) for choice in scored.choices]), scored)
 
 
-def acc_bytes(ballot: Ballot) -> float:
+def acc_bytes(scored: ScoredChoices) -> float:
     """1 if the choice with the highest log-likelihood per UTF-8 byte is right."""
-    return _right(per_unit(ballot.totals, [count_bytes(choice) for choice in ballot.choices]), ballot)
+    return _right(per_unit(scored.totals, [count_bytes(choice) for choice in scored.choices]), scored)
 
 
-def acc_token(ballot: Ballot) -> float:
+def acc_token(scored: ScoredChoices) -> float:
     """1 if the choice with the highest mean token log-probability is right (BenCzechMark)."""
-    return _right(per_unit(ballot.totals, ballot.tokens), ballot)
+    return _right(per_unit(scored.totals, scored.tokens), scored)
 
 
-def acc_mutual_info(ballot: Ballot) -> float | None:
+def acc_mutual_info(scored: ScoredChoices) -> float | None:
     """1 if the choice whose log-likelihood the prompt raises most is right. None if that was not asked."""
-    if ballot.alone is None:
+    if scored.alone is None:
         return None
-    return _right([given - alone for given, alone in zip(ballot.totals, ballot.alone, strict=True)], ballot)
+    return _right([given - alone for given, alone in zip(scored.totals, scored.alone, strict=True)], scored)
 
 
-def exact_match(ballot: Ballot) -> float:
+def exact_match(scored: ScoredChoices) -> float:
     """1 if greedy decoding would write a right choice."""
-    return float(any(ballot.greedy[index] for index in ballot.gold))
+    return float(any(scored.greedy[index] for index in scored.gold))
 
 
-def bpb_gold(ballot: Ballot) -> float | None:
+def bpb_gold(scored: ScoredChoices) -> float | None:
     """Bits per UTF-8 byte of the right choice; of several right ones, the cheapest. None if it is empty."""
-    sizes = {index: count_bytes(ballot.texts[index]) for index in ballot.gold}
-    bits = [-ballot.totals[index] / (math.log(2) * size) for index, size in sizes.items() if size > 0]
+    sizes = {index: count_bytes(scored.texts[index]) for index in scored.gold}
+    bits = [-scored.totals[index] / (math.log(2) * size) for index, size in sizes.items() if size > 0]
     return min(bits) if bits and math.isfinite(min(bits)) else None
 
 
-def brier_score(ballot: Ballot) -> float:
+def brier_score(scored: ScoredChoices) -> float:
     """Squared distance of the softmax probabilities from the right choice; of several, the likeliest."""
-    probabilities = softmax(ballot.totals)
-    right = max(ballot.gold, key=probabilities.__getitem__)
+    probabilities = softmax(scored.totals)
+    right = max(scored.gold, key=probabilities.__getitem__)
     return sum((p - (index == right)) ** 2 for index, p in enumerate(probabilities))
 
 
-def likelihood(ballot: Ballot) -> float:
+def likelihood(scored: ScoredChoices) -> float:
     """Softmax probability of the right choices together."""
-    probabilities = softmax(ballot.totals)
-    return sum(probabilities[index] for index in set(ballot.gold))
+    probabilities = softmax(scored.totals)
+    return sum(probabilities[index] for index in set(scored.gold))
 
 
-def corpus_only(ballot: Ballot) -> None:
+def corpus_only(scored: ScoredChoices) -> None:
     """F1, Matthews correlation and areas under the ROC curve belong to all docs together: no item score."""
 
 
-ITEM_METRICS: dict[str, Callable[[Ballot], float | None]] = {
+ITEM_METRICS: dict[str, Callable[[ScoredChoices], float | None]] = {
     "acc": acc,
     "acc_norm": acc_norm,
     "acc_bytes": acc_bytes,
@@ -145,20 +145,20 @@ def score_choice(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[L
     A doc without a right choice among its choices gets None for every score, with an explanation; lm-eval
     counts it as wrong.
     """
-    ballot = _ballot(rendered, responses)
-    tie = ballot.totals.count(max(ballot.totals)) > 1
+    scored = _scored_choices(rendered, responses)
+    tie = scored.totals.count(max(scored.totals)) > 1
     names = [column.name for column in columns(spec)]
-    if not ballot.gold:
+    if not scored.gold:
         scores: dict[str, float | None] = dict.fromkeys(names)
-        return ItemScore(scores, str(ballot.winner), "answered", tie, "the doc names no right choice")
-    scores = {column.name: ITEM_METRICS[column.metric.name](ballot) for column in columns(spec)}
-    return ItemScore(scores, str(ballot.winner), "answered", tie)
+        return ItemScore(scores, str(scored.winner), "answered", tie, "the doc names no right choice")
+    scores = {column.name: ITEM_METRICS[column.metric.name](scored) for column in columns(spec)}
+    return ItemScore(scores, str(scored.winner), "answered", tie)
 
 
-def _ballot(rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -> Ballot:
+def _scored_choices(rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -> ScoredChoices:
     count = len(rendered.choices)
     given, alone = responses[:count], responses[count:]
-    return Ballot(
+    return ScoredChoices(
         choices=rendered.choices,
         gold=tuple(index for index in rendered.gold if 0 <= index < count),
         totals=tuple(response.total for response in given),

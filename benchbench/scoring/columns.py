@@ -18,7 +18,7 @@ ALWAYS: dict[Family, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ScoreColumn:
     """One column of item scores, and one row of results."""
 
     name: str
@@ -28,18 +28,18 @@ class Column:
     """None: the first text as it is."""
 
 
-def columns(spec: ScoringSpec) -> tuple[Column, ...]:
+def columns(spec: ScoringSpec) -> tuple[ScoreColumn, ...]:
     """Columns of a task: listed metrics first, in their order, then those always computed."""
     filters: tuple[FilterSpec | None, ...] = spec.filters or (None,)
     several = len(filters) > 1
     listed = [
-        Column(f"{metric.name},{chosen.name}" if several and chosen is not None else metric.name, metric, chosen)
+        ScoreColumn(f"{metric.name},{chosen.name}" if several and chosen is not None else metric.name, metric, chosen)
         for chosen in filters
         for metric in spec.metrics
     ]
     names = {metric.name for metric in spec.metrics}
     extra = [
-        Column(name, _default(name, spec.output_type))
+        ScoreColumn(name, _default(name, spec.output_type))
         for name in ALWAYS[FAMILIES[spec.output_type]]
         if name not in names
     ]

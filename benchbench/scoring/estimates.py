@@ -13,9 +13,8 @@ from benchbench.core.registry import influence_column
 from benchbench.core.types import Item, ScoringSpec
 from benchbench.scoring.agreement import agreement
 from benchbench.scoring.choice import per_unit, softmax, units
-from benchbench.scoring.columns import Column, columns
-from benchbench.scoring.filters import apply_filter
-from benchbench.scoring.plugins import FilterContext
+from benchbench.scoring.columns import ScoreColumn, columns
+from benchbench.scoring.filters import FilterContext, apply_filter
 from benchbench.scoring.translation import CorpusScore, corpus_score
 from benchbench.stats.auroc import macro_auroc
 from benchbench.stats.influence import Estimate, mean, ratio
@@ -28,10 +27,10 @@ class NoValueError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Usable:
+class ColumnItems:
     """The items of a task that were not failures, and what aggregations need beside them."""
 
-    column: Column
+    column: ScoreColumn
     items: tuple[Item, ...]
     """At least one."""
     is_first_filter: bool
@@ -54,7 +53,7 @@ def with_influence(spec: ScoringSpec, items: Sequence[Item]) -> list[Item]:
     found: dict[str, dict[int, float]] = {}
     for column in columns(spec):
         if usable and column.metric.aggregation in ESTIMATORS:
-            chosen = Usable(column, usable, column.filter == (spec.filters[0] if spec.filters else None))
+            chosen = ColumnItems(column, usable, column.filter == (spec.filters[0] if spec.filters else None))
             found[influence_column(column.name)] = _influence(chosen)
     if not found:
         return list(items)
@@ -64,16 +63,16 @@ def with_influence(spec: ScoringSpec, items: Sequence[Item]) -> list[Item]:
     ]
 
 
-def _influence(usable: Usable) -> dict[int, float]:
+def _influence(usable: ColumnItems) -> dict[int, float]:
     """id(item) → influence value, of the items that count; empty where the metric has no value."""
     try:
-        estimate, judged = ESTIMATORS[usable.column.metric.aggregation](usable)
+        estimate, scored = ESTIMATORS[usable.column.metric.aggregation](usable)
     except NoValueError:
         return {}
-    return {id(item): value for item, value in zip(judged, estimate.influence.tolist(), strict=True)}
+    return {id(item): value for item, value in zip(scored, estimate.influence.tolist(), strict=True)}
 
 
-def unit_counts(usable: Usable) -> list[int]:
+def unit_counts(usable: ColumnItems) -> list[int]:
     """Words or bytes of each item's target, counted again on what is stored."""
     counts = [units(usable.column.metric.name, item.targets[0]) for item in usable.items]
     if sum(counts) == 0:
@@ -81,20 +80,20 @@ def unit_counts(usable: Usable) -> list[int]:
     return counts
 
 
-def nats_per_unit(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+def nats_per_unit(usable: ColumnItems) -> tuple[Estimate, tuple[Item, ...]]:
     """Total nats over total words or bytes."""
     nats = [-math.fsum(item.loglikelihoods) for item in usable.items]
     return ratio(nats, unit_counts(usable)), usable.items
 
 
-def bits_per_unit(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+def bits_per_unit(usable: ColumnItems) -> tuple[Estimate, tuple[Item, ...]]:
     """Total bits over total bytes."""
     nats, items = nats_per_unit(usable)
     return Estimate(nats.value / math.log(2), nats.influence / math.log(2)), items
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class PredictedChoices:
     """The docs with a right and a chosen answer."""
 
     items: tuple[Item, ...]
@@ -107,61 +106,61 @@ class Chosen:
         return max(2, *(len(item.targets) for item in self.items))
 
 
-def chosen(usable: Usable) -> Chosen:
+def predicted_choices(usable: ColumnItems) -> PredictedChoices:
     """What `agreement` is taken of; a doc with several right choices counts as the one that it got right."""
-    judged = tuple(item for item in usable.items if item.gold is not None and item.prediction is not None)
-    if not judged:
+    scored = tuple(item for item in usable.items if item.gold is not None and item.prediction is not None)
+    if not scored:
         raise NoValueError("no item has a right choice")
-    predicted = [int(item.prediction or 0) for item in judged]
+    predicted = [int(item.prediction or 0) for item in scored]
     gold = [
         guess if item.scores.get("acc") == 1.0 else int(item.gold or 0)
-        for item, guess in zip(judged, predicted, strict=True)
+        for item, guess in zip(scored, predicted, strict=True)
     ]
     if AGREEMENTS[usable.column.metric.aggregation] == "f1" and max(*gold, *predicted) > 1:
         raise NoValueError("f1 is defined for two choices")
-    return Chosen(judged, gold, predicted)
+    return PredictedChoices(scored, gold, predicted)
 
 
-def agreement_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+def agreement_estimate(usable: ColumnItems) -> tuple[Estimate, tuple[Item, ...]]:
     """F1, macro F1 or Matthews correlation of the docs with a right and a chosen answer."""
-    found = chosen(usable)
+    found = predicted_choices(usable)
     return agreement(AGREEMENTS[usable.column.metric.aggregation], found.gold, found.predicted), found.items
 
 
-def choice_scores(usable: Usable) -> tuple[list[int], list[list[float]], tuple[Item, ...]]:
+def choice_scores(usable: ColumnItems) -> tuple[list[int], list[list[float]], tuple[Item, ...]]:
     """Right choice and scores of all choices of the docs that have one; all docs have the same choices.
 
     A choice's score is the softmax of the choices' mean token log-probabilities (BenCzechMark, arXiv 2412.17933).
     """
-    judged = tuple(item for item in usable.items if item.gold is not None and item.loglikelihoods)
-    if len({len(item.targets) for item in judged}) != 1:
+    scored = tuple(item for item in usable.items if item.gold is not None and item.loglikelihoods)
+    if len({len(item.targets) for item in scored}) != 1:
         raise NoValueError("auroc needs docs with a right choice, all with equally many choices")
-    count = len(judged[0].targets)
-    table = [softmax(per_unit(item.loglikelihoods[:count], item.num_tokens[:count])) for item in judged]
-    return [int(item.gold or 0) for item in judged], table, judged
+    count = len(scored[0].targets)
+    table = [softmax(per_unit(item.loglikelihoods[:count], item.num_tokens[:count])) for item in scored]
+    return [int(item.gold or 0) for item in scored], table, scored
 
 
-def auroc_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+def auroc_estimate(usable: ColumnItems) -> tuple[Estimate, tuple[Item, ...]]:
     """Macro one-vs-rest AUROC of the docs with a right choice."""
-    gold, table, judged = choice_scores(usable)
+    gold, table, scored = choice_scores(usable)
     try:
-        return macro_auroc(gold, table), judged
+        return macro_auroc(gold, table), scored
     except ValueError as error:
         raise NoValueError(str(error)) from error
 
 
-def scored_corpus(usable: Usable) -> CorpusScore:
+def scored_corpus(usable: ColumnItems) -> CorpusScore:
     """sacrebleu's corpus score of what the column's filter leaves of the texts."""
     texts = [_prediction(usable, item) for item in usable.items]
     metric = usable.column.metric
     return corpus_score(metric.aggregation, texts, [item.targets for item in usable.items], metric.kwargs)
 
 
-def _corpus_estimate(usable: Usable) -> tuple[Estimate, tuple[Item, ...]]:
+def _corpus_estimate(usable: ColumnItems) -> tuple[Estimate, tuple[Item, ...]]:
     return scored_corpus(usable).estimate, usable.items
 
 
-def _prediction(usable: Usable, item: Item) -> str:
+def _prediction(usable: ColumnItems, item: Item) -> str:
     """The text that this column's filter leaves; the stored prediction is the first filter's."""
     if usable.is_first_filter:
         return item.prediction or ""
@@ -171,7 +170,7 @@ def _prediction(usable: Usable, item: Item) -> str:
 
 AGREEMENTS = {"f1": "f1", "macro_f1": "macro_f1", "matthews_corrcoef": "matthews_corrcoef", "mcc": "matthews_corrcoef"}
 CORPUS = ("bleu", "chrf", "chrf++", "ter")
-ESTIMATORS: dict[str, Callable[[Usable], tuple[Estimate, tuple[Item, ...]]]] = {
+ESTIMATORS: dict[str, Callable[[ColumnItems], tuple[Estimate, tuple[Item, ...]]]] = {
     "weighted_perplexity": nats_per_unit,
     "bits_per_byte": bits_per_unit,
     "macro_auroc": auroc_estimate,

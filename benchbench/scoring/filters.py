@@ -1,4 +1,19 @@
-"""Filters: named functions from a doc's texts to the texts that are judged, equal to lm-eval's."""
+"""Filters and text metrics by name: filters equal to lm-eval's, and what other packages add by entry points.
+
+A plug-in metric is a function in the entry point group `benchbench.metrics`:
+
+    def shouting(prediction: str, targets: Sequence[str], *, weight: float = 1.0) -> float | None:
+        '''Share of answers in capitals.'''
+        return weight * prediction.isupper()
+
+    shouting.bounds = (0.0, 1.0)  # smallest and largest possible score; without them it is in no mean of boards
+    shouting.higher_is_better = True
+
+It scores one filtered text; options of the `metric_list` entry arrive as keywords, None means that the
+metric has no value for this item. The rows of a table are the mean with its interval, or any other
+aggregation of item scores that the task names. A plug-in filter is a function in `benchbench.filters`,
+shaped as `Filter`. Only a task that names a plug-in imports it.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +24,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from string import ascii_uppercase
+from typing import Any, Protocol, TypeVar, cast
 
-from benchbench.core.errors import TaskError
+from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.plugins import load_entry_point
+from benchbench.core.registry import FILTER_GROUP, METRIC_GROUP
 from benchbench.core.types import FilterSpec, Json
-from benchbench.scoring.plugins import Filter, FilterContext, find_filter
 
 NUMBER_AFTER_HASHES = r"#### (\-?[0-9\.\,]+)"
 INVALID = "[invalid]"
@@ -24,7 +41,7 @@ class Filtered:
 
     texts: tuple[str, ...]
     found: bool
-    """The first text is neither blank nor a fallback: there is an answer to judge."""
+    """The first text is neither blank nor a fallback: there is an answer to score."""
 
 
 def apply_filter(spec: FilterSpec | None, texts: Sequence[str], context: FilterContext) -> Filtered:
@@ -193,3 +210,57 @@ FILTERS: dict[str, Filter] = {
     "regex": regex,
     "multi_choice_regex": multi_choice_regex,
 }
+
+
+T = TypeVar("T")
+
+
+class TextMetric(Protocol):
+    """Scores one text against the right texts; of several right ones, the best counts."""
+
+    def __call__(self, prediction: str, targets: Sequence[str], *args: Any, **kwargs: Any) -> float | None:
+        """Score of the prediction, or None if the metric has no value for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FilterContext:
+    """What a filter may know of the doc."""
+
+    choices: tuple[str, ...] = ()
+    """The doc's choices, where it has any."""
+
+
+class Filter(Protocol):
+    """Turns the texts of one doc (one per repeat, in order) into others, fewer or more."""
+
+    def __call__(self, texts: Sequence[str], context: FilterContext, *args: Any, **kwargs: Any) -> list[str]:
+        """The texts that go on."""
+        ...
+
+
+def find_metric(name: str, built_in: Mapping[str, TextMetric]) -> TextMetric:
+    """The text metric of this name.
+
+    Raises:
+        TaskError: no built-in and no installed package has it.
+    """
+    return _find(name, built_in, METRIC_GROUP, "metric")
+
+
+def find_filter(name: str, built_in: Mapping[str, Filter]) -> Filter:
+    """The filter of this name.
+
+    Raises:
+        TaskError: no built-in and no installed package has it.
+    """
+    return _find(name, built_in, FILTER_GROUP, "filter")
+
+
+def _find(name: str, built_in: Mapping[str, T], group: str, kind: str) -> T:
+    if name in built_in:
+        return built_in[name]
+    loaded = load_entry_point(group, name)
+    if loaded is None:
+        raise TaskError(f"No {kind} named {name!r}.{did_you_mean(name, built_in)}")
+    return cast(T, loaded)

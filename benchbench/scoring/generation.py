@@ -11,9 +11,8 @@ from typing import Any
 
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.types import Completion, ItemScore, Json, Outcome, RenderedDoc, ScoringSpec
-from benchbench.scoring.columns import Column, columns
-from benchbench.scoring.filters import Filtered, apply_filter
-from benchbench.scoring.plugins import FilterContext, TextMetric, find_metric
+from benchbench.scoring.columns import ScoreColumn, columns
+from benchbench.scoring.filters import FilterContext, Filtered, TextMetric, apply_filter, find_metric
 from benchbench.scoring.translation import sentence_score
 
 ARTICLES = {"squad": ("a", "an", "the"), "french": ("un", "une", "des", "le", "la", "les")}
@@ -160,24 +159,23 @@ def score_text(spec: ScoringSpec, rendered: RenderedDoc, completions: Sequence[C
 
     Where a pipeline keeps several texts, an item's score is the mean of theirs: repeats of one doc are
     never counted as independent docs. The prediction is the first filter's first text. Text that ran into
-    the token limit is judged all the same, as in lm-eval, and its item is `truncated`; an item in whose
+    the token limit is scored all the same, as in lm-eval, and its item is `truncated`; an item in whose
     texts no filter found anything is `unanswered`.
     """
     context = FilterContext(_choices(rendered))
     texts = [completion.text for completion in completions]
-    judged = columns(spec)
     filtered: dict[str | None, Filtered] = {}
     for chosen in spec.filters or (None,):
         filtered[None if chosen is None else chosen.name] = apply_filter(chosen, texts, context)
     scores = {
         column.name: _mean_score(column, filtered[None if column.filter is None else column.filter.name], rendered)
-        for column in judged
+        for column in columns(spec)
     }
     first = next(iter(filtered.values()))
     return ItemScore(scores, first.texts[0] if first.texts else None, _outcome(completions, list(filtered.values())))
 
 
-def _mean_score(column: Column, filtered: Filtered, rendered: RenderedDoc) -> float | None:
+def _mean_score(column: ScoreColumn, filtered: Filtered, rendered: RenderedDoc) -> float | None:
     metric = find_metric(column.metric.name, TEXT_METRICS)
     options: dict[str, Json] = dict(column.metric.kwargs)
     found = [metric(text, rendered.targets, **options) for text in filtered.texts or ("",)]

@@ -1,9 +1,8 @@
-"""A task's scoring as a run's record tells it, and corpus metrics worked out anew on some of its docs."""
+"""Corpus metrics worked out anew on some of a recorded task's docs, and how the errors of tasks go together."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,28 +10,12 @@ from numpy.typing import NDArray
 from benchbench.core.errors import StoreError
 from benchbench.core.parallel import unit_names
 from benchbench.core.registry import influence_column
-from benchbench.core.types import FilterSpec, Item, MetricSpec, ScoringSpec
+from benchbench.core.task_scoring import ScoredTask
+from benchbench.core.types import Item, ScoringSpec
 from benchbench.scoring.columns import columns
-from benchbench.scoring.estimates import ESTIMATORS, NoValueError, Usable
+from benchbench.scoring.estimates import ESTIMATORS, ColumnItems, NoValueError
 from benchbench.stats.groups import error_correlation
 from benchbench.stats.influence import Estimate, Floats
-
-
-def recorded_spec(record: Mapping[str, Any], task: str) -> ScoringSpec:
-    """The scoring of a task as a run's record tells it. StoreError if it does not."""
-    try:
-        said = record["tasks"][task]["scoring"]
-        return ScoringSpec(
-            task=task,
-            output_type=said["output_type"],
-            metrics=tuple(MetricSpec(**metric) for metric in said["metrics"]),
-            filters=tuple(
-                FilterSpec(one["name"], tuple((step[0], step[1]) for step in one["steps"])) for one in said["filters"]
-            ),
-            chance=said.get("chance"),
-        )
-    except (KeyError, TypeError, IndexError) as error:
-        raise StoreError(f"the record says too little of how {task} was scored ({error!r}).") from error
 
 
 def corpus_estimate(spec: ScoringSpec, name: str, items: Sequence[Item]) -> dict[int, float]:
@@ -44,7 +27,7 @@ def corpus_estimate(spec: ScoringSpec, name: str, items: Sequence[Item]) -> dict
     column = next((column for column in columns(spec) if column.name == name), None)
     if column is None or column.metric.aggregation not in ESTIMATORS:
         raise StoreError(f"{name} cannot be worked out anew on the docs that both sides have: it is not benchbench's.")
-    usable = Usable(column, tuple(items), column.filter == (spec.filters[0] if spec.filters else None))
+    usable = ColumnItems(column, tuple(items), column.filter == (spec.filters[0] if spec.filters else None))
     try:
         estimate, counted = ESTIMATORS[column.metric.aggregation](usable)
     except NoValueError as error:
@@ -60,16 +43,7 @@ def _by_doc(items: Sequence[Item], estimate: Estimate) -> dict[int, float]:
 NO_INFLUENCE = ("median",)
 
 
-class Member(NamedTuple):
-    """A task of a group, with its items."""
-
-    spec: ScoringSpec
-    items: Sequence[Item]
-    family: str | None
-    """As `core.parallel.family_of` says."""
-
-
-def correlations(members: Sequence[Member]) -> dict[str, NDArray[np.float64]]:
+def correlations(members: Sequence[ScoredTask]) -> dict[str, NDArray[np.float64]]:
     """Metric → correlation of the errors of the members' values, shape (members, members).
 
     Empty where no two members are of one family, whose values then are independent.
@@ -85,7 +59,7 @@ def correlations(members: Sequence[Member]) -> dict[str, NDArray[np.float64]]:
 _Pulls = tuple[Floats, tuple[Hashable | None, ...] | None]
 
 
-def _influences(member: Member) -> dict[str, _Pulls]:
+def _influences(member: ScoredTask) -> dict[str, _Pulls]:
     """Of each metric that has them: how each doc pulls its value, and the docs' units."""
     found: dict[str, _Pulls] = {}
     for column in columns(member.spec):

@@ -1,19 +1,23 @@
-"""One doc and its responses → one item score."""
+"""One doc and its responses → one item score; from a stored item its responses again."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 from benchbench.core.errors import BenchbenchError
 from benchbench.core.registry import FAMILIES
 from benchbench.core.types import (
     Completion,
     Failure,
+    FinishReason,
+    GenerateRequest,
     Item,
     ItemScore,
     Loglikelihood,
     RenderedDoc,
+    Request,
     Response,
     ScoringSpec,
 )
@@ -23,7 +27,7 @@ from benchbench.scoring.generation import score_text
 
 
 def score_doc(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Response]) -> ItemScore:
-    """Judge the responses to one doc.
+    """Score the responses to one doc.
 
     A failed, missing or NaN response makes the item `failed` with all scores None, never wrong; so does a
     metric that raises.
@@ -60,7 +64,7 @@ def _score(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Respons
 
 
 def why_failed(rendered: RenderedDoc, responses: Sequence[Response]) -> str | None:
-    """Why the doc cannot be judged: a failed, missing or NaN response; None if it can."""
+    """Why the doc cannot be scored: a failed, missing or NaN response; None if it can."""
     for response in responses:
         if isinstance(response, Failure):
             return f"{response.kind}: {response.message}"
@@ -81,8 +85,27 @@ def count_outcomes(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:
     for item in items:
         counts[item.outcome] += 1
     counts["ties"] = sum(item.tie for item in items)
-    first = next((column.name for column in columns(spec)), "")  # none: a judge has not told its metrics yet
+    first = next((column.name for column in columns(spec)), "")  # none: the rows will tell the metrics
     answered = [item.scores.get(first) for item in items if item.outcome == "answered"]
     if all(score in (0.0, 1.0) for score in answered):
         counts["wrong"] = sum(score == 0.0 for score in answered)
     return counts
+
+
+def kept_responses(item: Item, requests: Sequence[Request]) -> list[Response] | None:
+    """The responses that `item` holds, as answers to `requests`; None if it does not hold one for each."""
+    if item.outcome == "failed" or len(item.num_tokens) != len(requests):
+        return None
+    return [_response(item, position, request) for position, request in enumerate(requests)]
+
+
+def _response(item: Item, position: int, request: Request) -> Response:
+    """A doc that asks for both kinds has its log-likelihoods first."""
+    tokens, prompt_tokens = item.num_tokens[position], item.prompt_tokens[position]
+    dropped, truncated = item.dropped_shots, item.truncated_tokens
+    if isinstance(request, GenerateRequest):
+        place = position - len(item.loglikelihoods)
+        reason = cast(FinishReason, item.finish_reasons[place])
+        return Completion(request, item.texts[place], reason, tokens, prompt_tokens, dropped, truncated)
+    total, greedy = item.loglikelihoods[position], item.is_greedy[position]
+    return Loglikelihood(request, total, greedy, tokens, prompt_tokens, dropped, truncated)

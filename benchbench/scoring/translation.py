@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from benchbench.core.errors import TaskError
 from benchbench.core.types import Json
-from benchbench.scoring.plugins import TextMetric
+from benchbench.scoring.filters import TextMetric
 from benchbench.stats.influence import Estimate, jackknife_sums
 
 FOUR_GRAMS = 5

@@ -2,6 +2,10 @@
 
 Paired: both estimates come from the same items, so the influence values are subtracted item by item and
 what both find hard cancels. Source: Miller, "Adding Error Bars to Evals", arXiv 2411.00640, §4.
+
+`Reach`: what docs that failed could have done to a score or to a difference, from as bad to as good as possible. No
+model of why they failed is needed. Source: Manski, "Nonparametric bounds on treatment effects", American Economic
+Review 80 (1990).
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from benchbench.stats.influence import Estimate, ends, surely_above, tail
+from benchbench.stats.influence import Estimate, Floats, ends, surely_above, tail
 from benchbench.stats.intervals import LEVEL, Interval, cluster_sums, standard_error, t_quantile
 
 
@@ -133,17 +137,6 @@ def paired_difference(a: Estimate, b: Estimate, clusters: Sequence[Hashable | No
     return Difference(value, value, standard_error(psi, clusters), cluster_sums(psi, clusters).size - 1)
 
 
-def unpaired_difference(a: Estimate, b: Estimate) -> Difference:
-    """θ_b − θ_a from two sets of items that have nothing to do with each other: SE² = SE_a² + SE_b² (Welch)."""
-    value = b.value - a.value
-    errors = standard_error(a.influence), standard_error(b.influence)
-    if errors[0] is None or errors[1] is None:
-        return Difference(value, value, None, 0)
-    variances = [errors[0] ** 2, errors[1] ** 2]
-    degrees = satterthwaite(variances, [a.influence.size - 1, b.influence.size - 1])
-    return Difference(value, value, math.sqrt(sum(variances)), degrees)
-
-
 def matched_pairs(wins: int, losses: int, n: int) -> Difference:
     """Difference of two proportions on the same `n` items, of which b alone is right on `wins`, a alone on `losses`.
 
@@ -156,3 +149,77 @@ def matched_pairs(wins: int, losses: int, n: int) -> Difference:
     p12, p21 = (wins + 1) / (n + 2), (losses + 1) / (n + 2)
     centre = p12 - p21
     return Difference((wins - losses) / n, centre, math.sqrt((p12 + p21 - centre**2) / (n + 2)), math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A value of the docs that have one, and where it could lie if the others had one, too."""
+
+    value: float
+    low: float
+    """If all docs that failed had been as bad as possible for it."""
+    high: float
+    missing: int
+    """Docs that failed."""
+
+    @property
+    def sign_may_change(self) -> bool:
+        """A difference could be of the other sign, or none, or one where there is none."""
+        return len({np.sign(end) for end in (self.value, self.low, self.high)}) > 1
+
+
+def reach_of_mean(scores: ArrayLike, bounds: tuple[float, float]) -> Reach:
+    """The mean of item scores, shape (items,), NaN where an item failed, and its range over all of them.
+
+    Args:
+        bounds: (lowest, highest) score that an item can have.
+
+    Raises:
+        ValueError: no item has a score, or one lies outside the bounds.
+    """
+    x = _within(scores, bounds)
+    known = x[~np.isnan(x)]
+    if known.size == 0:
+        raise ValueError("no item has a score: there is nothing to bound")
+    low, high = (np.where(np.isnan(x), end, x) for end in bounds)
+    return Reach(_mean(known), _mean(low), _mean(high), x.size - known.size)
+
+
+def reach_of_difference(a: ArrayLike, b: ArrayLike, bounds: tuple[float, float]) -> Reach:
+    """b − a on the items that both have, and its range over those that failed on one side, too.
+
+    Items that failed on both sides are left out: they tell nothing of either.
+
+    Args:
+        a, b: item scores, shape (items,), the same items in the same order, NaN where an item failed.
+        bounds: (lowest, highest) score that an item can have.
+
+    Raises:
+        ValueError: different items, no item with both scores, or a score outside the bounds.
+    """
+    x, y = _within(a, bounds), _within(b, bounds)
+    if x.size != y.size:
+        raise ValueError(f"pairs need the same items: {x.size} against {y.size}")
+    tried = ~(np.isnan(x) & np.isnan(y))
+    x, y = x[tried], y[tried]
+    both = ~(np.isnan(x) | np.isnan(y))
+    if not both.any():
+        raise ValueError("no item has a score on both sides: there is no difference to bound")
+    low, high = bounds
+    worst = np.where(np.isnan(y), low, y) - np.where(np.isnan(x), high, x)
+    best = np.where(np.isnan(y), high, y) - np.where(np.isnan(x), low, x)
+    return Reach(_mean((y - x)[both]), _mean(worst), _mean(best), int((~both).sum()))
+
+
+def _mean(x: Floats) -> float:
+    return math.fsum(x) / x.size
+
+
+def _within(scores: ArrayLike, bounds: tuple[float, float]) -> Floats:
+    x = np.asarray(scores, dtype=np.float64)
+    if x.ndim != 1 or not bounds[0] < bounds[1]:
+        raise ValueError(f"scores are a vector and bounds rise, not shape {x.shape} and {bounds}")
+    outside = x[(x < bounds[0]) | (x > bounds[1])]
+    if outside.size:
+        raise ValueError(f"a score of {outside[0]:g} lies outside the bounds {bounds[0]:g} to {bounds[1]:g}")
+    return x

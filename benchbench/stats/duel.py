@@ -26,7 +26,7 @@ from benchbench.stats.difference import Difference, sum_of_differences
 from benchbench.stats.evidence import Evidence, of_difference, of_pairs, of_units
 from benchbench.stats.influence import Estimate, Floats, mean
 from benchbench.stats.intervals import Interval, cluster_index
-from benchbench.stats.power import ALPHA, detectable
+from benchbench.stats.testing import ALPHA, detectable
 from benchbench.stats.units import (
     Units,
     default_scale,

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from benchbench.stats.evidence import flipped_p
 from benchbench.stats.influence import Floats
 from benchbench.stats.intervals import cluster_index
-from benchbench.stats.missing import pairs_of, spread_of_gaps
-from benchbench.stats.multiple import holm
-from benchbench.stats.pairs import flipped_p
+from benchbench.stats.testing import holm
 from benchbench.stats.units import (
     FEW_ALIKE,
     FEW_UNITS,
     Units,
     gather,
+    pairs_of,
     spread,
+    spread_of_gaps,
     units_of_estimates,
     units_of_means,
     without_rounding,

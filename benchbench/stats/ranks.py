@@ -16,9 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from benchbench.stats.influence import Floats, tail
 from benchbench.stats.intervals import cluster_index
-from benchbench.stats.missing import pairs_of, spread_of_gaps
-from benchbench.stats.power import ALPHA
-from benchbench.stats.units import degrees_of_variance, gather
+from benchbench.stats.testing import ALPHA
+from benchbench.stats.units import degrees_of_variance, gather, pairs_of, spread_of_gaps
 
 DRAWS = 9999
 
@@ -35,11 +34,6 @@ class Ranks:
     """Shape (models, models): row i is significantly better than column j."""
     critical: tuple[float, ...]
     """Critical value of |difference| / SE at each step; the first is that of all pairs."""
-
-    @property
-    def best_set(self) -> NDArray[np.intp]:
-        """Models than which none is significantly better."""
-        return np.flatnonzero(self.low == 1)
 
 
 class Covariance(np.ndarray[tuple[int, ...], np.dtype[np.float64]]):

@@ -1,18 +1,141 @@
-"""A verdict in words. Never "converged", never "the same as": what was seen, and what could have been."""
+"""A verdict on the checkpoints of a run: its figures, and the sentence that says them.
+
+Never "converged", never "the same as": what was seen, and what could have been.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from benchbench.stats.power import ALPHA
+from benchbench.core.format import number, probability, several, step_name
+from benchbench.stats.difference import Reach
+from benchbench.stats.intervals import Interval
+from benchbench.stats.noise import Gain, Noise
+from benchbench.stats.series import TaskSignal
+from benchbench.stats.sweep import Claim, StepTest
+from benchbench.stats.testing import ALPHA, Family
 
 SHOWN_DROPS = 3
 
-if TYPE_CHECKING:
-    from benchbench.stats.missing import Reach
-    from benchbench.stats.noise import Gain
-    from benchbench.stats.sweep import Claim
-    from benchbench.stats.verdict import Findings, Verdict
+SweepOutcome = Literal["improving", "plateau", "no detectable improvement", "regressed", "too little data"]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the tests found. Gains are positive where the later checkpoint is better."""
+
+    since: int
+    """Position of the checkpoint from which the newest part of the training is counted."""
+    recent: Gain
+    """What the newest part bought: from `since` to the last."""
+    lowest: int
+    """Position of the lowest earlier checkpoint, from which the sequence of tests starts."""
+    start: int
+    """Position of X*, the earliest checkpoint after the lowest that the last is not detectably better than; the last
+    itself if it is better than all of these; 0 where nothing rose. Where the run regressed: of the highest one."""
+    gain: Gain
+    """From X* to the last; where that is the last itself, from the one before it."""
+    detectable: float
+    """Smallest gain since X* that the test of this look would have found with 80 % power, were the noise its median."""
+    lately: Claim
+    """The surest sign that it still improves."""
+    ever: Claim
+    """The surest sign that the last checkpoint is better than earlier ones."""
+    fall: Claim
+    """The surest sign that it is worse."""
+    noise: Noise
+    sequence: tuple[StepTest, ...]
+    """The tests that lead to X*, in order."""
+    drops: tuple[StepTest, ...]
+    """Neighbours between which the score fell by more than noise explains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What can be said of one task over the checkpoints of a run."""
+
+    outcome: SweepOutcome
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    """The metric at each checkpoint, in its own unit and direction."""
+    n: int
+    """Items with a score at every checkpoint."""
+    n_clusters: int | None
+    higher_is_better: bool
+    delta: float
+    """Margin below which a gain counts as none."""
+    chance: float | None
+    family: Family
+    """Which looks and tasks the claims are adjusted for."""
+    findings: Findings | None
+    """None with too little data."""
+    signal: TaskSignal | None
+    paired: bool
+    """The checkpoints answered the same items, and were compared item by item."""
+    reason: str | None = None
+    """Why there is too little data."""
+    is_share: bool | None = None
+    """The metric is a share of 1, so that differences are percentage points; None: as its values look."""
+
+    @property
+    def start(self) -> int:
+        """Position of X*; of the last checkpoint with too little data."""
+        return len(self.steps) - 1 if self.findings is None else self.findings.start
+
+    @property
+    def since(self) -> int:
+        """The step of X*."""
+        return self.steps[self.start]
+
+    @property
+    def gain(self) -> Gain | None:
+        """From X* to the last checkpoint."""
+        return None if self.findings is None else self.findings.gain
+
+    @property
+    def interval(self) -> Interval | None:
+        """95 % interval of the gain since X*, of this look alone."""
+        return None if self.findings is None else self.findings.gain.interval()
+
+    @property
+    def upper(self) -> float | None:
+        """One-sided 95 % upper bound of the gain since X*."""
+        return None if self.findings is None else self.findings.gain.upper()
+
+    @property
+    def detectable(self) -> float | None:
+        """Smallest gain since X* that would have been found with 80 % power."""
+        return None if self.findings is None else self.findings.detectable
+
+    @property
+    def noise(self) -> Noise | None:
+        """What is known of the noise between checkpoints."""
+        return None if self.findings is None else self.findings.noise
+
+    @property
+    def sequence(self) -> tuple[StepTest, ...]:
+        """The tests that lead to X*."""
+        return () if self.findings is None else self.findings.sequence
+
+    @property
+    def drops(self) -> tuple[StepTest, ...]:
+        """Neighbours between which the score fell."""
+        return () if self.findings is None else self.findings.drops
+
+    @property
+    def looks(self) -> int:
+        """How many looks the claims are adjusted for."""
+        return self.family.num_looks(len(self.steps))
+
+    @property
+    def short(self) -> str:
+        """The outcome in a few words, with its step where there is one."""
+        return short(self)
+
+    def sentence(self, task: str, metric: str, *, is_share: bool | None = None) -> str:
+        """The verdict in words, for the task and metric so named; `is_share` where it is known of the metric."""
+        return sentence(self if is_share is None else replace(self, is_share=is_share), task, metric)
 
 
 def sentence(verdict: Verdict, task: str, metric: str) -> str:
@@ -57,48 +180,24 @@ def counted(n: int, n_clusters: int | None) -> str:
     return f"n={n}" if n_clusters is None else f"n={n} in {n_clusters} clusters"
 
 
-def step_name(step: int) -> str:
-    """26500 → `26.5k`, 130000 → `130k`, 600 → `600`: as people write steps, without losing a digit."""
-    return f"{step / 1000:g}k" if step >= 1000 and step % 100 == 0 else str(step)
-
-
 def size(value: float, *, share: bool, sign: bool = False) -> str:
     """A difference in percentage points where scores are shares of 1, else in the metric's own unit."""
-    form = "+" if sign else ""
     if share:
-        return f"{_minus(f'{_rounded(100 * value, 2):{form}.2f}')} pp"
-    places = 2 if abs(value) >= 10 else 4
-    return _minus(f"{_rounded(value, places):{form}.{places}f}")
-
-
-def _rounded(value: float, places: int) -> float:
-    """Never minus zero."""
-    return round(value, places) + 0.0
+        return f"{number(100 * value, 2, sign=sign)} pp"
+    return number(value, 2 if abs(value) >= 10 else 4, sign=sign)
 
 
 def failed(reach: Reach, where: str, what: str, *, share: bool) -> str:
     """What docs that failed on one side could hide."""
-    docs = "1 doc that failed" if reach.missing == 1 else f"{reach.missing} docs that failed"
     low, high = (size(end, share=share, sign=True) for end in (reach.low, reach.high))
     turns = ", of either sign" if reach.low < 0 < reach.high else ""
-    return f"Left out: {docs} {where}; with them {what} could lie anywhere from {low} to {high}{turns}."
-
-
-def probability(p: float) -> str:
-    """A p-value for people: `.158`, `.0012`, `<.0001`; `1`."""
-    if p < 0.0001:
-        return "<.0001"
-    shown = f"{p:.3f}" if p >= 0.01 else f"{p:.4f}"
-    return "1" if shown == "1.000" else shown.removeprefix("0")
+    docs = several(reach.missing, "doc")
+    return f"Left out: {docs} that failed {where}; with them {what} could lie anywhere from {low} to {high}{turns}."
 
 
 def _p(p: float) -> str:
     shown = probability(p)
     return f"p{shown}" if shown.startswith("<") else f"p={shown}"
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\u2212")
 
 
 def _recent(verdict: Verdict, found: Findings) -> str:
@@ -247,5 +346,5 @@ def _adjusted(verdict: Verdict) -> str:
 
 
 def _family(verdict: Verdict) -> str:
-    looks = "one look" if verdict.looks == 1 else f"{verdict.looks} looks"
-    return looks if verdict.family.tasks == 1 else f"{looks} at {verdict.family.tasks} tasks"
+    looks = "one look" if verdict.looks == 1 else several(verdict.looks, "look")
+    return looks if verdict.family.tasks == 1 else f"{looks} at {several(verdict.family.tasks, 'task')}"

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchbench.stats.influence import Floats
-from benchbench.stats.multiple import Family, spent
 from benchbench.stats.noise import NO_NOISE, Gain, Noise, gain_of, p_above
-from benchbench.stats.power import ALPHA
 from benchbench.stats.series import Series, log_steps
+from benchbench.stats.testing import ALPHA, Family, spent
 
 LAST_PART = 0.2
 """The last fifth of the steps: what the newest training bought."""

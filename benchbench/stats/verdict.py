@@ -6,21 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchbench.stats.intervals import Interval
-from benchbench.stats.multiple import Family
-from benchbench.stats.noise import Gain, Noise, checkpoint_noise, fixed_noise, gain_of
-from benchbench.stats.power import ALPHA, POWER
-from benchbench.stats.sentence import sentence, short
-from benchbench.stats.series import Series, series_of_items
-from benchbench.stats.signal import TaskSignal, task_signal
+from benchbench.stats.noise import checkpoint_noise, fixed_noise, gain_of
+from benchbench.stats.sentence import Findings, SweepOutcome, Verdict
+from benchbench.stats.series import Series, series_of_items, task_signal
 from benchbench.stats.sweep import (
-    Claim,
     StepTest,
     drops,
     fall,
@@ -31,127 +24,10 @@ from benchbench.stats.sweep import (
     rise_lately,
     seen,
 )
+from benchbench.stats.testing import ALPHA, POWER, Family
 
-SweepOutcome = Literal["improving", "plateau", "no detectable improvement", "regressed", "too little data"]
 FEWEST_ITEMS = 10
 """Fewer independent items (or clusters) than this say nothing about a curve."""
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What the tests found. Gains are positive where the later checkpoint is better."""
-
-    since: int
-    """Position of the checkpoint from which the newest part of the training is counted."""
-    recent: Gain
-    """What the newest part bought: from `since` to the last."""
-    lowest: int
-    """Position of the lowest earlier checkpoint, from which the sequence of tests starts."""
-    start: int
-    """Position of X*, the earliest checkpoint after the lowest that the last is not detectably better than; the last
-    itself if it is better than all of these; 0 where nothing rose. Where the run regressed: of the highest one."""
-    gain: Gain
-    """From X* to the last; where that is the last itself, from the one before it."""
-    detectable: float
-    """Smallest gain since X* that the test of this look would have found with 80 % power, were the noise its median."""
-    lately: Claim
-    """The surest sign that it still improves."""
-    ever: Claim
-    """The surest sign that the last checkpoint is better than earlier ones."""
-    fall: Claim
-    """The surest sign that it is worse."""
-    noise: Noise
-    sequence: tuple[StepTest, ...]
-    """The tests that lead to X*, in order."""
-    drops: tuple[StepTest, ...]
-    """Neighbours between which the score fell by more than noise explains."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What can be said of one task over the checkpoints of a run."""
-
-    outcome: SweepOutcome
-    steps: tuple[int, ...]
-    values: tuple[float, ...]
-    """The metric at each checkpoint, in its own unit and direction."""
-    n: int
-    """Items with a score at every checkpoint."""
-    n_clusters: int | None
-    higher_is_better: bool
-    delta: float
-    """Margin below which a gain counts as none."""
-    chance: float | None
-    family: Family
-    """Which looks and tasks the claims are adjusted for."""
-    findings: Findings | None
-    """None with too little data."""
-    signal: TaskSignal | None
-    paired: bool
-    """The checkpoints answered the same items, and were compared item by item."""
-    reason: str | None = None
-    """Why there is too little data."""
-    is_share: bool | None = None
-    """The metric is a share of 1, so that differences are percentage points; None: as its values look."""
-
-    @property
-    def start(self) -> int:
-        """Position of X*; of the last checkpoint with too little data."""
-        return len(self.steps) - 1 if self.findings is None else self.findings.start
-
-    @property
-    def since(self) -> int:
-        """The step of X*."""
-        return self.steps[self.start]
-
-    @property
-    def gain(self) -> Gain | None:
-        """From X* to the last checkpoint."""
-        return None if self.findings is None else self.findings.gain
-
-    @property
-    def interval(self) -> Interval | None:
-        """95 % interval of the gain since X*, of this look alone."""
-        return None if self.findings is None else self.findings.gain.interval()
-
-    @property
-    def upper(self) -> float | None:
-        """One-sided 95 % upper bound of the gain since X*."""
-        return None if self.findings is None else self.findings.gain.upper()
-
-    @property
-    def detectable(self) -> float | None:
-        """Smallest gain since X* that would have been found with 80 % power."""
-        return None if self.findings is None else self.findings.detectable
-
-    @property
-    def noise(self) -> Noise | None:
-        """What is known of the noise between checkpoints."""
-        return None if self.findings is None else self.findings.noise
-
-    @property
-    def sequence(self) -> tuple[StepTest, ...]:
-        """The tests that lead to X*."""
-        return () if self.findings is None else self.findings.sequence
-
-    @property
-    def drops(self) -> tuple[StepTest, ...]:
-        """Neighbours between which the score fell."""
-        return () if self.findings is None else self.findings.drops
-
-    @property
-    def looks(self) -> int:
-        """How many looks the claims are adjusted for."""
-        return self.family.num_looks(len(self.steps))
-
-    @property
-    def short(self) -> str:
-        """The outcome in a few words, with its step where there is one."""
-        return short(self)
-
-    def sentence(self, task: str, metric: str, *, is_share: bool | None = None) -> str:
-        """The verdict in words, for the task and metric so named; `is_share` where it is known of the metric."""
-        return sentence(self if is_share is None else replace(self, is_share=is_share), task, metric)
 
 
 def sweep_verdict(

@@ -11,12 +11,14 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchbench.core.errors import StoreError
-from benchbench.core.types import Item
+from benchbench.core.json_record import JsonRecord
+from benchbench.core.record import Row, RunRecord, TaskRecord
+from benchbench.core.types import Item, Json, MetricSpec
 from benchbench.store.files import make_folder, os_errors, read_json, write_json, write_whole
 from benchbench.store.names import folder_name
 from benchbench.store.table import COLUMNS, read_table
@@ -29,44 +31,43 @@ ADDED_SCHEMA_VERSION = 1
 KEYS = ("doc_id", "prompt_name")
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddedMetric(JsonRecord):
     """One metric of one task or group, made after the run."""
 
+    schema_version: int = ADDED_SCHEMA_VERSION
     task: str
     """Or the group."""
-    spec: Mapping[str, Any]
-    """The metric as `tasks.<task>.scoring.metrics` names one; `kwargs` is its whole identity."""
-    rows: tuple[dict[str, Any], ...]
+    spec: MetricSpec
+    """The metric; its `kwargs` are its whole identity."""
+    rows: tuple[Row, ...]
     """Rows of the results table; several where the task has several filters."""
     part: str | None
     """File with the items' scores; None for groups."""
-    made: Mapping[str, Any]
+    made: Mapping[str, Json]
     """When, where and by what."""
 
     @property
     def metric(self) -> str:
         """Its name, without filters."""
-        return str(self.spec["name"])
+        return self.spec.name
 
     @property
     def columns(self) -> list[str]:
         """Names of its rows' metrics."""
-        return [str(row["metric"]) for row in self.rows]
+        return [row.metric for row in self.rows]
 
 
-def read_added(run: Path) -> list[Added]:
+def read_added(run: Path) -> list[AddedMetric]:
     """What was added to the run in this folder, by task and metric. StoreError if a file is damaged."""
     return [_read(path) for path in sorted((run / SCORES).glob("*/*.json"))]
 
 
-def _read(path: Path) -> Added:
-    content = read_json(path)
+def _read(path: Path) -> AddedMetric:
     try:
-        rows = tuple(dict(row) for row in content["rows"])
-        return Added(str(content["task"]), dict(content["spec"]), rows, content["part"], dict(content["made"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path} is not as expected ({error!r}). Remove it, and score again.") from error
+        return AddedMetric.from_json(read_json(path), str(path))
+    except StoreError as error:
+        raise StoreError(f"{error} Remove {path}, and score again.") from error
 
 
 def scores_folder(run: Path, task: str) -> Path:
@@ -79,7 +80,7 @@ def live_path(run: Path, task: str, metric: str) -> Path:
     return scores_folder(run, task) / f"{folder_name(metric)}.live.jsonl"
 
 
-def write_added(run: Path, added: Added, items: Sequence[Item] = ()) -> Added:
+def write_added(run: Path, added: AddedMetric, items: Sequence[Item] = ()) -> AddedMetric:
     """Adds a metric, or replaces what was added under its name; returns it with the name of its part.
 
     `items`, sorted as in the item table, hold the scores; none for a group. Call only while holding the run's lock.
@@ -92,21 +93,14 @@ def write_added(run: Path, added: Added, items: Sequence[Item] = ()) -> Added:
         data = _encode(items, added.columns)
         part = f"{name}-{hashlib.sha256(data).hexdigest()[:8]}.parquet"
         write_whole(folder / part, data)
-    content = {
-        "schema_version": ADDED_SCHEMA_VERSION,
-        "task": added.task,
-        "spec": dict(added.spec),
-        "rows": list(added.rows),
-        "part": part,
-        "made": dict(added.made),
-    }
-    write_json(folder / f"{name}.json", content)
+    written = replace(added, part=part)
+    write_json(folder / f"{name}.json", written.to_json())
     for old in folder.glob(f"{name}-????????.parquet"):
         if old.name != part:
             with suppress(OSError):
                 old.unlink()
     live_path(run, added.task, added.metric).unlink(missing_ok=True)
-    return Added(added.task, added.spec, added.rows, part, added.made)
+    return written
 
 
 def remove_added(run: Path, task: str, metric: str) -> None:
@@ -142,28 +136,27 @@ def column_name(metric: str) -> str:
     return f"score_{metric}" if metric in COLUMNS else metric
 
 
-def with_added_rows(record: dict[str, Any], run: Path) -> dict[str, Any]:
+def with_added_rows(record: RunRecord, run: Path) -> RunRecord:
     """The record with the rows and the metrics that were added to it; what it says itself always counts."""
     found = read_added(run)
     if not found:
         return record
-    tasks, rows = dict(record["tasks"]), list(record["rows"])
+    tasks, rows = dict(record.tasks), list(record.rows)
     for added in found:
-        known = {(row["task"], row["metric"]) for row in rows}
-        new = [row for row in added.rows if (row["task"], row["metric"]) not in known]
-        places = [i for i, row in enumerate(rows) if row["task"] == added.task]
+        known = {(row.task, row.metric) for row in rows}
+        new = [row for row in added.rows if (row.task, row.metric) not in known]
+        places = [i for i, row in enumerate(rows) if row.task == added.task]
         if not places or not new:
             continue
         rows[places[-1] + 1 : places[-1] + 1] = new
         if added.task in tasks:
             tasks[added.task] = _with_metric(tasks[added.task], added.spec)
-    made = [{"task": one.task, "metric": one.metric, **one.made} for one in found]
-    return {**record, "tasks": tasks, "rows": rows, "added": made}
+    made = tuple({"task": one.task, "metric": one.metric, **one.made} for one in found)
+    return replace(record, tasks=tasks, rows=tuple(rows), added=made)
 
 
-def _with_metric(task: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-    scoring = task["scoring"]
-    return {**task, "scoring": {**scoring, "metrics": [*scoring["metrics"], dict(spec)]}}
+def _with_metric(task: TaskRecord, spec: MetricSpec) -> TaskRecord:
+    return replace(task, scoring=replace(task.scoring, metrics=(*task.scoring.metrics, spec)))
 
 
 def added_part(run: Path, task: str, column: str) -> Path | None:
@@ -199,8 +192,6 @@ def _aligned(part: Path, table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray
 
 def items_with_added(items: Iterable[Item], run: Path, task: str) -> list[Item]:
     """The task's items, sorted, with the scores that were added. StoreError as `with_added_columns`."""
-    from dataclasses import replace
-
     import pyarrow as pa
 
     rows = list(items)

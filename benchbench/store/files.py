@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from benchbench.core.errors import StoreError
+from benchbench.core.types import Json
 
 _MAKE_ROOM = "Make room and give the same command again: what is already written is kept."
 _ADVICE = {
@@ -84,13 +84,13 @@ def write_whole(path: Path, data: bytes) -> None:
     fsync_folder(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Mapping[str, Json]) -> None:
     """Writes `value` as indented JSON, whole or not at all. NaN and infinity are refused (ValueError)."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_whole(path, text.encode("utf-8", errors="replace"))
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Json]:
     """The JSON object in `path`; StoreError if it is missing or not one."""
     with os_errors(path, "read"):
         data = path.read_bytes()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchbench.core.errors import StoreError, did_you_mean
+from benchbench.core.json_record import JsonRecord
+from benchbench.core.types import Json
 from benchbench.store.files import read_json
 from benchbench.store.folder import RunFolder
 
@@ -36,14 +37,14 @@ def find_run(name: str, root: Path) -> RunFolder:
         raise StoreError(f"there are no runs in {root}. Start with `benchbench run --model M`.")
     if name == "latest":
         return max(runs, key=_changed)
-    exact = [run for run in runs if name in (run.path.name, _long_name(run))]
+    exact = [run for run in runs if name in (run.path.name, run.name)]
     matches = exact or [run for run in runs if begins_with(run, name)]
     if len(matches) == 1:
         return matches[0]
     if not matches:
         near = did_you_mean(name, [run.path.name for run in runs])
         raise StoreError(f"no run {name!r} in {root}.{near} See `benchbench results ls`.")
-    listed = ", ".join(_long_name(run) for run in matches[:5])
+    listed = ", ".join(run.name for run in matches[:5])
     raise StoreError(
         f"{name!r} fits {len(matches)} runs: {listed}{', …' if len(matches) > 5 else ''}. Give more of the id."
     )
@@ -51,11 +52,7 @@ def find_run(name: str, root: Path) -> RunFolder:
 
 def begins_with(run: RunFolder, name: str) -> bool:
     """`name` is the beginning of the run's id, or of `model/id`."""
-    return run.path.name.startswith(name) or _long_name(run).startswith(name)
-
-
-def _long_name(run: RunFolder) -> str:
-    return f"{run.path.parent.name}/{run.path.name}"
+    return run.path.name.startswith(name) or run.name.startswith(name)
 
 
 def _changed(run: RunFolder) -> float:
@@ -68,8 +65,8 @@ SWEEPS = "sweeps"
 """The folder in a results folder that holds its sweeps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done(JsonRecord):
     """What done.json says: where a unit's results are, and of which weights."""
 
     series: str
@@ -93,7 +90,7 @@ class Done:
     model_identity: str
     tokenizer_identity: str
     failed_share: float
-    timing: dict[str, float | None]
+    timing: Mapping[str, float | None]
     """Seconds: `load` the weights, `first` until the first answer after that, `run` all."""
     finished: str
     """ISO 8601 time."""
@@ -105,7 +102,7 @@ class Done:
 
 
 class SweepFolder:
-    """Reads one sweep's folder. Nothing here writes; see `benchbench.runner.sweep.unit`."""
+    """Reads one sweep's folder. Nothing here writes; see `benchbench.runner.sweep.folder`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -115,7 +112,7 @@ class SweepFolder:
         """The results folder that the sweep is in."""
         return self.path.parent.parent
 
-    def content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Json]:
         """sweep.json. StoreError if it is missing or damaged."""
         return read_json(self.path / "sweep.json")
 
@@ -137,8 +134,8 @@ class SweepFolder:
         if not path.is_file():
             return None
         try:
-            done = Done(**read_json(path))
-        except (StoreError, TypeError):
+            done = Done.from_json(read_json(path), str(path))
+        except StoreError:
             return None
         return done if RunFolder(self.output / done.run).finished else None
 

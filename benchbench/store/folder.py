@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchbench.core.errors import StoreError
-from benchbench.core.types import Item
+from benchbench.core.record import PlanRecord, RunRecord
+from benchbench.core.types import Item, Json
 from benchbench.store.extra_scores import items_with_added, with_added_rows
 from benchbench.store.files import (
     fsync_folder,
@@ -21,11 +22,10 @@ from benchbench.store.files import (
 )
 from benchbench.store.lines import LineLog, read_lines
 from benchbench.store.lock import RunLock
-from benchbench.store.models import completed
+from benchbench.store.models import completed, is_former
 from benchbench.store.names import folder_name
 from benchbench.store.table import encode_part, item_from_line, item_to_line, read_part
 
-RUN_SCHEMA_VERSION = 1
 PART = "part-00000.parquet"
 LIVE = "live.jsonl"
 
@@ -37,29 +37,39 @@ class RunFolder:
         self.path = path
 
     @property
+    def name(self) -> str:
+        """`model/run`: runs of the same weights under several names share their id, so that it alone is not enough."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
     def finished(self) -> bool:
         """run.json is there, which is written last."""
         return (self.path / "run.json").is_file()
 
-    def plan(self) -> dict[str, Any]:
-        """plan.json: what the run is, with `series`, `step`, `tokens_seen`. StoreError if it is missing or damaged."""
-        return completed(read_json(self.path / "plan.json"))
+    def plan(self) -> PlanRecord:
+        """plan.json: what the run is. StoreError if it is missing or damaged."""
+        path = self.path / "plan.json"
+        return PlanRecord.from_json(completed(read_json(path)), str(path))
 
-    def record(self) -> dict[str, Any]:
-        """run.json of a finished run, with metrics that were added later (`added.py`), and with `series`, `step` and
-        `tokens_seen` also where it is of a former version.
+    def record(self) -> RunRecord:
+        """run.json of a finished run, with metrics that were added later (`extra_scores`).
 
         StoreError if the run is not finished or a file is damaged.
         """
-        return completed(with_added_rows(self.own_record(), self.path))
+        return with_added_rows(self.own_record(), self.path)
 
-    def own_record(self) -> dict[str, Any]:
+    def own_record(self) -> RunRecord:
         """The record as the run wrote it, without metrics that were added later. StoreError as `record`."""
         if not self.finished:
             raise StoreError(f"the run {self.path} is not finished; the command that started it goes on with it.")
-        return read_json(self.path / "run.json")
+        path = self.path / "run.json"
+        return RunRecord.from_json(completed(read_json(path)), str(path))
 
-    def log(self) -> Iterator[dict[str, Any]]:
+    def is_of_former_version(self) -> bool:
+        """run.json was written by a version that did not name the model's series. StoreError if it is damaged."""
+        return is_former(read_json(self.path / "run.json"))
+
+    def log(self) -> Iterator[dict[str, Json]]:
         """The events of log.jsonl, oldest first."""
         return read_lines(self.path / "log.jsonl")
 
@@ -96,10 +106,33 @@ class RunFolder:
         return [found[key] for key in sorted(found)]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FinishedRun:
+    """A finished run, read."""
+
+    folder: RunFolder
+    record: RunRecord
+
+    @property
+    def name(self) -> str:
+        """`model/run`, from the results folder: the same wherever that lies."""
+        return self.folder.name
+
+    @property
+    def is_imported(self) -> bool:
+        """Its numbers were made elsewhere."""
+        return self.record.origin is not None
+
+    @property
+    def finished(self) -> str:
+        """When, ISO 8601; empty if not known."""
+        return self.record.provenance.finished or ""
+
+
 class RunWriter(RunFolder):
     """Writes one run folder while holding its lock. Close it (or use `with`) to let go."""
 
-    def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, plan: PlanRecord) -> None:
         """Takes the lock, clears what a killed writer left half-written, and writes plan.json if it is missing.
 
         StoreError if another process holds the run or the folder cannot be written.
@@ -111,14 +144,14 @@ class RunWriter(RunFolder):
             remove_strays(path)
             self.resumed = (path / "plan.json").is_file()
             if not self.resumed:
-                write_json(path / "plan.json", plan)
+                write_json(path / "plan.json", plan.to_json())
                 fsync_folder(path.parent)
             self._log = LineLog(path / "log.jsonl")
         except BaseException:
             self._lock.close()
             raise
 
-    def note(self, event: Mapping[str, Any]) -> None:
+    def note(self, event: Mapping[str, Json]) -> None:
         """Adds one event to log.jsonl."""
         self._log.append(event)
 
@@ -138,9 +171,9 @@ class RunWriter(RunFolder):
         with os_errors(path, "remove"):
             path.unlink(missing_ok=True)
 
-    def finish(self, record: Mapping[str, Any]) -> None:
+    def finish(self, record: RunRecord) -> None:
         """Writes run.json, which makes the run a finished one."""
-        write_json(self.path / "run.json", record)
+        write_json(self.path / "run.json", record.to_json())
 
     def close(self) -> None:
         """Lets go of the folder."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from benchbench.core.errors import StoreError
+from benchbench.core.record import ModelRun, Row, RunRecord, TaskRecord
 from benchbench.core.types import Item
 from benchbench.store.extra_scores import KEYS, added_part, with_added_columns
 from benchbench.store.find import all_runs
@@ -96,71 +97,93 @@ def load_runs(path: str | Path = "results") -> pd.DataFrame:
 
     found = [(run, record) for run in all_runs(Path(path)) if run.finished for record in _records(run)]
     records = told_apart([record for _, record in found])
-    rows = [row for (run, _), record in zip(found, records, strict=True) for row in _rows(run, record)]
+    rows = [row for (run, _), record in zip(found, records, strict=True) for row in run_rows(run, record)]
     mark_current(rows)
     frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
     return frame.astype(RUN_COLUMNS)
 
 
-def _records(run: RunFolder) -> Iterator[dict[str, Any]]:
+def _records(run: RunFolder) -> Iterator[RunRecord]:
     try:
         yield run.record()
     except StoreError as error:
         warnings.warn(f"passed over {run.path}: {error}", stacklevel=3)
 
 
-def _rows(run: RunFolder, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    try:
-        yield from run_rows(run, record)
-    except (KeyError, TypeError, AttributeError) as error:
-        warnings.warn(f"passed over {run.path}: run.json is not as expected ({error!r})", stacklevel=2)
+RunRow: TypeAlias = "dict[str, str | int | float | bool | None]"
+"""A row of `load_runs`: column → value."""
 
 
-def run_rows(run: RunFolder, record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a record with the keys of `RUN_COLUMNS`, as `load_runs` gives them; other keys may be among them.
+def run_rows(run: RunFolder, record: RunRecord) -> list[RunRow]:
+    """The rows of a record with the keys of `RUN_COLUMNS`, as `load_runs` gives them.
 
     `current` is not among them: it depends on the other runs (`mark_current`).
     """
-    return [_row(run, record, row) for row in record["rows"]]
+    backend, provenance = record.backend, record.provenance
+    shared: RunRow = {
+        "run": str(run.path),
+        "run_id": record.run_id,
+        "attempt": record.attempt,
+        "model": record.model,
+        "series": record.series,
+        "step": record.step,
+        "tokens_seen": record.tokens_seen,
+        "model_identity": backend.model_identity,
+        "revision": backend.revision,
+        "num_parameters": backend.num_parameters,
+        "backend": backend.name,
+        "dtype": backend.dtype,
+        "device": backend.device,
+        "started": provenance.started,
+        "finished": provenance.finished,
+        "benchbench": record.versions.get("benchbench"),
+    }
+    return [{**shared, **_own_columns(row), **_task_columns(record.tasks.get(row.task))} for row in record.rows]
 
 
-def mark_current(rows: Sequence[dict[str, Any]]) -> None:
+_ROW_COLUMNS = tuple(
+    one.name for one in fields(Row) if one.name in RUN_COLUMNS and one.name not in ("model", "step", "tokens_seen")
+)
+
+
+def _own_columns(row: Row) -> RunRow:
+    return {name: getattr(row, name) for name in _ROW_COLUMNS}
+
+
+def _task_columns(task: TaskRecord | None) -> RunRow:
+    """What a task's record adds to each of its rows; nothing is known of groups."""
+    if task is None:
+        return {"chance": None, "failed": None, "unanswered": None, "truncated": None}
+    counts = task.counts
+    return {
+        "chance": task.scoring.chance,
+        "failed": counts.failed,
+        "unanswered": counts.unanswered,
+        "truncated": counts.truncated,
+    }
+
+
+def mark_current(rows: Sequence[RunRow]) -> None:
     """Sets `current` of rows of many runs: the newest of each series, step, task and metric is."""
-    ages = {row["run"]: _age(row) for row in {row["run"]: row for row in rows}.values()}
-    newest: dict[tuple[Any, ...], str] = {}
+    ages = {str(row["run"]): _age(row) for row in {row["run"]: row for row in rows}.values()}
+    newest: dict[tuple[object, ...], str] = {}
     for row in rows:
-        newest[_place(row)] = max(newest.get(_place(row), row["run"]), row["run"], key=ages.__getitem__)
+        place, run = _place(row), str(row["run"])
+        newest[place] = max(newest.get(place, run), run, key=ages.__getitem__)
     for row in rows:
         row["current"] = row["run"] == newest[_place(row)]
 
 
-def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+def _place(row: RunRow) -> tuple[object, ...]:
     """What one value is kept of. A model whose step is not known is told by its tokens, or is the only one."""
     place = row["step"] if row["step"] is not None else f"{row['tokens_seen']} tokens"
     return (row["series"], place, row["task"], row["metric"])
 
 
-def _age(row: dict[str, Any]) -> tuple[str, int, str]:
+def _age(row: RunRow) -> tuple[str, int, str]:
     """When its run was finished; runs of the same second are told apart by when run.json was written."""
-    path = Path(row["run"]) / "run.json"
+    path = Path(str(row["run"])) / "run.json"
     return (str(row["finished"] or ""), path.stat().st_mtime_ns if path.is_file() else 0, str(row["run"]))
-
-
-def _row(run: RunFolder, record: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    backend, provenance = record["backend"], record["provenance"]
-    task = record["tasks"].get(row["task"], {})
-    counts = task.get("counts", {})
-    known = {
-        **{name: backend.get(name) for name in ("model_identity", "revision", "num_parameters", "dtype", "device")},
-        **{name: record.get(name) for name in ("run_id", "attempt")},
-        **{name: provenance.get(name) for name in ("started", "finished")},
-        **{name: counts.get(name) for name in ("failed", "unanswered", "truncated")},
-        "run": str(run.path),
-        "backend": backend["name"],
-        "chance": task.get("scoring", {}).get("chance"),
-        "benchbench": record["versions"].get("benchbench"),
-    }
-    return {**known, **row, **{name: record[name] for name in ("model", "series", "step", "tokens_seen")}}
 
 
 def load_items(path: str | Path, task: str | Sequence[str] | None = None) -> pd.DataFrame:
@@ -196,18 +219,14 @@ def load_items(path: str | Path, task: str | Sequence[str] | None = None) -> pd.
     wanted = None if task is None else {task} if isinstance(task, str) else set(task)
     known = [(run, plan) for run in chosen for plan in _plans(run)]
     named = told_apart([plan for _, plan in known])
-    tables = [
-        table
-        for (run, _), plan in zip(known, named, strict=True)
-        for table in _tables(run, str(plan.get("model", "")), wanted)
-    ]
+    tables = [table for (run, _), plan in zip(known, named, strict=True) for table in _tables(run, plan.model, wanted)]
     if not tables:
         tables = [_with_run(RunFolder(root), "", _empty())]
     frame: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
     return frame
 
 
-def _plans(run: RunFolder) -> Iterator[dict[str, Any]]:
+def _plans(run: RunFolder) -> Iterator[ModelRun]:
     """What the run is, from its record where it is finished, so that models are told apart as in `load_runs`."""
     try:
         yield run.record() if run.finished else run.plan()
@@ -215,7 +234,7 @@ def _plans(run: RunFolder) -> Iterator[dict[str, Any]]:
         yield from _plan(run)
 
 
-def _plan(run: RunFolder) -> Iterator[dict[str, Any]]:
+def _plan(run: RunFolder) -> Iterator[ModelRun]:
     try:
         yield run.plan()
     except StoreError as error:
@@ -263,7 +282,7 @@ AT_A_TIME = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ScoreColumn:
     """A score of a task's items."""
 
     doc_ids: NDArray[np.int64]
@@ -271,7 +290,7 @@ class Column:
     """NaN where the item failed or has no finite score."""
 
 
-def read_column(run: RunFolder, task: str, column: str, *, whole: int | None = None) -> Column:
+def read_column(run: RunFolder, task: str, column: str, *, whole: int | None = None) -> ScoreColumn:
     """Doc ids and one score column of a sealed task. StoreError if the task or the column is not there, or damaged.
 
     Args:
@@ -299,12 +318,12 @@ def read_column(run: RunFolder, task: str, column: str, *, whole: int | None = N
     values = np.array(table.column(place).to_numpy(), dtype=np.float64)
     values[~np.isfinite(values)] = np.nan
     if short:
-        return Column(np.arange(values.size), values)
+        return ScoreColumn(np.arange(values.size), values)
     values[[outcome == "failed" for outcome in table.column("outcome").to_pylist()]] = np.nan
-    return Column(np.asarray(table.column("doc_id").to_numpy(), dtype=np.int64), values)
+    return ScoreColumn(np.asarray(table.column("doc_id").to_numpy(), dtype=np.int64), values)
 
 
-def _added_column(path: Path, added: Path, place: str) -> Column:
+def _added_column(path: Path, added: Path, place: str) -> ScoreColumn:
     """A column that was added to the run's own items; failed ones have no value there."""
     import numpy as np
 
@@ -313,7 +332,7 @@ def _added_column(path: Path, added: Path, place: str) -> Column:
         raise StoreError(f"{added} holds scores of other items than the run has. Remove it, and score again.")
     values = np.array(scores.column(place).to_numpy(), dtype=np.float64)
     values[~np.isfinite(values)] = np.nan
-    return Column(np.asarray(own.column("doc_id").to_numpy(), dtype=np.int64), values)
+    return ScoreColumn(np.asarray(own.column("doc_id").to_numpy(), dtype=np.int64), values)
 
 
 def read_clusters(run: RunFolder, task: str) -> dict[int, str | None]:

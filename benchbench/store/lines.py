@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
+from benchbench.core.types import Json
 from benchbench.store.files import os_errors, write_all
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[dict[str, Json]]:
     """The objects in `path`, oldest first. Lines that are not whole are passed over; a missing file is empty."""
     data = b""
     with os_errors(path, "read"), suppress(FileNotFoundError):
@@ -21,7 +21,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     return _whole(data)
 
 
-def _whole(data: bytes) -> Iterator[dict[str, Any]]:
+def _whole(data: bytes) -> Iterator[dict[str, Json]]:
     for line in data.split(b"\n")[:-1]:
         try:
             value = json.loads(line)
@@ -41,7 +41,7 @@ class LineLog:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             self._size = _cut_torn_line(self._fd)
 
-    def append(self, value: Mapping[str, Any]) -> None:
+    def append(self, value: Mapping[str, Json]) -> None:
         """Adds one line. StoreError if the disk is full or gone; then no part of the line stays."""
         data = json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
         with os_errors(self.path, "write to"):

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeVar
 
 from benchbench.core.checkpoint_names import read_name
+from benchbench.core.json_record import text
+from benchbench.core.record import ModelRun
+from benchbench.core.types import Json
 from benchbench.store.names import home_of, names_at, with_part
 
-Record: TypeAlias = Mapping[str, Any]
-UNKNOWN = "unknown"
-"""How the identity of weights begins that nobody has seen: those of imported results."""
+JsonObject: TypeAlias = Mapping[str, Json]
+Run = TypeVar("Run", bound=ModelRun)
 
 
-def completed(record: Record) -> dict[str, Any]:
-    """The record with `series`, `step` and `tokens_seen`, which records of former versions may lack.
+def is_former(record: JsonObject) -> bool:
+    """Of a version that did not write `series`, `step` and `tokens_seen`."""
+    return "series" not in record and "model" in record
+
+
+def completed(record: JsonObject) -> dict[str, Json]:
+    """What run.json or plan.json holds, with `series`, `step` and `tokens_seen`, which former versions did not write.
 
     Such a record's name is read once more where it was made from a path without asking for its last part, and its step
     where the name tells another one: former versions read `step-1M` as step 1.
     """
-    if "series" in record or "model" not in record:
+    if not is_former(record):
         return dict(record)
-    said, settings = _part(record, "checkpoint"), _part(record, "settings")
-    step, tokens = _count(said.get("step")), _count(said.get("tokens_seen"))
+    checkpoint, settings = _part(record, "checkpoint"), _part(record, "settings")
+    step, tokens = _count(checkpoint.get("step")), _count(checkpoint.get("tokens_seen"))
     model = _renamed(str(record["model"]), settings, known_step=step is not None)
     base, at, leaf = model.rpartition("@")
     reading = read_name(leaf) if at else read_name("")
@@ -39,42 +46,24 @@ def completed(record: Record) -> dict[str, Any]:
     }
 
 
-def _part(record: Record, key: str) -> Record:
+def _part(record: JsonObject, key: str) -> JsonObject:
     """What stands under a key; nothing where a damaged record has something else there."""
     found = record.get(key)
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, dict) else {}
 
 
-def _count(value: Any) -> int | None:
+def _count(value: Json) -> int | None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
         return None
     return int(value)
 
 
-def _renamed(model: str, settings: Record, *, known_step: bool) -> str:
+def _renamed(model: str, settings: JsonObject, *, known_step: bool) -> str:
     """`./x` and `x/` are `x`; a checkpoint in a folder such as `75` is named after its training too."""
     if model.startswith(("./", "../")) or model.endswith("/"):
         return names_at(model).model
-    found = names_at(str(settings.get("model") or ""), settings.get("revision"))
+    found = names_at(str(settings.get("model") or ""), text(settings.get("revision")))
     return found.model if known_step and "@" not in model and found.model.endswith(f"@{model}") else model
-
-
-def location_of(record: Record) -> str:
-    """Where the model lay: an absolute path, a hub name, or as it was typed; empty where that is not known."""
-    provenance, settings = _part(record, "provenance"), _part(record, "settings")
-    return str(provenance.get("location") or settings.get("model") or "")
-
-
-def weights_of(record: Record) -> str:
-    """The identity of its weights, from run.json or plan.json; empty where there is none."""
-    backend, compute = _part(record, "backend"), _part(record, "compute")
-    return str(backend.get("model_identity") or compute.get("model_identity") or "")
-
-
-def date_of(record: Record) -> str:
-    """When it was finished, or begun; ISO 8601, empty where that is not known."""
-    provenance = _part(record, "provenance")
-    return str(provenance.get("finished") or provenance.get("created") or "")
 
 
 @dataclass(slots=True)
@@ -84,66 +73,64 @@ class _Group:
     homes: set[str]
     """Where it lies; empty where that is not known or the user gave the name."""
     arguments: tuple[tuple[str, str], ...]
-    weights: set[tuple[Any, ...]]
+    weights: set[tuple[int | None, int | None, str]]
     """(step, tokens, weights)."""
     members: list[int]
     is_named: bool = False
     """The user gave the name."""
 
 
-def told_apart(records: Sequence[Record]) -> list[dict[str, Any]]:
+def told_apart(runs: Sequence[Run]) -> list[Run]:
     """The records in their order, where models that share a name get one each: `runA/final` and `runB/final`.
 
     Two folders are two models, unless the same weights lie in both. An imported model is known by its folder or hub
     name and by the arguments that change its numbers.
     """
-    found = [completed(record) for record in records]
+    found = list(runs)
     by_series: dict[str, list[int]] = {}
-    for place, record in enumerate(found):
-        by_series.setdefault(str(record.get("series")), []).append(place)
+    for place, run in enumerate(found):
+        by_series.setdefault(run.series, []).append(place)
     for series, places in by_series.items():
         groups = _groups(found, places, series)
         if len(groups) > 1:
             for group, (before, behind) in zip(groups, _labels(groups, series), strict=True):
                 for place in group.members:
-                    found[place] = _called(found[place], series, before, behind)
+                    found[place] = _renamed_apart(found[place], series, before, behind)
     return found
 
 
-def _groups(found: Sequence[Record], places: Iterable[int], series: str) -> list[_Group]:
-    made: dict[tuple[Any, ...], _Group] = {}
+def _groups(found: Sequence[ModelRun], places: Iterable[int], series: str) -> list[_Group]:
+    made: dict[tuple[str, bool, tuple[tuple[str, str], ...]], _Group] = {}
     for place in places:
-        record = found[place]
-        home, is_named = _home(record, series)
-        arguments = _arguments(record)
+        run = found[place]
+        home, is_named = _home(run, series)
+        arguments = _arguments(run)
         key = (home, is_named, arguments)
         group = made.setdefault(key, _Group({home} if home else set(), arguments, set(), [], is_named))
         group.members.append(place)
-        weights = weights_of(record)
-        if weights and not weights.startswith(UNKNOWN):
-            group.weights.add((record.get("step"), record.get("tokens_seen"), weights))
+        if run.knows_weights:
+            group.weights.add((run.step, run.tokens_seen, run.weights))
     return _homeless_joined(_with_same_weights_joined(list(made.values())))
 
 
-def _home(record: Record, series: str) -> tuple[str, bool]:
-    """Where the record's training lies, if its name comes from there, and whether the user gave the name."""
-    location, provenance = location_of(record), _part(record, "provenance")
-    revision = _part(record, "settings").get("revision")
-    found = names_at(location, revision)
+def _home(run: ModelRun, series: str) -> tuple[str, bool]:
+    """Where the run's training lies, if its name comes from there, and whether the user gave the name."""
+    location, provenance = run.location, run.provenance
+    found = names_at(location, run.revision)
     if found.series != series:
-        return "", "home" in provenance
-    is_relative = "location" not in provenance and not location.startswith("/") and found.model != location
-    if is_relative and revision is None:
+        return "", provenance.home is not None
+    is_relative = provenance.location is None and not location.startswith("/") and found.model != location
+    if is_relative and run.revision is None:
         return "", False
-    return str(provenance.get("home") or home_of(location, revision)), False
+    return provenance.home or home_of(location, run.revision), False
 
 
-def _arguments(record: Record) -> tuple[tuple[str, str], ...]:
+def _arguments(run: ModelRun) -> tuple[tuple[str, str], ...]:
     """Of an imported model, those that change its numbers; of an adapter's checkpoint its training."""
-    if record.get("origin") is None:
+    known = run.settings.get("model_args")
+    if run.origin is None or not isinstance(known, dict):
         return ()
-    known = _part(_part(record, "settings"), "model_args")
-    return tuple(sorted((str(name), home_of(str(value))) for name, value in known.items()))
+    return tuple(sorted((name, home_of(str(value))) for name, value in known.items()))
 
 
 def _with_same_weights_joined(groups: list[_Group]) -> list[_Group]:
@@ -199,28 +186,24 @@ def distinct_tails(paths: Iterable[str]) -> dict[str, str]:
     return {path: "/".join(known) for path, known in parts.items()}
 
 
-def _called(record: Record, series: str, before: str, behind: str) -> dict[str, Any]:
+def _renamed_apart(run: Run, series: str, before: str, behind: str) -> Run:
     """The record under another base name; what follows the `@` stays."""
     base = series.partition("@")[0]
-    names = {}
-    for key in ("model", "series"):
-        known = str(record[key])
+
+    def renamed(known: str) -> str:
         rest = known[len(base) :] if known.startswith(base) else f"@{known}"
-        names[key] = f"{before}{behind}{rest}"
-    return {**record, **names}
+        return f"{before}{behind}{rest}"
+
+    return replace(run, model=renamed(run.model), series=renamed(run.series))
 
 
-def twins(records: Sequence[Record]) -> list[tuple[str, ...]]:
+def twins(runs: Sequence[ModelRun]) -> list[tuple[str, ...]]:
     """For each record the other names under which its very weights stand, in their order."""
     names: dict[str, dict[str, None]] = {}
-    for record in records:
-        weights = weights_of(record)
-        if weights and not weights.startswith(UNKNOWN):
-            names.setdefault(weights, {})[str(record.get("model"))] = None
-    return [
-        tuple(name for name in names.get(weights_of(record), {}) if name != str(record.get("model")))
-        for record in records
-    ]
+    for run in runs:
+        if run.knows_weights:
+            names.setdefault(run.weights, {})[run.model] = None
+    return [tuple(name for name in names.get(run.weights, {}) if name != run.model) for run in runs]
 
 
 def same_weights(names: Sequence[str]) -> str:

@@ -7,11 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from benchbench.core.checkpoint_names import NameReading, read_name
 from benchbench.core.ids import content_hash
-from benchbench.core.types import BackendInfo
+from benchbench.core.types import BackendInfo, Json
 
 _UNSAFE = re.compile(r"[^\w.@+=:-]+")
 
@@ -117,7 +116,7 @@ def folder_name(name: str) -> str:
     return safe if len(safe) <= 100 else f"{safe[:87]}-{content_hash(name, digits=12)}"
 
 
-def compute_identity(info: BackendInfo) -> dict[str, Any]:
+def compute_identity(info: BackendInfo) -> dict[str, Json]:
     """What must be equal for a response to be the same response: weights, tokenizer, engine and its version, type,
     length, numerics.
 
@@ -135,7 +134,7 @@ def compute_identity(info: BackendInfo) -> dict[str, Any]:
     }
 
 
-def run_id(info: BackendInfo, tasks: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> str:
+def run_id(info: BackendInfo, tasks: Mapping[str, Mapping[str, Json]], settings: Mapping[str, Json]) -> str:
     """12 hex digits over what decides the results: the same command finds its folder again.
 
     `tasks` maps each task to its identity (prompt and data hash, shots, version); `settings` holds limit and seed.

@@ -5,17 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from benchbench.core.errors import ArgumentError, StoreError
-from benchbench.core.types import Item
+from benchbench.core.record import PlanRecord
+from benchbench.core.types import Item, Json
 from benchbench.store.folder import PART, RunFolder
-from benchbench.store.models import date_of, location_of, weights_of
 from benchbench.store.names import find_home, folder_name
 from benchbench.store.table import read_table
 
 
-def same_compute(root: Path, identity: Mapping[str, Any], *, but: Path) -> list[RunFolder]:
+def same_compute(root: Path, identity: Mapping[str, Json], *, but: Path) -> list[RunFolder]:
     """Runs under `root`, whatever their model's name, whose plan.json says the same compute identity.
 
     Sorted by path; `but` (the run itself) is left out, and so are folders whose plan cannot be read.
@@ -26,7 +25,7 @@ def same_compute(root: Path, identity: Mapping[str, Any], *, but: Path) -> list[
         if path.parent.resolve() == but.resolve():
             continue
         try:
-            if folder.plan().get("compute") == dict(identity):
+            if folder.plan().compute == dict(identity):
                 found.append(folder)
         except StoreError as error:
             warnings.warn(f"passed over while looking for items to reuse: {error}", stacklevel=2)
@@ -67,10 +66,10 @@ def refuse_other_weights(root: Path, name: str, weights: str, *, engine: str | N
     where `name` is that of a series.
     """
     for run, plan in _called(root, name):
-        by_it = engine is None or (plan.get("backend") or {}).get("name") == engine
-        if plan["model"] == name and by_it and weights_of(plan) != weights:
+        by_it = engine is None or plan.backend.name == engine
+        if plan.model == name and by_it and plan.weights != weights:
             raise ArgumentError(_sentence("other weights", root, name, run, plan))
-        if plan["series"] == name != plan["model"]:
+        if plan.series == name != plan.model:
             raise ArgumentError(_sentence("a series of checkpoints", root, name, run, plan))
 
 
@@ -80,29 +79,26 @@ def refuse_other_training(root: Path, name: str, homes: Collection[str]) -> None
     `homes` are as `find_home` gives them.
     """
     for run, plan in _called(root, name):
-        if name in (plan["model"], plan["series"]):
-            revision = (plan.get("settings") or {}).get("revision")
-            known = plan["provenance"].get("home") or find_home(location_of(plan), revision)
+        if name in (plan.model, plan.series):
+            known = plan.provenance.home or find_home(plan.location, plan.revision)
             if known not in homes:
                 raise ArgumentError(_sentence("a training that lies elsewhere", root, name, run, plan))
 
 
-def _called(root: Path, name: str) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
+def _called(root: Path, name: str) -> Iterator[tuple[RunFolder, PlanRecord]]:
     """Runs in the folders that models of this name have, with their plans; broken ones stand for nothing."""
     folder = folder_name(name)
     for pattern in (f"{folder}/*/plan.json", f"{folder}@*/*/plan.json"):
         for path in sorted(root.glob(pattern)):
             run = RunFolder(path.parent)
             try:
-                plan = run.plan()
-                yield run, {**plan, "provenance": dict(plan["provenance"])}
-            except (StoreError, KeyError, TypeError, ValueError):
+                yield run, run.plan()
+            except StoreError:
                 continue
 
 
-def _sentence(what: str, root: Path, name: str, run: RunFolder, plan: dict[str, Any]) -> str:
+def _sentence(what: str, root: Path, name: str, run: RunFolder, plan: PlanRecord) -> str:
     return (
-        f"--name {name!r} already stands for {what} in {root}: run {run.path.parent.name}/{run.path.name} of "
-        f"{date_of(plan) or 'an unknown date'}, {location_of(plan) or 'from an unknown place'}. Give another name, or "
-        "another --output."
+        f"--name {name!r} already stands for {what} in {root}: run {run.name} of {plan.date or 'an unknown date'}, "
+        f"{plan.location or 'from an unknown place'}. Give another name, or another --output."
     )

@@ -18,7 +18,7 @@ from benchbench.core.types import (
     Response,
     ScoringSpec,
 )
-from benchbench.tasks.prepare import PreparedTask
+from benchbench.tasks.prepared import PreparedTask
 from benchbench.tasks.recorded_task import source_texts
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
@@ -64,10 +64,10 @@ def _sources(prepared: PreparedTask) -> Iterator[Finding]:
 
 
 def own_task(prepared: PreparedTask) -> Task:
-    """The task, if a file in our dialect defines it. TaskError for lm-eval's."""
+    """The task, if a file in our dialect defines it; else TaskError."""
     if isinstance(prepared.task, Task):
         return prepared.task
-    raise TaskError(f"{prepared.task.name} is lm-eval's; only tasks in our dialect can be checked.")
+    raise TaskError(f"{prepared.task.name} is not defined in our dialect; only tasks that are can be checked.")
 
 
 def _texts(rendered: RenderedDoc) -> Iterator[Finding]:

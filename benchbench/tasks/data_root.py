@@ -1,26 +1,23 @@
-"""A data root as a whole: the files that tasks want of it, those that are there, and its lock file."""
+"""A data root: the files that tasks need of it, those that are there, and filling it from the Hub."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from benchbench.core.errors import DataError
-from benchbench.tasks.documents import FILE_FORMATS, READERS, check_names
+from benchbench.tasks.data_lock import LOCK, LockEntry, entry_of, read_lock, write_lock
+from benchbench.tasks.hub import HubSource
+from benchbench.tasks.prepared import AnyTask
+from benchbench.tasks.readers import FILE_FORMATS, READERS, check_names
 from benchbench.tasks.task import Task
-from benchbench.tasks.upstream.definition import UpstreamTask
-
-LOCK = "data.lock.json"
-LOCK_FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NeededSplit:
     """One split that a task reads."""
 
     task: Task
@@ -36,17 +33,17 @@ class Wanted:
         return f"{config.dataset_path}/{config.dataset_name or 'default'}/{self.split}"
 
     @property
-    def asked(self) -> str | None:
+    def pinned(self) -> str | None:
         """The revision that the task pins."""
         config = self.task.config
         pinned = config.dataset_revision or (config.dataset_kwargs or {}).get("revision")
         return None if pinned is None else str(pinned)
 
 
-def wanted(task: Task | UpstreamTask) -> list[Wanted]:
+def needed_splits(task: AnyTask) -> list[NeededSplit]:
     """What `task` reads of a data root: nothing if it brings its own files. DataError for names that are no names."""
-    task = task.data_task() if isinstance(task, UpstreamTask) else task
-    config = task.config
+    own = task.data_task()
+    config = own.config
     if config.dataset_path in FILE_FORMATS:
         return []
     splits = {str(config.eval_split): True}
@@ -55,78 +52,13 @@ def wanted(task: Task | UpstreamTask) -> list[Wanted]:
     names = [config.dataset_name, *([config.join.dataset_name] if config.join is not None else ())]
     found = []
     for name in dict.fromkeys(names):
-        part = replace(task, config=config.model_copy(update={"dataset_name": name}))
+        part = replace(own, config=config.model_copy(update={"dataset_name": name}))
         check_names(part)
-        found += [Wanted(part, split, required) for split, required in splits.items()]
+        found += [NeededSplit(part, split, required) for split, required in splits.items()]
     for one in found:
         if not re.fullmatch(r"\w[\w.-]*", one.split):
-            raise DataError(f"{task.where('test_split')}: {one.split!r} is not the name of a split.")
+            raise DataError(f"{own.where('test_split')}: {one.split!r} is not the name of a split.")
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One file of the lock."""
-
-    sha256: str
-    bytes: int
-    documents: int
-    revision: str | None
-    """The Hub's commit that was loaded; None where it could not be learnt."""
-    asked: str | None = None
-    """The revision that the task pinned."""
-
-
-def read_lock(root: Path) -> dict[str, Entry]:
-    """Path in the data root → what it was when it was pulled; empty without a lock file. DataError if it is damaged."""
-    path = root / LOCK
-    if not path.exists():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value["format"] != LOCK_FORMAT:
-            raise DataError(f"{path}: format {value['format']!r} is not {LOCK_FORMAT}; a newer benchbench wrote it.")
-        entries = {name: Entry(**entry) for name, entry in value["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{path} is no lock file: {error}. Remove it and pull again.") from error
-    for name in entries:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise DataError(f"{path}: {name!r} lies outside the data root.")
-    return entries
-
-
-def pulled_revision(root: Path, path: Path) -> str | None:
-    """The Hub's commit that `path`, a file of `root`, was pulled at; None if it was not, or has changed since.
-
-    A lock file that cannot be read says nothing: reading data does not need it, and `data verify` tells what is wrong.
-    """
-    try:
-        stamps = [(file.stat().st_mtime_ns, file.stat().st_size) for file in (root / LOCK, path)]
-        return _pulled_revision(root, path, tuple(stamps))
-    except (OSError, DataError):
-        return None
-
-
-@lru_cache(maxsize=4096)
-def _pulled_revision(root: Path, path: Path, stamps: tuple[tuple[int, int], ...]) -> str | None:
-    """Kept as long as neither the lock nor the file is written: many tasks read one file."""
-    entry = read_lock(root).get(path.relative_to(root).as_posix())
-    if entry is None or entry.bytes != stamps[1][1]:
-        return None
-    now = entry_of(path, entry.documents, entry.revision, entry.asked)
-    return entry.revision if now.sha256 == entry.sha256 else None
-
-
-def write_lock(root: Path, entries: Mapping[str, Entry]) -> None:
-    """Writes the lock file, whole or not at all."""
-    files = {name: asdict(entries[name]) for name in sorted(entries)}
-    text = json.dumps({"format": LOCK_FORMAT, "files": files}, indent=2, ensure_ascii=False) + "\n"
-    temporary = root / f".{LOCK}.tmp"
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(root / LOCK)
-    except OSError as error:
-        raise DataError(f"{root / LOCK}: cannot be written: {error.strerror or error}.") from error
 
 
 def files_of(root: Path) -> dict[str, Path]:
@@ -175,17 +107,7 @@ def count_read(path: Path) -> int:
     return sum(1 for _ in READERS[path.suffix](path))
 
 
-def entry_of(path: Path, documents: int, revision: str | None, asked: str | None) -> Entry:
-    """What the lock says of a file."""
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Entry(digest, path.stat().st_size, documents, revision, asked)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
-
-
-def damage(root: Path, lock: Mapping[str, Entry]) -> Iterator[str]:
+def damage(root: Path, lock: Mapping[str, LockEntry]) -> Iterator[str]:
     """A sentence for each file that is gone, not as the lock says, or not readable to its end."""
     for name, entry in lock.items():
         path = root / name
@@ -209,12 +131,92 @@ def damage(root: Path, lock: Mapping[str, Entry]) -> Iterator[str]:
             yield f"{name} is empty."
 
 
-def missing(tasks: Iterable[Task | UpstreamTask], present: Iterable[str]) -> dict[str, list[str]]:
+def missing(tasks: Iterable[AnyTask], present: Iterable[str]) -> dict[str, list[str]]:
     """Task → the places that it needs and that are not among `present`; tasks that lack nothing are left out."""
     there = set(present)
     found = {}
     for task in tasks:
-        lacking = [one.place for one in wanted(task) if one.required and one.place not in there]
+        lacking = [one.place for one in needed_splits(task) if one.required and one.place not in there]
         if lacking:
             found[task.name] = lacking
     return found
+
+
+FORMATS = ("jsonl", "parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What became of one split."""
+
+    place: str
+    outcome: Literal["pulled", "kept", "own", "absent", "failed"]
+    """kept: pulled before. own: a file that is not in the lock, never touched. absent: shots that no task asks for by
+    itself, and the Hub has no such split."""
+    entry: LockEntry | None = None
+    error: str = ""
+
+
+def pull(tasks: Iterable[AnyTask], root: Path, *, file_format: str = "jsonl", again: bool = False) -> Iterator[Pulled]:
+    """Fetches what `tasks` read, one data set after the other, and says of each split what became of it.
+
+    The lock is written after each file, so that a pull that was interrupted goes on where it was. A data set that
+    cannot be loaded is an outcome, not an exception. `again` loads anew what an earlier pull has brought.
+
+    Raises:
+        DataError: two tasks pin different revisions of the same files, or `root` cannot be written.
+    """
+    every = _together(tasks)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{root}: cannot be made: {error.strerror or error}.") from error
+    lock = read_lock(root)
+    for one in every:
+        path = find_file(root, one.place)
+        name = None if path is None else path.relative_to(root).as_posix()
+        if name is not None and name not in lock:
+            yield Pulled(one.place, "own")
+        elif name is not None and not again and lock[name].asked == one.pinned:
+            yield Pulled(one.place, "kept", lock[name])
+        else:
+            suffix = path.suffix if path is not None else f".{file_format}"
+            yield _pull_one(one, root, f"{one.place}{suffix}", lock)
+
+
+def _together(tasks: Iterable[AnyTask]) -> list[NeededSplit]:
+    """Each place once, required if any task requires it; those of one data set behind each other."""
+    found: dict[str, NeededSplit] = {}
+    for one in (one for task in tasks for one in needed_splits(task)):
+        known = found.get(one.place)
+        if known is not None and known.pinned != one.pinned:
+            raise DataError(
+                f"{known.task.name} wants {one.place} at revision {known.pinned or 'newest'}, {one.task.name} at "
+                f"{one.pinned or 'newest'}: pull them into two folders."
+            )
+        if known is None or (one.required and not known.required):
+            found[one.place] = one
+    return sorted(found.values(), key=lambda one: one.place)
+
+
+def _pull_one(one: NeededSplit, root: Path, name: str, lock: dict[str, LockEntry]) -> Pulled:
+    path = root / name
+    temporary = path.with_name(f".new-{path.name}")
+    try:
+        source = HubSource(one.task)
+        if not one.required and one.split not in source.splits():
+            return Pulled(one.place, "absent")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        documents = source.save(one.split, temporary)
+        if documents == 0:
+            raise DataError(f"{one.task.name}: the split {one.split!r} of {source.path} is empty.")
+        lock[name] = entry_of(temporary, documents, source.revision, one.pinned)
+        write_lock(root, lock)  # before the file: one that is not in the lock would count as the user's own
+        temporary.replace(path)
+    except DataError as error:
+        return Pulled(one.place, "failed", error=str(error))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Pulled(one.place, "pulled", lock[name])

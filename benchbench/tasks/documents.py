@@ -1,28 +1,36 @@
-"""Where documents come from: a data root, files beside the task, or the Hub. Rows in, plain dicts out."""
+"""A task's documents: rows from a data root, files or the Hub; joined, filtered, and with derived fields."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
-from datetime import date, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchbench.core.errors import DataError
-from benchbench.core.types import Json
+from benchbench.core.errors import DataError, TaskError
+from benchbench.core.ids import content_hash
+from benchbench.core.types import Doc, Json
+from benchbench.tasks.config import Join
+from benchbench.tasks.data_lock import pulled_revision
+from benchbench.tasks.readers import (
+    DATA_ENV,
+    FILE_FORMATS,
+    READERS,
+    Row,
+    check_names,
+    missing_split,
+    read_csv,
+    read_json,
+    read_parquet,
+    read_text,
+)
 from benchbench.tasks.task import Task
-
-Row = dict[str, Json]
-DATA_ENV = "BENCHBENCH_DATA"
-FILE_FORMATS = ("json", "csv", "parquet", "text")
-"""Values of `dataset_path` that mean files beside the task, as in `datasets`."""
+from benchbench.tasks.template import Field
 
 
-class Source(Protocol):
+class DataSource(Protocol):
     """An opened data set."""
 
     path: str
@@ -42,7 +50,7 @@ class Source(Protocol):
         ...
 
 
-def open_source(task: Task, data_root: Path | None) -> Source:
+def open_source(task: Task, data_root: Path | None) -> DataSource:
     """The task's data set. `data_root` wins over the environment variable BENCHBENCH_DATA; without either, the Hub."""
     config = task.config
     if config.dataset_path in FILE_FORMATS:
@@ -54,15 +62,6 @@ def open_source(task: Task, data_root: Path | None) -> Source:
 
         return HubSource(task)
     return FolderSource(task, root)
-
-
-def check_names(task: Task) -> None:
-    """Names become part of a path, so they may not climb out of it."""
-    config = task.config
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", config.dataset_path) or ".." in config.dataset_path:
-        raise DataError(f"{task.where('dataset_path')}: {config.dataset_path!r} is not `organisation/name`.")
-    if config.dataset_name is not None and not re.fullmatch(r"[^/\\]+", config.dataset_name.replace("..", "/")):
-        raise DataError(f"{task.where('dataset_name')}: {config.dataset_name!r} is not the name of a configuration.")
 
 
 class FolderSource:
@@ -82,15 +81,15 @@ class FolderSource:
             raise DataError(f"{task.name}: its data are not at {self._folder}. {_what_is_there(data_set, root)}")
 
     def splits(self) -> list[str]:
-        """See Source."""
+        """See DataSource."""
         return sorted({path.stem for path in self._folder.iterdir() if path.suffix.lower() in READERS})
 
     def rows(self, split: str, limit: int | None = None) -> list[Row]:
-        """See Source."""
+        """See DataSource."""
         for suffix, read in READERS.items():
             path = self._folder / f"{split}{suffix}"
             if "/" not in split and path.is_file():
-                self._read[path] = self._revision(path)
+                self._read[path] = pulled_revision(self._root, path)
                 return _not_empty(list(islice(read(path), limit)), self._task, split, path)
         raise missing_split(self._task, split, self.splits(), self.path)
 
@@ -99,11 +98,6 @@ class FolderSource:
         """What `benchbench data pull` loaded, by its lock file; None unless every file read is as it was pulled."""
         found = {revision for revision in self._read.values() if revision is not None}
         return None if not found or None in self._read.values() else ", ".join(sorted(found))
-
-    def _revision(self, path: Path) -> str | None:
-        from benchbench.tasks.data_root import pulled_revision
-
-        return pulled_revision(self._root, path)
 
 
 def _what_is_there(data_set: Path, root: Path) -> str:
@@ -127,15 +121,15 @@ class FileSource:
         self.path = str(task.path.parent)
 
     def splits(self) -> list[str]:
-        """See Source."""
+        """See DataSource."""
         return sorted(self._files)
 
     def rows(self, split: str, limit: int | None = None) -> list[Row]:
-        """See Source."""
+        """See DataSource."""
         if split not in self._files:
             raise missing_split(self._task, split, self.splits(), self.path)
         kind = self._task.config.dataset_path
-        read = {"json": _read_json, "csv": _read_csv, "parquet": _read_parquet, "text": _read_text}[kind]
+        read = {"json": read_json, "csv": read_csv, "parquet": read_parquet, "text": read_text}[kind]
         rows = (row for path in self._files[split] for row in read(path))
         return _not_empty(list(islice(rows, limit)), self._task, split, self._files[split][0])
 
@@ -167,101 +161,131 @@ def _beside(task: Task, name: Any) -> Path:
     return path
 
 
-def missing_split(task: Task, split: str, known: list[str], place: str) -> DataError:
-    """The error for a split that does not exist, with those that do."""
-    hint = " --split names another." if known else ""
-    return DataError(f"{task.name}: no split {split!r} in {place}. Splits there: {', '.join(known) or 'none'}.{hint}")
-
-
 def _not_empty(rows: list[Row], task: Task, split: str, path: Path) -> list[Row]:
     if not rows:
         raise DataError(f"{task.name}: the split {split!r} is empty ({path}).")
     return rows
 
 
-def _read_json(path: Path) -> Iterator[Row]:
-    if path.suffix.lower() == ".json":
-        try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: not JSON: {error}.") from error
-        if isinstance(rows, list):
-            yield from (_row(row, path, number) for number, row in enumerate(rows))
-            return
-    yield from _read_jsonl(path)
+class NothingKeptError(DataError):
+    """`keep` leaves no row of a split."""
 
 
-def _read_jsonl(path: Path) -> Iterator[Row]:
-    number = 0
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _row(json.loads(line.decode("utf-8")), path, number)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: {error}.") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+def open_rows(task: Task, data_root: Path | None) -> DataSource:
+    """The task's data set as `open_source` gives it, through the task's `join` and `keep`."""
+    source = open_source(task, data_root)
+    if task.config.join is not None:
+        source = JoinedSource(task, task.config.join, source, data_root)
+    return source if task.config.keep is None else FilteredSource(task, task.config.keep, source)
 
 
-def _row(value: Any, path: Path, number: int) -> Row:
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: row {number} is not an object with fields.")
-    return value
+class JoinedSource:
+    """Every row with its row of another configuration in one more field."""
+
+    def __init__(self, task: Task, join: Join, source: DataSource, data_root: Path | None) -> None:
+        config = task.config.model_copy(update={"dataset_name": join.dataset_name})
+        self._task, self._join, self._source = task, join, source
+        self._other = open_source(replace(task, config=config), data_root)
+        self.path = source.path
+
+    @property
+    def revision(self) -> str | None:
+        """That of both configurations, if it is one and the same; else both."""
+        found = (self._source.revision, self._other.revision)
+        return None if None in found else ", ".join(sorted({*map(str, found)}))
+
+    def splits(self) -> list[str]:
+        """See DataSource."""
+        return [split for split in self._source.splits() if split in self._other.splits()]
+
+    def rows(self, split: str, limit: int | None = None) -> list[Row]:
+        """See DataSource. DataError for a row without a partner, or with several."""
+        partners: dict[object, Row] = {}
+        for row in self._other.rows(split):
+            if partners.setdefault(self._key(row), row) is not row:
+                raise DataError(f"{self._where()} {self._key(row)!r} stands twice in {self._other.path}, {split}.")
+        return [self._with_partner(row, partners) for row in self._source.rows(split, limit)]
+
+    def _with_partner(self, row: Row, partners: dict[object, Row]) -> Row:
+        key = self._key(row)
+        if key not in partners:
+            raise DataError(f"{self._where()} {key!r} of {self._source.path} is not in {self._other.path}.")
+        if self._join.field in row:
+            raise DataError(f"{self._task.where('join')}: the rows have a field {self._join.field!r} already.")
+        return {**row, self._join.field: dict(partners[key])}
+
+    def _key(self, row: Row) -> str | int:
+        key = row.get(self._join.by)
+        if isinstance(key, (str, int)):
+            return key
+        raise DataError(f"{self._where()} a row has no text or number there.")
+
+    def _where(self) -> str:
+        return f"{self._task.where('join')}: by {self._join.by!r}:"
 
 
-def _read_csv(path: Path) -> Iterator[Row]:
-    """Every value is text, as the file has it."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            for number, row in enumerate(csv.DictReader(lines, strict=True), 1):
-                if None in row or None in row.values():
-                    raise DataError(f"{path}: row {number} has not as many fields as the header.")
-                yield {str(key): value for key, value in row.items()}
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"{path}: not CSV in UTF-8: {error}.") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+class FilteredSource:
+    """The rows for which the task's `keep` expression is true, in order."""
+
+    def __init__(self, task: Task, keep: str, source: DataSource) -> None:
+        self._task, self._keep, self._source = task, keep, source
+        self.path = source.path
+
+    @property
+    def revision(self) -> str | None:
+        """See DataSource."""
+        return self._source.revision
+
+    def splits(self) -> list[str]:
+        """See DataSource."""
+        return self._source.splits()
+
+    def rows(self, split: str, limit: int | None = None) -> list[Row]:
+        """See DataSource. NothingKeptError if no row is left."""
+        rows = self._source.rows(split)
+        chosen = list(islice(self._chosen(rows), limit))
+        if not chosen:
+            raise NothingKeptError(f"{self._task.where('keep')}: none of the {len(rows)} rows of {split!r} is kept.")
+        return chosen
+
+    def _chosen(self, rows: Iterable[Row]) -> Iterator[Row]:
+        field: Field | None = None
+        for number, row in enumerate(rows):
+            field = field or Field(self._keep, self._task.where("keep"), row)
+            value = field.value({**row, **self._task.variables}, f"row {number}")
+            if not isinstance(value, bool):
+                raise TaskError(f"{field.where}: row {number} gives {value!r}; `keep` says true or false.")
+            if value:
+                yield row
 
 
-def _read_text(path: Path) -> Iterator[Row]:
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                yield {"text": line.rstrip("\n")}
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: cannot be read: {error}.") from error
+class Deriver:
+    """The task's `doc` and `cluster` expressions, compiled once. The first row says which columns there are."""
 
+    def __init__(self, task: Task, first_row: Mapping[str, Json]) -> None:
+        self._variables = dict(task.variables)
+        columns = [*first_row]
+        self._fields: list[tuple[str, Field]] = []
+        for name, spec in task.config.doc.items():
+            if name in self._variables:
+                raise TaskError(f"{task.where('doc')}: {name!r} is a matrix variable; call the field something else.")
+            self._fields.append((name, Field(spec, f"{task.where('doc')}.{name}", columns)))
+            columns.append(name)
+        self.columns = frozenset(columns)
+        """Names that `doc_to_…: name` may mean: columns and derived fields."""
+        cluster = task.config.cluster
+        self._cluster = None if cluster is None else Field(cluster, task.where("cluster"), self.columns)
 
-def _read_parquet(path: Path) -> Iterator[Row]:
-    try:
-        import pyarrow
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise DataError(f"{path}: reading parquet needs pyarrow: pip install pyarrow.") from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                yield from (plain(row) for row in batch.to_pylist())
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not readable as parquet: {error}.") from error
+    def doc(self, row: Mapping[str, Json], number: int, *, keep: bool = False) -> Doc:
+        """The Doc of a row. With `keep`, a derived field that the row already has stays (inline shots)."""
+        fields: dict[str, Any] = dict(row)
+        scope = fields | self._variables
+        for name, field in self._fields:
+            if not (keep and name in row):
+                fields[name] = scope[name] = field.value(scope, number)
+        cluster = None if self._cluster is None else str(self._cluster.text(scope, number)) or None
+        return Doc(number, fields, content_hash(row), cluster)
 
-
-def plain(value: Any) -> Any:
-    """`value` as JSON has it: dates as ISO text, bytes as hexadecimal text."""
-    if isinstance(value, dict):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(part) for part in value]
-    if isinstance(value, (date, datetime)):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return value.hex()
-    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
-
-
-READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
-    ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
-    ".csv": _read_csv,
-}
+    def scope(self, doc: Doc) -> Mapping[str, Any]:
+        """What templates see of a document: its fields and the matrix variables."""
+        return {**doc.fields, **self._variables} if self._variables else doc.fields

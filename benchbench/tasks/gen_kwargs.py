@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.pairs import name_value_pairs
-from benchbench.core.types import Json
-
-if TYPE_CHECKING:
-    from benchbench.tasks.task import Task
-    from benchbench.tasks.upstream.definition import UpstreamTask
 
 LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """Names for the most tokens, in the order in which lm-eval looks for them."""
-GenKwargs = tuple[tuple[str, Json], ...]
+GenKwargs = tuple[tuple[str, Any], ...]
+"""(name, JSON value) pairs, sorted by name."""
 
 
 def parse_gen_kwargs(text: str) -> GenKwargs:
@@ -72,25 +67,7 @@ def _check(given: Mapping[str, Any]) -> None:
         raise ArgumentError(f"--gen-kwargs {first['loc'][0]}: {first['msg']}, not {first['input']!r}.") from error
 
 
-def with_gen_kwargs(task: Task | UpstreamTask, given: GenKwargs) -> Task | UpstreamTask:
-    """The task as if its file had these settings, so that they are part of every fingerprint; as it is if it writes
-    no texts.
-    """
-    from benchbench.tasks.config import GenerationKwargs
-    from benchbench.tasks.upstream.definition import UpstreamTask
-
-    if not given or task.output_type != "generate_until":
-        return task
-    if isinstance(task, UpstreamTask):
-        own = task.config.get("generation_kwargs") or {}
-        return replace(task, config={**task.config, "generation_kwargs": _laid_over(own, dict(given))})
-    stated = task.config.generation_kwargs
-    own = {} if stated is None else stated.model_dump(exclude_unset=True)
-    made = GenerationKwargs.model_validate(_laid_over(own, dict(given)))
-    return replace(task, config=task.config.model_copy(update={"generation_kwargs": made}))
-
-
-def _laid_over(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A length goes by several names; the one given replaces any other."""
+def override(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's generation settings with those given in their place; a length replaces one by any other name."""
     has_length = any(name in given for name in LENGTHS)
     return {**{name: value for name, value in own.items() if not (has_length and name in LENGTHS)}, **given}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import DataError
-from benchbench.tasks.documents import DATA_ENV, Row, missing_split, plain
+from benchbench.tasks.readers import DATA_ENV, Row, missing_split, plain
 from benchbench.tasks.task import Task
 
 
@@ -33,11 +33,11 @@ class HubSource:
         self.path = f"hf://datasets/{config.dataset_path}" + (f"@{self.revision}" if self.revision else "")
 
     def splits(self) -> list[str]:
-        """See Source."""
+        """See DataSource."""
         return sorted(self._splits)
 
     def rows(self, split: str, limit: int | None = None) -> list[Row]:
-        """See Source."""
+        """See DataSource."""
         if split not in self._splits:
             raise missing_split(self._task, split, self.splits(), self.path)
         data = self._splits[split]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbench.core.errors import TaskError, did_you_mean
-from benchbench.tasks.dialect import Variant, read_task_file, variants, where
-from benchbench.tasks.upstream import PREFIX
-from benchbench.tasks.yamlfile import read_yaml
+from benchbench.core.task_scoring import Group
+from benchbench.tasks.dialect import TaskVariant, read_task_file, read_yaml, variants, where
+from benchbench.tasks.sources import source_of
 
 if TYPE_CHECKING:
+    from benchbench.tasks.prepared import AnyTask, SourcedTask
     from benchbench.tasks.task import Task
-    from benchbench.tasks.upstream.definition import UpstreamTask
 
 SUITES_FILE = "suites.yaml"
 DEFAULT_SUITE = "default"
@@ -33,32 +33,6 @@ GROUP_KEYS = (
 
 
 @dataclass(frozen=True)
-class GroupMetric:
-    """What a group of lm-eval's says of one metric."""
-
-    metric: str
-    filters: tuple[str, ...] | None = None
-    """Names of the filters whose results are averaged; None: each that a member has."""
-    weight_by_size: bool = True
-
-
-@dataclass(frozen=True)
-class Group:
-    """Tasks whose metrics are also given together."""
-
-    name: str
-    tasks: tuple[str, ...]
-    weight_by_size: bool = True
-    """Mean over documents (True, lm-eval's default) or over tasks."""
-    metrics: tuple[GroupMetric, ...] | None = None
-    """The only metrics that are averaged, over the tasks that have them; None: all that every task has."""
-
-    def as_record(self) -> dict[str, Any]:
-        """The group as JSON; without `metrics` where there are none, as in records of earlier versions."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
-
-
-@dataclass(frozen=True)
 class Suite:
     """A named choice of tasks from `suites.yaml`."""
 
@@ -71,7 +45,7 @@ class Suite:
 class Selection:
     """What a run was asked for."""
 
-    tasks: tuple[Task | UpstreamTask, ...]
+    tasks: tuple[AnyTask, ...]
     groups: tuple[Group, ...]
     """Groups asked for by name: their rows are printed too."""
 
@@ -87,18 +61,18 @@ class TaskIndex:
     """All tasks, groups, tags and suites. Reads files once; checks a task when it is selected."""
 
     def __init__(self, include_paths: Sequence[Path] = ()) -> None:
-        self.variants: dict[str, Variant] = {}
+        self.variants: dict[str, TaskVariant] = {}
         self.suites: dict[str, Suite] = {}
         self._group_files: dict[str, tuple[Path, dict[str, Any]]] = {}
         self._tasks: dict[str, Task] = {}
-        self._upstream: dict[str, UpstreamTask] = {}
+        self._sourced: dict[str, SourcedTask] = {}
         for root in (packaged_tasks(), *include_paths):
             self._add_root(Path(root))
 
     def _add_root(self, root: Path) -> None:
         if not root.exists():
             raise TaskError(f"{root}: no such task file or folder.")
-        found: dict[str, Variant] = {}
+        found: dict[str, TaskVariant] = {}
         for path in [root] if root.is_file() else sorted([*root.rglob("*.yaml"), *root.rglob("*.yml")]):
             if path.name == SUITES_FILE:
                 self.suites |= {suite.name: suite for suite in _read_suites(path)}
@@ -106,7 +80,7 @@ class TaskIndex:
                 self._add_file(path, found)
         self.variants |= found
 
-    def _add_file(self, path: Path, found: dict[str, Variant]) -> None:
+    def _add_file(self, path: Path, found: dict[str, TaskVariant]) -> None:
         raw, origins = read_task_file(path)
         if isinstance(raw.get("task"), list):
             name = _check_group_file(path, raw)
@@ -169,7 +143,7 @@ class TaskIndex:
     def select(self, names: str | None) -> Selection:
         """Tasks of comma-separated names, groups, tags, suites, globs or YAML files; None: the default suite."""
         tasks, groups = self._resolve(names)
-        return Selection(tuple(self._upstream.get(name) or self.task(name) for name in tasks), tuple(groups.values()))
+        return Selection(tuple(self._sourced.get(name) or self.task(name) for name in tasks), tuple(groups.values()))
 
     def names(self, names: str | None) -> list[str]:
         """Names of the tasks that `select` would give, whether or not their files are right."""
@@ -188,8 +162,11 @@ class TaskIndex:
     def _select(self, entry: str, tasks: dict[str, None], groups: dict[str, Group], seen: tuple[str, ...]) -> None:
         if entry in self.variants:
             tasks[entry] = None
-        elif entry.startswith(PREFIX):
-            self._select_upstream(entry, tasks, groups)
+        elif (source := source_of(entry)) is not None:
+            found, its_groups = source.select(entry)
+            self._sourced |= {task.name: task for task in found}
+            tasks |= dict.fromkeys(task.name for task in found)
+            groups |= {group.name: group for group in its_groups}
         elif entry in self.groups:
             groups[entry] = self.groups[entry]
             tasks |= dict.fromkeys(self.groups[entry].tasks)
@@ -203,22 +180,14 @@ class TaskIndex:
         elif entry.endswith((".yaml", ".yml")):
             tasks |= dict.fromkeys(self._load_file(Path(entry)))
         else:
-            found = _matching(entry, self.variants)
-            if not found:
+            names = _matching(entry, self.variants)
+            if not names:
                 part_of = f" (in the suite {seen[-1]!r})" if seen else ""
                 near = self._near(entry)
                 raise TaskError(
                     f"No task, group, tag or suite named {entry!r}{part_of}.{near} See `benchbench tasks ls`."
                 )
-            tasks |= dict.fromkeys(found)
-
-    def _select_upstream(self, entry: str, tasks: dict[str, None], groups: dict[str, Group]) -> None:
-        from benchbench.tasks.upstream.select import select  # lm_eval only where one of its tasks is named
-
-        found, their_groups = select(entry)
-        self._upstream |= {task.name: task for task in found}
-        tasks |= dict.fromkeys(task.name for task in found)
-        groups |= {group.name: group for group in their_groups}
+            tasks |= dict.fromkeys(names)
 
     def _load_file(self, path: Path) -> list[str]:
         before = dict(self.variants)

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, filters
 from jinja2.nodes import EvalContext
 
-from benchbench.tasks import limits as bounds
+from benchbench.tasks import limits
 
 _JINJA_OWN = (
     "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "items", "last", "length",
@@ -18,29 +18,29 @@ _JINJA_OWN = (
 
 
 def _center(value: Any, width: int = 80) -> str:
-    bounds.check_width(width)
+    limits.check_width(width)
     return str(value).center(width)
 
 
 def _round(value: float, precision: int = 0, method: Any = "common") -> float:
     if precision > 20:
-        raise bounds.TooMuchWorkError("rounds to more than 20 digits")
+        raise limits.TooMuchWorkError("rounds to more than 20 digits")
     return filters.do_round(value, precision, method)
 
 
 def _int(value: Any, default: int = 0, base: int = 10) -> int:
-    if isinstance(value, str) and base != 10 and len(value) > bounds.MAX_INT_BITS // 4:
-        raise bounds.too_large()
+    if isinstance(value, str) and base != 10 and len(value) > limits.MAX_INT_BITS // 4:
+        raise limits.too_large()
     return filters.do_int(value, default, base)
 
 
 def _join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
     parts = value if attribute is None else (part[attribute] for part in value)
-    return bounds.join(str(d), (str(_weighed(part)) for part in parts))
+    return limits.join(str(d), (str(_weighed(part)) for part in parts))
 
 
 def _replace(s: Any, old: str, new: str, count: int | None = None) -> str:
-    return bounds.replace(str(s), str(old), str(new), -1 if count is None else count)
+    return limits.replace(str(s), str(old), str(new), -1 if count is None else count)
 
 
 def _string(value: Any) -> str:
@@ -50,7 +50,7 @@ def _string(value: Any) -> str:
 def _sum(value: Iterable[Any], attribute: str | int | None = None, start: int | float = 0) -> int | float:
     total = start
     for part in value:
-        total = bounds.add(total, part if attribute is None else part[attribute])
+        total = limits.add(total, part if attribute is None else part[attribute])
     return total
 
 
@@ -63,8 +63,8 @@ _PLAIN = Environment()  # noqa: S701  # prompts are text, not markup
 
 
 def _weighed(value: Any) -> Any:
-    if type(value) is not str and bounds.weight(value) > bounds.MAX_CHARS:
-        raise bounds.too_long()
+    if type(value) is not str and limits.weight(value) > limits.MAX_CHARS:
+        raise limits.too_long()
     return value
 
 
@@ -73,7 +73,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "center": _center,
     "int": _int,
     "join": _join,
-    "regex_replace": bounds.regex_replace,
+    "regex_replace": limits.regex_replace,
     "replace": _replace,
     "round": _round,
     "string": _string,

@@ -2,72 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from benchbench.core.chat import ChatSettings, Shot
-from benchbench.core.errors import ArgumentError, DataError
+from benchbench.core.errors import ArgumentError, DataError, TaskError
 from benchbench.core.ids import content_hash
-from benchbench.core.judge import Judge
-from benchbench.core.types import Doc, Overflow, RenderedDoc
+from benchbench.core.types import Doc
 from benchbench.tasks import shots
 from benchbench.tasks.config import FewshotConfig, PromptVariant
-from benchbench.tasks.documents import Row, Source
-from benchbench.tasks.gen_kwargs import GenKwargs, with_gen_kwargs
-from benchbench.tasks.render import Block, Renderer
-from benchbench.tasks.rows import open_rows
-from benchbench.tasks.shots import FewshotMode
+from benchbench.tasks.documents import DataSource, open_rows
+from benchbench.tasks.prepared import AnyTask, PreparedTask
+from benchbench.tasks.readers import Row
+from benchbench.tasks.render import Block, PromptRenderer
+from benchbench.tasks.settings import RenderSettings
+from benchbench.tasks.sources import source_of
 from benchbench.tasks.task import Task
-from benchbench.tasks.upstream.definition import UpstreamTask
 
 
-@dataclass(frozen=True)
-class RenderSettings:
-    """How a task is to be rendered; everything that may change a prompt without touching the task."""
-
-    num_fewshot: int | None = None
-    """Shots; None: as many as the task says."""
-    fewshot_mode: FewshotMode = "fixed"
-    seed: int = 1234
-    limit: int | None = None
-    """Only the first so many documents."""
-    prompt: str = "default"
-    data_root: Path | None = None
-    split: str | None = None
-    """Evaluate this split instead of the task's own."""
-    fewshot_split: str | None = None
-    """Draw shots from this split instead of the task's own."""
-    chat: ChatSettings | None = None
-    """Make conversations of the prompts, for a model's chat template."""
-    trust_task_code: bool = False
-    """Python that comes with lm-eval's tasks may run."""
-    gen_kwargs: GenKwargs = ()
-    """Generation settings that replace the tasks' own."""
-
-
-@dataclass(frozen=True)
-class PreparedTask:
-    """A task's documents as requests, with the fingerprints that its scores will carry."""
-
-    task: Task | UpstreamTask
-    docs: tuple[RenderedDoc, ...]
-    num_fewshot: int
-    prompt_hash: str
-    """8 hex digits over templates and rendering settings, not over data."""
-    data_hash: str
-    """16 hex digits over the evaluated documents and those used as shots."""
-    data_revision: str | None
-    """The Hub's commit, of a data root by its lock file; None where it is not known."""
-    data_path: str
-    notes: tuple[str, ...] = ()
-    """Sentences a reader of the results should know."""
-    judge: Judge | None = None
-    """Who turns answers into values, where it is not our scoring (lm-eval's tasks)."""
-
-
-def prepare(task: Task | UpstreamTask, settings: RenderSettings) -> PreparedTask:
+def prepare(task: AnyTask, settings: RenderSettings) -> PreparedTask:
     """Load, draw and render.
 
     Raises:
@@ -75,45 +29,49 @@ def prepare(task: Task | UpstreamTask, settings: RenderSettings) -> PreparedTask
         TaskError: a template or a gold answer fails on a document; the sentence names both.
         ArgumentError: settings that make no sense.
     """
-    task = with_gen_kwargs(task, settings.gen_kwargs)
-    if isinstance(task, UpstreamTask):
-        from benchbench.tasks.upstream.prepare import prepare_upstream
+    if settings.gen_kwargs and task.output_type == "generate_until":
+        task = task.with_gen_kwargs(settings.gen_kwargs)
+    if isinstance(task, Task):
+        return _prepare(task, settings)
+    source = source_of(task.name)
+    if source is None:
+        raise TaskError(f"{task.name} is no task of ours, and no source of tasks has the prefix of its name.")
+    return source.prepare(task, settings)
 
-        return prepare_upstream(task, settings)
-    if settings.limit is not None and settings.limit < 1:
-        raise ArgumentError(f"--limit {settings.limit}: at least 1 document has to be evaluated.")
-    notes: list[str] = []
-    task = _with_splits(task, settings, notes)
-    count = _num_fewshot(task, settings, notes)
+
+def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
+    task, count = _with_splits(stated, settings), _num_fewshot(stated, settings)
     source = open_rows(task, settings.data_root)
     rows = source.rows(str(task.config.eval_split), settings.limit)
-    overflow: Overflow = "truncate_left" if settings.fewshot_mode == "lm_eval" else "drop_shots"
-    chat = _chat(task, settings, notes)
-    renderer = Renderer(
-        task, prompt=settings.prompt, first_row=rows[0], overflow=overflow, seed=settings.seed, chat=chat
+    renderer = PromptRenderer(
+        task,
+        prompt=settings.prompt,
+        first_row=rows[0],
+        overflow="truncate_left" if settings.fewshot_mode == "lm_eval" else "drop_shots",
+        seed=settings.seed,
+        chat=_chat(task, settings),
     )
     docs = [renderer.doc(row, number) for number, row in enumerate(rows)]
-    renderer.look_at(docs[0])
-    blocks, shot_hashes = _blocks(renderer, docs, source, count, settings, notes)
-    rendered = tuple(renderer.render(doc, block) for doc, block in zip(docs, blocks, strict=True))
+    renderer.learn_inputs(docs[0])
+    drawn = _draw(renderer, docs, source, count, settings)
     return PreparedTask(
         task=task,
-        docs=rendered,
+        docs=tuple(renderer.render(doc, block) for doc, block in zip(docs, drawn.blocks, strict=True)),
         num_fewshot=count,
+        fewshot_mode=settings.fewshot_mode,
         prompt_hash=prompt_hash(task, settings, count),
-        data_hash=content_hash([[doc.hash for doc in docs], shot_hashes]),
+        data_hash=content_hash([[doc.hash for doc in docs], drawn.hashes]),
         data_revision=source.revision,
         data_path=source.path,
-        notes=tuple(notes),
+        notes=tuple(_notes(stated, settings, drawn, len(docs))),
     )
 
 
-def _with_splits(task: Task, settings: RenderSettings, notes: list[str]) -> Task:
-    """The task as if its file named the splits that were asked for; so they are part of every fingerprint."""
+def _with_splits(task: Task, settings: RenderSettings) -> Task:
+    """The task as if its file named the splits that the settings name; so they are part of every fingerprint."""
     config = task.config
     update: dict[str, Any] = {}
     if settings.split is not None and settings.split != config.eval_split:
-        notes.append(f"Evaluated on the split {settings.split!r} instead of {config.eval_split!r}, as asked.")
         update["test_split"] = settings.split
     if settings.fewshot_split is not None:
         update["fewshot_split"] = settings.fewshot_split
@@ -122,34 +80,60 @@ def _with_splits(task: Task, settings: RenderSettings, notes: list[str]) -> Task
     return replace(task, config=config.model_copy(update=update)) if update else task
 
 
-def _num_fewshot(task: Task, settings: RenderSettings, notes: list[str]) -> int:
-    asked = settings.num_fewshot
-    if asked is not None and asked < 0:
-        raise ArgumentError(f"--num-fewshot {asked}: a number of shots cannot be negative.")
-    count = asked if asked is not None else task.config.num_fewshot or 0
-    if count and task.output_type == "loglikelihood_rolling":
-        notes.append("Texts are scored whole: shots do not apply and were left out.")
+def _wanted_shots(task: Task, settings: RenderSettings) -> int:
+    """Shots by the settings, else by the task, whether or not they apply."""
+    return task.config.num_fewshot or 0 if settings.num_fewshot is None else settings.num_fewshot
+
+
+def _num_fewshot(task: Task, settings: RenderSettings) -> int:
+    wanted = _wanted_shots(task, settings)
+    if task.output_type == "loglikelihood_rolling" or (wanted and _is_translation(task, settings)):
         return 0
-    if count and task.prompt(settings.prompt).tgt_lang is not None:
-        notes.append(f"The prompt {settings.prompt!r} is for translation models: shots do not apply and were left out.")
-        return 0
-    return count
+    return wanted
 
 
-def _chat(task: Task, settings: RenderSettings, notes: list[str] | None = None) -> ChatSettings | None:
-    if settings.chat is not None and task.output_type == "loglikelihood_rolling":
-        if notes is not None:
-            notes.append("Texts are scored whole: the chat template does not apply.")
-        return None
-    return settings.chat
+def _is_translation(task: Task, settings: RenderSettings) -> bool:
+    """The prompt is a bare sentence for a translation model."""
+    return task.prompt(settings.prompt).tgt_lang is not None
 
 
-def _blocks(
-    renderer: Renderer, docs: Sequence[Doc], source: Source, count: int, settings: RenderSettings, notes: list[str]
-) -> tuple[list[Block], list[str]]:
-    """The shots' texts per document (one tuple object per block) and the hashes of the documents used."""
+def _chat(task: Task, settings: RenderSettings) -> ChatSettings | None:
+    return None if task.output_type == "loglikelihood_rolling" else settings.chat
+
+
+def _notes(stated: Task, settings: RenderSettings, drawn: _Drawn, docs: int) -> Iterator[str]:
+    """What a reader of the results should know: settings that changed the task, or did not apply to it."""
+    is_rolling = stated.output_type == "loglikelihood_rolling"
+    if settings.split is not None and settings.split != stated.config.eval_split:
+        yield f"Evaluated on the split {settings.split!r} instead of {stated.config.eval_split!r}, as asked."
+    if _wanted_shots(stated, settings):
+        if is_rolling:
+            yield "Texts are scored whole: shots do not apply and were left out."
+        elif _is_translation(stated, settings):
+            yield f"The prompt {settings.prompt!r} is for translation models: shots do not apply and were left out."
+    if settings.chat is not None and is_rolling:
+        yield "Texts are scored whole: the chat template does not apply."
+    if drawn.moved:
+        yield f"{drawn.moved} of {docs} documents are among the shots and were given the next candidate instead."
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The shots of all documents."""
+
+    blocks: list[Block]
+    """Per document; equal ones are one object."""
+    hashes: list[str]
+    """Of the documents used as shots."""
+    moved: int = 0
+    """Documents that are themselves shots of the common block, and got others."""
+
+
+def _draw(
+    renderer: PromptRenderer, docs: Sequence[Doc], source: DataSource, count: int, settings: RenderSettings
+) -> _Drawn:
     if count == 0:
-        return [()] * len(docs), []
+        return _Drawn([Block()] * len(docs), [])
     name, rows, in_order = _pool_rows(renderer.task, source)
     pool_docs = _PoolDocs(renderer, rows, samples=name == SAMPLES)
     pool = shots.Pool(renderer.task.name, name, tuple(content_hash(row) for row in rows), in_order)
@@ -158,11 +142,9 @@ def _blocks(
     texts: dict[tuple[int, ...], Block] = {}
     for chosen in picks:
         if chosen not in texts:
-            texts[chosen] = cast(Block, tuple(pool_docs.shot(index) for index in chosen))
+            texts[chosen] = Block([pool_docs.shot(index) for index in chosen])
     moved = len(docs) - picks.count(picks[-1]) if settings.fewshot_mode == "fixed" else 0
-    if moved:
-        notes.append(f"{moved} of {len(docs)} documents are among the shots and were given the next candidate instead.")
-    return [texts[chosen] for chosen in picks], shots.used(pool.hashes, picks)
+    return _Drawn([texts[chosen] for chosen in picks], shots.used(pool.hashes, picks), moved)
 
 
 SAMPLES = "fewshot_config.samples"
@@ -171,18 +153,18 @@ SAMPLES = "fewshot_config.samples"
 class _PoolDocs:
     """Shots rendered when first needed, then kept."""
 
-    def __init__(self, renderer: Renderer, rows: Sequence[Row], *, samples: bool) -> None:
+    def __init__(self, renderer: PromptRenderer, rows: Sequence[Row], *, samples: bool) -> None:
         self._renderer, self._rows, self._samples = renderer, rows, samples
-        self._shots: dict[int, str | Shot] = {}
+        self._shots: dict[int, Shot] = {}
 
-    def shot(self, index: int) -> str | Shot:
+    def shot(self, index: int) -> Shot:
         if index not in self._shots:
             doc = self._renderer.deriver.doc(self._rows[index], index, keep=self._samples)
             self._shots[index] = self._renderer.shot(doc, f"shot {index}")
         return self._shots[index]
 
 
-def _pool_rows(task: Task, source: Source) -> tuple[str, list[Row], bool]:
+def _pool_rows(task: Task, source: DataSource) -> tuple[str, list[Row], bool]:
     """The pool's name, its rows, and whether the task wants the first ones."""
     config = task.config
     shot_config = config.fewshot_config or FewshotConfig()

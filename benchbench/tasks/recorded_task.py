@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchbench.core.errors import DataError, TaskError
+from benchbench.core.json_record import an_object
+from benchbench.core.record import TaskRecord
 from benchbench.core.types import RenderedDoc
 from benchbench.tasks.template import Field
 
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Again:
+class RecordedTask:
     """A task as a run's record tells it, and where its documents may be found now."""
 
     name: str
-    record: Mapping[str, Any]
+    record: TaskRecord
     """What run.json says under `tasks.<name>`."""
     prompt: str
     """Name of the prompt variant."""
@@ -40,21 +42,22 @@ class Again:
         from benchbench.tasks.config import TaskConfig
         from benchbench.tasks.task import Task
 
-        resolved = dict(self.record.get("resolved") or {})
-        variables, file = resolved.pop("variables", {}), Path(str(resolved.pop("file", self.name)))
+        resolved = dict(self.record.resolved)
+        variables = an_object(resolved.pop("variables", {}), f"`variables` of {self.name}")
+        file = Path(str(resolved.pop("file", self.name)))
         try:
             config = TaskConfig.model_validate(resolved)
         except ValidationError as error:
             raise TaskError(f"{self.name}: the run's record does not hold a task file of benchbench's.") from error
-        if self.record.get("data_revision"):
-            config = config.model_copy(update={"dataset_revision": self.record["data_revision"]})
+        if self.record.data_revision:
+            config = config.model_copy(update={"dataset_revision": self.record.data_revision})
         return Task(self.name, config, self._folder(config.dataset_path) / file.name, variables)
 
     def _folder(self, dataset_path: str) -> Path:
         """Where the task file lay, for data files beside it: as recorded, or where the task of this name lies now."""
-        from benchbench.tasks.documents import FILE_FORMATS
+        from benchbench.tasks.readers import FILE_FORMATS
 
-        recorded = Path(str(self.record.get("data_path") or ""))
+        recorded = Path(self.record.data_path or "")
         if dataset_path in FILE_FORMATS and not recorded.is_dir() and self.name in self.index.variants:
             return self.index.variants[self.name].path.parent
         return recorded
@@ -62,7 +65,7 @@ class Again:
     def _root(self) -> Path | None:
         config = self.task.config
         place = f"/{config.dataset_path}/{config.dataset_name or 'default'}"
-        recorded = str(self.record.get("data_path") or "")
+        recorded = self.record.data_path or ""
         if self.data_root is not None or not recorded.endswith(place):
             return self.data_root
         root = Path(recorded.removesuffix(place))
@@ -75,13 +78,13 @@ class Again:
             DataError: the data are not there, or are not those that were asked.
             TaskError: a template of the task fails.
         """
-        from benchbench.tasks.render import Renderer
-        from benchbench.tasks.rows import open_rows
+        from benchbench.tasks.documents import open_rows
+        from benchbench.tasks.render import Block, PromptRenderer
 
         wanted = {item.doc_id: item.doc_hash for item in items}
         source = open_rows(self.task, self._root())
         rows = source.rows(str(self.task.config.eval_split), max(wanted, default=0) + 1)
-        renderer = Renderer(self.task, prompt=self.prompt, first_row=rows[0], overflow="drop_shots", seed=0)
+        renderer = PromptRenderer(self.task, prompt=self.prompt, first_row=rows[0], overflow="drop_shots", seed=0)
         docs = {number: renderer.doc(row, number) for number, row in enumerate(rows) if number in wanted}
         other = [number for number, known in wanted.items() if number not in docs or docs[number].hash != known]
         if other:
@@ -89,8 +92,8 @@ class Again:
                 f"{self.name}: document {other[0]} of {source.path} is not the one that the run asked, nor are"
                 f" {len(other) - 1} others of {len(wanted)}. Name the data that it was run on with --data-root."
             )
-        renderer.look_at(renderer.doc(rows[0], 0))
-        return {number: renderer.render(doc, ()) for number, doc in docs.items()}
+        renderer.learn_inputs(renderer.doc(rows[0], 0))
+        return {number: renderer.render(doc, Block()) for number, doc in docs.items()}
 
     def source_template(self) -> str | None:
         """The task's `doc_to_source`: as recorded, else as the task of this name has it today."""

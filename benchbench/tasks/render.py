@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import Any
 
-from benchbench.core.chat import ChatSettings, Conversation, Shot
+from benchbench.core.chat import ChatSettings, Conversation, Overflow, Shot
 from benchbench.core.errors import TaskError
 from benchbench.core.types import (
     Doc,
@@ -17,14 +17,13 @@ from benchbench.core.types import (
     GenerationParams,
     Json,
     LoglikelihoodRequest,
-    Overflow,
     Prompt,
     RenderedDoc,
     Request,
     RollingRequest,
 )
 from benchbench.tasks.config import FewshotConfig, PromptVariant
-from benchbench.tasks.derive import Deriver
+from benchbench.tasks.documents import Deriver
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
 
@@ -32,8 +31,16 @@ Answer = int | str | tuple[int, ...] | tuple[str, ...]
 """A gold index or text, or several that are right."""
 
 
-Block: TypeAlias = tuple[str, ...] | tuple[Shot, ...]
-"""The shots of a document: texts, or turns where prompts are conversations."""
+class Block:
+    """The shots of a document. Documents with the same shots share one object, and so its tuples."""
+
+    __slots__ = ("shots", "texts")
+
+    def __init__(self, shots: Sequence[Shot] = ()) -> None:
+        self.shots = tuple(shots)
+        """For conversations."""
+        self.texts = tuple(shot.text for shot in shots)
+        """For plain prompts."""
 
 
 class Turn:
@@ -129,7 +136,7 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
-class Renderer:
+class PromptRenderer:
     """Everything of a task and prompt that is compiled once and used per document."""
 
     def __init__(
@@ -165,13 +172,13 @@ class Renderer:
         """The row as a Doc with its derived fields."""
         return self.deriver.doc(row, number)
 
-    def look_at(self, doc: Doc) -> None:
+    def learn_inputs(self, doc: Doc) -> None:
         """Learn from the first document whether the choices are contexts, as lm-eval does."""
         if self.task.output_type == "multiple_choice":
             self.several_inputs = self.turn.asks_for_index(self.deriver.scope(doc), doc.id)
 
-    def shot(self, doc: Doc, name: str) -> str | Shot:
-        """A worked example with its trailing delimiter, or as turns. `name` says which, for error sentences."""
+    def shot(self, doc: Doc, name: str) -> Shot:
+        """A worked example. `name` says which, for error sentences."""
         turn, scope = self.shot_turn, self.deriver.scope(doc)
         question, choices, answer = turn.question(scope, name), turn.choices(scope, name), turn.answer(scope, name)
         if self.several_inputs:
@@ -188,14 +195,14 @@ class Renderer:
         else:
             join = turn.target_delimiter if not prefix or _needs_space(str(question), prefix) else ""
             plain = str(question) + join + answered + turn.shot_delimiter
-        return plain if self._chat is None else Shot(str(question), answered, plain)
+        return Shot(str(question), answered, plain)
 
     def _input(self, question: str | int, choices: Sequence[str], doc: object) -> str:
         index = self.turn.gold(int(question) if str(question).isdecimal() else question, choices, doc)
         return choices[index[0]]
 
     def render(self, doc: Doc, shots: Block) -> RenderedDoc:
-        """All requests of a document, with what scoring needs to judge the responses."""
+        """All requests of a document, with what scoring needs besides the responses."""
         scope = self.deriver.scope(doc)
         match self.task.output_type:
             case "multiple_choice":
@@ -203,7 +210,7 @@ class Renderer:
             case "loglikelihood":
                 target = self._target_text(scope, doc)
                 prompt = self._prompt(doc, scope, shots)
-                if isinstance(prompt, Conversation) and not prompt.prefix:
+                if prompt.answer_begins_turn:
                     target = target.lstrip(" ")  # it begins the assistant's turn: nothing to be kept apart from
                 request = LoglikelihoodRequest(self.task.name, doc.id, 0, prompt, target)
                 return self._rendered(doc, (request,), targets=(target,))
@@ -273,12 +280,11 @@ class Renderer:
         if not isinstance(asked, str):
             raise TaskError(f"{self.task.where('doc_to_text')}: document {doc.id} gives a number, not text.")
         if self._chat is None:
-            texts = cast("tuple[str, ...]", shots)
-            return Prompt(description, texts, _with_prefix(asked, prefix, delimiter), self._overflow)
+            return Prompt(description, shots.texts, _with_prefix(asked, prefix, delimiter), self._overflow)
         given = self._chat.system or ""
         return Conversation(
             system=_joined(given, description, turn.shot_delimiter),
-            shots=cast("tuple[Shot, ...]", shots),
+            shots=shots.shots,
             question=asked,
             prefix=prefix,
             bare_system=given,

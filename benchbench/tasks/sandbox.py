@@ -1,7 +1,7 @@
 """Jinja for strangers' templates: strict about names, no way to Python, and bounded in size and time.
 
 Renders to the same bytes as lm-eval's environment (`keep_trailing_newline`, default delimiters and
-whitespace, `regex_replace`) for every template that stays within the bounds.
+whitespace, `regex_replace`) for every template that stays within the limits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
 from benchbench.core.errors import TaskError, did_you_mean
-from benchbench.tasks import limits as bounds
+from benchbench.tasks import limits
 from benchbench.tasks.jinja_filters import FILTERS
 
 MAX_TEMPLATE_CHARS = 100_000
@@ -76,12 +76,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:
-        self.meter = bounds.Meter()
+        self.meter = limits.Meter()
         self.programs: dict[str, Program] = {}
         super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, finalize=self._printable)
         self.globals = dict(_GLOBALS)
-        self.binop_table |= {"+": bounds.add, "*": bounds.multiply, "**": bounds.power, "%": bounds.modulo}
-        self.concat = partial(bounds.join, "")  # type: ignore[method-assign]
+        self.binop_table |= {"+": limits.add, "*": limits.multiply, "**": limits.power, "%": limits.modulo}
+        self.concat = partial(limits.join, "")  # type: ignore[method-assign]
         self.filters = {name: self._metered(function) for name, function in FILTERS.items()}
         self.filters |= {"_counted": self.meter.counted, "_bounded": self._bounded, "_concat": self._concat}
         self.tests = {name: self._metered(function) for name, function in _tests(self)}
@@ -96,7 +96,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return update_wrapper(metered, function)
 
     def _printable(self, value: Any) -> Any:
-        """What `{{ value }}` may print: not a generator's address, nothing beyond the bounds."""
+        """What `{{ value }}` may print: not a generator's address, nothing beyond the limits."""
         if type(value) is str:
             return value
         if hasattr(value, "__next__"):
@@ -110,7 +110,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self.meter.bounded(container)
 
     def _concat(self, parts: Iterable[Any]) -> str:
-        return self.meter.bounded(bounds.join("", [str(self._printable(part)) for part in parts]))  # type: ignore[no-any-return]
+        return self.meter.bounded(limits.join("", [str(self._printable(part)) for part in parts]))  # type: ignore[no-any-return]
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """A short list of methods per type; nothing with an underscore in front."""
@@ -132,11 +132,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(text, str) and not kwargs:
             name = __obj.__name__
             if name == "join":
-                return bounds.join(text, __self.meter.counted(*args))
+                return limits.join(text, __self.meter.counted(*args))
             if name == "replace":
-                return bounds.replace(text, *args)
+                return limits.replace(text, *args)
             if name in ("center", "ljust", "rjust", "zfill"):
-                bounds.check_width(args[0])
+                limits.check_width(args[0])
         return __self.meter.bounded(super().call(__context, __obj, *args, **kwargs))
 
 
@@ -257,7 +257,7 @@ class Program:
         """The template rendered. Raises whatever the template raises; see `template.Field` for sentences."""
         self._meter.start()
         template = self._text
-        return bounds.join("", template.root_render_func(self._context(template, scope)))
+        return limits.join("", template.root_render_func(self._context(template, scope)))
 
     def value(self, scope: Mapping[str, Any]) -> Any:
         """The value of a single expression with its own type; of any other template its text."""
@@ -282,7 +282,7 @@ def _compiled(env: Sandbox, tree: nodes.Template, where: str) -> Template:
     tree.set_environment(env)
     try:
         return env.from_string(tree)
-    except (TemplateError, RecursionError, MemoryError, SyntaxError, bounds.TooMuchWorkError) as error:
+    except (TemplateError, RecursionError, MemoryError, SyntaxError, limits.TooMuchWorkError) as error:
         raise TaskError(f"{where}: the template does not compile: {error}.") from error
 
 

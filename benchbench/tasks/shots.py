@@ -6,12 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
-from typing import Literal
 
 from benchbench.core.errors import DataError
 from benchbench.core.types import Doc
-
-FewshotMode = Literal["fixed", "per_doc", "lm_eval"]
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.registry import check_filter, metric_spec
 from benchbench.core.types import FilterSpec, Json, MetricSpec, OutputType, ScoringSpec
-from benchbench.tasks.config import PromptVariant, TaskConfig
-from benchbench.tasks.dialect import Variant, check, where
+from benchbench.tasks.config import GenerationKwargs, PromptVariant, TaskConfig
+from benchbench.tasks.dialect import TaskVariant, check, where
+from benchbench.tasks.gen_kwargs import GenKwargs, override
 
 DEFAULT_METRICS: Mapping[OutputType, tuple[str, ...]] = {
     "multiple_choice": ("acc", "acc_norm"),
@@ -37,7 +38,7 @@ class Task:
     """Which included file gave a key, where it is not `path`."""
 
     @classmethod
-    def of(cls, variant: Variant) -> Task:
+    def of(cls, variant: TaskVariant) -> Task:
         """The checked task of a variant. TaskError for a wrong key, type, metric or filter name."""
         config = check(variant)
         task = cls(variant.name, config, variant.path, dict(variant.variables), dict(variant.origins))
@@ -84,6 +85,21 @@ class Task:
     def where(self, key: str) -> str:
         """File, line and key, for error sentences."""
         return f"{where(self.origins.get(key, self.path), [key])}: {self.name}: `{key}`"
+
+    def with_gen_kwargs(self, given: GenKwargs) -> Task:
+        """The task as if its file had these generation settings, so that they are part of every fingerprint."""
+        stated = self.config.generation_kwargs
+        own = {} if stated is None else stated.model_dump(exclude_unset=True)
+        made = GenerationKwargs.model_validate(override(own, dict(given)))
+        return replace(self, config=self.config.model_copy(update={"generation_kwargs": made}))
+
+    def code(self) -> Iterable[tuple[str, str]]:
+        """(key, function) of what runs code: nothing, in our dialect."""
+        return ()
+
+    def data_task(self) -> Task:
+        """The task whose data are read: itself."""
+        return self
 
     def resolved(self) -> dict[str, Json]:
         """The task as JSON, for the run record: every key that is set, the matrix variables, the file's name."""

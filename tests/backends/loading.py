@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchbench.backends.hf.load import load_model
-from benchbench.backends.hf.loaded import LoadedModel
+from benchbench.backends.hf.backend import load_model
+from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from tests import models

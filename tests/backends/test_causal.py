@@ -12,8 +12,8 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf import causal
 from benchbench.backends.hf.causal import CausalModel
-from benchbench.backends.hf.scorer import PairScorer, attention_window
-from benchbench.backends.plan import Limits, Plan
+from benchbench.backends.hf.scorer import CausalScorer, attention_window
+from benchbench.backends.plan import Limits, PrefixPlan
 from benchbench.backends.tokens import Exhausted, Scored
 from benchbench.core.errors import BackendError
 from tests import models
@@ -52,7 +52,7 @@ def mixed_pairs(seed: int = 0) -> list[EncodedPair]:
     return pairs
 
 
-def totals(scorer: PairScorer, pairs: list[EncodedPair]) -> list[Scored]:
+def totals(scorer: CausalScorer, pairs: list[EncodedPair]) -> list[Scored]:
     scored = {s.request: s for s in scorer.score(pairs)}
     assert sorted(scored) == list(range(len(pairs)))
     assert not any(isinstance(s, Exhausted) for s in scored.values())
@@ -64,12 +64,12 @@ def totals(scorer: PairScorer, pairs: list[EncodedPair]) -> list[Scored]:
 def test_every_layout_agrees_with_plain(name: str, plan: str, tmp_path: Path) -> None:
     model = opened(MAKERS[name], tmp_path)
     pairs = mixed_pairs()
-    plain = totals(PairScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)
+    plain = totals(CausalScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)
     if plan == "packed" and not model.takes_positions:
         with pytest.raises(BackendError, match="position_ids"):
-            PairScorer(model, LIMITS, plan=plan, config=model.model.config)
+            CausalScorer(model, LIMITS, plan=plan, config=model.model.config)
         return
-    scorer = PairScorer(model, LIMITS, plan=plan, config=model.model.config)
+    scorer = CausalScorer(model, LIMITS, plan=plan, config=model.model.config)
     planned = totals(scorer, pairs)
     assert scorer.layout == (plan if plan != "auto" else "packed" if model.takes_positions else "branched")
     assert scorer.notes == []
@@ -89,8 +89,8 @@ def test_questions_on_one_passage_are_branches_of_which_only_the_last_row_is_rea
         for _ in range(2):
             context = passage + draw(12)
             pairs += [EncodedPair(context, (letter,)) for letter in (40, 41, 42, 43)]
-    plain = totals(PairScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)
-    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    plain = totals(CausalScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)
+    scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
     for one, other in zip(plain, totals(scorer, pairs), strict=True):
         assert other.total == pytest.approx(one.total, abs=1e-4)
     assert scorer.notes == []
@@ -104,7 +104,7 @@ def test_shared_tokens_are_computed_once(tmp_path: Path) -> None:
     for _ in range(30):
         context = shots + tuple(rng.randrange(3, 300) for _ in range(20))
         pairs += [EncodedPair(context, tuple(rng.randrange(3, 300) for _ in range(6))) for _ in range(4)]
-    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
     scorer.trusts("packed", pairs)
     before = model.computed_tokens
     totals(scorer, pairs)
@@ -114,9 +114,9 @@ def test_shared_tokens_are_computed_once(tmp_path: Path) -> None:
 def test_a_model_deaf_to_its_cache_falls_back_to_plain_and_says_so(tmp_path: Path) -> None:
     model = opened(lambda folder: models.custom_code(folder, deaf=True), tmp_path)
     pairs = mixed_pairs()
-    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
     planned = totals(scorer, pairs)
-    plain = totals(PairScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)
+    plain = totals(CausalScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)
     assert [s.total for s in planned] == [s.total for s in plain]
     assert scorer.layout == "plain"
     assert "not used" in " ".join(scorer.notes)
@@ -126,13 +126,13 @@ def test_trust_earned_without_branches_is_no_trust_in_branches(tmp_path: Path) -
     model = opened(lambda folder: models.custom_code(folder, deaf=True), tmp_path)
     rng = random.Random(4)
     draw = lambda n: tuple(rng.randrange(3, 300) for _ in range(n))  # noqa: E731
-    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
     totals(scorer, [EncodedPair(draw(12), (letter,)) for letter in (40, 41, 42)])
     assert scorer.layout == "branched"
     contexts = [draw(12) for _ in range(4)]
     branching = [EncodedPair(context, draw(5)) for context in contexts for _ in range(2)]
     planned = totals(scorer, branching)
-    plain = totals(PairScorer(model, LIMITS, plan="plain", config=model.model.config), branching)
+    plain = totals(CausalScorer(model, LIMITS, plan="plain", config=model.model.config), branching)
     assert [s.total for s in planned] == [s.total for s in plain]
     assert scorer.layout == "plain"
 
@@ -145,8 +145,8 @@ def test_the_check_holds_the_block_and_the_branches_of_the_run(tmp_path: Path) -
     # The shortest and the longest context do not begin with the shots.
     contexts = [draw(4), *(shots + draw(10 + doc) for doc in range(8)), draw(300)]
     pairs = [EncodedPair(context, draw(5)) for context in contexts for _ in range(2)]
-    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
-    checked: list[Plan] = []
+    scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
+    checked: list[PrefixPlan] = []
     make = scorer._plan
     scorer._plan = lambda *args: checked.append(make(*args)) or checked[-1]  # type: ignore[method-assign, func-returns-value]
     assert scorer.trusts("packed", pairs)
@@ -163,8 +163,8 @@ def test_a_model_that_ignores_the_mask_is_found_out_by_rows_of_unlike_width(tmp_
     for size in (20, 8, 31, 14, 25):
         context = draw(size)
         pairs += [EncodedPair(context, draw(6)) for _ in range(4)]
-    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
-    plain = totals(PairScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)
+    scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
+    plain = totals(CausalScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)
     assert [s.total for s in totals(scorer, pairs)] == [s.total for s in plain]
     assert scorer.layout == "plain"
 
@@ -178,7 +178,7 @@ def test_a_layout_with_wrong_numbers_is_found_out(tmp_path: Path, monkeypatch: p
         return right(branch_of.clamp(max=0), start, dtype)
 
     monkeypatch.setattr(causal, "_packed_mask", leaky)
-    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
     totals(scorer, mixed_pairs())
     assert scorer.layout == "branched"
     assert "differs from plain scoring" in scorer.notes[0]
@@ -188,7 +188,7 @@ def test_skipped_requests_do_not_move_the_others(tmp_path: Path) -> None:
     """A resumed run gets the same bits, for the layout is that of the whole run."""
     model = opened(models.tiny_llama, tmp_path)
     pairs = mixed_pairs()
-    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
     whole = {s.request: s for s in scorer.score(pairs)}
     skip = set(random.Random(5).sample(range(len(pairs)), 100))
     before = model.computed_tokens
@@ -203,7 +203,7 @@ def test_skipped_requests_do_not_move_the_others(tmp_path: Path) -> None:
 def test_out_of_memory_halves_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = opened(models.tiny_llama, tmp_path)
     pairs = mixed_pairs()
-    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
     expected = totals(scorer, pairs)
     real = model.model.forward
 
@@ -213,7 +213,7 @@ def test_out_of_memory_halves_and_loses_nothing(tmp_path: Path, monkeypatch: pyt
         return real(*args, **kwargs)
 
     monkeypatch.setattr(model.model, "forward", small)
-    tight = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    tight = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
     for one, other in zip(expected, totals(tight, pairs), strict=True):
         assert other.total == pytest.approx(one.total, abs=1e-4)
     assert tight.retries > 0
@@ -230,7 +230,7 @@ def test_a_request_that_never_fits_fails_alone(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(model.model, "forward", small)
     pairs = [EncodedPair(tuple(range(3, 63)), (5, 6)), EncodedPair((3, 4), (5,)), EncodedPair((3, 9), (5,))]
-    scorer = PairScorer(model, LIMITS, plan="plain", config=model.model.config)
+    scorer = CausalScorer(model, LIMITS, plan="plain", config=model.model.config)
     scored = {s.request: s for s in scorer.score(pairs)}
     assert isinstance(scored[0], Exhausted)
     assert "not enough memory" in scored[0].message
@@ -242,7 +242,7 @@ def test_nan_weights_are_reported_not_scored(tmp_path: Path) -> None:
     model = opened(models.tiny_llama, tmp_path)
     with torch.no_grad():
         model.model.lm_head.weight[7] = float("nan")
-    scorer = PairScorer(model, LIMITS, plan="auto", config=model.model.config)
+    scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
     assert not any(s.finite for s in totals(scorer, mixed_pairs()))
 
 
@@ -250,7 +250,7 @@ def test_log_probabilities_of_a_half_precision_model_are_taken_in_fp32(tmp_path:
     model = opened(models.tiny_llama, tmp_path)
     model.model.bfloat16()
     pairs = mixed_pairs()[:40]
-    found = [s.total for s in totals(PairScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)]
+    found = [s.total for s in totals(CausalScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)]
     exact, rounded = ([alone(model, pair, dtype) for pair in pairs] for dtype in (torch.float32, torch.bfloat16))
     assert found == pytest.approx(exact, abs=0.02)
     assert len(set(found)) > len(set(rounded))

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchbench.backends.chat import ChatTemplate, template_of
-from benchbench.backends.control import CHAT, control_tokens, unmarked
+from benchbench.backends.chat import CHAT, ChatTemplate, control_tokens, template_of, unmarked
 from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder
-from benchbench.backends.find_chat import open_template
+from benchbench.backends.models.preview import open_template
 from benchbench.core.chat import Conversation, Shot
 from benchbench.core.errors import ModelError
 from benchbench.core.types import GenerateRequest, GenerationParams, LoglikelihoodRequest, Prompt

@@ -8,12 +8,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchbench.backends import choose, open_backend
-from benchbench.backends import estimate as estimate_module
-from benchbench.backends.choose import Choice
-from benchbench.backends.estimate import cache_per_token, estimate_folder, estimate_gguf, estimate_model
-from benchbench.backends.hf import load
-from benchbench.backends.machine import GPU, Memory, memory, size
+import benchbench.backends as backends
+from benchbench.backends import engines, open_backend
+from benchbench.backends.engines import Choice, choose
+from benchbench.backends.models import memory as memory_module
+from benchbench.backends.models import pretrained
+from benchbench.backends.models.formats.folder import estimate_folder
+from benchbench.backends.models.formats.gguf import estimate_gguf
+from benchbench.backends.models.memory import (
+    GPU,
+    Memory,
+    cache_per_token,
+    memory,
+)
+from benchbench.backends.models.preview import estimate_model
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from tests import models
@@ -22,8 +30,8 @@ HERE = GPU("H200", 140 << 30, 139 << 30)
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, *, packages: str = "", gpus: tuple[GPU, ...] = ()) -> None:
-    monkeypatch.setattr(choose, "installed", lambda module: module if module in packages.split() else None)
-    monkeypatch.setattr(choose, "gpus", lambda: gpus)
+    monkeypatch.setattr(engines, "installed", lambda module, known: module if module in packages.split() else None)
+    monkeypatch.setattr(memory_module, "gpus", lambda: gpus)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +51,7 @@ def test_the_engine_follows_from_device_packages_and_model(
     monkeypatch: pytest.MonkeyPatch, packages: str, gpus: tuple[GPU, ...], options: dict, expected: str
 ) -> None:
     machine(monkeypatch, packages=packages, gpus=gpus)
-    choice = choose.choose(ModelOptions(**{"model": "org/name", **options}))
+    choice = choose(ModelOptions(**{"model": "org/name", **options}))
     assert choice.backend == expected
     assert choice.reason
     if expected == "hf" and options.get("model"):
@@ -52,12 +60,12 @@ def test_the_engine_follows_from_device_packages_and_model(
 
 def test_encoder_decoder_models_stay_with_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     machine(monkeypatch, packages="vllm", gpus=(HERE,))
-    assert choose.choose(ModelOptions(str(models.tiny_t5(tmp_path / "t5")))).backend == "hf"
-    assert choose.choose(ModelOptions(str(models.tiny_llama(tmp_path / "llama")))).backend == "vllm"
+    assert choose(ModelOptions(str(models.tiny_t5(tmp_path / "t5")))).backend == "hf"
+    assert choose(ModelOptions(str(models.tiny_llama(tmp_path / "llama")))).backend == "vllm"
 
 
 def test_the_reason_is_recorded_only_where_benchbench_chose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(choose, "choose", lambda options: Choice("scripted", "a test asked for it"))
+    monkeypatch.setattr(backends, "choose", lambda options: Choice("scripted", "a test asked for it"))
     assert open_backend(ModelOptions("hash")).info.chosen == "a test asked for it"
     assert open_backend(ModelOptions("hash", backend="scripted")).info.chosen == ""
 
@@ -119,8 +127,8 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder = models.tiny_llama(tmp_path / "model")
-    monkeypatch.setattr(load, "memory", lambda: Memory(100_000, 50_000))
-    monkeypatch.setattr(load, "from_pretrained", lambda *a, **k: pytest.fail("the weights were read"))
+    monkeypatch.setattr(memory_module, "memory", lambda: Memory(100_000, 50_000))
+    monkeypatch.setattr(pretrained, "from_pretrained", lambda *a, **k: pytest.fail("the weights were read"))
     with pytest.raises(ModelError, match=r"take 153 KiB as float32, but only 49 KiB of memory are free.*bfloat16"):
         open_backend(ModelOptions(str(folder), backend="hf", device="cpu"))
     file = models.tiny_gguf(tmp_path / "tiny.gguf", folder)
@@ -131,9 +139,8 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_read(
 def test_memory_is_that_of_the_machine_or_less() -> None:
     here = memory()
     assert 0 < here.free <= here.total
-    assert [size(count) for count in (17, 2048, 150 << 20, 3 << 29)] == ["17 B", "2 KiB", "150 MiB", "1.5 GiB"]
 
 
 def test_nothing_is_estimated_of_what_is_not_there() -> None:
     with pytest.raises(ModelError, match=r"no model at \./nowhere"):
-        estimate_module.estimate_model("./nowhere")
+        estimate_model("./nowhere")

@@ -6,9 +6,8 @@ import shutil
 import pytest
 import torch
 
-from benchbench.backends.hf.composer import tokens_seen
-from benchbench.backends.hf.load import load_model
-from benchbench.backends.hf.swap import load_weights_into
+from benchbench.backends.hf.backend import load_model, load_weights_into
+from benchbench.backends.models.formats.composer import counted_tokens
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from tests import models
@@ -85,8 +84,8 @@ def test_another_shape_does_not_swap_in(mpt, composer, tmp_path):
 
 
 def test_tokens_are_those_of_the_training_clock(mpt, composer, tmp_path):
-    assert tokens_seen(composer) == 4_000_000
-    assert tokens_seen(composer_file(mpt, tmp_path / "none.pt", batch=1)) is None
+    assert counted_tokens(composer) == 4_000_000
+    assert counted_tokens(composer_file(mpt, tmp_path / "none.pt", batch=1)) is None
 
 
 def test_the_tokenizer_must_be_named(composer):

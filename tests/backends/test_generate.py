@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from benchbench.backends.hf.causal import CausalModel
-from benchbench.backends.hf.generate import Generator
-from benchbench.backends.hf.scorer import PairScorer
+from benchbench.backends.hf.generate import CausalGenerator
+from benchbench.backends.hf.scorer import CausalScorer
 from benchbench.backends.plan import Limits
 from benchbench.backends.tokens import Exhausted, Job, Written, cut_at_stop
 from benchbench.core.types import GenerationParams
@@ -28,15 +28,15 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-def opened(maker: Callable[[Path], Path], folder: Path) -> tuple[Generator, Any]:
+def opened(maker: Callable[[Path], Path], folder: Path) -> tuple[CausalGenerator, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     maker(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     causal = CausalModel(model, torch.device("cpu"))
-    scorer = PairScorer(causal, LIMITS, plan="auto", config=model.config)
-    return Generator(causal, tokenizer, scorer, LIMITS), model
+    scorer = CausalScorer(causal, LIMITS, plan="auto", config=model.config)
+    return CausalGenerator(causal, tokenizer, scorer, LIMITS), model
 
 
 def contexts(count: int = 30, shots: int = 60) -> list[tuple[int, ...]]:
@@ -46,7 +46,7 @@ def contexts(count: int = 30, shots: int = 60) -> list[tuple[int, ...]]:
     return [block + draw(rng.randrange(1, 40)) for _ in range(count)]
 
 
-def written(generator: Generator, jobs: list[Job]) -> dict[int, Written]:
+def written(generator: CausalGenerator, jobs: list[Job]) -> dict[int, Written]:
     results = list(generator.write(jobs))
     assert not any(isinstance(w, Exhausted) for w in results)
     return {w.request: w for w in results if isinstance(w, Written)}

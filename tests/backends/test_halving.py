@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from benchbench.backends.hf.generate import Generator
+from benchbench.backends.hf.generate import CausalGenerator
 from benchbench.backends.hf.halving import Halving, halves
-from benchbench.backends.hf.scorer import PairScorer
+from benchbench.backends.hf.scorer import CausalScorer
 from benchbench.backends.hf.seq2seq import Seq2SeqEngine
-from benchbench.backends.plan import Leaf, Reader, Row
+from benchbench.backends.plan import PlanLeaf, PlanReader, PlanRow
 from benchbench.backends.tokens import Exhausted
 
 ROWS = 2
@@ -25,7 +25,7 @@ def run(piece: Sequence[int]) -> list[int]:
 
 
 def test_every_engine_that_halves_does_it_here() -> None:
-    assert all(issubclass(engine, Halving) for engine in (PairScorer, Generator, Seq2SeqEngine))
+    assert all(issubclass(engine, Halving) for engine in (CausalScorer, CausalGenerator, Seq2SeqEngine))
 
 
 @pytest.mark.parametrize("size", [None, len])
@@ -43,9 +43,9 @@ def test_the_pair_scorer_measures_tokens(monkeypatch: pytest.MonkeyPatch) -> Non
         return run(piece)
 
     monkeypatch.setattr("benchbench.backends.hf.scorer.run_batch", full)
-    scorer = PairScorer.__new__(PairScorer)
+    scorer = CausalScorer.__new__(CausalScorer)
     scorer.model = None
-    rows = [Row((Leaf((1, 2, 3), (Reader(i, 1, (3,)),)),), 0, 3) for i in range(8)]
+    rows = [PlanRow((PlanLeaf((1, 2, 3), (PlanReader(i, 1, (3,)),)),), 0, 3) for i in range(8)]
     for _ in range(20):
         assert len(list(scorer._batch("plain", None, None, rows))) == 8
     assert scorer.retries == 2

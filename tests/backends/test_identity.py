@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchbench.backends import identity, weights
+from benchbench.backends.models import identity, weights
 from benchbench.core.errors import ModelError
 from tests.models import tiny_llama
 

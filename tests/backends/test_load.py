@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from benchbench.backends import open_backend
-from benchbench.backends.hf import architecture
-from benchbench.backends.hf.load import load_model
+from benchbench.backends.hf.backend import load_model
+from benchbench.backends.models import config as architecture
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ArgumentError, BackendError
 from tests import models

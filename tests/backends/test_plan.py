@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchbench.backends.plan import Limits, Plan, make_plan
+from benchbench.backends.plan import Limits, PrefixPlan, make_plan
 
 LIMITS = Limits(batch_tokens=512, logit_rows=256, cached_tokens=8192, width=512, block_overhead=64)
 Input = tuple[tuple[int, ...], int, tuple[int, ...]]
@@ -27,13 +27,13 @@ def docs(count: int, *, shots: int, context: int, choices: int, choice: int, see
     return inputs
 
 
-def computed(plan: Plan) -> int:
+def computed(plan: PrefixPlan) -> int:
     return sum(row.packed_width for row in plan.rows) + sum(
         len(block.tokens) - len(plan.blocks[block.parent].tokens) for block in plan.blocks if block.parent >= 0
     )
 
 
-def check(plan: Plan, inputs: list[Input]) -> None:
+def check(plan: PrefixPlan, inputs: list[Input]) -> None:
     """Every request is read exactly once, from a row that ends in its own tokens and holds all rows it needs."""
     seen = []
     for block in plan.blocks:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchbench.backends.hf.swap import load_weights_into
+from benchbench.backends.hf.backend import load_weights_into
 from benchbench.core.errors import ModelError
 from tests import models
 from tests.backends.loading import FACTORIES, edit, load, logits

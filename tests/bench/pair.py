@@ -16,8 +16,9 @@ from statistics import median
 
 from benchbench.core.types import Completion, Failure, GenerateRequest, Loglikelihood, Request, Response
 from benchbench.runner.items import score_item
-from benchbench.scoring import aggregate
-from benchbench.tasks.prepare import PreparedTask
+from benchbench.scoring.aggregation import aggregate
+from benchbench.scoring.standard import StandardScoring
+from benchbench.tasks.prepared import PreparedTask
 from tests.bench.job import Answer, Job, Measured
 from tests.bench.rows import Row, Start, render, requests_of
 
@@ -195,7 +196,10 @@ def _metrics(prepared: Sequence[PreparedTask], answers: Sequence[Answer]) -> dic
         spec = task.task.scoring
         items = [
             score_item(
-                spec, doc, [_response(request, next(left)) for request in doc.requests], item_key=str(doc.doc.id)
+                StandardScoring(spec),
+                doc,
+                [_response(request, next(left)) for request in doc.requests],
+                item_key=str(doc.doc.id),
             )
             for doc in task.docs
         ]

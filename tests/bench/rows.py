@@ -8,7 +8,9 @@ from pathlib import Path
 
 from benchbench.core.types import RenderedDoc, Request, RollingRequest
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.prepare import PreparedTask, RenderSettings, prepare
+from benchbench.tasks.prepare import prepare
+from benchbench.tasks.prepared import PreparedTask
+from benchbench.tasks.settings import RenderSettings
 
 TASKS = Path(__file__).parent / "tasks"
 

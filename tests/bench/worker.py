@@ -104,11 +104,17 @@ def _lm_eval(job: Job) -> Any:
 
 def _lm_eval_on_vllm(job: Job) -> Any:
     """lm-eval's vLLM backend with the engine settings that benchbench chooses for this model."""
-    from benchbench.backends.vllm.settings import Settings, cache_bytes, prepare_environment, stop_compiling
-    from benchbench.backends.vllm.start import BATCH_TOKENS, CPU_BLOCK
+    from benchbench.backends.vllm.start import (
+        BATCH_TOKENS,
+        CPU_BLOCK,
+        VLLMOptions,
+        cache_bytes,
+        prepare_environment,
+        stop_compiling,
+    )
 
     _name_the_cpu_build()
-    prepare_environment(Settings())
+    prepare_environment(VLLMOptions())
     from lm_eval.models.vllm_causallms import VLLM
     from transformers import AutoConfig
 

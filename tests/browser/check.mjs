@@ -70,7 +70,7 @@ await page.keyboard.press("Enter");
 seen.keyboardSorted = await column(page, "board", "model");
 
 // Docs and answers: all pages of many docs.
-const viewer = only("samples");
+const viewer = only("docs");
 page = await open(viewer);
 await page.waitForFunction(() => document.getElementById("viewer-status").textContent !== "");
 seen.viewer = { status: await page.textContent("#viewer-status"), docs: await page.$$eval(".doc", (docs) => docs.length) };
@@ -123,7 +123,7 @@ for (const path of readdirSync(hostile, { recursive: true }).filter((name) => na
   page = await open(path, { root: hostile });
   await page.waitForTimeout(20);
   if (await page.evaluate(() => window.hacked !== undefined)) seen.hacked.push(path);
-  if (path.startsWith("samples")) {
+  if (path.startsWith("docs")) {
     const next = page.locator('button:has-text("Next")');
     while (await next.isEnabled()) { await next.click(); await page.waitForTimeout(10); }
     if (await page.evaluate(() => window.hacked !== undefined)) seen.hacked.push(`${path} (paged)`);

@@ -36,9 +36,9 @@ def seen(tmp_path_factory) -> dict:
         scores = {"task_00": (np.random.default_rng(step).random(100) < 0.3).astype(float)}
         write_run(root / "results", f"run@step{step}", scores)
     shutil.copytree(REPO / "results" / "reported", root / "results" / "reported")
-    build_site([root / "results"], root / "site", SiteOptions("Board", samples=2))
+    build_site([root / "results"], root / "site", SiteOptions("Board", docs=2))
     hostile_store(root / "hostile")
-    build_site([root / "hostile"], root / "bad", SiteOptions("<script>window.hacked=1</script>", samples=2))
+    build_site([root / "hostile"], root / "bad", SiteOptions("<script>window.hacked=1</script>", docs=2))
     command = ["node", str(HERE / "check.mjs"), str(root / "site"), str(root / "bad"), CHROMIUM]
     environment = {**os.environ, "NODE_MODULES": str(MODULES), "HOME": str(root)}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=1200)

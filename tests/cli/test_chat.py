@@ -8,36 +8,42 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchbench.cli.options import chat_settings
+from benchbench.cli.options import flags_of, make
 from benchbench.cli.tasks import app
 from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError
+from benchbench.tasks.settings import RenderSettings
 from tests import models
 from tests.runner.toy import make_world
+
+
+def chat_settings(typed: dict[str, object]) -> ChatSettings | None:
+    """What the three options say together, as `with_settings` reads them."""
+    return make(RenderSettings, {flag.path: typed.get(flag.name) for flag in flags_of(RenderSettings)}).chat
 
 
 def test_options_become_settings(tmp_path: Path) -> None:
     file = tmp_path / "system.txt"
     file.write_text("Odpovídej česky.\n", encoding="utf-8")
-    assert chat_settings(False, None, None) is None
-    assert chat_settings(True, None, None) == ChatSettings(None, multiturn=True)
-    assert chat_settings(True, f"@{file}", False) == ChatSettings("Odpovídej česky.\n", multiturn=False)
+    asked = {"apply_chat_template": True}
+    assert chat_settings({}) is None
+    assert chat_settings(asked) == ChatSettings(None, multiturn=True)
+    given = {**asked, "system": f"@{file}", "fewshot_as_multiturn": False}
+    assert chat_settings(given) == ChatSettings("Odpovídej česky.\n", multiturn=False)
 
 
 @pytest.mark.parametrize(
-    ("apply", "system", "multiturn", "said"),
+    ("typed", "said"),
     [
-        (False, "Be brief.", None, "--system shapes a conversation; it needs --apply-chat-template"),
-        (False, None, False, "--fewshot-as-multiturn shapes a conversation"),
-        (True, "@nowhere.txt", None, "--system @nowhere.txt cannot be read"),
-        (True, " ", None, "--system is empty"),
+        ({"system": "Be brief."}, "--system shapes a conversation; it needs --apply-chat-template"),
+        ({"fewshot_as_multiturn": False}, "--fewshot-as-multiturn shapes a conversation"),
+        ({"apply_chat_template": True, "system": "@nowhere.txt"}, "--system @nowhere.txt cannot be read"),
+        ({"apply_chat_template": True, "system": " "}, "--system is empty"),
     ],
 )
-def test_options_that_contradict_each_other_are_sentences(
-    apply: bool, system: str | None, multiturn: bool | None, said: str
-) -> None:
+def test_options_that_contradict_each_other_are_sentences(typed: dict[str, object], said: str) -> None:
     with pytest.raises(ArgumentError, match=said):
-        chat_settings(apply, system, multiturn)
+        chat_settings(typed)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchbench.backends.machine import installed
+from benchbench.backends.engines import installed
 from tests import models
 from tests.backends import servers
 from tests.cli.command import World, benchbench

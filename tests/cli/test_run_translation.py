@@ -14,7 +14,8 @@ from benchbench.runner.run import run
 from benchbench.runner.settings import RunSettings
 from benchbench.store.folder import RunFolder
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.prepare import RenderSettings, prepare
+from benchbench.tasks.prepare import prepare
+from benchbench.tasks.settings import RenderSettings
 from tests import models
 from tests.backends.test_languages import by_transformers
 from tests.cli.command import benchbench
@@ -66,7 +67,8 @@ def test_a_translation_model_gives_a_row_and_the_texts_that_transformers_gives(t
 
 def test_other_models_refuse_it_before_anything_is_computed(tmp_path: Path) -> None:
     llama = ModelOptions(str(models.tiny_llama(tmp_path / "llama")), backend="hf", device="cpu")
-    settings = RunSettings(llama, "wmt14-cs-en", prompt="source", data_root=FIXTURES, output=tmp_path / "results")
+    how = RenderSettings(prompt="source", data_root=FIXTURES)
+    settings = RunSettings(llama, "wmt14-cs-en", render=how, output=tmp_path / "results")
     with pytest.raises(BackendError, match="wmt14-cs-en: This prompt is a bare sentence"):
         run(settings)
     assert not (tmp_path / "results").exists()

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchbench.core.registry import influence_column
 from benchbench.store.folder import RunFolder, RunWriter
-from tests.store.make import item, plan, record
+from tests.store.make import item, planned, record, recorded
 
 
 def metric(name: str = "acc", aggregation: str = "mean", **changes: Any) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def measured(root: Path, model: str, tasks: dict[str, dict[str, Any]], **changes
     """A run of `tasks` in `root`. `changes` go into the record, those of a task into its part of it."""
     run_id = changes.pop("run_id", "abc")
     path = root / model.replace("/", "--") / run_id
-    with RunWriter(path, plan(model=model)) as writer:
+    with RunWriter(path, planned(model=model)) as writer:
         for name, made in tasks.items():
             writer.open_task(name).close()
             writer.seal(name, _items(name, made))
@@ -34,7 +34,7 @@ def measured(root: Path, model: str, tasks: dict[str, dict[str, Any]], **changes
         values["tasks"] = {name: _task(made) for name, made in tasks.items()}
         values["rows"] = [_row(name, made) for name, made in tasks.items()]
         values["backend"]["model_identity"] = f"weights of {model}"
-        writer.finish(values)
+        writer.finish(recorded(values))
     return RunFolder(path)
 
 

@@ -12,20 +12,20 @@ import pytest
 import benchbench
 from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.leaderboard.board import make_board
-from benchbench.leaderboard.comparison import ALL_TASKS, Comparison, Wanted, compare_sides
+from benchbench.leaderboard.comparison import ALL_TASKS, CompareOptions, Comparison, compare_models
 from benchbench.leaderboard.duels import DUEL_COLUMNS, Duels, flat
 from benchbench.leaderboard.metrics import metric_of
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import read_records
 from benchbench.stats.duel import duel, duel_of_estimates
 from benchbench.stats.influence import Estimate
-from benchbench.store.model_lookup import find_sides
+from benchbench.store.model_lookup import find_models
 from tests.leaderboard.make import measured, metric, task
 from tests.stats.test_pairs import A, B
 
 
-def compared(root: Path, *names: str, wanted: Wanted | None = None) -> Comparison:
-    return compare_sides(find_sides(list(names), root), wanted)
+def compared(root: Path, *names: str, wanted: CompareOptions | None = None) -> Comparison:
+    return compare_models(find_models(list(names), root), wanted)
 
 
 def test_two_models_are_compared_on_their_items(tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ def test_arguments_that_make_no_comparison_are_refused(tmp_path: Path) -> None:
     for names, wanted, says in (
         (["a"], None, "two models or more"),
         (["a", "a"], None, "mean the same run"),
-        (["a", "b"], Wanted(delta=0.0), "--delta is a margin above 0"),
-        (["a", "b"], Wanted(metrics=("acx",)), r"no metric|Did you mean acc\? There are acc"),
+        (["a", "b"], CompareOptions(delta=0.0), "--delta is a margin above 0"),
+        (["a", "b"], CompareOptions(metrics=("acx",)), r"no metric|Did you mean acc\? There are acc"),
     ):
         with pytest.raises(ArgumentError, match=says):
             compared(tmp_path, *names, wanted=wanted)

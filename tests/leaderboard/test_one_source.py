@@ -17,17 +17,17 @@ from benchbench.cli.console import number
 from benchbench.cli.sweep_view import sentences
 from benchbench.core.types import Item
 from benchbench.leaderboard.board import make_board
-from benchbench.leaderboard.comparison import compare_sides
+from benchbench.leaderboard.comparison import compare_models
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import read_records
 from benchbench.leaderboard.site.build import SiteOptions, build_site
-from benchbench.leaderboard.site.viewer import samples_context
+from benchbench.leaderboard.site.docs_page import page_of_docs
 from benchbench.leaderboard.training import VerdictOptions
 from benchbench.leaderboard.trainings import figures, make_training
 from benchbench.leaderboard.weights import benchmarks
 from benchbench.stats.duel import duel
-from benchbench.store.model_lookup import find_sides
+from benchbench.store.model_lookup import find_models
 from tests.leaderboard import make
 from tests.leaderboard.site.page import Page
 from tests.leaderboard.world import choice, rolling, write_run, write_training
@@ -152,7 +152,7 @@ def test_the_board_has_the_very_same_mean(store, site):
     records = read_records([store])
     items = ItemScores()
     listed = records.listed
-    groups = benchmarks(source.record for entry in listed for source in entry.sources)
+    groups = benchmarks(run.record for entry in listed for run in entry.runs)
     board = make_board(listed, items, Duels(listed, items), groups)
     (standing,) = [s for s in board.groups[0].standings if s.entry.series == "run"]
     assert standing.mean == pytest.approx(training(store).overall.points[-1].value)
@@ -165,7 +165,7 @@ def test_the_board_s_interval_of_the_mean_is_that_of_the_curve(store):
     last = training(store).overall.points[-1]
     records = read_records([store])
     items = ItemScores()
-    groups = benchmarks(source.record for entry in records.entries for source in entry.sources)
+    groups = benchmarks(run.record for entry in records.entries for run in entry.runs)
     board = make_board(records.listed, items, Duels(records.listed, items), groups)
     (standing,) = (one for group in board.groups for one in group.standings if one.entry.name == "run@step600")
     assert (standing.mean, *standing.interval) == pytest.approx((last.value, last.low, last.high))
@@ -211,7 +211,7 @@ def test_a_perplexity_of_docs_is_compared_by_its_logarithm(tmp_path):
     for name, nats in found.items():
         task = make.task(nats.tolist(), metric=spec, value=math.exp(-nats.mean()))
         make.measured(tmp_path, name, {"toy": task})
-    (row,) = compare_sides(find_sides(["one", "two"], tmp_path)).rows
+    (row,) = compare_models(find_models(["one", "two"], tmp_path)).rows
     one, two = -found["one"].mean(), -found["two"].mean()
     assert (row.duel.score_a, row.duel.score_b) == pytest.approx((one, two))
     assert row.duel.difference.value == pytest.approx(two - one)
@@ -232,14 +232,14 @@ def test_tasks_count_alike_on_the_whole_site_where_that_is_asked_for(store, tmp_
 
 
 def test_where_less_is_better_the_lowest_stands_first(store, tmp_path):
-    build_site([store], tmp_path / "site", SiteOptions(title="One", samples=1))
+    build_site([store], tmp_path / "site", SiteOptions(title="One", docs=1))
     runs = benchbench.load_runs(store)
     found = runs[(runs.task == "texts") & (runs.metric == "word_perplexity")].set_index("model").value
     assert found["run@step600"] < found["other"]
     page = Page(tmp_path / "site" / "tasks" / "texts.html")
     assert "word_perplexity, lower is better." in page.text
     assert page.text.index("run@step600") < page.text.index("other")
-    (answers,) = (tmp_path / "site" / "samples").glob("texts*.html")
+    (answers,) = (tmp_path / "site" / "docs").glob("texts*.html")
     assert "1 model." in Page(answers).text
     assert "run@step600" in Page(answers).text
 
@@ -254,9 +254,9 @@ def test_an_answer_is_marked_right_where_its_score_is_the_best_there_is(tmp_path
         (entry,) = read_records([tmp_path / name]).entries
         ((variant, cell),) = entry.cells.items()
         assert cell.metric.name == name
-        found = samples_context(variant, "toy", [entry], "")
+        found = page_of_docs(variant, "toy", [entry], "")
         assert found is not None
-        assert json.loads(str(found.context["facts"]))["marks"] == ["rw"]
+        assert json.loads(str(found.page.facts))["marks"] == ["rw"]
 
 
 def test_every_figure_of_a_sweep_page_is_that_of_the_json(store, site):
@@ -285,8 +285,7 @@ def test_the_list_of_trainings_says_what_the_last_fifth_bought(store, site):
 
 
 def test_compare_and_site_find_the_same_duel(store, site):
-    sides = find_sides(["run@600", "other"], store)
-    rows = {row.task: row for row in compare_sides(sides).rows}
+    rows = {row.task: row for row in compare_models(find_models(["run@600", "other"], store)).rows}
     records = read_records([store])
     items = ItemScores()
     duels = Duels(records.listed, items)
@@ -309,7 +308,7 @@ def test_compare_and_site_find_the_same_duel(store, site):
 
 
 def test_all_tasks_of_a_comparison_are_weighted_like_the_board(store):
-    row = compare_sides(find_sides(["run@600", "other"], store)).rows[-1]
+    row = compare_models(find_models(["run@600", "other"], store)).rows[-1]
     assert row.task == "all tasks"
     assert row.duel.score_a == pytest.approx(training(store).overall.points[-1].value)
 
@@ -321,7 +320,7 @@ def test_docs_that_failed_are_left_out_on_both_sides_for_corpus_metrics_too(tmp_
     lost = [replace(i, outcome="failed", loglikelihoods=()) if i.doc_id % 3 == 0 else i for i in rolling("texts", nats)]
     for name, items in (("whole", whole), ("lost", lost)):
         write_run(tmp_path, name, {"texts": items}, series=name, step=None, tokens_seen=None)
-    (row,) = compare_sides(find_sides(["whole", "lost"], tmp_path)).rows
+    (row,) = compare_models(find_models(["whole", "lost"], tmp_path)).rows
     assert (row.duel.n, row.dropped) == (20, 10)
     assert row.duel.score_a == pytest.approx(math.log(math.exp(3.0)))
     assert row.duel.difference.value == pytest.approx(0.0, abs=1e-12)
@@ -337,7 +336,7 @@ def test_numbers_are_written_alike(store, site):
 
 
 def test_a_duel_of_items_is_the_duel_of_the_comparison(store):
-    rows = {row.task: row for row in compare_sides(find_sides(["run@600", "other"], store)).rows}
+    rows = {row.task: row for row in compare_models(find_models(["run@600", "other"], store)).rows}
     one, two = ([i.scores["acc"] for i in tasks["single"]] for tasks in (tasks_at(5, 5), tasks_at(3, 99)))
     by_hand = duel(one, two, seed=1234)
     assert rows["single"].duel.p == pytest.approx(by_hand.p)

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 from benchbench.leaderboard.board import make_board
-from benchbench.leaderboard.comparison import compare_sides
+from benchbench.leaderboard.comparison import compare_models
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import read_records
 from benchbench.leaderboard.trainings import make_training
 from benchbench.leaderboard.weights import benchmarks, weights_of
 from benchbench.stats.ranks import rank_intervals
-from benchbench.store.model_lookup import find_sides
+from benchbench.store.model_lookup import find_models
 from tests.cli.command import benchbench as command
 from tests.leaderboard.world import choice, write_run, write_training
+from tests.store.make import record, recorded
 
 LANGUAGES = ("qa_cs", "qa_de", "qa_fr")
 GROUP = [{"name": "qa", "tasks": list(LANGUAGES), "weight_by_size": False}]
@@ -54,17 +55,17 @@ def error_of(questions: np.ndarray) -> float:
 
 def test_a_group_of_languages_has_the_error_of_its_questions(store: Path) -> None:
     (entry,) = (entry for entry in read_records([store]).entries if entry.name == "one")
-    (row,) = (row for row in entry.sources[0].record["rows"] if row["task"] == "qa" and row["metric"] == "acc")
+    (row,) = (row for row in entry.runs[0].record.rows if row.task == "qa" and row.metric == "acc")
     expected = error_of(np.mean(list(ONE.values()), axis=0))
     independent = math.sqrt(sum(error_of(right) ** 2 for right in ONE.values())) / 3
-    assert row["stderr"] == pytest.approx(expected)
-    assert row["stderr"] > 1.4 * independent
-    assert row["ci_high"] - row["ci_low"] == pytest.approx(2 * 1.968 * expected, rel=0.03)
-    assert row["note"] == "mean of 3 tasks, equal weights; docs that tasks share are counted once"
+    assert row.stderr == pytest.approx(expected)
+    assert row.stderr > 1.4 * independent
+    assert row.ci_high - row.ci_low == pytest.approx(2 * 1.968 * expected, rel=0.03)
+    assert row.note == "mean of 3 tasks, equal weights; docs that tasks share are counted once"
 
 
 def test_a_duel_of_languages_has_the_error_of_its_questions(store: Path) -> None:
-    rows = {row.task: row for row in compare_sides(find_sides(["one", "two"], store)).rows}
+    rows = {row.task: row for row in compare_models(find_models(["one", "two"], store)).rows}
     gaps = np.mean([TWO[task] - ONE[task] for task in LANGUAGES], axis=0)
     assert rows["qa"].duel.difference.value == pytest.approx(gaps.mean())
     assert rows["qa"].duel.difference.stderr == pytest.approx(error_of(gaps), rel=1e-3)
@@ -75,7 +76,7 @@ def test_a_duel_of_languages_has_the_error_of_its_questions(store: Path) -> None
 def test_the_board_counts_a_question_once(store: Path) -> None:
     entries = read_records([store]).entries
     items = ItemScores()
-    groups = benchmarks(source.record for entry in entries for source in entry.sources)
+    groups = benchmarks(run.record for entry in entries for run in entry.runs)
     (coverage,) = make_board(entries, items, Duels(entries, items), groups).groups
     for standing, right in zip(coverage.standings, (TWO, ONE), strict=True):
         assert standing.stderr == pytest.approx(error_of(np.mean(list(right.values()), axis=0)) / GUESS)
@@ -94,7 +95,7 @@ def test_docs_that_failed_on_one_side_are_named_with_what_they_could_hide(tmp_pa
     a, b = ONE["qa_cs"].copy(), TWO["qa_cs"].copy()
     write_run(tmp_path, "a", {"qa_cs": choice("qa_cs", a)})
     write_run(tmp_path, "b", {"qa_cs": choice("qa_cs", with_failed(b, list(range(60))))})
-    (row,) = compare_sides(find_sides(["a", "b"], tmp_path)).rows
+    (row,) = compare_models(find_models(["a", "b"], tmp_path)).rows
     rest = (b - a)[60:]
     assert row.duel.difference.value == pytest.approx(rest.mean())
     assert row.reach is not None
@@ -128,7 +129,7 @@ def test_a_sweep_says_what_docs_that_failed_at_its_end_could_hide(tmp_path: Path
 
 
 def test_without_failed_docs_nothing_is_said(store: Path) -> None:
-    assert {row.reach for row in compare_sides(find_sides(["one", "two"], store)).rows} == {None}
+    assert {row.reach for row in compare_models(find_models(["one", "two"], store)).rows} == {None}
 
 
 def test_ranks_rest_on_the_questions_weighted_as_the_mean_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +154,7 @@ def test_ranks_rest_on_the_questions_weighted_as_the_mean_is(tmp_path: Path, mon
     monkeypatch.setattr("benchbench.leaderboard.board.rank_intervals", spy)
     entries = read_records([tmp_path]).entries
     items = ItemScores()
-    make_board(entries, items, Duels(entries, items), benchmarks(s.record for e in entries for s in e.sources))
+    make_board(entries, items, Duels(entries, items), benchmarks(run.record for e in entries for run in e.runs))
     (values, sigma), names = seen[-1], [entry.name for entry in entries]
     first, second = names.index("one"), names.index("two")
     cs, de = TWO["qa_cs"] - ONE["qa_cs"], (TWO["qa_de"] - ONE["qa_de"])[:100]
@@ -167,11 +168,11 @@ def test_ranks_rest_on_the_questions_weighted_as_the_mean_is(tmp_path: Path, mon
 
 
 def test_the_largest_of_two_groups_with_a_task_is_its_benchmark() -> None:
-    record = {"groups": [
+    groups = {"groups": [
         {"name": "stem", "tasks": ["a", "b"], "weight_by_size": True},
         {"name": "mmlu", "tasks": ["a", "b", "c"], "weight_by_size": False},
     ]}  # fmt: skip
-    found = benchmarks([record])
+    found = benchmarks([recorded({**record(), **groups})])
     assert [group.name for group in found] == ["mmlu", "stem"]
     assert weights_of({"a": 10, "b": 30, "c": 60, "d": 5}, found) == pytest.approx(
         {"a": 1 / 6, "b": 1 / 6, "c": 1 / 6, "d": 1 / 2}

@@ -14,7 +14,7 @@ from benchbench.cli.results import app
 from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.leaderboard.prompts import lines, prompt_tables
 from benchbench.runner.run import run
-from benchbench.store.model_lookup import find_sides
+from benchbench.store.model_lookup import find_models
 from tests.runner.toy import QUIZ, make_world, settings
 
 PROMPTS = {"asked": {"doc_to_text": "{{ question }}"}, "polite": {"doc_to_text": "Prosím, {{ question }}"}}
@@ -32,20 +32,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def side(world: Path) -> Any:
-    return find_sides(["hash"], world / "results")[0]
+def model(world: Path) -> Any:
+    return find_models(["hash"], world / "results")[0]
 
 
 def test_each_prompt_has_its_row_and_the_best_is_named_with_how_many_it_is_of(world: Path) -> None:
-    [table] = prompt_tables(side(world))
+    [table] = prompt_tables(model(world))
     assert (table.task, table.metric, table.n) == ("toy_quiz", "acc", 40)
     rows = list(lines(table))
     assert [row.get("prompt") for row in rows[:3]] == ["default", "asked", "polite"]
     recorded = {
-        record["settings"]["prompt"]: row["value"]
-        for _, record in side(world).runs
-        for row in record["rows"]
-        if row["task"] == "toy_quiz" and row["metric"] == "acc" and not row["is_group"]
+        run.record.settings["prompt"]: row.value
+        for run in model(world).runs
+        for row in run.record.rows_of("toy_quiz")
+        if row.metric == "acc"
     }
     assert {row["prompt"]: row["value"] for row in rows[:3]} == recorded
     mean, best, held_out = rows[3:]
@@ -58,9 +58,9 @@ def test_each_prompt_has_its_row_and_the_best_is_named_with_how_many_it_is_of(wo
 
 
 def test_the_values_are_those_of_the_stored_items(world: Path) -> None:
-    [table] = prompt_tables(side(world))
+    [table] = prompt_tables(model(world))
     assert table.summary is not None
-    folders = [folder for folder, record in side(world).runs if "toy_quiz" in record["tasks"]]
+    folders = [run.folder for run in model(world).runs if "toy_quiz" in run.record.tasks]
     means = [sum(float(item.scores["acc"] or 0) for item in folder.items("toy_quiz")) / 40 for folder in folders]
     assert sorted(table.summary.values) == pytest.approx(sorted(means))
 
@@ -72,16 +72,16 @@ def test_runs_on_other_documents_are_no_variants(world: Path, tmp_path: Path) ->
     run(settings(other, tasks="toy_quiz", prompt="asked"))
     run(settings(other, tasks="toy_quiz", limit=5))
     with pytest.raises(StoreError, match="--prompt NAME"):
-        prompt_tables(find_sides(["hash"], other / "results")[0])
+        prompt_tables(find_models(["hash"], other / "results")[0])
 
 
 def test_what_does_not_exist_is_named(world: Path) -> None:
     with pytest.raises(ArgumentError, match="no task 'toy_quizz'"):
-        prompt_tables(side(world), task="toy_quizz")
+        prompt_tables(model(world), task="toy_quizz")
     with pytest.raises(ArgumentError, match="it has acc"):
-        prompt_tables(side(world), metric="bleu")
+        prompt_tables(model(world), metric="bleu")
     with pytest.raises(StoreError, match="under one prompt only"):
-        prompt_tables(side(world), task="toy_write")
+        prompt_tables(model(world), task="toy_write")
 
 
 def test_the_command_says_what_the_best_is(world: Path) -> None:

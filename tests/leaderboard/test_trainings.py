@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 
 from benchbench.core.errors import ArgumentError
-from benchbench.leaderboard.charts import panels, picture
+from benchbench.leaderboard.chart import picture
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import records_of
-from benchbench.leaderboard.training import VerdictOptions, about, chosen_curves
+from benchbench.leaderboard.training import VerdictOptions, about, chosen_curves, panels
 from benchbench.leaderboard.trainings import figures, make_training
 from benchbench.runner.sweep.sweep import sweep
 from benchbench.store.find import find_sweep

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from benchbench.core.parallel import family_of
+from benchbench.core.task_scoring import ScoredTask
 from benchbench.core.types import Item, MetricSpec, ScoringSpec
-from benchbench.scoring import aggregate, aggregate_group, count_outcomes, with_influence
-from benchbench.scoring.recorded import Member, correlations
+from benchbench.scoring.aggregation import aggregate, aggregate_group
+from benchbench.scoring.estimates import with_influence
+from benchbench.scoring.recorded import correlations
+from benchbench.scoring.score import count_outcomes
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.names import folder_name
-from tests.store.make import item, plan, record
+from tests.store.make import item, planned, record, recorded
 
 WORDS = "the quick brown fox jumps over a lazy dog and then it sleeps until noon while birds sing above"
 
@@ -74,7 +77,10 @@ def write_run(
     for group in groups:
         members = {name: results[name] for name in group["tasks"]}
         together = correlations(
-            [Member(specs[name], scored[name], family_of(_resolved((files or {}).get(name)))) for name in members]
+            [
+                ScoredTask(specs[name], scored[name], results[name], family_of(_resolved((files or {}).get(name))))
+                for name in members
+            ]
         )
         rows += [
             (row, True)
@@ -82,7 +88,7 @@ def write_run(
                 group["name"], members, weight_by_size=group["weight_by_size"], correlations=together
             )
         ]
-    with RunWriter(path, plan(model=model)) as writer:
+    with RunWriter(path, planned(model=model)) as writer:
         for name, items in scored.items():
             writer.open_task(name).close()
             writer.seal(name, items)
@@ -93,7 +99,7 @@ def write_run(
             {"model": model, **asdict(result), "num_fewshot": 0, "is_group": is_group, "signature": "s"}
             for result, is_group in rows
         ]
-        writer.finish(values)
+        writer.finish(recorded(values))
     return RunFolder(path)
 
 

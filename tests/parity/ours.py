@@ -25,8 +25,11 @@ from benchbench.core.types import (
     RollingRequest,
 )
 from benchbench.runner.items import score_item
+from benchbench.scoring.standard import StandardScoring
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.prepare import PreparedTask, RenderSettings, prepare
+from benchbench.tasks.prepare import prepare
+from benchbench.tasks.prepared import PreparedTask
+from benchbench.tasks.settings import RenderSettings
 from tests.parity.tasks import packaged
 from tests.parity.upstream import SEED, Source
 
@@ -89,13 +92,13 @@ def score(prepared: PreparedTask, responses: Sequence[Sequence[Response]]) -> li
     """One scored item per doc."""
     spec = prepared.task.scoring
     return [
-        score_item(spec, doc, said, item_key=str(doc.doc.id))
+        score_item(StandardScoring(spec), doc, said, item_key=str(doc.doc.id))
         for doc, said in zip(prepared.docs, responses, strict=True)
     ]
 
 
 def metrics(prepared: PreparedTask, items: Sequence[Item]) -> dict[str, float | None]:
     """Metric name → value over all items."""
-    from benchbench.scoring import aggregate
+    from benchbench.scoring.aggregation import aggregate
 
     return {result.metric: result.value for result in aggregate(prepared.task.scoring, items)}

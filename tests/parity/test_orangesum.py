@@ -11,8 +11,10 @@ import pytest
 from benchbench.core.registry import metric_spec
 from benchbench.core.types import Completion, GenerateRequest, Item
 from benchbench.runner.items import score_item
-from benchbench.scoring import aggregate
-from benchbench.tasks.prepare import RenderSettings, prepare
+from benchbench.scoring.aggregation import aggregate
+from benchbench.scoring.standard import StandardScoring
+from benchbench.tasks.prepare import prepare
+from benchbench.tasks.settings import RenderSettings
 from tests.parity.tasks import packaged
 
 SYSTEMS = ("barthez", "mbart", "mbarthez", "camembert2camembert")
@@ -37,7 +39,9 @@ def judged(data_root: Path, part: str, texts: list[str], metrics: tuple[str, ...
     for doc, text in zip(prepared.docs, texts, strict=True):
         request = doc.requests[0]
         assert isinstance(request, GenerateRequest)
-        items.append(score_item(spec, doc, [Completion(request, text, "stop", 1)], item_key=str(doc.doc.id)))
+        items.append(
+            score_item(StandardScoring(spec), doc, [Completion(request, text, "stop", 1)], item_key=str(doc.doc.id))
+        )
     return {row.metric: row.value for row in aggregate(spec, items)}
 
 

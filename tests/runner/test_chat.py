@@ -14,12 +14,13 @@ from benchbench.backends.options import ModelOptions
 from benchbench.core.chat import ChatSettings, Conversation
 from benchbench.core.errors import BackendError, ModelError, StoreError
 from benchbench.core.ids import text_hash
+from benchbench.core.json_record import as_json
 from benchbench.core.types import Loglikelihood, LoglikelihoodRequest
-from benchbench.leaderboard.comparison import compare_sides
+from benchbench.leaderboard.comparison import compare_models
 from benchbench.runner.run import run
 from benchbench.runner.settings import RunSettings
 from benchbench.runner.sweep.settings import SweepSettings, from_json, to_json
-from benchbench.store.model_lookup import find_sides
+from benchbench.store.model_lookup import find_models
 from tests import models
 from tests.runner.toy import make_world
 from tests.runner.toy import settings as toy
@@ -39,40 +40,40 @@ def asked(world: Path, chat: ChatSettings | None = None, **changes: Any) -> RunS
 
 
 def signature(record: Any) -> str:
-    return str(record["rows"][0]["signature"])
+    return str(record.rows[0].signature)
 
 
 def test_the_template_and_the_system_prompt_are_in_the_record_and_in_every_signature(world: Path) -> None:
     record = run(asked(world, ChatSettings("Odpovídej stručně."))).record
     template, system = text_hash(models.CHAT_TEMPLATE), text_hash("Odpovídej stručně.")
-    assert record["chat"] == {
+    assert as_json(record.chat) == {
         "template_sha256": template,
         "system_role": "system",
         "system_sha256": system,
         "multiturn": True,
     }
-    assert record["settings"]["chat"] == {"system": "Odpovídej stručně.", "multiturn": True}
+    assert record.settings["chat"] == {"system": "Odpovídej stručně.", "multiturn": True}
     assert f"|chat:{template[:8]}|system:{system[:8]}|" in signature(record)
-    example = record["tasks"]["toy_quiz"]["example"]
-    assert example["prompt"].startswith("<s>[system]\nOdpovídej stručně.</s>\n[user]\nOtázka: kolik je")
-    assert example["prompt"].endswith("Odpověď:</s>\n[assistant]\n")
-    assert example["continuations"] == ["1", "2", "3"]
+    example = record.tasks["toy_quiz"].example
+    assert example.prompt.startswith("<s>[system]\nOdpovídej stručně.</s>\n[user]\nOtázka: kolik je")
+    assert example.prompt.endswith("Odpověď:</s>\n[assistant]\n")
+    assert example.continuations == ("1", "2", "3")
 
 
 def test_plain_runs_and_conversations_are_different_runs_that_are_not_compared(world: Path) -> None:
     results = world / "apart"
     variants = [None, ChatSettings(), ChatSettings("Stručně."), ChatSettings(multiturn=False)]
     runs = [run(asked(world, chat, output=results)) for chat in variants]
-    assert len({one.record["run_id"] for one in runs}) == 4
+    assert len({one.record.run_id for one in runs}) == 4
     assert len({signature(one.record) for one in runs}) == 4
-    assert "chat" not in runs[0].record
+    assert runs[0].record.chat is None
     assert "chat:" not in signature(runs[0].record)
-    assert all(one.record["provenance"]["reused"] == 0 for one in runs)
+    assert all(one.record.provenance.reused == 0 for one in runs)
     again = run(asked(world, ChatSettings("Stručně."), output=results))
     assert again.already_complete
-    sides = find_sides([str(runs[0].path), str(runs[1].path)], results)
+    sides = find_models([str(runs[0].path), str(runs[1].path)], results)
     with pytest.raises(StoreError, match=r"the prompts differ.*--apply-chat-template"):
-        compare_sides(sides)
+        compare_models(sides)
 
 
 def test_another_template_is_another_run(world: Path, tmp_path: Path) -> None:
@@ -83,9 +84,9 @@ def test_another_template_is_another_run(world: Path, tmp_path: Path) -> None:
         run(asked(world, ChatSettings(), output=tmp_path, model=ModelOptions(str(world / "model"), "hf", tokenizer=t)))
         for t in (None, str(other))
     )
-    assert one.record["run_id"] != two.record["run_id"]
+    assert one.record.run_id != two.record.run_id
     assert signature(one.record) != signature(two.record)
-    assert one.record["tasks"]["toy_quiz"]["prompt_hash"] == two.record["tasks"]["toy_quiz"]["prompt_hash"]
+    assert one.record.tasks["toy_quiz"].prompt_hash == two.record.tasks["toy_quiz"].prompt_hash
 
 
 def test_a_log_likelihood_is_that_of_the_assistants_words(world: Path) -> None:

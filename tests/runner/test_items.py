@@ -16,6 +16,7 @@ from benchbench.core.types import (
     ScoringSpec,
 )
 from benchbench.runner.items import score_item
+from benchbench.scoring.standard import StandardScoring
 
 SPEC = ScoringSpec("toy", "multiple_choice", (MetricSpec("acc"),))
 ASKED = tuple(LoglikelihoodRequest("toy", 0, i, Prompt("", (), "q"), f" {c}") for i, c in enumerate("ab"))
@@ -24,7 +25,7 @@ SAID = [Loglikelihood(ASKED[0], -1.0, False, 1), Loglikelihood(ASKED[1], -2.0, F
 
 
 def test_a_failed_response_fails_the_item_and_names_the_reason() -> None:
-    item = score_item(SPEC, DOC, [SAID[0], Failure(ASKED[1], "nan_logits", "not a number")], "key")
+    item = score_item(StandardScoring(SPEC), DOC, [SAID[0], Failure(ASKED[1], "nan_logits", "not a number")], "key")
     assert item.outcome == "failed"
     assert item.failure == "nan_logits: not a number"
     assert set(item.scores.values()) == {None}
@@ -35,8 +36,8 @@ def test_a_scorer_that_raises_fails_the_item_with_every_column(monkeypatch: pyte
     def broken(*_: object) -> None:
         raise ZeroDivisionError("no words")
 
-    monkeypatch.setattr("benchbench.scoring.score_doc", broken)
-    item = score_item(SPEC, DOC, SAID, "key")
+    monkeypatch.setattr("benchbench.scoring.standard.score_doc", broken)
+    item = score_item(StandardScoring(SPEC), DOC, SAID, "key")
     assert item.outcome == "failed"
     assert "no words" in str(item.failure)
     assert {"acc", "acc_norm", "bpb_gold"} <= set(item.scores)
@@ -46,6 +47,6 @@ def test_an_error_of_the_task_itself_stops_the_run(monkeypatch: pytest.MonkeyPat
     def wrong_task(*_: object) -> None:
         raise TaskError("toy.yaml: a pattern that is no pattern")
 
-    monkeypatch.setattr("benchbench.scoring.score_doc", wrong_task)
+    monkeypatch.setattr("benchbench.scoring.standard.score_doc", wrong_task)
     with pytest.raises(TaskError, match="no pattern"):
-        score_item(SPEC, DOC, SAID, "key")
+        score_item(StandardScoring(SPEC), DOC, SAID, "key")

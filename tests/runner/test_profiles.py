@@ -9,16 +9,17 @@ from benchbench.core.errors import ArgumentError
 from benchbench.runner.profiles import PROFILES, with_profile
 from benchbench.runner.settings import RunSettings
 from benchbench.tasks.index import TaskIndex
+from benchbench.tasks.settings import RenderSettings
 
 
 def test_a_profile_fills_what_is_not_given() -> None:
     settings = with_profile(RunSettings(ModelOptions("m", dtype="float32")), "benczechmark")
-    assert (settings.tasks, settings.num_fewshot, settings.model.max_length) == ("benczechmark", 3, 2048)
+    assert (settings.tasks, settings.render.num_fewshot, settings.model.max_length) == ("benczechmark", 3, 2048)
     assert (settings.model.model, settings.model.dtype) == ("m", "float32")
 
 
 def test_what_is_asked_for_overrides_the_profile() -> None:
-    asked = RunSettings(ModelOptions("m", max_length=512), tasks="cs_agree", num_fewshot=0)
+    asked = RunSettings(ModelOptions("m", max_length=512), tasks="cs_agree", render=RenderSettings(num_fewshot=0))
     assert with_profile(asked, "benczechmark") == asked
 
 

@@ -8,6 +8,7 @@ import pytest
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.scripted import ScriptedBackend
 from benchbench.core.errors import ArgumentError, BackendError, StoreError, TaskError
+from benchbench.core.settings import changed
 from benchbench.core.types import Completion, GenerateRequest
 from benchbench.runner import events
 from benchbench.runner.run import dry_run, run
@@ -40,7 +41,7 @@ class Counting(ScriptedBackend):
 def test_a_run_keeps_every_item_and_a_record_that_says_what_was_measured(world):
     result = run(settings(world))
     record = json.loads((result.path / "run.json").read_text())
-    assert record == result.record
+    assert record == result.record.to_json()
     assert [row["task"] for row in record["rows"] if row["metric"] in ("acc", "exact_match")][:2] == [
         "toy_quiz",
         "toy_write",
@@ -62,16 +63,16 @@ def test_a_run_keeps_every_item_and_a_record_that_says_what_was_measured(world):
 
 def test_the_signature_names_everything_that_moves_the_number(world):
     row = run(settings(world, num_fewshot=2, limit=5, tasks="toy_quiz")).rows[0]
-    parts = dict(part.split(":") for part in row["signature"].split("|")[1:])
-    assert row["signature"].startswith("toy_quiz.v1|")
+    parts = dict(part.split(":") for part in row.signature.split("|")[1:])
+    assert row.signature.startswith("toy_quiz.v1|")
     assert list(parts) == ["shots", "fewshot", "seed", "prompt", "data", "n", "dtype", "benchbench"]
     assert (parts["shots"], parts["fewshot"], parts["seed"], parts["n"]) == ("2", "fixed", "1234", "5")
 
 
 def test_a_group_asked_for_by_name_has_its_own_rows(world):
     rows = run(settings(world, tasks="toy")).rows
-    assert all(row["is_group"] == (row["task"] == "toy") for row in rows)
-    assert not any(row["is_group"] for row in run(settings(world, tasks="toy_quiz,toy_write")).rows)
+    assert all(row.is_group == (row.task == "toy") for row in rows)
+    assert not any(row.is_group for row in run(settings(world, tasks="toy_quiz,toy_write")).rows)
 
 
 @pytest.mark.parametrize("answers", [0, 1, 5, 17, 36, 39, 41])
@@ -84,7 +85,7 @@ def test_a_run_stopped_after_any_answer_ends_with_the_same_bytes(world, answers)
     assert resumed.resumed
     assert second.answered <= 42 - max(0, answers - 10)  # what was kept is not asked again, but for docs in pieces
     assert part_bytes(resumed.path) == part_bytes(whole.path)
-    assert comparable(dict(resumed.record)) == comparable(dict(whole.record))
+    assert comparable(resumed.record) == comparable(whole.record)
 
 
 def test_a_kill_between_the_last_item_and_the_record_asks_nothing_again(world, monkeypatch):
@@ -98,7 +99,7 @@ def test_a_kill_between_the_last_item_and_the_record_asks_nothing_again(world, m
     backend = Counting()
     resumed = run(settings(world), backend=backend)
     assert backend.answered == 0
-    assert comparable(dict(resumed.record)) == comparable(dict(run(settings(world, output=world / "whole")).record))
+    assert comparable(resumed.record) == comparable(run(settings(world, output=world / "whole")).record)
 
 
 def test_a_finished_run_is_shown_from_disk(world):
@@ -118,7 +119,7 @@ def test_fresh_starts_anew_and_the_newest_attempt_is_gone_on_with(world):
     again = Counting()
     resumed = run(settings(world), backend=again)
     assert resumed.path.name == f"{first.path.name}-2"
-    assert resumed.record["attempt"] == 2
+    assert resumed.record.attempt == 2
     assert backend.answered + again.answered >= 42  # nothing was taken from the first attempt
     assert part_bytes(resumed.path) == part_bytes(first.path)
 
@@ -133,7 +134,7 @@ def test_the_same_weights_under_another_path_and_limit_are_reused(world):
     backend = Counting("hash,delay=0")
     result = run(settings(world, "hash,delay=0"), backend=backend)
     assert result.path.parent.name != "hash"
-    assert result.record["provenance"]["reused"] == 4 + 4
+    assert result.record.provenance.reused == 4 + 4
     assert backend.answered == 42 - 4 * 3 - 4
     whole = run(settings(world, "hash,delay=0", output=world / "whole"))
     for task in ("toy_quiz", "toy_write"):
@@ -148,12 +149,12 @@ def test_reused_items_are_counted_also_after_a_kill(world):
     run(settings(world, limit=4))
     with pytest.raises(KeyboardInterrupt):
         run(settings(world), backend=Counting(stop_after=10))
-    assert run(settings(world)).record["provenance"]["reused"] == 8
+    assert run(settings(world)).record.provenance.reused == 8
 
 
 def test_a_fresh_run_reuses_nothing(world):
     run(settings(world, limit=4))
-    assert run(settings(world, fresh=True)).record["provenance"]["reused"] == 0
+    assert run(settings(world, fresh=True)).record.provenance.reused == 0
 
 
 def test_other_weights_under_the_same_path_are_never_reused(world):
@@ -162,7 +163,7 @@ def test_other_weights_under_the_same_path_are_never_reused(world):
     second = run(settings(world, table(path, -2.0), max_failed=1))
     assert first.path.parent == second.path.parent
     assert first.path != second.path
-    assert second.record["provenance"]["reused"] == 0
+    assert second.record.provenance.reused == 0
 
 
 def test_the_same_weights_under_another_name_go_to_their_own_folder(world):
@@ -186,15 +187,15 @@ def test_two_runs_at_once_are_refused_with_the_holder_named(world):
 
 def test_failed_items_are_counted_apart_and_asked_again_only_on_resume(world):
     result = run(settings(world, "hash,fail=0.2"))
-    counts = [task["counts"] for task in result.record["tasks"].values()]
-    failed = sum(count["failed"] for count in counts)
+    counts = [task.counts for task in result.record.tasks.values()]
+    failed = sum(count.failed for count in counts)
     assert 0 < failed < 18
     assert result.failed_share == failed / 18
     items = [item for task in ("toy_quiz", "toy_write") for item in RunFolder(result.path).items(task)]
     kinds = {item.failure for item in items if item.outcome == "failed"}
     assert kinds == {"scripted: this request was chosen to fail"}
-    accuracy = next(row for row in result.rows if (row["task"], row["metric"]) == ("toy_quiz", "acc"))
-    assert accuracy["n"] == 12 - result.record["tasks"]["toy_quiz"]["counts"]["failed"]
+    accuracy = next(row for row in result.rows if (row.task, row.metric) == ("toy_quiz", "acc"))
+    assert accuracy.n == 12 - result.record.tasks["toy_quiz"].counts.failed
 
 
 def test_a_failed_item_is_asked_again_by_the_next_session(world):
@@ -213,12 +214,10 @@ class Failing(Counting):
 
 
 def test_a_scorer_that_raises_makes_a_failed_item(world, monkeypatch):
-    import benchbench.scoring
-
     def broken(*_: object) -> None:
         raise ZeroDivisionError("in a stranger's metric")
 
-    monkeypatch.setattr(benchbench.scoring, "score_doc", broken)
+    monkeypatch.setattr("benchbench.scoring.standard.score_doc", broken)
     result = run(settings(world, tasks="toy_quiz"))
     assert result.failed_share == 1
     assert "ZeroDivisionError" in str(RunFolder(result.path).items("toy_quiz")[0].failure)
@@ -301,7 +300,7 @@ def test_unknown_tasks_end_before_a_model_is_opened(world):
 @pytest.mark.parametrize("change", [{"limit": 0}, {"num_fewshot": -1}, {"max_failed": 2.0}])
 def test_settings_that_make_no_sense_are_sentences(change):
     with pytest.raises(ArgumentError, match=r"must be|share from"):
-        RunSettings(ModelOptions("m"), **change)
+        changed(RunSettings(ModelOptions("m")), **change)
 
 
 def test_what_the_backend_has_to_say_is_shown_and_recorded(world):
@@ -309,5 +308,5 @@ def test_what_the_backend_has_to_say_is_shown_and_recorded(world):
     backend = Counting()
     backend.notes = ("The packed plan disagreed; scoring the plain way.",)
     result = run(settings(world), backend=backend, on_event=seen.append)
-    assert result.record["provenance"]["notes"] == list(backend.notes)
+    assert result.record.provenance.notes == backend.notes
     assert seen.count(events.Note(backend.notes[0])) == 1

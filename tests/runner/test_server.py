@@ -53,7 +53,7 @@ def test_a_run_goes_on_where_its_server_died(tmp_path: Path, monkeypatch: pytest
         sent = len(server.seen)
         done = run(broken)
         assert done.resumed
-        assert done.record["tasks"]["toy_quiz"]["counts"]["failed"] == 1, "one doc's prompt is always refused"
+        assert done.record.tasks["toy_quiz"].counts.failed == 1, "one doc's prompt is always refused"
         items = RunFolder(done.path).items("toy_quiz")
         failed = [item for item in items if item.outcome == "failed"]
         assert [item.doc_id for item in failed] == [6]
@@ -62,10 +62,10 @@ def test_a_run_goes_on_where_its_server_died(tmp_path: Path, monkeypatch: pytest
         server.fault = None
         again = run(asked(folder, options, tmp_path / "broken", fresh=True))
     assert part_bytes(again.path) == part_bytes(whole.path)
-    work = whole.record["provenance"]["tasks"]
+    work = whole.record.provenance.tasks
     assert sum(task["cost"] for task in work.values()) == pytest.approx(
         sum(task["prompt_tokens"] + 2 * task["completion_tokens"] for task in work.values()) / 1e6
     )
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
-    assert KEY not in json.dumps(whole.record)
+    assert KEY not in json.dumps(whole.record.to_json())

@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from benchbench.backends.options import ModelOptions
+from benchbench.core.record import RunRecord
+from benchbench.core.settings import changed
 from benchbench.runner.settings import RunSettings
 
 QUIZ = {
@@ -79,7 +81,7 @@ def settings(world: Path, model: str = "hash", **changes: Any) -> RunSettings:
         "data_root": world / "hub",
         "output": world / "results",
     }
-    return RunSettings(**{**values, **changes})
+    return changed(RunSettings(ModelOptions("")), **{**values, **changes})
 
 
 def part_bytes(run: Path) -> dict[str, bytes]:
@@ -87,6 +89,7 @@ def part_bytes(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.rglob("*.parquet"))}
 
 
-def comparable(record: dict[str, Any]) -> dict[str, Any]:
-    """A record without what may differ between two runs with the same results."""
-    return {name: value for name, value in record.items() if name != "provenance"}
+def comparable(record: RunRecord | dict[str, Any]) -> dict[str, Any]:
+    """A record as JSON, without what may differ between two runs with the same results."""
+    values = record.to_json() if isinstance(record, RunRecord) else record
+    return {name: value for name, value in values.items() if name != "provenance"}

@@ -24,7 +24,7 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
-from benchbench.scoring import score_doc
+from benchbench.scoring.score import score_doc
 
 PROMPT = Prompt("", (), "Q:")
 PARAMS = GenerationParams(until=("\n",))

@@ -11,11 +11,11 @@ import pytest
 
 from benchbench.core.registry import AGGREGATIONS, METRICS
 from benchbench.core.types import FilterSpec, Item, MetricResult, ScoringSpec
-from benchbench.scoring import aggregate, aggregate_group, count_outcomes
-from benchbench.scoring.aggregation import AGGREGATORS
+from benchbench.scoring.aggregation import AGGREGATORS, aggregate, aggregate_group
 from benchbench.scoring.choice import ITEM_METRICS
 from benchbench.scoring.estimates import with_influence
 from benchbench.scoring.generation import TEXT_METRICS
+from benchbench.scoring.score import count_outcomes
 from benchbench.stats.intervals import standard_error, wilson
 from tests.scoring.make import choice_doc, items_of, spec_of, text_doc
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbench.core.types import Failure, LoglikelihoodRequest
-from benchbench.scoring import score_doc
 from benchbench.scoring.choice import first_best, per_unit, softmax
+from benchbench.scoring.score import score_doc
 from tests.scoring.make import PROMPT, choice_doc, spec_of
 
 SPEC = spec_of("multiple_choice", "acc")

@@ -9,7 +9,8 @@ import pytest
 from sacrebleu.metrics.bleu import BLEU
 
 from benchbench.core.types import FilterSpec, Item, ScoringSpec
-from benchbench.scoring import aggregate, with_influence
+from benchbench.scoring.aggregation import aggregate
+from benchbench.scoring.estimates import with_influence
 from benchbench.stats.difference import paired_difference
 from benchbench.stats.influence import Estimate
 from benchbench.stats.intervals import standard_error

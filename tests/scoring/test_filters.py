@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from benchbench.core.errors import TaskError
 from benchbench.core.registry import FILTERS as NAMED
 from benchbench.core.types import FilterSpec
-from benchbench.scoring.filters import FILTERS, apply_filter
-from benchbench.scoring.plugins import FilterContext
+from benchbench.scoring.filters import FILTERS, FilterContext, apply_filter
 
 TEXTS = [
     "She has 3 + 4 = 7 apples.\n#### 7",

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbench.scoring import aggregate, score_doc
+from benchbench.scoring.aggregation import aggregate
 from benchbench.scoring.choice import count_words
+from benchbench.scoring.score import score_doc
 from tests.scoring.make import items_of, rolling_doc, spec_of, target_doc
 
 LAMBADA = spec_of("loglikelihood", "perplexity", "acc")

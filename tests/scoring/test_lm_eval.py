@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchbench.core.types import FilterSpec, Loglikelihood, MetricResult
-from benchbench.scoring import aggregate
+from benchbench.scoring.aggregation import aggregate
 from tests.scoring.make import choice_doc, items_of, lm_eval_task, rolling_doc, spec_of, target_doc, text_doc
 
 pytest.importorskip("lm_eval")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,12 +11,15 @@ from typing import Any
 
 import pytest
 
-from benchbench.core import registry
+from benchbench.core import plugins
 from benchbench.core.errors import TaskError
 from benchbench.core.registry import check_filter, metric_names, metric_spec
-from benchbench.core.types import FilterSpec
-from benchbench.scoring import aggregate, plugins, score_doc
-from benchbench.scoring.plugins import FilterContext
+from benchbench.core.types import FilterSpec, ScoringSpec
+from benchbench.leaderboard.metrics import Metric, metric_of
+from benchbench.scoring.aggregation import aggregate
+from benchbench.scoring.filters import FilterContext
+from benchbench.scoring.recorded import recorded_spec
+from benchbench.scoring.score import score_doc
 from tests.scoring.make import items_of, spec_of, text_doc
 
 
@@ -41,11 +45,11 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
         return [point for point in points.get(group, []) if name in (None, point.name)]
 
     monkeypatch.setattr("importlib.metadata.entry_points", fake)
-    registry.entry_point_names.cache_clear()
-    plugins._load.cache_clear()
+    plugins.entry_point_names.cache_clear()
+    plugins.load_entry_point.cache_clear()
     yield
-    registry.entry_point_names.cache_clear()
-    plugins._load.cache_clear()
+    plugins.entry_point_names.cache_clear()
+    plugins.load_entry_point.cache_clear()
 
 
 def test_defaults_are_the_metric_s_own() -> None:
@@ -115,3 +119,49 @@ def test_scoring_choices_needs_no_numpy() -> None:
     code = "import sys, benchbench.scoring.choice; print('numpy' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_a_stranger_s_metric_states_its_direction_and_its_bounds(
+    installed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert metric_spec("shouting", "generate_until").bounds is None
+    monkeypatch.setattr(shouting, "bounds", (0, 1), raising=False)
+    monkeypatch.setattr(shouting, "higher_is_better", False, raising=False)
+    spec = metric_spec("shouting", "generate_until")
+    assert (spec.bounds, spec.higher_is_better) == ((0.0, 1.0), False)
+    assert metric_spec("shouting", "generate_until", higher_is_better=True).higher_is_better is True
+    monkeypatch.setattr(shouting, "bounds", (1, 0))
+    with pytest.raises(TaskError, match=r"states the bounds \(1, 0\)"):
+        metric_spec("shouting", "generate_until")
+
+
+def test_stated_bounds_travel_with_the_record_and_put_the_metric_into_means_of_boards(
+    installed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def metric(spec: ScoringSpec) -> Metric:
+        record = {"tasks": {"toy": {"scoring": json.loads(json.dumps(spec.as_json()))}}}
+        assert recorded_spec(record, "toy") == spec
+        return metric_of(record, "toy", "shouting")
+
+    unbounded = ScoringSpec("toy", "generate_until", (metric_spec("shouting", "generate_until"),))
+    assert "bounds" not in unbounded.as_json()["metrics"][0]
+    assert (metric(unbounded).floor, metric(unbounded).ceiling, metric(unbounded).scale) == (None, None, None)
+    monkeypatch.setattr(shouting, "bounds", (0, 4), raising=False)
+    bounded = ScoringSpec("toy", "generate_until", (metric_spec("shouting", "generate_until"),))
+    assert (metric(bounded).floor, metric(bounded).ceiling, metric(bounded).scale) == (0.0, 4.0, 4.0)
+
+
+def test_an_interval_ends_where_stated_bounds_end(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interval() -> tuple[float | None, float | None]:
+        spec = spec_of("generate_until", ("shouting", {"weight": 0.5}))
+        docs = [text_doc([text], ["x"]) for text in ("ANO", "NE", "DNES", "ZDE", "ne")]
+        (row,) = [row for row in aggregate(spec, items_of(spec, docs)) if row.metric == "shouting"]
+        return row.ci_low, row.ci_high
+
+    low, high = interval()
+    assert high is not None
+    assert high > 0.5
+    monkeypatch.setattr(shouting, "bounds", (0.0, 0.5), raising=False)
+    low, high = interval()
+    assert low is not None
+    assert 0.0 <= low < (high or 0.0) <= 0.5

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from benchbench.core.errors import TaskError
 from benchbench.core.types import FilterSpec
-from benchbench.scoring import score_doc
 from benchbench.scoring.generation import exact_match, f1, is_included, normalize_answer, rouge
+from benchbench.scoring.score import score_doc
 from tests.scoring.make import spec_of, text_doc
 
 EM = spec_of("generate_until", "exact_match")

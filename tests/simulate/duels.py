@@ -11,9 +11,9 @@ from scipy.special import ndtri
 
 from benchbench.stats.duel import Duel, duel, duel_of_estimates, duel_of_tasks
 from benchbench.stats.influence import Estimate
-from benchbench.stats.power import ALPHA
 from benchbench.stats.prompts import over_prompts
 from benchbench.stats.ranks import mean_covariance, rank_intervals
+from benchbench.stats.testing import ALPHA
 from tests.simulate.pairs import (
     Areas,
     Bits,

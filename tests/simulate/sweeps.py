@@ -14,11 +14,10 @@ from functools import partial
 
 import numpy as np
 
-from benchbench.stats.multiple import Family
 from benchbench.stats.noise import checkpoint_noise
-from benchbench.stats.power import ALPHA
 from benchbench.stats.series import Series, series_of_items
 from benchbench.stats.sweep import fall, last_part, rise_ever, rise_lately
+from benchbench.stats.testing import ALPHA, Family
 from benchbench.stats.verdict import sweep_verdict
 from tests.simulate.table import Row
 from tests.simulate.worlds import CARD_N, CARD_STEPS, Floats, card

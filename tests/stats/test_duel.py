@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,11 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from benchbench.stats.difference import unpaired_difference
 from benchbench.stats.duel import duel, duel_of_estimates, duel_of_tasks
-from benchbench.stats.influence import Estimate, jackknife_sums, mean, ratio
-from benchbench.stats.multiple import holm
-from benchbench.stats.pairs import mcnemar
+from benchbench.stats.evidence import mcnemar
+from benchbench.stats.influence import Estimate, jackknife_sums, ratio
 from tests.simulate.worlds import CARD_COUNTS, CARD_N, MISTRAL_COUNT, related
 from tests.stats.test_pairs import A, B
 
@@ -77,18 +74,6 @@ def test_a_gain_is_significant_only_up_to_a_number_of_differing_items(fewer: int
         return mcnemar((total + fewer) // 2, (total - fewer) // 2)
 
     assert p(differing - round(0.01 * differing) - 2) <= 0.05 < p(differing + round(0.01 * differing) + 2)
-
-
-def test_unpaired_the_published_steps_have_the_worked_z_and_holm_p() -> None:
-    def proportion(count: int) -> np.ndarray:
-        return np.concatenate([np.ones(count), np.zeros(CARD_N - count)])
-
-    found = [unpaired_difference(mean(proportion(a)), mean(proportion(b))) for a, b in pairwise(CARD_COUNTS)]
-    z = [d.value / (d.stderr or math.nan) for d in found]
-    assert z == pytest.approx([3.284, 1.991, 0.903, 0.635], abs=1e-3)
-    p = [d.p_two_sided() or 0 for d in found]
-    assert p == pytest.approx([0.0010, 0.0465, 0.366, 0.525], abs=5e-4)
-    assert holm(p) == pytest.approx([0.0041, 0.1394, 0.7327, 0.7327], abs=1e-4)
 
 
 @pytest.mark.parametrize(

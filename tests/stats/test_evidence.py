@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from benchbench.stats.difference import Difference
-from benchbench.stats.evidence import Evidence, equivalence_p, of_difference, of_pairs, of_units
+from benchbench.stats.evidence import Evidence, equivalence_p, mcnemar, of_difference, of_pairs, of_units
 from benchbench.stats.intervals import cluster_index
-from benchbench.stats.pairs import mcnemar
 from benchbench.stats.units import units_of_means
 
 ONE = np.array([1.0])

@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchbench.stats.missing import cubes_of_gaps, fourths_of_gaps, pairs_of, spread_of_gaps, squares_of_gaps
-from benchbench.stats.units import Units, spread
+from benchbench.stats.units import (
+    Units,
+    cubes_of_gaps,
+    fourths_of_gaps,
+    pairs_of,
+    spread,
+    spread_of_gaps,
+    squares_of_gaps,
+)
 
 MODELS = np.random.default_rng(0).exponential(size=(5, 60))
 CENTRED = MODELS - MODELS.mean(axis=1, keepdims=True)

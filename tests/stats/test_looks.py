@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from benchbench.stats.multiple import Family, spent
+from benchbench.stats.testing import Family, spent
 
 
 @pytest.mark.parametrize("early", [False, True])

@@ -11,8 +11,8 @@ import pytest
 from benchbench.stats.duel import duel, duel_of_estimates
 from benchbench.stats.influence import ratio
 from benchbench.stats.matrix import duel_matrix
-from benchbench.stats.multiple import holm
 from benchbench.stats.ranks import duel_win_score
+from benchbench.stats.testing import holm
 
 RNG = np.random.default_rng(0)
 RIGHT = (RNG.random((5, 300)) < np.linspace(0.4, 0.6, 5)[:, None]).astype(float)

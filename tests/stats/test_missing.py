@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from benchbench.stats.missing import reach_of_difference, reach_of_mean
+from benchbench.stats.difference import reach_of_difference, reach_of_mean
 
 GONE = math.nan
 

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from benchbench.stats.multiple import benjamini_hochberg, holm
-from benchbench.stats.pairs import mcnemar
-from benchbench.stats.power import detectable, detectable_pairs, items_needed, pairs_power, t_sum, z_sum
+from benchbench.stats.evidence import mcnemar
+from benchbench.stats.testing import benjamini_hochberg, detectable, detectable_pairs, holm, pairs_power, t_sum, z_sum
 
 LADDER = [0.01, 0.02, 0.03, 0.04, 0.05]
 
@@ -94,18 +93,6 @@ def test_benchmarks_could_show_the_worked_differences(
     n: int, disagreement: float, expected: float, digits: int
 ) -> None:
     assert round(detectable(math.sqrt(disagreement / n)), digits) == expected
-
-
-def test_the_worked_numbers_of_items() -> None:
-    assert items_needed(0.03, 1 / 9) == pytest.approx(969.0, abs=0.05)
-    assert items_needed(0.03, 1 / 9, resampling=(1 / 6, 1 / 6)) == pytest.approx(3876.0, abs=0.2)
-    assert items_needed(0.03, 1 / 9, resampling=(1 / 60, 1 / 60)) == pytest.approx(1259.7, abs=0.05)
-    assert items_needed(0.0012, 0.2) == pytest.approx(1.09e6, rel=5e-3)
-
-
-def test_items_needed_and_detectable_are_inverses() -> None:
-    n = items_needed(0.02, 0.15)
-    assert detectable(math.sqrt(0.15 / n)) == pytest.approx(0.02)
 
 
 def test_the_worked_ladder_of_p_values() -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from benchbench.stats.series import series_of_items
-from benchbench.stats.signal import decision_accuracy, mann_kendall, signal_to_noise, task_signal
+from benchbench.stats.series import mann_kendall, series_of_items, signal_to_noise, task_signal
 from tests.simulate.worlds import CARD_COUNTS, CARD_N, CARD_STEPS, card
 
 CARD = [count / CARD_N for count in CARD_COUNTS]
@@ -37,12 +36,6 @@ def test_four_points_never_get_a_mann_kendall_p() -> None:
 def test_the_worked_signal_to_noise() -> None:
     assert signal_to_noise([0.50, 0.55, 0.60], [0.59, 0.60, 0.61]) == pytest.approx(13.36085, abs=5e-6)
     assert signal_to_noise([0.5, 0.6], [0.6, 0.6]) is None
-
-
-def test_the_worked_decision_accuracy() -> None:
-    assert decision_accuracy([0.3, 0.4, 0.35], [0.5, 0.55, 0.6]) == pytest.approx(0.6667, abs=5e-5)
-    with pytest.raises(ValueError, match="same two or more"):
-        decision_accuracy([0.3], [0.5])
 
 
 def test_monotonicity_is_spearman_s_and_follows_the_direction() -> None:

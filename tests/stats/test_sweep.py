@@ -10,10 +10,10 @@ from scipy import stats as scipy_stats
 
 from benchbench.stats.difference import paired_difference
 from benchbench.stats.influence import Estimate, mean, ratio, unseen_variance
-from benchbench.stats.multiple import Family
 from benchbench.stats.noise import Noise, checkpoint_noise, gain_of
 from benchbench.stats.series import Series, log_steps, series_of_estimates, series_of_items, series_of_tasks
 from benchbench.stats.sweep import drops, fall, fixed_sequence, last_part, pair, rise_ever, rise_lately
+from benchbench.stats.testing import Family
 from tests.simulate.worlds import CARD_STEPS, Curve, card
 
 QUIET = Noise(np.zeros(1), np.zeros(1), np.ones(1), 10)

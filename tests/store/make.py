@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from benchbench.core.record import PlanRecord, RunRecord
 from benchbench.core.types import Item
 from benchbench.store.folder import RunWriter
 
@@ -91,12 +93,22 @@ def record(run_id: str = "abc", **changes: Any) -> dict[str, Any]:
     return {**values, **changes}
 
 
+def planned(**changes: Any) -> PlanRecord:
+    """`plan`, read: of a former version, which did not name the series."""
+    return PlanRecord.from_json(plan(**changes), "plan.json")
+
+
+def recorded(values: dict[str, Any]) -> RunRecord:
+    """What a run.json holds, read."""
+    return RunRecord.from_json(json.loads(json.dumps(values)), "run.json")
+
+
 def finished_run(path: Path, count: int = 3, **changes: Any) -> Path:
     """A whole run folder with `count` sealed items."""
-    with RunWriter(path, plan(**changes)) as writer:
+    with RunWriter(path, planned(**changes)) as writer:
         with writer.open_task("toy") as live:
             for doc_id in range(count):
                 live.append(item(doc_id))
         writer.seal("toy", [item(doc_id) for doc_id in range(count)])
-        writer.finish(record(path.name))
+        writer.finish(recorded(record(path.name)))
     return path

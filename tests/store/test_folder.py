@@ -4,22 +4,22 @@ import pytest
 
 from benchbench.core.errors import StoreError
 from benchbench.store.folder import LIVE, PART, RunFolder, RunWriter, choose_attempt
-from tests.store.make import finished_run, item, plan, record
+from tests.store.make import finished_run, item, plan, planned, record, recorded
 
 
 def test_the_plan_is_there_before_anything_else_and_the_record_makes_it_finished(tmp_path):
-    with RunWriter(tmp_path / "run", plan()) as writer:
-        assert RunFolder(writer.path).plan() == {**plan(), "series": "m", "step": None, "tokens_seen": None}
+    with RunWriter(tmp_path / "run", planned()) as writer:
+        assert RunFolder(writer.path).plan().to_json() == {**plan(), "series": "m", "step": None, "tokens_seen": None}
         assert not writer.finished
         with pytest.raises(StoreError, match="not finished"):
             RunFolder(writer.path).record()
-        writer.finish(record())
+        writer.finish(recorded(record()))
     named = {"series": "m", "step": None, "tokens_seen": None}
-    assert RunFolder(tmp_path / "run").record() == {**record(), **named}
+    assert RunFolder(tmp_path / "run").record().to_json() == {**record(), **named}
 
 
 def test_items_written_before_a_kill_are_read_again(tmp_path):
-    with RunWriter(tmp_path, plan()) as writer:
+    with RunWriter(tmp_path, planned()) as writer:
         live = writer.open_task("toy")
         live.append(item(2))
         live.append(item(0), reused=True)
@@ -31,7 +31,7 @@ def test_items_written_before_a_kill_are_read_again(tmp_path):
 
 
 def test_the_last_line_of_a_doc_counts(tmp_path):
-    with RunWriter(tmp_path, plan()) as writer, writer.open_task("toy") as live:
+    with RunWriter(tmp_path, planned()) as writer, writer.open_task("toy") as live:
         live.append(item(0, outcome="failed"))
         live.append(item(0))
     assert RunFolder(tmp_path).items("toy") == [item(0)]
@@ -46,7 +46,7 @@ def test_sealing_replaces_the_lines_by_a_part(tmp_path):
 
 def test_a_kill_between_part_and_removal_of_the_lines_shows_each_item_once(tmp_path):
     path = finished_run(tmp_path / "run")
-    with RunWriter(path, plan()) as writer:
+    with RunWriter(path, planned()) as writer:
         with writer.open_task("toy") as live:
             live.append(item(0))
         assert len(writer.items("toy")) == 3
@@ -55,15 +55,15 @@ def test_a_kill_between_part_and_removal_of_the_lines_shows_each_item_once(tmp_p
 
 
 def test_a_resumed_run_keeps_its_first_plan(tmp_path):
-    with RunWriter(tmp_path, plan(model="first")) as writer:
+    with RunWriter(tmp_path, planned(model="first")) as writer:
         assert not writer.resumed
-    with RunWriter(tmp_path, plan(model="second")) as writer:
+    with RunWriter(tmp_path, planned(model="second")) as writer:
         assert writer.resumed
-        assert writer.plan()["model"] == "first"
+        assert writer.plan().model == "first"
 
 
 def test_a_disk_that_fills_while_sealing_keeps_the_lines(tmp_path, monkeypatch):
-    with RunWriter(tmp_path, plan()) as writer:
+    with RunWriter(tmp_path, planned()) as writer:
         with writer.open_task("toy") as live:
             live.append(item(0))
         with monkeypatch.context() as patch:

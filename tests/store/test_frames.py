@@ -10,7 +10,7 @@ from benchbench.store.find import find_run
 from benchbench.store.folder import RunWriter
 from benchbench.store.frames import RUN_COLUMNS
 from benchbench.store.table import COLUMNS
-from tests.store.make import finished_run, item, plan, record
+from tests.store.make import finished_run, item, planned, record
 
 
 def test_runs_are_one_row_per_task_and_metric(tmp_path):
@@ -64,7 +64,7 @@ def test_items_of_several_runs_and_of_one_task(tmp_path):
 
 
 def test_items_of_a_run_that_is_still_going(tmp_path):
-    with RunWriter(tmp_path / "m" / "abc", plan()) as writer:
+    with RunWriter(tmp_path / "m" / "abc", planned()) as writer:
         with writer.open_task("toy") as live:
             live.append(item(3))
         assert benchbench.load_items(writer.path).doc_id.tolist() == [3]

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchbench.core.errors import StoreError
+from benchbench.core.record import RunRecord
 from benchbench.store.models import completed, distinct_tails, same_weights, told_apart, twins
+
+EMPTY: dict[str, Any] = {"backend": {}, "tasks": {}, "groups": [], "rows": [], "provenance": {}}
+
+
+def read(values: dict[str, Any]) -> RunRecord:
+    return RunRecord.from_json(completed({**EMPTY, **values}), "run.json")
 
 
 def record(location: str, weights: str = "w1", **changes: Any) -> dict[str, Any]:
@@ -34,11 +42,11 @@ def old(model: str, **changes: Any) -> dict[str, Any]:
 
 
 def names(*records: dict[str, Any]) -> list[str]:
-    return [found["model"] for found in told_apart(records)]
+    return [found.model for found in told_apart(list(map(read, records)))]
 
 
 def series(*records: dict[str, Any]) -> list[str]:
-    return [found["series"] for found in told_apart(records)]
+    return [found.series for found in told_apart(list(map(read, records)))]
 
 
 @pytest.mark.parametrize(
@@ -134,9 +142,10 @@ def test_checkpoints_of_one_adapter_are_one_series() -> None:
     assert series(*peft) == ["org/m+lora", "org/m+lora"]
 
 
-def test_damaged_records_are_told_apart_without_an_error() -> None:
-    broken = [{}, {"model": 3}, {"model": "m", "provenance": [], "settings": "x", "backend": None, "origin": 5}]
-    assert [found.get("model") for found in told_apart(broken)] == [None, "3", "m"]
+@pytest.mark.parametrize("key", ["provenance", "settings", "backend", "origin", "tasks", "rows", "groups"])
+def test_a_damaged_record_is_refused_in_a_sentence_with_file_and_key(key: str) -> None:
+    with pytest.raises(StoreError, match=f"^`{key}` of run.json is no "):
+        read({"model": "m", key: 5})
 
 
 PARTS = st.text("abc", min_size=1, max_size=2)
@@ -151,9 +160,12 @@ def test_tails_tell_paths_apart_and_are_their_ends(paths: list[str]) -> None:
 
 
 def test_names_of_the_same_weights_know_of_each_other() -> None:
-    found = told_apart([record("/a/m", "w1"), record("/a/copy", "w1"), record("/a/n", "w2"), imported("/a/x", "i")])
+    given = record("/a/m", "w1"), record("/a/copy", "w1"), record("/a/n", "w2"), imported("/a/x", "i")
+    found = told_apart(list(map(read, given)))
     assert twins(found) == [("copy",), ("m",), (), ()]
-    assert twins([imported("/a/x", "i"), imported("/a/y", "i")]) == [(), ()], "nobody has seen these weights"
+    assert twins([read(imported("/a/x", "i")), read(imported("/a/y", "i"))]) == [(), ()], (
+        "nobody has seen these weights"
+    )
     assert same_weights(("copy",)) == "same weights as copy"
     assert same_weights(("a", "b", "c", "d")) == "same weights as a, b and 2 more"
     assert same_weights(()) == ""

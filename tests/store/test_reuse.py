@@ -2,7 +2,7 @@ import pytest
 
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.reuse import reusable, same_compute
-from tests.store.make import finished_run, item, plan
+from tests.store.make import finished_run, item, plan, planned
 
 W1 = plan()["compute"]
 
@@ -19,14 +19,14 @@ def test_items_of_other_weights_are_never_found(tmp_path):
 
 
 def test_items_of_an_unfinished_run_are_found(tmp_path):
-    with RunWriter(tmp_path / "m" / "abc", plan()) as writer, writer.open_task("toy") as live:
+    with RunWriter(tmp_path / "m" / "abc", planned()) as writer, writer.open_task("toy") as live:
         live.append(item(4))
     runs = same_compute(tmp_path, W1, but=tmp_path / "m" / "new")
     assert list(reusable(runs, "toy", {"key4"})) == ["key4"]
 
 
 def test_failed_items_are_never_reused(tmp_path):
-    with RunWriter(tmp_path / "m" / "abc", plan()) as writer:
+    with RunWriter(tmp_path / "m" / "abc", planned()) as writer:
         with writer.open_task("toy") as live:
             live.append(item(4, outcome="failed"))
         assert reusable([RunFolder(writer.path)], "toy", {"key4"}) == {}

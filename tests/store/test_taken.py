@@ -11,13 +11,13 @@ from benchbench.core.errors import ArgumentError
 from benchbench.store.folder import RunWriter
 from benchbench.store.names import folder_name
 from benchbench.store.reuse import refuse_other_training, refuse_other_weights
-from tests.store.make import plan
+from tests.store.make import planned
 
 
 def begun(root: Path, model: str, weights: str, location: str, **changes: Any) -> None:
     """A run that has begun."""
     provenance = {"created": "2026-01-02T03:04:05", "location": location, "home": location}
-    made = plan(model=model, compute={"model_identity": weights}, provenance=provenance, **changes)
+    made = planned(model=model, compute={"model_identity": weights}, provenance=provenance, **changes)
     RunWriter(root / folder_name(model) / "abc", made).close()
 
 

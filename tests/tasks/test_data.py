@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 from benchbench.cli.data import app
 from benchbench.core.errors import ArgumentError, DataError
 from benchbench.tasks import hub
-from benchbench.tasks.data_root import LOCK, entry_of, read_lock, write_lock
+from benchbench.tasks.data_lock import LOCK, entry_of, read_lock, write_lock
 from benchbench.tasks.documents import open_source
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.prepare import RenderSettings, prepare
+from benchbench.tasks.prepare import prepare
+from benchbench.tasks.settings import RenderSettings
 from tests.tasks.conftest import CHOICE, QUESTIONS, write_rows
 
 COMMIT = "ab12" * 10

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchbench.core.errors import TaskError
-from benchbench.tasks import yamlfile
+from benchbench.tasks import dialect as yamlfile
 from tests.tasks.conftest import CHOICE, MakeIndex, MakeTask
 
 

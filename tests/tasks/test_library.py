@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchbench.tasks.dialect import read_yaml
 from benchbench.tasks.index import TaskIndex, packaged_tasks
-from benchbench.tasks.yamlfile import read_yaml
 
 ROOT = packaged_tasks()
 FILES = sorted(ROOT.glob("*/*.yaml"))

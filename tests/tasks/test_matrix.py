@@ -6,7 +6,8 @@ import pytest
 
 from benchbench.core.errors import TaskError
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.prepare import RenderSettings, prepare
+from benchbench.tasks.prepare import prepare
+from benchbench.tasks.settings import RenderSettings
 from tests.tasks.conftest import CHOICE, QUESTIONS, MakeIndex, MakeTask
 
 LANGUAGES = CHOICE.replace(

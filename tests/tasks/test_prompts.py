@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, RollingRequest
-from benchbench.tasks.prepare import RenderSettings, prepare
+from benchbench.tasks.prepare import prepare
+from benchbench.tasks.settings import RenderSettings
 from tests.tasks.conftest import MakeTask
 
 ROWS = {

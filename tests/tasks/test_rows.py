@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from benchbench.core.errors import BenchbenchError, DataError, TaskError
-from benchbench.tasks.prepare import PreparedTask, RenderSettings, prepare
-from benchbench.tasks.rows import NothingKeptError
+from benchbench.tasks.documents import NothingKeptError
+from benchbench.tasks.prepare import prepare
+from benchbench.tasks.prepared import PreparedTask
+from benchbench.tasks.settings import RenderSettings
 from tests.tasks.conftest import MakeTask
 
 PAIR = """

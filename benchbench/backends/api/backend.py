@@ -7,16 +7,26 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from benchbench.backends.abilities import refusal
-from benchbench.backends.api.asking import ABLE, question_key, writing_body, written
-from benchbench.backends.api.chat import Messages, ServerChat, TemplatedText, as_messages, going_on
-from benchbench.backends.api.client import AnswerError, Client
-from benchbench.backends.api.loop import LoopThread
+from benchbench.backends.api import ENGINE
+from benchbench.backends.api.answers import (
+    Messages,
+    ServerChat,
+    TemplatedText,
+    TextScore,
+    as_messages,
+    echo_score,
+    echoed_tokens,
+    going_on,
+    question_key,
+    writing_body,
+    written,
+)
+from benchbench.backends.api.client import AnswerError, Client, LoopThread
 from benchbench.backends.api.options import server_options
-from benchbench.backends.api.scoring import TextScore, echo_score, echoed_tokens
 from benchbench.backends.api.server import ServerFacts, check_name, echo_body, explore
 from benchbench.backends.chat import template_of
 from benchbench.backends.encode import move_spaces
+from benchbench.backends.engines import refusal
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys, Work
 from benchbench.backends.tokens import Job, seed_text
@@ -64,8 +74,13 @@ class ServerConnection:
     def describe(self, options: ModelOptions, *, tokenizer: str, max_length: int) -> BackendInfo:
         """The identity of a model that is known by name only: host, names, and what the server says of it."""
         facts = self.facts
-        said = {key: facts.listed.get(key) for key in ("root", "meta") if facts.listed.get(key)}
-        known = {"host": self.options.host, "model": facts.answered or facts.asked, "asked": facts.asked, "said": said}
+        listed = {key: facts.listed.get(key) for key in ("root", "meta") if facts.listed.get(key)}
+        known = {
+            "host": self.options.host,
+            "model": facts.answered or facts.asked,
+            "asked": facts.asked,
+            "said": listed,
+        }
         fingerprint = sorted(facts.fingerprints)[:1]
         return BackendInfo(
             name="api",
@@ -117,8 +132,8 @@ class ServerConnection:
             return await self.client.post("completions", body | {"prompt": prompt}, parse)
         messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         try:
-            said = body | {"messages": messages} | going_on(messages)
-            return await self.client.post("chat/completions", said, parse)
+            chat_body = body | {"messages": messages} | going_on(messages)
+            return await self.client.post("chat/completions", chat_body, parse)
         except AnswerError as error:
             if self.length_name in body and "max_completion_tokens" in str(error) and error.kind == "refused":
                 self.length_name = "max_completion_tokens"
@@ -165,7 +180,7 @@ class TextBackend:
 
     def refuses(self, params: GenerationParams) -> str | None:
         """Why a server cannot write with these settings, or None if it can."""
-        return refusal(params, "an OpenAI-compatible server", ABLE)
+        return refusal(params, "an OpenAI-compatible server", ENGINE.abilities)
 
     @property
     def chat(self) -> ChatFormat:
@@ -191,7 +206,7 @@ class TextBackend:
         return as_messages(prompt) if self.server.facts.chat else self._templated.text(prompt)
 
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
-        """One hash per doc over the texts that its requests put to the model."""
+        """One hash per doc over the texts that its requests ask the model."""
         return [content_hash([self._question(request) for request in doc], digits=64) for doc in docs]
 
     def loglikelihood(
@@ -234,10 +249,10 @@ class TextBackend:
         self, request: LoglikelihoodRequest, prompt: Prompt | Conversation, dropped: int
     ) -> Loglikelihood | Failure:
         try:
-            said = request.continuation
+            ending = request.continuation
             if isinstance(prompt, Conversation):
-                said = self._templated.continuation(prompt, said)
-            context, continuation = move_spaces(self._asked(prompt), said)
+                ending = self._templated.continuation(prompt, ending)
+            context, continuation = move_spaces(self._asked(prompt), ending)
             score = await self._echo(context + continuation, len(context))
         except AnswerError as error:
             return Failure(request, error.kind, str(error))

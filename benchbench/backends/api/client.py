@@ -6,10 +6,12 @@ What may pass (busy, broken line, half an answer) is tried again with growing wa
 from __future__ import annotations
 
 import asyncio
+import queue
 import random
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -17,6 +19,7 @@ from typing import Any, TypeVar
 from benchbench.backends.api.options import ServerOptions, read_key
 from benchbench.core.errors import BackendError, ModelError
 
+J = TypeVar("J")
 T = TypeVar("T")
 Parse = Callable[[Mapping[str, Any]], T]
 
@@ -139,7 +142,7 @@ class Client:
 
     def _refuse(self, reply: Any) -> None:
         """Raises what the status code means."""
-        code, said = reply.status_code, self._clean(_message(reply))
+        code, message = reply.status_code, self._clean(_message(reply))
         server = self.options.base_url
         if code in (401, 403):
             has = "the key in" if self._key else "requests without a key; it would be read from"
@@ -152,13 +155,13 @@ class Client:
         if code in PASSING:
             kind = "rate_limited" if code == 429 else "server_error"
             raise _PassingError(kind, f"the server answered HTTP {code}", _retry_after(reply.headers))
-        if any(words in said.lower() for words in TOO_LONG):
-            raise AnswerError("context_too_long", f"The server says that the prompt does not fit: {said}")
-        if code == 404 and "model" in said.lower():
-            raise ModelError(f"the server at {server} has no such model: {said}")
+        if any(words in message.lower() for words in TOO_LONG):
+            raise AnswerError("context_too_long", f"The server says that the prompt does not fit: {message}")
+        if code == 404 and "model" in message.lower():
+            raise ModelError(f"the server at {server} has no such model: {message}")
         if code == 404:
             raise AnswerError("no_such_address", f"The server at {server} does not know this address (HTTP 404).")
-        raise AnswerError("refused", f"The server refused the request (HTTP {code}): {said}")
+        raise AnswerError("refused", f"The server refused the request (HTTP {code}): {message}")
 
     async def _wait_for_slot(self) -> None:
         """Keeps to the rate limit, and to the pause that a Retry-After asked for."""
@@ -235,3 +238,55 @@ def _message(reply: Any) -> str:
         parts = [error.get("message") or error.get("detail") or error, error.get("code")]
         return " ".join(str(part) for part in parts if part is not None)
     return str(error)
+
+
+class LoopThread:
+    """Runs coroutines while the caller waits, or iterates over what comes."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="benchbench-api", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def stream(self, jobs: Iterable[J], handle: Callable[[J], Awaitable[T]], *, width: int) -> Iterator[T]:
+        """`handle` of every job, at most `width` at once, as they finish.
+
+        What `handle` raises ends the iteration, after what was finished before; so does closing the iterator.
+        """
+        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        end = object()
+
+        async def worker(feed: Iterator[J]) -> None:
+            for job in feed:
+                done.put(await handle(job))
+
+        async def work() -> None:
+            feed = iter(jobs)
+            workers = [asyncio.ensure_future(worker(feed)) for _ in range(width)]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                for one in workers:
+                    one.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+                done.put(end)
+
+        running = asyncio.run_coroutine_threadsafe(work(), self._loop)
+        try:
+            while (result := done.get()) is not end:
+                yield result
+            running.result()
+        finally:
+            running.cancel()
+
+    def close(self) -> None:
+        """Ends the thread."""
+        if self._loop.is_running():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=5)
+        if not self._loop.is_running():
+            self._loop.close()

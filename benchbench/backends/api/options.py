@@ -3,55 +3,45 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from benchbench.backends.options import ModelOptions, check_model_args
+from pydantic import Field
+
+from benchbench.backends.engine_options import WHOLE, EngineOptions, expected, read_options
+from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ArgumentError, BackendError
 
 Endpoint = Literal["auto", "completions", "chat"]
 ENDPOINTS: tuple[Endpoint, ...] = ("auto", "completions", "chat")
-MODEL_ARGS = (
-    "answers_as",
-    "base_url",
-    "concurrency",
-    "endpoint",
-    "input_price",
-    "key_variable",
-    "output_price",
-    "requests_per_minute",
-    "retries",
-    "timeout",
-    "tokenizer",
-)
 KEY_VARIABLE = "OPENAI_API_KEY"
+Positive = Annotated[float, Field(ge=1e-3, allow_inf_nan=False), expected("is not a number of at least 0.001")]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False), expected("is not a number of at least 0")]
 
 
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
-    """One server, and how hard it may be asked."""
+class ServerOptions(EngineOptions):
+    """`--model-args` for a server: which one, and how hard it may be asked."""
 
-    base_url: str
-    """Up to and including `/v1`."""
-    endpoint: Endpoint = "auto"
+    base_url: str = ""
+    """Up to and including `/v1`; empty: that of OPENAI_BASE_URL."""
+    endpoint: Annotated[Endpoint, expected(f"is not one of {', '.join(ENDPOINTS)}")] = "auto"
     """completions (text goes in as it is) or chat (text becomes a user's message); auto prefers completions."""
     tokenizer: str | None = None
     """Folder or hub name of the model's tokenizer: then token ids are sent to servers that take them."""
     answers_as: str | None = None
     """The name that the server answers with where it is not the one asked for."""
-    concurrency: int = 8
+    concurrency: Annotated[int, WHOLE, Field(ge=1), expected("is not a number of at least 1")] = 8
     """Requests under way at once."""
-    requests_per_minute: float | None = None
-    retries: int = 6
+    requests_per_minute: Positive | None = None
+    retries: Annotated[int, WHOLE, Field(ge=0), expected("is not a number of at least 0")] = 6
     """How often one request is sent again."""
-    timeout: float = 300.0
+    timeout: Positive = 300.0
     """Seconds to wait for one answer."""
     key_variable: str = KEY_VARIABLE
     """Environment variable that holds the key."""
-    input_price: float | None = None
+    input_price: Price | None = None
     """Of a million prompt tokens, in whatever money; the cost is counted in the same."""
-    output_price: float | None = None
+    output_price: Price | None = None
     """Of a million completion tokens."""
 
     @property
@@ -62,26 +52,10 @@ class ServerOptions:
 
 def server_options(options: ModelOptions) -> ServerOptions:
     """The options in `options.model_args`; the address also from OPENAI_BASE_URL. ArgumentError for a bad value."""
-    args = check_model_args(options, MODEL_ARGS, backend="api")
-    endpoint = args.get("endpoint", "auto")
-    if endpoint not in ENDPOINTS:
-        raise ArgumentError(f"--model-args endpoint={endpoint} is not one of {', '.join(ENDPOINTS)}.")
-    prices = [_number(args, name, None, least=0.0) for name in ("input_price", "output_price")]
-    if (prices[0] is None) != (prices[1] is None):
+    found = read_options(options, ServerOptions, backend="api")
+    if (found.input_price is None) != (found.output_price is None):
         raise ArgumentError("--model-args needs both input_price and output_price, per million tokens, or neither.")
-    return ServerOptions(
-        base_url=_address(args.get("base_url") or os.environ.get("OPENAI_BASE_URL")),
-        endpoint=endpoint,
-        tokenizer=args.get("tokenizer"),
-        answers_as=args.get("answers_as"),
-        concurrency=int(_number(args, "concurrency", 8, least=1) or 8),
-        requests_per_minute=_number(args, "requests_per_minute", None, least=1e-3),
-        retries=int(_number(args, "retries", 6, least=0) or 0),
-        timeout=_number(args, "timeout", 300.0, least=1e-3) or 300.0,
-        key_variable=args.get("key_variable", KEY_VARIABLE),
-        input_price=prices[0],
-        output_price=prices[1],
-    )
+    return found.model_copy(update={"base_url": _address(found.base_url or os.environ.get("OPENAI_BASE_URL"))})
 
 
 def read_key(options: ServerOptions) -> str | None:
@@ -106,15 +80,3 @@ def _address(url: str | None) -> str:
             f"Put the key into the environment variable {KEY_VARIABLE} instead."
         )
     return url.rstrip("/")
-
-
-def _number(args: dict[str, str], name: str, default: float | None, *, least: float) -> float | None:
-    if name not in args:
-        return default
-    try:
-        value = float(args[name])
-    except ValueError:
-        value = float("nan")
-    if not least <= value < float("inf"):
-        raise ArgumentError(f"--model-args {name}={args[name]} is not a number of at least {least:g}.")
-    return value

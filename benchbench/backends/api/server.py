@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from benchbench.backends.api.answers import choice, echoed_tokens, ids_score
 from benchbench.backends.api.client import AnswerError, BadAnswerError, Client
-from benchbench.backends.api.scoring import choice, echoed_tokens, ids_score
 from benchbench.core.errors import BackendError, ModelError, did_you_mean
 
 Scoring = Literal["ids", "echo"]
@@ -40,8 +40,8 @@ class ServerFacts:
     def max_length(self) -> int | None:
         """Tokens that the server says the model holds."""
         meta = self.listed.get("meta")
-        said = self.listed.get("max_model_len") or (meta or {}).get("n_ctx_train")
-        return int(said) if said else None
+        length = self.listed.get("max_model_len") or (meta or {}).get("n_ctx_train")
+        return int(length) if length else None
 
 
 async def explore(client: Client, model: str, ids: Sequence[int] | None) -> ServerFacts:
@@ -159,9 +159,9 @@ async def _echo_trouble(client: Client, facts: ServerFacts) -> str:
         answer = await _ask(client, facts, {"prompt": text, "max_tokens": 1, "temperature": 0, "logprobs": 5})
         written = ((choice(answer).get("logprobs") or {}).get("top_logprobs") or [None])[0] or {}
         for token, value in sorted(written.items(), key=lambda pair: -pair[1])[:CHECKS]:
-            said = await _as_prompt(client, facts, text, token)
-            if said is not None:
-                checked, worst = checked + 1, max(worst, abs(said - value))
+            as_prompt = await _as_prompt(client, facts, text, token)
+            if as_prompt is not None:
+                checked, worst = checked + 1, max(worst, abs(as_prompt - value))
             if checked >= CHECKS:
                 break
     if not checked:

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchbench.backends.api.asking import ABLE
+from benchbench.backends.api import ENGINE
+from benchbench.backends.api.answers import ids_score
 from benchbench.backends.api.backend import ServerConnection, TextBackend
 from benchbench.backends.api.client import AnswerError
 from benchbench.backends.api.options import server_options
-from benchbench.backends.api.scoring import ids_score
 from benchbench.backends.api.server import PROBES, check_name
 from benchbench.backends.encode import EncodedPair, Encoder
-from benchbench.backends.identity import tokenizer_identity
+from benchbench.backends.models.identity import tokenizer_identity
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
 from benchbench.core.errors import ArgumentError, ModelError
@@ -37,8 +37,8 @@ def open_server(options: ModelOptions) -> Any:
 
 
 def _load(named: str, options: ModelOptions) -> tuple[Any, str]:
-    from benchbench.backends.hf.source import find_model
-    from benchbench.backends.hf.tokenizer import load_tokenizer
+    from benchbench.backends.models.find import find_model
+    from benchbench.backends.models.tokenizer import load_tokenizer
 
     source = find_model(named)
     return load_tokenizer(source, trusted=options.trust_remote_code), tokenizer_identity(Path(source.folder))
@@ -47,7 +47,7 @@ def _load(named: str, options: ModelOptions) -> tuple[Any, str]:
 class TokensBackend(TokenBackend):
     """A server that takes token ids and returns their log-probabilities."""
 
-    able = ABLE
+    abilities = ENGINE.abilities
 
     def __init__(self, options: ModelOptions, server: ServerConnection, tokenizer: Any, identity: str) -> None:
         super().__init__()
@@ -99,9 +99,12 @@ class TokensBackend(TokenBackend):
         return [text]
 
     def _stream(self, jobs: Sequence[Any], handle: Any) -> Iterator[Any]:
-        for answers in self.server.loop.stream(jobs, handle, width=self.server.options.concurrency):
-            self.server.count()
-            yield from answers
+        found = self.server.loop.stream(jobs, handle, width=self.server.options.concurrency)
+        return self.counted(answer for answers in found for answer in answers)
+
+    def count_work(self) -> None:
+        """See `TokenBackend`."""
+        self.server.count()
 
     def load_weights(self, checkpoint: str) -> None:
         """Ask another model of the same server, with the same tokenizer. ModelError where it has none such."""
@@ -130,7 +133,9 @@ def _probe(tokenizer: Any) -> list[int]:
 
 def _length(options: ModelOptions, server: ServerConnection) -> int:
     """Tokens a text may have: two less than the server holds, for it reads the last scored token and writes one."""
-    said = server.facts.max_length
-    if options.max_length is not None and said is not None and options.max_length > said - 2:
-        raise ArgumentError(f"--max-length {options.max_length:,} is more than the server's {said:,} tokens, less two.")
-    return options.max_length or (said - 2 if said else DEFAULT_LENGTH)
+    limit = server.facts.max_length
+    if options.max_length is not None and limit is not None and options.max_length > limit - 2:
+        raise ArgumentError(
+            f"--max-length {options.max_length:,} is more than the server's {limit:,} tokens, less two."
+        )
+    return options.max_length or (limit - 2 if limit else DEFAULT_LENGTH)

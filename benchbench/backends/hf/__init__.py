@@ -1,1 +1,13 @@
-"""The transformers engine: loading, causal and encoder-decoder scoring, generation."""
+"""The transformers engine: causal and encoder-decoder scoring over the prefix plan, generation."""
+
+from __future__ import annotations
+
+from benchbench.backends.engines import Engine
+
+ENGINE = Engine(
+    name="hf",
+    opener="benchbench.backends.hf.backend:HFBackend",
+    module="torch",
+    packages=("torch",),
+    install="pip install benchbench-eval",
+)

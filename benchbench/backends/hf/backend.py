@@ -10,15 +10,15 @@ import torch
 
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.hf.causal import CausalModel
-from benchbench.backends.hf.generate import Generator
-from benchbench.backends.hf.load import load_model
-from benchbench.backends.hf.loaded import LoadedModel
-from benchbench.backends.hf.scorer import PairScorer
-from benchbench.backends.hf.source import split_revision
-from benchbench.backends.hf.swap import load_weights_into
+from benchbench.backends.hf.generate import CausalGenerator
+from benchbench.backends.hf.scorer import CausalScorer
+from benchbench.backends.models.find import find_model, split_revision
+from benchbench.backends.models.formats import format_named
+from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.plan import Limits
 from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
+from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.types import BackendInfo, GenerationParams
 
 VERSION = "1"
@@ -52,8 +52,8 @@ class HFBackend(TokenBackend):
             self._seq2seq = Seq2SeqEngine(loaded, self._limits.batch_tokens)
             return
         self._model = CausalModel(loaded.model, loaded.device)
-        self._scorer = PairScorer(self._model, self._limits, plan=self.options.plan, config=loaded.model.config)
-        self._generator = Generator(self._model, loaded.tokenizer, self._scorer, self._limits)
+        self._scorer = CausalScorer(self._model, self._limits, plan=self.options.plan, config=loaded.model.config)
+        self._generator = CausalGenerator(self._model, loaded.tokenizer, self._scorer, self._limits)
 
     def _describe(self) -> BackendInfo:
         loaded = self.loaded
@@ -88,19 +88,15 @@ class HFBackend(TokenBackend):
     def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
         """Through the prefix plan, or the sequence-to-sequence engine."""
         engine = self._seq2seq if self._seq2seq is not None else self._scorer
-        for scored in engine.score(pairs, skip):
-            self._count()
-            yield scored
-        self._count()
+        return self.counted(engine.score(pairs, skip))
 
     def write_jobs(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
         """In our own loop, through the prefix plan; beam search through transformers."""
         engine = self._seq2seq if self._seq2seq is not None else self._generator
-        for written in engine.write(jobs, skip):
-            self._count()
-            yield written
+        return self.counted(engine.write(jobs, skip))
 
-    def _count(self) -> None:
+    def count_work(self) -> None:
+        """See `TokenBackend`."""
         if self._seq2seq is not None:
             self.work.tokens_computed = self._seq2seq.computed_tokens
             self.work.batches, self.work.out_of_memory_retries = self._seq2seq.batches, self._seq2seq.retries
@@ -146,3 +142,47 @@ def _limits(options: ModelOptions, loaded: Any) -> Limits:
         block_overhead=2_048 if on_gpu else 256,
         batch_overhead=2_048 if on_gpu else 64,
     )
+
+
+def load_model(options: ModelOptions) -> LoadedModel:
+    """Find, check and load the model of `options` for inference.
+
+    Raises ModelError for a model that is missing, broken, untrusted or unsupported; ArgumentError for options that do
+    not fit it.
+    """
+    source = find_model(options.model, options.revision)
+    device = choose_device(options.device)
+    loaded = format_named(source.format).load(source, options, device)
+    module: torch.nn.Module = loaded.model
+    module.to(device).eval().requires_grad_(False)
+    return loaded
+
+
+def choose_device(wanted: str) -> torch.device:
+    """auto is the first GPU, else the CPU. Raises ArgumentError for a device that torch does not have."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise ArgumentError(f"--device {wanted!r} is not a device; try auto, cpu, cuda or cuda:1.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ArgumentError(f"--device {wanted} is not there: torch sees {torch.cuda.device_count()} CUDA devices.")
+    return device
+
+
+def load_weights_into(loaded: LoadedModel, checkpoint: str) -> str:
+    """Swap the weights of `checkpoint` into `loaded` in place; returns (and notes in `loaded`) the new identity.
+
+    `checkpoint` is a folder, a `.pt` file, a hub name, or `org/name@revision`. Its configuration, tokenizer, code and
+    tensors must be those of the loaded model: else ModelError is raised, and the loaded weights are as they were.
+    """
+    source = find_model(*split_revision(checkpoint))
+    for form in (format_named(source.format), format_named(loaded.source.format)):
+        if not form.swaps:
+            raise ModelError(
+                f"{source.name}: the weights of {form.title} cannot be swapped; open it as a model of its own."
+            )
+    identity = format_named(source.format).swap(loaded, source)
+    loaded.identity, loaded.source, loaded.revision = identity, source, source.revision
+    return identity

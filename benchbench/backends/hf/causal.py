@@ -10,7 +10,7 @@ plain     every input alone, padded on the right: what lm-eval computes; the ref
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,12 +26,44 @@ from benchbench.backends.hf.cache import (
     repeated,
     shifted,
 )
-from benchbench.backends.plan import Block, Row
+from benchbench.backends.plan import Block, PlanRow
 from benchbench.backends.tokens import Scored
 
 Layout = Literal["packed", "branched", "plain"]
 SOFTMAX_ROWS = 128
 """Rows of logits normalised in fp32 at once: bounds the copy."""
+
+
+class HeadOn:
+    """Meanwhile an output head runs only on the positions that `pick` takes from its inputs: a hook hands it no others.
+
+    `shape` is [rows, tokens] of the pass. A model whose head is not found, or is given something else, computes every
+    position; the wanted ones are then picked from the logits, which gives the same rows.
+    """
+
+    def __init__(self, head: Any, shape: Sequence[int], pick: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self._head, self._shape, self._pick = head, tuple(shape), pick
+        self._hook: Any = None
+        self._reduced = False
+
+    def __enter__(self) -> HeadOn:
+        if isinstance(self._head, torch.nn.Module):
+            self._hook = self._head.register_forward_pre_hook(self._reduce)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+    def _reduce(self, _: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if not args or args[0].dim() != 3 or tuple(args[0].shape[:2]) != self._shape:
+            return None
+        self._reduced = True
+        return (self._pick(args[0])[None], *args[1:])
+
+    def logits(self, output: torch.Tensor) -> torch.Tensor:
+        """[picked positions, vocabulary], of what the model gave as logits."""
+        return output[0] if self._reduced else self._pick(output)
 
 
 class CausalModel:
@@ -44,8 +76,7 @@ class CausalModel:
         self._accepted = frozenset(inspect.signature(model.forward).parameters)
         self.takes_positions = "position_ids" in self._accepted
         self.takes_mask = "attention_mask" in self._accepted
-        head = model.get_output_embeddings()
-        self._head = head if isinstance(head, torch.nn.Module) else None
+        self._head = model.get_output_embeddings()
 
     @torch.inference_mode()
     def logits(
@@ -60,7 +91,7 @@ class CausalModel:
     ) -> tuple[torch.Tensor, Any]:
         """Logits [len(rows), vocabulary] of the flat positions `rows` of `ids` [batch, tokens], and the past.
 
-        The head runs on those positions alone: a hook hands it only their hidden states.
+        The head runs on those positions alone.
         """
         kwargs: dict[str, Any] = {"input_ids": ids}
         if mask is not None:
@@ -75,24 +106,9 @@ class CausalModel:
         if "use_cache" in self._accepted:
             kwargs["use_cache"] = past is not None
         self.computed_tokens += ids.numel()
-        reduced = False
-
-        def reduce(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            nonlocal reduced
-            if not args or args[0].dim() != 3 or args[0].shape[:2] != ids.shape:
-                return None
-            reduced = True
-            return (args[0].reshape(-1, args[0].shape[-1])[rows][None], *args[1:])
-
-        hook = self._head.register_forward_pre_hook(reduce) if self._head is not None else None
-        try:
+        with HeadOn(self._head, ids.shape, lambda states: states.reshape(-1, states.shape[-1])[rows]) as head:
             output = self.model(**kwargs)
-        finally:
-            if hook is not None:
-                hook.remove()
-        logits = output.logits
-        logits = logits[0] if reduced else logits.reshape(-1, logits.shape[-1])[rows]
-        return logits, getattr(output, "past_key_values", None)
+        return head.logits(output.logits), getattr(output, "past_key_values", None)
 
     def prefix(self, ids: Sequence[int], start: int, past: list[KeysValues] | None) -> list[KeysValues]:
         """Keys and values of a whole prefix, of which the first `start` tokens are in `past`."""
@@ -109,7 +125,7 @@ class CausalModel:
 
 
 def run_batch(
-    model: CausalModel, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[Row]
+    model: CausalModel, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
 ) -> Iterator[Scored]:
     """Score all requests of one batch; `states` are the block's keys and values, None without a block."""
     if layout == "packed":
@@ -120,7 +136,7 @@ def run_batch(
         yield from _plain(model, batch)
 
 
-def _plain(model: CausalModel, batch: Sequence[Row]) -> Iterator[Scored]:
+def _plain(model: CausalModel, batch: Sequence[PlanRow]) -> Iterator[Scored]:
     width = max(row.depth for row in batch)
     ids = torch.zeros(len(batch), width, dtype=torch.long)
     reads = _Reads()
@@ -133,11 +149,12 @@ def _plain(model: CausalModel, batch: Sequence[Row]) -> Iterator[Scored]:
 
 
 def _packed(
-    model: CausalModel, block: Block, states: list[KeysValues] | None, batch: Sequence[Row]
+    model: CausalModel, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
 ) -> Iterator[Scored]:
     start, width = len(block.tokens), max(row.packed_width for row in batch)
     ids = torch.zeros(len(batch), width, dtype=torch.long)
     positions = torch.zeros(len(batch), width, dtype=torch.long)
+    # 0 is the trunk, 1 and on its branches, -1 padding on the right: it is token 0, hidden by the mask and never read.
     branch_of = torch.full((len(batch), width), -1, dtype=torch.long)
     reads = _Reads()
     for r, row in enumerate(batch):
@@ -149,10 +166,13 @@ def _packed(
         for b, leaf in enumerate(row.leaves, start=1):
             end = begin + len(leaf.tokens) - row.depth
             ids[r, begin:end] = torch.tensor(leaf.tokens[row.depth :], dtype=torch.long)
+            # Every branch stands where it would stand alone, right behind the trunk: positions tell the model the
+            # distances, columns do not. Models that read distances off the columns (ALiBi) cannot be packed.
             positions[r, begin:end] = torch.arange(row.depth, len(leaf.tokens))
             branch_of[r, begin:end] = b
             for reader in leaf.readers:
                 places = range(reader.first_row, reader.first_row + len(reader.targets))
+                # A branch's first token is predicted by the trunk's last, which all branches share.
                 columns = [p - start if p < row.depth else begin + p - row.depth for p in places]
                 reads.add(reader.request, [r * width + c for c in columns], reader)
             begin = end
@@ -172,6 +192,7 @@ def _packed_mask(branch_of: torch.Tensor, start: int, dtype: torch.dtype) -> tor
     """Additive mask [rows, 1, tokens, start + tokens]: the block, the own trunk, the own branch; never ahead."""
     width = branch_of.shape[1]
     query, key = branch_of[:, :, None], branch_of[:, None, :]
+    # The columns of the block stay 0, visible to all: it precedes every token of the row.
     visible = ((key == 0) | (key == query)) & (key >= 0)
     visible &= torch.ones(width, width, dtype=torch.bool, device=branch_of.device).tril()
     # Padding sees itself, for a row of nothing but masked keys would be NaN.
@@ -212,6 +233,8 @@ def left_padded(
     for r, trunk in enumerate(trunks):
         text = (*block_tokens, *trunk)[-longest:]
         ids[r, longest - len(text) :] = torch.tensor(text)
+    # Column 0 of the text is column `pads` of the row. The block's keys move right by as much (`shifted`), so its last
+    # `pads` tokens fall out of the past, and they are the ones that `text` reads again.
     columns = torch.arange(width)[None, :] - pads[:, None]
     mask = (columns >= 0).long()
     positions = columns[:, start:].clamp(min=0)
@@ -220,13 +243,13 @@ def left_padded(
 
 
 def _branched(
-    model: CausalModel, block: Block, states: list[KeysValues] | None, batch: Sequence[Row]
+    model: CausalModel, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
 ) -> Iterator[Scored]:
     rows = left_padded(block.tokens, states, [row.trunk for row in batch], model.device)
     longest = rows.ids.shape[1]
     branches = [(r, leaf) for r, row in enumerate(batch) for leaf in row.leaves]
     width = max(row.longest_branch for row in batch)
-    offset = rows.ids.numel()
+    offset = rows.ids.numel()  # flat positions of the second pass are counted behind those of the first
     ids = torch.zeros(len(branches), max(width, 1), dtype=torch.long)
     valid = torch.zeros(len(branches), max(width, 1), dtype=torch.long)
     reads = _Reads()
@@ -255,6 +278,8 @@ def _branched(
     if width == 0:
         yield from reads.score([first])
         return
+    # The trunk's padding stays on the left and masked, the branch's stands on the right: between trunk and branch there
+    # is no hole, so that distances between columns are true for models that count them.
     owner = torch.tensor([r for r, _ in branches], device=model.device)
     valid = valid.to(model.device)
     positions = torch.tensor([batch[r].depth for r, _ in branches], device=model.device)[:, None]

@@ -12,11 +12,12 @@ from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.cache import KeysValues, ReservedLayer, cache_of, keys_values
 from benchbench.backends.hf.causal import CausalModel, left_padded
 from benchbench.backends.hf.halving import Halving, halves
-from benchbench.backends.hf.scorer import PairScorer, prefilled
-from benchbench.backends.plan import Block, Limits, make_plan
+from benchbench.backends.hf.scorer import CausalScorer, prefilled
+from benchbench.backends.models.tokenizer import end_tokens
+from benchbench.backends.plan import Block, Limits, make_plan, unmerged
 from benchbench.backends.sampling import logits_processors
-from benchbench.backends.tokens import Ending, Exhausted, Job, Written, cut_at_stop, seed
-from benchbench.core.types import FinishReason, GenerationParams
+from benchbench.backends.tokens import Ending, Exhausted, Job, Written, seed
+from benchbench.core.types import GenerationParams
 
 SHRINK_BELOW = 0.75
 """When fewer than this share of a batch's rows still write, the others are taken out of the cache."""
@@ -32,15 +33,15 @@ class _Row:
     generator: torch.Generator | None = None
 
 
-class Generator(Halving):
+class CausalGenerator(Halving):
     """Greedy and sampled text in our own loop; beam search through transformers' `generate`."""
 
-    def __init__(self, model: CausalModel, tokenizer: Any, scorer: PairScorer, limits: Limits) -> None:
+    def __init__(self, model: CausalModel, tokenizer: Any, scorer: CausalScorer, limits: Limits) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.scorer = scorer
         self.limits = limits
-        self.ending = Ending(tokenizer, eos_ids(model.model, tokenizer))
+        self.ending = Ending(tokenizer, model_end_tokens(model.model, tokenizer))
 
     def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
         """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
@@ -57,8 +58,7 @@ class Generator(Halving):
     def _planned(
         self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, skip: Collection[int]
     ) -> Iterator[Written | Exhausted]:
-        # A last token that no other context has keeps one context from being merged into a longer one.
-        inputs = [((*jobs[i].context, -1 - i), len(jobs[i].context) - 1, ()) for i in indices]
+        inputs = [(unmerged(jobs[i].context, i), len(jobs[i].context) - 1, ()) for i in indices]
         limits = replace(
             self.limits,
             width=self.limits.width + 1,
@@ -158,19 +158,6 @@ class Generator(Halving):
         self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, trusted: bool
     ) -> Iterator[Written]:
         """Beam search; and models whose past or padding cannot be trusted, which read everything anew each step."""
-        from transformers import StoppingCriteria, StoppingCriteriaList
-
-        decode = self.ending.decode
-
-        class Stop(StoppingCriteria):
-            def __init__(self, prompt: int) -> None:
-                self.prompt = prompt
-
-            def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-                texts = [decode(row[self.prompt :].tolist()) for row in input_ids]
-                stopped = [any(stop and stop in text for stop in params.until) for text in texts]
-                return torch.tensor(stopped, device=input_ids.device)
-
         for index in indices:
             context = torch.tensor([jobs[index].context], device=self.model.device)
             torch.manual_seed(seed(jobs[index]))
@@ -178,24 +165,33 @@ class Generator(Halving):
                 input_ids=context,
                 attention_mask=torch.ones_like(context),
                 max_new_tokens=params.max_gen_toks,
-                stopping_criteria=StoppingCriteriaList([Stop(context.shape[1])]),
+                stopping_criteria=stop_at(params.until, self.ending, context.shape[1]),
                 pad_token_id=self.tokenizer.pad_token_id,
                 use_cache=trusted,
                 **generate_arguments(params),
             )
             tokens = output[0, context.shape[1] :].tolist()
             self.model.computed_tokens += context.shape[1] + len(tokens) * params.num_beams
-            ended = next((k for k, token in enumerate(tokens) if token in self.ending.eos), None)
-            raw = decode(tokens if ended is None else tokens[:ended])
-            text = cut_at_stop(raw, params.until)
-            reason: FinishReason = "stop" if text != raw else "eos" if ended is not None else "length"
-            yield Written(index, text, reason, len(tokens))
+            yield self.ending.finished(index, tokens, params)
 
 
 def _keep_rows(cache: Any, rows: torch.Tensor) -> None:
     for layer in cache.layers:
         if isinstance(layer, ReservedLayer):
             layer.keep_rows(rows)
+
+
+def stop_at(until: Sequence[str], ending: Ending, start: int) -> Any:
+    """What tells transformers' `generate` to stop: a stop string in what a row holds from token `start` on."""
+    from transformers import StoppingCriteriaList
+
+    stops = [stop for stop in until if stop]
+
+    def stopped(ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        texts = [ending.decode(row[start:]) for row in ids.tolist()] if stops else [""] * len(ids)
+        return torch.tensor([any(stop in text for stop in stops) for text in texts], device=ids.device)
+
+    return StoppingCriteriaList([stopped])
 
 
 def generate_arguments(params: GenerationParams) -> dict[str, Any]:
@@ -226,11 +222,7 @@ def _seeded(job: Job) -> torch.Generator | None:
     return torch.Generator().manual_seed(seed(job)) if job.params.do_sample else None
 
 
-def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends a text: the generation config's and the tokenizer's."""
+def model_end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends a text of a transformers model: the generation config's and the tokenizer's."""
     config = getattr(model, "generation_config", None)
-    named = getattr(config, "eos_token_id", None)
-    ids = set(named if isinstance(named, (list, tuple)) else [] if named is None else [named])
-    if tokenizer.eos_token_id is not None:
-        ids.add(tokenizer.eos_token_id)
-    return frozenset(ids)
+    return end_tokens(getattr(config, "eos_token_id", None), tokenizer, str(tokenizer.name_or_path))

@@ -13,7 +13,7 @@ from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.cache import KeysValues
 from benchbench.backends.hf.causal import CausalModel, Layout, run_batch
 from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
-from benchbench.backends.plan import Block, Limits, Plan, Row, make_plan
+from benchbench.backends.plan import Block, Limits, PlanRow, PrefixPlan, make_plan
 from benchbench.backends.tokens import Exhausted, Scored, first_line
 from benchbench.core.errors import BackendError
 
@@ -29,7 +29,7 @@ WINDOWS = ("sliding_window", "window_size", "attention_window_size")
 """What configurations call the tokens a sliding layer sees: Mistral and most others, GPT-Neo, RecurrentGemma."""
 
 
-class PairScorer(Halving):
+class CausalScorer(Halving):
     """Scores encoded pairs with one model. `notes` tells, in sentences, what the self-check decided."""
 
     def __init__(self, model: CausalModel, limits: Limits, *, plan: str, config: Any) -> None:
@@ -80,7 +80,7 @@ class PairScorer(Halving):
         pairs = long or pairs
         return self._trusts(layout, pairs, self._plan(pairs, layout, self.limits), is_long=bool(long))
 
-    def _trusts(self, layout: Layout, pairs: Sequence[EncodedPair], plan: Plan, *, is_long: bool) -> bool:
+    def _trusts(self, layout: Layout, pairs: Sequence[EncodedPair], plan: PrefixPlan, *, is_long: bool) -> bool:
         block = max((block for block in plan.blocks if block.tokens), key=_size, default=None)
         has_branches = any(len(row.leaves) > 1 for row in plan.rows)
         key = (layout, block is not None, has_branches, is_long)
@@ -90,7 +90,7 @@ class PairScorer(Halving):
             self._trusted[key] = self._agrees(layout, few if is_long else _without_far_past(few))
         return self._trusted[key]
 
-    def _settle(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, Plan]:
+    def _settle(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, PrefixPlan]:
         """The first layout that is trusted with `pairs`, and their plan in it."""
         while True:
             plan = self._plan(pairs, self.layout, self.limits)
@@ -98,7 +98,7 @@ class PairScorer(Halving):
                 return self.layout, plan
             self._layouts.pop(0)
 
-    def _settle_long(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, Plan]:
+    def _settle_long(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, PrefixPlan]:
         """The same for pairs beyond a sliding window: a packed mask would replace the model's own, so they branch."""
         if "branched" in self._layouts:
             plan = self._plan(pairs, "branched", self.limits)
@@ -106,7 +106,7 @@ class PairScorer(Halving):
                 return "branched", plan
         return "plain", self._plan(pairs, "plain", self.limits)
 
-    def _plan(self, pairs: Sequence[EncodedPair], layout: Layout, limits: Limits) -> Plan:
+    def _plan(self, pairs: Sequence[EncodedPair], layout: Layout, limits: Limits) -> PrefixPlan:
         inputs = [(pair.inputs, pair.first_row, pair.continuation) for pair in pairs]
         return make_plan(inputs, limits, sharing=layout != "plain")
 
@@ -143,7 +143,7 @@ class PairScorer(Halving):
             return 1e-3 + 1e-5 * abs(expected.total)
         return 0.15 * math.sqrt(max(1, expected.num_tokens)) + 0.02 * abs(expected.total)
 
-    def _run(self, plan: Plan, layout: Layout, wanted: set[int] | None) -> Iterator[Scored | Exhausted]:
+    def _run(self, plan: PrefixPlan, layout: Layout, wanted: set[int] | None) -> Iterator[Scored | Exhausted]:
         for block, states in prefilled(self.model, plan, wanted):
             for batch in block.batches:
                 if wanted is not None and not any(r in wanted for row in batch for r in row.requests):
@@ -153,12 +153,12 @@ class PairScorer(Halving):
                         yield scored
 
     def _batch(
-        self, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[Row]
+        self, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
     ) -> Iterator[Scored | Exhausted]:
-        def run(piece: Sequence[Row]) -> list[Scored]:
+        def run(piece: Sequence[PlanRow]) -> list[Scored]:
             return list(run_batch(self.model, layout, block, states, piece))
 
-        def requests(piece: Sequence[Row]) -> list[int]:
+        def requests(piece: Sequence[PlanRow]) -> list[int]:
             return [request for row in piece for request in row.requests]
 
         return self.in_pieces(batch, run, smaller=_halves, requests=requests, size=_tokens)
@@ -248,7 +248,7 @@ def _without_far_past(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
 
 
 def prefilled(
-    model: CausalModel, plan: Plan, wanted: set[int] | None
+    model: CausalModel, plan: PrefixPlan, wanted: set[int] | None
 ) -> Iterator[tuple[Block, list[KeysValues] | None]]:
     """The blocks that `wanted` requests need (None: all), each with the keys and values of its prefix, which
     are forgotten when no later block extends it.
@@ -266,7 +266,7 @@ def prefilled(
             states.pop(index, None)
 
 
-def _needed_blocks(plan: Plan, wanted: set[int] | None) -> set[int]:
+def _needed_blocks(plan: PrefixPlan, wanted: set[int] | None) -> set[int]:
     needed: set[int] = set()
     for index in reversed(range(len(plan.blocks))):
         block = plan.blocks[index]
@@ -278,11 +278,11 @@ def _needed_blocks(plan: Plan, wanted: set[int] | None) -> set[int]:
     return needed
 
 
-def _tokens(piece: Sequence[Row]) -> int:
+def _tokens(piece: Sequence[PlanRow]) -> int:
     return len(piece) * max(row.packed_width for row in piece)
 
 
-def _halves(batch: Sequence[Row]) -> list[Sequence[Row]]:
+def _halves(batch: Sequence[PlanRow]) -> list[Sequence[PlanRow]]:
     """The batch in two, by rows, or by the branches of its only row; nothing where neither is possible."""
     if len(batch) > 1:
         return halves(batch)

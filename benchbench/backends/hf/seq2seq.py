@@ -14,12 +14,13 @@ from typing import Any
 import torch
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.generate import eos_ids, generate_arguments
+from benchbench.backends.hf.causal import HeadOn
+from benchbench.backends.hf.generate import generate_arguments, model_end_tokens, stop_at
 from benchbench.backends.hf.halving import Halving, halves
-from benchbench.backends.hf.languages import Languages
-from benchbench.backends.hf.loaded import LoadedModel
-from benchbench.backends.tokens import Exhausted, Job, Scored, Written, cut_at_stop, seed
-from benchbench.core.types import FinishReason, GenerationParams
+from benchbench.backends.models.loaded import LoadedModel
+from benchbench.backends.models.tokenizer import Languages
+from benchbench.backends.tokens import Ending, Exhausted, Job, Scored, Written, seed
+from benchbench.core.types import GenerationParams
 
 LOGIT_BYTES = 256 * 2**20
 """Memory that one batch's logits may take, as fp32."""
@@ -50,7 +51,7 @@ class Seq2SeqEngine(Halving):
         self.prefix_token_id = loaded.prefix_token_id
         self.batch_tokens = batch_tokens
         self.logit_rows = max(64, LOGIT_BYTES // (4 * int(self.model.config.get_text_config().vocab_size)))
-        self.eos = eos_ids(loaded.model, loaded.tokenizer)
+        self.ending = Ending(loaded.tokenizer, model_end_tokens(loaded.model, loaded.tokenizer))
         self.languages = Languages(loaded.tokenizer)
         self.notes: list[str] = []
         self.computed_tokens = 0
@@ -148,23 +149,8 @@ class Seq2SeqEngine(Halving):
 
     def _logits(self, wanted: torch.Tensor, **inputs: Any) -> torch.Tensor:
         """Logits [wanted.sum(), vocabulary]; the head runs on the wanted decoder positions alone."""
-        reduced = False
-
-        def reduce(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            nonlocal reduced
-            if not args or args[0].shape[:2] != wanted.shape:
-                return None
-            reduced = True
-            return (args[0][wanted][None], *args[1:])
-
-        head = self.model.get_output_embeddings()
-        hook = head.register_forward_pre_hook(reduce) if isinstance(head, torch.nn.Module) else None
-        try:
-            logits: torch.Tensor = self.model(**inputs, use_cache=False).logits
-        finally:
-            if hook is not None:
-                hook.remove()
-        return logits[0] if reduced else logits[wanted]
+        with HeadOn(self.model.get_output_embeddings(), wanted.shape, lambda states: states[wanted]) as head:
+            return head.logits(self.model(**inputs, use_cache=False).logits)
 
     def _decoder_inputs(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
         """What the decoder reads to predict `tokens`: as the model's own training shifts them, one row at a time,
@@ -209,8 +195,6 @@ class Seq2SeqEngine(Halving):
 
     @torch.inference_mode()
     def _write_batch(self, requests: Sequence[int], jobs: Sequence[Job]) -> list[Written]:
-        from transformers import StoppingCriteriaList
-
         params = jobs[requests[0]].params
         forced = self._first_token(params)
         ids, mask = self._padded([jobs[i].context or (self.prefix_token_id,) for i in requests])
@@ -221,13 +205,15 @@ class Seq2SeqEngine(Halving):
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=params.max_gen_toks,
-                stopping_criteria=StoppingCriteriaList([self._stopper(params.until)]),
+                stopping_criteria=stop_at(params.until, self.ending, 1),
                 pad_token_id=self.tokenizer.pad_token_id,
                 **generate_arguments(params),
                 **forced,
             )
         self.computed_tokens += ids.numel() + output[:, 1:].numel() * params.num_beams
-        return [self._written(i, row[1:], params) for i, row in zip(requests, output.tolist(), strict=True)]
+        pad = int(self.tokenizer.pad_token_id)
+        rows = zip(requests, output.tolist(), strict=True)
+        return [self.ending.finished(i, row[1:], params, pad=pad) for i, row in rows]
 
     def _first_token(self, params: GenerationParams) -> dict[str, int]:
         """The argument of `generate` for the language to write in; what is odd about it is noted."""
@@ -242,28 +228,6 @@ class Seq2SeqEngine(Halving):
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
-
-    def _stopper(self, until: Sequence[str]) -> Any:
-        stops = [stop for stop in until if stop]
-
-        def stopped(ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-            texts = [self._decode(row[1:]) for row in ids.tolist()] if stops else [""] * len(ids)
-            return torch.tensor([any(stop in text for stop in stops) for text in texts], device=ids.device)
-
-        return stopped
-
-    def _written(self, request: int, tokens: list[int], params: GenerationParams) -> Written:
-        ended = next((k for k, token in enumerate(tokens) if token in self.eos), None)
-        while ended is None and tokens and tokens[-1] == self.tokenizer.pad_token_id:
-            tokens.pop()
-        raw = self._decode(tokens if ended is None else tokens[:ended])
-        text = cut_at_stop(raw, params.until)
-        reason: FinishReason = "stop" if text != raw else "eos" if ended is not None else "length"
-        return Written(request, text, reason, len(tokens) if ended is None else ended + 1)
-
-    def _decode(self, tokens: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return text
 
 
 def _group_requests(groups: Sequence[_Group]) -> list[int]:

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from benchbench.backends.hf import architecture as arch
 from benchbench.backends.hf.backend import HFBackend
-from benchbench.backends.hf.live import saved_config, saved_generation, saved_tensors
-from benchbench.backends.hf.loaded import LoadedModel, own_tokenizer_identity
-from benchbench.backends.hf.source import Source
-from benchbench.backends.hf.tokenizer import load_tokenizer
-from benchbench.backends.identity import identity_from, tensors_identity
+from benchbench.backends.models.config import choose_length, own_length
+from benchbench.backends.models.identity import identity_from, tensors_identity
+from benchbench.backends.models.loaded import LoadedModel
+from benchbench.backends.models.pretrained import saved_config, saved_generation, saved_tensors
+from benchbench.backends.models.source import ModelSource
+from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_identity
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 
@@ -67,24 +67,25 @@ def _loaded(model: Any, tokenizer: Any, options: ModelOptions) -> LoadedModel:
     config = model.config.to_dict()
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)  # ours is another object, opened as from a checkpoint
-        words = own_tokenizer_identity(Path(folder), trusted=False)
-        tokenizer = load_tokenizer(Source(Path(folder)), trusted=False)
-    own = arch.own_length(model.config, tokenizer)
+        identity = own_tokenizer_identity(Path(folder), trusted=False)
+        tokenizer = load_tokenizer(ModelSource(Path(folder)), trusted=False)
+    own = own_length(model.config, tokenizer)
     parameter = next(model.parameters())
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
         architecture="seq2seq" if model.config.is_encoder_decoder else "causal",
-        max_length=arch.choose_length(options.max_length, own, config, type(model).__name__),
+        max_length=choose_length(options.max_length, own, config, type(model).__name__),
         identity="unknown: not paused yet",
-        tokenizer_identity=words,
+        tokenizer_identity=identity,
         dtype=str(parameter.dtype).removeprefix("torch."),
         device=parameter.device,
         num_parameters=model.num_parameters(),
         revision=None,
         notes=(),
-        source=Source(Path(options.model)),
+        source=ModelSource(Path(options.model)),
         config=config,
+        generation={},
     )
 
 

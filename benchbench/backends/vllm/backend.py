@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from benchbench.backends.abilities import Abilities
 from benchbench.backends.encode import EncodedPair, Encoder
-from benchbench.backends.hf.source import split_revision
+from benchbench.backends.models.find import split_revision
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.tokens import Ending, Exhausted, Job, Scored, TokenBackend, Written
-from benchbench.backends.vllm.open import open_model
-from benchbench.backends.vllm.scorer import PairScorer
-from benchbench.backends.vllm.swap import load_weights_into
-from benchbench.backends.vllm.writer import HOTTEST, Writer
+from benchbench.backends.vllm import ENGINE
+from benchbench.backends.vllm.answers import VLLMScorer, VLLMWriter
+from benchbench.backends.vllm.open import load_weights_into, open_model
 from benchbench.core.errors import ArgumentError
 from benchbench.core.types import BackendInfo
 
@@ -30,7 +28,7 @@ class VLLMBackend(TokenBackend):
     seed and the request alone, but are not those that `hf` samples.
     """
 
-    able = Abilities(beams=False, ngrams=False, hottest=HOTTEST)
+    abilities = ENGINE.abilities
 
     def __init__(self, options: ModelOptions) -> None:
         super().__init__(keep_tokens=options.keep_tokens)
@@ -40,8 +38,8 @@ class VLLMBackend(TokenBackend):
         self.loaded = open_model(options)
         self._encoder = Encoder(self.loaded.tokenizer, self.loaded.max_length)
         cached = options.plan == "auto" and self.loaded.trusts_cache
-        self._scorer = PairScorer(self.loaded.engine, cached=cached)
-        self._writer = Writer(self.loaded.engine, Ending(self.loaded.tokenizer, self.loaded.eos))
+        self._scorer = VLLMScorer(self.loaded.engine, cached=cached)
+        self._writer = VLLMWriter(self.loaded.engine, Ending(self.loaded.tokenizer, self.loaded.eos))
         self.info = self._describe()
 
     def _describe(self) -> BackendInfo:
@@ -70,19 +68,14 @@ class VLLMBackend(TokenBackend):
 
     def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
         """In chunks that fit the cache, each prefix before what begins with it."""
-        for scored in self._scorer.score(pairs, skip):
-            self._count()
-            yield scored
-        self._count()
+        return self.counted(self._scorer.score(pairs, skip))
 
     def write_jobs(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
         """In vLLM's continuous batches."""
-        for written in self._writer.write(jobs, skip):
-            self._count()
-            yield written
-        self._count()
+        return self.counted(self._writer.write(jobs, skip))
 
-    def _count(self) -> None:
+    def count_work(self) -> None:
+        """See `TokenBackend`."""
         self.work.tokens_computed = self.loaded.engine.computed_tokens
         self.work.batches = self.loaded.engine.steps
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from torch import Tensor
-
 from benchbench.backends.tokens import first_line
 from benchbench.core.errors import BackendError
 
 
-class Engine:
+class RunningEngine:
     """One `vllm.LLM`. Takes prompts as tokens; counts what was computed."""
 
     def __init__(self, llm: Any, *, block_size: int, cache_blocks: int, on_cpu: bool) -> None:
@@ -92,6 +90,8 @@ def _pack_tied(model: Any) -> None:
     """On CPUs every layer computes with a packed copy of its weights. A reload makes new copies for the layers that it
     loads, but an output layer tied to the embedding is not loaded: its copy would still be of the old checkpoint.
     """
+    from torch import Tensor
+
     owners: dict[int, list[Any]] = {}
     for module in model.modules():
         if isinstance(weight := getattr(module, "weight", None), Tensor):

@@ -1,4 +1,4 @@
-"""Which MPT configurations our vLLM class computes, and how they are put to vLLM. Imports no vLLM."""
+"""Which MPT configurations our vLLM class computes, and how vLLM is given them. Importing this imports no vLLM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbench.backends.hf.architecture import mpt_config, not_honoured
+from benchbench.backends.models.config import mpt_config, not_honoured
 from benchbench.core.errors import ModelError
 
 ARCHITECTURES = ("MPTForCausalLM", "MptForCausalLM")
@@ -71,3 +71,13 @@ def make_view(raw: Mapping[str, Any], folder: Path, view: Path) -> Path:
     config |= {"architectures": [ARCHITECTURES[1]], "num_key_value_heads": key_heads(raw)}
     (view / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return view
+
+
+def register() -> None:
+    """Makes our MPT class known to vLLM, which calls this when it starts, in every process, by an entry point of the
+    group `vllm.general_plugins`. May be called more than once.
+    """
+    from vllm import ModelRegistry
+
+    for name in ARCHITECTURES:
+        ModelRegistry.register_model(name, "benchbench.backends.vllm.mpt:MPTForCausalLM")

@@ -1,4 +1,7 @@
-"""Opens a model with vLLM: the same checks and the same identities as with transformers, then the engine."""
+"""Opens a model with vLLM, and swaps its weights: the checks and identities that transformers' models have.
+
+vLLM itself checks neither configuration nor tensors of weights that are swapped in.
+"""
 
 from __future__ import annotations
 
@@ -8,89 +11,78 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchbench.backends.hf import architecture as arch
-from benchbench.backends.hf.load import config_object, read_config, stored_dtype
-from benchbench.backends.hf.loaded import own_tokenizer_identity
-from benchbench.backends.hf.pretrained import unchanged
-from benchbench.backends.hf.source import Source, find_model, find_tokenizer
-from benchbench.backends.hf.tokenizer import load_tokenizer
-from benchbench.backends.identity import model_identity, read_json
+from benchbench.backends.engine_options import read_options
+from benchbench.backends.models.config import (
+    architecture_of,
+    check_config,
+    choose_dtype,
+    choose_length,
+    config_object,
+    own_length,
+    read_config,
+    stored_dtype,
+    uses_own_code,
+)
+from benchbench.backends.models.find import find_model, find_tokenizer, split_revision
+from benchbench.backends.models.formats import format_named
+from benchbench.backends.models.identity import BROKEN_OFF, model_identity, read_json
+from benchbench.backends.models.loaded import OPEN_ANEW, OpenedModel, check_same
+from benchbench.backends.models.source import ModelSource
+from benchbench.backends.models.tokenizer import end_tokens, load_tokenizer, own_tokenizer_identity
+from benchbench.backends.models.weights import check_weights, safetensors_header, unchanged
 from benchbench.backends.options import ModelOptions
-from benchbench.backends.vllm.engine import Engine
-from benchbench.backends.vllm.mpt_config import check_mpt, make_view
-from benchbench.backends.vllm.plugin import register
-from benchbench.backends.vllm.settings import TESTED, Settings, read_settings
-from benchbench.backends.vllm.start import start_engine, start_vllm, vllm_version
-from benchbench.backends.weights import check_weights, safetensors_header
+from benchbench.backends.vllm.engine import RunningEngine
+from benchbench.backends.vllm.mpt_config import check_mpt, make_view, register
+from benchbench.backends.vllm.start import TESTED, VLLMOptions, start_engine, start_vllm, vllm_version
 from benchbench.core.errors import BackendError, ModelError
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
+@dataclass(slots=True, kw_only=True)
+class VLLMModel(OpenedModel):
+    """A model that vLLM holds, and what its answers depend on."""
 
-@dataclass(slots=True)
-class OpenedModel:
-    """A model that vLLM holds, and what its answers depend on. The fields are those of `hf.loaded.LoadedModel`."""
-
-    engine: Engine
-    tokenizer: PreTrainedTokenizerBase
-    max_length: int
-    """Tokens that the model may see at once."""
-    identity: str
-    tokenizer_identity: str
-    dtype: str
+    engine: RunningEngine
     device: str
+    """cpu or cuda."""
     vocab_size: int
-    num_parameters: int | None
-    revision: str | None
-    notes: tuple[str, ...]
-    source: Source
-    config: dict[str, Any]
-    generation: dict[str, Any]
     eos: frozenset[int]
+    """Every token that ends a text."""
     tensors: dict[str, tuple[int, ...]]
     """Shape of each tensor in the checkpoint."""
-    settings: Settings
+    settings: VLLMOptions
     trusts_cache: bool
     """This version of vLLM is one whose prefix cache was tested."""
-    own_code: bool = False
-    trusted: bool = False
-    words: Source | None = None
-    """Where the tokenizer is from, if not from beside the weights."""
-    architecture: str = "causal"
     view: Any = field(default=None, repr=False)
     """Temporary folder that the engine reads instead of the model's own, or None."""
 
 
-def open_model(options: ModelOptions) -> OpenedModel:
+def open_model(options: ModelOptions) -> VLLMModel:
     """Find, check and open the model of `options`.
 
     Raises BackendError where vLLM is missing or cannot run this model, ModelError for a model that is missing or
     broken, ArgumentError for options that do not fit.
     """
-    settings = read_settings(options)
+    settings = read_options(options, VLLMOptions, backend="vllm")
     source = find_model(options.model, options.revision)
     device = start_vllm(options, settings)
     return _open(source, options, settings, device)
 
 
-def _open(source: Source, options: ModelOptions, settings: Settings, device: str) -> OpenedModel:
-    if source.gguf_file:
-        raise BackendError(f"{source.name} is a GGUF file, which vLLM does not run well; --backend gguf does.")
-    if source.composer:
-        raise BackendError(f"{source.name} is a Composer checkpoint, which vLLM does not read; --backend hf does.")
+def _open(source: ModelSource, options: ModelOptions, settings: VLLMOptions, device: str) -> VLLMModel:
+    if (why := _not_read(source)) is not None:
+        raise BackendError(why)
     folder, trusted = source.folder, options.trust_remote_code
-    words = None if options.tokenizer is None else find_tokenizer(options.tokenizer)
+    tokenizer_source = None if options.tokenizer is None else find_tokenizer(options.tokenizer)
     raw = read_config(folder)
     files = check_weights(folder)
-    own_code = arch.uses_own_code(raw, folder, trusted=trusted) and raw.get("model_type") != "mpt"
+    own_code = uses_own_code(raw, folder, trusted=trusted) and raw.get("model_type") != "mpt"
     _check_architecture(raw, source, own_code=own_code)
     config = config_object(source, raw if raw.get("model_type") != "mpt" else _plain_mpt(raw), trusted=own_code)
-    tokenizer = load_tokenizer(words or source, trusted=trusted, config=config)
-    dtype, note = arch.choose_dtype(options.dtype, raw, stored_dtype(files), device)
-    length = arch.choose_length(options.max_length, arch.own_length(config, tokenizer), raw, source.name)
+    tokenizer = load_tokenizer(tokenizer_source or source, trusted=trusted, config=config)
+    dtype, note = choose_dtype(options.dtype, raw, stored_dtype(files), device)
+    length = choose_length(options.max_length, own_length(config, tokenizer), raw, source.name)
     code = sorted(folder.glob("*.py")) if own_code else []
     view = tempfile.TemporaryDirectory(prefix="benchbench-mpt-") if raw.get("model_type") == "mpt" else None
     place = make_view(raw, folder, Path(view.name)) if view else folder
@@ -104,12 +96,12 @@ def _open(source: Source, options: ModelOptions, settings: Settings, device: str
         f"vLLM {version} is newer or older than those tested ({', '.join(v + 'x' for v in TESTED)}): scoring does "
     )
     tensors = tensor_shapes(files)
-    return OpenedModel(
+    return VLLMModel(
         engine=engine,
         tokenizer=tokenizer,
         max_length=length,
         identity=identity,
-        tokenizer_identity=own_tokenizer_identity((words or source).folder, trusted),
+        tokenizer_identity=own_tokenizer_identity((tokenizer_source or source).folder, trusted),
         dtype=dtype,
         device=device,
         vocab_size=int(config.get_text_config().vocab_size),
@@ -119,14 +111,15 @@ def _open(source: Source, options: ModelOptions, settings: Settings, device: str
         source=source,
         config=raw,
         generation=read_json(folder / "generation_config.json"),
-        eos=_eos(folder, config, tokenizer),
+        eos=_end_tokens(folder, config, tokenizer),
         tensors=tensors,
         settings=settings,
         trusts_cache=trusts_cache,
         own_code=own_code,
         trusted=trusted,
-        words=words,
+        tokenizer_source=tokenizer_source,
         view=view,
+        architecture="causal",
     )
 
 
@@ -136,17 +129,17 @@ def _plain_mpt(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {**raw, "attn_config": attention}
 
 
-def _check_architecture(raw: Mapping[str, Any], source: Source, *, own_code: bool) -> None:
+def _check_architecture(raw: Mapping[str, Any], source: ModelSource, *, own_code: bool) -> None:
     from vllm import ModelRegistry
 
     register()
     if raw.get("model_type") == "mpt":
         check_mpt(raw, source.name)
         return
-    arch.check_config(raw, source.folder, own_code=own_code)
+    check_config(raw, source.folder, own_code=own_code)
     names = [str(name) for name in raw.get("architectures") or ()]
     known = ModelRegistry.get_supported_archs()
-    if arch.architecture_of(raw) == "seq2seq" or (names and not any(name in known for name in names)):
+    if architecture_of(raw) == "seq2seq" or (names and not any(name in known for name in names)):
         what = names[0] if names else raw.get("model_type")
         raise BackendError(f"{source.name} is a {what}, which vLLM {vllm_version()} cannot run; --backend hf can.")
 
@@ -158,12 +151,49 @@ def tensor_shapes(files: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
     return {name: info.shape for path in files for name, info in safetensors_header(path).items()}
 
 
-def _eos(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends a text: the generation config's, else the configuration's, and the tokenizer's."""
-    named = read_json(folder / "generation_config.json").get("eos_token_id", getattr(config, "eos_token_id", None))
-    ids = set(named if isinstance(named, (list, tuple)) else [] if named is None else [named])
-    if tokenizer.eos_token_id is not None:
-        ids.add(tokenizer.eos_token_id)
-    if not all(isinstance(token, int) for token in ids):
-        raise ModelError(f"{folder}: eos_token_id is {named!r}, expected a number or a list of numbers.")
-    return frozenset(ids)
+def _end_tokens(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
+    """Those of the generation config, else of the configuration, and the tokenizer's."""
+    generation = read_json(folder / "generation_config.json")
+    return end_tokens(generation.get("eos_token_id", getattr(config, "eos_token_id", None)), tokenizer, str(folder))
+
+
+def _not_read(source: ModelSource) -> str | None:
+    """Why vLLM does not take a checkpoint of this format, as a sentence, or None if it does."""
+    if source.format == "folder":
+        return None
+    if source.format == "gguf":
+        return f"{source.name} is a GGUF file, which vLLM does not run well; --backend gguf does."
+    return f"{source.name} is {format_named(source.format).title}, which vLLM does not read; --backend hf does."
+
+
+def load_weights_into(opened: VLLMModel, checkpoint: str) -> None:
+    """Swap the weights of `checkpoint` into the engine and empty its prefix cache, which holds what the old ones saw.
+
+    Configuration, tokenizer, code and tensors must be those of the open model: else ModelError is raised, and the
+    weights are as they were.
+    """
+    source = find_model(*split_revision(checkpoint))
+    if (why := _not_read(source)) is not None:
+        raise ModelError(why)
+    files = check_weights(source.folder)
+    check_same(opened, source, read_config(source.folder), read_json(source.folder / "generation_config.json"))
+    tensors = tensor_shapes(files)
+    _check_tensors(opened, tensors, source.name)
+    code = sorted(source.folder.glob("*.py")) if opened.own_code else []
+    identity = model_identity(source.folder, files, code=code)
+    with unchanged(files):
+        opened.identity = BROKEN_OFF
+        opened.engine.reload(str(source.folder))
+        opened.engine.forget()
+    opened.identity, opened.source, opened.revision = identity, source, source.revision
+
+
+def _check_tensors(opened: VLLMModel, tensors: dict[str, tuple[int, ...]], name: str) -> None:
+    if bool(tensors) != bool(opened.tensors):
+        raise ModelError(f"{name} has another kind of weight files than {opened.source.name}; {OPEN_ANEW}")
+    for tensor in sorted(tensors.keys() | opened.tensors.keys()):
+        new, old = tensors.get(tensor), opened.tensors.get(tensor)
+        if new != old:
+            found = f"has {tensor} with shape {list(new)}" if new else f"lacks {tensor}"
+            asked = f"has it with shape {list(old)}" if old else "has no such tensor"
+            raise ModelError(f"{name} {found}, the open model {asked}; {OPEN_ANEW}")

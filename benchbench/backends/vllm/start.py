@@ -1,23 +1,37 @@
-"""Starts vLLM: imports it, opens an engine, and turns what it raises into sentences."""
+"""Starts vLLM: the options that only it has, its environment, an engine, and sentences for what it raises.
+
+Importing this imports no vLLM.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import logging
+import os
+import random
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from benchbench.backends.engine_options import WHOLE, EngineOptions, TrueOrFalse, expected
 from benchbench.backends.options import ModelOptions
-from benchbench.backends.vllm.engine import Engine
-from benchbench.backends.vllm.settings import (
-    Settings,
-    cache_bytes,
-    head_size,
-    own_random_state,
-    prepare_environment,
-    stop_compiling,
-)
+from benchbench.backends.vllm.engine import RunningEngine
 from benchbench.core.errors import ArgumentError, BackendError
 
+TESTED = ("0.32.",)
+"""Versions of vLLM whose prefix cache behaves as `plan.py` assumes, by test. Others score without reading it."""
+ENVIRONMENT = {
+    "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",  # one more than the model reads, for the token after a full prompt
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # other work on the machine may have the cores too
+    "VLLM_DO_NOT_TRACK": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+
+GPU_SHARE = 0.85
 BATCH_TOKENS = 2_048
 """Tokens in one step: bounds the memory for log-probabilities of prompts, which take a row of the vocabulary each."""
 CPU_BLOCK = 32
@@ -25,8 +39,29 @@ CPU_BLOCK = 32
 LOAD_ERRORS = (ValueError, RuntimeError, TypeError, LookupError, AttributeError, AssertionError, ImportError, OSError)
 """What vLLM raises for a model or an option that it cannot take."""
 
+Count = Annotated[int, WHOLE, Field(ge=1), expected("is not a whole number from 1 up")]
+Share = Annotated[float, Field(gt=0, le=1), expected("is not a share of the memory, above 0 and up to 1")]
 
-def start_vllm(options: ModelOptions, settings: Settings) -> str:
+
+class VLLMOptions(EngineOptions):
+    """`--model-args` for vLLM, under vLLM's own names. None leaves the choice to vLLM, or to what `open.py` says."""
+
+    tensor_parallel_size: Count = 1
+    gpu_memory_utilization: Share = GPU_SHARE
+    """Share of the GPU's memory, 0 to 1. Less than vLLM's own default: log-probabilities of prompts need room too."""
+    quantization: str | None = None
+    """How vLLM quantises weights on loading, e.g. fp8; a quantised checkpoint needs no word."""
+    kv_cache_memory_bytes: Count | None = None
+    """Size of the cache of keys and values in bytes."""
+    max_num_seqs: Count | None = None
+    """Prompts at the same time."""
+    block_size: Count | None = None
+    """Tokens in one block of the cache: shared prefixes are found in steps of this."""
+    enforce_eager: TrueOrFalse | None = None
+    """Do not compile and record graphs: starts faster, computes slower on a GPU."""
+
+
+def start_vllm(options: ModelOptions, settings: VLLMOptions) -> str:
     """Imports vLLM; returns cpu or cuda. Raises BackendError where the package or its device is missing."""
     if importlib.util.find_spec("vllm") is None:
         raise BackendError(
@@ -39,7 +74,7 @@ def start_vllm(options: ModelOptions, settings: Settings) -> str:
         from vllm.platforms import current_platform
     except (ImportError, RuntimeError, OSError) as error:
         raise BackendError(
-            f"the package vllm is installed but cannot be imported: {_said(error)}. --backend hf needs none of it."
+            f"the package vllm is installed but cannot be imported: {_reason(error)}. --backend hf needs none of it."
         ) from error
     device = str(current_platform.device_type or "")
     if device not in ("cpu", "cuda"):
@@ -59,12 +94,12 @@ def start_vllm(options: ModelOptions, settings: Settings) -> str:
 def start_engine(
     place: Path,
     options: ModelOptions,
-    settings: Settings,
+    settings: VLLMOptions,
     config: Any,
     chosen: tuple[str, str, int],
     *,
     own_code: bool,
-) -> Engine:
+) -> RunningEngine:
     """Opens the folder `place` with the (device, dtype, length) that were chosen. BackendError where vLLM refuses."""
     from vllm import LLM
 
@@ -91,11 +126,11 @@ def start_engine(
             )
     except (*LOAD_ERRORS, MemoryError) as error:
         raise BackendError(
-            f"vLLM {vllm_version()} cannot open {place.name if own_code else options.model}: {_said(error)} "
+            f"vLLM {vllm_version()} cannot open {place.name if own_code else options.model}: {_reason(error)} "
             f"{_advice(str(error), device)}"
         ) from error
     cache = llm.llm_engine.vllm_config.cache_config
-    return Engine(
+    return RunningEngine(
         llm, block_size=int(cache.block_size), cache_blocks=int(cache.num_gpu_blocks or 0), on_cpu=device == "cpu"
     )
 
@@ -112,7 +147,9 @@ def _check_head_size(config: Any, name: str) -> None:
         )
 
 
-def _arguments(settings: Settings, options: ModelOptions, config: Any, chosen: tuple[str, str, int]) -> dict[str, Any]:
+def _arguments(
+    settings: VLLMOptions, options: ModelOptions, config: Any, chosen: tuple[str, str, int]
+) -> dict[str, Any]:
     """The arguments of `LLM` that depend on the device, where the user left them open."""
     device, dtype, length = chosen
     on_cpu = device == "cpu"
@@ -132,7 +169,7 @@ def _arguments(settings: Settings, options: ModelOptions, config: Any, chosen: t
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def _said(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """The telling line of an error: pydantic puts it second, after a count."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     line = lines[1] if len(lines) > 1 and "validation error" in lines[0] else lines[0]
@@ -151,3 +188,50 @@ def vllm_version() -> str:
     from vllm import __version__
 
     return str(__version__)
+
+
+def prepare_environment(settings: VLLMOptions) -> None:
+    """What vLLM reads from the environment when it is imported; what the user has set stays.
+
+    With one worker the engine runs in this process: it starts in seconds instead of half a minute.
+    """
+    in_process = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if settings.tensor_parallel_size == 1 else {}
+    for name, value in (ENVIRONMENT | in_process).items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)  # it says what is missing on every CPU
+
+
+@contextlib.contextmanager
+def own_random_state() -> Iterator[None]:
+    """vLLM seeds the global random generators; afterwards they are as they were."""
+    import numpy as np
+    import torch
+
+    python, numpy, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(tensors)
+
+
+def stop_compiling() -> None:
+    """Without graphs vLLM still compiles one counting function, for half a minute, and it is no faster for it."""
+    import torch._dynamo
+
+    torch._dynamo.config.disable = True
+
+
+def head_size(config: Any) -> int:
+    """Width of one attention head in a transformers configuration."""
+    config = config.get_text_config()
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def cache_bytes(config: Any, max_length: int, dtype_bytes: int) -> int:
+    """Bytes for keys and values on a CPU: 1 GiB, or the longest prompt and a quarter if that is more."""
+    text = config.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    per_token = 2 * int(text.num_hidden_layers) * int(heads) * head_size(config) * dtype_bytes
+    return max(2**30, per_token * (max_length + 1) * 5 // 4)

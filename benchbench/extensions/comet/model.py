@@ -16,7 +16,7 @@ METRIC = "comet"
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One translation to judge."""
+    """One translation to score."""
 
     source: str
     translation: str

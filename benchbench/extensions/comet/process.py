@@ -14,14 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
-from benchbench.core.errors import BackendError, ModelError
+from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.ids import content_hash
+from benchbench.core.settings import Setting
 from benchbench.core.types import FilterSpec, Item, ScoringSpec
 from benchbench.extensions.comet.model import DEFAULT_MODEL, CometModel, Segment
-from benchbench.scoring.filters import apply_filter
-from benchbench.scoring.plugins import FilterContext
+from benchbench.scoring.filters import FilterContext, apply_filter
 
 PYTHON_ENV = "BENCHBENCH_COMET_PYTHON"
 HOME = ".venv-comet"
@@ -40,15 +40,43 @@ _ADVICE = {
 class CometOptions:
     """Which model, where it runs, and how long an answer may take."""
 
-    model: str = DEFAULT_MODEL
-    """A name on the Hub, a model's folder, or its checkpoint file."""
-    python: Path | None = None
-    """The python of COMET's environment; None: as `find_python` finds it."""
-    batch_size: int = 16
-    device: str = "auto"
-    """auto: the first GPU, or the CPU where there is none."""
-    timeout: float = 1800.0
-    """Seconds that one answer may take: the model's download and loading, or one block of segments."""
+    model: Annotated[
+        str,
+        Setting(
+            "A name on the Hub, a model's folder or its checkpoint file.",
+            panel="COMET",
+            flags=("--comet-model",),
+        ),
+    ] = DEFAULT_MODEL
+    python: Annotated[
+        Path | None,
+        Setting(
+            "The python of its environment. Default: .venv-comet here.",
+            panel="COMET",
+            flags=("--comet-python",),
+            env=PYTHON_ENV,
+        ),
+    ] = None
+    batch_size: Annotated[int, Setting("Segments in one batch.", panel="COMET")] = 16
+    device: Annotated[str, Setting("auto (the first GPU if there is one), cpu or cuda.", panel="COMET")] = "auto"
+    timeout: Annotated[
+        float,
+        Setting(
+            "Seconds that loading, or one block of segments, may take.",
+            panel="COMET",
+            flags=("--comet-timeout",),
+        ),
+    ] = 1800.0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ArgumentError(f"--batch-size is {self.batch_size}; it must be 1 or more.")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ArgumentError(
+                f"--device is {self.device!r}; it is auto, cpu or cuda (CUDA_VISIBLE_DEVICES says which GPU)."
+            )
+        if not self.timeout > 0:
+            raise ArgumentError(f"--comet-timeout is {self.timeout}; it must be more than 0 seconds.")
 
 
 def find_python(given: Path | None) -> Path:
@@ -241,7 +269,7 @@ Texts = tuple[tuple[Segment, ...], ...]
 
 
 def segments_of(spec: ScoringSpec, item: Item, source: str, *, reads_reference: bool) -> dict[str | None, Texts]:
-    """Filter name → segments of a scored item. An answer in which a filter finds nothing is judged as empty text."""
+    """Filter name → segments of a scored item. An answer in which a filter finds nothing is scored as empty text."""
     pipelines: tuple[FilterSpec | None, ...] = spec.filters or (None,)
     references: tuple[str | None, ...] = item.targets if reads_reference else (None,)
     return {

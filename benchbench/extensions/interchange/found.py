@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from benchbench.core.errors import DataError
 from benchbench.extensions.interchange.lm_eval import is_lm_eval, read_lm_eval
-from benchbench.extensions.interchange.lm_eval_items import Samples
-from benchbench.extensions.interchange.model import ImportedRun, ImportedTask
+from benchbench.extensions.interchange.lm_eval_items import SamplesFile
+from benchbench.extensions.interchange.model import ImportedRun, ImportedTask, Training
 from benchbench.extensions.interchange.table import Mapped, read_table
 from benchbench.store.names import folder_name
 
@@ -77,12 +76,12 @@ def _read(file: Path, root: Path, mapped: Mapped) -> list[ImportedRun]:
     return []
 
 
-def _samples_beside(results: Path, task: str) -> Samples | None:
+def _samples_beside(results: Path, task: str) -> SamplesFile | None:
     """`samples_<task>_<time>.jsonl` beside `results_<time>.json`; also without a time."""
     time = results.stem.removeprefix("results").lstrip("_")
     names = [f"samples_{task}_{time}.jsonl", f"samples_{folder_name(task)}_{time}.jsonl", f"samples_{task}.jsonl"]
     paths = [results.with_name(name) for name in names if len(name) < 250 and "/" not in name]
-    return next((Samples(path, task) for path in paths if path.is_file()), None)
+    return next((SamplesFile(path, task) for path in paths if path.is_file()), None)
 
 
 def _with_shots(run: ImportedRun, shots: int) -> ImportedRun:
@@ -106,11 +105,11 @@ def _without_twins(runs: Sequence[ImportedRun]) -> tuple[list[ImportedRun], list
 
     Whole models are judged, for two trainings may well begin with the same weights.
     """
-    models: dict[tuple[Any, ...], dict[tuple[int | None, str, str], tuple[float | None, float | None]]] = {}
+    models: dict[Training, dict[tuple[int | None, str, str], tuple[float | None, float | None]]] = {}
     for run in runs:
         values = {(run.model.step, *key): value for key, value in run.values().items() if value[0] is not None}
         models.setdefault(run.model.training, {}).update(values)
-    twins: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    twins: dict[Training, Training] = {}
     places = {training: place for place, training in enumerate(models)}
     for training, values in sorted(models.items(), key=lambda pair: (len(pair[1]), -places[pair[0]])):
         others = (other for other in models if other != training and other not in twins)
@@ -126,10 +125,10 @@ def _without_twins(runs: Sequence[ImportedRun]) -> tuple[list[ImportedRun], list
     return [run for run in runs if run.model.training not in twins], said
 
 
-def _described(training: tuple[Any, ...]) -> str:
+def _described(training: Training) -> str:
     """The series, and where it lay if that says more."""
     series, home, _ = training
-    return str(series) if home in (None, series) else f"{series} ({home})"
+    return series if home in (None, series) else f"{series} ({home})"
 
 
 def parse_chance(pairs: Sequence[str]) -> Callable[[str], float | None]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import DataError
-from benchbench.extensions.interchange.lm_eval_items import Samples
+from benchbench.core.record import BackendRecord, Origin
+from benchbench.extensions.interchange.lm_eval_items import SamplesFile
 from benchbench.extensions.interchange.model import (
     ImportedGroup,
     ImportedModel,
@@ -24,7 +25,7 @@ from benchbench.extensions.interchange.model import (
 )
 from benchbench.store.names import names_at, names_called
 
-FindSamples = Callable[[str], Samples | None]
+FindSamples = Callable[[str], SamplesFile | None]
 """Task → the file of its items, if there is one."""
 OF_NO_WEIGHT = frozenset(
     {
@@ -73,15 +74,15 @@ def read_lm_eval(path: Path, name: str, find_samples: FindSamples) -> ImportedRu
     return ImportedRun(
         model=_model(content, path),
         tasks={task: found for task, found in tasks.items() if found.scores},
-        origin={"kind": "lm-eval", "file": name, "sha256": hashlib.sha256(data).hexdigest()[:16]},
+        origin=Origin(kind="lm-eval", file=name, sha256=hashlib.sha256(data).hexdigest()[:16]),
         groups=_groups(groups, means, tasks),
-        backend={
-            "name": str(config.get("model")) if _is_ours(content) else f"lm-eval {config.get('model') or ''}".strip(),
-            "dtype": _text(config.get("model_dtype")),
-            "device": _text(config.get("device")),
-            "num_parameters": config.get("model_num_parameters"),
-            "revision": _text(config.get("model_revision")),
-        },
+        backend=BackendRecord(
+            name=str(config.get("model")) if _is_ours(content) else f"lm-eval {config.get('model') or ''}".strip(),
+            dtype=_text(config.get("model_dtype")),
+            device=_text(config.get("device")),
+            num_parameters=config.get("model_num_parameters"),
+            revision=_text(config.get("model_revision")),
+        ),
         versions=versions,
         settings={"limit": config.get("limit"), "seed": config.get("fewshot_seed")},
         date=_date(content.get("date")),

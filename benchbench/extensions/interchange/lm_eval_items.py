@@ -11,6 +11,7 @@ from typing import Any
 
 from benchbench.core.errors import DataError
 from benchbench.core.ids import content_hash
+from benchbench.core.record import Example
 from benchbench.core.registry import influence_column
 from benchbench.core.types import Item, Outcome
 from benchbench.extensions.interchange.export import OWN, ROLLING
@@ -26,7 +27,7 @@ OURS = "benchbench"
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class SamplesFile:
     """A file of one task's samples, read when it is wanted: such files can be large."""
 
     path: Path
@@ -40,14 +41,15 @@ class Samples:
         """
         return _read_items(self.path, self.task)
 
-    def example(self) -> dict[str, Any] | None:
+    def example(self) -> Example | None:
         """Prompt and continuations of the first doc, as they were asked; None if the file does not hold them."""
         for _, line in _lines(self.path):
             pairs = _arguments(line.get("arguments"))
             if not pairs:
                 return None
-            continuations = [continuation for _, continuation in pairs]
-            return {"doc_id": line.get("doc_id"), "prompt": pairs[0][0], "continuations": continuations}
+            continuations = tuple(continuation for _, continuation in pairs)
+            keys = ("doc_id", "prompt", "continuations")
+            return Example(doc_id=line.get("doc_id"), prompt=pairs[0][0], continuations=continuations, keys=keys)
         return None
 
 

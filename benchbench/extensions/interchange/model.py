@@ -4,33 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
+from benchbench.core import registry
 from benchbench.core.ids import content_hash
-from benchbench.extensions.interchange.lm_eval_items import Samples
-from benchbench.store.models import UNKNOWN
+from benchbench.core.record import UNKNOWN, BackendRecord, Origin
+from benchbench.core.types import Json
+from benchbench.extensions.interchange.lm_eval_items import SamplesFile
 from benchbench.store.names import home_of
 
 PREFERRED = ("acc", "exact_match", "f1", "acc_norm", "bleu", "word_perplexity", "perplexity", "ppl")
 """Which metric a task is known by, if it has one of these: sources list metrics in any order."""
 
-LOWER_IS_BETTER = frozenset(
-    {
-        "ppl",
-        "perplexity",
-        "word_perplexity",
-        "byte_perplexity",
-        "bits_per_byte",
-        "bpb_gold",
-        "brier_score",
-        "ter",
-        "likelihood_difference",
-        "likelihood_diff",
-        "pct_stereotype",
-        "loss",
-    }
-)
-"""Metrics of which less is better, where the file does not say so itself."""
+
+Training: TypeAlias = "tuple[str, str | None, tuple[tuple[str, str], ...]]"
+"""Series, where it lay, and the arguments that change its numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +45,9 @@ class ImportedTask:
     output_type: str | None = None
     chance: float | None = None
     """Score of a guesser."""
-    resolved: Mapping[str, Any] = field(default_factory=dict)
+    resolved: Mapping[str, Json] = field(default_factory=dict)
     """The task's configuration, where the source holds it."""
-    samples: Samples | None = None
+    samples: SamplesFile | None = None
     """Where its items lie, if the source holds them."""
 
     @property
@@ -94,7 +82,7 @@ class ImportedModel:
     """(name, value), by name, of what else changes its weights or its numbers, such as `dtype` or `peft`."""
 
     @property
-    def training(self) -> tuple[Any, ...]:
+    def training(self) -> Training:
         """What checkpoints of one training share."""
         home = None if self.location is None else home_of(self.location)
         return (self.series, home, self.arguments)
@@ -114,12 +102,12 @@ class ImportedRun:
 
     model: ImportedModel
     tasks: Mapping[str, ImportedTask]
-    origin: Mapping[str, Any]
-    """`kind` (`lm-eval` or `table`), `file`, and what else says where the numbers come from."""
+    origin: Origin
     groups: tuple[ImportedGroup, ...] = ()
-    backend: Mapping[str, Any] = field(default_factory=dict)
+    backend: BackendRecord | None = None
+    """None: the source does not say."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Json] = field(default_factory=dict)
     date: str | None = None
 
     def values(self) -> dict[tuple[str, str], tuple[float | None, float | None]]:
@@ -147,7 +135,7 @@ def items_behind(value: float | None, stderr: float | None) -> int | None:
 
 def better_high(metric: str) -> bool:
     """More is better, as far as the metric's name tells."""
-    return metric.partition(",")[0] not in LOWER_IS_BETTER
+    return registry.higher_is_better(metric.partition(",")[0])
 
 
 def in_order(scores: Iterable[ImportedScore]) -> tuple[ImportedScore, ...]:

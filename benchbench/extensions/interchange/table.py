@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
+from benchbench.core.record import Origin
 from benchbench.extensions.interchange.model import (
     ImportedModel,
     ImportedRun,
@@ -63,7 +64,7 @@ def read_table(path: Path, name: str, mapped: Mapped) -> list[ImportedRun]:
         task["scores"][score.metric] = score
     if not runs:
         raise DataError(f"{path} holds no rows.")
-    origin = {"kind": "table", "file": name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+    origin = Origin(kind="table", file=name, sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:16])
     return [_run(model, tasks, origin, str(path)) for model, tasks in runs.items()]
 
 
@@ -143,9 +144,7 @@ def _score(said: Mapping[str, Any], where: str) -> ImportedScore:
     return ImportedScore(said["metric"], finite, error, n, better_high(said["metric"]), note)
 
 
-def _run(
-    model: ImportedModel, tasks: Mapping[str, Mapping[str, Any]], origin: Mapping[str, Any], where: str
-) -> ImportedRun:
+def _run(model: ImportedModel, tasks: Mapping[str, Mapping[str, Any]], origin: Origin, where: str) -> ImportedRun:
     found = {
         name: ImportedTask(
             scores=in_order(task["scores"].values()),

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
-from benchbench.backends import BUILT, open_backend
-from benchbench.backends.choose import INSTALL
-from benchbench.backends.machine import ENGINES, installed
+from benchbench.backends import open_backend
+from benchbench.backends.engines import choose, engine, engine_names
 from benchbench.backends.options import ModelOptions, parse_model_args
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, did_you_mean
+from benchbench.core.settings import Part, Setting
 from benchbench.runner.events import Note, OnEvent, OpeningModel, ignore
 from benchbench.runner.plan import Plan, make_plan
 from benchbench.runner.run import RunResult, run_plan
 from benchbench.runner.settings import RunSettings
 from benchbench.store.reuse import refuse_other_weights
+from benchbench.tasks.settings import RenderSettings
 
 PLAIN = ("hf-plain", "gguf-plain")
 """Backends with every request computed on its own, without shared prefixes."""
-SIDES = (*BUILT, *PLAIN)
+BACKENDS = ("auto", *engine_names())
+SIDES = (*BACKENDS, *PLAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,63 @@ class Side:
     def engine(self) -> str:
         """The backend without its layout."""
         return self.backend.removesuffix("-plain")
+
+
+SideArgs = dict[str, tuple[tuple[str, str], ...]]
+"""Backend → (name, value) of its options."""
+
+
+def parse_side_args(text: str) -> SideArgs:
+    """Backend → its options, of `backend.name=value,…`. ArgumentError where the backend is not named."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, value in parse_model_args(text):
+        backend, dot, option = name.partition(".")
+        if not (dot and option and backend in BACKENDS):
+            raise ArgumentError(f"--model-args has {name!r}; here each option names its backend: api.base_url=….")
+        found.setdefault(backend, []).append((option, value))
+    return {backend: tuple(options) for backend, options in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ParitySettings:
+    """Which backends, or which other model, are compared, and on what. ArgumentError if a value makes no sense."""
+
+    backends: Annotated[
+        str | None,
+        Setting(
+            "Two or more, separated by commas; the first is the reference. hf-plain, gguf-plain: no sharing.",
+            panel="Comparison",
+        ),
+    ] = None
+    against: Annotated[
+        str | None,
+        Setting("The reference, e.g. the full-precision model: MODEL or MODEL:BACKEND.", panel="Comparison"),
+    ] = None
+    model_args: Annotated[
+        SideArgs,
+        Setting(
+            "Options of one backend: gguf.threads=8,api.base_url=URL; api.model=NAME: its name there.",
+            panel="Model",
+            cli_type=str,
+            parse=parse_side_args,
+        ),
+    ] = field(default_factory=dict)
+    run: Annotated[RunSettings, Part(without=("model", "backend", "revision", "max_failed"))] = field(
+        default_factory=lambda: RunSettings(
+            ModelOptions(""), render=RenderSettings(limit=50), output=Path("results/parity")
+        )
+    )
+    """What all sides share."""
+
+    def __post_init__(self) -> None:
+        if (self.backends is None) == (self.against is None):
+            raise ArgumentError("give either --backends, e.g. hf,vllm, or --against with the model to compare with.")
+
+    def sides(self, model: str) -> list[Side]:
+        """The sides of a comparison of `model`, the reference first. The name that was given is not the reference's."""
+        if self.backends is not None:
+            return [replace(side, name=self.run.name) for side in parse_backends(model, self.backends, self.model_args)]
+        return [parse_side(str(self.against)), replace(parse_side(model), name=self.run.name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +122,6 @@ def parse_side(text: str) -> Side:
     return Side(text, "auto")
 
 
-SideArgs = dict[str, tuple[tuple[str, str], ...]]
-"""Backend → (name, value) of its options."""
-
-
 def parse_backends(model: str, text: str, args: SideArgs | None = None) -> list[Side]:
     """A side of `model` for each backend of a list with commas. ArgumentError for an unknown or repeated one.
 
@@ -79,17 +135,6 @@ def parse_backends(model: str, text: str, args: SideArgs | None = None) -> list[
         raise ArgumentError(f"--backends is {text!r}; it takes two or more different ones, e.g. hf,vllm.")
     sides = [Side(model, name) for name in names]
     return [replace(side, model=dict((args or {}).get(side.engine, ())).get("model", model)) for side in sides]
-
-
-def parse_side_args(text: str) -> SideArgs:
-    """Backend → its options, of `backend.name=value,…`. ArgumentError where the backend is not said."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for name, value in parse_model_args(text):
-        backend, dot, option = name.partition(".")
-        if not (dot and option and backend in BUILT):
-            raise ArgumentError(f"--model-args has {name!r}; here each option names its backend: api.base_url=….")
-        found.setdefault(backend, []).append((option, value))
-    return {backend: tuple(options) for backend, options in found.items()}
 
 
 def run_sides(
@@ -133,10 +178,10 @@ def _enough(count: int, left_out: Sequence[LeftOut]) -> None:
 
 
 def _not_installed(side: Side) -> str | None:
-    engine = side.engine
-    if engine not in ENGINES or installed(ENGINES[engine]) is not None:
+    needed = None if side.engine == "auto" else engine(side.engine)
+    if needed is None or needed.module is None or needed.installed is not None:
         return None
-    return f"{side.backend} is left out: it is not installed here. {INSTALL[engine]} brings it."
+    return f"{side.backend} is left out: it is not installed here. {needed.install} brings it."
 
 
 def _settings(side: Side, settings: RunSettings, args: SideArgs) -> RunSettings:
@@ -144,27 +189,21 @@ def _settings(side: Side, settings: RunSettings, args: SideArgs) -> RunSettings:
     into a folder of its own.
     """
     shared, plain = settings.model, side.backend in PLAIN
-    engine = side.engine
-    if engine == "auto":
-        engine = _chosen(side.model, shared)
+    name = side.engine
+    if name == "auto":
+        name = choose(replace(shared, model=side.model)).backend
     options = replace(
         shared,
         model=side.model,
-        backend=engine,
-        dtype="auto" if engine == "gguf" else shared.dtype,
-        tokenizer=shared.tokenizer if engine in ("hf", "vllm") else None,
+        backend=name,
+        dtype="auto" if name == "gguf" else shared.dtype,
+        tokenizer=shared.tokenizer if name in ("hf", "vllm") else None,
         plan="plain" if plain else "auto",
-        model_args=tuple(pair for pair in args.get(engine, ()) if pair[0] != "model"),
+        model_args=tuple(pair for pair in args.get(name, ()) if pair[0] != "model"),
     )
     return replace(
         settings, model=options, name=side.name, output=settings.output / "plain" if plain else settings.output
     )
-
-
-def _chosen(model: str, shared: ModelOptions) -> str:
-    from benchbench.backends.choose import choose
-
-    return choose(replace(shared, model=model)).backend
 
 
 def _run_side(plan: Plan, settings: RunSettings, on_event: OnEvent) -> RunResult:

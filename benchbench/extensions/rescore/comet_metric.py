@@ -7,10 +7,13 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from benchbench.core.types import Item, MetricSpec, ScoringSpec
-from benchbench.extensions.comet.model import CometModel, Segment
+from benchbench.core.types import Item, MetricSpec, OutputType, ScoringSpec
+from benchbench.extensions.comet.model import Segment
 from benchbench.extensions.comet.process import CometProcess, item_score, segment_key, segments_of
-from benchbench.runner.events import OnEvent, Scoring, SegmentsScored
+from benchbench.extensions.rescore.post_metric import PostMetricInfo
+from benchbench.extensions.rescore.settings import ScoreSettings
+from benchbench.extensions.rescore.stored import StoredTask
+from benchbench.runner.events import OnEvent, OpeningModel, Scoring, SegmentsScored
 from benchbench.scoring.columns import columns
 from benchbench.store.files import make_folder
 from benchbench.store.lines import LineLog, read_lines
@@ -19,10 +22,54 @@ BLOCK = 256
 """Segments in one question to the process, which makes batches of them."""
 
 
-def comet_spec(recorded: ScoringSpec, model: CometModel) -> ScoringSpec:
-    """The task scored by this model, and nothing else."""
-    metric = MetricSpec(model.metric, "mean", higher_is_better=True, kwargs=model.identity)
-    return replace(recorded, metrics=(metric,))
+class CometMetric:
+    """COMET as a post-metric: `sources` come from the task's `doc_to_source`, or from the template of `--source`."""
+
+    def __init__(self, settings: ScoreSettings, on_event: OnEvent) -> None:
+        self._settings, self._on_event = settings, on_event
+        self._process: CometProcess | None = None
+
+    def fits(self, output_type: OutputType) -> bool:
+        """See PostMetric."""
+        return output_type == "generate_until"
+
+    def missing(self, task: StoredTask) -> str | None:
+        """See PostMetric."""
+        if (reason := task.lacks_documents()) is not None:
+            return reason
+        if self._template(task) is None:
+            return "has no `doc_to_source`, which says what was to be translated; --source gives one, as '{{ text }}'"
+        return None
+
+    def info(self, task: StoredTask) -> PostMetricInfo:
+        """See PostMetric: starts COMET's process."""
+        model = self._opened().model
+        return PostMetricInfo(
+            metric=MetricSpec(model.metric, "mean", higher_is_better=True, kwargs=model.identity),
+            signature=model.signature,
+            facts={"comet": model.facts, "source": self._template(task) or ""},
+            recorded={"device": model.device},
+        )
+
+    def items(self, spec: ScoringSpec, task: StoredTask, live: Path) -> list[Item]:
+        """See PostMetric."""
+        sources = task.definition.sources(task.documents.values(), self._settings.source)
+        return comet_items(spec, task.items, sources, self._opened(), live, self._on_event)
+
+    def close(self) -> None:
+        """See PostMetric."""
+        if self._process is not None:
+            self._process.close()
+
+    def _opened(self) -> CometProcess:
+        if self._process is None:
+            self._on_event(OpeningModel(self._settings.comet.model))
+            self._process = CometProcess(self._settings.comet)
+        return self._process
+
+    def _template(self, task: StoredTask) -> str | None:
+        given = self._settings.source
+        return given if given is not None else task.definition.source_template()
 
 
 def comet_items(
@@ -85,4 +132,4 @@ def _scores(
 def _earlier(live: Path) -> Iterator[tuple[str, float]]:
     for line in read_lines(live):
         with suppress(KeyError, TypeError, ValueError):
-            yield str(line["key"]), float(line["score"])
+            yield str(line["key"]), float(str(line["score"]))

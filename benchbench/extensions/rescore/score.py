@@ -7,40 +7,39 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, fields
+from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any
+from typing import Protocol
 
-import benchbench
-from benchbench.core.errors import ArgumentError, DataError, TaskError, did_you_mean
+from benchbench.core.errors import ArgumentError, DataError, did_you_mean
+from benchbench.core.record import GroupRecord, Row, RunRecord
 from benchbench.core.registry import FAMILIES, metric_names
-from benchbench.core.types import Item, MetricResult, OutputType, ScoringSpec
-from benchbench.extensions.comet.model import METRIC as COMET
-from benchbench.extensions.comet.process import CometProcess
-from benchbench.extensions.rescore.comet_metric import comet_items, comet_spec
+from benchbench.core.types import Item, Json, MetricResult, OutputType, ScoringSpec
+from benchbench.core.version import __version__
+from benchbench.extensions.rescore.post_metric import PostMetric, make_post_metric, post_metric_names
+from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import (
-    Scored,
+    ScoredMetric,
     ScoreResult,
-    ScoreSettings,
     State,
+    StoredTask,
     column_names,
     needs_documents,
     rescore,
     spec_for,
 )
-from benchbench.runner.events import Note, OnEvent, OpeningModel, ignore
+from benchbench.runner.events import Note, OnEvent, ignore
 from benchbench.runner.record import now, versions
-from benchbench.scoring import aggregate, aggregate_group
-from benchbench.scoring.recorded import recorded_spec
-from benchbench.store.extra_scores import Added, live_path, read_added, remove_added, write_added
+from benchbench.scoring.aggregation import aggregate, aggregate_group
+from benchbench.store.extra_scores import AddedMetric, live_path, read_added, remove_added, write_added
 from benchbench.store.files import remove_strays
 from benchbench.store.folder import RunFolder
 from benchbench.store.lock import RunLock
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.recorded_task import Again
 
-Rows = tuple[dict[str, Any], ...]
+SEED = 1234
+"""Where the record does not say which seed the run had."""
 SAME = 1e-9
 """Relative difference up to which a recomputed value is the recorded one."""
 
@@ -61,12 +60,28 @@ def score(run: RunFolder, settings: ScoreSettings, *, on_event: OnEvent = ignore
 
 
 def _check_metrics(metrics: Sequence[str]) -> None:
-    known = {COMET} | {name for kind in FAMILIES for name in metric_names(kind)}
+    known = post_metric_names() | {name for kind in FAMILIES for name in metric_names(kind)}
     for name in metrics:
         if name not in known:
             raise ArgumentError(
                 f"there is no metric {name!r}.{did_you_mean(name, known)} There are {', '.join(sorted(known))}."
             )
+
+
+class Method(Protocol):
+    """How a metric is computed for the tasks of a run."""
+
+    def fits(self, output_type: OutputType) -> bool:
+        """Whether it scores answers of such tasks."""
+        ...
+
+    def missing(self, task: StoredTask) -> str | None:
+        """What keeps it from scoring the task, as the end of a sentence; None if nothing does."""
+        ...
+
+    def score(self, task: StoredTask) -> ScoredMetric | str:
+        """Scores the task and writes what the run does not have; or says why there is no value."""
+        ...
 
 
 class Rescoring:
@@ -75,47 +90,40 @@ class Rescoring:
     def __init__(
         self,
         run: RunFolder,
-        record: Mapping[str, Any],
+        record: RunRecord,
         settings: ScoreSettings,
         on_event: OnEvent,
         stack: ExitStack,
     ) -> None:
         self.run, self.record, self.settings, self.on_event, self._stack = run, record, settings, on_event, stack
-        self.tasks = _chosen(list(record["tasks"]), settings.tasks)
-        self._items: dict[str, list[Item]] = {}
+        self.tasks = [
+            StoredTask(run, record, name, lambda: self.index, settings.data_root)
+            for name in _chosen(list(record.tasks), settings.tasks)
+        ]
 
     @cached_property
     def index(self) -> TaskIndex:
         """Task files of today."""
         return TaskIndex(self.settings.include_paths)
 
-    @cached_property
-    def comet(self) -> CometProcess:
-        """COMET's process, started when first wanted."""
-        self.on_event(OpeningModel(self.settings.comet.model))
-        return self._stack.enter_context(CometProcess(self.settings.comet))
-
-    def score(self, metric: str) -> list[Scored]:
+    def score(self, metric: str) -> list[ScoredMetric]:
         """The metric for every task that it fits.
 
         Raises:
             ArgumentError: it fits none of the tasks that were asked for.
             DataError: it has a value for none of them.
         """
-        kinds = {task: recorded_spec(self.record, task).output_type for task in self.tasks}
-        judged = [task for task in self.tasks if self._judges(metric, kinds[task])]
-        if not judged:
-            raise ArgumentError(f"{metric} fits no task of the run: {_some({t: f'is {k}' for t, k in kinds.items()})}.")
-        passed = {task: reason for task in judged if (reason := self._lacks(task, metric)) is not None}
-        if len(passed) == len(judged):
-            raise ArgumentError(f"{metric} cannot be computed: {_some(passed)}.")
-        if passed:
-            self.on_event(Note(f"{metric}: {len(passed)} of {len(judged)} tasks passed over: {_some(passed)}."))
-        found = [
-            self._comet(task) if metric == COMET else self._from_stored(task, metric)
-            for task in judged
-            if task not in passed
-        ]
+        method = self._method(metric)
+        fitting = [task for task in self.tasks if method.fits(task.spec.output_type)]
+        if not fitting:
+            kinds = {task.name: f"is {task.spec.output_type}" for task in self.tasks}
+            raise ArgumentError(f"{metric} fits no task of the run: {_some(kinds)}.")
+        skipped = {task.name: reason for task in fitting if (reason := _missing(method, task)) is not None}
+        if len(skipped) == len(fitting):
+            raise ArgumentError(f"{metric} cannot be computed: {_some(skipped)}.")
+        if skipped:
+            self.on_event(Note(f"{metric}: {len(skipped)} of {len(fitting)} tasks passed over: {_some(skipped)}."))
+        found = [method.score(task) for task in fitting if task.name not in skipped]
         reasons = [one for one in found if isinstance(one, str)]
         if len(reasons) == len(found):
             raise DataError(f"{metric} has no value from what the run stored: {'; '.join(reasons[:3])}.")
@@ -123,115 +131,128 @@ class Rescoring:
             self.on_event(Note(f"{metric} has no value for {'; '.join(reasons[:3])}."))
         return [one for one in found if not isinstance(one, str)]
 
-    @staticmethod
-    def _judges(metric: str, kind: OutputType) -> bool:
-        return kind == "generate_until" if metric == COMET else metric in metric_names(kind)
+    def _method(self, metric: str) -> Method:
+        post_metric = make_post_metric(metric, self.settings, self.on_event)
+        if post_metric is None:
+            return _FromItems(self, metric)
+        self._stack.callback(post_metric.close)
+        return _FromPostMetric(self, post_metric)
 
-    def _lacks(self, task: str, metric: str) -> str | None:
-        """What keeps a metric from a task that it could judge."""
-        if not self.run.is_sealed(task):
-            return "has no stored items"
-        if metric == COMET or needs_documents(spec_for(recorded_spec(self.record, task), metric)):
-            try:
-                self._again(task).task  # noqa: B018 - whether the record holds one of our tasks
-            except TaskError:
-                return "is not defined by a task file of benchbench's, so its documents cannot be read again"
-        if metric == COMET and self._template(task) is None:
-            return "has no `doc_to_source`, which says what was to be translated; --source gives one, as '{{ text }}'"
-        return None
-
-    def _template(self, task: str) -> str | None:
-        return self.settings.source if self.settings.source is not None else self._again(task).source_template()
-
-    def _again(self, task: str) -> Again:
-        prompt = str((self.record.get("settings") or {}).get("prompt") or "default")
-        return Again(task, self.record["tasks"][task], prompt, self.index, self.settings.data_root)
-
-    def items(self, task: str) -> list[Item]:
-        """The task's items with their scores."""
-        if task not in self._items:
-            self._items[task] = self.run.items(task)
-        return self._items[task]
-
-    def _from_stored(self, task: str, metric: str) -> Scored | str:
-        spec = spec_for(recorded_spec(self.record, task), metric)
-        items = self.items(task)
-        docs = self._again(task).documents(items) if needs_documents(spec) else None
-        found = rescore(spec, items, docs)
-        rows = self._rows(task, spec, found, signature=())
-        own = {row["metric"]: row for row in self.record["rows"] if row["task"] == task and not row["is_group"]}
-        if all(row["metric"] in own for row in rows):
-            same = all(_same(row["value"], own[row["metric"]]["value"]) for row in rows)
-            return Scored(task, metric, "confirmed" if same else "differs", rows)
-        return self._add(task, spec, found, rows, {"by": {"benchbench": benchbench.__version__, **versions()}})
-
-    def _comet(self, task: str) -> Scored | str:
-        recorded = recorded_spec(self.record, task)
-        model = self.comet.model
-        before = self._before(task, model.metric)
-        made: dict[str, Any] = {"comet": model.facts, "source": self._template(task) or ""}
-        same = before is not None and all(before.made.get(name) == value for name, value in made.items())
-        if before is not None and same and not self.settings.fresh:
-            return Scored(task, model.metric, "kept", before.rows)
-        again, items = self._again(task), self.items(task)
-        docs = again.documents(items)
-        sources = again.sources(docs.values(), self.settings.source)
-        spec, began = comet_spec(recorded, model), time.monotonic()
-        live = live_path(self.run.path, task, model.metric)
-        found = comet_items(spec, items, sources, self.comet, live, self.on_event)
-        rows = self._rows(task, spec, found, signature=(model.signature,))
-        made |= {"device": model.device, "seconds": round(time.monotonic() - began, 3)}
-        return self._add(task, spec, found, rows, made)
-
-    def _before(self, task: str, metric: str) -> Added | None:
+    def before(self, task: str, metric: str) -> AddedMetric | None:
+        """What was added to the task under this name before."""
         return next((one for one in read_added(self.run.path) if (one.task, one.metric) == (task, metric)), None)
 
-    def _rows(self, task: str, spec: ScoringSpec, items: Sequence[Item], signature: tuple[str, ...]) -> Rows:
+    def rows(self, task: str, spec: ScoringSpec, items: Sequence[Item], signature: tuple[str, ...]) -> tuple[Row, ...]:
         """Rows of the one metric, shaped as those of the run."""
-        model = next(row for row in self.record["rows"] if row["task"] == task and not row["is_group"])
-        seed = int((self.record.get("settings") or {}).get("seed", 1234))
+        model, seed = self.record.rows_of(task)[0], self.record.settings.get("seed")
         wanted = column_names(spec)
-        found = [result for result in aggregate(spec, items, seed=seed) if result.metric in wanted]
+        found = [
+            result
+            for result in aggregate(spec, items, seed=seed if isinstance(seed, int) else SEED)
+            if result.metric in wanted
+        ]
         several = any(len(item.targets) > 1 for item in items) and bool(signature)
         notes = (*signature, *(["of several references the best counts"] if several else []))
         return tuple(_row(model, result, signature, notes) for result in found)
 
-    def _add(
-        self, task: str, spec: ScoringSpec, items: Sequence[Item], rows: Rows, made: Mapping[str, Any]
-    ) -> Scored | str:
+    def add(
+        self, task: str, spec: ScoringSpec, items: Sequence[Item], rows: tuple[Row, ...], made: Mapping[str, Json]
+    ) -> ScoredMetric | str:
         """Writes the rows, or says why there is no value."""
         metric = spec.metrics[0]
-        if all(row["value"] is None for row in rows):
-            return f"{task}: {rows[0]['note']}"
-        state: State = "added" if self._before(task, metric.name) is None else "replaced"
-        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": benchbench.__version__}
-        write_added(self.run.path, Added(task, asdict(metric), rows, None, {**stamp, **made}), items)
-        return Scored(task, metric.name, state, rows)
+        if all(row.value is None for row in rows):
+            return f"{task}: {rows[0].note}"
+        state: State = "added" if self.before(task, metric.name) is None else "replaced"
+        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": __version__}
+        write_added(
+            self.run.path, AddedMetric(task=task, spec=metric, rows=rows, part=None, made={**stamp, **made}), items
+        )
+        return ScoredMetric(task, metric.name, state, rows)
 
     def add_groups(self, metrics: set[str]) -> None:
         """Rows of the run's groups, for metrics that all tasks of a group now have in the same way."""
         record = self.run.record()
         added = {(one.task, one.metric): one for one in read_added(self.run.path)}
-        for group in self.record["groups"]:
+        for group in self.record.groups:
             for metric in metrics:
-                found = [added.get((task, metric)) for task in group["tasks"]]
+                found = [added.get((task, metric)) for task in group.tasks]
                 members = [one for one in found if one is not None]
                 specs = [one.spec for one in members]
                 if len(members) < len(found) or any(spec != specs[0] for spec in specs) or not members:
-                    remove_added(self.run.path, group["name"], metric)
+                    remove_added(self.run.path, group.name, metric)
                     continue
                 self._add_group(group, record, members)
 
-    def _add_group(self, group: Mapping[str, Any], record: Mapping[str, Any], members: Sequence[Added]) -> None:
-        name = str(group["name"])
-        model = next((row for row in record["rows"] if row["task"] == name and row["is_group"]), None)
+    def _add_group(self, group: GroupRecord, record: RunRecord, members: Sequence[AddedMetric]) -> None:
+        name = group.name
+        model = next((row for row in record.rows if row.task == name and row.is_group), None)
         if model is None:
             return
         results = {one.task: [_result(row) for row in one.rows] for one in members}
-        found = aggregate_group(name, results, weight_by_size=bool(group["weight_by_size"]))
+        found = aggregate_group(name, results, weight_by_size=group.weight_by_size)
         rows = tuple(_row(model, result, (), ()) for result in found)
-        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": benchbench.__version__}
-        write_added(self.run.path, Added(name, members[0].spec, rows, None, stamp))
+        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": __version__}
+        write_added(self.run.path, AddedMetric(task=name, spec=members[0].spec, rows=rows, part=None, made=stamp))
+
+
+class _FromItems:
+    """A metric of benchbench's own, computed again from the stored items."""
+
+    def __init__(self, rescoring: Rescoring, metric: str) -> None:
+        self._rescoring, self._metric = rescoring, metric
+
+    def fits(self, output_type: OutputType) -> bool:
+        """See Method."""
+        return self._metric in metric_names(output_type)
+
+    def missing(self, task: StoredTask) -> str | None:
+        """See Method."""
+        return task.lacks_documents() if needs_documents(spec_for(task.spec, self._metric)) else None
+
+    def score(self, task: StoredTask) -> ScoredMetric | str:
+        """See Method: a value that the run has itself is confirmed or differs, and is not written."""
+        spec, name = spec_for(task.spec, self._metric), task.name
+        found = rescore(spec, task.items, task.documents if needs_documents(spec) else None)
+        rows = self._rescoring.rows(name, spec, found, signature=())
+        own = {row.metric: row for row in self._rescoring.record.rows_of(name)}
+        if all(row.metric in own for row in rows):
+            same = all(_same(row.value, own[row.metric].value) for row in rows)
+            return ScoredMetric(name, self._metric, "confirmed" if same else "differs", rows)
+        by: dict[str, Json] = {"benchbench": __version__, **versions()}
+        return self._rescoring.add(name, spec, found, rows, {"by": by})
+
+
+class _FromPostMetric:
+    """A metric with a model or program of its own; scores that rest on the same facts are kept."""
+
+    def __init__(self, rescoring: Rescoring, metric: PostMetric) -> None:
+        self._rescoring, self._metric = rescoring, metric
+
+    def fits(self, output_type: OutputType) -> bool:
+        """See Method."""
+        return self._metric.fits(output_type)
+
+    def missing(self, task: StoredTask) -> str | None:
+        """See Method."""
+        return self._metric.missing(task)
+
+    def score(self, task: StoredTask) -> ScoredMetric | str:
+        """See Method."""
+        info, name = self._metric.info(task), task.name
+        before = self._rescoring.before(name, info.metric.name)
+        same = before is not None and all(before.made.get(fact) == value for fact, value in info.facts.items())
+        if before is not None and same and not self._rescoring.settings.fresh:
+            return ScoredMetric(name, info.metric.name, "kept", before.rows)
+        spec, began = replace(task.spec, metrics=(info.metric,)), time.monotonic()
+        live = live_path(self._rescoring.run.path, name, info.metric.name)
+        found = self._metric.items(spec, task, live)
+        rows = self._rescoring.rows(name, spec, found, signature=(info.signature,))
+        made = {**info.facts, **info.recorded, "seconds": round(time.monotonic() - began, 3)}
+        return self._rescoring.add(name, spec, found, rows, made)
+
+
+def _missing(method: Method, task: StoredTask) -> str | None:
+    return method.missing(task) if task.has_items else "has no stored items"
 
 
 def _chosen(known: list[str], wanted: str | None) -> list[str]:
@@ -254,19 +275,18 @@ def _some(passed: Mapping[str, str]) -> str:
     return "; ".join(f"{task} {reason}" for reason, task in list(first.items())[:3])
 
 
-def _row(
-    model: Mapping[str, Any], result: MetricResult, signature: Sequence[str], notes: Sequence[str]
-) -> dict[str, Any]:
+def _row(model: Row, result: MetricResult, signature: Sequence[str], notes: Sequence[str]) -> Row:
     """`model` is a row of the same task or group: what it says of model, step and shots holds here, too."""
-    parts = [part for part in str(model["signature"]).split("|") if not part.startswith("benchbench:")]
+    parts = [part for part in model.signature.split("|") if not part.startswith("benchbench:")]
     parts = [f"n:{result.n}" if part.startswith("n:") else part for part in parts]
-    line = "|".join([*parts, *signature, f"benchbench:{benchbench.__version__}"])
+    line = "|".join([*parts, *signature, f"benchbench:{__version__}"])
     note = "; ".join([*([result.note] if result.note else []), *notes]) or None
-    return {**model, **asdict(result), "signature": line, "note": note}
+    own = {field.name: getattr(result, field.name) for field in fields(MetricResult)}
+    return replace(model, **{**own, "signature": line, "note": note})
 
 
-def _result(row: Mapping[str, Any]) -> MetricResult:
-    return MetricResult(**{field.name: row[field.name] for field in fields(MetricResult)})
+def _result(row: Row) -> MetricResult:
+    return MetricResult(**{field.name: getattr(row, field.name) for field in fields(MetricResult)})
 
 
 def _same(one: float | None, other: float | None) -> bool:

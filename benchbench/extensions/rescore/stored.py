@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from benchbench.core.errors import ArgumentError, DataError, StoreError
+from benchbench.core.errors import DataError, StoreError, TaskError
+from benchbench.core.record import Row, RunRecord
 from benchbench.core.registry import FAMILIES, FILTERS, metric_spec
 from benchbench.core.types import (
     Doc,
@@ -20,10 +22,12 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
-from benchbench.extensions.comet.process import CometOptions
-from benchbench.runner.items import kept_responses
-from benchbench.scoring import score_doc, with_influence
 from benchbench.scoring.columns import columns
+from benchbench.scoring.estimates import with_influence
+from benchbench.scoring.score import kept_responses, score_doc
+from benchbench.store.folder import RunFolder
+from benchbench.tasks.index import TaskIndex
+from benchbench.tasks.recorded_task import RecordedTask
 
 
 def spec_for(recorded: ScoringSpec, metric: str) -> ScoringSpec:
@@ -90,41 +94,57 @@ def _checked(rendered: RenderedDoc, item: Item) -> RenderedDoc:
     return rendered
 
 
+class StoredTask:
+    """A task of a finished run: what the run stored of it, and its documents where they are wanted."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        record: RunRecord,
+        name: str,
+        index: Callable[[], TaskIndex],
+        data_root: Path | None,
+    ) -> None:
+        """`record` is the run's own; `index` gives the task files of today, and is called when they are wanted."""
+        self.name = name
+        self.spec = record.tasks[name].scoring.spec(name)
+        self._run, self._record, self._index, self._data_root = run, record, index, data_root
+
+    @property
+    def has_items(self) -> bool:
+        """Its items were stored."""
+        return self._run.is_sealed(self.name)
+
+    @cached_property
+    def items(self) -> list[Item]:
+        """Sorted, with their scores."""
+        return self._run.items(self.name)
+
+    @cached_property
+    def definition(self) -> RecordedTask:
+        """The task as the record tells it."""
+        prompt = str(self._record.settings.get("prompt") or "default")
+        return RecordedTask(self.name, self._record.tasks[self.name], prompt, self._index(), self._data_root)
+
+    @cached_property
+    def documents(self) -> dict[int, RenderedDoc]:
+        """doc id → the document of every item, read again. DataError or TaskError where they are not what was asked."""
+        return self.definition.documents(self.items)
+
+    def lacks_documents(self) -> str | None:
+        """Why its documents cannot be read again, as the end of a sentence; None if they may be."""
+        try:
+            self.definition.task  # noqa: B018 - whether the record holds one of our tasks
+        except TaskError:
+            return "is not defined by a task file of benchbench's, so its documents cannot be read again"
+        return None
+
+
 State = Literal["added", "replaced", "kept", "confirmed", "differs"]
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreSettings:
-    """Metrics for a finished run. ArgumentError if a value makes no sense."""
-
-    metrics: tuple[str, ...]
-    tasks: str | None = None
-    """Names or globs of the run's tasks, separated by commas; None: every task that a metric fits."""
-    data_root: Path | None = None
-    """Where the documents are, for metrics that need more of them than was stored; None: where the run found them."""
-    include_paths: tuple[Path, ...] = ()
-    """Folders or files with more tasks."""
-    source: str | None = None
-    """Template of the text that was to be translated, for tasks whose file has no `doc_to_source`."""
-    comet: CometOptions = field(default_factory=CometOptions)
-    fresh: bool = False
-    """Compute COMET scores again that are there already."""
-
-    def __post_init__(self) -> None:
-        if not self.metrics or not all(self.metrics):
-            raise ArgumentError("--metric takes one name or more, separated by commas, e.g. --metric comet,bleu.")
-        if self.comet.batch_size < 1:
-            raise ArgumentError(f"--batch-size is {self.comet.batch_size}; it must be 1 or more.")
-        if self.comet.device not in ("auto", "cpu", "cuda"):
-            raise ArgumentError(
-                f"--device is {self.comet.device!r}; it is auto, cpu or cuda (CUDA_VISIBLE_DEVICES says which GPU)."
-            )
-        if not self.comet.timeout > 0:
-            raise ArgumentError(f"--comet-timeout is {self.comet.timeout}; it must be more than 0 seconds.")
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredMetric:
     """One metric of one task or group."""
 
     task: str
@@ -132,7 +152,7 @@ class Scored:
     state: State
     """added; replaced: was added before; kept: was added before, by the same model; confirmed: the run's own value
     came out again; differs: it did not, and still stands."""
-    rows: tuple[Mapping[str, Any], ...]
+    rows: tuple[Row, ...]
     """As computed now; where `kept`, as they are on disk."""
 
 
@@ -141,9 +161,9 @@ class ScoreResult:
     """What came of it all."""
 
     path: Path
-    record: Mapping[str, Any]
+    record: RunRecord
     """The run's record, with everything that was added to it."""
-    scored: tuple[Scored, ...]
+    scored: tuple[ScoredMetric, ...]
 
     @property
     def differs(self) -> bool:

@@ -21,18 +21,13 @@ from benchbench.extensions.slurm.folder import (
     write_array,
 )
 from benchbench.extensions.slurm.script import check_fit
-from benchbench.runner.sweep.events import OnSweepEvent, PassedOver
+from benchbench.runner.sweep.events import CheckpointSkipped, OnSweepEvent
+from benchbench.runner.sweep.find import find_all
+from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.ready import Readiness
+from benchbench.runner.sweep.session import SweepSession
 from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.runner.sweep.sweep import (
-    find_all,
-    ignore,
-    is_done,
-    refuse_other_tokenizers,
-    refuse_taken_name,
-    units_of,
-)
-from benchbench.runner.sweep.unit import Bench, SweepWriter, Unit
+from benchbench.runner.sweep.sweep import ignore, is_done, refuse_other_tokenizers, refuse_taken_name, units_of
 from benchbench.store.lock import RunLock
 
 
@@ -46,7 +41,7 @@ class Submitted:
     done: int
     queued: int
     """Waiting or running since an earlier submission."""
-    passed_over: tuple[tuple[Unit, str], ...]
+    skipped: tuple[tuple[Unit, str], ...]
     """Units whose checkpoint cannot be scored now, and why."""
 
 
@@ -55,7 +50,7 @@ class _Todo:
     units: list[Unit]
     done: int
     queued: int
-    passed_over: list[tuple[Unit, str]]
+    skipped: list[tuple[Unit, str]]
 
 
 def submit(
@@ -70,30 +65,30 @@ def submit(
     Raises ArgumentError for settings that cannot work, before anything is written; BackendError where Slurm refuses;
     StoreError where the results folder cannot be written.
     """
-    bench = _prepare(settings, cluster, on_event)
+    session = _prepare(settings, cluster, on_event)
     folder = SweepWriter.create(settings)
     keep_cluster(folder, cluster)
     most = queue.most_in_array()
     with RunLock(slurm_folder(folder)):
-        todo = _todo(settings, folder, bench, readiness or Readiness())
-        for unit, why in todo.passed_over:
+        todo = _todo(settings, folder, session, readiness or Readiness())
+        for unit, why in todo.skipped:
             folder.note(unit, "passed over", why)
-            on_event(PassedOver(unit.checkpoint, why))
+            on_event(CheckpointSkipped(unit.checkpoint, why))
         parts = [todo.units[start : start + most] for start in range(0, len(todo.units), most)]
         sent_now = tuple(_send(folder, cluster, part) for part in parts)
-    return Submitted(folder, sent_now, todo.done, todo.queued, tuple(todo.passed_over))
+    return Submitted(folder, sent_now, todo.done, todo.queued, tuple(todo.skipped))
 
 
 def script(settings: SweepSettings, cluster: Cluster, *, on_event: OnSweepEvent = ignore) -> str:
     """The script that `submit` would send now; "" where nothing is to be sent. Writes nothing."""
-    bench = _prepare(settings, cluster, on_event)
+    session = _prepare(settings, cluster, on_event)
     folder = SweepWriter.of(settings)
     folder = SweepWriter(folder.path.absolute())
-    count = len(_todo(settings, folder, bench, Readiness(settle=0.0)).units)
+    count = len(_todo(settings, folder, session, Readiness(settle=0.0)).units)
     return script_for(folder, cluster, next_number(folder), count) if count else ""
 
 
-def _prepare(settings: SweepSettings, cluster: Cluster, on_event: OnSweepEvent) -> Bench:
+def _prepare(settings: SweepSettings, cluster: Cluster, on_event: OnSweepEvent) -> SweepSession:
     if settings.watch:
         raise ArgumentError(
             "--watch waits for checkpoints in one process; with --engine slurm give `benchbench sweep resume` whenever "
@@ -103,16 +98,16 @@ def _prepare(settings: SweepSettings, cluster: Cluster, on_event: OnSweepEvent) 
     found = find_all(settings)
     refuse_taken_name(settings, found)
     refuse_other_tokenizers(settings, found, Readiness())
-    bench = Bench(settings, on_event)
+    session = SweepSession(settings, on_event)
     for group in range(len(settings.task_groups)):
-        bench.plan(group)
-    return bench
+        session.plan(group)
+    return session
 
 
-def _todo(settings: SweepSettings, folder: SweepWriter, bench: Bench, readiness: Readiness) -> _Todo:
+def _todo(settings: SweepSettings, folder: SweepWriter, session: SweepSession, readiness: Readiness) -> _Todo:
     units = units_of(settings, find_all(settings))
     in_queue = {place for place, one in sent(folder).items() if one.task is not None and one.task.kind != "ended"}
-    missing = [unit for unit in units if not is_done(folder, unit, bench, readiness)]
+    missing = [unit for unit in units if not is_done(folder, unit, session, readiness)]
     waiting = [unit for unit in missing if unit.place in in_queue]
     ready, passed = [], []
     for unit in (unit for unit in missing if unit.place not in in_queue):

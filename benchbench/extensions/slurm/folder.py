@@ -20,8 +20,7 @@ from benchbench.extensions.slurm.queue import Task, tasks_of
 from benchbench.extensions.slurm.script import job_script
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.record import now
-from benchbench.runner.sweep.status import UnitStatus
-from benchbench.runner.sweep.unit import SweepWriter, Unit
+from benchbench.runner.sweep.folder import SweepWriter, Unit, UnitStatus
 from benchbench.store.files import make_folder, read_json, write_json, write_whole
 from benchbench.store.find import SweepFolder
 
@@ -103,7 +102,8 @@ def note_job(array: Array, job: str) -> Array:
 
 def read_array(path: Path) -> Array:
     """The array in `path`. StoreError if it is not one."""
-    units = tuple(map(_unit, read_json(path / "units.json")["units"]))
+    content: Any = read_json(path / "units.json")
+    units = tuple(map(_unit, content["units"]))
     job = str(read_json(path / "job.json")["job"]) if (path / "job.json").is_file() else ""
     return Array(path, job, _name(SweepFolder(path.parent.parent), int(path.name)), units)
 

@@ -14,7 +14,7 @@ from benchbench.core.errors import ArgumentError, BackendError, ModelError, RunI
 
 if TYPE_CHECKING:
     from benchbench.runner.sweep.events import OnSweepEvent, SweepEvent
-    from benchbench.runner.sweep.unit import SweepWriter, Unit
+    from benchbench.runner.sweep.folder import SweepWriter, Unit
 
 Outcome = Literal["done", "requeued", "stopped"]
 LOOK_AGAIN = 5.0
@@ -69,14 +69,14 @@ def work(folder: Path, number: int, signals: Signals, on_event: OnSweepEvent, sa
 
 def _do(sweep: SweepWriter, unit: Unit, on_event: OnSweepEvent, say: Callable[[str], None]) -> None:
     from benchbench.runner.sweep.ready import Readiness
+    from benchbench.runner.sweep.session import SweepSession, run_unit
     from benchbench.runner.sweep.sweep import is_done
-    from benchbench.runner.sweep.unit import Bench, run_unit
 
     readiness = Readiness()
-    bench = Bench(sweep.settings(), on_event)
+    session = SweepSession(sweep.settings(), on_event)
     waited = False
     try:
-        while not is_done(sweep, unit, bench, readiness):
+        while not is_done(sweep, unit, session, readiness):
             look = readiness.look(unit.checkpoint)
             if look.state == "settling":
                 time.sleep(0.2)
@@ -84,7 +84,7 @@ def _do(sweep: SweepWriter, unit: Unit, on_event: OnSweepEvent, say: Callable[[s
             if look.state != "ready":
                 raise ModelError(look.why)
             try:
-                run_unit(sweep, unit, look.stamp, bench)
+                run_unit(sweep, unit, look.stamp, session)
             except RunInUse as error:  # a worker that the cluster lost may still be at it
                 if not waited:
                     say(f"Waiting: {error}")
@@ -94,7 +94,7 @@ def _do(sweep: SweepWriter, unit: Unit, on_event: OnSweepEvent, say: Callable[[s
         sweep.note(unit, "passed over", str(error))
         raise
     finally:
-        bench.close()
+        session.close()
 
 
 def _back_into_queue(answered: int, say: Callable[[str], None]) -> Outcome:

@@ -1,35 +1,39 @@
-"""The overview and the pages of suites: boards as tables."""
+"""The overview and the pages of suites: boards as tables, and as data files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
-
+from benchbench.core.format import between, magnitude, name, several
 from benchbench.leaderboard.board import Board, Coverage, Standing
-from benchbench.leaderboard.charts import axis_of, rank_strip, strip
+from benchbench.leaderboard.chart import StripScale, axis_of, rank_strip, strip
 from benchbench.leaderboard.duels import Duels
-from benchbench.leaderboard.records import Entry, Variant
+from benchbench.leaderboard.records import Variant
+from benchbench.leaderboard.site.grid import Heat, heat_of
 from benchbench.leaderboard.site.parts import (
-    between,
+    Column,
+    Drawing,
+    Field,
+    Places,
+    RowGroup,
+    Table,
+    TableRow,
+    Text,
+    Value,
     key,
     labels,
     link,
     markup,
-    name,
-    size,
+    row,
     slug,
     suite_page,
     task_page,
     value,
 )
 from benchbench.leaderboard.site.render import embedded
-from benchbench.stats.multiple import benjamini_hochberg
 
-HEAT_MODELS, HEAT_TASKS = 30, 24
-_POOL = ({"key": "duels", "label": "Duels won"}, {"key": "wins", "label": "Win rate"})
 FEW_TASKS = 10
 """Up to so many tasks stand as columns of their own; of more, a reader picks some."""
 
@@ -44,119 +48,301 @@ class SuiteColumn:
     """id(entry) → mean, in percent."""
 
 
-def board_context(
-    board: Board, duels: Duels, root: str, *, suites: Sequence[SuiteColumn] = (), heat: bool = True
-) -> dict[str, Any]:
-    """What `index.html` needs of a board."""
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A model on a board."""
+
+    group: Coverage
+    standing: Standing
+    scale: StripScale | None = None
+    """What the intervals of the board are drawn on."""
+
+    @property
+    def mean(self) -> float:
+        """In percent."""
+        return 100 * self.standing.mean
+
+    @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """Of the mean's interval, in percent."""
+        interval = self.standing.interval
+        return (None, None) if interval is None else (100 * interval.low, 100 * interval.high)
+
+    @property
+    def places(self) -> tuple[int | None, int | None]:
+        """The best and the worst place that the model may hold."""
+        return self.standing.rank or (None, None)
+
+    @property
+    def stderr(self) -> float | None:
+        """In percent."""
+        return _percent(self.standing.stderr)
+
+
+def _places(ranked: Ranked) -> Places:
+    if ranked.standing.rank is None:
+        return Places(None)
+    low, high = ranked.standing.rank
+    text = str(low) if low == high else f"{low}–{high}"
+    return Places(low, high, text, markup(rank_strip(low, high, len(ranked.group.standings))))
+
+
+def _parameters(ranked: Ranked) -> Value:
+    number = ranked.standing.entry.num_parameters
+    return Value(str(number), magnitude(number, 3)) if number else value(number)
+
+
+DEPENDS = "Depends on the models listed"
+POOL_MARK = "†"
+FIRST: tuple[Column[Ranked], ...] = (
+    Column(
+        "rank",
+        "Rank",
+        _places,
+        sort="rank",
+        css="rank",
+        fields=(
+            Field("rank_low", "Int64", lambda ranked: ranked.places[0]),
+            Field("rank_high", "Int64", lambda ranked: ranked.places[1]),
+        ),
+    ),
+    Column(
+        "model",
+        "Model",
+        lambda ranked: link(ranked.standing.entry),
+        fields=(Field("model", "string", lambda ranked: ranked.standing.entry.name),),
+    ),
+    Column(
+        "mean",
+        "Mean",
+        lambda ranked: value(ranked.mean, 2),
+        sort="n",
+        numeric=True,
+        fields=(Field("mean", "Float64", lambda ranked: ranked.mean),),
+    ),
+    Column(
+        "drawn",
+        "95 %",
+        lambda ranked: Drawing(markup(strip(ranked.scale, ranked.mean, *ranked.ends, 0.0))),
+        sort="none",
+        css="drawn",
+    ),
+    Column(
+        "interval",
+        "Interval",
+        lambda ranked: Text(between(*ranked.ends, 2)),
+        sort="none",
+        numeric=True,
+        small=True,
+        fields=(
+            Field("ci_low", "Float64", lambda ranked: ranked.ends[0]),
+            Field("ci_high", "Float64", lambda ranked: ranked.ends[1]),
+        ),
+    ),
+)
+"""Before the suites and tasks."""
+LAST: tuple[Column[Ranked], ...] = (
+    Column(
+        "tasks",
+        "Tasks",
+        lambda ranked: value(len(ranked.group.variants)),
+        sort="n",
+        numeric=True,
+        optional=True,
+        fields=(Field("num_tasks", "Int64", lambda ranked: len(ranked.group.variants)),),
+    ),
+    Column(
+        "se",
+        "SE",
+        lambda ranked: value(ranked.stderr, 2),
+        sort="n",
+        numeric=True,
+        optional=True,
+        fields=(Field("stderr", "Float64", lambda ranked: ranked.stderr),),
+    ),
+    Column(
+        "duels",
+        "Duels won",
+        lambda ranked: value(ranked.standing.duel_wins, 3),
+        sort="n",
+        numeric=True,
+        optional=True,
+        help=DEPENDS,
+        mark=POOL_MARK,
+        fields=(Field("duels_won", "Float64", lambda ranked: ranked.standing.duel_wins),),
+    ),
+    Column(
+        "wins",
+        "Win rate",
+        lambda ranked: value(ranked.standing.win_rate, 3),
+        sort="n",
+        numeric=True,
+        optional=True,
+        help=DEPENDS,
+        mark=POOL_MARK,
+        fields=(Field("win_rate", "Float64", lambda ranked: ranked.standing.win_rate),),
+    ),
+    Column("params", "Parameters", _parameters, sort="n", numeric=True, optional=True),
+)
+"""After the suites and tasks; those that depend on the models listed only where there are several."""
+ORDER = (
+    *("model", "mean", "stderr", "ci_low", "ci_high", "rank_low", "rank_high", "duels_won", "win_rate", "num_tasks"),
+)
+"""Of the fields of the data files, so that those who read them by position find them; new ones come behind."""
+
+
+def board_fields() -> tuple[Field[Ranked], ...]:
+    """What the data files hold of each model on a board."""
+    found = [field for column in (*FIRST, *LAST) for field in column.fields]
+    return tuple(sorted(found, key=lambda field: ORDER.index(field.name) if field.name in ORDER else len(ORDER)))
+
+
+def ranked_models(board: Board, scale: StripScale | None = None) -> Iterable[tuple[int, Ranked]]:
+    """(number of the group, model), in the order of the board."""
+    for number, group in enumerate(board.groups):
+        for standing in group.standings:
+            yield number, Ranked(group, standing, scale)
+
+
+def _suite(suite: SuiteColumn) -> Column[Ranked]:
+    return Column(
+        f"suite-{slug(suite.label)}",
+        suite.label,
+        lambda ranked: value(suite.means.get(id(ranked.standing.entry)), 2),
+        sort="n",
+        numeric=True,
+        href=suite_page(suite.suite),
+    )
+
+
+def _task(place: int, variant: Variant, title: str) -> Column[Ranked]:
+    return Column(
+        f"task-{place}",
+        title,
+        lambda ranked: value(_percent(ranked.standing.normalised.get(variant)), 2),
+        sort="n",
+        numeric=True,
+        href=task_page(variant.task),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WeightRow:
+    """How much a task counts in a mean."""
+
+    href: str
+    label: str
+    weight: Value
+    floor: Value
+    """Score of a guesser."""
+    ceiling: Value
+    clusters: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupWeights:
+    """The weights of the models' tasks in one group of a board."""
+
+    title: str
+    rows: tuple[WeightRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A data file of the site."""
+
+    href: str
+    label: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoardPage:
+    """The overview, or the page of a suite."""
+
+    template: ClassVar[str] = "index.html"
+    board: Table
+    depends: bool
+    """Some columns depend on the models listed."""
+    weights: tuple[GroupWeights, ...]
+    heat: Heat | None
+    on_demand: Any
+    """JSON of the tasks' columns that a reader may ask for, as markup; None where all are shown."""
+    lead: str = ""
+    notes: tuple[str, ...] = ()
+    """What is in no mean."""
+    has_series: bool = False
+    downloads: tuple[Download, ...] = ()
+    skipped: tuple[str, ...] = ()
+    """Runs that were not taken, and remarks."""
+
+
+def board_page(board: Board, duels: Duels, *, suites: Sequence[SuiteColumn] = ()) -> BoardPage:
+    """The board, without what stands around it."""
     variants = sorted({variant for group in board.groups for variant in group.variants})
     titles = labels(variants)
     own = variants if len(variants) <= FEW_TASKS else []
     many = sum(len(group.standings) for group in board.groups) > 1
-    columns: list[dict[str, Any]] = [
-        *({"key": f"suite-{slug(s.label)}", "label": s.label, "href": suite_page(s.suite)} for s in suites),
-        *({"key": f"task-{i}", "label": titles[v], "href": task_page(v.task)} for i, v in enumerate(own)),
-        {"key": "tasks", "label": "Tasks", "optional": True},
-        {"key": "se", "label": "SE", "optional": True},
-        *({**column, "optional": True, "pool": True} for column in _POOL if many),
-        {"key": "params", "label": "Parameters", "optional": True},
-    ]
-    blank = {"href": None, "optional": False, "pool": False}
-    axis = axis_of(
-        100 * x
-        for group in board.groups
-        for s in group.standings
-        for x in (s.mean, *(s.interval or ()))
-    )  # fmt: skip
-    groups: list[dict[str, Any]] = []
-    shown = -1
-    for number, group in enumerate(board.groups):
-        rows = [_row(group, standing, axis, root, own, suites, pool=many) for standing in group.standings]
-        for row in rows:
-            row["id"] = shown = shown + 1
-        groups.append({"title": _group_title(group, number, board), "note": group.ranked_by, "rows": rows})
-    return {
-        "groups": groups,
-        "columns": [{**blank, **column} for column in columns],
-        "pool": many,
-        "weights": [_weights(group, number, board, titles) for number, group in enumerate(board.groups)],
-        "heat": _heat(board.groups[0], duels, titles, root) if heat and board.groups else None,
-        "on_demand": None if own else _on_demand(board, variants, titles),
-    }
+    columns = (
+        *FIRST,
+        *map(_suite, suites),
+        *(_task(place, variant, titles[variant]) for place, variant in enumerate(own)),
+        *(column for column in LAST if many or not column.mark),
+    )
+    return BoardPage(
+        board=Table("board", "Models by mean score", "board", columns, _groups(board, columns)),
+        depends=many,
+        weights=tuple(_weights(group, number, board, titles) for number, group in enumerate(board.groups)),
+        heat=heat_of(board.groups[0], duels, titles) if board.groups else None,
+        on_demand=None if own else _on_demand(board, variants, titles),
+    )
+
+
+def _groups(board: Board, columns: Sequence[Column[Ranked]]) -> tuple[RowGroup, ...]:
+    scale = axis_of(x for _, ranked in ranked_models(board) for x in (ranked.mean, *ranked.ends))
+    rows: list[list[TableRow]] = [[] for _ in board.groups]
+    for place, (number, ranked) in enumerate(ranked_models(board, scale)):
+        rows[number].append(row(columns, ranked, id=place))
+    return tuple(
+        RowGroup(tuple(rows[number]), _group_title(group, number, board), group.ranked_by)
+        for number, group in enumerate(board.groups)
+    )
 
 
 def _group_title(group: Coverage, number: int, board: Board) -> str:
     models = len(group.standings)
-    tasks = len(group.variants)
     alike = "asked alike" if models > 1 else "that no other model was asked alike" if len(board.groups) > 1 else ""
-    said = f"{models} model{'s' * (models != 1)} on {tasks} task{'s' * (tasks != 1)} {alike}".rstrip()
-    return said if len(board.groups) == 1 else f"Group {number + 1}: {said}"
-
-
-def _row(
-    group: Coverage,
-    standing: Standing,
-    axis: Any,
-    root: str,
-    own: Sequence[Variant],
-    suites: Sequence[SuiteColumn],
-    *,
-    pool: bool,
-) -> dict[str, Any]:
-    mean = 100 * standing.mean
-    low, high = (None, None) if standing.interval is None else (100 * x for x in standing.interval)
-    cells = [value(suite.means.get(id(standing.entry)), 2) for suite in suites]
-    cells += [value(_percent(standing.normalised.get(variant)), 2) for variant in own]
-    cells += [value(len(group.variants)), value(_percent(standing.stderr), 2)]
-    if pool:
-        cells += [value(standing.duel_wins, 3), value(standing.win_rate, 3)]
-    parameters = standing.entry.num_parameters
-    cells.append(value(parameters))
-    if parameters:
-        cells[-1] = type(cells[-1])(str(parameters), size(parameters))
-    return {
-        "link": link(standing.entry, root),
-        "mean": value(mean, 2),
-        "drawing": markup(strip(axis, mean, low, high, 0.0)),
-        "interval": between(low, high, 2),
-        "rank": None if standing.rank is None else _rank(standing.rank, len(group.standings)),
-        "cells": cells,
-    }
-
-
-def _rank(rank: tuple[int, int], count: int) -> dict[str, Any]:
-    low, high = rank
-    text = str(low) if low == high else f"{low}–{high}"
-    return {"low": low, "high": high, "text": text, "drawing": markup(rank_strip(low, high, count))}
+    title = f"{several(models, 'model')} on {several(len(group.variants), 'task')} {alike}".rstrip()
+    return title if len(board.groups) == 1 else f"Group {number + 1}: {title}"
 
 
 def _percent(x: float | None) -> float | None:
     return None if x is None else 100 * x
 
 
-def _weights(group: Coverage, number: int, board: Board, titles: dict[Variant, str]) -> dict[str, Any]:
+def _weights(group: Coverage, number: int, board: Board, titles: dict[Variant, str]) -> GroupWeights:
     entry = group.standings[0].entry
     rows = []
     for variant in group.variants:
         cell = entry.cells[variant]
         floor, ceiling = cell.range or (None, None)
-        clusters = cell.row.get("n_clusters")
-        said = "–" if clusters is None else f"{clusters} of {cell.row['n']} docs"
+        clusters = cell.row.n_clusters
         rows.append(
-            {
-                "href": task_page(variant.task),
-                "label": titles[variant],
-                "weight": value(group.weights[variant]),
-                "floor": value(floor),
-                "ceiling": value(ceiling, 0),
-                "clusters": said,
-            }
+            WeightRow(
+                href=task_page(variant.task),
+                label=titles[variant],
+                weight=value(group.weights[variant]),
+                floor=value(floor),
+                ceiling=value(ceiling, 0),
+                clusters="–" if clusters is None else f"{clusters} of {cell.row.n} docs",
+            )
         )
-    return {"title": _group_title(group, number, board), "rows": rows}
+    return GroupWeights(_group_title(group, number, board), tuple(rows))
 
 
 def _on_demand(board: Board, variants: Sequence[Variant], titles: dict[Variant, str]) -> Any:
     """Normalised scores of every task in the order of the rows, for columns that a reader asks for."""
-    rows = [standing for group in board.groups for standing in group.standings]
+    rows = [ranked.standing for _, ranked in ranked_models(board)]
     tasks = {
         slug("|".join(key(variant))): {
             "label": titles[variant],
@@ -165,49 +351,6 @@ def _on_demand(board: Board, variants: Sequence[Variant], titles: dict[Variant, 
         for variant in variants
     }
     return markup(embedded(tasks))
-
-
-def _heat(group: Coverage, duels: Duels, titles: dict[Variant, str], root: str) -> dict[str, Any] | None:
-    """Models × tasks: is a model told apart from the best of those shown on this task?"""
-    standings, variants = group.standings[:HEAT_MODELS], group.variants[:HEAT_TASKS]
-    if len(standings) < 2 or len(variants) < 2:
-        return None
-    entries = [standing.entry for standing in standings]
-    marks = _against_best(entries, variants, duels)
-    rows = []
-    for i, standing in enumerate(standings):
-        cells = []
-        for j, variant in enumerate(variants):
-            shown = value(100 * standing.normalised[variant], 1)
-            shade = int(min(5, max(0, standing.normalised[variant] * 6)))
-            cells.append({"raw": shown.raw, "text": shown.text, "shade": shade, "mark": marks[i][j]})
-        rows.append({"link": link(standing.entry, root), "cells": cells})
-    return {"columns": [{"label": titles[v], "href": task_page(v.task)} for v in variants], "rows": rows}
-
-
-def _against_best(entries: Sequence[Entry], variants: Sequence[Variant], duels: Duels) -> list[list[str]]:
-    p = np.full((len(entries), len(variants)), np.nan)
-    best = {}
-    for j, variant in enumerate(variants):
-        found = duels.of(variant)
-        places = {} if found is None else found.places
-        if found is None or any(id(entry) not in places for entry in entries):
-            continue
-        top = max(range(len(entries)), key=lambda i: entries[i].cells[variants[j]].value or 0.0)
-        best[j] = top
-        p[:, j] = [found.matrix.p[places[id(entry)], places[id(entries[top])]] for entry in entries]
-        p[top, j] = np.nan
-    known = ~np.isnan(p)
-    q = np.full(p.shape, np.nan)
-    if known.any():
-        q[known] = benjamini_hochberg(p[known])
-    return [
-        [
-            "" if j not in best else "●" if i == best[j] or not q[i, j] < 0.05 else "▼"
-            for j in range(len(variants))
-        ]
-        for i in range(len(entries))
-    ]  # fmt: skip
 
 
 def suite_column(suite: str, board: Board) -> SuiteColumn:

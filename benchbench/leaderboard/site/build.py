@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from benchbench.core.errors import ArgumentError, DataError
+from benchbench.core.format import name, several, shown
 from benchbench.leaderboard.board import FEWER_DRAWS, MANY, Board, make_board
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.processes import FEW, cores, spread
 from benchbench.leaderboard.records import Entry, Records, Variant, read_records
-from benchbench.leaderboard.site.board_page import SuiteColumn, board_context, suite_column
-from benchbench.leaderboard.site.model_page import model_context, reported_context, sweeps_context, tasks_context
-from benchbench.leaderboard.site.parts import (
-    labels,
-    model_page,
-    name,
-    samples_page,
-    several,
-    shown,
-    suite_page,
-    sweep_page,
-    task_page,
-)
-from benchbench.leaderboard.site.render import Renderer, data_files
-from benchbench.leaderboard.site.sweep_page import sweep_context
-from benchbench.leaderboard.site.task_page import task_context
-from benchbench.leaderboard.site.viewer import samples_context
-from benchbench.leaderboard.training import Training, VerdictOptions
+from benchbench.leaderboard.site.board_page import BoardPage, Download, SuiteColumn, board_page, suite_column
+from benchbench.leaderboard.site.data import KINDS, data_files
+from benchbench.leaderboard.site.docs_page import page_of_docs
+from benchbench.leaderboard.site.model_page import page_of_model, reported_page
+from benchbench.leaderboard.site.parts import docs_page, labels, model_page, suite_page, sweep_page, task_page
+from benchbench.leaderboard.site.render import Page, PageRenderer
+from benchbench.leaderboard.site.sweep_page import training_page, trainings_page
+from benchbench.leaderboard.site.task_page import page_of_task, tasks_page
+from benchbench.leaderboard.training import VerdictOptions
 from benchbench.leaderboard.trainings import make_training
 from benchbench.leaderboard.weights import Weighting, benchmarks
 from benchbench.stats.ranks import DRAWS
@@ -41,7 +33,7 @@ from benchbench.store.reported import FOLDER, ReportedSource, read_reported
 MARK = ".benchbench-site"
 """Names the files of a site, so that the next build takes away those that it no longer writes."""
 MOST_SUITES = 6
-_SUBFOLDERS = ("data", "models", "samples", "suites", "sweeps", "tasks")
+_SUBFOLDERS = ("data", "docs", "models", "suites", "sweeps", "tasks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +43,8 @@ class SiteOptions:
     title: str = "Leaderboard"
     suites: Mapping[str, tuple[str, ...]] | None = None
     """Suite → its tasks: boards of their own, beside those of the benchmarks that the records name."""
-    samples: int = 4
-    """Models whose answers a task's page of docs holds; 0: no such pages."""
+    docs: int = 4
+    """Models whose answers a page of docs holds; 0: no such pages."""
     weighting: Weighting = "benchmarks"
     """How tasks count in a mean of tasks."""
 
@@ -66,7 +58,8 @@ class Built:
     models: int
     tasks: int
     sweeps: int
-    passed_over: tuple[str, ...]
+    skipped: tuple[str, ...]
+    """Runs that were not taken, and remarks."""
 
 
 def build_site(roots: Sequence[Path], out: Path, options: SiteOptions | None = None) -> Built:
@@ -87,7 +80,7 @@ def build_site(roots: Sequence[Path], out: Path, options: SiteOptions | None = N
     tasks = {variant.task for entry in records.entries for variant in entry.cells}
     html = sum(path.endswith(".html") for path in pages)
     return Built(
-        out / "index.html", html, len(records.listed), len(tasks), len(records.series()), tuple(site.all_passed())
+        out / "index.html", html, len(records.listed), len(tasks), len(records.series()), tuple(site.skipped())
     )
 
 
@@ -102,6 +95,28 @@ def _reported(roots: Sequence[Path]) -> tuple[list[ReportedSource], list[str]]:
     return sorted(found, key=lambda source: (source.source, source.file)), problems
 
 
+@dataclass(frozen=True, slots=True)
+class EmptyPage:
+    """The overview where there is nothing yet."""
+
+    template: ClassVar[str] = "empty.html"
+    folders: str
+    """Where results were looked for."""
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodsPage:
+    """What the numbers mean."""
+
+    template: ClassVar[str] = "methods.html"
+    draws: int = DRAWS
+    """Of the rank intervals."""
+    fewer: int = FEWER_DRAWS
+    many: int = MANY
+    """Models of a group above which `fewer` are drawn."""
+
+
 class _Site:
     """Holds what several pages share."""
 
@@ -110,154 +125,139 @@ class _Site:
         self.reported = reported
         self.options = options
         self.problems: list[str] = []
-        self.listed = records.listed
-        self.by_task = _by_task(self.listed)
         self.items = ItemScores()
         self.items.read_ahead(cell for entry in records.entries for cell in entry.cells.values())
-        self.duels = Duels(self.listed, self.items)
-        self.groups = benchmarks(source.record for entry in self.listed for source in entry.sources)
+        self.duels = Duels(records.listed, self.items)
         judged = VerdictOptions(weighting=options.weighting)
         self.sweeps = [make_training(s, e, self.items, judged) for s, e in records.series().items()]
-        self.swept = {sweep.name for sweep in self.sweeps}
-        self.boards = {"overview": self._board(None), **self._suites()}
-        nav = [("Overview", "index.html"), ("Tasks", "tasks.html")] if self.listed else [("Overview", "index.html")]
-        nav += [("Sweeps", "sweeps.html")] if self.sweeps else []
-        nav += [("Reported", "reported.html")] if reported else []
-        self.renderer = Renderer(name(options.title), (*nav, ("Methods", "methods.html")))
+        self.boards = self._boards()
+        self.renderer = PageRenderer(name(options.title), self._nav())
 
-    def _board(self, tasks: Sequence[str] | None) -> Board:
-        return make_board(self.listed, self.items, self.duels, self.groups, tasks, weighting=self.options.weighting)
+    def _nav(self) -> tuple[tuple[str, str], ...]:
+        """(label, path) of the pages that every page names."""
+        known = (
+            ("Overview", "index.html", True),
+            ("Tasks", "tasks.html", bool(self.records.listed)),
+            ("Sweeps", "sweeps.html", bool(self.sweeps)),
+            ("Reported", "reported.html", bool(self.reported)),
+            ("Methods", "methods.html", True),
+        )
+        return tuple((label, path) for label, path, is_there in known if is_there)
 
-    def _suites(self) -> dict[str, Board]:
-        """Suites and benchmarks of which two tasks or more were asked, each set of tasks once."""
-        here = {variant.task for entry in self.listed for variant in entry.cells}
-        wanted = {**(self.options.suites or {}), **{group.name: group.tasks for group in self.groups}}
+    def _boards(self) -> dict[str, Board]:
+        """The overview, then suites and benchmarks of which two tasks or more were asked, each set of tasks once."""
+        listed = self.records.listed
+        groups = benchmarks(source.record for entry in listed for source in entry.runs)
+
+        def board(tasks: Sequence[str] | None) -> Board:
+            return make_board(listed, self.items, self.duels, groups, tasks, weighting=self.options.weighting)
+
+        here = {variant.task for entry in listed for variant in entry.cells}
+        wanted = {**(self.options.suites or {}), **{group.name: group.tasks for group in groups}}
         seen: set[frozenset[str]] = {frozenset(here)}
-        found: dict[str, Board] = {}
+        found = {"overview": board(None)}
         for suite, tasks in wanted.items():
             present = frozenset(tasks) & here
             if len(present) > 1 and present not in seen and suite != "overview":
                 seen.add(present)
-                board = self._board(sorted(tasks))
-                if board.groups:
-                    found[suite] = board
+                made = board(sorted(tasks))
+                if made.groups:
+                    found[suite] = made
         return found
 
-    def all_passed(self) -> list[str]:
+    def skipped(self) -> tuple[str, ...]:
         """Everything that was not taken, once each."""
-        return [
-            shown(s, 400)
-            for s in sorted({*self.records.passed_over, *self.problems, *self.items.problems, *self.duels.problems})
-        ]
+        found = {*self.records.passed_over, *self.problems, *self.items.problems, *self.duels.problems}
+        return tuple(shown(sentence, 400) for sentence in sorted(found))
 
     def pages(self, folders: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """Path → content of every file."""
-        if not self.listed and not self.reported:
-            context = {"folders": ", ".join(folders), "passed": self.all_passed()}
-            yield "index.html", self._page("empty.html", "index.html", "Nothing here yet", context)
-        yield "methods.html", self._page("methods.html", "methods.html", "Methods", self._methods())
+        listed = self.records.listed
+        if not listed and not self.reported:
+            yield self._page("index.html", "Nothing here yet", EmptyPage(", ".join(folders), self.skipped()))
+        yield self._page("methods.html", "Methods", MethodsPage())
         if self.reported:
-            context = reported_context(self.reported)
-            yield "reported.html", self._page("reported.html", "reported.html", "Reported numbers", context)
-        if self.listed:
-            cells = sum(len(entry.cells) for entry in self.listed)
-            with spread(self._model_page, self.listed, min(1, cores() - 1) if cells > FEW else 0) as models:
+            yield self._page("reported.html", "Reported numbers", reported_page(self.reported))
+        if listed:
+            cells = sum(len(entry.cells) for entry in listed)
+            with spread(self._model_page, listed, min(1, cores() - 1) if cells > FEW else 0) as models:
                 yield from self._task_pages()
                 yield from models
             yield from self._sweep_pages()
             yield from data_files(self.records, self.boards).items()
-        if self.listed or self.reported:
+        if listed or self.reported:
             yield from self._board_pages()  # last, for the overview names what could not be read for other pages
 
-    def _methods(self) -> dict[str, Any]:
-        return {"draws": DRAWS, "fewer": FEWER_DRAWS, "many": MANY}
-
-    def _page(self, template: str, path: str, heading: str, context: Mapping[str, Any]) -> bytes:
-        return self.renderer.page(template, path, heading, context).encode("utf-8", errors="replace")
+    def _page(self, path: str, heading: str, page: Page) -> tuple[str, bytes]:
+        return path, self.renderer.render(page, path, heading).encode("utf-8", errors="replace")
 
     def _board_pages(self) -> Iterator[tuple[str, bytes]]:
         suites = [(suite, board) for suite, board in self.boards.items() if suite != "overview"]
         columns: list[SuiteColumn] = [suite_column(suite, board) for suite, board in suites[:MOST_SUITES]]
-        overview = board_context(self.boards["overview"], self.duels, "", suites=columns)
-        kinds = (("csv", "CSV"), ("json", "JSON"), ("parquet", "parquet"))
-        downloads = [
-            {"href": f"data/{what}.{kind}", "label": f"{what}.{kind}", "what": about}
-            for what, about in (
-                ("runs", "one row per run, task and metric"),
-                ("board", "means and ranks of every board"),
-            )
-            for kind, _ in kinds
-        ]
-        shared = {"has_series": bool(self.sweeps), "lead": self._lead(), "downloads": downloads if self.listed else []}
-        notes = _left_out(self.boards["overview"])
-        heading = name(self.options.title)
-        context = {**overview, **shared, "notes": notes, "passed": self.all_passed()}
-        yield "index.html", self._page("index.html", "index.html", heading, context)
+        overview = replace(
+            board_page(self.boards["overview"], self.duels, suites=columns),
+            lead=self._lead(),
+            notes=_left_out(self.boards["overview"]),
+            has_series=bool(self.sweeps),
+            downloads=_downloads() if self.records.listed else (),
+            skipped=self.skipped(),
+        )
+        yield self._page("index.html", name(self.options.title), overview)
         for suite, board in suites:
-            context = {
-                **board_context(board, self.duels, "../"),
-                "has_series": False,
-                "lead": _suite_lead(suite, board),
-                "downloads": [],
-                "notes": _left_out(board),
-                "passed": [],
-            }
-            yield suite_page(suite), self._page("index.html", suite_page(suite), name(suite), context)
+            page: BoardPage = board_page(board, self.duels)
+            page = replace(page, lead=_suite_lead(suite, board), notes=_left_out(board))
+            yield self._page(suite_page(suite), name(suite), page)
 
     def _lead(self) -> str:
-        if not self.listed:
+        listed = self.records.listed
+        if not listed:
             return "There are no finished runs yet; reported numbers are under Reported."
-        tasks = {variant.task for entry in self.listed for variant in entry.cells}
+        tasks = {variant.task for entry in listed for variant in entry.cells}
         sweeps = f", {len(self.sweeps)} series of checkpoints" if self.sweeps else ""
-        return f"{several(len(self.listed), 'model')}, {several(len(tasks), 'task')}{sweeps}."
+        return f"{several(len(listed), 'model')}, {several(len(tasks), 'task')}{sweeps}."
 
     def _task_pages(self) -> Iterator[tuple[str, bytes]]:
-        yield "tasks.html", self._page("listing.html", "tasks.html", "Tasks", tasks_context(self.listed))
-        tasks = sorted({variant.task for entry in self.records.entries for variant in entry.cells})
-        for task in tasks:
-            samples: dict[Variant, str] = {}
-            for variant, path, content in self._samples(task):
-                samples[variant] = path
+        yield self._page("tasks.html", "Tasks", tasks_page(self.records.listed))
+        listed, every = _by_task(self.records.listed), _by_task(self.records.entries)
+        for task in sorted(every):
+            entries = listed.get(task) or every[task]  # all that have it, where none of the listed models does
+            docs: dict[Variant, str] = {}
+            for variant, path, content in self._docs_pages(task, entries):
+                docs[variant] = path
                 yield path, content
-            entries = self._on(task)
-            context = task_context(task, entries, self.duels, samples, self.reported, "../")
-            yield task_page(task), self._page("task.html", task_page(task), name(task), context)
+            page = page_of_task(task, entries, self.duels, docs, self.reported)
+            yield self._page(task_page(task), name(task), page)
 
-    def _on(self, task: str) -> Sequence[Entry]:
-        """The listed models, or where none of them has the task all that do."""
-        return self.by_task.get(task) or _by_task(self.records.entries)[task]
-
-    def _samples(self, task: str) -> Iterator[tuple[Variant, str, bytes]]:
-        entries = self._on(task) if self.options.samples > 0 else ()
+    def _docs_pages(self, task: str, entries: Sequence[Entry]) -> Iterator[tuple[Variant, str, bytes]]:
+        if self.options.docs == 0:
+            return
         variants = sorted({v for entry in entries for v in entry.cells if v.task == task})
         titles = labels(variants)
         for variant in variants:
             own = [entry for entry in entries if variant in entry.cells]
             better = own[0].cells[variant].metric.higher_is_better
             best = sorted(own, key=lambda e: (e.cells[variant].value or 0.0) * (-1 if better else 1))
-            found = samples_context(variant, titles[variant], best[: self.options.samples], task_page(task))
+            found = page_of_docs(variant, titles[variant], best[: self.options.docs], task_page(task))
             if found is not None:
                 self.problems += found.problems
-                path = samples_page(variant)
-                yield (
-                    variant,
-                    path,
-                    self._page("samples.html", path, f"{titles[variant]}: docs and answers", found.context),
-                )
+                yield variant, *self._page(docs_page(variant), f"{titles[variant]}: docs and answers", found.page)
 
     def _model_page(self, entry: Entry) -> tuple[str, bytes]:
-        context = model_context(entry, entry.position is not None and entry.series in self.swept)
-        return model_page(entry), self._page("model.html", model_page(entry), name(entry.name), context)
+        has_sweep = entry.position is not None and entry.series in {sweep.name for sweep in self.sweeps}
+        return self._page(model_page(entry), name(entry.name), page_of_model(entry, has_sweep))
 
     def _sweep_pages(self) -> Iterator[tuple[str, bytes]]:
         if self.sweeps:
-            context = sweeps_context(self.sweeps)
-            yield "sweeps.html", self._page("listing.html", "sweeps.html", "Sweeps", context)
+            yield self._page("sweeps.html", "Sweeps", trainings_page(self.sweeps))
         for sweep in self.sweeps:
-            yield sweep_page(sweep.name), self._sweep_page(sweep)
+            yield self._page(sweep_page(sweep.name), name(sweep.name), training_page(sweep))
 
-    def _sweep_page(self, sweep: Training) -> bytes:
-        return self._page("sweep.html", sweep_page(sweep.name), name(sweep.name), sweep_context(sweep))
+
+def _downloads() -> tuple[Download, ...]:
+    about = {"runs": "one row per run, task and metric", "board": "means and ranks of every board"}
+    return tuple(
+        Download(f"data/{name}.{kind}", f"{name}.{kind}", what) for name, what in about.items() for kind in KINDS
+    )
 
 
 def _by_task(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
@@ -268,13 +268,13 @@ def _by_task(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
     return found
 
 
-def _left_out(board: Board) -> list[str]:
+def _left_out(board: Board) -> tuple[str, ...]:
     """What is in no mean, and why."""
     notes = [
         ("Not in the mean, for they have no best possible score or no value: {}.", board.left_out),
         ("Not in the mean, for their chance is not known (say it at import with --chance): {}.", board.unknown_chance),
     ]
-    return [text.format(_listed(tasks)) for text, tasks in notes if tasks]
+    return tuple(text.format(_listed(tasks)) for text, tasks in notes if tasks)
 
 
 def _listed(tasks: Sequence[str], most: int = 12) -> str:

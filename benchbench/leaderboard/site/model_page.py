@@ -1,176 +1,179 @@
-"""A model's page, the lists of tasks and sweeps, and the reported numbers."""
+"""A model's page, and the page of reported numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-from benchbench.leaderboard.records import Cell, Entry, Source, finite
+from benchbench.core.format import between, decimals, name, several, shown, whole_number
+from benchbench.core.record import Row
+from benchbench.leaderboard.records import Entry
 from benchbench.leaderboard.site.parts import (
-    between,
-    count,
-    decimals,
-    name,
-    several,
-    shown,
+    Column,
+    Link,
+    RowGroup,
+    Table,
+    Text,
+    Value,
+    row,
     sweep_page,
     task_page,
     value,
 )
-from benchbench.leaderboard.site.sweep_page import newest_part
-from benchbench.leaderboard.training import Curve, Training
-from benchbench.stats.sentence import with_interval
-from benchbench.store.reported import ReportedSource
+from benchbench.store.folder import FinishedRun
+from benchbench.store.reported import ReportedSource, ReportedTable
 
 
-def model_context(entry: Entry, has_sweep: bool) -> dict[str, Any]:
-    """What `model.html` needs."""
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A run, in the list of a model's."""
+
+    name: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPage:
+    """A model's page."""
+
+    template: ClassVar[str] = "model.html"
+    lead: str
+    facts: tuple[tuple[str, str], ...]
+    sweep: str | None
+    """The page of the series that the model is a checkpoint of."""
+    scores: Table
+    runs: tuple[RunLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """A row of a run's record."""
+
+    row: Row
+    task: str | None
+    """The task whose page tells more; None for a group."""
+
+    @property
+    def places(self) -> int:
+        """Decimals."""
+        return decimals([self.row.value])
+
+    @property
+    def interval(self) -> str:
+        """As it is shown."""
+        return between(self.row.ci_low, self.row.ci_high, self.places)
+
+
+SCORES: tuple[Column[_Score], ...] = (
+    Column("task", "Task", lambda s: Link(None if s.task is None else task_page(s.task), name(s.row.task))),
+    Column("metric", "Metric", lambda score: Text(name(score.row.metric), "bdi")),
+    Column("value", "Value", lambda score: value(score.row.value, score.places), sort="n", numeric=True),
+    Column("interval", "95 % interval", lambda s: Text(s.interval), sort="none", numeric=True, small=True),
+    Column("stderr", "SE", lambda score: value(score.row.stderr, score.places), sort="n", numeric=True, small=True),
+    Column("n", "n", lambda score: value(score.row.n), sort="n", numeric=True, small=True),
+    Column("shots", "Shots", lambda s: value(s.row.num_fewshot), sort="n", numeric=True, small=True),
+    Column(
+        "signature",
+        "Signature",
+        lambda score: Text(shown(score.row.signature, 300), "code"),
+        small=True,
+        css="sign",
+        optional=True,
+    ),
+    Column("note", "Note", lambda score: Text(shown(score.row.note or "", 300), "bdi"), small=True),
+)
+
+
+def page_of_model(entry: Entry, has_sweep: bool) -> ModelPage:
+    """A model's page."""
     cells = list(entry.cells.values())
-    runs = [{"name": shown(source.name, 200), "about": _about(source)} for source in entry.sources]
+    runs = tuple(RunLine(shown(run.name, 200), _about(run)) for run in entry.runs)
     tasks = {cell.variant.task for cell in cells}
-    return {
-        "lead": f"{len(tasks)} task{'s' * (len(tasks) != 1)} in {len(runs)} run{'s' * (len(runs) != 1)}.",
-        "facts": _facts(entry),
-        "sweep": sweep_page(entry.series) if has_sweep else None,
-        "rows": [row for cell in cells for row in _rows(cell)] + _groups(entry),
-        "runs": runs,
-    }
+    rows = [
+        *(
+            row(SCORES, _Score(one, cell.variant.task), css="main" if one is cell.row else "")
+            for cell in cells
+            for one in cell.rows
+        ),
+        *(row(SCORES, _Score(one, None)) for run in entry.runs for one in run.record.rows if one.is_group),
+    ]
+    return ModelPage(
+        lead=f"{several(len(tasks), 'task')} in {several(len(runs), 'run')}.",
+        facts=_facts(entry),
+        sweep=sweep_page(entry.series) if has_sweep else None,
+        scores=Table("scores", f"Scores of {name(entry.name)}", "scores", SCORES, (RowGroup(tuple(rows)),)),
+        runs=runs,
+    )
 
 
-def _about(source: Source) -> str:
-    record = source.record
-    if source.is_imported:
-        return shown(f"imported from {record['origin'].get('file')}, {source.finished}".rstrip(", "), 300)
-    return shown(f"benchbench {record.get('versions', {}).get('benchbench')}, {source.finished}".rstrip(", "), 300)
+def _about(run: FinishedRun) -> str:
+    origin = run.record.origin
+    if origin is not None:
+        return shown(f"imported from {origin.file}, {run.finished}".rstrip(", "), 300)
+    return shown(f"benchbench {run.record.versions.get('benchbench')}, {run.finished}".rstrip(", "), 300)
 
 
-def _facts(entry: Entry) -> list[tuple[str, str]]:
-    backend = entry.sources[0].record["backend"]
+def _facts(entry: Entry) -> tuple[tuple[str, str], ...]:
+    backend = entry.runs[0].record.backend
     facts = [
-        ("Parameters", "" if entry.num_parameters is None else count(entry.num_parameters)),
+        ("Parameters", "" if entry.num_parameters is None else whole_number(entry.num_parameters)),
         ("Same weights", ", ".join(entry.twins)),
-        ("Step", "" if entry.step is None else count(entry.step)),
-        ("Tokens seen", "" if entry.tokens_seen is None else count(entry.tokens_seen)),
-        ("Backend", " ".join(str(backend.get(k)) for k in ("name", "version") if backend.get(k))),
-        ("Numbers", " on ".join(str(backend.get(k)) for k in ("dtype", "device") if backend.get(k))),
-        ("Revision", str(backend.get("revision") or "")),
-        ("Weights", str(backend.get("model_identity") or "")),
+        ("Step", "" if entry.step is None else whole_number(entry.step)),
+        ("Tokens seen", "" if entry.tokens_seen is None else whole_number(entry.tokens_seen)),
+        ("Backend", " ".join(part for part in (backend.name, backend.version) if part)),
+        ("Numbers", " on ".join(part for part in (backend.dtype, backend.device) if part)),
+        ("Revision", backend.revision or ""),
+        ("Weights", backend.model_identity or ""),
     ]
-    return [(label, shown(text, 300)) for label, text in facts if text]
+    return tuple((label, shown(text, 300)) for label, text in facts if text)
 
 
-def _rows(cell: Cell) -> list[dict[str, Any]]:
-    return [_row(cell.source, row, main=row is cell.row, href=task_page(cell.variant.task)) for row in cell.rows]
+@dataclass(frozen=True, slots=True)
+class ReportedModel:
+    """What a source reports of one model."""
+
+    model: str
+    cells: tuple[Value, ...]
+    known: str
+    """Settings that the source names."""
 
 
-def _groups(entry: Entry) -> list[dict[str, Any]]:
-    return [
-        _row(source, row, main=False, href=None)
-        for source in entry.sources
-        for row in source.record["rows"]
-        if row["is_group"]
-    ]
+@dataclass(frozen=True, slots=True)
+class ReportedNumbers:
+    """A table of a source."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[ReportedModel, ...]
+    has_known: bool
+    """A model has settings of its own."""
+    note: str | None
 
 
-def _row(source: Source, row: Mapping[str, Any], *, main: bool, href: str | None) -> dict[str, Any]:
-    found = finite(row["value"])
-    places = decimals([found])
-    return {
-        "main": main,
-        "href": href,
-        "task": name(row["task"]),
-        "metric": name(row["metric"]),
-        "value": value(found, places),
-        "interval": between(finite(row["ci_low"]), finite(row["ci_high"]), places),
-        "stderr": value(finite(row["stderr"]), places),
-        "n": value(row["n"]),
-        "shots": value(row.get("num_fewshot")),
-        "signature": shown(row.get("signature") or "", 300),
-        "note": shown(row.get("note") or "", 300),
-    }
+@dataclass(frozen=True, slots=True)
+class ReportedBy:
+    """A paper, a model card or slides."""
+
+    source: str
+    facts: tuple[tuple[str, str], ...]
+    tables: tuple[ReportedNumbers, ...]
 
 
-def tasks_context(entries: Sequence[Entry]) -> dict[str, Any]:
-    """The list of all tasks."""
-    found: dict[str, list[Cell]] = {}
-    for entry in entries:
-        for variant, cell in entry.cells.items():
-            found.setdefault(variant.task, []).append(cell)
-    rows = []
-    for task, cells in sorted(found.items()):
-        variants = {cell.variant for cell in cells}
-        ranges = " / ".join(sorted({cell.variant.metric for cell in cells}))
-        docs = max((cell.row["n"] or 0 for cell in cells), default=0)
-        shots = ", ".join(sorted({cell.variant.num_fewshot for cell in cells}))
-        cell_values = [name(ranges), value(docs or None), shots, value(len(cells)), value(len(variants))]
-        rows.append({"label": name(task), "href": task_page(task), "cells": cell_values})
-    columns = [("Task", 0), ("Metric", 0), ("Docs", 1), ("Shots", 0), ("Models", 1), ("Ways asked", 1)]
-    return {
-        "lead": (
-            f"{several(len(rows), 'task')}. What was asked in several ways (shots, prompts, docs) is shown in each."
-        ),
-        "columns": [{"label": label, "numeric": bool(numeric)} for label, numeric in columns],
-        "rows": rows,
-    }
+@dataclass(frozen=True, slots=True)
+class ReportedPage:
+    """The reported numbers."""
+
+    template: ClassVar[str] = "reported.html"
+    sources: tuple[ReportedBy, ...]
 
 
-def sweeps_context(trainings: Sequence[Training]) -> dict[str, Any]:
-    """The list of all trainings: what the newest part of each bought, and the verdict."""
-    rows = []
-    for training in trainings:
-        curve = training.overall or training.judged[0]
-        found = None if curve.verdict is None else curve.verdict.findings
-        bought, interval = ("–", "–") if found is None else bought_by(curve)
-        steps = training.axis.places
-        tasks = sum(one.is_main and not one.is_group for one in training.curves)
-        cells = [
-            newest_part(curve) or "–",
-            bought,
-            interval,
-            "–" if curve.verdict is None else curve.verdict.short,
-            value(curve.points[-1].value, decimals([point.value for point in curve.points])),
-            value(tasks),
-            value(len(steps)),
-            value(steps[-1]) if training.axis.name == "step" else f"{steps[-1]:,} {training.axis.name}",
-        ]
-        rows.append({"label": name(training.name), "href": sweep_page(training.name), "cells": cells})
-    columns = [
-        ("Training", 0),
-        ("Last fifth", 0),
-        ("bought", 1),
-        ("95 % interval", 1),
-        ("Verdict", 0),
-        ("Last value", 1),
-        ("Tasks", 1),
-        ("Checkpoints", 1),
-        ("Last step", 1),
-    ]
-    return {
-        "lead": (
-            f"{several(len(rows), 'training run')} with two checkpoints or more. Values are the mean of all tasks, each"
-            " from chance (0) to the best score (1); of a training with one task that task's own."
-        ),
-        "columns": [{"label": label, "numeric": bool(numeric)} for label, numeric in columns],
-        "rows": rows,
-    }
+def reported_page(sources: Sequence[ReportedSource]) -> ReportedPage:
+    """The reported numbers, source by source."""
+    return ReportedPage(tuple(map(_source, sources)))
 
 
-def bought_by(curve: Curve) -> tuple[str, str]:
-    """What the newest part of a training bought, and its 95 % interval, as its sentence says it."""
-    if curve.verdict is None or curve.verdict.findings is None:
-        return "–", "–"
-    verdict = replace(curve.verdict, is_share=curve.is_share)
-    shown, _, interval = with_interval(verdict, curve.verdict.findings.recent).partition(", 95 % CI ")
-    return shown, interval
-
-
-def reported_context(sources: Sequence[ReportedSource]) -> dict[str, Any]:
-    """What `reported.html` needs."""
-    return {"sources": [_source(source) for source in sources]}
-
-
-def _source(source: ReportedSource) -> dict[str, Any]:
+def _source(source: ReportedSource) -> ReportedBy:
     facts = [
         ("Published", source.date or "not known"),
         ("Address", source.url or ""),
@@ -178,24 +181,27 @@ def _source(source: ReportedSource) -> dict[str, Any]:
         ("Not stated", ", ".join(source.unknown)),
         ("Note", source.note or ""),
     ]
-    tables = []
-    for table in source.tables:
-        widths = [decimals([row.values[i] for row in table.rows]) for i in range(len(table.columns))]
-        rows = [
-            {
-                "model": name(row.model),
-                "cells": [value(x, _printed(x, w)) for x, w in zip(row.values, widths, strict=True)],
-                "known": shown(", ".join(f"{k}: {v}" for k, v in row.known.items()), 300),
-            }
-            for row in table.rows
-        ]
-        units = [f"{c.name}{' (%)' if c.unit == 'percent' else ''}" for c in table.columns]
-        has_known = any(row.known for row in table.rows)
-        note = None if table.note is None else shown(table.note)
-        tables.append(
-            {"title": name(table.title), "columns": units, "rows": rows, "has_known": has_known, "note": note}
+    said = tuple((label, shown(text, 600)) for label, text in facts if text)
+    return ReportedBy(name(source.source), said, tuple(map(_table, source.tables)))
+
+
+def _table(table: ReportedTable) -> ReportedNumbers:
+    widths = [decimals([one.values[i] for one in table.rows]) for i in range(len(table.columns))]
+    rows = tuple(
+        ReportedModel(
+            model=name(one.model),
+            cells=tuple(value(x, _printed(x, w)) for x, w in zip(one.values, widths, strict=True)),
+            known=shown(", ".join(f"{k}: {v}" for k, v in one.known.items()), 300),
         )
-    return {"source": name(source.source), "facts": [(k, shown(v, 600)) for k, v in facts if v], "tables": tables}
+        for one in table.rows
+    )
+    return ReportedNumbers(
+        title=name(table.title),
+        columns=tuple(f"{c.name}{' (%)' if c.unit == 'percent' else ''}" for c in table.columns),
+        rows=rows,
+        has_known=any(one.known for one in table.rows),
+        note=None if table.note is None else shown(table.note),
+    )
 
 
 def _printed(x: float | None, most: int) -> int:

@@ -1,25 +1,169 @@
-"""Pieces that several pages are made of: cells, links, addresses."""
+"""Pieces that several pages are made of: cells, columns, tables, links, addresses."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
+from benchbench.core.format import name, number, shown, whole_number
 from benchbench.core.ids import content_hash
 from benchbench.leaderboard.records import Entry, Variant
 from benchbench.store.models import same_weights
+
+Line = TypeVar("Line")
+"""What a row of a table is about, such as a model with its rank."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
     """A number in a table: as it is, and as it is shown."""
 
+    kind: ClassVar[str] = "number"
     raw: str | None
     """The number in full; None where there is none."""
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words in a table."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+    element: Literal["", "bdi", "code"] = ""
+    """The element around it: `bdi` for names, which may run from right to left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A name and its page, as the heading of a row."""
+
+    kind: ClassVar[str] = "link"
+    href: str | None
+    """From the folder of the site; None: no page."""
+    label: str
+    badge: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A drawing of our own, whose numbers stand beside it."""
+
+    kind: ClassVar[str] = "drawing"
+    svg: Any
+    """Markup."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The places that a model may hold."""
+
+    kind: ClassVar[str] = "rank"
+    low: int | None
+    """The best of them; None where there is no rank."""
+    high: int | None = None
+    text: str = ""
+    drawing: Any = ""
+
+
+TableCell: TypeAlias = Value | Text | Link | Drawing | Places
+
+
+@dataclass(frozen=True, slots=True)
+class Field(Generic[Line]):
+    """A column of a data file."""
+
+    name: str
+    dtype: str
+    """Of pandas."""
+    value: Callable[[Line], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[Line]):
+    """A column of a table: everything about it."""
+
+    key: str
+    """What the address of a page calls it, where a reader sorted by it or chose it."""
+    label: str
+    cell: Callable[[Line], TableCell]
+    sort: Literal["", "n", "rank", "none"] = ""
+    """By text, by number, by places, or not at all."""
+    numeric: bool = False
+    """Aligned right."""
+    small: bool = False
+    css: str = ""
+    """A further class of its cells."""
+    optional: bool = False
+    """Hidden until a reader asks for it."""
+    help: str = ""
+    href: str | None = None
+    """The page that its heading leads to, from the folder of the site."""
+    mark: str = ""
+    """Behind the heading, for a note below the table."""
+    fields: tuple[Field[Line], ...] = ()
+    """The same in the data files."""
+
+    @property
+    def classes(self) -> str:
+        """Classes of its cells."""
+        return " ".join(filter(None, ["n" * self.numeric, "small" * self.small, self.css]))
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """A row as it is shown."""
+
+    cells: tuple[tuple[str, TableCell], ...]
+    """(classes, cell) of each column."""
+    id: int | None = None
+    """Where its values stand in the data of columns that a reader asks for."""
+    css: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """Rows that are sorted among themselves."""
+
+    rows: tuple[TableRow, ...]
+    title: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that readers can sort, filter and download."""
+
+    id: str
+    label: str
+    """What a screen reader calls it."""
+    name: str
+    """Of the file that a reader downloads."""
+    columns: tuple[Column[Any], ...]
+    groups: tuple[RowGroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListingPage:
+    """A page that is one table."""
+
+    template: ClassVar[str] = "listing.html"
+    lead: str
+    table: Table
+
+
+def listing(label: str, columns: Sequence[Column[Line]], lines: Iterable[Line]) -> Table:
+    """The table of a page that is one table."""
+    rows = RowGroup(tuple(row(columns, line) for line in lines))
+    return Table("listing", label, "listing", tuple(columns), (rows,))
+
+
+def row(columns: Sequence[Column[Line]], line: Line, *, id: int | None = None, css: str = "") -> TableRow:  # noqa: A002
+    """The row of what `line` is about."""
+    return TableRow(tuple((column.classes, column.cell(line)) for column in columns), id, css)
 
 
 def value(x: float | int | None, places: int = 4, *, sign: bool = False) -> Value:
@@ -27,17 +171,8 @@ def value(x: float | int | None, places: int = 4, *, sign: bool = False) -> Valu
     if x is None or not math.isfinite(x):
         return Value(None, "–")
     if isinstance(x, int):
-        return Value(str(x), f"{x:,}".replace(",", "\u202f").replace("-", "\u2212"))
+        return Value(str(x), whole_number(x))
     return Value(repr(x), number(x, places, sign=sign))
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A model's name and page."""
-
-    href: str
-    label: str
-    badge: str = ""
 
 
 def markup(svg: str) -> Any:
@@ -67,9 +202,9 @@ def suite_page(suite: str) -> str:
     return f"suites/{slug(suite)}.html"
 
 
-def samples_page(variant: Variant) -> str:
+def docs_page(variant: Variant) -> str:
     """Where the docs and answers of a variant lie."""
-    return f"samples/{slug('|'.join(map(str, key(variant))))}.html"
+    return f"docs/{slug('|'.join(map(str, key(variant))))}.html"
 
 
 def key(variant: Variant) -> tuple[str, ...]:
@@ -78,10 +213,10 @@ def key(variant: Variant) -> tuple[str, ...]:
     return (*fields, variant.metric, variant.metric_hash, variant.kind)
 
 
-def link(entry: Entry, root: str) -> Link:
-    """To a model's page from a page whose root is `root`."""
+def link(entry: Entry) -> Link:
+    """To a model's page."""
     badge = "imported" if entry.is_imported else shown(same_weights(entry.twins), 200)
-    return Link(root + model_page(entry), name(entry.name), badge)
+    return Link(model_page(entry), name(entry.name), badge)
 
 
 def labels(variants: Iterable[Variant]) -> dict[Variant, str]:
@@ -123,48 +258,6 @@ def _letter(place: int) -> str:
     return chr(ord("A") + place) if place < 26 else str(place + 1)
 
 
-LONGEST = 4000
-"""Characters of a text that a page shows."""
-LONGEST_NAME = 160
-
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
-    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
-)
-"""Control, bidirectional and invisible characters, and halves of pairs. Line breaks and tabs are neither, nor is
-the joiner that emoji are made with."""
-
-
-def visible(value: object) -> str:
-    r"""The text with control, bidirectional and invisible characters as visible marks: `⟨U+202E⟩`.
-
-    >>> visible("a\u202eb")
-    'a⟨U+202E⟩b'
-    """
-    text = str(value)
-    if text.isprintable():
-        return text
-    return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n"))
-
-
-def shown(value: object, longest: int = LONGEST) -> str:
-    """As `visible`, cut after `longest` characters with a note that says how many there were."""
-    text = str(value)
-    if len(text) <= longest:
-        return visible(text)
-    return f"{visible(text[:longest])} … [cut: {longest:,} of {len(text):,} characters are shown]"
-
-
-def name(value: object) -> str:
-    """A model's or task's name on one line."""
-    return " ".join(shown(value, LONGEST_NAME).split()) or "(no name)"
-
-
-def said(value: object) -> str:
-    """A sentence on one line."""
-    return " ".join(shown(value).split())
-
-
 def slug(value: str) -> str:
     """A file name of ASCII letters for any text; two texts never share one, not even where case does not count.
 
@@ -173,42 +266,3 @@ def slug(value: str) -> str:
     """
     plain = re.sub(r"[^a-z0-9._-]+", "_", value.lower()).strip("._-")[:60]
     return plain if plain == value and plain else f"{plain or 'x'}-{content_hash(value, digits=8)}"
-
-
-def decimals(values: Iterable[float | None]) -> int:
-    """How many decimals a column of these values needs: 4 for shares, fewer for larger numbers."""
-    largest = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0)
-    return 4 if largest < 10 else 2 if largest < 1000 else 0
-
-
-def number(value: float | None, places: int = 4, *, sign: bool = False) -> str:
-    """A number with a true minus sign, `–` where there is none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    text = f"{round(value, places) + 0.0:{'+' if sign else ''}.{places}f}"  # + 0.0: never minus zero
-    return text.replace("-", "\u2212")
-
-
-def between(low: float | None, high: float | None, places: int = 4) -> str:
-    """An interval, or nothing."""
-    return "" if low is None or high is None else f"{number(low, places)} … {number(high, places)}"
-
-
-def several(n: int, noun: str) -> str:
-    """`1 model`, `1,200 models`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-def count(value: int | None) -> str:
-    """A whole number with thin spaces."""
-    return "–" if value is None else f"{value:,}".replace(",", "\u202f")
-
-
-def size(parameters: int | None) -> str:
-    """`6.7B`, `135M`; empty if not known."""
-    if not parameters:
-        return ""
-    for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if parameters >= unit:
-            return f"{parameters / unit:.3g}{letter}"
-    return str(parameters)

@@ -1,22 +1,18 @@
-"""Templates → files: escaping, content policy with hashes, and writing only what the pages are made of."""
+"""Templates → pages: escaping, and a content policy with hashes."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
-from collections.abc import Mapping, Sequence
+from dataclasses import Field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from benchbench import __version__
 from benchbench.core.errors import StoreError
-from benchbench.leaderboard.board import Board
-from benchbench.leaderboard.records import Records, finite
-from benchbench.leaderboard.site.parts import visible
-from benchbench.store.frames import RUN_COLUMNS, mark_current, run_rows
+from benchbench.core.format import visible
+from benchbench.core.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,7 +31,14 @@ def embedded(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-class Renderer:
+class Page(Protocol):
+    """What a template needs, as fields of a dataclass."""
+
+    template: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+class PageRenderer:
     """Fills the templates. Every value is escaped; only our own drawings, styles and scripts are markup."""
 
     def __init__(self, title: str, nav: tuple[tuple[str, str], ...]) -> None:
@@ -56,19 +59,19 @@ class Renderer:
             finalize=_safe,
         )
 
-    def page(self, template: str, path: str, heading: str, context: Mapping[str, Any]) -> str:
+    def render(self, page: Page, path: str, heading: str) -> str:
         """One page. `path` is where it will lie, from the site's folder."""
         from markupsafe import Markup
 
         css = self._static("site.css")
-        js = self._static("samples.js" if template == "samples.html" else "site.js")
+        js = self._static("docs.js" if page.template == "docs.html" else "site.js")
         policy = (
             f"default-src 'none'; script-src '{_hash(js)}'; style-src '{_hash(css)}'; img-src data:;"
             " base-uri 'none'; form-action 'none'"
         )
-        return self._environment.get_template(template).render(
+        return self._environment.get_template(page.template).render(
             {
-                **context,
+                **{field.name: getattr(page, field.name) for field in fields(page)},
                 "policy": Markup(policy),  # noqa: S704 - our own text
                 "css": Markup(css),  # noqa: S704
                 "js": Markup(js),  # noqa: S704
@@ -101,75 +104,3 @@ def _read(path: Path) -> str:
 
 def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-BOARD_COLUMNS = {
-    "board": "string",
-    "group": "Int64",
-    "model": "string",
-    "mean": "Float64",
-    "stderr": "Float64",
-    "ci_low": "Float64",
-    "ci_high": "Float64",
-    "rank_low": "Int64",
-    "rank_high": "Int64",
-    "duels_won": "Float64",
-    "win_rate": "Float64",
-    "num_tasks": "Int64",
-}
-
-
-def data_files(records: Records, boards: Mapping[str, Board]) -> dict[str, bytes]:
-    """Path → content: runs and board, each as CSV, JSON and parquet."""
-    sources = {source.name: source for entry in records.entries for source in entry.sources}
-    named = [(name, row) for name, s in sorted(sources.items()) for row in run_rows(s.folder, s.record)]
-    mark_current([row for _, row in named])
-    runs = [
-        {key: _clean(value, RUN_COLUMNS.get(key)) for key, value in {**row, "run": name}.items()} for name, row in named
-    ]
-    return {**_files("runs", runs, RUN_COLUMNS), **_files("board", _board_rows(boards), BOARD_COLUMNS)}
-
-
-def _board_rows(boards: Mapping[str, Board]) -> list[dict[str, Any]]:
-    return [
-        {
-            "board": title,
-            "group": number,
-            "model": standing.entry.name,
-            "mean": 100 * standing.mean,
-            "stderr": None if standing.stderr is None else 100 * standing.stderr,
-            "ci_low": None if standing.interval is None else 100 * standing.interval.low,
-            "ci_high": None if standing.interval is None else 100 * standing.interval.high,
-            "rank_low": None if standing.rank is None else standing.rank[0],
-            "rank_high": None if standing.rank is None else standing.rank[1],
-            "duels_won": standing.duel_wins,
-            "win_rate": standing.win_rate,
-            "num_tasks": len(group.variants),
-        }
-        for title, board in boards.items()
-        for number, group in enumerate(board.groups, 1)
-        for standing in group.standings
-    ]
-
-
-def _clean(value: Any, kind: str | None) -> Any:
-    """A damaged record's text where a number belongs, NaN and infinity are missing values."""
-    number = finite(value)
-    if kind == "Float64":
-        return number
-    return (None if number is None or number != int(number) else int(number)) if kind == "Int64" else value
-
-
-def _files(name: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> dict[str, bytes]:
-    import pandas as pd
-
-    frame = pd.DataFrame(list(rows), columns=list(columns)).astype(dict(columns))
-    plain = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in plain)
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
-    return {
-        f"data/{name}.csv": frame.to_csv(index=False).encode("utf-8", errors="replace"),
-        f"data/{name}.json": f"[\n{lines}\n]\n".encode("utf-8", errors="replace"),
-        f"data/{name}.parquet": buffer.getvalue(),
-    }

@@ -1,27 +1,32 @@
-"""A task's page: scores, duels, prompt, for each way in which it was asked."""
+"""A task's page: scores, duels, prompt, for each way in which it was asked; and the list of all tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
-from benchbench.leaderboard.charts import Axis, axis_of, strip
+from benchbench.core.format import between, decimals, name, number, several, shown, whole_number
+from benchbench.leaderboard.chart import StripScale, axis_of, strip
 from benchbench.leaderboard.duels import Duels, TaskDuels
-from benchbench.leaderboard.records import Cell, Entry, Variant, finite
+from benchbench.leaderboard.records import Cell, Entry, Variant
 from benchbench.leaderboard.site.parts import (
+    Column,
+    Drawing,
+    Link,
+    ListingPage,
+    RowGroup,
+    Table,
+    Text,
     Value,
-    between,
-    count,
-    decimals,
     key,
     labels,
     link,
+    listing,
     markup,
-    name,
-    number,
-    shown,
+    row,
     slug,
+    task_page,
     value,
 )
 from benchbench.store.reported import ReportedSource
@@ -32,15 +37,93 @@ _TEMPLATE = ("description", "doc_to_text", "doc_to_choice", "doc_to_target", "ta
 _OUTCOMES = ("unanswered", "truncated", "failed")
 
 
-def task_context(
+@dataclass(frozen=True, slots=True)
+class DuelCell:
+    """A model against another."""
+
+    kind: str
+    """`up`, `down`, `open`, or `self`."""
+    raw: str | None
+    """The difference in full; None against itself."""
+    title: str
+    text: str
+    sign: str
+
+
+@dataclass(frozen=True, slots=True)
+class DuelRow:
+    """A model against all others."""
+
+    label: str
+    cells: tuple[DuelCell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DuelTable:
+    """All models against one another."""
+
+    docs: int
+    pairs: int
+    names: tuple[str, ...]
+    rows: tuple[DuelRow, ...]
+    more: str
+    """That some models are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptExample:
+    """A prompt as a model saw it."""
+
+    text: str
+    continuations: tuple[str, ...]
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAlike:
+    """A task as it was asked in one way, with the models that were asked so."""
+
+    id: str
+    title: str
+    lead: str
+    facts: tuple[tuple[str, str], ...]
+    scores: Table
+    note: str
+    duels: DuelTable | None
+    docs: str | None
+    """The page of docs and answers."""
+    prompt: PromptExample | None
+    templates: tuple[tuple[str, str], ...]
+    """Of the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedValue:
+    """A published number."""
+
+    model: str
+    value: Value
+    metric: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """A task's page."""
+
+    template: ClassVar[str] = "task.html"
+    variants: tuple[AskedAlike, ...]
+    reported: tuple[ReportedValue, ...]
+
+
+def page_of_task(
     task: str,
     entries: Sequence[Entry],
     duels: Duels,
-    samples: Mapping[Variant, str],
+    docs: Mapping[Variant, str],
     reported: Sequence[ReportedSource],
-    root: str,
-) -> dict[str, Any]:
-    """What `task.html` needs."""
+) -> TaskPage:
+    """A task's page. `docs`: the pages of docs and answers."""
     found: dict[Variant, list[Entry]] = {}
     for entry in entries:
         for variant in entry.cells:
@@ -48,129 +131,163 @@ def task_context(
                 found.setdefault(variant, []).append(entry)
     order = sorted(found, key=lambda variant: (-len(found[variant]), variant))
     titles = labels(order)
-    return {
-        "variants": [_variant(v, titles[v], found[v], duels, samples.get(v), root) for v in order],
-        "reported": _reported(task, reported),
-    }
+    parts = tuple(_variant(v, titles[v], found[v], duels, docs.get(v)) for v in order)
+    return TaskPage(parts, tuple(_reported(task, reported)))
 
 
-def _variant(
-    variant: Variant, title: str, entries: Sequence[Entry], duels: Duels, samples: str | None, root: str
-) -> dict[str, Any]:
+def _variant(variant: Variant, title: str, entries: Sequence[Entry], duels: Duels, docs: str | None) -> AskedAlike:
     cells = [entry.cells[variant] for entry in entries]
     first = cells[0]
     better = first.metric.higher_is_better
     ordered = sorted(entries, key=lambda e: _place(e.cells[variant], better=better))
     fought = duels.of(variant)
-    places = decimals(cell.value for cell in cells)
-    axis = axis_of(x for cell in cells for x in (cell.value, finite(cell.row["ci_low"]), finite(cell.row["ci_high"])))
-    others = list(dict.fromkeys(str(row["metric"]) for cell in cells for row in cell.rows[1:]))
-    mark = first.metric.floor if first.range is not None else None
-    layout = _Layout(axis, mark, others, places, root)
-    rows = [_row(e, e.cells[variant], fought, layout) for e in ordered]
-    return {
-        "id": slug("|".join(key(variant))),
-        "title": title,
-        "lead": _lead(variant, cells),
-        "facts": _facts(variant, first),
-        "metric": variant.metric,
-        "others": [{"key": slug(metric), "label": metric} for metric in others],
-        "rows": rows,
-        "has_duels": fought is not None,
-        "note": _note(first, fought, cells),
-        "duels": None if fought is None else _duels(fought, ordered, places),
-        "samples": samples,
-        "prompt": _prompt(first),
-        "template": [(k, shown(v)) for k in _TEMPLATE if (v := first.task_record.get("resolved", {}).get(k))],
-    }
+    templates = ((k, v) for k in _TEMPLATE if (v := first.task_record.resolved.get(k)))
+    return AskedAlike(
+        id=slug("|".join(key(variant))),
+        title=title,
+        lead=_lead(variant, cells),
+        facts=_facts(variant, first),
+        scores=_scores(variant, title, entries, ordered, fought),
+        note=_note(first, fought, cells),
+        duels=None if fought is None else _duels(fought, ordered, decimals(cell.value for cell in cells)),
+        docs=docs,
+        prompt=_prompt(first),
+        templates=tuple((label, shown(text)) for label, text in templates),
+    )
 
 
 def _place(cell: Cell, *, better: bool) -> tuple[float, str]:
     if cell.value is None:
-        return (float("inf"), cell.source.name)
-    return (-cell.value if better else cell.value, cell.source.name)
+        return (float("inf"), cell.run.name)
+    return (-cell.value if better else cell.value, cell.run.name)
 
 
 def _lead(variant: Variant, cells: Sequence[Cell]) -> str:
-    models = f"{len(cells)} model{'s' * (len(cells) != 1)}"
-    origin = (
-        f", imported ({variant.kind})" if variant.kind not in ("", "imported") else ", imported" * bool(variant.kind)
-    )
-    return f"{models}{origin}. {variant.metric}, {'higher' if cells[0].metric.higher_is_better else 'lower'} is better."
+    kind = variant.kind
+    origin = "" if not kind else ", imported" if kind == "imported" else f", imported ({kind})"
+    better = "higher" if cells[0].metric.higher_is_better else "lower"
+    return f"{several(len(cells), 'model')}{origin}. {variant.metric}, {better} is better."
 
 
-def _facts(variant: Variant, cell: Cell) -> list[tuple[str, str]]:
-    record = cell.task_record
+def _facts(variant: Variant, cell: Cell) -> tuple[tuple[str, str], ...]:
+    task, clusters = cell.task_record, cell.row.n_clusters
     facts = [
         ("Shots", "not known" if variant.num_fewshot == "?" else variant.num_fewshot),
-        ("Docs", count(cell.row["n"])),
-        ("Clusters of docs", "" if cell.row.get("n_clusters") is None else count(cell.row["n_clusters"])),
-        ("Chance", "" if record["scoring"].get("chance") is None else number(float(record["scoring"]["chance"]))),
+        ("Docs", whole_number(cell.row.n)),
+        ("Clusters of docs", "" if clusters is None else whole_number(clusters)),
+        ("Chance", "" if task.scoring.chance is None else number(task.scoring.chance)),
         ("Task version", "" if variant.version == "?" else variant.version),
-        ("Output", str(record.get("output_type") or "")),
-        (
-            "Documents",
-            " ".join(filter(None, [_public(record.get("data_path")), str(record.get("data_revision") or "")])),
-        ),
+        ("Output", task.output_type or ""),
+        ("Documents", " ".join(filter(None, [_public(task.data_path), task.data_revision]))),
         ("Hashes", "" if variant.data_hash == "?" else f"docs {variant.data_hash}, prompt {variant.prompt_hash}"),
     ]
-    return [(label, shown(text, 300)) for label, text in facts if text]
+    return tuple((label, shown(text, 300)) for label, text in facts if text)
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
-    """What the rows of a table share."""
+class _Scored:
+    """A model that was asked the task, and what the rows of the table share."""
 
-    axis: Axis | None
+    entry: Entry
+    cell: Cell
+    fought: TaskDuels | None
+    scale: StripScale | None
     mark: float | None
     """Where guessing is, for metrics with a best score."""
-    others: Sequence[str]
-    """Further metrics."""
     places: int
-    root: str
+    """Decimals."""
 
 
-def _row(entry: Entry, cell: Cell, fought: TaskDuels | None, layout: _Layout) -> dict[str, Any]:
-    places = layout.places
-    low, high = finite(cell.row["ci_low"]), finite(cell.row["ci_high"])
-    balance = fought.balance(entry) if fought is not None and id(entry) in fought.places else None
-    by_name = {str(row["metric"]): row for row in cell.rows}
-    return {
-        "link": link(entry, layout.root),
-        "value": value(cell.value, places),
-        "drawing": markup(strip(layout.axis, cell.value, low, high, layout.mark)),
-        "interval": between(low, high, places),
-        "stderr": value(cell.stderr, places),
-        "n": value(cell.row["n"]),
-        "beats": value(None if balance is None else balance[0]),
-        "loses": value(None if balance is None else balance[1]),
-        "outcomes": _outcomes(cell),
-        "others": [_other(by_name.get(metric)) for metric in layout.others],
-    }
+def _scores(
+    variant: Variant, title: str, entries: Sequence[Entry], ordered: Sequence[Entry], fought: TaskDuels | None
+) -> Table:
+    """The table of scores, best first."""
+    cells = [entry.cells[variant] for entry in entries]
+    scale = axis_of(x for cell in cells for x in (cell.value, *_ends(cell)))
+    mark = cells[0].metric.floor if cells[0].range is not None else None
+    places = decimals(cell.value for cell in cells)
+    others = dict.fromkeys(one.metric for cell in cells for one in cell.rows[1:])
+    columns = (
+        MODEL,
+        Column("value", variant.metric, lambda line: value(line.cell.value, line.places), sort="n", numeric=True),
+        *FIGURES,
+        *(DUELS if fought is not None else ()),
+        OUTCOMES,
+        *map(_other, others),
+    )
+    lines = (_Scored(entry, entry.cells[variant], fought, scale, mark, places) for entry in ordered)
+    rows = RowGroup(tuple(row(columns, line) for line in lines))
+    return Table(f"t-{slug('|'.join(key(variant)))}", f"Scores on {title}", "scores", columns, (rows,))
 
 
-def _public(path: Any) -> str:
+def _ends(cell: Cell) -> tuple[float | None, float | None]:
+    return cell.row.ci_low, cell.row.ci_high
+
+
+def _balance(place: int) -> Callable[[_Scored], Value]:
+    """How many models it beats, or is beaten by."""
+
+    def cell(line: _Scored) -> Value:
+        fought = line.fought
+        if fought is None or id(line.entry) not in fought.places:
+            return value(None)
+        return value(fought.balance(line.entry)[place])
+
+    return cell
+
+
+def _other(metric: str) -> Column[_Scored]:
+    """The column of a further metric."""
+
+    def cell(line: _Scored) -> Value:
+        found = next((one.value for one in reversed(line.cell.rows) if one.metric == metric), None)
+        return value(found, decimals([found]))
+
+    return Column(f"m-{slug(metric)}", metric, cell, sort="n", numeric=True, optional=True)
+
+
+def _outcomes(line: _Scored) -> Text:
+    counts = line.cell.task_record.counts
+    found = [(getattr(counts, kind), kind) for kind in (*_OUTCOMES, "ties", "shortened")]
+    return Text(", ".join(f"{count} {kind}" for count, kind in found if count))
+
+
+def _drawing(line: _Scored) -> Drawing:
+    return Drawing(markup(strip(line.scale, line.cell.value, *_ends(line.cell), line.mark)))
+
+
+MODEL: Column[_Scored] = Column("model", "Model", lambda line: link(line.entry))
+FIGURES: tuple[Column[_Scored], ...] = (
+    Column("drawn", "95 %", _drawing, sort="none", css="drawn"),
+    Column(
+        "interval",
+        "Interval",
+        lambda line: Text(between(*_ends(line.cell), line.places)),
+        sort="none",
+        numeric=True,
+        small=True,
+    ),
+    Column("stderr", "SE", lambda line: value(line.cell.stderr, line.places), sort="n", numeric=True, small=True),
+    Column("n", "n", lambda line: value(line.cell.row.n), sort="n", numeric=True, small=True),
+)
+DUELS: tuple[Column[_Scored], ...] = (
+    Column("beats", "Beats", _balance(0), sort="n", numeric=True),
+    Column("loses", "Beaten by", _balance(1), sort="n", numeric=True),
+)
+OUTCOMES: Column[_Scored] = Column("outcomes", "Outcomes", _outcomes, sort="none", small=True)
+
+
+def _public(path: str | None) -> str:
     """The name of a data set; a folder on somebody's disk says nothing to a reader."""
-    text = str(path or "")
+    text = path or ""
     return "" if text.startswith(("/", "~", "\\")) or text[1:3] == ":\\" else text
-
-
-def _other(row: dict[str, Any] | None) -> Value:
-    found = None if row is None else finite(row["value"])
-    return value(found, decimals([found]))
-
-
-def _outcomes(cell: Cell) -> str:
-    counts = cell.task_record["counts"]
-    said = [f"{counts[kind]} {kind}" for kind in (*_OUTCOMES, "ties", "shortened") if counts.get(kind)]
-    return ", ".join(said)
 
 
 def _note(cell: Cell, fought: TaskDuels | None, cells: Sequence[Cell]) -> str:
     parts = []
     if cell.range is None:
         parts.append("This metric has no best possible score and is in no mean.")
-    elif cell.task_record.get("output_type") == "multiple_choice" and cell.task_record["scoring"].get("chance") is None:
+    elif cell.task_record.output_type == "multiple_choice" and cell.task_record.scoring.chance is None:
         parts.append("Chance is not known for this task and counts as 0.")
     if len(cells) > 1 and fought is None:
         parts.append(
@@ -185,56 +302,89 @@ def _note(cell: Cell, fought: TaskDuels | None, cells: Sequence[Cell]) -> str:
     return " ".join(parts)
 
 
-def _duels(fought: TaskDuels, ordered: Sequence[Entry], places: int) -> dict[str, Any]:
+def _duels(fought: TaskDuels, ordered: Sequence[Entry], places: int) -> DuelTable:
     chosen = [entry for entry in ordered if id(entry) in fought.places][:SHOWN_DUELS]
     at = [fought.places[id(entry)] for entry in chosen]
-    rows = [
-        {"label": name(entry.name), "cells": [_duel(fought, i, j, places) for j in at]}
-        for entry, i in zip(chosen, at, strict=True)
-    ]
     m = len(fought.entries)
-    more = f" The {len(chosen)} best of {m} models are shown; the counts above are over all." if m > len(chosen) else ""
-    names = [row["label"] for row in rows]
-    return {"docs": fought.num_docs, "pairs": m * (m - 1) // 2, "names": names, "rows": rows, "more": more}
+    return DuelTable(
+        docs=fought.num_docs,
+        pairs=m * (m - 1) // 2,
+        names=tuple(name(entry.name) for entry in chosen),
+        rows=tuple(
+            DuelRow(name(entry.name), tuple(_duel(fought, i, j, places) for j in at))
+            for entry, i in zip(chosen, at, strict=True)
+        ),
+        more=f" The {len(chosen)} best of {m} models are shown; the counts above are over all."
+        if m > len(chosen)
+        else "",
+    )
 
 
-def _duel(fought: TaskDuels, i: int, j: int, places: int) -> dict[str, Any]:
+def _duel(fought: TaskDuels, i: int, j: int, places: int) -> DuelCell:
     if i == j:
-        return {"kind": "self", "raw": None, "title": "", "text": "", "sign": ""}
+        return DuelCell("self", None, "", "", "")
     matrix = fought.matrix
     difference, p = float(matrix.difference[i, j]), float(matrix.p_adjusted[i, j])
     kind, sign = ("up", "▲") if fought.wins[i, j] else ("down", "▼") if fought.wins[j, i] else ("open", "·")
     title = f"p {p:.4g} (Holm), SE {number(float(matrix.stderr[i, j]), places)}"
-    shown = number(difference, places, sign=True)
-    return {"kind": kind, "raw": repr(difference), "title": title, "text": shown, "sign": sign}
+    return DuelCell(kind, repr(difference), title, number(difference, places, sign=True), sign)
 
 
-def _prompt(cell: Cell) -> dict[str, Any] | None:
-    example = cell.task_record.get("example")
-    if not isinstance(example, dict) or not isinstance(example.get("prompt"), str):
+def _prompt(cell: Cell) -> PromptExample | None:
+    example = cell.task_record.example
+    if example is None:
         return None
-    asked = example.get("continuations")
-    asked = [shown(text, 600) for text in asked[:12]] if isinstance(asked, list) else []
-    about = f"As the model saw it, for doc {example.get('doc_id')}."
-    return {"text": shown(example["prompt"], LONGEST_PROMPT), "continuations": asked, "about": about}
+    return PromptExample(
+        text=shown(example.prompt, LONGEST_PROMPT),
+        continuations=tuple(shown(text, 600) for text in example.continuations[:12]),
+        about=f"As the model saw it, for doc {example.doc_id}.",
+    )
 
 
-def _reported(task: str, sources: Sequence[ReportedSource]) -> list[dict[str, Any]]:
-    found = []
+def _reported(task: str, sources: Sequence[ReportedSource]) -> Iterator[ReportedValue]:
     for source in sources:
         for table in source.tables:
             for place, column in enumerate(table.columns):
-                if column.task == task:
-                    for row in table.rows:
-                        metric = f"{column.metric}{' (%)' if column.unit == 'percent' else ''}"
-                        printed = row.values[place]
-                        if printed is not None:
-                            found.append(
-                                {
-                                    "model": name(row.model),
-                                    "value": value(printed, decimals([printed])),
-                                    "metric": metric,
-                                    "source": name(f"{source.source}, {source.date}"),
-                                }
-                            )
-    return found
+                for one in table.rows if column.task == task else ():
+                    printed = one.values[place]
+                    if printed is not None:
+                        yield ReportedValue(
+                            model=name(one.model),
+                            value=value(printed, decimals([printed])),
+                            metric=f"{column.metric}{' (%)' if column.unit == 'percent' else ''}",
+                            source=name(f"{source.source}, {source.date}"),
+                        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A task, with the cells of all models that were asked it."""
+
+    task: str
+    cells: tuple[Cell, ...]
+
+
+TASKS: tuple[Column[_Asked], ...] = (
+    Column("c1", "Task", lambda asked: Link(task_page(asked.task), name(asked.task))),
+    Column("c2", "Metric", lambda asked: Text(name(" / ".join(sorted({c.variant.metric for c in asked.cells}))))),
+    Column(
+        "c3",
+        "Docs",
+        lambda asked: value(max((cell.row.n or 0 for cell in asked.cells), default=0) or None),
+        sort="n",
+        numeric=True,
+    ),
+    Column("c4", "Shots", lambda asked: Text(", ".join(sorted({cell.variant.num_fewshot for cell in asked.cells})))),
+    Column("c5", "Models", lambda asked: value(len(asked.cells)), sort="n", numeric=True),
+    Column("c6", "Ways asked", lambda a: value(len({cell.variant for cell in a.cells})), sort="n", numeric=True),
+)
+
+
+def tasks_page(entries: Sequence[Entry]) -> ListingPage:
+    """The list of all tasks."""
+    found: dict[str, list[Cell]] = {}
+    for entry in entries:
+        for variant, cell in entry.cells.items():
+            found.setdefault(variant.task, []).append(cell)
+    lead = f"{several(len(found), 'task')}. What was asked in several ways (shots, prompts, docs) is shown in each."
+    return ListingPage(lead, listing("Tasks", TASKS, [_Asked(task, tuple(c)) for task, c in sorted(found.items())]))

@@ -42,7 +42,7 @@ class CheckpointFinished:
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOver:
+class CheckpointSkipped:
     """A checkpoint is not scored, now or for good."""
 
     checkpoint: Checkpoint
@@ -58,5 +58,5 @@ class Waiting:
     """The highest step that is done."""
 
 
-SweepEvent: TypeAlias = Event | SweepStarted | CheckpointStarted | CheckpointFinished | PassedOver | Waiting
+SweepEvent: TypeAlias = Event | SweepStarted | CheckpointStarted | CheckpointFinished | CheckpointSkipped | Waiting
 OnSweepEvent: TypeAlias = Callable[[SweepEvent], None]

@@ -15,6 +15,8 @@ from typing import Any
 from benchbench.core.checkpoint_names import NameReading, axis_of, read_name
 from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
 from benchbench.runner.checkpoint import Checkpoint
+from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.store.models import distinct_tails
 from benchbench.store.names import find_location, own_name, with_part
 
 _OTHER_RANK = re.compile(r"(?i)(?:^|-)rank0*[1-9]\d*\.pt$")
@@ -22,7 +24,7 @@ _OTHER_RANK = re.compile(r"(?i)(?:^|-)rank0*[1-9]\d*\.pt$")
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Search:
     """How to look for checkpoints."""
 
     revisions: str | None = None
@@ -55,7 +57,7 @@ def find_checkpoints(
     Raises ArgumentError where there are none, where two have one step, or where a name has two readings; ModelError
     where the hub cannot be asked.
     """
-    how = _Look(revisions, listed, name, patient, lenient)
+    how = _Search(revisions, listed, name, patient, lenient)
     if how.listed is not None:
         found = read_list(how.listed, how.name or own_name(find_location(model)))
     elif how.revisions is not None:
@@ -72,7 +74,36 @@ def find_checkpoints(
     return found
 
 
-def _in_folder(folder: Path, how: _Look) -> list[Checkpoint]:
+def find_all(settings: SweepSettings, *, lenient: bool = False) -> list[Checkpoint]:
+    """The checkpoints of all series, each series in the order of its steps.
+
+    `lenient`: names with two readings are left out, rather than refused.
+    """
+    return [
+        checkpoint
+        for model, name in zip(settings.models, _series_names(settings), strict=True)
+        for checkpoint in find_checkpoints(
+            model,
+            revisions=settings.revisions,
+            listed=settings.listed,
+            name=name,
+            patient=settings.watch,
+            lenient=lenient,
+        )
+    ]
+
+
+def _series_names(settings: SweepSettings) -> list[str | None]:
+    """What to call each series: as the user named it, or by more of the paths where two folders have one last part."""
+    if len(settings.models) == 1:
+        return [settings.name]
+    places = [find_location(model) for model in settings.models]
+    names = list(map(own_name, places))
+    longer = distinct_tails(place for place, name in zip(places, names, strict=True) if names.count(name) > 1)
+    return [longer.get(place) for place in places]
+
+
+def _in_folder(folder: Path, how: _Search) -> list[Checkpoint]:
     if not folder.is_dir():
         if how.patient:
             return []
@@ -94,7 +125,7 @@ def _checkpoint(base: str, reading: NameReading, location: str, revision: str | 
     return Checkpoint(with_part(base, reading), reading.step, location, revision, tokens)
 
 
-def _readings(names: Iterable[str], where: str, how: _Look) -> dict[str, NameReading]:
+def _readings(names: Iterable[str], where: str, how: _Search) -> dict[str, NameReading]:
     """The names that tell a step or tokens. ArgumentError, naming them, for those that have two readings.
 
     Of bare numbers with a unit (`7B`, `8k`) most are no checkpoints: they are refused only beside other bare numbers.
@@ -126,7 +157,7 @@ def _weights_of(entry: Path) -> Path:
     return inner[0] if len(inner) == 1 else entry
 
 
-def _revisions(model: str, how: _Look) -> list[Checkpoint]:
+def _revisions(model: str, how: _Search) -> list[Checkpoint]:
     import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -136,9 +167,9 @@ def _revisions(model: str, how: _Look) -> list[Checkpoint]:
     try:
         refs = HfApi().list_repo_refs(model)
     except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError, httpx.HTTPError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"cannot list the revisions of {model!r} on the Hub: {said} Download the checkpoints with `hf download` "
+            f"cannot list the revisions of {model!r} on the Hub: {reason} Download the checkpoints with `hf download` "
             "and name them in a list with --checkpoints."
         ) from error
     every = sorted({ref.name for ref in [*refs.branches, *refs.tags]})
@@ -170,7 +201,7 @@ def _refuse_no_order(found: Sequence[Checkpoint]) -> None:
         ) from None
 
 
-def _none_found(model: str, how: _Look) -> str:
+def _none_found(model: str, how: _Search) -> str:
     if how.listed is not None:
         return f"{how.listed} lists no checkpoints; each needs a step and a path."
     if how.revisions is not None:
@@ -206,8 +237,8 @@ def read_list(file: Path, series: str) -> list[Checkpoint]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ArgumentError(f"cannot read the list --checkpoints {file}: {said}.") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ArgumentError(f"cannot read the list --checkpoints {file}: {reason}.") from None
     entries = _entries(file, text)
     return [_listed_checkpoint(file, number, entry, series) for number, entry in enumerate(entries, start=1)]
 

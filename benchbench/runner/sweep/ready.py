@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from benchbench.backends.weights import check_weights
+from benchbench.backends.models.formats import check_whole
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import content_hash
 from benchbench.runner.checkpoint import Checkpoint
@@ -66,22 +65,6 @@ class Readiness:
         if still < self.settle:
             return Look("settling", stamp, f"{path} was changed just now; it may still be written.")
         return Look("ready", stamp)
-
-
-def check_whole(path: Path) -> None:
-    """ModelError where a part of the checkpoint is missing, cut short or unreadable. Reads headers only."""
-    if path.is_file():
-        if path.suffix == ".pt" and not zipfile.is_zipfile(path):
-            raise ModelError(f"{path} is not a whole torch file: it is truncated, corrupt or still being written.")
-    elif not path.is_dir():
-        raise ModelError(f"there is no checkpoint at {path}.")
-    elif any(path.glob("*.distcp")):
-        if not (path / ".metadata").is_file():
-            raise ModelError(f"{path} has shards but no .metadata, which is written last.")
-    elif not (path / "config.json").is_file():
-        raise ModelError(f"{path} has no config.json.")
-    else:
-        check_weights(path)
 
 
 def _stamp(path: Path) -> tuple[str, float | None]:

@@ -7,51 +7,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchbench.backends.identity import tokenizer_identity
+from benchbench.backends.models.identity import tokenizer_identity
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, RunInUse, StoreError
 from benchbench.runner.checkpoint import Checkpoint
-from benchbench.runner.sweep.events import OnSweepEvent, PassedOver, SweepEvent, SweepStarted, Waiting
-from benchbench.runner.sweep.find import find_checkpoints
+from benchbench.runner.sweep.events import CheckpointSkipped, OnSweepEvent, SweepEvent, SweepStarted, Waiting
+from benchbench.runner.sweep.find import find_all
+from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.ready import Look, Readiness
+from benchbench.runner.sweep.session import SweepSession, run_unit
 from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.runner.sweep.unit import Bench, SweepWriter, Unit, run_unit
 from benchbench.store.find import Done
-from benchbench.store.models import distinct_tails
-from benchbench.store.names import find_home, find_location, own_name, real_path
+from benchbench.store.names import find_home, find_location, real_path
 from benchbench.store.reuse import refuse_other_training
 
 
 def ignore(event: SweepEvent) -> None:
     """Watches nothing."""
-
-
-def find_all(settings: SweepSettings, *, lenient: bool = False) -> list[Checkpoint]:
-    """The checkpoints of all series, each series in the order of its steps.
-
-    `lenient`: names with two readings are left out, rather than refused.
-    """
-    return [
-        checkpoint
-        for model, name in zip(settings.models, _series_names(settings), strict=True)
-        for checkpoint in find_checkpoints(
-            model,
-            revisions=settings.revisions,
-            listed=settings.listed,
-            name=name,
-            patient=settings.watch,
-            lenient=lenient,
-        )
-    ]
-
-
-def _series_names(settings: SweepSettings) -> list[str | None]:
-    """What to call each series: as the user said, or by more of their paths where two folders have one last part."""
-    if len(settings.models) == 1:
-        return [settings.name]
-    places = [find_location(model) for model in settings.models]
-    names = list(map(own_name, places))
-    longer = distinct_tails(place for place, name in zip(places, names, strict=True) if names.count(name) > 1)
-    return [longer.get(place) for place in places]
 
 
 def refuse_taken_name(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> None:
@@ -71,10 +42,10 @@ def units_of(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> list
     return [Unit(c, g) for name in series for c in ordered if c.series == name for g in groups]
 
 
-def is_done(folder: SweepWriter, unit: Unit, bench: Bench, readiness: Readiness) -> bool:
+def is_done(folder: SweepWriter, unit: Unit, session: SweepSession, readiness: Readiness) -> bool:
     """Its done.json is there, and files and tasks are those of then."""
     done = folder.done(unit)
-    if done is None or done.asked != bench.asked(unit.group):
+    if done is None or done.asked != session.asked(unit.group):
         return False
     return done.stamp == readiness.look(unit.checkpoint).stamp
 
@@ -85,7 +56,7 @@ class SweepResult:
 
     folder: SweepWriter
     done: tuple[Done, ...]
-    passed_over: tuple[tuple[Checkpoint, str], ...]
+    skipped: tuple[tuple[Checkpoint, str], ...]
     """Checkpoints without results, and why."""
 
 
@@ -106,18 +77,18 @@ def sweep(
     first, looks = find_all(settings), readiness or Readiness()
     refuse_taken_name(settings, first)
     refuse_other_tokenizers(settings, first, looks)
-    bench = Bench(settings, on_event)
+    session = SweepSession(settings, on_event)
     for group in range(len(settings.task_groups)):
-        bench.plan(group)
+        session.plan(group)
     folder = SweepWriter.create(settings)
-    local = _Local(settings, folder, bench, on_event, looks)
+    local = _Local(settings, folder, session, on_event, looks)
     units = units_of(settings, first)
     on_event(SweepStarted(folder.path, len(first), len(units), sum(local.is_done(unit) for unit in units)))
     try:
         local.work(first, keep_watching)
     finally:
-        local.bench.close()
-    return SweepResult(folder, tuple(folder.all_done()), tuple((c, why) for c, why in local.passed.values()))
+        local.session.close()
+    return SweepResult(folder, tuple(folder.all_done()), tuple((c, why) for c, why in local.skipped.values()))
 
 
 @dataclass(slots=True)
@@ -126,16 +97,16 @@ class _Local:
 
     settings: SweepSettings
     folder: SweepWriter
-    bench: Bench
+    session: SweepSession
     on_event: OnSweepEvent
     readiness: Readiness
-    passed: dict[str, tuple[Checkpoint, str]] = field(default_factory=dict)
-    """Target → checkpoint that is passed over, and why."""
+    skipped: dict[str, tuple[Checkpoint, str]] = field(default_factory=dict)
+    """Target → checkpoint that is skipped, and why."""
     _given_up: dict[str, str] = field(default_factory=dict)
     """Unit → stamp of the files with which it failed."""
 
     def is_done(self, unit: Unit) -> bool:
-        return is_done(self.folder, unit, self.bench, self.readiness)
+        return is_done(self.folder, unit, self.session, self.readiness)
 
     def work(self, checkpoints: list[Checkpoint], keep_watching: Callable[[], bool]) -> None:
         last_look = False
@@ -158,32 +129,32 @@ class _Local:
                 checkpoints = self._look_again(checkpoints)
         for unit in waiting:
             if looks[unit.id].state == "incomplete":
-                self._pass_over(unit, looks[unit.id].why)
+                self._skip(unit, looks[unit.id].why)
 
     def _is_ready(self, unit: Unit, look: Look) -> bool:
         return look.state == "ready" and self._given_up.get(unit.id) != look.stamp
 
     def _do(self, unit: Unit, stamp: str) -> None:
-        """Runs the unit. A checkpoint that cannot be used is passed over until its files change."""
+        """Runs the unit. A checkpoint that cannot be used is skipped until its files change."""
         try:
-            run_unit(self.folder, unit, stamp, self.bench)
+            run_unit(self.folder, unit, stamp, self.session)
         except (ModelError, BackendError, RunInUse) as error:
             self._given_up[unit.id] = stamp
-            self._pass_over(unit, str(error))
+            self._skip(unit, str(error))
         else:
-            self.passed.pop(unit.checkpoint.target, None)
+            self.skipped.pop(unit.checkpoint.target, None)
 
     def _report_broken(self, waiting: Iterable[Unit], looks: dict[str, Look]) -> None:
         for unit in waiting:
             look = looks[unit.id]
             if look.state == "broken" and self._given_up.get(unit.id) != look.stamp:
                 self._given_up[unit.id] = look.stamp
-                self._pass_over(unit, look.why)
+                self._skip(unit, look.why)
 
-    def _pass_over(self, unit: Unit, why: str) -> None:
-        self.passed[unit.checkpoint.target] = (unit.checkpoint, why)
+    def _skip(self, unit: Unit, why: str) -> None:
+        self.skipped[unit.checkpoint.target] = (unit.checkpoint, why)
         self.folder.note(unit, "passed over", why)
-        self.on_event(PassedOver(unit.checkpoint, why))
+        self.on_event(CheckpointSkipped(unit.checkpoint, why))
 
     def _reached_end(self, checkpoints: Iterable[Checkpoint], waiting: Iterable[Unit]) -> bool:
         """Every series has come to `until`, and nothing up to there is still being written."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchbench.backends.vllm import plan
-from benchbench.backends.vllm.engine import Engine
+from benchbench.backends.vllm.engine import RunningEngine
 from benchbench.backends.vllm.plan import Ask
 from benchbench.core.types import (
     Failure,
@@ -185,7 +185,7 @@ def test_with_a_cache_that_is_not_emptied_they_would(
 ) -> None:
     totals(backend, mixed_requests(500))
     with monkeypatch.context() as patched:
-        patched.setattr(Engine, "forget", lambda self: None)
+        patched.setattr(RunningEngine, "forget", lambda self: None)
         backend.load_weights(str(folders[1]))
         stale = totals(backend, mixed_requests(500))
     assert largest_difference(stale, expected["second"]) > TOLERANCE

@@ -10,23 +10,28 @@ from types import SimpleNamespace
 import pytest
 
 from benchbench.backends import open_backend
-from benchbench.backends.abilities import refusal
+from benchbench.backends.engine_options import read_options
+from benchbench.backends.engines import refusal
 from benchbench.backends.options import ModelOptions, parse_model_args
 from benchbench.backends.vllm.backend import VLLMBackend
-from benchbench.backends.vllm.settings import GPU_SHARE, Settings, cache_bytes, prepare_environment, read_settings
+from benchbench.backends.vllm.start import GPU_SHARE, VLLMOptions, cache_bytes, prepare_environment
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.types import GenerationParams
 from tests import models
 
 
-def read(text: str) -> Settings:
-    return read_settings(ModelOptions("m", backend="vllm", model_args=parse_model_args(text)))
+def read(text: str) -> VLLMOptions:
+    return read_options(
+        ModelOptions("m", backend="vllm", model_args=parse_model_args(text)), VLLMOptions, backend="vllm"
+    )
 
 
 def test_options_have_vllms_names_and_their_own_types() -> None:
-    assert read("") == Settings(gpu_memory_utilization=GPU_SHARE)
+    assert read("") == VLLMOptions(gpu_memory_utilization=GPU_SHARE)
     text = "tensor_parallel_size=2, gpu_memory_utilization=0.5,quantization=fp8,block_size=64,enforce_eager=False"
-    assert read(text) == Settings(2, 0.5, "fp8", block_size=64, enforce_eager=False)
+    assert read(text) == VLLMOptions(
+        tensor_parallel_size=2, gpu_memory_utilization=0.5, quantization="fp8", block_size=64, enforce_eager=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,11 +56,11 @@ def test_what_the_user_set_in_the_environment_stays(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")
     before = dict(os.environ)
     try:
-        prepare_environment(Settings(tensor_parallel_size=2))
+        prepare_environment(VLLMOptions(tensor_parallel_size=2))
         assert os.environ["VLLM_LOGGING_LEVEL"] == "DEBUG"
         assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
         assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in os.environ
-        prepare_environment(Settings())
+        prepare_environment(VLLMOptions())
         assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
     finally:
         for name in os.environ.keys() - before.keys():
@@ -80,11 +85,14 @@ def test_the_cache_on_a_cpu_holds_the_longest_prompt_and_more() -> None:
     ],
 )
 def test_settings_that_vllm_does_not_have_name_the_backend_that_does(params: GenerationParams, words: str) -> None:
-    reason = refusal(params, "vllm", VLLMBackend.able)
+    reason = refusal(params, "vllm", VLLMBackend.abilities)
     assert reason is not None
     assert words in reason
     assert "--backend hf" in reason
-    assert refusal(GenerationParams(("\n",), temperature=2.5, repetition_penalty=1.2), "vllm", VLLMBackend.able) is None
+    assert (
+        refusal(GenerationParams(("\n",), temperature=2.5, repetition_penalty=1.2), "vllm", VLLMBackend.abilities)
+        is None
+    )
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")

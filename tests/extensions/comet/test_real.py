@@ -96,11 +96,11 @@ def test_a_run_scores_as_comet_does_when_called_directly_and_offline(python, tin
     assert [item.scores["comet:tiny"] for item in items] == pytest.approx(scores, abs=1e-6)
     assert len({round(value, 4) for value in scores}) == len(scores), "the model tells the docs apart"
     (row,) = result.scored[0].rows
-    assert row["value"] == pytest.approx(system, abs=1e-6)
-    assert row["ci_low"] < row["value"] < row["ci_high"]
-    assert "|comet:2.2.7|model:tiny|sha256:" in row["signature"]
+    assert row.value == pytest.approx(system, abs=1e-6)
+    assert row.ci_low < row.value < row.ci_high
+    assert "|comet:2.2.7|model:tiny|sha256:" in row.signature
     for name in ("setuptools:", "torch:", "transformers:", "entmax:", "layer_transformation:softmax"):
-        assert f"|{name}" in row["signature"]
+        assert f"|{name}" in row.signature
     assert own_bytes(run) == before
     assert not log.exists(), log.read_text()
 

@@ -9,6 +9,7 @@ import pytest
 
 import benchbench
 from benchbench.core.errors import ArgumentError, DataError
+from benchbench.core.json_record import as_json
 from benchbench.extensions.interchange.export import to_lm_eval
 from benchbench.extensions.interchange.found import find_imports, parse_chance
 from benchbench.extensions.interchange.model import items_behind
@@ -100,13 +101,13 @@ def test_old_results_become_a_run_with_step_shots_versions_and_a_mark_of_origin(
     assert row.signature == "arc_easy.v0|shots:5|n:?|imported:lm-eval"
     assert not rows.loc["lambada_openai", "ppl"].higher_is_better
     record = find_run("latest", tmp_path / "results").record()
-    assert record["origin"]["kind"] == "lm-eval"
-    assert record["origin"]["file"] == "m.json"
-    assert (record["series"], record["step"], record["tokens_seen"]) == ("org/m", 3000, None)
-    assert record["groups"] == [
+    assert record.origin.kind == "lm-eval"
+    assert record.origin.file == "m.json"
+    assert (record.series, record.step, record.tokens_seen) == ("org/m", 3000, None)
+    assert as_json(record.groups) == [
         {"name": "hendrycksTest", "tasks": ["hendrycksTest-a", "hendrycksTest-b"], "weight_by_size": True}
     ]
-    assert [r["metric"] for r in record["rows"] if r["task"] == "lambada_openai"] == ["acc", "ppl"]
+    assert [r.metric for r in record.rows if r.task == "lambada_openai"] == ["acc", "ppl"]
 
 
 def test_new_results_bring_their_items_so_that_models_can_be_paired(tmp_path):
@@ -128,7 +129,7 @@ def test_new_results_bring_their_items_so_that_models_can_be_paired(tmp_path):
     assert runs[runs.task == "sums"].stderr.isna().all()
     assert runs.finished.iloc[0] == "2026-01-02T03:04:05+00:00"
     record = find_run("latest", tmp_path / "results").record()
-    assert record["tasks"]["quiz"]["example"] == {"doc_id": 0, "prompt": "Q0:", "continuations": [" no", " yes"]}
+    assert as_json(record.tasks["quiz"].example) == {"doc_id": 0, "prompt": "Q0:", "continuations": [" no", " yes"]}
 
 
 def test_what_we_export_comes_back_with_the_same_numbers(tmp_path):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchbench.core.record import Row
 from tests.extensions.lm_eval.rows import FILES, make_data_root
 
 Figures = dict[tuple[str, str], float]
@@ -46,8 +47,7 @@ def their_figures(world: World, names: Sequence[str], model: Any, num_fewshot: i
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    from benchbench.tasks.upstream.data import rows_from
-    from benchbench.tasks.upstream.library import _registry
+    from benchbench.extensions.lm_eval.library import _registry, rows_from
 
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
     manager = TaskManager(include_defaults=False, include_path=str(world.files))
@@ -69,7 +69,7 @@ def their_figures(world: World, names: Sequence[str], model: Any, num_fewshot: i
     }
 
 
-def our_figures(rows: Sequence[dict[str, Any]], theirs: Figures) -> dict[tuple[str, str], float | None]:
+def our_figures(rows: Sequence[Row], theirs: Figures) -> dict[tuple[str, str], float | None]:
     """Our rows under lm-eval's keys: `metric,filter` is ours too where a task has several filters, else `metric`."""
-    ours = {(row["task"].removeprefix("lm_eval:"), row["metric"]): row["value"] for row in rows}
+    ours = {(row.task.removeprefix("lm_eval:"), row.metric): row.value for row in rows}
     return {(task, key): ours.get((task, key), ours.get((task, key.partition(",")[0]))) for task, key in theirs}

@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from benchbench.tasks.data_root import wanted
+from benchbench.tasks.data_root import needed_splits
 from benchbench.tasks.index import TaskIndex
 from tests.extensions.lm_eval.conftest import World
 
@@ -63,9 +63,9 @@ def test_a_run_prints_its_row(command, tmp_path):
 
 def test_what_a_task_reads_can_be_pulled():
     (task,) = TaskIndex().select("lm_eval:gsm8k").tasks
-    assert [(one.place, one.required) for one in wanted(task)] == [
+    assert [(one.place, one.required) for one in needed_splits(task)] == [
         ("openai/gsm8k/main/test", True),
         ("openai/gsm8k/main/train", True),
     ]
     (task,) = TaskIndex().select("lm_eval:piqa").tasks
-    assert [one.required for one in wanted(task)] == [True, False]
+    assert [one.required for one in needed_splits(task)] == [True, False]

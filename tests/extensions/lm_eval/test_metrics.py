@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchbench.backends.options import ModelOptions
+from benchbench.core.settings import changed
 from benchbench.core.types import GenerateRequest
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import Plan, make_plan
@@ -37,7 +38,7 @@ def settings(world: World, names: list[str], output, **kwargs) -> RunSettings:
         "output": output,
         "trust_task_code": True,
     }
-    return RunSettings(**{**asked, **kwargs})
+    return changed(RunSettings(ModelOptions("")), **{**asked, **kwargs})
 
 
 def told(plan: Plan) -> Answers:
@@ -69,4 +70,4 @@ def test_every_metric_is_the_one_that_lm_eval_gives(world, tmp_path, names, shot
     found = our_figures(rows, expected)
     assert {key: found[key] for key in expected} == pytest.approx(expected, rel=1e-9, abs=1e-9)
     assert {name for name, _ in expected} >= set(names)
-    assert {row["task"].removeprefix("lm_eval:") for row in rows} == {name for name, _ in expected}
+    assert {row.task.removeprefix("lm_eval:") for row in rows} == {name for name, _ in expected}

@@ -13,11 +13,11 @@ import yaml
 
 from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError, BenchbenchError, DataError, TaskError
+from benchbench.extensions.lm_eval import library, names
+from benchbench.extensions.lm_eval.prepare import params_of
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import make_plan
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.upstream import library, names
-from benchbench.tasks.upstream.generation import params_of
 from tests.extensions.lm_eval.conftest import World
 from tests.extensions.lm_eval.rows import CHOICES, WRITING
 from tests.extensions.lm_eval.test_metrics import settings

@@ -10,7 +10,7 @@ import yaml
 from benchbench.core.errors import ArgumentError
 from benchbench.core.types import Failure
 from benchbench.extensions.rescore.score import score
-from benchbench.extensions.rescore.stored import ScoreSettings
+from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.leaderboard.metrics import metric_of
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import make_plan
@@ -33,7 +33,7 @@ def test_a_run_stopped_after_any_answer_ends_with_the_same_bytes(world, tmp_path
         run(settings(world, names, tmp_path / "cut"), backend=Ours(Answers(), stop_after=stop_after))
     rest = Ours(Answers())
     again = run(settings(world, names, tmp_path / "cut"), backend=rest)
-    assert (rest.answered < whole.record["work"]["requests"]) == (stop_after > 1)  # one answer completes no doc
+    assert (rest.answered < whole.record.work.requests) == (stop_after > 1)  # one answer completes no doc
     assert again.resumed
     assert part_bytes(again.path) == part_bytes(whole.path)
     assert comparable(again.record) == comparable(whole.record)
@@ -50,9 +50,9 @@ def test_every_item_is_stored_with_its_answers_and_values(world, tmp_path):
     assert all(len(item.texts) == 5 for item in repeated)
     assert set(repeated[0].scores) == {"exact_match,first", "exact_match,vote"}
     calibrated = folder.items("lm_eval:own_calibrated")
-    row = next(r for r in result.rows if (r["task"], r["metric"]) == ("lm_eval:own_calibrated", "brier_score"))
-    assert row["value"] == pytest.approx(sum(item.scores["brier_score"] for item in calibrated) / len(calibrated))
-    assert row["se_method"] == "clt"
+    row = next(r for r in result.rows if (r.task, r.metric) == ("lm_eval:own_calibrated", "brier_score"))
+    assert row.value == pytest.approx(sum(item.scores["brier_score"] for item in calibrated) / len(calibrated))
+    assert row.se_method == "clt"
     assert all("mcc_influence" in item.scores for item in folder.items("lm_eval:cola"))
 
 
@@ -75,7 +75,7 @@ def test_the_record_says_what_was_run(world, tmp_path):
 
 def test_shots_limit_seed_and_version_are_part_of_the_identity(world, tmp_path):
     def identity(**kwargs):
-        return run(settings(world, ["arc_easy"], tmp_path, **kwargs), backend=Ours(Answers())).record["run_id"]
+        return run(settings(world, ["arc_easy"], tmp_path, **kwargs), backend=Ours(Answers())).record.run_id
 
     runs = [identity(), identity(num_fewshot=1), identity(num_fewshot=1, seed=7), identity(limit=2)]
     assert len(set(runs)) == 4
@@ -90,18 +90,18 @@ def test_a_failed_answer_is_a_failed_item_and_never_a_wrong_one(world, tmp_path)
                 yield Failure(response.request, "server_error", "no answer") if bad else response
 
     result = run(settings(world, ["piqa"], tmp_path, max_failed=1.0), backend=Failing(Answers()))
-    assert result.record["tasks"]["lm_eval:piqa"]["counts"]["failed"] == 1
-    assert {row["n"] for row in result.rows} == {7}
+    assert result.record.tasks["lm_eval:piqa"].counts.failed == 1
+    assert {row.n for row in result.rows} == {7}
 
 
 @pytest.mark.slow
 def test_an_aggregation_that_needs_the_network_costs_only_its_own_row(world, tmp_path):
     rows = run(settings(world, ["french_bench_trivia"], tmp_path), backend=Ours(Answers())).rows
-    values = {row["metric"]: row["value"] for row in rows}
+    values = {row.metric: row.value for row in rows}
     assert values.pop("rouge1") is None
     assert set(values) == {"exact", "f1", "is_included"}
     assert None not in values.values()
-    assert "its aggregation raised" in next(row["note"] for row in rows if row["metric"] == "rouge1")
+    assert "its aggregation raised" in next(row.note for row in rows if row.metric == "rouge1")
 
 
 def test_a_metric_that_nobody_announced_is_in_the_record_all_the_same(world, tmp_path):
@@ -112,21 +112,21 @@ def test_a_metric_that_nobody_announced_is_in_the_record_all_the_same(world, tmp
     asked = settings(world, [], tmp_path, tasks=f"lm_eval:{world.files / 'late.yaml'}")
     result = run(asked, backend=Ours(Answers()))
     (row,) = result.rows
-    assert (row["metric"], row["se_method"]) == ("surprise", "clt")
+    assert (row.metric, row.se_method) == ("surprise", "clt")
     assert metric_of(result.record, "lm_eval:late", "surprise").kind == "mean"
 
 
 def test_a_median_gets_its_interval_from_a_bootstrap(world, tmp_path):
     (row,) = run(settings(world, ["own_median"], tmp_path), backend=Ours(Answers())).rows
-    assert row["se_method"] == "bootstrap"
-    assert row["value"] in (0.0, 1.0)
+    assert row.se_method == "bootstrap"
+    assert row.value in (0.0, 1.0)
 
 
 def test_a_file_that_says_no_shots_keeps_none_and_says_so(world, tmp_path):
     result = run(settings(world, ["truthfulqa_mc1"], tmp_path, num_fewshot=3), backend=Ours(Answers()))
-    task = result.record["tasks"]["lm_eval:truthfulqa_mc1"]
-    assert task["num_fewshot"] == 0
-    assert "the 3 asked for were not used" in task["notes"][0]
+    task = result.record.tasks["lm_eval:truthfulqa_mc1"]
+    assert task.num_fewshot == 0
+    assert "the 3 asked for were not used" in task.notes[0]
 
 
 def test_a_metric_added_later_needs_no_task_file_where_texts_are_enough(world, tmp_path):

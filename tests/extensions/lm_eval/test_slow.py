@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchbench.backends.options import ModelOptions
+from benchbench.extensions.lm_eval.names import names
 from benchbench.runner.run import run
-from benchbench.tasks.upstream.names import names
 from tests.extensions.lm_eval.conftest import our_figures, their_figures
 from tests.extensions.lm_eval.test_metrics import CHOICE, GROUPS, LIKELIHOOD, SHOTS, TEXT, settings
 from tests.models import tiny_llama

@@ -38,7 +38,7 @@ def judged(folder) -> int:
 
 
 def row(record, task, metric):
-    (found,) = (one for one in record["rows"] if (one["task"], one["metric"]) == (task, metric))
+    (found,) = (one for one in record.rows if (one.task, one.metric) == (task, metric))
     return found
 
 
@@ -55,11 +55,11 @@ def test_scores_are_those_of_the_process_with_a_clustered_interval(place, run):
     assert [item.scores["comet:tiny"] for item in items] == values
     known = uncertainty(mean(values), [item.cluster for item in items])
     found = row(run.record(), MT, "comet:tiny")
-    assert found["value"] == pytest.approx(sum(values) / len(values), abs=1e-12)
-    assert (found["stderr"], found["ci_low"]) == pytest.approx((known.stderr, known.interval.low), abs=1e-12)
-    assert (found["n"], found["n_clusters"], found["se_method"]) == (6, 3, "cluster")
-    assert f"|n:6|dtype:float32|comet:2.2.7|model:tiny|sha256:{'ab' * 6}|" in found["signature"]
-    assert "sha256:abab" in found["note"]
+    assert found.value == pytest.approx(sum(values) / len(values), abs=1e-12)
+    assert (found.stderr, found.ci_low) == pytest.approx((known.stderr, known.interval.low), abs=1e-12)
+    assert (found.n, found.n_clusters, found.se_method) == (6, 3, "cluster")
+    assert f"|n:6|dtype:float32|comet:2.2.7|model:tiny|sha256:{'ab' * 6}|" in found.signature
+    assert "sha256:abab" in found.note
 
 
 def test_the_process_gets_sources_from_the_documents_and_no_reference_where_it_reads_none(place, run):
@@ -79,7 +79,7 @@ def test_every_reader_sees_the_metric(place, run):
     assert sorted(chosen.task) == sorted(2 * [MT, "toy_fr-cs", "toy_mt"])
     assert set(chosen[chosen.is_group].task) == {"toy_mt"}
     items = benchbench.load_items(run.path, MT)
-    assert items["comet:tiny"].mean() == pytest.approx(row(run.record(), MT, "comet:tiny")["value"])
+    assert items["comet:tiny"].mean() == pytest.approx(row(run.record(), MT, "comet:tiny").value)
     assert items["bleu"].notna().all()
     found = benchbench.compare(str(run.path), str(other.path), metric="comet", results=place / "results")
     assert set(found.task) == {MT, "toy_fr-cs", "toy_mt"}
@@ -91,9 +91,9 @@ def test_every_reader_sees_the_metric(place, run):
 
 def test_the_metric_that_a_task_is_known_by_stays_the_first(place, run):
     score(run, comet(place, good_python(place)))
-    rows = [one["metric"] for one in run.record()["rows"] if one["task"] == MT]
+    rows = [one.metric for one in run.record().rows if one.task == MT]
     assert rows == ["bleu", "chrf", "comet:tiny"]
-    assert run.own_record()["rows"] != run.record()["rows"]
+    assert run.own_record().rows != run.record().rows
 
 
 def test_scored_again_by_the_same_model_nothing_is_computed(place, run):
@@ -106,17 +106,17 @@ def test_scored_again_by_the_same_model_nothing_is_computed(place, run):
     fresh = score(run, comet(place, python, fresh=True))
     assert {one.state for one in fresh.scored} == {"replaced"}
     assert judged(place) == 2 * asked
-    assert len(fresh.record["rows"]) == len(again.record["rows"])
+    assert len(fresh.record.rows) == len(again.record.rows)
 
 
 def test_another_checkpoint_of_the_same_name_replaces_another_model_stands_beside(place, run):
     score(run, comet(place, good_python(place), tasks=MT))
     other = good_python(place, sha256="cd" * 32)
     assert [one.state for one in score(run, comet(place, other, tasks=MT)).scored] == ["replaced"]
-    assert "sha256:cdcd" in row(run.record(), MT, "comet:tiny")["signature"]
+    assert "sha256:cdcd" in row(run.record(), MT, "comet:tiny").signature
     assert len(list((run.path / "scores" / MT).iterdir())) == 2
     score(run, comet(place, other, tasks=MT, model="org/kiwi"))
-    assert [one["metric"] for one in run.record()["rows"] if one["task"] == MT][2:] == ["comet:kiwi", "comet:tiny"]
+    assert [one.metric for one in run.record().rows if one.task == MT][2:] == ["comet:kiwi", "comet:tiny"]
 
 
 def test_models_by_another_checkpoint_are_not_compared(place, run):
@@ -147,7 +147,7 @@ def test_a_score_that_is_not_a_number_is_missing_and_counted(place, run):
     nan = GOOD.replace("def score(row):", "def score(row):\n    if row['src'] == 'Prší.': return float('nan')")
     python = fake_python(place, nan.format(log=str(place / "judged"), facts=FACTS))
     found = score(run, comet(place, python, tasks=MT)).scored[0].rows[0]
-    assert (found["n"], found["note"].split(";")[0]) == (5, "1 of 6 items have no value")
+    assert (found.n, found.note.split(";")[0]) == (5, "1 of 6 items have no value")
 
 
 def test_failed_docs_have_no_score(place):
@@ -157,7 +157,7 @@ def test_failed_docs_have_no_score(place):
     failed = replace(items[0], outcome="failed", texts=(), num_tokens=(), finish_reasons=(), prediction=None)
     path.write_bytes(encode_part([failed, *items[1:]]))
     found = score(run, comet(place, good_python(place), tasks=MT)).scored[0].rows[0]
-    assert found["n"] == 5
+    assert found.n == 5
     assert run.items(MT)[0].scores["comet:tiny"] is None
 
 
@@ -177,7 +177,7 @@ def test_tasks_without_a_source_are_passed_over_and_named(place, run):
 
 def test_a_run_made_before_its_task_named_the_source_takes_it_from_the_task_of_today(tmp_path):
     run = finished(world(tmp_path, doc_to_source=None))
-    assert "doc_to_source" not in run.record()["tasks"][MT]["resolved"]
+    assert "doc_to_source" not in run.record().tasks[MT].resolved
     world(tmp_path)
     assert score(run, comet(tmp_path, good_python(tmp_path), tasks=MT)).scored[0].state == "added"
 
@@ -233,4 +233,4 @@ def test_a_run_that_is_given_again_shows_what_was_added(place, run):
     score(run, comet(place, good_python(place), tasks=MT))
     again = run_again(run_settings(place))
     assert again.already_complete
-    assert row(again.record, MT, "comet:tiny")["n"] == 6
+    assert row(again.record, MT, "comet:tiny").n == 6

@@ -7,7 +7,7 @@ import pytest
 from benchbench.core.errors import ArgumentError, DataError
 from benchbench.core.registry import metric_spec
 from benchbench.extensions.rescore.score import score
-from benchbench.extensions.rescore.stored import ScoreSettings
+from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.store.extra_scores import read_added
 from benchbench.store.files import read_json, write_json
 from tests.extensions.rescore.world import PAIRS, finished, own_bytes, world
@@ -27,7 +27,7 @@ def wanted(place, *metrics, **changes):
 
 
 def values(record, task):
-    return {row["metric"]: row for row in record["rows"] if row["task"] == task and not row["is_group"]}
+    return {row.metric: row for row in record.rows if row.task == task and not row.is_group}
 
 
 def test_a_metric_added_later_is_the_one_that_the_run_would_have_had(place, tmp_path):
@@ -71,10 +71,10 @@ def test_a_doc_with_several_right_choices_keeps_them_all(tmp_path):
     rows = [{"question": f"{n}?", "choices": ["a", "b", "c"], "labels": [0, 1, 2]} for n in range(5)]
     write_rows(place / "hub/toy/quiz/default/test.jsonl", rows)
     run = finished(place, tasks="toy_quiz")
-    assert values(run.record(), "toy_quiz")["acc"]["value"] == 1.0
+    assert values(run.record(), "toy_quiz")["acc"].value == 1.0
     found = score(run, wanted(place, "acc", "likelihood"))
     assert [one.state for one in found.scored] == ["confirmed", "added"]
-    assert values(run.record(), "toy_quiz")["likelihood"]["value"] == pytest.approx(1.0)
+    assert values(run.record(), "toy_quiz")["likelihood"].value == pytest.approx(1.0)
 
 
 def test_what_the_run_says_itself_is_confirmed_and_not_written_again(place):
@@ -85,7 +85,7 @@ def test_what_the_run_says_itself_is_confirmed_and_not_written_again(place):
     assert [one.task for one in result.scored if one.state == "added"] == ["toy_write"]
     assert own_bytes(run) == before
     assert not result.differs
-    assert result.record["rows"] != run.own_record()["rows"]
+    assert result.record.rows != run.own_record().rows
 
 
 def test_a_value_that_does_not_come_out_again_is_told_and_stands(place):
@@ -97,7 +97,7 @@ def test_a_value_that_does_not_come_out_again_is_told_and_stands(place):
     write_json(run.path / "run.json", record)
     result = score(run, wanted(place, "chrf", tasks=MT))
     assert result.differs
-    assert values(run.record(), MT)["chrf"]["value"] == pytest.approx(result.scored[0].rows[0]["value"] + 0.01)
+    assert values(run.record(), MT)["chrf"].value == pytest.approx(result.scored[0].rows[0].value + 0.01)
     assert read_added(run.path) == []
 
 
@@ -106,7 +106,7 @@ def test_the_same_command_twice_replaces(place):
     for state in ("added", "replaced"):
         result = score(run, wanted(place, "ter", tasks="toy_*-*"))
         assert {one.state for one in result.scored} == {state}
-    assert [row["metric"] for row in run.record()["rows"] if row["task"] == MT] == ["bleu", "chrf", "ter"]
+    assert [row.metric for row in run.record().rows if row.task == MT] == ["bleu", "chrf", "ter"]
     assert len(list((run.path / "scores" / MT).iterdir())) == 2
 
 
@@ -114,15 +114,15 @@ def test_a_group_has_the_metric_once_all_its_tasks_have(place):
     run = finished(place)
 
     def of_group():
-        return [row for row in run.record()["rows"] if row["task"] == "toy_mt" and row["metric"] == "ter"]
+        return [row for row in run.record().rows if row.task == "toy_mt" and row.metric == "ter"]
 
     score(run, wanted(place, "ter", tasks=MT))
     assert of_group() == []
     score(run, wanted(place, "ter", tasks="toy_fr-cs"))
     (row,) = of_group()
-    members = [values(run.record(), task)["ter"]["value"] for task in (MT, "toy_fr-cs")]
-    assert row["value"] == pytest.approx(sum(members) / 2)
-    assert row["is_group"]
+    members = [values(run.record(), task)["ter"].value for task in (MT, "toy_fr-cs")]
+    assert row.value == pytest.approx(sum(members) / 2)
+    assert row.is_group
 
 
 def test_every_filter_of_a_task_is_scored(tmp_path):
@@ -133,7 +133,7 @@ def test_every_filter_of_a_task_is_scored(tmp_path):
     place = world(tmp_path, filter_list=filters)
     run = finished(place)
     score(run, wanted(place, "exact_match", "chrf++", tasks=MT))
-    assert [row["metric"] for row in run.record()["rows"] if row["task"] == MT][4:] == [
+    assert [row.metric for row in run.record().rows if row.task == MT][4:] == [
         "chrf++,whole",
         "chrf++,digits",
         "exact_match,whole",
@@ -184,7 +184,7 @@ def test_the_file_says_when_and_by_what(place):
         "kwargs": {},
     }
     assert content["made"]["by"]["sacrebleu"]
-    assert run.record()["added"][0]["finished"] == content["made"]["finished"]
+    assert run.record().added[0]["finished"] == content["made"]["finished"]
     assert len(run.items(MT)) == len(PAIRS)
 
 

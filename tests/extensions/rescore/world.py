@@ -10,7 +10,7 @@ import yaml
 
 from benchbench.backends.options import ModelOptions
 from benchbench.extensions.comet.process import CometOptions
-from benchbench.extensions.rescore.stored import ScoreSettings
+from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.runner.run import run
 from benchbench.runner.settings import RunSettings
 from benchbench.store.folder import RunFolder

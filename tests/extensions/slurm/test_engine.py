@@ -10,7 +10,7 @@ from benchbench.core.errors import ArgumentError, RunInUse
 from benchbench.extensions.slurm.cluster import Cluster
 from benchbench.extensions.slurm.engine import script, submit
 from benchbench.extensions.slurm.folder import arrays, kept_cluster, sent, with_queue
-from benchbench.runner.sweep.status import status_of
+from benchbench.runner.sweep.folder import status_of
 from benchbench.runner.sweep.sweep import sweep
 from benchbench.store.lock import RunLock
 from tests.extensions.slurm.fake import run_task
@@ -116,7 +116,7 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over_and_the_rest_submitted(sl
         file.write(json.dumps({"step": 40, "path": "./not/there"}) + "\n")
     sent_now = send(settings)
     assert [unit.checkpoint.step for unit in sent_now.arrays[0].units] == [30, 20, 10]
-    ((unit, why),) = sent_now.passed_over
+    ((unit, why),) = sent_now.skipped
     assert (unit.checkpoint.step, "there is no checkpoint at" in why) == (40, True)
 
 

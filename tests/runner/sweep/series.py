@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.backends.options import ModelOptions
+from benchbench.core.settings import changed
 from benchbench.runner.run import RunResult, run
 from benchbench.runner.settings import RunSettings
+from benchbench.runner.sweep.folder import SweepWriter
 from benchbench.runner.sweep.ready import Readiness
 from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.runner.sweep.unit import SweepWriter
 from tests import models
 from tests.runner.toy import comparable, part_bytes
 
@@ -45,7 +46,7 @@ def base(world: Path, output: Path, **changes: Any) -> RunSettings:
         "data_root": world / "hub",
         "output": output,
     }
-    return RunSettings(**{**values, **changes})
+    return changed(RunSettings(ModelOptions("")), **{**values, **changes})
 
 
 def on_folder(world: Path, folder: Path, output: Path, **changes: Any) -> SweepSettings:
@@ -71,7 +72,7 @@ def separate_run(settings: SweepSettings, location: str, output: Path, **changes
     from dataclasses import replace
 
     model = replace(settings.run.model, model=location)
-    return run(replace(settings.run, model=model, tasks=settings.task_groups[0], output=output, **changes))
+    return run(changed(settings.run, model=model, tasks=settings.task_groups[0], output=output, **changes))
 
 
 def results(folder: SweepWriter) -> dict[int, tuple[dict[str, Any], dict[str, bytes]]]:

@@ -5,7 +5,7 @@ import pytest
 
 from benchbench.core.checkpoint_names import read_name
 from benchbench.core.errors import ArgumentError, ModelError
-from benchbench.runner.checkpoint import Checkpoint, said_step, said_tokens, step_in, tokens_in
+from benchbench.runner.checkpoint import Checkpoint, step_at, step_in, tokens_at, tokens_in
 from benchbench.runner.sweep.find import find_checkpoints
 
 
@@ -17,11 +17,11 @@ def test_the_rule_of_names_is_the_one_of_core():
 def test_the_trainers_state_tells_step_and_tokens(tmp_path):
     state = {"global_step": 7, "num_input_tokens_seen": 7168}
     (tmp_path / "trainer_state.json").write_text(json.dumps(state))
-    assert (said_step(str(tmp_path)), said_tokens(str(tmp_path))) == (7, 7168)
+    assert (step_at(str(tmp_path)), tokens_at(str(tmp_path))) == (7, 7168)
     (tmp_path / "trainer_state.json").write_text(json.dumps({"global_step": 7, "num_input_tokens_seen": 0}))
-    assert said_tokens(str(tmp_path)) is None, "the Trainer did not count"
+    assert tokens_at(str(tmp_path)) is None, "the Trainer did not count"
     (tmp_path / "trainer_state.json").write_text("{")
-    assert said_step(str(tmp_path)) is None
+    assert step_at(str(tmp_path)) is None
 
 
 def test_a_run_is_named_after_its_series_and_its_own_name_or_the_step_that_a_list_says():

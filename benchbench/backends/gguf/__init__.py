@@ -1,1 +1,0 @@
-"""The llama.cpp engine: quantised files, scored and continued over shared prefixes."""

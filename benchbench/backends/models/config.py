@@ -1,0 +1,236 @@
+"""What a configuration asks for: kind of model, number type, length; and what transformers would silently ignore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from benchbench.backends.models.identity import read_json
+from benchbench.backends.models.source import ModelSource, quiet
+from benchbench.backends.models.weights import safetensors_header
+from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
+
+Architecture: TypeAlias = Literal["causal", "seq2seq"]
+
+DEFAULT_LENGTH = 2048
+"""lm-eval's: taken where neither the configuration nor the tokenizer tells a length."""
+UNSET_LENGTH = 1_000_000_000
+"""Tokenizers write a huge number for "no limit"."""
+LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len")
+RELATIVE = frozenset(["bloom", "longt5", "mt5", "t5", "umt5"])
+"""Models whose positions are relative, so that any length can be computed."""
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+OTHER_HEADS = (
+    "ForMaskedLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForMultipleChoice",
+)
+
+MPT_HONOURED: Mapping[str, tuple[Any, ...]] = {
+    "expansion_ratio": (4,),
+    "logit_scale": (None,),
+    "norm_type": ("low_precision_layernorm", "layernorm"),
+    "norm_eps": (1e-5,),
+    "no_bias": (True,),
+    "attn_config.alibi": (True,),
+    "attn_config.alibi_bias_max": (8,),
+    "attn_config.attn_type": ("multihead_attention",),
+    "attn_config.prefix_lm": (False,),
+    "attn_config.qk_ln": (False,),
+    "attn_config.qk_gn": (False,),
+    "attn_config.rope": (False,),
+    "attn_config.sliding_window_size": (-1,),
+    "ffn_config.ffn_type": ("mptmlp",),
+    "ffn_config.ffn_act_fn": (None, {"name": "gelu", "approximate": "none"}),
+}
+"""The only values of these options with which transformers' MPT computes what the configuration says."""
+
+
+MPT_FLOATS = frozenset(
+    (
+        *("clip_qkv", "emb_pdrop", "embedding_fraction", "initializer_range"),
+        *("layer_norm_epsilon", "resid_pdrop", "softmax_scale"),
+    )
+)
+"""Options of MPT that are fractions; all other numbers are whole."""
+
+
+def check_config(raw: Mapping[str, Any], folder: Path, *, own_code: bool) -> None:
+    """Refuses configurations that transformers' own class would compute wrongly without a word. Raises ModelError."""
+    heads = raw.get("architectures") or []
+    if heads and all(str(head).endswith(OTHER_HEADS) for head in heads):
+        raise ModelError(
+            f"{folder} is a {heads[0]}, which does not predict the next token; it cannot be evaluated here."
+        )
+    if raw.get("model_type") == "mpt" and not own_code:
+        _check_mpt(raw, folder)
+
+
+def _check_mpt(raw: Mapping[str, Any], folder: Path) -> None:
+    for key, value, honoured in not_honoured(raw, MPT_HONOURED):
+        raise ModelError(
+            f"{folder} has {key}={value!r}, which transformers' MPT ignores: it computes {honoured[0]!r}, so every "
+            f"score would be wrong. Give --trust-remote-code if the model brings its own code."
+        )
+
+
+def not_honoured(
+    raw: Mapping[str, Any], table: Mapping[str, tuple[Any, ...]]
+) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """(key, value, what would be honoured) of each dotted key of `table` whose value in `raw` is none of those.
+
+    The first of a key's values stands for an option that is not given.
+    """
+    for key, honoured in table.items():
+        value: Any = raw
+        for part in key.split("."):
+            value = value.get(part, honoured[0]) if isinstance(value, Mapping) else honoured[0]
+        if value not in honoured:
+            yield key, value, honoured
+
+
+def mpt_config(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with number types that transformers' strict MptConfig takes; training saves `0.0` for 0."""
+    config = {key: _number(key, value) for key, value in raw.items()}
+    attention = raw.get("attn_config") or {}
+    config["attn_config"] = {key: _number(key, value) for key, value in attention.items()} | {"attn_pdrop": 0}
+    return config
+
+
+def _number(key: str, value: Any) -> Any:
+    if key in MPT_FLOATS and isinstance(value, int):
+        return float(value)
+    if key not in MPT_FLOATS and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def uses_own_code(raw: Mapping[str, Any], folder: Path, *, trusted: bool) -> bool:
+    """Whether the repository's Python code will run. Raises ModelError where it would have to, untrusted."""
+    auto_map = raw.get("auto_map") or {}
+    offered = any(name.startswith("AutoModelFor") and "LM" in name for name in auto_map)
+    if offered and trusted:
+        return True
+    if kind_of(raw.get("model_type")) is not None:
+        return False
+    if offered:
+        raise ModelError(
+            f"{folder} needs its own Python code, which transformers does not have built in. Running it gives whoever "
+            "wrote it the rights of your account: read it, then give --trust-remote-code."
+        )
+    known = did_you_mean(str(raw.get("model_type")), _known_types())
+    raise ModelError(
+        f"{folder} has model_type {raw.get('model_type')!r}, which this version of transformers cannot run as a "
+        f"language model.{known}"
+    )
+
+
+def architecture_of(raw: Mapping[str, Any]) -> Architecture:
+    """causal or seq2seq, by lm-eval's rule: the model type decides, else what the custom code offers."""
+    kind = kind_of(raw.get("model_type"))
+    if kind is not None:
+        return kind
+    return "seq2seq" if "AutoModelForSeq2SeqLM" in (raw.get("auto_map") or {}) else "causal"
+
+
+def kind_of(model_type: str | None) -> Architecture | None:
+    """What transformers' own class of this type is, or None if there is none."""
+    from transformers.models.auto import modeling_auto
+
+    if model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return "seq2seq"
+    return "causal" if model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else None
+
+
+def _known_types() -> list[str]:
+    from transformers.models.auto import modeling_auto
+
+    return list(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def choose_dtype(wanted: str, raw: Mapping[str, Any], stored: str | None, device_type: str) -> tuple[str, str | None]:
+    """(dtype, note): auto is the configuration's type, else that of the `stored` tensors, else float32.
+
+    float16 on a CPU becomes float32, with a note: it is hundreds of times slower and no truer there.
+    Raises ArgumentError for an unknown name.
+    """
+    if wanted not in DTYPES:
+        raise ArgumentError(f"--dtype {wanted!r} is not one of {', '.join(DTYPES)}.{did_you_mean(wanted, DTYPES)}")
+    inner = raw.get("text_config") or {}
+    named = raw.get("dtype") or raw.get("torch_dtype") or inner.get("dtype") or inner.get("torch_dtype") or stored
+    dtype = wanted if wanted != "auto" else str(named or "float32").removeprefix("torch.")
+    if dtype not in DTYPES:
+        return "float32", f"the checkpoint's {dtype} is computed in float32"
+    if dtype == "float16" and device_type == "cpu":
+        return "float32", "float16 is not usable on a CPU; computed in float32"
+    return dtype, None
+
+
+def own_length(config: Any, tokenizer: Any) -> int | None:
+    """Tokens that the model says it holds, looked up as lm-eval does, plus MPT's max_seq_len. None if unknown."""
+    inner = getattr(config, "text_config", None) or config
+    for key in LENGTH_KEYS:
+        if getattr(inner, key, None) is not None:
+            return int(getattr(inner, key))
+    length = getattr(tokenizer, "model_max_length", None)
+    return int(length) if length is not None and length < UNSET_LENGTH else None
+
+
+def can_grow(raw: Mapping[str, Any]) -> bool:
+    """Whether the model can be run on more tokens than it was trained on: ALiBi and relative positions."""
+    attention = raw.get("attn_config") or {}
+    default = raw.get("model_type") == "mpt"
+    return bool(raw.get("model_type") in RELATIVE or raw.get("alibi") or attention.get("alibi", default))
+
+
+def choose_length(wanted: int | None, own: int | None, raw: Mapping[str, Any], name: str) -> int:
+    """The length to use. Raises ArgumentError for one below 2, or beyond what the positions reach."""
+    if wanted is None:
+        return own or DEFAULT_LENGTH
+    if wanted < 2:
+        raise ArgumentError(f"--max-length {wanted} is too short to predict a token from another.")
+    if own is not None and wanted > own and not can_grow(raw):
+        raise ArgumentError(
+            f"--max-length {wanted:,} is more than the {own:,} positions of {name}; only models with ALiBi or relative "
+            "positions can read further."
+        )
+    return wanted
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model folder. Raises ModelError where there is none, and says what the folder is instead."""
+    path = folder / "config.json"
+    if path.is_file():
+        raw = read_json(path)
+        if isinstance(raw, dict) and (folder / "adapter_config.json").is_file():
+            raise ModelError(f"{folder} holds an adapter beside the model; merge it and save the merged model first.")
+        if isinstance(raw, dict) and (raw.get("model_type") or raw.get("auto_map")):
+            return raw
+        raise ModelError(f"{path} names no model_type, so it is not a model's configuration.")
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{folder} is an adapter, not a model; merge it into its base model and save that first.")
+    inner = sorted(p.parent.name for p in folder.glob("*/config.json"))
+    hint = f" It holds {', '.join(inner[:3])}: give one of them." if inner else ""
+    raise ModelError(f"{folder} has no config.json, so it is not a transformers model.{hint}")
+
+
+def stored_dtype(files: Sequence[Path]) -> str | None:
+    """Type of the first tensor, for configurations that name none."""
+    if files[0].suffix != ".safetensors":
+        return None
+    names = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+    return next((names.get(t.dtype) for t in safetensors_header(files[0]).values()), None)
+
+
+def config_object(source: ModelSource, raw: dict[str, Any], *, trusted: bool) -> Any:
+    """transformers' configuration object."""
+    from transformers import AutoConfig
+
+    kwargs = {"gguf_file": source.gguf_file} if source.gguf_file else {}
+    with quiet(source):
+        if raw.get("model_type") == "mpt" and not (trusted and raw.get("auto_map")):
+            return AutoConfig.for_model(**mpt_config(raw))
+        return AutoConfig.from_pretrained(source.folder, trust_remote_code=trusted, local_files_only=True, **kwargs)

@@ -1,0 +1,167 @@
+"""Where a model lies: from what the user named to one local folder or GGUF file, pinned to a commit."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from benchbench.backends.models.formats import recognise
+from benchbench.backends.models.identity import read_json
+from benchbench.backends.models.source import ModelSource
+from benchbench.core.errors import ModelError, did_you_mean
+
+HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.py", "*.jinja", "*.tiktoken", "*.spm"]
+TOKENIZER_FILES = [name for name in HUB_FILES if name != "*.safetensors"]
+SPLIT_NUMBER = re.compile(r"-\d{5}-of-")
+"""In the name of a GGUF file that is split: all parts are needed."""
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def find_model(model: str, revision: str | None = None) -> ModelSource:
+    """The folder or file that `model` names: a local path, else a hub name (`org/name`, or `org/name:file.gguf`).
+
+    A hub name is downloaded, or taken from the cache when the Hub cannot be reached; its revision becomes a commit.
+    Raises ModelError where nothing is found.
+    """
+    model = hub_path(model)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        _no_revision(model, revision)
+        return _in_folder(path)
+    if path.exists():
+        _no_revision(model, revision)
+        return _recognised(path)
+    if _looks_local(model, path):
+        near = did_you_mean(path.name, _siblings(path))
+        raise ModelError(f"there is no model at {model}: no such folder or file.{near}")
+    return _from_hub(model, revision)
+
+
+def find_tokenizer(name: str) -> ModelSource:
+    """The folder of a tokenizer: a local one, else that of a hub name. ModelError if there is none."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return ModelSource(path)
+    if path.exists() or _looks_local(name, path):
+        near = did_you_mean(path.name, _siblings(path))
+        raise ModelError(f"--tokenizer {name}: expected a folder with a tokenizer, or a hub name.{near}")
+    return ModelSource(_download(name, None, TOKENIZER_FILES))
+
+
+def split_revision(checkpoint: str) -> tuple[str, str | None]:
+    """(name, revision) of `org/name@revision`; a path that exists is a name as it stands."""
+    if "@" in checkpoint and not Path(checkpoint).exists():
+        name, _, revision = checkpoint.rpartition("@")
+        return name, revision
+    return checkpoint, None
+
+
+def hub_path(model: str) -> str:
+    """`org/repo:file.gguf` written as `org/repo/file.gguf`; anything else, and whatever lies here, as it is."""
+    repo, colon, name = model.partition(":")
+    if colon and name.endswith(".gguf") and repo.count("/") == 1 and not Path(model).exists():
+        return f"{repo}/{name}"
+    return model
+
+
+def _in_folder(folder: Path) -> ModelSource:
+    if not any(folder.iterdir()):
+        raise ModelError(f"{folder} is an empty folder; expected a transformers model or a GGUF file.")
+    return _recognised(folder)
+
+
+def _recognised(path: Path) -> ModelSource:
+    found = recognise(path)
+    if found is None:
+        raise ModelError(f"{path} is a file; give the folder of a transformers model, or a .gguf or .pt file.")
+    name, place = found
+    return ModelSource(place, name)
+
+
+def _no_revision(model: str, revision: str | None) -> None:
+    if revision is not None:
+        raise ModelError(f"--revision {revision} needs a hub name, but {model} is on this machine.")
+
+
+def on_this_machine(model: str) -> bool:
+    """Whether `model` is a path, or a hub name that was downloaded before."""
+    from huggingface_hub import errors, snapshot_download
+
+    model = hub_path(model)
+    path = Path(model).expanduser()
+    if path.exists() or _looks_local(model, path):
+        return True
+    repo = model.rsplit("/", 1)[0] if model.endswith(".gguf") else model
+    try:
+        folder = Path(snapshot_download(repo, local_files_only=True))
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError, OSError):
+        return False
+    return any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")) or any(folder.glob("*.gguf"))
+
+
+def _looks_local(model: str, path: Path) -> bool:
+    """A path by its form, or a name whose first part is a folder here (then a typo is likelier than a hub name)."""
+    if path.is_absolute() or model.startswith((".", "~")) or model.endswith(("/", "\\")):
+        return True
+    hub_part = model.rsplit("/", 1)[0] if model.endswith(".gguf") else model
+    return not HUB_NAME.fullmatch(hub_part) or (len(path.parts) > 1 and Path(path.parts[0]).is_dir())
+
+
+def _siblings(path: Path) -> list[str]:
+    try:
+        return [p.name for p in path.parent.iterdir()]
+    except OSError:
+        return []
+
+
+def _from_hub(model: str, revision: str | None) -> ModelSource:
+    repo, gguf_file = model, None
+    if model.endswith(".gguf"):
+        repo, gguf_file = model.rsplit("/", 1) if "/" in model else (model, model)
+    folder = _download(repo, revision, [SPLIT_NUMBER.sub("-*-of-", gguf_file), "*.json"] if gguf_file else HUB_FILES)
+    commit = folder.name if folder.parent.name == "snapshots" else revision
+    if gguf_file and not (folder / gguf_file).is_file():
+        raise ModelError(f"{repo} on the Hub has no file {gguf_file}, or it was never downloaded here.")
+    found = _recognised(folder / gguf_file) if gguf_file else _in_folder(folder)
+    return replace(found, revision=commit)
+
+
+def _download(repo: str, revision: str | None, wanted: list[str]) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    at = f" at revision {revision!r}" if revision else ""
+    try:
+        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
+        if wanted is HUB_FILES and not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(repo, revision=revision, allow_patterns=[*wanted, "pytorch_model*.bin"]))
+        return folder
+    except errors.GatedRepoError:
+        raise ModelError(f"{repo} on the Hub is gated: accept its terms there, then run `hf auth login`.") from None
+    except errors.RepositoryNotFoundError:
+        raise ModelError(f"no model named {repo!r}: no such folder here, no such repository on the Hub.") from None
+    except errors.RevisionNotFoundError:
+        raise ModelError(f"{repo} on the Hub has no revision {revision!r}.") from None
+    except errors.HFValidationError as error:
+        raise ModelError(f"{repo!r} is neither a folder here nor a hub name: {error}") from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError):
+        raise ModelError(
+            f"no model named {repo!r}{at}: no such folder here, not in the Hub's cache, and the Hub cannot be reached. "
+            "Give a folder, or download it first with `hf download`."
+        ) from None
+
+
+def names_gguf(model: str) -> bool:
+    """Whether `model` names a GGUF file, by its name, or a folder with one and no transformers model."""
+    if model.endswith(".gguf"):
+        return True
+    folder = Path(model).expanduser()
+    return folder.is_dir() and not (folder / "config.json").is_file() and any(folder.glob("*.gguf"))
+
+
+def is_encoder_decoder(model: str) -> bool:
+    """Whether a local folder holds an encoder-decoder model. Of models on the Hub nothing is known before opening."""
+    try:
+        return bool(read_json(Path(model).expanduser() / "config.json").get("is_encoder_decoder"))
+    except (ModelError, AttributeError):
+        return False

@@ -1,0 +1,201 @@
+"""Checkpoints of Composer and llm-foundry: a `.pt` file, or a folder of shards, read under transformers' names.
+
+Only tensors, plain values and a few harmless types (times, numpy arrays of random states) are ever unpickled.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import functools
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbench.backends.models.formats.state_dict import StateDictFormat, TrainingState
+from benchbench.backends.models.identity import load_pickle
+from benchbench.core.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
+"""What training puts around modules, and so into tensor names."""
+SHARD_NAMES = frozenset(
+    [
+        "torch.distributed.checkpoint.metadata",
+        "torch.distributed.checkpoint.filesystem",
+        "torch.serialization._get_layout",
+        "torch.storage",
+        "torch.Size",
+        "torch.device",
+        "collections.OrderedDict",
+        "pathlib.PosixPath",
+    ]
+)
+"""Modules and names that the index of a sharded checkpoint may ask for: data classes of torch's own."""
+
+
+MERGE_ERRORS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    AttributeError,
+    EOFError,
+    KeyError,
+    TypeError,
+    pickle.UnpicklingError,
+)
+
+
+class ComposerFormat(StateDictFormat):
+    """A `.pt` file, or a folder of torch's distributed shards."""
+
+    title = "a Composer checkpoint"
+
+    def locate(self, path: Path) -> Path | None:
+        """See `CheckpointFormat`."""
+        found = any(path.glob("*.distcp")) if path.is_dir() else path.suffix == ".pt" and path.exists()
+        return path if found else None
+
+    def check_whole(self, path: Path) -> None:
+        """See `CheckpointFormat`."""
+        if path.is_dir():
+            if not (path / ".metadata").is_file():
+                raise ModelError(f"{path} has shards but no .metadata, which is written last.")
+        elif not zipfile.is_zipfile(path):
+            raise ModelError(f"{path} is not a whole torch file: it is truncated, corrupt or still being written.")
+
+    def tokens_seen(self, path: Path) -> int | None:
+        """See `CheckpointFormat`. A file has a clock."""
+        tokens = super().tokens_seen(path)
+        return tokens if tokens is not None or path.is_dir() else counted_tokens(path)
+
+    def read_state(self, path: Path) -> TrainingState:
+        """See `StateDictFormat`."""
+        import torch
+
+        if path.is_dir():
+            return TrainingState(_renamed(path, _merged(path)), None)
+        state = _state(path)
+        model = state.get("model")
+        if not isinstance(model, Mapping) or not model:
+            raise ModelError(f"{path} is not a Composer checkpoint: expected the model's tensors under state, model.")
+        tensors = {str(name): value for name, value in model.items() if isinstance(value, torch.Tensor)}
+        return TrainingState(_renamed(path, tensors), _config(state))
+
+
+FORMAT = ComposerFormat()
+
+
+def counted_tokens(path: Path) -> int | None:
+    """Tokens that the checkpoint's clock counts; None where it counts none, or cannot be read."""
+    try:
+        clock = _state(path).get("timestamp") or {}
+    except ModelError:
+        return None
+    tokens = clock.get("token", (clock.get("Timestamp") or {}).get("token")) if isinstance(clock, Mapping) else None
+    return tokens if isinstance(tokens, int) and tokens > 0 else None
+
+
+def _state(path: Path) -> Mapping[str, Any]:
+    import torch
+
+    with torch.serialization.safe_globals(_harmless()):
+        whole = load_pickle(path)
+    state = whole.get("state")
+    if not isinstance(state, Mapping):
+        raise ModelError(f"{path} is not a Composer checkpoint: expected tensors and training state under `state`.")
+    return state
+
+
+def _harmless() -> list[Any]:
+    """Types in training states that are no tensors but only hold values; older numpy wrote another module name."""
+    import _codecs
+
+    import numpy as np
+    from numpy._core import multiarray
+
+    functions = [multiarray._reconstruct, multiarray.scalar]
+    old_names = [(function, f"numpy.core.multiarray.{function.__name__}") for function in functions]
+    dtypes = {type(np.dtype(name)) for name in ("uint8", "int64", "uint32", "uint64", "float32", "float64")}
+    plain = [datetime.timedelta, collections.defaultdict, np.ndarray, np.dtype, _codecs.encode]
+    return [*plain, *functions, *old_names, *dtypes]
+
+
+def _config(state: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    found: Any = state
+    for key in ("integrations", "huggingface", "model", "config", "content"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else None
+
+
+def _renamed(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Composer's classes hold the model as `model`, so every name begins with that."""
+    renamed: dict[str, torch.Tensor] = {}
+    for written, tensor in tensors.items():
+        name = functools.reduce(lambda text, wrapper: text.replace(wrapper, ""), WRAPPERS, written)
+        if not name.startswith("model."):
+            raise ModelError(f"{path} holds {name!r}; expected Composer's names, which begin with `model.`.")
+        renamed[name.removeprefix("model.")] = tensor
+    return renamed
+
+
+class _AsksForCodeError(Exception):
+    """An index names something that no index needs."""
+
+
+class _IndexUnpickler(pickle.Unpickler):
+    """Reads a sharded checkpoint's index and refuses whatever is not part of one."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The class, if the index may ask for it."""
+        import torch
+
+        dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
+        if dtype or module in SHARD_NAMES or f"{module}.{name}" in SHARD_NAMES:
+            return super().find_class(module, name)
+        raise _AsksForCodeError(f"{module}.{name}")
+
+
+def _merged(folder: Path) -> dict[str, torch.Tensor]:
+    """The model's tensors of all shards; optimizer states stay on disk."""
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    try:
+        tensors = _read_shards(folder)
+    except _AsksForCodeError as error:
+        raise ModelError(
+            f"{folder / '.metadata'} asks for {error}, which no index of shards needs; it might run code, "
+            "so it was not opened."
+        ) from None
+    except (*MERGE_ERRORS, CheckpointException) as error:
+        said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise ModelError(f"the shards in {folder} cannot be merged: {said[-1].strip()}") from None
+    if not tensors:
+        raise ModelError(f"{folder} holds no tensors under state.model, so it is no sharded Composer checkpoint.")
+    return tensors
+
+
+def _read_shards(folder: Path) -> dict[str, torch.Tensor]:
+    """What torch's own loader puts together, in this process alone."""
+    import torch
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    with (folder / ".metadata").open("rb") as file:
+        stored = _IndexUnpickler(file).load().state_dict_metadata
+    wanted = {
+        key: torch.empty(info.size, dtype=info.properties.dtype)
+        for key, info in stored.items()
+        if key.startswith("state.model.") and isinstance(info, TensorStorageMetadata)
+    }
+    if wanted:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that no other process takes part
+            load(wanted, storage_reader=FileSystemReader(folder), no_dist=True)
+    return {key.removeprefix("state.model."): tensor for key, tensor in wanted.items()}

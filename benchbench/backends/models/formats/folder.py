@@ -1,0 +1,135 @@
+"""A folder as transformers saves it: config.json, and weights in safetensors or torch files.
+
+Everything is checked before memory is spent: configuration, every weight file's header, tokenizer. After loading, a
+tensor that is missing, left over or misshapen is an error, because the model would otherwise run with random numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchbench.backends.models.config import (
+    architecture_of,
+    check_config,
+    choose_dtype,
+    config_object,
+    read_config,
+    stored_dtype,
+    uses_own_code,
+)
+from benchbench.backends.models.find import find_tokenizer
+from benchbench.backends.models.formats import CheckpointFormat
+from benchbench.backends.models.identity import BROKEN_OFF, model_identity, read_json
+from benchbench.backends.models.loaded import LoadedModel, check_same, set_length
+from benchbench.backends.models.memory import MemoryEstimate, check_memory, estimate_config
+from benchbench.backends.models.source import ModelSource
+from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_identity
+from benchbench.backends.models.weights import check_weights, safetensors_header, unchanged
+from benchbench.backends.options import ModelOptions
+from benchbench.core.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+PICKLED_BYTES = 2
+"""Assumed of a parameter in a torch file, whose header is not read."""
+
+
+class FolderFormat(CheckpointFormat):
+    """A folder that transformers' `save_pretrained` has written."""
+
+    title = "a transformers model"
+
+    def locate(self, path: Path) -> Path | None:
+        """See `CheckpointFormat`."""
+        return path if (path / "config.json").is_file() else None
+
+    def check_whole(self, path: Path) -> None:
+        """See `CheckpointFormat`."""
+        if not (path / "config.json").is_file():
+            raise ModelError(f"{path} has no config.json.")
+        check_weights(path)
+
+    def estimate(self, source: ModelSource, dtype: str) -> MemoryEstimate:
+        """See `CheckpointFormat`."""
+        return estimate_folder(source.folder, dtype)
+
+    def load(self, source: ModelSource, options: ModelOptions, device: torch.device) -> LoadedModel:
+        """See `CheckpointFormat`."""
+        from benchbench.backends.models.pretrained import from_pretrained
+
+        folder = source.folder
+        raw = read_config(folder)
+        files = check_weights(folder)
+        own_code = uses_own_code(raw, folder, trusted=options.trust_remote_code)
+        check_config(raw, folder, own_code=own_code)
+        notes = (
+            [f"{folder.name} brings its own code, which was not run"] if raw.get("auto_map") and not own_code else []
+        )
+        config = config_object(source, raw, trusted=options.trust_remote_code)
+        tokenizer_source = None if options.tokenizer is None else find_tokenizer(options.tokenizer)
+        tokenizer = load_tokenizer(tokenizer_source or source, trusted=options.trust_remote_code, config=config)
+        dtype, note = choose_dtype(options.dtype, raw, stored_dtype(files), device.type)
+        check_memory(estimate_folder(folder, dtype), source.name, device)
+        kind = architecture_of(raw)
+        length = set_length(config, raw, tokenizer, options, source.name)
+        code = sorted(folder.glob("*.py")) if own_code else []
+        with unchanged(files), ThreadPoolExecutor(1) as pool:
+            hashing = pool.submit(model_identity, folder, files, code=code)
+            model = from_pretrained(source, kind, config=config, dtype=dtype, trusted=own_code)
+            identity = hashing.result()
+        return LoadedModel(
+            model=model,
+            tokenizer=tokenizer,
+            architecture=kind,
+            max_length=length,
+            identity=identity,
+            tokenizer_identity=own_tokenizer_identity((tokenizer_source or source).folder, options.trust_remote_code),
+            dtype=dtype,
+            device=device,
+            num_parameters=model.num_parameters(),
+            revision=source.revision,
+            notes=(*notes, *filter(None, [note])),
+            source=source,
+            config=raw,
+            own_code=own_code,
+            trusted=options.trust_remote_code,
+            generation=read_json(folder / "generation_config.json"),
+            tokenizer_source=tokenizer_source,
+        )
+
+    def swap(self, loaded: LoadedModel, source: ModelSource) -> str:
+        """See `CheckpointFormat`."""
+        from benchbench.backends.models.pretrained import copy_into, new_tensors
+
+        files = check_weights(source.folder)
+        config, generation = read_config(source.folder), read_json(source.folder / "generation_config.json")
+        check_same(loaded, source, config, generation)
+        code = sorted(source.folder.glob("*.py")) if loaded.own_code else []
+        identity = model_identity(source.folder, files, code=code)
+        kind, dtype = loaded.architecture, loaded.dtype
+        with unchanged(files):
+            tensors = new_tensors(loaded.model, source, files, kind=kind, dtype=dtype, trusted=loaded.own_code)
+            loaded.identity = BROKEN_OFF
+            copy_into(loaded.model, tensors)
+        return identity
+
+
+FORMAT = FolderFormat()
+
+
+def estimate_folder(folder: Path, dtype: str = "auto") -> MemoryEstimate:
+    """What the transformers model in `folder` needs, computed in `dtype`. ModelError where files are broken."""
+    config = read_json(folder / "config.json")
+    files = check_weights(folder)
+    counts: dict[str, int] = {}
+    if files[0].suffix != ".safetensors":
+        counts["F16"] = sum(file.stat().st_size for file in files) // PICKLED_BYTES
+        return estimate_config(config, counts, dtype)
+    for file in files:
+        for tensor in safetensors_header(file).values():
+            counts[tensor.dtype] = counts.get(tensor.dtype, 0) + math.prod(tensor.shape)
+    return estimate_config(config, counts, dtype)

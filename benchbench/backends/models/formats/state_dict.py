@@ -1,0 +1,143 @@
+"""What formats share whose tensors we read ourselves: from a training's state to a transformers model in memory.
+
+Without a converted copy on disk: transformers' own class is filled from the tensors.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbench.backends.models.config import check_config, choose_dtype, kind_of, mpt_config
+from benchbench.backends.models.find import find_tokenizer
+from benchbench.backends.models.formats import CheckpointFormat
+from benchbench.backends.models.identity import BROKEN_OFF, identity_from, read_json, tensors_identity
+from benchbench.backends.models.loaded import LoadedModel, check_same, set_length
+from benchbench.backends.models.source import ModelSource, quiet
+from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_identity
+from benchbench.backends.models.weights import unchanged
+from benchbench.backends.options import ModelOptions
+from benchbench.core.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """The part of a checkpoint that makes a model."""
+
+    tensors: Mapping[str, torch.Tensor]
+    """Under transformers' names; mapped from the file, not read yet."""
+    config: Mapping[str, Any] | None
+    """The model's configuration, where the checkpoint holds it; else it lies beside the tokenizer."""
+
+
+class StateDictFormat(CheckpointFormat):
+    """A format of causal models that transformers does not read. A new one says how its tensors are read."""
+
+    @abstractmethod
+    def read_state(self, path: Path) -> TrainingState:
+        """Tensors and configuration. Raises ModelError for a checkpoint that is broken, foreign or asks for code."""
+
+    def load(self, source: ModelSource, options: ModelOptions, device: torch.device) -> LoadedModel:
+        """See `CheckpointFormat`."""
+        from benchbench.backends.models.pretrained import causal_class, from_tensors, saved_config, saved_generation
+
+        if options.tokenizer is None:
+            raise ModelError(
+                f"{source.name} is {self.title}; name the tokenizer that it was trained with: --tokenizer FOLDER."
+            )
+        tokenizer_source = find_tokenizer(options.tokenizer)
+        with unchanged(files_of(source)):
+            state = self.read_state(source.path)
+            raw = _raw_config(source, state, tokenizer_source)
+            config = _config_object(source, raw)
+            saved = saved_config(config, causal_class(config))
+            tokenizer = load_tokenizer(tokenizer_source, trusted=options.trust_remote_code)
+            stored = str(next(iter(state.tensors.values())).dtype).removeprefix("torch.")
+            dtype, note = choose_dtype(options.dtype, {}, stored, device.type)
+            length = set_length(config, raw, tokenizer, options, source.name)
+            model = from_tensors(source, config=config, tensors=state.tensors, dtype=dtype)
+            weights = tensors_identity(state.tensors)
+        generation = saved_generation(model)
+        return LoadedModel(
+            model=model,
+            tokenizer=tokenizer,
+            architecture="causal",
+            max_length=length,
+            identity=identity_from(weights, saved, generation),
+            tokenizer_identity=own_tokenizer_identity(tokenizer_source.folder, options.trust_remote_code),
+            dtype=dtype,
+            device=device,
+            num_parameters=model.num_parameters(),
+            revision=None,
+            notes=tuple(filter(None, [note])),
+            source=source,
+            config=saved,
+            generation=generation,
+            tokenizer_source=tokenizer_source,
+        )
+
+    def swap(self, loaded: LoadedModel, source: ModelSource) -> str:
+        """See `CheckpointFormat`."""
+        from benchbench.backends.models.pretrained import causal_class, copy_into, fills, saved_config
+
+        if loaded.tokenizer_source is None:
+            raise ModelError(f"{source.name} needs a --tokenizer, and the loaded model has brought its own.")
+        with unchanged(files_of(source)):
+            state = self.read_state(source.path)
+            config = _config_object(source, _raw_config(source, state, loaded.tokenizer_source))
+            check_same(loaded, source, saved_config(config, causal_class(config)), None)
+            shapes = {name: tuple(tensor.shape) for name, tensor in state.tensors.items()}
+            if not fills(loaded.model.state_dict(keep_vars=True), shapes, source.name):
+                raise ModelError(
+                    f"{source.name} has other tensors than the loaded model; open it as a model of its own."
+                )
+            weights = tensors_identity(state.tensors)
+            loaded.identity = BROKEN_OFF
+            copy_into(loaded.model, state.tensors.items())
+        return identity_from(weights, loaded.config, loaded.generation)
+
+
+def known_config(raw: Mapping[str, Any], config_class: Any) -> dict[str, Any]:
+    """`raw` without the options that transformers' class does not know. What they say was checked before."""
+    known = {*inspect.signature(config_class.__init__).parameters, *getattr(config_class, "__annotations__", {})}
+    config = {key: value for key, value in raw.items() if key in known or key == "model_type"}
+    inner = getattr(config_class, "sub_configs", {}).get("attn_config")
+    if inner is not None and isinstance(config.get("attn_config"), Mapping):
+        names = {*inspect.signature(inner.__init__).parameters, *getattr(inner, "__annotations__", {})}
+        config["attn_config"] = {key: value for key, value in config["attn_config"].items() if key in names}
+    return config
+
+
+def _raw_config(source: ModelSource, state: TrainingState, tokenizer_source: ModelSource) -> dict[str, Any]:
+    """The configuration that the checkpoint holds, else the one beside the tokenizer; checked."""
+    raw = dict(state.config or read_json(tokenizer_source.folder / "config.json"))
+    if kind_of(raw.get("model_type")) != "causal":
+        raise ModelError(
+            f"{source.name} holds no configuration of a causal language model; put the model's config.json into the "
+            f"folder of the tokenizer, {tokenizer_source.folder}."
+        )
+    check_config(raw, source.path, own_code=False)
+    return raw
+
+
+def _config_object(source: ModelSource, raw: dict[str, Any]) -> Any:
+    """transformers' configuration object, without what only other code knows."""
+    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    known = known_config(raw, CONFIG_MAPPING[raw["model_type"]])
+    with quiet(source):
+        return AutoConfig.for_model(**(mpt_config(known) if raw["model_type"] == "mpt" else known))
+
+
+def files_of(source: ModelSource) -> list[Path]:
+    """The files that such a checkpoint is read from."""
+    path = source.path
+    return [path] if path.is_file() else sorted(path.iterdir())

@@ -1,0 +1,179 @@
+"""A model's tokenizer, opened the way lm-eval's HFLM does: fast if there is one, padding left, some pad token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbench.backends.models.identity import read_json, tokenizer_identity
+from benchbench.backends.models.source import ModelSource, quiet
+from benchbench.core.errors import ModelError, did_you_mean
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+VOCABULARIES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "source.spm",
+    "*.tiktoken",
+)
+"""A folder with a tokenizer has at least one of these, or brings its own tokenizer code."""
+
+
+def load_tokenizer(source: ModelSource, *, trusted: bool, config: Any = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model. `trusted` lets a repository's own Python tokenizer run.
+
+    Raises ModelError where there is none, or where it needs code that is not trusted.
+    """
+    from transformers import AutoTokenizer
+
+    kwargs: dict[str, Any] = {"gguf_file": source.gguf_file} if source.gguf_file else {"use_fast": True}
+    own_code = has_own_tokenizer(source.folder) and not source.gguf_file
+    if not source.gguf_file and not own_code and not has_tokenizer(source.folder):
+        raise ModelError(
+            f"{source.name} has no tokenizer: expected tokenizer.json, tokenizer.model or vocab.json there. "
+            "Copy the tokenizer files of the model that it was trained from."
+        )
+    try:
+        with quiet(source):
+            tokenizer = AutoTokenizer.from_pretrained(
+                source.folder, config=config, trust_remote_code=trusted, local_files_only=True, **kwargs
+            )
+    except ModelError as error:
+        if own_code and not trusted:
+            raise ModelError(
+                f"the tokenizer of {source.name} is Python code of its own. Running it gives whoever wrote it the "
+                "rights of your account: read it, then give --trust-remote-code."
+            ) from error
+        raise
+    tokenizer.padding_side = "left"
+    _ensure_pad(tokenizer)
+    prefix_token_id(tokenizer)
+    return tokenizer
+
+
+def has_own_tokenizer(folder: Path) -> bool:
+    """Whether the folder's tokenizer is Python code of its own."""
+    return "AutoTokenizer" in (read_json(folder / "tokenizer_config.json").get("auto_map") or {})
+
+
+def own_tokenizer_identity(folder: Path, trusted: bool) -> str:
+    """Identity of the tokenizer in `folder`, with its Python code where that is trusted to run."""
+    own_code = trusted and has_own_tokenizer(folder)
+    return tokenizer_identity(folder, code=folder.glob("*.py") if own_code else [])
+
+
+def prefix_token_id(tokenizer: Any) -> int:
+    """The token that stands before an empty context: beginning, else end of sequence. ModelError if none."""
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    raise ModelError(
+        f"the tokenizer of {tokenizer.name_or_path} names neither a beginning nor an end of sequence token; "
+        "set bos_token or eos_token in its tokenizer_config.json."
+    )
+
+
+def end_tokens(named: Any, tokenizer: Any, place: str) -> frozenset[int]:
+    """Every token that ends a text: those that a configuration names, one or a list, and the tokenizer's own.
+
+    Raises ModelError, naming `place`, for something else than numbers.
+    """
+    ids = set(named if isinstance(named, (list, tuple)) else [] if named is None else [named])
+    if tokenizer.eos_token_id is not None:
+        ids.add(tokenizer.eos_token_id)
+    if not all(isinstance(token, int) for token in ids):
+        raise ModelError(f"{place}: eos_token_id is {named!r}, expected a number or a list of numbers.")
+    return frozenset(ids)
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether the folder has files of a tokenizer."""
+    return any(any(folder.glob(pattern)) for pattern in VOCABULARIES)
+
+
+def _ensure_pad(tokenizer: Any) -> None:
+    """Padding is masked everywhere, so which token it is changes no number; it only has to exist."""
+    if tokenizer.pad_token_id is not None:
+        return
+    if tokenizer.unk_token_id is not None:
+        tokenizer.pad_token_id = tokenizer.unk_token_id
+    elif tokenizer.eos_token_id is not None:
+        tokenizer.pad_token_id = tokenizer.eos_token_id
+    else:
+        tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+
+
+_TOKEN = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}")
+"""NLLB's and mBART's; M2M100 keeps a list of its own."""
+
+_PAIRS = """
+arb:ar bul:bg cat:ca ces:cs dan:da deu:de ell:el eng:en est:et eus:eu fin:fi fra:fr glg:gl hrv:hr hun:hu isl:is ita:it
+jpn:ja kor:ko lit:lt lvs:lv nld:nl pol:pl por:pt ron:ro rus:ru slk:sk slv:sl spa:es srp:sr swe:sv tur:tr ukr:uk vie:vi
+zho:zh
+"""
+TWO_LETTERS: dict[str, str] = {pair[:3]: pair[4:] for pair in _PAIRS.split()}
+"""ISO 639-3, as FLORES codes begin, to ISO 639-1, as M2M100 and mBART-50 have it."""
+
+
+class Languages:
+    """The languages that a translation model has tokens for: NLLB's `ces_Latn`, M2M100's `__cs__`, mBART-50's `cs_CZ`.
+
+    Such a model reads the language of the source from a token beside the sentence, which its tokenizer sets, and writes
+    in the language whose token it is made to begin with (`forced_bos_token_id` of transformers' `generate`). Other
+    models have none.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._tokens: dict[str, str] = {}
+        """The tokenizer's own code → its token."""
+        if hasattr(tokenizer, "lang_code_to_token"):
+            self._tokens = dict(tokenizer.lang_code_to_token)
+        elif hasattr(tokenizer, "src_lang"):
+            self._tokens = {token: token for token in tokenizer.get_added_vocab() if _TOKEN.fullmatch(token)}
+
+    def __bool__(self) -> bool:
+        return bool(self._tokens)
+
+    def code(self, language: str) -> str | None:
+        """The tokenizer's own code for `language`, itself such a code or one of FLORES; None where it has none."""
+        if language in self._tokens:
+            return language
+        name, script, _ = language.partition("_")
+        short = TWO_LETTERS.get(name, name) if script else name
+        return next((code for code in self._tokens if re.fullmatch(f"{re.escape(short)}(_[A-Z]{{2}})?", code)), None)
+
+    def token_id(self, language: str) -> int:
+        """The token that a text in `language` begins with. KeyError where `code` knows none."""
+        return int(self._tokenizer.convert_tokens_to_ids(self._tokens[self.code(language) or language]))
+
+    def cannot(self, language: str | None) -> str | None:
+        """Why the model does not translate from or into `language`, or None if it does."""
+        if language is None:
+            return (
+                "A translation model needs both languages: the prompt gives `src_lang` without `tgt_lang`, or reversed."
+            )
+        if self.code(language) is not None:
+            return None
+        near = did_you_mean(language, self._tokens)
+        return f"The model has no token for the language {language!r}; it has {len(self._tokens)} others.{near}"
+
+    @contextmanager
+    def reading(self, language: str) -> Iterator[None]:
+        """The tokenizer takes texts for `language` meanwhile."""
+        before = self._tokenizer.src_lang
+        self._tokenizer.src_lang = self.code(language)
+        try:
+            yield
+        finally:
+            self._tokenizer.src_lang = before

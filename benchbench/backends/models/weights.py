@@ -1,0 +1,176 @@
+"""Weight files on disk: which ones a checkpoint has, and whether they are whole. Reads headers only, needs no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchbench.core.errors import ModelError
+
+SAFETENSORS = "model.safetensors"
+PICKLE = "pytorch_model.bin"
+INDEX = ".index.json"
+MAX_HEADER = 100_000_000
+"""The format's own limit on the header, in bytes."""
+
+BITS = {
+    "BOOL": 8,
+    "U8": 8,
+    "I8": 8,
+    "F8_E4M3": 8,
+    "F8_E5M2": 8,
+    "F8_E8M0": 8,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "I16": 16,
+    "U16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "I32": 32,
+    "U32": 32,
+    "F32": 32,
+    "I64": 64,
+    "U64": 64,
+    "F64": 64,
+    "C64": 64,
+}
+"""Bits per element of the safetensors types. An unknown type's size is not checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Where one tensor lies in its file."""
+
+    dtype: str
+    """Name as in safetensors: F32, BF16, …"""
+    shape: tuple[int, ...]
+    start: int
+    """First byte, counted from the start of the file."""
+    end: int
+    """One past the last byte."""
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The files that transformers would load from `folder`, in its order of preference; checks that shards exist.
+
+    Raises ModelError where there are no weights, or where the index names a file that is not there.
+    """
+    for name in (SAFETENSORS, PICKLE):
+        if (folder / name).is_file():
+            return (folder / name,)
+        if (folder / (name + INDEX)).is_file():
+            return _shards(folder / (name + INDEX))
+    others = sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pt", ".gguf"))
+    found = f" It has {', '.join(others[:4])}." if others else ""
+    raise ModelError(f"{folder} has no weights: expected {SAFETENSORS}, {SAFETENSORS}{INDEX} or {PICKLE}.{found}")
+
+
+def check_weights(folder: Path) -> tuple[Path, ...]:
+    """`weight_files`, after reading every header: a corrupt, truncated or incomplete checkpoint raises ModelError."""
+    files = weight_files(folder)
+    tensors: dict[str, str] = {}
+    for path in files:
+        if path.suffix == ".safetensors":
+            tensors.update(dict.fromkeys(safetensors_header(path), path.name))
+        elif not zipfile.is_zipfile(path):
+            raise ModelError(f"{path} is not a whole torch file: it is truncated, corrupt or still being written.")
+    index = folder / (SAFETENSORS + INDEX)
+    if files[0].suffix == ".safetensors" and files[0].name != SAFETENSORS:
+        for tensor, name in _weight_map(index).items():
+            if tensors.get(tensor) != name:
+                raise ModelError(f"{index} says that {name} holds {tensor!r}, but it does not.")
+    return files
+
+
+def safetensors_header(path: Path) -> dict[str, TensorInfo]:
+    """Tensor name → place, for one safetensors file. Raises ModelError where size, offsets and shapes disagree."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else MAX_HEADER + 1
+        if length > MAX_HEADER:
+            raise ModelError(f"{path} is not a safetensors file: it does not start with the length of a header.")
+        raw = file.read(length)
+    if len(raw) < length:
+        raise _cut_short(path, 8 + length, size)
+    try:
+        entries = json.loads(raw)
+        tensors = {k: _tensor(v, 8 + length) for k, v in entries.items() if k != "__metadata__"}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ModelError(f"{path} is corrupt: its safetensors header cannot be read.") from None
+    end = max((t.end for t in tensors.values()), default=8 + length)
+    if end > size:
+        raise _cut_short(path, end, size)
+    bad = next((name for name, t in tensors.items() if not _fits(t)), None)
+    if bad is not None or end != size:
+        what = f"the bytes of {bad!r} do not fit its shape" if bad else f"{size - end} bytes follow the last tensor"
+        raise ModelError(f"{path} is corrupt: {what}.")
+    return tensors
+
+
+@contextlib.contextmanager
+def unchanged(files: Sequence[Path]) -> Iterator[None]:
+    """Raises ModelError where a file changed meanwhile: its identity and its numbers might be of two checkpoints."""
+    before = [_stamp(path) for path in files]
+    yield
+    for path, stamp in zip(files, before, strict=True):
+        if _stamp(path) != stamp:
+            raise ModelError(f"{path} changed while it was being loaded; wait until it is written, then try again.")
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return (status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    names = sorted(set(_weight_map(index).values()))
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ModelError(
+            f"{index.parent} lacks {missing[0]}{more}, which {index.name} names; it has {len(names)} shards."
+        )
+    if not names:
+        raise ModelError(f"{index} names no weight files.")
+    return tuple(index.parent / name for name in names)
+
+
+def _weight_map(index: Path) -> Mapping[str, str]:
+    try:
+        weight_map = json.loads(index.read_bytes())["weight_map"]
+    except (ValueError, KeyError, TypeError):
+        raise ModelError(f"{index} is corrupt: expected JSON with a weight_map.") from None
+    if not isinstance(weight_map, dict) or any(Path(str(name)).name != name for name in weight_map.values()):
+        raise ModelError(f"{index} is corrupt: its weight_map must give a file name beside it for each tensor.")
+    return weight_map
+
+
+def _tensor(entry: Any, data_start: int) -> TensorInfo:
+    start, end = entry["data_offsets"]
+    shape = tuple(int(n) for n in entry["shape"])
+    return TensorInfo(str(entry["dtype"]), shape, data_start + int(start), data_start + int(end))
+
+
+def _fits(tensor: TensorInfo) -> bool:
+    bits = BITS.get(tensor.dtype)
+    length = tensor.end - tensor.start
+    return length >= 0 and (bits is None or length * 8 == bits * math.prod(tensor.shape))
+
+
+def _cut_short(path: Path, expected: int, size: int) -> ModelError:
+    return ModelError(
+        f"{path} is cut short: its header promises {expected:,} bytes, it has {size:,}. "
+        "It is still being written, or the copy broke off."
+    )

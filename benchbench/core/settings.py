@@ -1,0 +1,231 @@
+"""Settings as dataclasses: a field says once what it is on the command line, in a record and in a sweep's identity.
+
+    limit: Annotated[int | None, Setting("Only the first N docs of each task.", panel="Tasks")] = None
+
+Flags, JSON, records and identities are derived from such fields, so that a new flag is one new field. Settings may hold
+settings: a field whose type is a dataclass is a part, and the names of all parts are told apart by no prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from benchbench.core.errors import ArgumentError, did_you_mean
+
+S = TypeVar("S")
+Kept = bool | Literal["if set"]
+"""Whether a value is kept. "if set": not while it is empty, as where it was written before there was the setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a field of settings is, besides its name, type and default."""
+
+    help: str = ""
+    """What it does, as `--help` says it; empty: it has no flag."""
+    panel: str = ""
+    """The heading in `--help` under which the flag stands."""
+    flags: tuple[str, ...] = ()
+    """How the flag is spelled; (): `--` and the field's name."""
+    env: str | None = None
+    """An environment variable that stands for the flag."""
+    cli_type: Any = None
+    """The type of what is typed, where it is not the field's own; what is not typed is None, or "" for a str."""
+    parse: Callable[[Any], Any] | None = None
+    """Makes the field's value of what is typed. Raises ArgumentError."""
+    may_be_file: bool = False
+    """`@FILE` stands for the text of a file."""
+    part_flags_do: str = ""
+    """Of a part that this flag asks for: what the part's own flags do, for the sentence that it was not asked for."""
+    identity: Kept = True
+    """Two sweeps that differ in it are two sweeps."""
+    record: Kept = True
+    """It goes into the record of a run."""
+    pairs: bool = False
+    """It holds (name, value) pairs, which are a mapping in records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a field that holds settings is."""
+
+    flat: bool = False
+    """In JSON its values stand among those of the whole."""
+    without: tuple[str, ...] = ()
+    """Names of flags (without dashes) that the whole does not offer."""
+    only: tuple[str, ...] = ()
+    """Names of the flags that the whole offers; (): all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of settings, resolved."""
+
+    name: str
+    hint: Any
+    """Its type, without what is annotated."""
+    default: Any
+    """`dataclasses.MISSING` where there is none."""
+    setting: Setting
+    part: Part
+    parts: type | None
+    """The dataclass, where the field holds settings."""
+    is_optional: bool
+    """None is one of its values."""
+
+
+def fields_of(kind: Any) -> tuple[Field, ...]:
+    """The fields of a settings class, in order."""
+    return _resolved(kind)
+
+
+@cache
+def _resolved(kind: Any) -> tuple[Field, ...]:
+    hints = get_type_hints(kind, include_extras=True)
+    return tuple(_field(one, hints[one.name]) for one in fields(kind))
+
+
+def _field(one: Any, hint: Any) -> Field:
+    marks: tuple[Any, ...] = ()
+    if get_origin(hint) is Annotated:
+        hint, *found = get_args(hint)
+        marks = tuple(found)
+    default = one.default if one.default_factory is MISSING else one.default_factory()
+    own = without_none(hint)
+    return Field(
+        name=one.name,
+        hint=hint,
+        default=default,
+        setting=next((mark for mark in marks if isinstance(mark, Setting)), Setting()),
+        part=next((mark for mark in marks if isinstance(mark, Part)), Part()),
+        parts=own if isinstance(own, type) and is_dataclass(own) else None,
+        is_optional=own is not hint,
+    )
+
+
+def without_none(hint: Any) -> Any:
+    """`X` of `X | None`; any other type as it is."""
+    if get_origin(hint) not in (Union, UnionType):
+        return hint
+    others = [one for one in get_args(hint) if one is not NoneType]
+    return others[0] if len(others) == 1 and len(get_args(hint)) == 2 else hint
+
+
+def changed(settings: S, **changes: Any) -> S:
+    """The settings with other values, named as fields of theirs or of their parts. ArgumentError for an unknown name.
+
+    The settings' own fields come first: `model` of a run is the part, not the part's `model`.
+    """
+    known = fields_of(type(settings))
+    own = {field.name: changes.pop(field.name) for field in known if field.name in changes}
+    for field in known:
+        part = own.get(field.name, getattr(settings, field.name))
+        if field.parts is not None and part is not None:
+            below = {name: changes.pop(name) for name in _names(field.parts) if name in changes}
+            if below:
+                own[field.name] = changed(part, **below)
+    if changes:
+        unknown = next(iter(changes))
+        names = _names(type(settings))
+        raise ArgumentError(f"there is no setting {unknown!r}.{did_you_mean(unknown, names)}")
+    return replace(settings, **own)  # type: ignore[type-var]
+
+
+def _names(kind: type) -> list[str]:
+    """The names that `changed` knows."""
+    found: dict[str, None] = {}
+    for field in fields_of(kind):
+        found |= {field.name: None} | dict.fromkeys(() if field.parts is None else _names(field.parts))
+    return list(found)
+
+
+def as_record(settings: Any) -> dict[str, Any]:
+    """What a record keeps of the settings: the values of all parts side by side, except of parts that may be absent."""
+    found: dict[str, Any] = {}
+    for field, value in _values(settings):
+        setting = field.setting
+        if field.parts is not None and not field.is_optional:
+            found |= as_record(value)
+        elif _is_kept(setting.record, value):
+            nested = field.parts is not None and value is not None
+            found[field.name] = dict(value) if setting.pairs else as_record(value) if nested else value
+    return found
+
+
+def to_json(settings: Any, *, only_identity: bool = False) -> dict[str, Any]:
+    """The settings as JSON values, paths absolute; `from_json` reads them back.
+
+    `only_identity`: what tells a sweep from others.
+    """
+    found: dict[str, Any] = {}
+    for field, value in _values(settings):
+        if only_identity and not _is_kept(field.setting.identity, value):
+            continue
+        if field.parts is None or value is None:
+            found[field.name] = _plain(value)
+        else:
+            inner = to_json(value, only_identity=only_identity)
+            found |= inner if field.part.flat else {field.name: inner}
+    return found
+
+
+def _is_kept(kept: Kept, value: Any) -> bool:
+    return bool(value) if kept == "if set" else kept
+
+
+def _values(settings: Any) -> Iterator[tuple[Field, Any]]:
+    for field in fields_of(type(settings)):
+        yield field, getattr(settings, field.name)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return str(value.expanduser().absolute()) if isinstance(value, Path) else value
+
+
+def from_json(kind: type[S], value: Mapping[str, Any]) -> S:
+    """The settings that `to_json` wrote; what they do not say has its default. TypeError for a name that is unknown."""
+    names = _json_names(kind)
+    unknown = [name for name in value if name not in names]
+    if unknown:
+        raise TypeError(f"{kind.__name__} has no {unknown[0]!r}")
+    return _from_json(kind, value)
+
+
+def _json_names(kind: type) -> set[str]:
+    found: set[str] = set()
+    for field in fields_of(kind):
+        found |= _json_names(field.parts) if field.parts is not None and field.part.flat else {field.name}
+    return found
+
+
+def _from_json(kind: type[S], value: Mapping[str, Any]) -> S:
+    given: dict[str, Any] = {}
+    for field in fields_of(kind):
+        if field.parts is not None and field.part.flat:
+            given[field.name] = _from_json(field.parts, value)
+        elif field.name in value:
+            given[field.name] = _read(field.hint, value[field.name])
+    return kind(**given)
+
+
+def _read(hint: Any, value: Any) -> Any:
+    """A JSON value as `hint` says."""
+    hint = without_none(hint)
+    if value is None:
+        return None
+    if hint is Path:
+        return Path(value)
+    if isinstance(hint, type) and is_dataclass(hint):
+        return from_json(hint, value)
+    if get_origin(hint) is tuple:
+        inner = get_args(hint)
+        hints = [inner[0]] * len(value) if inner[1:] == (...,) else inner
+        return tuple(_read(*pair) for pair in zip(hints, value, strict=True))
+    return value

@@ -1,0 +1,9 @@
+"""lm-eval's own tasks under our roof: `lm_eval:NAME`. Import the parts by name: this module loads nothing.
+
+Reading order: `source.py` (what benchbench calls), `names.py` (which tasks there are), `library.py` (the only door to
+the package lm_eval), `task.py` (one task, its Python still unread), `prepare.py` (documents and requests), `results.py`
+(lm-eval's values of each answer), `upstream_scoring.py` (values to scores and rows).
+"""
+
+PREFIX = "lm_eval:"
+"""What the name of such a task begins with."""

@@ -1,0 +1,149 @@
+"""One task of lm-eval's, as far as its files tell: enough to list, show and refuse it; documents come later."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchbench.core.errors import DataError, TaskError
+from benchbench.core.types import Json, OutputType, ScoringSpec
+from benchbench.extensions.lm_eval import PREFIX
+from benchbench.extensions.lm_eval.library import VERSION, Definition, PythonReference
+from benchbench.extensions.lm_eval.names import tasks_folder
+from benchbench.tasks.config import TaskConfig
+from benchbench.tasks.gen_kwargs import GenKwargs, override
+from benchbench.tasks.task import Task
+
+ALLOW = "--trust-task-code"
+UNSAFE = "HF_ALLOW_CODE_EVAL"
+
+
+@dataclass(frozen=True)
+class UpstreamTask:
+    """A task of lm-eval's. Stands where a `Task` stands, up to rendering."""
+
+    name: str
+    """With the prefix: `lm_eval:hellaswag`."""
+    config: Mapping[str, Any]
+    """lm-eval's keys, includes and overrides merged; functions are `PythonReference`s."""
+    path: Path
+    scoring: ScoringSpec
+
+    @classmethod
+    def of(cls, definition: Definition) -> UpstreamTask:
+        """The task of a definition. Its metrics are known when it is prepared."""
+        config = {key: value for key, value in definition.config.items() if key != "metadata"}
+        stated = definition.config.get("metadata") or {}
+        config["metadata"] = {key: value for key, value in stated.items() if key != "config_source"}
+        name = PREFIX + definition.task_name
+        output_type = _output_type(config, name)
+        return cls(name, config, definition.path or tasks_folder(), ScoringSpec(name, output_type, ()))
+
+    @property
+    def output_type(self) -> OutputType:
+        """What the task asks of a model."""
+        return self.scoring.output_type
+
+    @property
+    def version(self) -> str:
+        """lm-eval's `metadata.version`, or 0."""
+        return str(self.config["metadata"].get("version", 0))
+
+    def code(self) -> Iterator[tuple[str, str]]:
+        """Every (key, function) of the definition that is Python."""
+        for key, value in self.config.items():
+            for reference in _references(value):
+                yield key, str(reference)
+
+    def with_gen_kwargs(self, given: GenKwargs) -> UpstreamTask:
+        """The task as if its file had these generation settings."""
+        own = self.config.get("generation_kwargs") or {}
+        return replace(self, config={**self.config, "generation_kwargs": override(own, dict(given))})
+
+    def where(self, key: str) -> str:
+        """File and key, for error sentences."""
+        return f"{self.path}: {self.name}: `{key}`"
+
+    def resolved(self) -> dict[str, Json]:
+        """The definition as JSON; functions by name and by the sha256 of their file."""
+        shown = {key: as_json(value) for key, value in self.config.items() if value is not None}
+        return {
+            **shown,
+            "version": self.version,
+            "lm_eval": VERSION,
+            "file": f"{self.path.parent.name}/{self.path.name}",
+        }
+
+    def eval_split(self) -> str | None:
+        """The split that is evaluated, by lm-eval's rule; None where a class decides."""
+        return self.config.get("test_split") or self.config.get("validation_split")
+
+    def shot_split(self) -> str | None:
+        """The split that shots are drawn from, by lm-eval's rule."""
+        stated = self.config.get("fewshot_config")
+        own = stated.get("split") if isinstance(stated, Mapping) else None
+        names = (
+            own,
+            *(self.config.get(key) for key in ("fewshot_split", "training_split", "validation_split", "test_split")),
+        )
+        return next((str(name) for name in names if name), None)
+
+    def data_task(self) -> Task:
+        """A task of ours that reads the same data: enough to find or fetch its splits, no more."""
+        if not self.config.get("dataset_path") or self.eval_split() is None:
+            raise DataError(f"{self.name}: its file does not say which data it reads; lm-eval's code decides.")
+        keys = ("dataset_path", "dataset_name", "dataset_kwargs", "num_fewshot", "output_type", "test_split")
+        given = {key: self.config[key] for key in (*keys, "validation_split") if self.config.get(key) is not None}
+        config = TaskConfig.model_construct(task=self.name, fewshot_split=self.shot_split(), **given)
+        return Task(self.name, config, self.path)
+
+
+def _output_type(config: Mapping[str, Any], name: str) -> OutputType:
+    stated = config.get("output_type", "generate_until")
+    known: dict[str, OutputType] = {
+        "multiple_choice": "multiple_choice",
+        "loglikelihood": "loglikelihood",
+        "loglikelihood_rolling": "loglikelihood_rolling",
+        "generate_until": "generate_until",
+    }
+    if stated not in known:
+        raise TaskError(f"{name}: `output_type` {stated!r} is none of {', '.join(known)}.")
+    return known[stated]
+
+
+def _references(value: Any) -> Iterator[PythonReference]:
+    if isinstance(value, PythonReference):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _references(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _references(part)
+
+
+def with_python(value: Any) -> Any:
+    """The definition with its functions imported, which runs their files."""
+    if isinstance(value, PythonReference):
+        return value.resolve()
+    if isinstance(value, Mapping):
+        return {key: with_python(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [with_python(part) for part in value]
+    return value
+
+
+def as_json(value: Any) -> Json:
+    """A value of a definition; functions by name and by the sha256 of their file."""
+    if isinstance(value, PythonReference):
+        code = value.file
+        digest = hashlib.sha256(code.read_bytes()).hexdigest()[:16] if code else None
+        return {"function": value.spec, "sha256": digest}
+    if isinstance(value, Mapping):
+        return {str(key): as_json(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(part) for part in value]
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

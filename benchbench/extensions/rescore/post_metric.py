@@ -1,0 +1,80 @@
+"""Metrics that need a model or a program of their own, computed after a run from what it stored.
+
+A post-metric is one class with the methods of `PostMetric`, called with the settings and where events go, and one line:
+in POST_METRICS, or, in a package of one's own, an entry point in the group `benchbench.post_metrics` whose name is what
+`--metric` takes. `--option name=value` brings it its settings. It is imported only where it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchbench.core.plugins import entry_point_names, load
+from benchbench.core.types import Item, Json, MetricSpec, OutputType, ScoringSpec
+from benchbench.extensions.rescore.settings import ScoreSettings
+from benchbench.extensions.rescore.stored import StoredTask
+from benchbench.runner.events import OnEvent
+
+POST_METRIC_GROUP = "benchbench.post_metrics"
+POST_METRICS: Mapping[str, str] = {
+    "comet": "benchbench.extensions.rescore.comet_metric:CometMetric",
+}
+"""Name → the metric's class, as `module:name`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostMetricInfo:
+    """What a metric is on one task, before any doc is scored."""
+
+    metric: MetricSpec
+    """Name of the column; `kwargs` hold all that must be equal for the scores of two runs to be compared."""
+    signature: str
+    """The same in one line, for people."""
+    facts: Mapping[str, Json]
+    """All that a score rests on: where the same facts were recorded, the scores that are there are kept."""
+    recorded: Mapping[str, Json] = field(default_factory=dict)
+    """What else is worth recording, e.g. the device."""
+
+
+class PostMetric(Protocol):
+    """A metric computed after a run. Nothing is opened before `info` is asked for."""
+
+    def fits(self, output_type: OutputType) -> bool:
+        """Whether it scores answers of such tasks."""
+        ...
+
+    def missing(self, task: StoredTask) -> str | None:
+        """What keeps it from scoring the task, as the end of a sentence (`has no …`); None if nothing does."""
+        ...
+
+    def info(self, task: StoredTask) -> PostMetricInfo:
+        """Opens what it scores with, if it is not open, and says what that is."""
+        ...
+
+    def items(self, spec: ScoringSpec, task: StoredTask, live: Path) -> Sequence[Item]:
+        """The task's items in their order, each with a score for every column of `spec`; None where it has none.
+
+        `live` is a file for scores so far, which is removed when all are there.
+        """
+        ...
+
+    def close(self) -> None:
+        """Closes what `info` opened."""
+        ...
+
+
+def post_metric_names() -> frozenset[str]:
+    """Names of all that there are, without importing any."""
+    return frozenset(POST_METRICS) | entry_point_names(POST_METRIC_GROUP)
+
+
+def make_post_metric(name: str, settings: ScoreSettings, on_event: OnEvent) -> PostMetric | None:
+    """The metric of that name; None if no post-metric has it."""
+    made: Any = load(name, POST_METRICS, POST_METRIC_GROUP)
+    if made is None:
+        return None
+    metric: PostMetric = made(settings, on_event)
+    return metric

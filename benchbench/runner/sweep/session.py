@@ -1,0 +1,155 @@
+"""A session that does units of a sweep: load the checkpoint's weights, run its tasks, write done.json.
+
+Doing a unit twice is harmless: the second time finds the run finished. Nothing here knows which engine calls.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from benchbench.backends import open_backend
+from benchbench.backends.options import ModelOptions
+from benchbench.backends.protocol import Backend
+from benchbench.core.errors import ArgumentError, BackendError, ModelError
+from benchbench.core.ids import content_hash
+from benchbench.runner.checkpoint import Checkpoint
+from benchbench.runner.events import Event, OpeningModel, Progress
+from benchbench.runner.plan import Plan, make_plan, task_identity
+from benchbench.runner.record import now
+from benchbench.runner.run import RunResult, run_plan
+from benchbench.runner.sweep.events import CheckpointFinished, CheckpointStarted, OnSweepEvent
+from benchbench.runner.sweep.folder import SweepWriter, Unit
+from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.store.files import make_folder, remove_strays
+from benchbench.store.find import Done
+from benchbench.store.lock import RunLock
+
+
+class SweepSession:
+    """What stays between units: the tasks' prompts, made once, and one model in memory whose weights are swapped."""
+
+    def __init__(self, settings: SweepSettings, on_event: OnSweepEvent) -> None:
+        self.settings = settings
+        self.on_event = on_event
+        self._plans: dict[int, tuple[Plan, str]] = {}
+        self._backend: Backend | None = None
+        self._held: tuple[str, str] | None = None
+        """(target, stamp) of the weights in memory."""
+
+    def plan(self, group: int) -> Plan:
+        """The prepared tasks of a group."""
+        return self._prepared(group)[0]
+
+    def asked(self, group: int) -> str:
+        """Hash over what the group's tasks ask and how they are scored."""
+        return self._prepared(group)[1]
+
+    def _prepared(self, group: int) -> tuple[Plan, str]:
+        if group not in self._plans:
+            settings = replace(self.settings.run, tasks=self.settings.task_groups[group])
+            plan = make_plan(settings, self.on_event)
+            tasks = {prepared.task.name: task_identity(prepared) for prepared in plan.tasks}
+            asked = content_hash({"tasks": tasks, "groups": [one.as_record() for one in plan.groups]})
+            self._plans[group] = (plan, asked)
+        return self._plans[group]
+
+    def backend(self, checkpoint: Checkpoint, stamp: str) -> Backend:
+        """The model with the weights of `checkpoint`, swapped in place if the model in memory allows it."""
+        if self._backend is not None and self._held == (checkpoint.target, stamp):
+            return self._backend
+        self.on_event(OpeningModel(checkpoint.name))
+        self._held = None
+        if self._backend is not None:
+            try:
+                self._backend.load_weights(checkpoint.target)
+            except (ModelError, BackendError):  # another architecture, length or format: a model of its own
+                self.close()
+        if self._backend is None:
+            self._backend = open_backend(_options(self.settings.run.model, checkpoint))
+        self._held = (checkpoint.target, stamp)
+        return self._backend
+
+    def close(self) -> None:
+        """Gives the model's memory back."""
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
+
+
+def run_unit(sweep: SweepWriter, unit: Unit, stamp: str, session: SweepSession) -> Done:
+    """Does the unit and returns its done.json.
+
+    `stamp` is that of the checkpoint's files when they were found ready. Raises ModelError or BackendError for a
+    checkpoint that cannot be used, RunInUse where another process is at it, ArgumentError for one with another
+    tokenizer than the sweep's other checkpoints.
+    """
+    make_folder(sweep.unit_folder(unit))
+    with RunLock(sweep.unit_folder(unit)):
+        remove_strays(sweep.unit_folder(unit))
+        sweep.note(unit, "running")
+        session.on_event(CheckpointStarted(unit.checkpoint, unit.group))
+        done, result = _run(sweep, unit, stamp, session)
+        sweep.finish(unit, done)
+    session.on_event(CheckpointFinished(unit.checkpoint, done, result))
+    return done
+
+
+def _run(sweep: SweepWriter, unit: Unit, stamp: str, session: SweepSession) -> tuple[Done, RunResult]:
+    began = time.monotonic()
+    backend = session.backend(unit.checkpoint, stamp)
+    loaded = time.monotonic()
+    _refuse_other_tokenizer(sweep, unit.checkpoint, backend)
+    watch = _FirstAnswer(session.on_event)
+    settings = session.settings.for_unit(unit.checkpoint, unit.group)
+    result = run_plan(session.plan(unit.group), settings, backend, on_event=watch)
+    first = None if watch.at is None else round(watch.at - loaded, 3)
+    timing = {"load": round(loaded - began, 3), "first": first, "run": round(time.monotonic() - loaded, 3)}
+    return replace(_done(sweep, unit, (stamp, session.asked(unit.group)), backend, result), timing=timing), result
+
+
+class _FirstAnswer:
+    """Passes events on and notes when the first answer came."""
+
+    def __init__(self, on_event: OnSweepEvent) -> None:
+        self._on_event = on_event
+        self.at: float | None = None
+
+    def __call__(self, event: Event) -> None:
+        if self.at is None and isinstance(event, Progress):
+            self.at = time.monotonic()
+        self._on_event(event)
+
+
+def _options(options: ModelOptions, checkpoint: Checkpoint) -> ModelOptions:
+    return replace(options, model=checkpoint.location, revision=checkpoint.revision, keep_tokens=True)
+
+
+def _refuse_other_tokenizer(sweep: SweepWriter, checkpoint: Checkpoint, backend: Backend) -> None:
+    for done in sweep.all_done():
+        if done.series == checkpoint.series and done.tokenizer_identity != backend.info.tokenizer_identity:
+            raise ArgumentError(
+                f"{checkpoint.target} has another tokenizer than {done.target}, so one curve cannot go through both. "
+                "Sweep the two parts apart with --checkpoints, or give the tokenizer they share with --tokenizer."
+            )
+
+
+def _done(sweep: SweepWriter, unit: Unit, seen: tuple[str, str], backend: Backend, result: RunResult) -> Done:
+    checkpoint, record = unit.checkpoint, result.record
+    return Done(
+        series=checkpoint.series,
+        checkpoint=checkpoint.name,
+        target=checkpoint.target,
+        step=checkpoint.step,
+        tokens_seen=record.tokens_seen,
+        group=unit.group,
+        stamp=seen[0],
+        asked=seen[1],
+        run=str(result.path.relative_to(sweep.output)),
+        run_id=record.run_id,
+        model_identity=backend.info.model_identity,
+        tokenizer_identity=backend.info.tokenizer_identity,
+        failed_share=result.failed_share,
+        timing={},
+        finished=now(),
+    )
