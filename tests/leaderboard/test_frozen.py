@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 
-from benchbench.leaderboard import charts
-from benchbench.leaderboard.chart import Dot, Line, Panel, svg, ticks
-from benchbench.leaderboard.comparison import compare_sides
+from benchbench.leaderboard.chart import Dot, Line, Panel, axis_of, rank_strip, strip, svg, ticks
+from benchbench.leaderboard.comparison import compare_models
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import read_records
 from benchbench.leaderboard.site.build import SiteOptions, build_site
 from benchbench.leaderboard.training import VerdictOptions
 from benchbench.leaderboard.trainings import figures, make_training
-from benchbench.store.model_lookup import find_sides
+from benchbench.store.model_lookup import find_models
 from tests.frozen import stands
 from tests.leaderboard.test_one_source import CHANCE, FILES, GROUPS, STEPS, tasks_at
 from tests.leaderboard.world import write_run, write_training
@@ -29,18 +28,17 @@ PANELS = {
     "three": Panel("a & b", tuple(Line(name, DOTS[i:]) for i, name in enumerate(("cs", "fr", "en"))), log_x=True),
     "large": Panel("ppl", (Line("a", (Dot(1, 12_345.0), Dot(2, 9_876.0, 9_000.0, 10_500.0))),), x_label="tokens"),
 }
-AXIS = charts.axis_of([0.2, None, 0.9])
+AXIS = axis_of([0.2, None, 0.9])
 DRAWN: dict[str, Callable[[], Any]] = {
     **{f"svg {name}": lambda p=panel: svg([p]) for name, panel in PANELS.items()},
     "svg of many": lambda: svg([*PANELS.values()] * 2, columns=3),
-    **{f"curve {name}": lambda p=panel: charts.curve(p) for name, panel in PANELS.items()},
     "ticks": lambda: [ticks(low, high) for low, high in ((0.0, 1.0), (0.31, 0.33), (0.0, 64_000.0), (-5.0, 20.0))],
-    "axes": lambda: [AXIS, charts.axis_of([0.0]), charts.axis_of([2.0, 2.0])],
+    "axes": lambda: [AXIS, axis_of([0.0]), axis_of([2.0, 2.0])],
     "strips": lambda: [
-        charts.strip(AXIS, value, low, high, mark)
+        strip(AXIS, value, low, high, mark)
         for value, low, high, mark in ((0.5, 0.4, 0.7, 0.25), (0.2, None, None, None), (0.9, 0.85, 1.2, 5.0))
     ],
-    "ranks": lambda: [charts.rank_strip(low, high, 9) for low, high in ((1, 1), (2, 5), (9, 9))],
+    "ranks": lambda: [rank_strip(low, high, 9) for low, high in ((1, 1), (2, 5), (9, 9))],
 }
 
 PAGES = ("index", "models/other", "suites/pair", "sweeps", "sweeps/run", "tasks", "tasks/pair_cs", "tasks/texts")
@@ -66,19 +64,15 @@ def test_verdicts_stand(store: Path) -> None:
 
 
 def test_comparisons_stand(store: Path) -> None:
-    rows = compare_sides(find_sides(["run@600", "other"], store)).rows
+    rows = compare_models(find_models(["run@600", "other"], store)).rows
     stands(FILE, "comparison", [[row.task, row.duel, row.outcome, row.dropped] for row in rows])
 
 
 def test_pages_stand(store: Path, tmp_path: Path) -> None:
-    """A page of each kind: figures of drawings and of cells, without scripts, styles and times."""
+    """A page of each kind: what is read, and the numbers that are sorted by."""
     build_site([store], tmp_path / "site", SiteOptions(title="One"))
     for page in PAGES:
-        body = (
-            (tmp_path / "site" / f"{page}.html")
-            .read_text(encoding="utf-8")
-            .partition("<main")[2]
-            .partition("</main>")[0]
-        )
-        text = re.sub(r"<script.*?</script>", "", body, flags=re.DOTALL)
-        stands(FILE, f"page {page}", text.splitlines())
+        body = (tmp_path / "site" / f"{page}.html").read_text(encoding="utf-8").partition("<main")[2]
+        plain = re.sub(r"<(script|style|svg).*?</\1>", "", body.partition("</main>")[0], flags=re.DOTALL)
+        read = [" ".join(part.split()) for part in re.split(r"<[^>]*>", plain.partition(">")[2])]
+        stands(FILE, f"page {page}", [[part for part in read if part], re.findall(r'data-v="([^"]*)"', plain)])

@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from tests.mutation.mutants import mutants_of
 from tests.mutation.runs import Covered, judge
-path = Path("benchbench/stats/multiple.py").resolve()
+path = Path("benchbench/stats/testing.py").resolve()
 test = "tests/stats/test_power_multiple.py::test_holm_equals_statsmodels"
 names = ("return _back(np.minimum(raised", "return _back(np.minimum(lowered")
 mutants = [one for one in mutants_of(path) if one.what.startswith(names)]

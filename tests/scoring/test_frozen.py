@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from benchbench.core.registry import METRICS
-from benchbench.scoring import aggregate, count_outcomes
+from benchbench.scoring.aggregation import aggregate
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
+from benchbench.scoring.score import count_outcomes
 from tests.frozen import stands
 from tests.scoring.make import choice_doc, items_of, rolling_doc, spec_of, target_doc, text_doc
 

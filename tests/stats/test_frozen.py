@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchbench.stats import auroc, duel, intervals, matrix, missing, multiple, pairs, power, prompts, ranks, scores
+from benchbench.stats import auroc, difference, duel, evidence, intervals, matrix, prompts, ranks, scores, testing
 from benchbench.stats.influence import mean, ratio
 from tests.frozen import stands
 
@@ -63,18 +63,18 @@ CASES: dict[str, Callable[[], Any]] = {
     "wilson": lambda: [intervals.wilson(k, 30, level=level) for level in (0.9, 0.95) for k in (0, 3, 30)],
     "quantiles": lambda: [intervals.t_quantile(d) for d in (1.0, 2.5, 30.0, 1e9)],
     "reach": lambda: [
-        missing.reach_of_mean(np.where(np.arange(60) < 4, np.nan, RIGHT[1]), (0.0, 1.0)),
-        missing.reach_of_difference(np.where(np.arange(60) < 4, np.nan, RIGHT[1]), RIGHT[2], (0.0, 1.0)),
+        difference.reach_of_mean(np.where(np.arange(60) < 4, np.nan, RIGHT[1]), (0.0, 1.0)),
+        difference.reach_of_difference(np.where(np.arange(60) < 4, np.nan, RIGHT[1]), RIGHT[2], (0.0, 1.0)),
     ],
-    "shares of the error": lambda: [
-        multiple.spent(k, early=e) for e in (False, True) for k in (*range(1, 30), 60, 400)
+    "shares of the error": lambda: [testing.spent(k, early=e) for e in (False, True) for k in (*range(1, 30), 60, 400)],
+    "holm": lambda: [testing.holm([0.04, 0.01, 0.03]), testing.benjamini_hochberg([0.04, 0.01, 0.2])],
+    "pairs": lambda: [
+        f(w, n) for f in (evidence.mcnemar, evidence.mcnemar_above) for w, n in ((0, 5), (3, 9), (40, 60))
     ],
-    "holm": lambda: [multiple.holm([0.04, 0.01, 0.03]), multiple.benjamini_hochberg([0.04, 0.01, 0.2])],
-    "pairs": lambda: [f(w, n) for f in (pairs.mcnemar, pairs.mcnemar_above) for w, n in ((0, 5), (3, 9), (40, 60))],
-    "signs": lambda: [pairs.sign_flip(REAL[0][:count], seed=1) for count in (6, 12, 60)],
-    "detectable": lambda: [power.detectable_pairs(d, n) for d, n in ((5, 60), (30, 60), (200, 1000))],
-    "power": lambda: [power.pairs_power(0.05, 0.2, n) for n in (50, 400)] + [power.z_sum(), power.t_sum(7.0)],
-    "margins": lambda: [power.margin((0.0, 1.0), 0.5), power.margin(None, 3.0, 4.0)],
+    "signs": lambda: [evidence.sign_flip(REAL[0][:count], seed=1) for count in (6, 12, 60)],
+    "detectable": lambda: [testing.detectable_pairs(d, n) for d, n in ((5, 60), (30, 60), (200, 1000))],
+    "power": lambda: [testing.pairs_power(0.05, 0.2, n) for n in (50, 400)] + [testing.z_sum(), testing.t_sum(7.0)],
+    "margins": lambda: [testing.margin((0.0, 1.0), 0.5), testing.margin(None, 3.0, 4.0)],
     **{f"prompts {kind}": lambda s=table: prompts.over_prompts(s, seed=1) for kind, table in SCORES.items()},
     "ranks": lambda: ranks.rank_intervals(
         REAL.mean(axis=1), ranks.mean_covariance([REAL - REAL.mean(axis=1, keepdims=True)]), seed=3

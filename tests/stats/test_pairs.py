@@ -19,6 +19,7 @@ from benchbench.stats.difference import (
 )
 from benchbench.stats.evidence import Flips, flipped_p, mcnemar, mcnemar_above, sign_flip
 from benchbench.stats.influence import mean, ratio
+from benchbench.stats.testing import margin
 
 A = np.array([1] * 40 + [0] * 15 + [1] * 5 + [0] * 40, dtype=float)
 B = np.array([1] * 40 + [1] * 15 + [0] * 5 + [0] * 40, dtype=float)
@@ -165,6 +166,10 @@ def test_perplexities_are_compared_on_the_log_scale() -> None:
     found = paired_difference(one, two)
     assert found.value == pytest.approx((57 - 60) / 35)
     assert found.stderr == pytest.approx(float(np.std(two.influence - one.influence, ddof=1)) / math.sqrt(3))
+
+
+def test_a_margin_is_a_share_of_the_range_wherever_that_begins() -> None:
+    assert margin((1.0, 5.0), 3.0) == pytest.approx(4 * margin((0.0, 1.0), 0.5))
 
 
 def test_equivalence_is_the_90_percent_interval_inside_the_margin() -> None:
