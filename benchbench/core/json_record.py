@@ -40,8 +40,10 @@ class JsonRecord:
                 sentence names file and key.
         """
         found = an_object(value, where)
-        keys = _shared(tuple(found))
-        return cls(**_values(cls, found, where), others=_others(cls, found, keys), keys=keys)
+        kind: Any = cls
+        shape = _shape(kind, tuple(found))
+        others = {key: found[key] for key in shape.unknown} if shape.unknown else None
+        return cls(**_values(shape, found, where), others=others, keys=shape.keys)
 
     def to_json(self) -> dict[str, Json]:
         """The object, for `json.dumps`: of a new record every key, of one that was read those of the file and what was
@@ -81,51 +83,43 @@ def _defaults(kind: Any) -> dict[str, object]:
     return {name: known[name] for name in getattr(kind, "order", ()) or known}
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How objects of one class with the same keys are read; worked out once, for they come by the thousand."""
+
+    keys: tuple[str, ...]
+    lacking: tuple[str, ...]
+    """Fields without a default that the keys do not name."""
+    unknown: tuple[str, ...]
+    """Keys that no field stands for."""
+    plain: tuple[tuple[str, tuple[type, ...], Callable[[Any], object]], ...]
+    """Fields that hold one value: the types that are right as they are, and what becomes of others."""
+    nested: tuple[tuple[str, Reader], ...]
+    """Fields that hold lists or objects."""
+
+
 @cache
-def _readers(kind: Any) -> tuple[dict[str, Plain], dict[str, Reader]]:
-    """Fields that hold one value, and those that hold lists or objects, with how each is read."""
+def _shape(kind: Any, keys: tuple[str, ...]) -> _Shape:
     types = get_type_hints(kind, localns={"Json": object})
-    names = [name for name in _defaults(kind) if name not in _OWN]
-    plain = {name: _PLAIN[types[name]] for name in names if types[name] in _PLAIN}
-    return plain, {name: _reader(types[name]) for name in names if name not in plain}
+    fields_of = {name: types[name] for name in _defaults(kind) if name not in _OWN}
+    here = [name for name in keys if name in fields_of]
+    return _Shape(
+        keys=keys,
+        lacking=tuple(name for name, absent in _defaults(kind).items() if absent is MISSING and name not in keys),
+        unknown=tuple(key for key in keys if key not in fields_of),
+        plain=tuple((name, *_PLAIN[fields_of[name]]) for name in here if fields_of[name] in _PLAIN),
+        nested=tuple((name, _reader(fields_of[name])) for name in here if fields_of[name] not in _PLAIN),
+    )
 
 
-def _values(kind: Any, value: Mapping[str, Json], where: str) -> dict[str, Any]:
+def _values(shape: _Shape, value: Mapping[str, Json], where: str) -> dict[str, Any]:
     """Field → what the object says of it."""
-    if lacking := [name for name in _needed(kind) if name not in value]:
-        raise StoreError(f"{where} lacks {', '.join(lacking[:3])}; it is damaged, or of another version.")
-    plain, others = _readers(kind)
-    found = {}
-    for name, one in value.items():
-        if name in plain:
-            right, read = plain[name]
-            found[name] = one if type(one) in right else read(one)
-        elif name in others:
-            found[name] = others[name](one, where, name)
+    if shape.lacking:
+        raise StoreError(f"{where} lacks {', '.join(shape.lacking[:3])}; it is damaged, or of another version.")
+    found = {name: one if type(one := value[name]) in right else read(one) for name, right, read in shape.plain}
+    for name, nested in shape.nested:
+        found[name] = nested(value[name], where, name)
     return found
-
-
-@cache
-def _needed(kind: Any) -> tuple[str, ...]:
-    return tuple(name for name, absent in _defaults(kind).items() if absent is MISSING)
-
-
-_KEYS: dict[tuple[str, ...], tuple[str, ...]] = {}
-
-
-def _shared(keys: tuple[str, ...]) -> tuple[str, ...]:
-    """One tuple for all objects of one shape."""
-    return _KEYS.setdefault(keys, keys)
-
-
-@cache
-def _unknown(kind: Any, keys: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(key for key in keys if key in _OWN or key not in _defaults(kind))
-
-
-def _others(kind: Any, value: Mapping[str, Json], keys: tuple[str, ...]) -> Mapping[str, Json] | None:
-    unknown = _unknown(kind, keys)
-    return {key: value[key] for key in unknown} if unknown else None
 
 
 def an_object(value: Json, where: str) -> dict[str, Json]:
@@ -192,7 +186,8 @@ def _reader(kind: Any) -> Reader:
 
 
 def _plain_dataclass(kind: Any, value: Json, where: str) -> object:
-    return kind(**_values(kind, an_object(value, where), where))
+    found = an_object(value, where)
+    return kind(**_values(_shape(kind, tuple(found)), found, where))
 
 
 def _list_reader(args: tuple[Any, ...]) -> Reader:
