@@ -138,7 +138,7 @@ def test_a_causal_model_refuses_language_tokens(tmp_path: Path) -> None:
 def test_refusals_name_all_that_an_engine_lacks() -> None:
     params = GenerationParams(until=(), num_beams=4, no_repeat_ngram_size=3, do_sample=True, temperature=3.0)
     assert refusal(params, "vllm", Abilities()) is None
-    said = refusal(params, "vllm", Abilities(beams=False, ngrams=False, hottest=2.0))
+    said = refusal(params, "vllm", Abilities(beams=False, ngrams=False, max_temperature=2.0))
     assert said == (
         "The task asks for beam search (num_beams=4) and no_repeat_ngram_size=3 and temperature=3.0, which vllm cannot "
         "do; --backend hf can."

@@ -153,7 +153,8 @@ def test_every_folder_of_tasks_is_compared() -> None:
 
 def test_representatives_of_a_matrix_differ_from_the_others_in_their_variables_only() -> None:
     index = ours.packaged()
-    assert min(map(len, MANY.values())) > 10
+    assert len(MANY) > 5
+    assert min(map(len, MANY.values())) > 1
     for folder, names in MANY.items():
         files = {variant.path for variant in index.variants.values() if variant.path.parent.name == folder}
         assert files == {index.variants[name].path for name in names}, folder
