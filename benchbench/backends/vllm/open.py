@@ -27,7 +27,7 @@ from benchbench.backends.models.config import (
 )
 from benchbench.backends.models.find import find_model, find_tokenizer, split_revision
 from benchbench.backends.models.formats import format_named
-from benchbench.backends.models.identity import BROKEN_OFF, model_identity, read_json
+from benchbench.backends.models.identity import BROKEN_OFF, model_identity, read_object
 from benchbench.backends.models.loaded import OPEN_ANEW, OpenedModel, check_same
 from benchbench.backends.models.source import ModelSource
 from benchbench.backends.models.tokenizer import end_tokens, load_tokenizer, own_tokenizer_identity
@@ -110,7 +110,7 @@ def _open(source: ModelSource, options: ModelOptions, settings: VLLMOptions, dev
         notes=tuple(filter(None, [note, None if trusts_cache else unknown + "not read its prefix cache"])),
         source=source,
         config=raw,
-        generation=read_json(folder / "generation_config.json"),
+        generation=read_object(folder / "generation_config.json"),
         eos=_end_tokens(folder, config, tokenizer),
         tensors=tensors,
         settings=settings,
@@ -153,7 +153,7 @@ def tensor_shapes(files: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
 
 def _end_tokens(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
     """Those of the generation config, else of the configuration, and the tokenizer's."""
-    generation = read_json(folder / "generation_config.json")
+    generation = read_object(folder / "generation_config.json")
     return end_tokens(generation.get("eos_token_id", getattr(config, "eos_token_id", None)), tokenizer, str(folder))
 
 
@@ -176,7 +176,7 @@ def load_weights_into(opened: VLLMModel, checkpoint: str) -> None:
     if (why := _not_read(source)) is not None:
         raise ModelError(why)
     files = check_weights(source.folder)
-    check_same(opened, source, read_config(source.folder), read_json(source.folder / "generation_config.json"))
+    check_same(opened, source, read_config(source.folder), read_object(source.folder / "generation_config.json"))
     tensors = tensor_shapes(files)
     _check_tensors(opened, tensors, source.name)
     code = sorted(source.folder.glob("*.py")) if opened.own_code else []
