@@ -200,9 +200,9 @@ def stop_at(until: Sequence[str], ending: Ending, start: int) -> StoppingCriteri
     return StoppingCriteriaList([stopped])
 
 
-def generate_arguments(params: GenerationParams) -> dict[str, Any]:
+def generate_arguments(params: GenerationParams) -> dict[str, object]:
     """The arguments of transformers' `generate` that say the same as `params`."""
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         "do_sample": params.do_sample,
         "num_beams": params.num_beams,
         "repetition_penalty": params.repetition_penalty,

@@ -149,11 +149,11 @@ def _check_head_size(config: Any, name: str) -> None:
 
 def _arguments(
     settings: VLLMOptions, options: ModelOptions, config: Any, chosen: tuple[str, str, int]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The arguments of `LLM` that depend on the device, where the user left them open."""
     device, dtype, length = chosen
     on_cpu = device == "cpu"
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         "enforce_eager": on_cpu if settings.enforce_eager is None else settings.enforce_eager,
         "max_num_batched_tokens": options.batch_tokens or BATCH_TOKENS,
         "kv_cache_memory_bytes": settings.kv_cache_memory_bytes,
