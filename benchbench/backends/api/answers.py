@@ -125,10 +125,10 @@ MOST_STOPS = 4
 """The API's limit on stop strings; the others are applied to the text that comes back."""
 
 
-def writing_body(job: Job, *, length_name: str = "max_tokens") -> dict[str, Any]:
+def writing_body(job: Job, *, length_name: str = "max_tokens") -> dict[str, object]:
     """The part of a request that says how to write. Only what differs from the default is sent beyond the standard."""
     params = job.params
-    body: dict[str, Any] = {
+    body: dict[str, object] = {
         length_name: params.max_gen_toks,
         "temperature": params.temperature if params.do_sample else 0,
     }
@@ -184,7 +184,7 @@ def _reason(finish: Any, first: Mapping[str, Any], params: GenerationParams, *, 
     return "stop" if by_string else "eos"
 
 
-def question_key(parts: Sequence[Any], params: GenerationParams | None = None) -> list[Any]:
+def question_key(parts: Sequence[object], params: GenerationParams | None = None) -> list[object]:
     """What a request asks, as JSON: texts, and how to write."""
     return [*parts, None if params is None else params.as_json()]
 

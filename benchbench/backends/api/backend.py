@@ -127,7 +127,7 @@ class ServerConnection:
             check_name(self.facts, answer, self.options.answers_as)
             return written(answer, index, job.params)
 
-        body: dict[str, Any] = {"model": self.facts.asked, **writing_body(job, length_name=self.length_name)}
+        body: dict[str, object] = {"model": self.facts.asked, **writing_body(job, length_name=self.length_name)}
         if not self.facts.chat:
             return await self.client.post("completions", body | {"prompt": prompt}, parse)
         messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
@@ -325,7 +325,7 @@ class TextBackend:
     def _stream(self, jobs: Sequence[Any], handle: Any) -> Iterator[Any]:
         return self.server.loop.stream(jobs, handle, width=self.server.options.concurrency)
 
-    def _question(self, request: Request) -> list[Any]:
+    def _question(self, request: Request) -> list[object]:
         kind = type(request).__name__
         if isinstance(request, RollingRequest):
             return question_key([kind, request.text])
