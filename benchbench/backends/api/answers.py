@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.api.client import AnswerError, BadAnswerError
 from benchbench.backends.chat import ChatTemplate
 from benchbench.backends.tokens import Job, Written, cut_at_stop, seed
 from benchbench.core.chat import Conversation
 from benchbench.core.types import FinishReason, GenerationParams
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +225,7 @@ def going_on(messages: Messages) -> dict[str, bool]:
 class TemplatedText:
     """Conversations as text for a server that reads text: it adds the beginning-of-sequence token itself."""
 
-    def __init__(self, template: ChatTemplate, tokenizer: Any) -> None:
+    def __init__(self, template: ChatTemplate, tokenizer: PreTrainedTokenizerBase) -> None:
         self.template = template
         first = list(tokenizer("a")["input_ids"])[:1]
         self._added = tokenizer.bos_token if first and first[0] == tokenizer.bos_token_id else ""

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.engine_options import read_options
 from benchbench.backends.models.config import (
@@ -37,6 +37,9 @@ from benchbench.backends.vllm.engine import RunningEngine
 from benchbench.backends.vllm.mpt_config import check_mpt, make_view, register
 from benchbench.backends.vllm.start import TESTED, VLLMOptions, start_engine, start_vllm, vllm_version
 from benchbench.core.errors import BackendError, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,7 +154,7 @@ def tensor_shapes(files: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
     return {name: info.shape for path in files for name, info in safetensors_header(path).items()}
 
 
-def _end_tokens(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
+def _end_tokens(folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Those of the generation config, else of the configuration, and the tokenizer's."""
     generation = read_object(folder / "generation_config.json")
     return end_tokens(generation.get("eos_token_id", getattr(config, "eos_token_id", None)), tokenizer, str(folder))
