@@ -166,22 +166,6 @@ def test_no_file_outgrows_its_noun() -> None:
     assert long == {}
 
 
-ANY_LEFT = {
-    "benchbench.backends.hf.training.TrainingBackend",
-    "benchbench.extensions.comet.model.CometModel",
-    "benchbench.extensions.demo.training.DemoSettings",
-    "benchbench.extensions.demo.training.begin",
-    "benchbench.extensions.demo.training.find_finished",
-    "benchbench.extensions.slurm.cluster.Cluster",
-    "benchbench.runner.settings.RunSettings",
-    "benchbench.tasks.dialect.Variant",
-    "benchbench.tasks.index.Group",
-    "benchbench.tasks.task.Task",
-    "benchbench.tasks.upstream.definition.UpstreamTask",
-}
-"""Names that another room uses although their annotations say `Any`: values of YAML files, and options of others."""
-
-
 def annotations_of(node: ast.stmt) -> Iterator[ast.expr]:
     """Of a public function its parameters' and its result's; of a class those of its fields and public methods."""
     if isinstance(node, ast.FunctionDef):
@@ -224,7 +208,7 @@ def test_what_crosses_a_room_has_a_type() -> None:
     untyped = {
         f"{module}.{name}" for module, file in MODULES.items() for name in untyped_names(file.read_text("utf-8"))
     }
-    assert untyped & used - ANY_LEFT == set()
+    assert untyped & used == set()
 
 
 @pytest.mark.parametrize(

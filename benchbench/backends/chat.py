@@ -11,13 +11,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jinja2 import TemplateError
 
 from benchbench.core.chat import Conversation, Message
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import text_hash
+
+if TYPE_CHECKING:
+    from tokenizers import AddedToken, Tokenizer
+    from transformers import PreTrainedTokenizerBase
 
 Apply = Callable[[list[dict[str, str]], bool], str]
 """(messages, whether the answer goes on with the last one) → text."""
@@ -118,7 +122,7 @@ def _turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def template_of(tokenizer: Any) -> ChatTemplate:
+def template_of(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
     """The chat template of a transformers tokenizer. ModelError where it has none, or several and no default."""
     name = str(tokenizer.name_or_path)
     if isinstance(tokenizer.chat_template, dict) and "default" not in tokenizer.chat_template:
@@ -131,10 +135,10 @@ def template_of(tokenizer: Any) -> ChatTemplate:
     dated = with_date(source)
 
     def apply(messages: list[dict[str, str]], go_on: bool) -> str:
-        text: str = tokenizer.apply_chat_template(
+        text = tokenizer.apply_chat_template(
             messages, chat_template=dated, tokenize=False, add_generation_prompt=not go_on, continue_final_message=go_on
         )
-        return text
+        return str(text)
 
     return ChatTemplate(name, source, apply, lambda: control_tokens(tokenizer, source))
 
@@ -216,7 +220,7 @@ def unmarked(text: str) -> str:
     return text.replace(START, "").replace(END, "").replace(CHAT, "")
 
 
-def control_tokens(tokenizer: Any, template: str) -> ControlTokens:
+def control_tokens(tokenizer: PreTrainedTokenizerBase, template: str) -> ControlTokens:
     """Those of a transformers tokenizer: its special tokens, and other added tokens that the template writes."""
     added = [
         token
@@ -233,19 +237,19 @@ class _Pieces:
     spaces are added exactly where the tokenizer itself would.
     """
 
-    def __init__(self, tokenizer: Any, added: Sequence[Any]) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, added: Sequence[AddedToken]) -> None:
         self._tokenizer, self._added = tokenizer, added
-        self._copy: Any = None
+        self._copy: Tokenizer | None = None
         self._stand_ins: dict[str, str] = {}
         self._ids: dict[int, int] = {}
 
     def __call__(self, pieces: Pieces) -> list[int]:
         if self._copy is None:
-            self._make()
+            self._copy = self._make()
         text = "".join(self._stand_ins[piece] if is_control else piece for piece, is_control in pieces)
         return [self._ids.get(token, token) for token in self._copy.encode(text, add_special_tokens=False).ids]
 
-    def _make(self) -> None:
+    def _make(self) -> Tokenizer:
         from tokenizers import AddedToken, Tokenizer
 
         told = json.loads(self._tokenizer.backend_tokenizer.to_str())
@@ -264,5 +268,6 @@ class _Pieces:
             habits = {name: getattr(token, name) for name in ("lstrip", "rstrip", "single_word")}
             copy.add_tokens([AddedToken(stand_in, normalized=False, special=False, **habits)])
             self._stand_ins[token.content] = stand_in
-            self._ids[int(copy.token_to_id(stand_in) or 0)] = self._tokenizer.convert_tokens_to_ids(token.content)
-        self._copy = copy
+            meant = self._tokenizer.convert_tokens_to_ids(token.content)
+            self._ids[int(copy.token_to_id(stand_in) or 0)] = cast(int, meant)
+        return copy

@@ -7,15 +7,18 @@ the continuation is what the whole has beyond the context's own tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from benchbench.backends.chat import CHAT, START, ChatTemplate, template_of
 from benchbench.core.chat import Conversation
 from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, Prompt, RollingRequest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Architecture = Literal["causal", "seq2seq"]
 
@@ -69,6 +72,30 @@ class SourceLanguages(Protocol):
         ...
 
 
+class Tokenizer(Protocol):
+    """What is used of a tokenizer, of transformers or of an engine's own."""
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The token that a text begins with."""
+        ...
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The token that ends a text."""
+        ...
+
+    def __call__(
+        self, texts: list[str], /, *, add_special_tokens: bool = True, return_attention_mask: bool, verbose: bool
+    ) -> Mapping[str, list[list[int]]]:
+        """`input_ids` of each text."""
+        ...
+
+    def decode(self, ids: int | list[int], /, *, skip_special_tokens: bool = False) -> str | list[str]:
+        """Text of the tokens; a list is for lists of texts, which are not asked for."""
+        ...
+
+
 class Encoder:
     """A tokenizer with lm-eval's rules for beginning-of-sequence tokens and boundaries.
 
@@ -78,7 +105,7 @@ class Encoder:
 
     def __init__(
         self,
-        tokenizer: Any,
+        tokenizer: Tokenizer,
         max_length: int,
         architecture: Architecture = "causal",
         languages: SourceLanguages | None = None,
@@ -90,13 +117,16 @@ class Encoder:
         self.max_length = max_length
         self.architecture = architecture
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-        self.prefix_token_id: int = bos if bos is not None else eos
-        self._prefix_text: str = tokenizer.decode(self.prefix_token_id) if self.prefix_token_id is not None else ""
+        prefix = bos if bos is not None else eos
+        self._prefix_text = "" if prefix is None else str(tokenizer.decode(prefix))
+        self.prefix_token_id = cast(int, prefix)
 
     @cached_property
     def chat(self) -> ChatTemplate:
         """How conversations become text. ModelError where the tokenizer has no chat template, or a broken one."""
-        return template_of(self.tokenizer) if self._open_chat is None else self._open_chat()
+        if self._open_chat is not None:
+            return self._open_chat()
+        return template_of(cast("PreTrainedTokenizerBase", self.tokenizer))
 
     def _texts(self, prompts: Sequence[Prompt | Conversation]) -> list[str]:
         """Each prompt as text; conversations through the chat template, marked as such."""

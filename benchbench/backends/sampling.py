@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from benchbench.backends.tokens import Job, seed
 from benchbench.core.types import GenerationParams
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from transformers import LogitsProcessorList
 
-def logits_processors(params: GenerationParams) -> Any:
+
+def logits_processors(params: GenerationParams) -> LogitsProcessorList:
     """transformers' own logits processors for the arguments given, in the order `generate` applies them."""
     from transformers import (
         LogitsProcessorList,
@@ -50,7 +55,7 @@ class Chooser:
             self._processors = logits_processors(params)
             self._generator = torch.Generator().manual_seed(seed(job))
 
-    def choose(self, logits: Any, written: Sequence[int]) -> int:
+    def choose(self, logits: npt.NDArray[np.float32], written: Sequence[int]) -> int:
         """The token after context and `written`; `logits` is one row, a float32 array."""
         torch = self._torch
         row = torch.from_numpy(logits.copy())[None]

@@ -31,6 +31,7 @@ from benchbench.core.types import (
     Failure,
     GenerateRequest,
     GenerationParams,
+    Json,
     Loglikelihood,
     LoglikelihoodRequest,
     Request,
@@ -46,7 +47,7 @@ TableKey = tuple[str | None, str | None]
 class Script:
     """How the backend answers."""
 
-    table: dict[TableKey, dict[str, Any]]
+    table: dict[TableKey, dict[str, Json]]
     hashed: bool
     """Requests that the table does not answer are answered from their hash; otherwise they fail."""
     salt: str = ""
@@ -148,7 +149,8 @@ class ScriptedBackend:
         if self._fails(request) or (line is None and not self._script.hashed):
             return self._failure(request)
         made_up = -8.0 * _unit([self._script.salt, prompt, continuation]) + noise
-        total = made_up if line is None else float(line["loglikelihood"])
+        said: Any = None if line is None else line["loglikelihood"]
+        total = made_up if line is None else float(said)
         greedy = total > -0.8 if line is None else bool(line.get("is_greedy", False))
         if math.isnan(total):
             return Failure(request, "nan_logits", "the table says NaN")
@@ -166,7 +168,7 @@ class ScriptedBackend:
         text = text[: min(cuts)] if cuts else text
         return Completion(request, text, "stop" if cuts else "eos", _tokens(text), _tokens(prompt))
 
-    def _find(self, prompt: str, continuation: str | None) -> dict[str, Any] | None:
+    def _find(self, prompt: str, continuation: str | None) -> dict[str, Json] | None:
         table = self._script.table
         return table.get((prompt, continuation), table.get((None, continuation)))
 
@@ -197,21 +199,21 @@ def _read_script(model: str) -> Script:
     return Script(table, hashed=source == "hash", **options)
 
 
-def _read_table(path: Path) -> dict[TableKey, dict[str, Any]]:
+def _read_table(path: Path) -> dict[TableKey, dict[str, Json]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise ModelError(
             f"cannot read the table of answers {path}: {error.strerror}. Give a JSON lines file or `hash`."
         ) from None
-    table: dict[TableKey, dict[str, Any]] = {}
+    table: dict[TableKey, dict[str, Json]] = {}
     for number, text in enumerate(lines, start=1):
         if text.strip():
             table.update([_table_entry(path, number, text)])
     return table
 
 
-def _table_entry(path: Path, number: int, text: str) -> tuple[TableKey, dict[str, Any]]:
+def _table_entry(path: Path, number: int, text: str) -> tuple[TableKey, dict[str, Json]]:
     try:
         line = json.loads(text)
         if "text" in line:
@@ -228,7 +230,7 @@ def _table_entry(path: Path, number: int, text: str) -> tuple[TableKey, dict[str
         ) from None
 
 
-def _asked(request: Request) -> list[Any]:
+def _asked(request: Request) -> list[Json]:
     if isinstance(request, RollingRequest):
         return ["rolling", request.text]
     if isinstance(request, GenerateRequest):
@@ -246,7 +248,7 @@ def _tokens(text: str) -> int:
     return len(text.split())
 
 
-def _unit(value: Any) -> float:
+def _unit(value: object) -> float:
     """A number from 0 to 1 that follows from `value`."""
     return int(content_hash(value, digits=13), 16) / 16**13
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from benchbench.backends.chat import ChatTemplate
-from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Unencodable
+from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Tokenizer, Unencodable
 from benchbench.backends.engines import Abilities, refusal
 from benchbench.backends.protocol import NOTHING, RequestKeys, Work
 from benchbench.core.ids import canonical_json
@@ -278,7 +278,7 @@ def _rolled(request: RollingRequest, parts: Sequence[Scored | Exhausted]) -> Log
 class Ending:
     """Where a text ends: at an end-of-sequence token, where a stop string appears, or at the length asked for."""
 
-    def __init__(self, tokenizer: Any, eos: frozenset[int]) -> None:
+    def __init__(self, tokenizer: Tokenizer, eos: frozenset[int]) -> None:
         self.tokenizer = tokenizer
         self.eos = eos
 
@@ -314,8 +314,7 @@ class Ending:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of the tokens, without special ones."""
-        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return text
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
 
 
 def _has_stop(text: str, params: GenerationParams) -> bool:

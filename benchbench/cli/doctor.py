@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import asdict
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from benchbench.backends.engines import Engine, choose, engines, installed
+from benchbench.backends.engines import Choice, Engine, choose, engines, installed
 from benchbench.backends.models.find import names_gguf
-from benchbench.backends.models.memory import GPU, Memory, gpus, memory
+from benchbench.backends.models.memory import GPU, Memory, MemoryEstimate, gpus, memory
 from benchbench.backends.options import ModelOptions
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stdout
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.format import byte_size
+from benchbench.core.types import Json
 from benchbench.core.version import __version__
 
 app = VerbApp()
@@ -38,42 +39,105 @@ def doctor(
     """Say which engines work here and, for MODEL, how much memory it needs. Loads no weights."""
     if dtype not in DTYPES:
         raise ArgumentError(f"--dtype {dtype!r} is not one of {', '.join(DTYPES)}.{did_you_mean(dtype, DTYPES)}")
-    facts = machine_facts()
-    if model is not None:
-        facts["model"] = model_facts(model, dtype, device, memory(), gpus())
+    machine = machine_facts()
+    needs = None if model is None else model_facts(model, dtype, device, memory(), gpus())
     if as_json:
-        print_json(json.dumps(facts, ensure_ascii=False))
-    else:
-        _show(facts)
+        about = {} if needs is None else {"model": needs.to_json()}
+        print_json(json.dumps({**asdict(machine), **about}, ensure_ascii=False))
+        return
+    _show(machine)
+    if needs is not None:
+        stdout().print()
+        _show_model(needs)
 
 
-def machine_facts() -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class BackendFacts:
+    """Whether an engine works here."""
+
+    name: str
+    works: bool
+    engine: str | None
+    """Package and version; None where it is not installed."""
+    why_not: str | None
+    """Why it does not work; None where it does."""
+    install: str | None
+    """The command that brings it, where it is not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFacts:
+    """Versions, memory and engines of this machine."""
+
+    benchbench: str
+    python: str
+    platform: str
+    memory: Memory
+    gpus: tuple[GPU, ...]
+    libraries: tuple[str, ...]
+    """Package and version of those that are installed."""
+    backends: tuple[BackendFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a model needs here."""
+
+    model: str
+    needed: MemoryEstimate
+    free: int
+    """Bytes."""
+    place: str
+    """Where they are free: the name of a GPU, or `memory`."""
+    choice: Choice
+    """The engine that `--backend auto` takes."""
+
+    @property
+    def fits(self) -> bool:
+        """Weights and the cache of one text of full length."""
+        return self.needed.total <= self.free
+
+    @property
+    def weights_fit(self) -> bool:
+        """The weights alone."""
+        return self.needed.weights <= self.free
+
+    def to_json(self) -> dict[str, Json]:
+        """As `--json` prints it."""
+        return {
+            "model": self.model,
+            **asdict(self.needed),
+            "cache": self.needed.cache,
+            "total": self.needed.total,
+            "free": self.free,
+            "place": self.place,
+            "fits": self.fits,
+            "weights_fit": self.weights_fit,
+            "backend": self.choice.backend,
+            "reason": self.choice.reason,
+        }
+
+
+def machine_facts() -> MachineFacts:
     """Versions, memory, GPUs, and of each backend whether it works here, why not, and what installs it."""
-    found = gpus()
-    return {
-        "benchbench": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "memory": asdict(memory()),
-        "gpus": [asdict(gpu) for gpu in found],
-        "libraries": [name for module in LIBRARIES if (name := installed(module)) is not None],
-        "backends": [_backend_facts(engine) for engine in engines() if engine.module is not None],
-    }
+    return MachineFacts(
+        benchbench=__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        memory=memory(),
+        gpus=gpus(),
+        libraries=tuple(name for module in LIBRARIES if (name := installed(module)) is not None),
+        backends=tuple(_backend_facts(engine) for engine in engines() if engine.module is not None),
+    )
 
 
-def _backend_facts(engine: Engine) -> dict[str, Any]:
+def _backend_facts(engine: Engine) -> BackendFacts:
     found = engine.installed
     why = engine.obstacle() if found else "not installed"
-    return {
-        "name": engine.name,
-        "works": why is None,
-        "engine": found,
-        "why_not": why,
-        "install": None if found else engine.install,
-    }
+    return BackendFacts(engine.name, why is None, found, why, None if found else engine.install)
 
 
-def model_facts(model: str, dtype: str, device: str, main: Memory, found: tuple[GPU, ...]) -> dict[str, Any]:
+def model_facts(model: str, dtype: str, device: str, main: Memory, found: tuple[GPU, ...]) -> ModelFacts:
     """What `model` needs, whether it fits, and which backend would take it. ModelError where it cannot be read."""
     from benchbench.backends.models.memory import expanded
     from benchbench.backends.models.preview import estimate_model
@@ -83,61 +147,47 @@ def model_facts(model: str, dtype: str, device: str, main: Memory, found: tuple[
     if names_gguf(model) and choice.backend == "hf":
         needed = expanded(needed, "float32" if dtype == "auto" else dtype)
     on_gpu = bool(found) and device != "cpu"
-    free = found[0].free if on_gpu else main.free
-    return {
-        "model": model,
-        **asdict(needed),
-        "cache": needed.cache,
-        "total": needed.total,
-        "free": free,
-        "place": found[0].name if on_gpu else "memory",
-        "fits": needed.total <= free,
-        "weights_fit": needed.weights <= free,
-        "backend": choice.backend,
-        "reason": choice.reason,
-    }
+    free, place = (found[0].free, found[0].name) if on_gpu else (main.free, "memory")
+    return ModelFacts(model, needed, free, place, choice)
 
 
-def _show(facts: dict[str, Any]) -> None:
-    console = stdout()
+def _say(text: str) -> None:
+    stdout().print(cell(text), soft_wrap=True)
 
-    def say(text: str) -> None:
-        console.print(cell(text), soft_wrap=True)
 
-    say(f"benchbench {facts['benchbench']}, Python {facts['python']}, {facts['platform']}")
-    say(", ".join(facts["libraries"]))
-    main = facts["memory"]
-    say(f"memory {byte_size(main['total'])}, {byte_size(main['free'])} free")
-    for gpu in facts["gpus"] or [None]:
-        say(f"GPU {gpu['name']}, {byte_size(gpu['total'])}, {byte_size(gpu['free'])} free" if gpu else "no GPU")
-    console.print()
+def _show(facts: MachineFacts) -> None:
+    _say(f"benchbench {facts.benchbench}, Python {facts.python}, {facts.platform}")
+    _say(", ".join(facts.libraries))
+    _say(f"memory {byte_size(facts.memory.total)}, {byte_size(facts.memory.free)} free")
+    for gpu in facts.gpus:
+        _say(f"GPU {gpu.name}, {byte_size(gpu.total)}, {byte_size(gpu.free)} free")
+    if not facts.gpus:
+        _say("no GPU")
+    stdout().print()
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("backend", "works", "engine"):
         table.add_column(name, overflow="fold")
-    for backend in facts["backends"]:
-        missing = f"{backend['why_not']}: {backend['install']}" if backend["install"] else backend["why_not"]
-        engine = backend["engine"] if backend["works"] else missing
-        table.add_row(*map(cell, (backend["name"], "yes" if backend["works"] else "no", engine)))
-    console.print(table)
-    if "model" in facts:
-        console.print()
-        _show_model(facts["model"], say)
+    for backend in facts.backends:
+        missing = f"{backend.why_not}: {backend.install}" if backend.install else backend.why_not
+        engine = backend.engine if backend.works else missing
+        table.add_row(*map(cell, (backend.name, "yes" if backend.works else "no", engine)))
+    stdout().print(table)
 
 
-def _show_model(model: dict[str, Any], say: Any) -> None:
-    say(model["model"])
-    say(f"{model['architecture']}, {model['num_parameters']:,} parameters")
-    say(f"weights as {model['dtype']}: {byte_size(model['weights'])}")
-    if model["cache"] is not None:
-        each = byte_size(model["cache_per_token"])
-        say(f"keys and values of one text of {model['length']:,} tokens: {byte_size(model['cache'])} ({each} a token)")
+def _show_model(facts: ModelFacts) -> None:
+    needed, room = facts.needed, f"{byte_size(facts.free)} of {facts.place} are free"
+    _say(facts.model)
+    _say(f"{needed.architecture}, {needed.num_parameters:,} parameters")
+    _say(f"weights as {needed.dtype}: {byte_size(needed.weights)}")
+    if needed.cache is not None:
+        each = byte_size(needed.cache_per_token or 0)
+        _say(f"keys and values of one text of {needed.length:,} tokens: {byte_size(needed.cache)} ({each} a token)")
     else:
-        say("keys and values: its configuration does not tell")
-    room = f"{byte_size(model['free'])} of {model['place']} are free"
-    if model["fits"]:
-        say(f"fits: about {byte_size(model['total'])} are needed, {room}")
-    elif model["weights_fit"]:
-        say(f"the weights fit, a text of full length does not: {room}; lower --max-length")
+        _say("keys and values: its configuration does not tell")
+    if facts.fits:
+        _say(f"fits: about {byte_size(needed.total)} are needed, {room}")
+    elif facts.weights_fit:
+        _say(f"the weights fit, a text of full length does not: {room}; lower --max-length")
     else:
-        say(f"does not fit: {room}")
-    say(f"--backend auto takes {model['backend']}: {model['reason']}")
+        _say(f"does not fit: {room}")
+    _say(f"--backend auto takes {facts.choice.backend}: {facts.choice.reason}")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout, watching
 from benchbench.cli.options import AsJson, with_settings
 from benchbench.core.format import probability
+from benchbench.core.types import Json
 from benchbench.extensions.parity.runs import ParitySettings
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def exit_code(pairs: Sequence[Pair], left_out: Sequence[LeftOut]) -> int:
     return 2 if any(not one.missing for one in left_out) else 0
 
 
-def to_json(pairs: Sequence[Pair], left_out: Sequence[LeftOut]) -> dict[str, Any]:
+def to_json(pairs: Sequence[Pair], left_out: Sequence[LeftOut]) -> dict[str, Json]:
     """The object that `--json` prints."""
     return {
         "pairs": [
@@ -134,7 +135,7 @@ def to_json(pairs: Sequence[Pair], left_out: Sequence[LeftOut]) -> dict[str, Any
     }
 
 
-def _score(task: str, metric: str, found: Duel) -> dict[str, Any]:
+def _score(task: str, metric: str, found: Duel) -> dict[str, Json]:
     return {
         "task": task,
         "metric": metric,

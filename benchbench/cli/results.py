@@ -24,7 +24,7 @@ from benchbench.store.folder import RunFolder
 from benchbench.store.models import same_weights, told_apart, twins
 
 if TYPE_CHECKING:
-    from benchbench.core.types import Item
+    from benchbench.core.types import Item, Json
     from benchbench.leaderboard.prompts import PromptTable
 
 app = VerbApp(no_args_is_help=True, help="List, show, import and export results.")
@@ -56,11 +56,12 @@ def ls(
     stdout().print(table)
 
 
-def _short(tasks: list[str]) -> str:
+def _short(listed: Json) -> str:
+    tasks = [str(task) for task in listed] if isinstance(listed, list) else []
     return ", ".join(tasks) if len(tasks) <= 2 else f"{tasks[0]} and {len(tasks) - 1} more"
 
 
-def _all_facts(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
+def _all_facts(runs: Sequence[RunFolder]) -> list[dict[str, Json]]:
     """What `ls` tells of each run: models that share a name told apart, names that share their weights noted."""
     found = {run.path: record for run in runs if (record := _record(run)) is not None}
     named = told_apart(list(found.values()))
@@ -76,7 +77,7 @@ def _record(run: RunFolder) -> RunRecord | PlanRecord | None:
         return None
 
 
-def _facts(run: RunFolder, record: RunRecord | PlanRecord, note: str) -> dict[str, Any]:
+def _facts(run: RunFolder, record: RunRecord | PlanRecord, note: str) -> dict[str, Json]:
     """What `ls` tells of a run."""
     is_finished = isinstance(record, RunRecord)
     return {
@@ -91,7 +92,7 @@ def _facts(run: RunFolder, record: RunRecord | PlanRecord, note: str) -> dict[st
     }
 
 
-def _broken(run: RunFolder) -> dict[str, Any]:
+def _broken(run: RunFolder) -> dict[str, Json]:
     shown = {"run": str(run.path), "run_id": run.path.name, "model": run.path.parent.name}
     return {**shown, "tasks": [], "docs": None, "state": "broken", "date": "", "note": ""}
 
@@ -120,12 +121,12 @@ def items(
     found = find_run(run, output)
     name = _one_task(found, task)
     is_choice = found.plan().tasks[name].output_type == "multiple_choice"
-    lines = (item_line(item, multiple_choice=is_choice) for item in found.items(name))
     if as_json:
-        for line in lines:
+        for item in found.items(name):
+            line = item_line(item, multiple_choice=is_choice)
             print_json(json.dumps(line, ensure_ascii=False, allow_nan=False))
     else:
-        _print_items(list(lines))
+        _print_items(found.items(name), multiple_choice=is_choice)
 
 
 def _one_task(run: RunFolder, task: str | None) -> str:
@@ -139,9 +140,9 @@ def _one_task(run: RunFolder, task: str | None) -> str:
     return task
 
 
-def item_line(item: Item, *, multiple_choice: bool) -> dict[str, Any]:
+def item_line(item: Item, *, multiple_choice: bool) -> dict[str, Json]:
     """One doc as `results items --json` prints it: gold and prediction are numbers for multiple choice."""
-    shown: dict[str, Any] = {"task": item.task, "doc_id": item.doc_id, "outcome": item.outcome}
+    shown: dict[str, Json] = {"task": item.task, "doc_id": item.doc_id, "outcome": item.outcome}
     if multiple_choice:
         shown |= {"gold": _integer(item.gold), "prediction": _integer(item.prediction)}
         shown["loglikelihoods"] = [_finite(value) for value in item.loglikelihoods[: len(item.targets)]]
@@ -153,10 +154,10 @@ def item_line(item: Item, *, multiple_choice: bool) -> dict[str, Any]:
     return {**shown, **{name: _finite(value) for name, value in item.scores.items()}}
 
 
-def _answer(item: Item) -> dict[str, Any]:
+def _answer(item: Item) -> dict[str, Json]:
     if item.loglikelihoods:
         return {"loglikelihoods": [_finite(value) for value in item.loglikelihoods]}
-    answer: dict[str, Any] = {"text": item.texts[0] if item.texts else None}
+    answer: dict[str, Json] = {"text": item.texts[0] if item.texts else None}
     return {**answer, "texts": list(item.texts)} if len(item.texts) > 1 else answer
 
 
@@ -168,15 +169,16 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _print_items(lines: list[Mapping[str, Any]]) -> None:
+def _print_items(items: Sequence[Item], *, multiple_choice: bool) -> None:
     fixed = ("task", "doc_id", "outcome", "gold", "prediction", "loglikelihoods", "text", "texts", "failure")
-    scores = list(dict.fromkeys(name for line in lines for name in line if name not in fixed))[:4]
+    scores = list(dict.fromkeys(name for item in items for name in item.scores if name not in fixed))[:4]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("doc", "gold", "prediction", "outcome", *scores):
         table.add_column(cell(name), overflow="ellipsis", no_wrap=True)
-    for line in lines:
-        shown = [line["doc_id"], line["gold"], line["prediction"], line["outcome"]]
-        table.add_row(*map(cell, shown), *(cell(number(line.get(name))) for name in scores))
+    for item in items:
+        answers = (_integer(text) if multiple_choice else text for text in (item.gold, item.prediction))
+        shown = [item.doc_id, *answers, item.outcome]
+        table.add_row(*map(cell, shown), *(cell(number(_finite(item.scores.get(name)))) for name in scores))
     stdout().print(table)
 
 
@@ -215,7 +217,7 @@ def show_prompts(
             stdout().print(cell(text))
 
 
-def _show_prompt_table(model: str, table: PromptTable, rows: list[Mapping[str, Any]]) -> None:
+def _show_prompt_table(model: str, table: PromptTable, rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.table import Table
 
     shots = "" if table.num_fewshot is None else f", {table.num_fewshot} shots"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -25,12 +26,23 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 MOST_ROWS, MOST_TASKS, MOST_BLOCKS = 12, 4, 24
 
 
+@dataclass(slots=True)
+class _Row:
+    """A checkpoint, as far as it was scored."""
+
+    step: int | None = None
+    tokens: int | None = None
+    seconds: float = 0.0
+    values: dict[str, float | None] = field(default_factory=dict)
+    """By task or group."""
+
+
 class SweepWatcher(Watcher):
     """Shows a sweep on stderr: on a terminal a growing table above a bar, elsewhere a line per checkpoint."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._rows: dict[tuple[str, int], dict[str, Any]] = {}
+        self._rows: dict[tuple[str, int], _Row] = {}
         self._tasks: list[str] = []
         self._said: set[str] = set()
         self._now = ""
@@ -73,10 +85,10 @@ class SweepWatcher(Watcher):
         main = main_rows(event.result.record)
         self._tasks += [task for task in main if task not in self._tasks]
         done = event.done
-        row = self._rows.setdefault((done.series, done.position), {"seconds": 0.0})
-        row["step"], row["tokens"] = done.step, done.tokens_seen
-        row["seconds"] += done.timing["run"] or 0.0
-        row |= {task: found.value for task, found in main.items()}
+        row = self._rows.setdefault((done.series, done.position), _Row())
+        row.step, row.tokens = done.step, done.tokens_seen
+        row.seconds += done.timing["run"] or 0.0
+        row.values |= {task: found.value for task, found in main.items()}
         if not self._console.is_terminal:
             scores = ", ".join(f"{t} {v.metric} {number(v.value)}" for t, v in list(main.items())[:MOST_TASKS])
             self.say(f"{done.checkpoint}: {scores} ({done.timing['run']:.1f} s)")
@@ -94,9 +106,9 @@ class SweepWatcher(Watcher):
         for name in ("step", "tokens", *tasks, "seconds"):
             table.add_column(cell(name), justify="right", overflow="ellipsis", no_wrap=True)
         for _, row in sorted(self._rows.items())[-MOST_ROWS:]:
-            tokens = "" if row["tokens"] is None else magnitude(row["tokens"])
-            scores = [number(row[task]) if task in row else "" for task in tasks]
-            table.add_row(*map(cell, (row["step"], tokens, *scores, f"{row['seconds']:.1f}")))
+            tokens = "" if row.tokens is None else magnitude(row.tokens)
+            scores = [number(row.values[task]) if task in row.values else "" for task in tasks]
+            table.add_row(*map(cell, (row.step, tokens, *scores, f"{row.seconds:.1f}")))
         return Group(table, self._bar) if self._rows else Group(self._bar)
 
     def __enter__(self) -> SweepWatcher:
@@ -140,7 +152,7 @@ def trainings_of(folder: SweepFolder, options: VerdictOptions | None = None) -> 
     return [make_training(name, entries, items, options) for name, entries in records.trainings().items()]
 
 
-def as_json_value(folder: SweepFolder, found: Sequence[Training]) -> dict[str, Any]:
+def as_json_value(folder: SweepFolder, found: Sequence[Training]) -> dict[str, object]:
     """Curves and verdicts of a sweep, for `--json`."""
     curves = [curve for training in found for curve in training.curves]
     judged = [(training, curve) for training in found for curve in training.told]
@@ -158,7 +170,7 @@ def as_json_value(folder: SweepFolder, found: Sequence[Training]) -> dict[str, A
     }
 
 
-def _verdict(training: Training, curve: Curve) -> dict[str, Any]:
+def _verdict(training: Training, curve: Curve) -> dict[str, object]:
     """The verdict as figures and as its sentence; signs are those of the metric."""
     from benchbench.leaderboard.trainings import figures
 
@@ -166,7 +178,7 @@ def _verdict(training: Training, curve: Curve) -> dict[str, Any]:
     return {**names, **figures(curve), "sentence": curve.sentence, "beside": training.beside(curve)}
 
 
-def _point(point: Point, *, has_steps: bool) -> dict[str, Any]:
+def _point(point: Point, *, has_steps: bool) -> dict[str, object]:
     known = {"tokens_seen": point.entry.tokens_seen, "value": point.value, "low": point.low, "high": point.high}
     return {"step": point.step if has_steps else None, **known, "run": point.run}
 

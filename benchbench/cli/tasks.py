@@ -15,6 +15,7 @@ from benchbench.cli.app import VerbApp
 from benchbench.cli.options import AsJson, IncludePath, option_of, with_settings
 from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import Part
+from benchbench.core.types import Json
 from benchbench.tasks.settings import RenderSettings
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def ls(
         _print_choices("suite", {name: suite.description for name, suite in index.suites.items()})
 
 
-def _facts(variant: TaskVariant) -> dict[str, Any]:
+def _facts(variant: TaskVariant) -> dict[str, Json]:
     raw = variant.raw
     return {
         "task": variant.name,
@@ -77,8 +78,8 @@ def _list_entries(found: Sequence[SourceEntry], *, as_json: bool) -> None:
         _print_table(("name", "kind", "file"), rows)
 
 
-def _list(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value or ())
+def _list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else [value] if value else []
 
 
 def _print_tasks(index: TaskIndex, names: list[str]) -> None:

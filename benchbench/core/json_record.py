@@ -129,6 +129,12 @@ def an_object(value: Json, where: str) -> dict[str, Json]:
     raise StoreError(f"{where} is no object of keys and values; the file is damaged.")
 
 
+def object_at(value: Mapping[str, Json], key: str) -> Mapping[str, Json]:
+    """The object under `key`; {} where there is none."""
+    found = value.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
 def text(value: Json) -> str | None:
     """The value as text; None where there is none."""
     return value if value is None or isinstance(value, str) else str(value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any
 
 
 @cache
@@ -17,7 +16,7 @@ def entry_point_names(group: str) -> frozenset[str]:
 
 
 @cache
-def load_entry_point(group: str, name: str) -> Any | None:
+def load_entry_point(group: str, name: str) -> object:
     """What an installed package declares under this name; None if none does."""
     from importlib.metadata import entry_points
 
@@ -25,7 +24,7 @@ def load_entry_point(group: str, name: str) -> Any | None:
     return found[0].load() if found else None
 
 
-def load(name: str, built_in: Mapping[str, str], group: str) -> Any | None:
+def load(name: str, built_in: Mapping[str, str], group: str) -> object:
     """What stands under a name in a table of ours (`module:attribute`), else in an entry point group; None if nothing.
 
     Imports the module, so ask only for what is used.

@@ -34,9 +34,9 @@ class Setting:
     """How the flag is spelled; (): `--` and the field's name."""
     env: str | None = None
     """An environment variable that stands for the flag."""
-    cli_type: Any = None
+    cli_type: type | UnionType | None = None
     """The type of what is typed, where it is not the field's own; what is not typed is None, or "" for a str."""
-    parse: Callable[[Any], Any] | None = None
+    parse: Callable[..., object] | None = None
     """Makes the field's value of what is typed. Raises ArgumentError."""
     may_be_file: bool = False
     """`@FILE` stands for the text of a file."""
@@ -67,9 +67,9 @@ class Field:
     """A field of settings, resolved."""
 
     name: str
-    hint: Any
+    hint: object
     """Its type, without what is annotated."""
-    default: Any
+    default: object
     """`dataclasses.MISSING` where there is none."""
     setting: Setting
     part: Part
@@ -79,7 +79,7 @@ class Field:
     """None is one of its values."""
 
 
-def fields_of(kind: Any) -> tuple[Field, ...]:
+def fields_of(kind: type) -> tuple[Field, ...]:
     """The fields of a settings class, in order."""
     return _resolved(kind)
 
@@ -116,7 +116,7 @@ def without_none(hint: Any) -> Any:
     return others[0] if len(others) == 1 and len(get_args(hint)) == 2 else hint
 
 
-def changed(settings: S, **changes: Any) -> S:
+def changed(settings: S, **changes: object) -> S:
     """The settings with other values, named as fields of theirs or of their parts. ArgumentError for an unknown name.
 
     The settings' own fields come first: `model` of a run is the part, not the part's `model`.
@@ -144,9 +144,9 @@ def _names(kind: type) -> list[str]:
     return list(found)
 
 
-def as_record(settings: Any) -> dict[str, Any]:
+def as_record(settings: object) -> dict[str, object]:
     """What a record keeps of the settings: the values of all parts side by side, except of parts that may be absent."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for field, value in _values(settings):
         setting = field.setting
         if field.parts is not None and not field.is_optional:
@@ -157,12 +157,12 @@ def as_record(settings: Any) -> dict[str, Any]:
     return found
 
 
-def to_json(settings: Any, *, only_identity: bool = False) -> dict[str, Any]:
+def to_json(settings: object, *, only_identity: bool = False) -> dict[str, object]:
     """The settings as JSON values, paths absolute; `from_json` reads them back.
 
     `only_identity`: what tells a sweep from others.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for field, value in _values(settings):
         if only_identity and not _is_kept(field.setting.identity, value):
             continue
@@ -174,22 +174,22 @@ def to_json(settings: Any, *, only_identity: bool = False) -> dict[str, Any]:
     return found
 
 
-def _is_kept(kept: Kept, value: Any) -> bool:
+def _is_kept(kept: Kept, value: object) -> bool:
     return bool(value) if kept == "if set" else kept
 
 
-def _values(settings: Any) -> Iterator[tuple[Field, Any]]:
+def _values(settings: object) -> Iterator[tuple[Field, Any]]:
     for field in fields_of(type(settings)):
         yield field, getattr(settings, field.name)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> object:
     if isinstance(value, tuple | list):
         return [_plain(one) for one in value]
     return str(value.expanduser().absolute()) if isinstance(value, Path) else value
 
 
-def from_json(kind: type[S], value: Mapping[str, Any]) -> S:
+def from_json(kind: type[S], value: Mapping[str, object]) -> S:
     """The settings that `to_json` wrote; what they do not say has its default. TypeError for a name that is unknown."""
     names = _json_names(kind)
     unknown = [name for name in value if name not in names]
@@ -205,7 +205,7 @@ def _json_names(kind: type) -> set[str]:
     return found
 
 
-def _from_json(kind: type[S], value: Mapping[str, Any]) -> S:
+def _from_json(kind: type[S], value: Mapping[str, object]) -> S:
     given: dict[str, Any] = {}
     for field in fields_of(kind):
         if field.parts is not None and field.part.flat:
@@ -215,7 +215,7 @@ def _from_json(kind: type[S], value: Mapping[str, Any]) -> S:
     return kind(**given)
 
 
-def _read(hint: Any, value: Any) -> Any:
+def _read(hint: object, value: Any) -> object:
     """A JSON value as `hint` says."""
     hint = without_none(hint)
     if value is None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from benchbench.core.types import Item, ItemScore, MetricResult, RenderedDoc, Response, ScoringSpec
+from benchbench.core.types import Item, ItemScore, Json, MetricResult, RenderedDoc, Response, ScoringSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Group:
     metrics: tuple[GroupMetric, ...] | None = None
     """The only metrics that are averaged, over the tasks that have them; None: all that every task has."""
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self) -> dict[str, Json]:
         """The group as JSON; without `metrics` where there are none, as in records of earlier versions."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from benchbench.core.chat import ChatWriter, Conversation, Message, Overflow
 
@@ -237,7 +237,7 @@ class MetricSpec:
     """Smallest and largest possible score, where a metric of another package states them; those of ours are in
     `core.registry`."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Json]:
         """The entry as JSON; bounds only where they are stated, so that other tasks keep their fingerprints."""
         return {name: value for name, value in asdict(self).items() if value is not None or name != "bounds"}
 
@@ -261,9 +261,9 @@ class ScoringSpec:
     filters: tuple[FilterSpec, ...] = ()
     chance: float | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Json]:
         """The whole of it as JSON, as run records hold it."""
-        return {**asdict(self), "metrics": tuple(metric.as_json() for metric in self.metrics)}
+        return {**asdict(self), "metrics": [metric.as_json() for metric in self.metrics]}
 
 
 @dataclass(frozen=True, slots=True)

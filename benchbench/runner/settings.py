@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ArgumentError
+from benchbench.core.json_record import as_json
 from benchbench.core.settings import Part, Setting, as_record
+from benchbench.core.types import Json
 from benchbench.tasks.settings import RenderSettings
 
 RECORD_ORDER = (
@@ -80,10 +82,11 @@ class RunSettings:
                 f"--max-failed is {self.max_failed}; it is a share from 0 to 1, e.g. 0.01 for one in a hundred."
             )
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self) -> dict[str, Json]:
         """The settings that go into the record. Where results and data lie is left out: it changes no number."""
         place = {name: position for position, name in enumerate(RECORD_ORDER)}
-        return dict(sorted(as_record(self).items(), key=lambda item: place.get(item[0], len(place))))
+        kept = sorted(as_record(self).items(), key=lambda item: place.get(item[0], len(place)))
+        return {name: as_json(value) for name, value in kept}
 
 
 def check_name(name: str | None) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from benchbench.core.errors import RunInUse, StoreError
+from benchbench.core.types import Json
 from benchbench.store.files import os_errors, write_all
 
 LOCK_NAME = ".lock"
@@ -111,7 +111,7 @@ def _same_file(fd: int, path: Path) -> bool:
 
 def _taken(path: Path, fd: int) -> str:
     try:
-        holder: dict[str, Any] = json.loads(os.pread(fd, 4096, 0))
+        holder: dict[str, Json] = json.loads(os.pread(fd, 4096, 0))
         who = f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
     except (ValueError, KeyError, TypeError):
         who = "another process"

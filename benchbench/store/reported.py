@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchbench.core.errors import DataError, did_you_mean
+from benchbench.core.types import Json
 
 FOLDER = "reported"
 
@@ -83,41 +83,46 @@ def read_reported(path: Path) -> ReportedSource:
         url=_text(made.get("url")),
         date=_text(made.get("date")),
         known=_settings(made.get("known"), str(path)),
-        unknown=tuple(map(str, made.get("unknown") or ())),
+        unknown=tuple(map(str, _list(made.get("unknown") or [], str(path)))),
         note=_text(made.get("note")),
         tables=tuple(_table(t, f"{path}: table {i}") for i, t in enumerate(_list(made["tables"], str(path)), 1)),
         file=path.name,
     )
 
 
-def _table(raw: Any, where: str) -> ReportedTable:
+def _table(raw: object, where: str) -> ReportedTable:
     made = _checked(raw, _TABLE, ("title", "columns", "rows"), where)
     columns = tuple(_column(one, where) for one in _list(made["columns"], where))
     rows = tuple(_row(one, len(columns), f"{where}, row {i}") for i, one in enumerate(_list(made["rows"], where), 1))
     return ReportedTable(str(made["title"]), columns, rows, _text(made.get("note")))
 
 
-def _column(raw: Any, where: str) -> ReportedColumn:
+def _column(raw: object, where: str) -> ReportedColumn:
     made = _checked(raw, _COLUMN, ("name", "metric"), where)
     return ReportedColumn(str(made["name"]), str(made["metric"]), _text(made.get("task")), _text(made.get("unit")))
 
 
-def _row(raw: Any, count: int, where: str) -> ReportedRow:
+def _row(raw: object, count: int, where: str) -> ReportedRow:
     made = _checked(raw, _ROW, ("model", "values"), where)
     values = _list(made["values"], where)
     if len(values) != count:
         raise DataError(f"{where}: {len(values)} values for {count} columns; write null where the source has none.")
-    for value in values:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise DataError(f"{where}: {value!r} is not a number; write null where the source has none.")
+    numbers = tuple(_number(value, where) for value in values)
     step = made.get("step")
     if step is not None and not isinstance(step, int):
         raise DataError(f"{where}: step {step!r} is not a whole number.")
-    numbers = tuple(None if value is None else float(value) for value in values)
     return ReportedRow(str(made["model"]), step, _settings(made.get("known"), where), numbers)
 
 
-def _checked(raw: Any, known: Sequence[str], needed: Sequence[str], where: str) -> dict[str, Any]:
+def _number(value: Json, where: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(f"{where}: {value!r} is not a number; write null where the source has none.")
+    return float(value)
+
+
+def _checked(raw: object, known: Sequence[str], needed: Sequence[str], where: str) -> dict[str, Json]:
     if not isinstance(raw, dict):
         raise DataError(f"{where}: keys and values were expected, not {raw!r}.")
     for key in raw:
@@ -129,17 +134,17 @@ def _checked(raw: Any, known: Sequence[str], needed: Sequence[str], where: str) 
     return raw
 
 
-def _list(raw: Any, where: str) -> list[Any]:
+def _list(raw: object, where: str) -> list[Json]:
     if not isinstance(raw, list):
         raise DataError(f"{where}: a list was expected, not {raw!r}.")
     return raw
 
 
-def _settings(raw: Any, where: str) -> dict[str, str]:
+def _settings(raw: object, where: str) -> dict[str, str]:
     if raw is not None and not isinstance(raw, dict):
         raise DataError(f"{where}: `known` holds settings and their values, not {raw!r}.")
     return {str(key): str(value) for key, value in (raw or {}).items()}
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Json) -> str | None:
     return None if value is None else str(value)

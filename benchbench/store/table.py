@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbench.core.errors import StoreError
-from benchbench.core.types import Item
+from benchbench.core.types import Item, Json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +22,7 @@ COLUMNS = tuple(field.name for field in fields(Item) if field.name != "scores")
 _LISTS = ("targets", "loglikelihoods", "is_greedy", "num_tokens", "texts", "finish_reasons", "prompt_tokens")
 
 
-def item_to_line(item: Item) -> dict[str, Any]:
+def item_to_line(item: Item) -> dict[str, Json]:
     """The item as a JSON-able dict with Item's field names; `scores` stays nested."""
     line = {name: getattr(item, name) for name in COLUMNS}
     return {**line, "scores": dict(item.scores)}

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.tasks import index as task_index
@@ -152,7 +151,8 @@ def _page_row(index: task_index.TaskIndex, root: Path, path: Path, variants: Seq
 
 
 def _documents(variants: Sequence[TaskVariant]) -> str:
-    found: set[Any] = {(variant.raw.get("metadata") or {}).get("documents") for variant in variants}
+    stated = [variant.raw.get("metadata") for variant in variants]
+    found = {one.get("documents") if isinstance(one, dict) else None for one in stated}
     counts = {count for count in found if isinstance(count, int)}
     if not counts:
         return ""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from benchbench.core.types import OutputType
+from benchbench.core.types import Json, OutputType
 
 Text = str | int | float | None
 """A value that stays as YAML says it."""
 
+if TYPE_CHECKING:
+    Value = Json
+else:
+    Value = object  # pydantic cannot build a schema of a type that names itself, and would copy the values
 
-def _as_list(value: Any) -> Any:
+
+def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
@@ -30,7 +35,7 @@ class _Open(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Json]:
         return dict(self.model_extra or {})
 
 
@@ -93,7 +98,7 @@ class FewshotConfig(PromptVariant):
 
     sampler: Literal["default", "first_n"] = "default"
     split: str | None = None
-    samples: list[dict[str, Any]] | None = None
+    samples: list[dict[str, Value]] | None = None
     description: None = None
     src_lang: None = None
     tgt_lang: None = None
@@ -121,7 +126,7 @@ class TaskConfig(_Strict):
     dataset_path: str
     dataset_name: str | None = None
     dataset_revision: str | None = None
-    dataset_kwargs: dict[str, Any] | None = None
+    dataset_kwargs: dict[str, Value] | None = None
     join: Join | None = None
     keep: str | None = None
     training_split: str | None = None
@@ -129,7 +134,7 @@ class TaskConfig(_Strict):
     test_split: str | None = None
     fewshot_split: str | None = None
     output_type: OutputType = "generate_until"
-    doc: dict[str, Any] = {}
+    doc: dict[str, Value] = {}
     doc_to_text: str | int = ""
     doc_to_target: Target = ""
     doc_to_choice: Choices | None = None
@@ -153,7 +158,7 @@ class TaskConfig(_Strict):
     chance: float | None = Field(None, ge=0, le=1)
     licence: str | None = None
     citation: str | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, Value] | None = None
     should_decontaminate: bool = False
     doc_to_decontamination_query: str | None = None
 

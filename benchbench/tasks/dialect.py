@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import yaml
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.types import Json
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
     from benchbench.tasks.config import TaskConfig
@@ -33,9 +35,9 @@ _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class _Loader(_Base):  # type: ignore[misc]
     """PyYAML's safe loader that also refuses a key given twice."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Json]:
         _refuse_repeated_keys(node)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        mapping: dict[Hashable, Json] = super().construct_mapping(node, deep=deep)
         return mapping
 
 
@@ -48,7 +50,7 @@ def _refuse_repeated_keys(node: yaml.MappingNode) -> None:
             seen.add(key.value)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Json]:
     """The mapping in `path`. TaskError, with file and line, for anything that is not plain data."""
     text = _read_text(path)
     loader = _Loader(text)
@@ -82,7 +84,7 @@ def line_of(path: Path, location: Sequence[str | int]) -> int | None:
     return line
 
 
-def _child(node: Any, step: str | int) -> tuple[int, Any] | None:
+def _child(node: yaml.Node | None, step: str | int) -> tuple[int, yaml.Node] | None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == str(step):
@@ -93,11 +95,12 @@ def _child(node: Any, step: str | int) -> tuple[int, Any] | None:
 
 
 @lru_cache(maxsize=4)
-def _compose(path: Path) -> Any:
+def _compose(path: Path) -> yaml.Node | None:
     try:
         text = _read_text(path)
         _check_depth(text, path)
-        return yaml.compose(text, Loader=_Base)
+        root: yaml.Node | None = yaml.compose(text, Loader=_Base)
+        return root
     except (yaml.YAMLError, TaskError):
         return None
 
@@ -170,7 +173,7 @@ def _tag_hint(tag: str) -> str:
     return ""
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
@@ -190,25 +193,25 @@ class TaskVariant:
     """One task of a file, not yet checked."""
 
     name: str
-    raw: Mapping[str, Any]
-    variables: Mapping[str, Any]
+    raw: Mapping[str, Json]
+    variables: Mapping[str, Json]
     """Matrix variables, visible to every template."""
     path: Path
     origins: Mapping[str, Path] = field(default_factory=dict)
     """Which file gave a key, where it is not `path`."""
 
 
-def read_task_file(path: Path) -> tuple[dict[str, Any], dict[str, Path]]:
+def read_task_file(path: Path) -> tuple[dict[str, Json], dict[str, Path]]:
     """The file's keys with its `include` parents' keys under them, and where each inherited key came from."""
     return _read_with_parents(path, ())
 
 
-def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, Path]]:
+def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Json], dict[str, Path]]:
     if path in children:
         raise TaskError(f"{path}: includes itself, by way of {', '.join(str(child) for child in children)}.")
     own = read_yaml(path)
     parents = own.pop("include", None) or []
-    merged: dict[str, Any] = {}
+    merged: dict[str, Json] = {}
     origins: dict[str, Path] = {}
     for name in parents if isinstance(parents, list) else [parents]:
         if not isinstance(name, str):
@@ -221,7 +224,7 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[dict[str
     return merged | own, origins
 
 
-def variants(path: Path, raw: Mapping[str, Any], origins: Mapping[str, Path]) -> Iterator[TaskVariant]:
+def variants(path: Path, raw: Mapping[str, Json], origins: Mapping[str, Path]) -> Iterator[TaskVariant]:
     """One TaskVariant per row of the file's matrix; one in all for a file without."""
     plain = {key: value for key, value in raw.items() if key not in FILE_KEYS}
     rows = _rows(path, raw)
@@ -233,7 +236,7 @@ def variants(path: Path, raw: Mapping[str, Any], origins: Mapping[str, Path]) ->
         yield TaskVariant(name, values, variables, path, origins)
 
 
-def _rows(path: Path, raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _rows(path: Path, raw: Mapping[str, Json]) -> list[dict[str, Json]]:
     languages, matrix = raw.get("languages"), raw.get("matrix")
     if languages is not None and matrix is not None:
         raise TaskError(f"{where(path, ['languages'])}: give `languages` or `matrix`, not both.")
@@ -248,11 +251,11 @@ def _rows(path: Path, raw: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows if skip is None else [row for row in rows if not _fill(path, "matrix_skip", skip, row)]
 
 
-def _is_rows(matrix: Any) -> bool:
+def _is_rows(matrix: Json) -> TypeGuard[list[dict[str, Json]]]:
     return isinstance(matrix, list) and all(isinstance(row, dict) and row for row in matrix)
 
 
-def _combinations(path: Path, matrix: Any) -> list[dict[str, Any]]:
+def _combinations(path: Path, matrix: Json) -> list[dict[str, Json]]:
     if not isinstance(matrix, dict) or not matrix:
         raise TaskError(
             f"{where(path, ['matrix'])}: `matrix` is a mapping of axes (axis: [values]) "
@@ -267,12 +270,13 @@ def _combinations(path: Path, matrix: Any) -> list[dict[str, Any]]:
     return [{key: value for part in parts for key, value in part.items()} for parts in product(*axes)]
 
 
-def _axis(path: Path, name: str, values: Any) -> Iterator[dict[str, Any]]:
+def _axis(path: Path, name: str, values: Json) -> Iterator[dict[str, Json]]:
     if isinstance(values, list) and all(isinstance(value, (str, int)) for value in values):
         yield from ({name: value} for value in values)
     elif isinstance(values, dict) and all(more is None or isinstance(more, dict) for more in values.values()):
         for value, more in values.items():
-            yield {name: value, **{f"{name}_{key}": extra for key, extra in (more or {}).items()}}
+            extras = more if isinstance(more, dict) else {}
+            yield {name: value, **{f"{name}_{key}": extra for key, extra in extras.items()}}
     else:
         raise TaskError(
             f"{where(path, ['matrix', name])}: axis `{name}` is a list of values, or a mapping of each value to "
@@ -280,7 +284,7 @@ def _axis(path: Path, name: str, values: Any) -> Iterator[dict[str, Any]]:
         )
 
 
-def _fill(path: Path, key: str, value: Any, variables: Mapping[str, Any]) -> Any:
+def _fill(path: Path, key: str, value: Json, variables: Mapping[str, Json]) -> Json:
     """`value` with the matrix variables put in, unless it is rendered per document anyway."""
     if key in RUN_TIME_KEYS:
         return value
@@ -296,7 +300,7 @@ def _fill(path: Path, key: str, value: Any, variables: Mapping[str, Any]) -> Any
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
-def _fill_text(path: Path, key: str, text: str, variables: Mapping[str, Any]) -> Any:
+def _fill_text(path: Path, key: str, text: str, variables: Mapping[str, Json]) -> Json:
     if "{{" not in text and "{%" not in text:
         return text
     whole = _PLACEHOLDER.fullmatch(text)
@@ -307,7 +311,8 @@ def _fill_text(path: Path, key: str, text: str, variables: Mapping[str, Any]) ->
         return filled
     from benchbench.tasks.template import Field  # jinja2 only where plain names do not do
 
-    return Field(text, f"{where(path, [key])}: `{key}`", ()).value(variables, "the matrix")
+    value: Json = Field(text, f"{where(path, [key])}: `{key}`", ()).value(variables, "the matrix")
+    return value
 
 
 def check(variant: TaskVariant) -> TaskConfig:
@@ -323,7 +328,7 @@ def check(variant: TaskVariant) -> TaskConfig:
 
 
 def _sentences(variant: TaskVariant, errors: Sequence[ErrorDetails]) -> Iterator[str]:
-    seen: set[tuple[Any, ...]] = set()
+    seen: set[tuple[int | str, ...]] = set()
     for error in errors:
         location = tuple(step for step in error["loc"] if not _is_union_branch(step))
         if location in seen:
@@ -354,14 +359,14 @@ def _problem(location: tuple[int | str, ...], error: ErrorDetails) -> str:
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     from benchbench.tasks import config
 
-    models: dict[Any, type] = {
+    models: dict[int | str, type[BaseModel]] = {
         "generation_kwargs": config.GenerationKwargs,
         "fewshot_config": config.FewshotConfig,
         "prompts": config.PromptVariant,
         "filter_list": config.FilterPipeline,
         "join": config.Join,
     }
-    model: Any = models.get(location[0], config.TaskConfig) if len(location) > 1 else config.TaskConfig
+    model = models.get(location[0], config.TaskConfig) if len(location) > 1 else config.TaskConfig
     return [*model.model_fields, *(FILE_KEYS if len(location) == 1 else ())]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from benchbench.core.errors import DataError, TaskError
 from benchbench.core.ids import content_hash
@@ -144,10 +144,10 @@ def _data_files(task: Task) -> dict[str, list[Path]]:
             f"{task.where('dataset_kwargs')}: with `dataset_path: {task.config.dataset_path}` this is "
             "`{data_files: {split: file}}`, and nothing else."
         )
-    return {str(s): [_beside(task, name) for name in ([v] if isinstance(v, str) else v)] for s, v in files.items()}
+    return {str(s): [_beside(task, name) for name in (v if isinstance(v, list) else [v])] for s, v in files.items()}
 
 
-def _beside(task: Task, name: Any) -> Path:
+def _beside(task: Task, name: object) -> Path:
     """A file below the task's own folder: a stranger's task may not read the rest of the disk."""
     folder = task.path.parent.resolve()
     path = (folder / str(name)).resolve()
@@ -278,7 +278,7 @@ class Deriver:
 
     def doc(self, row: Mapping[str, Json], number: int, *, keep: bool = False) -> Doc:
         """The Doc of a row. With `keep`, a derived field that the row already has stays (inline shots)."""
-        fields: dict[str, Any] = dict(row)
+        fields: Row = dict(row)
         scope = fields | self._variables
         for name, field in self._fields:
             if not (keep and name in row):
@@ -286,6 +286,6 @@ class Deriver:
         cluster = None if self._cluster is None else str(self._cluster.text(scope, number)) or None
         return Doc(number, fields, content_hash(row), cluster)
 
-    def scope(self, doc: Doc) -> Mapping[str, Any]:
+    def scope(self, doc: Doc) -> Mapping[str, Json]:
         """What templates see of a document: its fields and the matrix variables."""
         return {**doc.fields, **self._variables} if self._variables else doc.fields

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.pairs import name_value_pairs
+from benchbench.core.types import Json
 
 LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """Names for the most tokens, in the order in which lm-eval looks for them."""
-GenKwargs = tuple[tuple[str, Any], ...]
+GenKwargs = tuple[tuple[str, object], ...]
 """(name, JSON value) pairs, sorted by name."""
 
 
@@ -25,32 +25,34 @@ def parse_gen_kwargs(text: str) -> GenKwargs:
     """
     given = _from_json(text) if text.lstrip().startswith("{") else _from_pairs(text)
     _check(given)
-    if float(given.get("temperature") or 0) > 0:
+    temperature = given.get("temperature")
+    if isinstance(temperature, int | float) and temperature > 0:
         given.setdefault("do_sample", True)
     return tuple(sorted(given.items()))
 
 
-def _from_json(text: str) -> dict[str, Any]:
+def _from_json(text: str) -> dict[str, Json]:
     try:
-        found: dict[str, Any] = json.loads(text)
+        found: dict[str, Json] = json.loads(text)
     except ValueError as error:
         raise ArgumentError(f"--gen-kwargs begins like a JSON object, but is none: {error}.") from error
     return found
 
 
-def _from_pairs(text: str) -> dict[str, Any]:
+def _from_pairs(text: str) -> dict[str, Json]:
     pairs = name_value_pairs(text, "--gen-kwargs", otherwise=", or as a JSON object")
     return {name: _value(value) for name, value in pairs.items()}
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> Json:
     try:
-        return json.loads(text.lower() if text in ("True", "False", "None") else text)
+        value: Json = json.loads(text.lower() if text in ("True", "False", "None") else text)
+        return value
     except ValueError:
         return text.encode().decode("unicode_escape") if "\\" in text and text.isascii() else text
 
 
-def _check(given: Mapping[str, Any]) -> None:
+def _check(given: Mapping[str, Json]) -> None:
     from pydantic import ValidationError
 
     from benchbench.tasks.config import GenerationKwargs
@@ -67,7 +69,7 @@ def _check(given: Mapping[str, Any]) -> None:
         raise ArgumentError(f"--gen-kwargs {first['loc'][0]}: {first['msg']}, not {first['input']!r}.") from error
 
 
-def override(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def override(own: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
     """A task's generation settings with those given in their place; a length replaces one by any other name."""
     has_length = any(name in given for name in LENGTHS)
     return {**{name: value for name, value in own.items() if not (has_length and name in LENGTHS)}, **given}

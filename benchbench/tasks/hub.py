@@ -4,13 +4,37 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from benchbench.core.errors import DataError
-from benchbench.tasks.readers import DATA_ENV, Row, missing_split, plain
+from benchbench.tasks.readers import DATA_ENV, Row, missing_split, plain_row
 from benchbench.tasks.task import Task
+
+
+class SplitInfo(Protocol):
+    """What `datasets` knows of where a split is from."""
+
+    download_checksums: Mapping[str, object] | None
+    """By the address of each file."""
+
+
+class HubSplit(Protocol):
+    """What is used of `datasets.Dataset`."""
+
+    info: SplitInfo
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Mapping[str, object]]: ...
+    def select(self, indices: range) -> HubSplit:
+        """Some of its rows."""
+        ...
+
+    def to_parquet(self, path: str) -> int:
+        """Writes them."""
+        ...
 
 
 class HubSource:
@@ -20,7 +44,8 @@ class HubSource:
         self._task = task
         config = task.config
         kwargs = {key: value for key, value in (config.dataset_kwargs or {}).items() if key != "trust_remote_code"}
-        wanted = config.dataset_revision or kwargs.pop("revision", None)
+        named = None if config.dataset_revision else kwargs.pop("revision", None)
+        wanted = config.dataset_revision or (None if named is None else str(named))
         try:
             self._splits = _load(config.dataset_path, config.dataset_name, wanted, tuple(sorted(kwargs.items())))
         except ImportError as error:
@@ -44,7 +69,7 @@ class HubSource:
         if len(data) == 0:
             raise DataError(f"{self._task.name}: the split {split!r} of {self.path} is empty.")
         kept = data if limit is None else data.select(range(min(limit, len(data))))
-        return [plain(row) for row in kept]
+        return [plain_row(row) for row in kept]
 
     def save(self, split: str, path: Path) -> int:
         """Writes a split as `.jsonl` or `.parquet`, as the name of `path` says; returns the number of its rows."""
@@ -55,21 +80,24 @@ class HubSource:
             data.to_parquet(str(path))
             return len(data)
         with path.open("w", encoding="utf-8", newline="\n") as lines:
-            lines.writelines(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in data)
+            lines.writelines(json.dumps(plain_row(row), ensure_ascii=False) + "\n" for row in data)
         return len(data)
 
 
 @lru_cache(maxsize=4)
-def _load(path: str, name: str | None, revision: str | None, kwargs: tuple[tuple[str, Any], ...]) -> Any:
+def _load(
+    path: str, name: str | None, revision: str | None, kwargs: tuple[tuple[str, object], ...]
+) -> Mapping[str, HubSplit]:
     from datasets import DatasetDict, load_dataset
 
     data = load_dataset(path, name, revision=revision, **dict(kwargs))
     if not isinstance(data, DatasetDict):
         raise TypeError(f"expected splits, got {type(data).__name__}")
-    return data
+    splits: Mapping[str, HubSplit] = data
+    return splits
 
 
-def resolved_revision(path: str, wanted: str | None, splits: Any) -> str | None:
+def resolved_revision(path: str, wanted: str | None, splits: Mapping[str, HubSplit]) -> str | None:
     """The commit that was loaded: from the files' addresses, else from the Hub, else what was asked for."""
     for data in splits.values():
         for address in data.info.download_checksums or {}:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeGuard
 
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.task_scoring import Group
+from benchbench.core.types import Json
 from benchbench.tasks.dialect import TaskVariant, read_task_file, read_yaml, variants, where
 from benchbench.tasks.sources import source_of
 
@@ -63,7 +64,7 @@ class TaskIndex:
     def __init__(self, include_paths: Sequence[Path] = ()) -> None:
         self.variants: dict[str, TaskVariant] = {}
         self.suites: dict[str, Suite] = {}
-        self._group_files: dict[str, tuple[Path, dict[str, Any]]] = {}
+        self._group_files: dict[str, _GroupFile] = {}
         self._tasks: dict[str, Task] = {}
         self._sourced: dict[str, SourcedTask] = {}
         for root in (packaged_tasks(), *include_paths):
@@ -83,8 +84,8 @@ class TaskIndex:
     def _add_file(self, path: Path, found: dict[str, TaskVariant]) -> None:
         raw, origins = read_task_file(path)
         if isinstance(raw.get("task"), list):
-            name = _check_group_file(path, raw)
-            self._group_files[name] = (path, raw)
+            group = _group_file(path, raw)
+            self._group_files[group.name] = group
             return
         if "task" not in raw:
             raise TaskError(f"{path}: no `task` key. A file that is only included gets a name that starts with _.")
@@ -102,11 +103,11 @@ class TaskIndex:
     def groups(self) -> dict[str, Group]:
         """Group → its tasks, from `group` keys of tasks and from group files."""
         groups = {name: Group(name, names, self._weight(names)) for name, names in self._members.items()}
-        for name, (path, raw) in self._group_files.items():
+        for name, file in self._group_files.items():
             names = [*self._members.get(name, ())]
-            for entry in raw["task"]:
-                names += self._expand(entry, path, (name,))
-            groups[name] = Group(name, tuple(dict.fromkeys(names)), _weight_of_file(raw))
+            for entry in file.entries:
+                names += self._expand(entry, file.path, (name,))
+            groups[name] = Group(name, tuple(dict.fromkeys(names)), file.weight_by_size)
         return groups
 
     @cached_property
@@ -121,7 +122,7 @@ class TaskIndex:
         if entry in self.variants:
             return [entry]
         if entry in self._group_files and entry not in seen:
-            return [n for part in self._group_files[entry][1]["task"] for n in self._expand(part, path, (*seen, entry))]
+            return [n for part in self._group_files[entry].entries for n in self._expand(part, path, (*seen, entry))]
         for known in (self._members, self.tags):
             if entry in known:
                 return [*known[entry]]
@@ -200,7 +201,7 @@ class TaskIndex:
         return did_you_mean(name, [*self.variants, *self._members, *self._group_files, *self.tags, *self.suites])
 
 
-def _collect(found: Any, key: str) -> dict[str, tuple[str, ...]]:
+def _collect(found: Iterable[TaskVariant], key: str) -> dict[str, tuple[str, ...]]:
     members: dict[str, list[str]] = {}
     for variant in found:
         names = variant.raw.get(key) or []
@@ -209,11 +210,20 @@ def _collect(found: Any, key: str) -> dict[str, tuple[str, ...]]:
     return {name: tuple(tasks) for name, tasks in members.items()}
 
 
-def _matching(pattern: str, names: Any) -> list[str]:
+def _matching(pattern: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if fnmatchcase(name, pattern)] if any(sign in pattern for sign in "*?[") else []
 
 
-def _check_group_file(path: Path, raw: dict[str, Any]) -> str:
+@dataclass(frozen=True, slots=True)
+class _GroupFile:
+    name: str
+    path: Path
+    entries: tuple[str, ...]
+    """Names of tasks, tags or groups."""
+    weight_by_size: bool
+
+
+def _group_file(path: Path, raw: dict[str, Json]) -> _GroupFile:
     for key in raw:
         if key not in GROUP_KEYS:
             raise TaskError(
@@ -222,22 +232,31 @@ def _check_group_file(path: Path, raw: dict[str, Any]) -> str:
     name = raw.get("group")
     if not isinstance(name, str):
         raise TaskError(f"{path}: `task` is a list, so this is a group file: give it a `group` name.")
-    for position, entry in enumerate(raw["task"]):
+    return _GroupFile(name, path, tuple(_entries(path, raw["task"])), _weight_of_file(raw))
+
+
+def _entries(path: Path, listed: Json) -> Iterator[str]:
+    for position, entry in enumerate(listed if isinstance(listed, list) else []):
         if not isinstance(entry, str):
             raise TaskError(f"{where(path, ['task', position])}: a group lists names of tasks, tags or groups.")
-    return name
+        yield entry
 
 
-def _weight_of_file(raw: dict[str, Any]) -> bool:
-    entries = raw.get("aggregate_metric_list") or []
-    stated = [entry["weight_by_size"] for entry in entries if isinstance(entry, dict) and "weight_by_size" in entry]
+def _weight_of_file(raw: dict[str, Json]) -> bool:
+    listed = raw.get("aggregate_metric_list")
+    metrics = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    stated = [entry["weight_by_size"] for entry in metrics if "weight_by_size" in entry]
     return bool(raw.get("weight_by_size", all(stated)))
+
+
+def _are_names(value: Json) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value) and len(value) > 0
 
 
 def _read_suites(path: Path) -> Iterator[Suite]:
     for name, value in read_yaml(path).items():
         entries = value.get("tasks") if isinstance(value, dict) else value
-        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries) or not entries:
+        if not _are_names(entries):
             raise TaskError(f"{where(path, [name])}: a suite is `{name}: {{description: …, tasks: [names]}}`.")
         if isinstance(value, dict) and (unknown := sorted(set(value) - {"tasks", "description"})):
             raise TaskError(

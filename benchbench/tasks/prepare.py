@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from benchbench.core.chat import ChatSettings, Shot
 from benchbench.core.errors import ArgumentError, DataError, TaskError
 from benchbench.core.ids import content_hash
-from benchbench.core.types import Doc
+from benchbench.core.types import Doc, Json
 from benchbench.tasks import shots
 from benchbench.tasks.config import FewshotConfig, PromptVariant
 from benchbench.tasks.documents import DataSource, open_rows
@@ -70,7 +69,7 @@ def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
 def _with_splits(task: Task, settings: RenderSettings) -> Task:
     """The task as if its file named the splits that the settings name; so they are part of every fingerprint."""
     config = task.config
-    update: dict[str, Any] = {}
+    update: dict[str, object] = {}
     if settings.split is not None and settings.split != config.eval_split:
         update["test_split"] = settings.split
     if settings.fewshot_split is not None:
@@ -201,9 +200,9 @@ HASHED_KEYS = ("output_type", "doc", "doc_to_length", "fewshot_config", "fewshot
 
 def prompt_hash(task: Task, settings: RenderSettings, num_fewshot: int) -> str:
     """8 hex digits over everything that shapes a prompt besides the documents."""
-    config: Mapping[str, Any] = task.config.model_dump(mode="json", exclude_defaults=True)
+    config: Mapping[str, Json] = task.config.model_dump(mode="json", exclude_defaults=True)
     prompt: PromptVariant = task.prompt(settings.prompt)
-    identity: dict[str, Any] = {
+    identity: dict[str, Json] = {
         "prompt": prompt.model_dump(mode="json", exclude_none=True),
         "variables": dict(task.variables),
         "num_fewshot": num_fewshot,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 from benchbench.core.errors import DataError
 from benchbench.core.types import Json
@@ -66,7 +65,7 @@ def read_jsonl(path: Path) -> Iterator[Row]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
-def _object(value: Any, path: Path, number: int) -> Row:
+def _object(value: Json, path: Path, number: int) -> Row:
     if not isinstance(value, dict):
         raise DataError(f"{path}: row {number} is not an object with fields.")
     return value
@@ -106,12 +105,17 @@ def read_parquet(path: Path) -> Iterator[Row]:
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
-                yield from (plain(row) for row in batch.to_pylist())
+                yield from (plain_row(row) for row in batch.to_pylist())
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}.") from error
 
 
-def plain(value: Any) -> Any:
+def plain_row(row: Mapping[str, object]) -> Row:
+    """`plain` of every field."""
+    return {str(name): plain(value) for name, value in row.items()}
+
+
+def plain(value: object) -> Json:
     """`value` as JSON has it: dates as ISO text, bytes as hexadecimal text."""
     if isinstance(value, dict):
         return {str(key): plain(part) for key, part in value.items()}

@@ -62,19 +62,19 @@ class Turn:
                 'e.g. "{{[option1, option2]}}".'
             )
 
-    def question(self, scope: Mapping[str, Any], doc: object) -> str | int:
+    def question(self, scope: Mapping[str, Json], doc: object) -> str | int:
         """The question's text; or, for tasks with several inputs, the index of the right one."""
         value = self._question.text(scope, doc)
         if isinstance(value, (str, int)):
             return value
         raise TaskError(f"{self._question.where}: document {doc} gives {_kind(value)}, not text.")
 
-    def asks_for_index(self, scope: Mapping[str, Any], doc: object) -> bool:
+    def asks_for_index(self, scope: Mapping[str, Json], doc: object) -> bool:
         """The question is the number of the right context: a number, or a template that gives digits."""
         question = self.question(scope, doc)
         return isinstance(question, int) or (self._question.is_template and question.isdecimal())
 
-    def choices(self, scope: Mapping[str, Any], doc: object) -> tuple[str, ...] | None:
+    def choices(self, scope: Mapping[str, Json], doc: object) -> tuple[str, ...] | None:
         """The choices as rendered, or None for tasks without. TaskError unless a list of texts."""
         if self._choices is None:
             return None
@@ -90,7 +90,7 @@ class Turn:
                 )
         return tuple(value)
 
-    def answer(self, scope: Mapping[str, Any], doc: object) -> Answer:
+    def answer(self, scope: Mapping[str, Json], doc: object) -> Answer:
         """The target: an index where there are choices and it is a number (digits count when rendered), else text."""
         field = self._target
         value = field.value(scope, doc)
@@ -107,7 +107,7 @@ class Turn:
             return int(value)
         return str(value)
 
-    def prefix(self, scope: Mapping[str, Any], doc: object) -> str:
+    def prefix(self, scope: Mapping[str, Json], doc: object) -> str:
         """What the answer begins with, already written; usually nothing."""
         return "" if self._prefix is None else str(self._prefix.text(scope, doc))
 
@@ -222,7 +222,7 @@ class PromptRenderer:
                 return self._generate(doc, scope, shots)
         raise AssertionError(self.task.output_type)
 
-    def _multiple_choice(self, doc: Doc, scope: Mapping[str, Any], shots: Block) -> RenderedDoc:
+    def _multiple_choice(self, doc: Doc, scope: Mapping[str, Json], shots: Block) -> RenderedDoc:
         turn, name, delimiter = self.turn, self.task.name, self._answer_delimiter(scope, doc)
         choices = turn.choices(scope, doc.id) or ()
         answer = turn.answer(scope, doc.id)
@@ -240,7 +240,7 @@ class PromptRenderer:
         requests = tuple(LoglikelihoodRequest(name, doc.id, i, prompt, text) for i, (prompt, text) in enumerate(pairs))
         return self._rendered(doc, requests, choices=choices, gold=gold)
 
-    def _answer_delimiter(self, scope: Mapping[str, Any], doc: Doc) -> str:
+    def _answer_delimiter(self, scope: Mapping[str, Json], doc: Doc) -> str:
         """What stands between a prompt and a choice: nothing where the choice begins the assistant's turn."""
         delimiter = self.turn.target_delimiter
         if self._chat is None:
@@ -248,7 +248,7 @@ class PromptRenderer:
         prefix = self.turn.prefix(scope, doc.id)
         return delimiter if prefix and not prefix[-1].isspace() else ""
 
-    def _generate(self, doc: Doc, scope: Mapping[str, Any], shots: Block) -> RenderedDoc:
+    def _generate(self, doc: Doc, scope: Mapping[str, Json], shots: Block) -> RenderedDoc:
         turn = self.turn
         answer = turn.answer(scope, doc.id)
         choices = turn.choices(scope, doc.id)
@@ -262,7 +262,7 @@ class PromptRenderer:
         requests = tuple(GenerateRequest(self.task.name, doc.id, i, prompt, params) for i in repeats)
         return self._rendered(doc, requests, targets=targets)
 
-    def _target_text(self, scope: Mapping[str, Any], doc: Doc) -> str:
+    def _target_text(self, scope: Mapping[str, Json], doc: Doc) -> str:
         answer = self.turn.answer(scope, doc.id)
         if isinstance(answer, tuple):
             raise TaskError(
@@ -271,7 +271,7 @@ class PromptRenderer:
         return str(answer)
 
     def _prompt(
-        self, doc: Doc, scope: Mapping[str, Any], shots: Block, question: str | None = None
+        self, doc: Doc, scope: Mapping[str, Json], shots: Block, question: str | None = None
     ) -> Prompt | Conversation:
         turn, delimiter = self.turn, self.turn.target_delimiter if question is None else ""
         description = str(self._description.text(scope, doc.id) or "")

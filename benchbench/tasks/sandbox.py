@@ -26,6 +26,7 @@ from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.types import Json
 from benchbench.tasks import limits
 from benchbench.tasks.jinja_filters import FILTERS
 
@@ -253,13 +254,13 @@ class Program:
             result = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
             self._expression = _compiled(env, nodes.Template([result], lineno=1), where)
 
-    def text(self, scope: Mapping[str, Any]) -> str:
+    def text(self, scope: Mapping[str, Json]) -> str:
         """The template rendered. Raises whatever the template raises; see `template.Field` for sentences."""
         self._meter.start()
         template = self._text
         return limits.join("", template.root_render_func(self._context(template, scope)))
 
-    def value(self, scope: Mapping[str, Any]) -> Any:
+    def value(self, scope: Mapping[str, Json]) -> Any:
         """The value of a single expression with its own type; of any other template its text."""
         template = self._expression
         if template is None:
@@ -273,7 +274,7 @@ class Program:
             str(value)
         return self._meter.bounded(value)
 
-    def _context(self, template: Template, scope: Mapping[str, Any]) -> Context:
+    def _context(self, template: Template, scope: Mapping[str, Json]) -> Context:
         return template.new_context({**_GLOBALS, **scope}, shared=True)
 
 

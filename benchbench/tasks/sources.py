@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from benchbench.core.plugins import entry_point_names, load
 from benchbench.core.task_scoring import Group
 
 if TYPE_CHECKING:
-    from benchbench.tasks.prepared import PreparedTask
+    from benchbench.tasks.prepared import PreparedTask, SourcedTask
     from benchbench.tasks.settings import RenderSettings
 
 SOURCE_GROUP = "benchbench.task_sources"
@@ -64,10 +64,10 @@ class TaskSource(Protocol[TaskT]):
         ...
 
 
-def source_of(entry: str) -> TaskSource[Any] | None:
+def source_of(entry: str) -> TaskSource[SourcedTask] | None:
     """The source by whose prefix an entry of `--tasks` begins; None for tasks of ours."""
     prefix, colon, _ = entry.partition(":")
     if not colon or prefix not in SOURCES.keys() | entry_point_names(SOURCE_GROUP):
         return None
-    made: TaskSource[Any] = load(prefix, SOURCES, SOURCE_GROUP)()  # type: ignore[misc]
-    return made
+    kind = cast("type[TaskSource[SourcedTask]]", load(prefix, SOURCES, SOURCE_GROUP))
+    return kind()

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.registry import check_filter, metric_spec
@@ -32,7 +31,7 @@ class Task:
     config: TaskConfig
     path: Path
     """The YAML file."""
-    variables: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Json] = field(default_factory=dict)
     """Matrix variables of this variant; every template sees them."""
     origins: Mapping[str, Path] = field(default_factory=dict)
     """Which included file gave a key, where it is not `path`."""
@@ -54,10 +53,9 @@ class Task:
     @property
     def version(self) -> str:
         """`version`, else lm-eval's `metadata.version`, else 0."""
-        version = self.config.version
-        if version is None:
-            version = (self.config.metadata or {}).get("version", 0)
-        return str(version)
+        if self.config.version is not None:
+            return str(self.config.version)
+        return str((self.config.metadata or {}).get("version", 0))
 
     @cached_property
     def scoring(self) -> ScoringSpec:
@@ -104,7 +102,7 @@ class Task:
     def resolved(self) -> dict[str, Json]:
         """The task as JSON, for the run record: every key that is set, the matrix variables, the file's name."""
         config = self.config.model_dump(mode="json", exclude_defaults=True) | {"output_type": self.output_type}
-        extra: dict[str, Any] = {"variables": dict(self.variables)} if self.variables else {}
+        extra: dict[str, Json] = {"variables": dict(self.variables)} if self.variables else {}
         return {**config, **extra, "version": self.version, "file": f"{self.path.parent.name}/{self.path.name}"}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import TemplateError, UndefinedError
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.types import Json
 from benchbench.tasks.sandbox import compile_template
 
 FAILURES = (
@@ -49,7 +50,7 @@ class Field:
         """Exactly one `{{ expression }}`: its value has a type of its own."""
         return self._program is not None and self._program.is_expression
 
-    def text(self, scope: Mapping[str, Any], doc: object) -> Any:
+    def text(self, scope: Mapping[str, Json], doc: object) -> Any:
         """A template's text; a column's or constant's value as it is."""
         if self._program is None:
             return self._plain(scope, doc)
@@ -58,7 +59,7 @@ class Field:
         except FAILURES as error:
             raise self._sentence(error, scope, doc) from error
 
-    def value(self, scope: Mapping[str, Any], doc: object) -> Any:
+    def value(self, scope: Mapping[str, Json], doc: object) -> Any:
         """Like `text`, but a single expression keeps the type of its value."""
         if self._program is None:
             return self._plain(scope, doc)
@@ -70,14 +71,14 @@ class Field:
         except FAILURES as error:
             raise self._sentence(error, scope, doc) from error
 
-    def _plain(self, scope: Mapping[str, Any], doc: object) -> Any:
+    def _plain(self, scope: Mapping[str, Json], doc: object) -> Any:
         if self.column is None:
             return self.constant
         if self.column not in scope:
             raise TaskError(f"{self.where}: {_name(doc)} has no field {self.column!r}, although the first one has.")
         return scope[self.column]
 
-    def _sentence(self, error: BaseException, scope: Mapping[str, Any], doc: object) -> TaskError:
+    def _sentence(self, error: BaseException, scope: Mapping[str, Json], doc: object) -> TaskError:
         reason = str(error) or type(error).__name__
         hint = ""
         if isinstance(error, UndefinedError):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.api.client import AnswerError, BadAnswerError
 from benchbench.backends.chat import ChatTemplate
 from benchbench.backends.tokens import Job, Written, cut_at_stop, seed
 from benchbench.core.chat import Conversation
 from benchbench.core.types import FinishReason, GenerationParams
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +128,10 @@ MOST_STOPS = 4
 """The API's limit on stop strings; the others are applied to the text that comes back."""
 
 
-def writing_body(job: Job, *, length_name: str = "max_tokens") -> dict[str, Any]:
+def writing_body(job: Job, *, length_name: str = "max_tokens") -> dict[str, object]:
     """The part of a request that says how to write. Only what differs from the default is sent beyond the standard."""
     params = job.params
-    body: dict[str, Any] = {
+    body: dict[str, object] = {
         length_name: params.max_gen_toks,
         "temperature": params.temperature if params.do_sample else 0,
     }
@@ -184,7 +187,7 @@ def _reason(finish: Any, first: Mapping[str, Any], params: GenerationParams, *, 
     return "stop" if by_string else "eos"
 
 
-def question_key(parts: Sequence[Any], params: GenerationParams | None = None) -> list[Any]:
+def question_key(parts: Sequence[object], params: GenerationParams | None = None) -> list[object]:
     """What a request asks, as JSON: texts, and how to write."""
     return [*parts, None if params is None else params.as_json()]
 
@@ -222,7 +225,7 @@ def going_on(messages: Messages) -> dict[str, bool]:
 class TemplatedText:
     """Conversations as text for a server that reads text: it adds the beginning-of-sequence token itself."""
 
-    def __init__(self, template: ChatTemplate, tokenizer: Any) -> None:
+    def __init__(self, template: ChatTemplate, tokenizer: PreTrainedTokenizerBase) -> None:
         self.template = template
         first = list(tokenizer("a")["input_ids"])[:1]
         self._added = tokenizer.bos_token if first and first[0] == tokenizer.bos_token_id else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.api import ENGINE
 from benchbench.backends.api.answers import (
@@ -45,6 +45,10 @@ from benchbench.core.types import (
     Request,
     RollingRequest,
 )
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 VERSION = "1"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
@@ -127,7 +131,7 @@ class ServerConnection:
             check_name(self.facts, answer, self.options.answers_as)
             return written(answer, index, job.params)
 
-        body: dict[str, Any] = {"model": self.facts.asked, **writing_body(job, length_name=self.length_name)}
+        body: dict[str, object] = {"model": self.facts.asked, **writing_body(job, length_name=self.length_name)}
         if not self.facts.chat:
             return await self.client.post("completions", body | {"prompt": prompt}, parse)
         messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
@@ -163,7 +167,9 @@ class TextBackend:
     and output_price per million tokens.
     """
 
-    def __init__(self, options: ModelOptions, server: ServerConnection, tokenizer: Any = None) -> None:
+    def __init__(
+        self, options: ModelOptions, server: ServerConnection, tokenizer: PreTrainedTokenizerBase | None = None
+    ) -> None:
         """`tokenizer` has the chat template, where conversations are sent as text."""
         self.options, self.server, self._tokenizer = options, server, tokenizer
         self.work = server.work
@@ -187,16 +193,16 @@ class TextBackend:
         """The server's own, where it takes messages; else that of the tokenizer that is named."""
         if self.server.facts.chat:
             return ServerChat()
+        return self._templated.template
+
+    @cached_property
+    def _templated(self) -> TemplatedText:
         if self._tokenizer is None:
             raise BackendError(
                 f"{self.options.model} is asked through the completions endpoint of {self.server.options.host}, which "
                 "takes text: name the tokenizer whose chat template makes text of conversations (--model-args "
                 "tokenizer=...), or ask the chat endpoint (--model-args endpoint=chat)."
             )
-        return self._templated.template
-
-    @cached_property
-    def _templated(self) -> TemplatedText:
         return TemplatedText(template_of(self._tokenizer), self._tokenizer)
 
     def _asked(self, prompt: Prompt | Conversation) -> Any:
@@ -325,7 +331,7 @@ class TextBackend:
     def _stream(self, jobs: Sequence[Any], handle: Any) -> Iterator[Any]:
         return self.server.loop.stream(jobs, handle, width=self.server.options.concurrency)
 
-    def _question(self, request: Request) -> list[Any]:
+    def _question(self, request: Request) -> list[object]:
         kind = type(request).__name__
         if isinstance(request, RollingRequest):
             return question_key([kind, request.text])

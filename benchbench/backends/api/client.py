@@ -79,7 +79,7 @@ class Client:
         """As `post`, for what the server says of itself; soon given up."""
         return await self._patiently("GET", path, None, parse, retries=min(2, self.options.retries))
 
-    async def post(self, path: str, body: Mapping[str, Any], parse: Parse[T]) -> T:
+    async def post(self, path: str, body: Mapping[str, object], parse: Parse[T]) -> T:
         """`parse` of the answer; where it raises BadAnswerError the request is sent again.
 
         Raises AnswerError for a request that came to nothing, BackendError or ModelError where none would do better.
@@ -89,7 +89,7 @@ class Client:
         return answer
 
     async def _patiently(
-        self, method: str, path: str, body: Mapping[str, Any] | None, parse: Parse[T], *, retries: int
+        self, method: str, path: str, body: Mapping[str, object] | None, parse: Parse[T], *, retries: int
     ) -> T:
         for attempt in range(retries + 1):
             await self._wait_for_slot()
@@ -112,7 +112,7 @@ class Client:
             )
         raise AnswerError(failure.kind, f"{failure}, after {retries + 1} tries.")
 
-    async def _once(self, method: str, path: str, body: Mapping[str, Any] | None, parse: Parse[T]) -> T:
+    async def _once(self, method: str, path: str, body: Mapping[str, object] | None, parse: Parse[T]) -> T:
         httpx = self._httpx
         try:
             reply = await self._http.request(method, path, json=body)

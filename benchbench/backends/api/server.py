@@ -100,7 +100,7 @@ async def _listed(client: Client, model: str) -> Mapping[str, Any]:
     )
 
 
-async def _ask(client: Client, facts: ServerFacts, body: Mapping[str, Any], *, path: str = "completions") -> Any:
+async def _ask(client: Client, facts: ServerFacts, body: Mapping[str, object], *, path: str = "completions") -> Any:
     """One probe; its only choice."""
 
     def parse(answer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -184,6 +184,6 @@ async def _as_prompt(client: Client, facts: ServerFacts, text: str, token: str) 
     return last.logprob if last.text == token and last.start == len(text) else None
 
 
-def echo_body(text: str) -> dict[str, Any]:
+def echo_body(text: str) -> dict[str, object]:
     """A request for the log-probabilities of a prompt, in the older form. One token is written and left unread."""
     return {"prompt": text, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1}

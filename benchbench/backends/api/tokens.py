@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.api import ENGINE
 from benchbench.backends.api.answers import ids_score
@@ -19,11 +19,15 @@ from benchbench.backends.options import ModelOptions
 from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
 from benchbench.core.errors import ArgumentError, ModelError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
 DEFAULT_LENGTH = 2048
 """Taken where neither the user nor the server tells how much the model holds."""
 
 
-def open_server(options: ModelOptions) -> Any:
+def open_server(options: ModelOptions) -> TextBackend | TokensBackend:
     """The backend for the server in `options`: in tokens where the tokenizer is known and the server takes ids."""
     named = server_options(options).tokenizer
     if named is None:
@@ -36,7 +40,7 @@ def open_server(options: ModelOptions) -> Any:
     return TextBackend(options, server, tokenizer)
 
 
-def _load(named: str, options: ModelOptions) -> tuple[Any, str]:
+def _load(named: str, options: ModelOptions) -> tuple[PreTrainedTokenizerBase, str]:
     from benchbench.backends.models.find import find_model
     from benchbench.backends.models.tokenizer import load_tokenizer
 
@@ -49,7 +53,9 @@ class TokensBackend(TokenBackend):
 
     abilities = ENGINE.abilities
 
-    def __init__(self, options: ModelOptions, server: ServerConnection, tokenizer: Any, identity: str) -> None:
+    def __init__(
+        self, options: ModelOptions, server: ServerConnection, tokenizer: PreTrainedTokenizerBase, identity: str
+    ) -> None:
         super().__init__()
         self.options, self.server = options, server
         self.work = server.work
@@ -127,7 +133,7 @@ class TokensBackend(TokenBackend):
         self.server.close()
 
 
-def _probe(tokenizer: Any) -> list[int]:
+def _probe(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return list(tokenizer(PROBES[0], add_special_tokens=False)["input_ids"])
 
 

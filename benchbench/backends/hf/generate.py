@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -18,6 +18,9 @@ from benchbench.backends.plan import Block, Limits, make_plan, unmerged
 from benchbench.backends.sampling import logits_processors
 from benchbench.backends.tokens import Ending, Exhausted, Job, Written, seed
 from benchbench.core.types import GenerationParams
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteriaList
 
 SHRINK_BELOW = 0.75
 """When fewer than this share of a batch's rows still write, the others are taken out of the cache."""
@@ -36,7 +39,9 @@ class _Row:
 class CausalGenerator(Halving):
     """Greedy and sampled text in our own loop; beam search through transformers' `generate`."""
 
-    def __init__(self, model: CausalModel, tokenizer: Any, scorer: CausalScorer, limits: Limits) -> None:
+    def __init__(
+        self, model: CausalModel, tokenizer: PreTrainedTokenizerBase, scorer: CausalScorer, limits: Limits
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.scorer = scorer
@@ -138,10 +143,11 @@ class CausalGenerator(Halving):
         """The next token of each row."""
         processors = logits_processors(params)
         if processors:
+            read = [torch.tensor([[*row.job.context, *row.tokens]], device=logits.device) for row in rows]
             logits = torch.stack(
                 [
-                    processors(torch.tensor([[*row.job.context, *row.tokens]], device=logits.device), one[None])[0]
-                    for row, one in zip(rows, logits.float(), strict=True)
+                    processors(cast("torch.LongTensor", ids), one[None])[0]
+                    for ids, one in zip(read, logits.float(), strict=True)
                 ]
             )
         if not params.do_sample:
@@ -181,7 +187,7 @@ def _keep_rows(cache: Any, rows: torch.Tensor) -> None:
             layer.keep_rows(rows)
 
 
-def stop_at(until: Sequence[str], ending: Ending, start: int) -> Any:
+def stop_at(until: Sequence[str], ending: Ending, start: int) -> StoppingCriteriaList:
     """What tells transformers' `generate` to stop: a stop string in what a row holds from token `start` on."""
     from transformers import StoppingCriteriaList
 
@@ -194,9 +200,9 @@ def stop_at(until: Sequence[str], ending: Ending, start: int) -> Any:
     return StoppingCriteriaList([stopped])
 
 
-def generate_arguments(params: GenerationParams) -> dict[str, Any]:
+def generate_arguments(params: GenerationParams) -> dict[str, object]:
     """The arguments of transformers' `generate` that say the same as `params`."""
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         "do_sample": params.do_sample,
         "num_beams": params.num_beams,
         "repetition_penalty": params.repetition_penalty,
@@ -222,7 +228,7 @@ def _seeded(job: Job) -> torch.Generator | None:
     return torch.Generator().manual_seed(seed(job)) if job.params.do_sample else None
 
 
-def model_end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+def model_end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Every token that ends a text of a transformers model: the generation config's and the tokenizer's."""
     config = getattr(model, "generation_config", None)
     return end_tokens(getattr(config, "eos_token_id", None), tokenizer, str(tokenizer.name_or_path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,6 +16,10 @@ from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
 from benchbench.backends.plan import Block, Limits, PlanRow, PrefixPlan, make_plan
 from benchbench.backends.tokens import Exhausted, Scored, first_line
 from benchbench.core.errors import BackendError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
 
 CHECK_TOKENS = 512
 """Tokens that the self-check may spend on plain scoring (but at least two docs)."""
@@ -32,7 +36,7 @@ WINDOWS = ("sliding_window", "window_size", "attention_window_size")
 class CausalScorer(Halving):
     """Scores encoded pairs with one model. `notes` tells, in sentences, what the self-check decided."""
 
-    def __init__(self, model: CausalModel, limits: Limits, *, plan: str, config: Any) -> None:
+    def __init__(self, model: CausalModel, limits: Limits, *, plan: str, config: PretrainedConfig) -> None:
         self.model = model
         self.limits = limits
         self.notes: list[str] = []
@@ -164,7 +168,7 @@ class CausalScorer(Halving):
         return self.in_pieces(batch, run, smaller=_halves, requests=requests, size=_tokens)
 
 
-def attention_window(config: Any) -> int | None:
+def attention_window(config: PretrainedConfig) -> int | None:
     """Tokens a sliding-window layer sees, or None where every layer sees everything."""
     config = getattr(config, "text_config", None) or config
     kinds = getattr(config, "layer_types", None)
@@ -176,7 +180,7 @@ def attention_window(config: Any) -> int | None:
     return min((w for w in windows if isinstance(w, int) and w > 0), default=None)
 
 
-def _candidates(model: CausalModel, plan: str, config: Any) -> list[Layout]:
+def _candidates(model: CausalModel, plan: str, config: PretrainedConfig) -> list[Layout]:
     if plan == "plain":
         return ["plain"]
     if plan == "branched":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,6 +21,10 @@ from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.models.tokenizer import Languages
 from benchbench.backends.tokens import Ending, Exhausted, Job, Scored, Written, seed
 from benchbench.core.types import GenerationParams
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 LOGIT_BYTES = 256 * 2**20
 """Memory that one batch's logits may take, as fp32."""
@@ -46,7 +50,7 @@ class Seq2SeqEngine(Halving):
 
     def __init__(self, loaded: LoadedModel, batch_tokens: int) -> None:
         self.model: Any = loaded.model
-        self.tokenizer: Any = loaded.tokenizer
+        self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.device = loaded.device
         self.prefix_token_id = loaded.prefix_token_id
         self.batch_tokens = batch_tokens

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,11 +21,14 @@ from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_i
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 class TrainingBackend(HFBackend):
     """Scores a transformers model between two training steps. Use it inside `paused` only."""
 
-    def __init__(self, model: Any, tokenizer: Any, options: ModelOptions) -> None:
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, options: ModelOptions) -> None:
         """ModelError for a model whose weights are spread over processes, or that has code of its own."""
         _check_whole(model)
         with _own_forward(model):
@@ -37,10 +40,10 @@ class TrainingBackend(HFBackend):
 
         `name` is what the weights are called now, such as the checkpoint that would be saved at this step.
         """
-        model: Any = self.loaded.model
+        model = self.loaded.model
         modes = {module: module.training for module in model.modules()}
         randomness = _random_states()
-        model.eval()
+        model.eval()  # type: ignore[no-untyped-call]
         try:
             self.loaded.identity = _identity(model)
             self._now_is(name)
@@ -53,7 +56,7 @@ class TrainingBackend(HFBackend):
 
 
 @contextmanager
-def _own_forward(model: Any) -> Iterator[None]:
+def _own_forward(model: PreTrainedModel) -> Iterator[None]:
     """Mixed precision wraps a model's forward; without the wrapper the weights compute in their own type."""
     wrapped = model.__dict__.pop("forward", None)
     try:
@@ -63,7 +66,7 @@ def _own_forward(model: Any) -> Iterator[None]:
             model.forward = wrapped
 
 
-def _loaded(model: Any, tokenizer: Any, options: ModelOptions) -> LoadedModel:
+def _loaded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, options: ModelOptions) -> LoadedModel:
     config = model.config.to_dict()
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)  # ours is another object, opened as from a checkpoint
@@ -89,12 +92,12 @@ def _loaded(model: Any, tokenizer: Any, options: ModelOptions) -> LoadedModel:
     )
 
 
-def _identity(model: Any) -> str:
+def _identity(model: PreTrainedModel) -> str:
     weights = tensors_identity(saved_tensors(model))
     return identity_from(weights, saved_config(model.config, type(model)), saved_generation(model))
 
 
-def _check_whole(model: Any) -> None:
+def _check_whole(model: PreTrainedModel) -> None:
     kind = type(next(model.parameters())).__name__
     if kind == "DTensor" or any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
         raise ModelError(

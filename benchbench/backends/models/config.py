@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from benchbench.backends.models.identity import read_json
 from benchbench.backends.models.source import ModelSource, quiet
 from benchbench.backends.models.weights import safetensors_header
 from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
+from benchbench.core.json_record import object_at
+from benchbench.core.types import Json
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 Architecture: TypeAlias = Literal["causal", "seq2seq"]
 
@@ -29,7 +34,7 @@ OTHER_HEADS = (
     "ForMultipleChoice",
 )
 
-MPT_HONOURED: Mapping[str, tuple[Any, ...]] = {
+MPT_HONOURED: Mapping[str, tuple[Json, ...]] = {
     "expansion_ratio": (4,),
     "logit_scale": (None,),
     "norm_type": ("low_precision_layernorm", "layernorm"),
@@ -58,9 +63,10 @@ MPT_FLOATS = frozenset(
 """Options of MPT that are fractions; all other numbers are whole."""
 
 
-def check_config(raw: Mapping[str, Any], folder: Path, *, own_code: bool) -> None:
+def check_config(raw: Mapping[str, Json], folder: Path, *, own_code: bool) -> None:
     """Refuses configurations that transformers' own class would compute wrongly without a word. Raises ModelError."""
-    heads = raw.get("architectures") or []
+    named = raw.get("architectures")
+    heads = named if isinstance(named, list) else []
     if heads and all(str(head).endswith(OTHER_HEADS) for head in heads):
         raise ModelError(
             f"{folder} is a {heads[0]}, which does not predict the next token; it cannot be evaluated here."
@@ -69,7 +75,7 @@ def check_config(raw: Mapping[str, Any], folder: Path, *, own_code: bool) -> Non
         _check_mpt(raw, folder)
 
 
-def _check_mpt(raw: Mapping[str, Any], folder: Path) -> None:
+def _check_mpt(raw: Mapping[str, Json], folder: Path) -> None:
     for key, value, honoured in not_honoured(raw, MPT_HONOURED):
         raise ModelError(
             f"{folder} has {key}={value!r}, which transformers' MPT ignores: it computes {honoured[0]!r}, so every "
@@ -78,29 +84,31 @@ def _check_mpt(raw: Mapping[str, Any], folder: Path) -> None:
 
 
 def not_honoured(
-    raw: Mapping[str, Any], table: Mapping[str, tuple[Any, ...]]
-) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    raw: Mapping[str, Json], table: Mapping[str, tuple[Json, ...]]
+) -> Iterator[tuple[str, Json, tuple[Json, ...]]]:
     """(key, value, what would be honoured) of each dotted key of `table` whose value in `raw` is none of those.
 
     The first of a key's values stands for an option that is not given.
     """
     for key, honoured in table.items():
-        value: Any = raw
-        for part in key.split("."):
-            value = value.get(part, honoured[0]) if isinstance(value, Mapping) else honoured[0]
+        *parts, last = key.split(".")
+        holder: Mapping[str, Json] = raw
+        for part in parts:
+            holder = object_at(holder, part)
+        value = holder.get(last, honoured[0])
         if value not in honoured:
             yield key, value, honoured
 
 
-def mpt_config(raw: Mapping[str, Any]) -> dict[str, Any]:
+def mpt_config(raw: Mapping[str, Json]) -> dict[str, Json]:
     """The configuration with number types that transformers' strict MptConfig takes; training saves `0.0` for 0."""
     config = {key: _number(key, value) for key, value in raw.items()}
-    attention = raw.get("attn_config") or {}
+    attention = object_at(raw, "attn_config")
     config["attn_config"] = {key: _number(key, value) for key, value in attention.items()} | {"attn_pdrop": 0}
     return config
 
 
-def _number(key: str, value: Any) -> Any:
+def _number(key: str, value: Json) -> Json:
     if key in MPT_FLOATS and isinstance(value, int):
         return float(value)
     if key not in MPT_FLOATS and isinstance(value, float) and value.is_integer():
@@ -108,9 +116,9 @@ def _number(key: str, value: Any) -> Any:
     return value
 
 
-def uses_own_code(raw: Mapping[str, Any], folder: Path, *, trusted: bool) -> bool:
+def uses_own_code(raw: Mapping[str, Json], folder: Path, *, trusted: bool) -> bool:
     """Whether the repository's Python code will run. Raises ModelError where it would have to, untrusted."""
-    auto_map = raw.get("auto_map") or {}
+    auto_map = object_at(raw, "auto_map")
     offered = any(name.startswith("AutoModelFor") and "LM" in name for name in auto_map)
     if offered and trusted:
         return True
@@ -128,15 +136,15 @@ def uses_own_code(raw: Mapping[str, Any], folder: Path, *, trusted: bool) -> boo
     )
 
 
-def architecture_of(raw: Mapping[str, Any]) -> Architecture:
+def architecture_of(raw: Mapping[str, Json]) -> Architecture:
     """causal or seq2seq, by lm-eval's rule: the model type decides, else what the custom code offers."""
     kind = kind_of(raw.get("model_type"))
     if kind is not None:
         return kind
-    return "seq2seq" if "AutoModelForSeq2SeqLM" in (raw.get("auto_map") or {}) else "causal"
+    return "seq2seq" if "AutoModelForSeq2SeqLM" in object_at(raw, "auto_map") else "causal"
 
 
-def kind_of(model_type: str | None) -> Architecture | None:
+def kind_of(model_type: Json) -> Architecture | None:
     """What transformers' own class of this type is, or None if there is none."""
     from transformers.models.auto import modeling_auto
 
@@ -151,7 +159,7 @@ def _known_types() -> list[str]:
     return list(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
 
-def choose_dtype(wanted: str, raw: Mapping[str, Any], stored: str | None, device_type: str) -> tuple[str, str | None]:
+def choose_dtype(wanted: str, raw: Mapping[str, Json], stored: str | None, device_type: str) -> tuple[str, str | None]:
     """(dtype, note): auto is the configuration's type, else that of the `stored` tensors, else float32.
 
     float16 on a CPU becomes float32, with a note: it is hundreds of times slower and no truer there.
@@ -159,7 +167,7 @@ def choose_dtype(wanted: str, raw: Mapping[str, Any], stored: str | None, device
     """
     if wanted not in DTYPES:
         raise ArgumentError(f"--dtype {wanted!r} is not one of {', '.join(DTYPES)}.{did_you_mean(wanted, DTYPES)}")
-    inner = raw.get("text_config") or {}
+    inner = object_at(raw, "text_config")
     named = raw.get("dtype") or raw.get("torch_dtype") or inner.get("dtype") or inner.get("torch_dtype") or stored
     dtype = wanted if wanted != "auto" else str(named or "float32").removeprefix("torch.")
     if dtype not in DTYPES:
@@ -169,7 +177,7 @@ def choose_dtype(wanted: str, raw: Mapping[str, Any], stored: str | None, device
     return dtype, None
 
 
-def own_length(config: Any, tokenizer: Any) -> int | None:
+def own_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """Tokens that the model says it holds, looked up as lm-eval does, plus MPT's max_seq_len. None if unknown."""
     inner = getattr(config, "text_config", None) or config
     for key in LENGTH_KEYS:
@@ -179,14 +187,14 @@ def own_length(config: Any, tokenizer: Any) -> int | None:
     return int(length) if length is not None and length < UNSET_LENGTH else None
 
 
-def can_grow(raw: Mapping[str, Any]) -> bool:
+def can_grow(raw: Mapping[str, Json]) -> bool:
     """Whether the model can be run on more tokens than it was trained on: ALiBi and relative positions."""
-    attention = raw.get("attn_config") or {}
+    attention = object_at(raw, "attn_config")
     default = raw.get("model_type") == "mpt"
     return bool(raw.get("model_type") in RELATIVE or raw.get("alibi") or attention.get("alibi", default))
 
 
-def choose_length(wanted: int | None, own: int | None, raw: Mapping[str, Any], name: str) -> int:
+def choose_length(wanted: int | None, own: int | None, raw: Mapping[str, Json], name: str) -> int:
     """The length to use. Raises ArgumentError for one below 2, or beyond what the positions reach."""
     if wanted is None:
         return own or DEFAULT_LENGTH
@@ -200,7 +208,7 @@ def choose_length(wanted: int | None, own: int | None, raw: Mapping[str, Any], n
     return wanted
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Json]:
     """config.json of a model folder. Raises ModelError where there is none, and says what the folder is instead."""
     path = folder / "config.json"
     if path.is_file():
@@ -225,12 +233,23 @@ def stored_dtype(files: Sequence[Path]) -> str | None:
     return next((names.get(t.dtype) for t in safetensors_header(files[0]).values()), None)
 
 
-def config_object(source: ModelSource, raw: dict[str, Any], *, trusted: bool) -> Any:
+def config_object(source: ModelSource, raw: Mapping[str, Json], *, trusted: bool) -> PretrainedConfig:
     """transformers' configuration object."""
     from transformers import AutoConfig
 
     kwargs = {"gguf_file": source.gguf_file} if source.gguf_file else {}
     with quiet(source):
         if raw.get("model_type") == "mpt" and not (trusted and raw.get("auto_map")):
-            return AutoConfig.for_model(**mpt_config(raw))
-        return AutoConfig.from_pretrained(source.folder, trust_remote_code=trusted, local_files_only=True, **kwargs)
+            return made_config(mpt_config(raw))
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            source.folder, trust_remote_code=trusted, local_files_only=True, **kwargs
+        )
+    return config
+
+
+def made_config(raw: Mapping[str, Json]) -> PretrainedConfig:
+    """transformers' own configuration object with these values, one of which is `model_type`."""
+    from transformers import AutoConfig
+
+    values: dict[str, Any] = dict(raw)
+    return AutoConfig.for_model(**values)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchbench.backends.models.formats import recognise
-from benchbench.backends.models.identity import read_json
+from benchbench.backends.models.identity import read_object
 from benchbench.backends.models.source import ModelSource
 from benchbench.core.errors import ModelError, did_you_mean
 
@@ -162,6 +162,6 @@ def names_gguf(model: str) -> bool:
 def is_encoder_decoder(model: str) -> bool:
     """Whether a local folder holds an encoder-decoder model. Of models on the Hub nothing is known before opening."""
     try:
-        return bool(read_json(Path(model).expanduser() / "config.json").get("is_encoder_decoder"))
-    except (ModelError, AttributeError):
+        return bool(read_object(Path(model).expanduser() / "config.json").get("is_encoder_decoder"))
+    except ModelError:
         return False

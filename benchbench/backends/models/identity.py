@@ -13,11 +13,15 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from benchbench.backends.models.weights import TensorInfo, safetensors_header
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import canonical_json, content_hash
+from benchbench.core.types import Json
+
+if TYPE_CHECKING:
+    import torch
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (bytes hashed, bytes in all) after every tensor."""
@@ -107,7 +111,7 @@ def model_identity(
     return identity_from(weights, config, generation, code=code)
 
 
-def identity_from(weights: str, config: Any, generation: Any, *, code: Iterable[Path] = ()) -> str:
+def identity_from(weights: str, config: Json, generation: Json, *, code: Iterable[Path] = ()) -> str:
     """The identity of a model whose weights have the identity `weights`; the configurations are as saved."""
     parts = {
         "weights": weights,
@@ -118,7 +122,7 @@ def identity_from(weights: str, config: Any, generation: Any, *, code: Iterable[
     return content_hash(parts, digits=64)
 
 
-def tensors_identity(tensors: Mapping[str, Any]) -> str:
+def tensors_identity(tensors: Mapping[str, torch.Tensor]) -> str:
     """`weights_identity` of torch tensors in memory, equal to that of a file which holds them under these names."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         digests = list(pool.map(_hash_tensor, tensors.values()))
@@ -138,7 +142,7 @@ def tokenizer_identity(folder: Path, *, code: Iterable[Path] = ()) -> str:
     """sha256 of the tokenizer files in `folder` (vocabulary, merges, special tokens, settings, chat template) and of
     the custom `code` that runs.
     """
-    parts: dict[str, Any] = {"code": sorted((path.name, file_identity(path)) for path in code)}
+    parts: dict[str, object] = {"code": sorted((path.name, file_identity(path)) for path in code)}
     for path in (folder / name for name in TOKENIZER_FILES):
         if not path.is_file():
             continue
@@ -155,21 +159,34 @@ def file_identity(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def canonical(value: Any, volatile: frozenset[str], *, depth: int = 9) -> Any:
+@overload
+def canonical(value: dict[str, Json], volatile: frozenset[str], *, depth: int = 9) -> dict[str, Json]: ...
+@overload
+def canonical(value: Json, volatile: frozenset[str], *, depth: int = 9) -> Json: ...
+def canonical(value: Json, volatile: frozenset[str], *, depth: int = 9) -> Json:
     """`value` without the `volatile` keys of its outer `depth` levels of objects."""
     if depth and isinstance(value, dict):
         return {k: canonical(v, volatile, depth=depth - 1) for k, v in value.items() if k not in volatile}
     return value
 
 
-def read_json(path: Path) -> Any:
+def read_object(path: Path) -> dict[str, Json]:
+    """The object in a JSON file, or {} if there is no file. Raises ModelError where it is not one."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds no JSON object of keys and values.")
+    return value
+
+
+def read_json(path: Path) -> Json:
     """Content of a JSON file, or {} if there is none. Raises ModelError where it is not JSON."""
     try:
-        return json.loads(path.read_bytes())
+        value: Json = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise ModelError(f"{path} is not JSON: {error}.") from None
+    return value
 
 
 def _hash_safetensors(files: Sequence[Path], on_progress: Progress | None) -> dict[str, str]:
@@ -212,12 +229,12 @@ def _hash_pickle(path: Path) -> Iterable[tuple[str, str]]:
             yield name, _hash_tensor(tensor)
 
 
-def _hash_tensor(tensor: Any) -> str:
+def _hash_tensor(tensor: torch.Tensor) -> str:
     kind = str(tensor.dtype).removeprefix("torch.")
     hasher = _hasher(TORCH_TYPES.get(kind, kind), tuple(tensor.shape))
     flat = tensor.detach().cpu().contiguous().flatten()
-    hasher.update(flat.view(_bytes_type()).numpy() if flat.numel() else b"")
-    return str(hasher.hexdigest())
+    hasher.update(flat.view(_bytes_type()).numpy().data if flat.numel() else b"")
+    return hasher.hexdigest()
 
 
 def load_pickle(path: Path) -> Mapping[str, Any]:
@@ -239,11 +256,11 @@ def load_pickle(path: Path) -> Mapping[str, Any]:
     return state
 
 
-def _bytes_type() -> Any:
+def _bytes_type() -> torch.dtype:
     import torch
 
     return torch.uint8
 
 
-def _hasher(dtype: str, shape: Sequence[int]) -> Any:
+def _hasher(dtype: str, shape: Sequence[int]) -> hashlib._Hash:
     return hashlib.sha256(canonical_json([dtype, list(shape)]).encode() + b"\n")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchbench.backends.models.config import LENGTH_KEYS, Architecture, choose_length, own_length
 from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity
@@ -12,10 +13,11 @@ from benchbench.backends.models.source import ModelSource
 from benchbench.backends.models.tokenizer import has_tokenizer, own_tokenizer_identity, prefix_token_id
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
+from benchbench.core.types import Json
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 OPEN_ANEW = "open it as a model of its own."
 """The end of every sentence that refuses to swap weights."""
@@ -40,9 +42,9 @@ class OpenedModel:
     notes: tuple[str, ...]
     """What differs from what the user may expect, as sentences without a full stop."""
     source: ModelSource
-    config: dict[str, Any]
+    config: dict[str, Json]
     """config.json as it lies on disk."""
-    generation: dict[str, Any]
+    generation: dict[str, Json]
     """generation_config.json as it lies on disk, {} if there is none."""
     own_code: bool = False
     """The repository's Python code runs."""
@@ -65,7 +67,13 @@ class LoadedModel(OpenedModel):
     device: torch.device
 
 
-def set_length(config: Any, raw: dict[str, Any], tokenizer: Any, options: ModelOptions, name: str) -> int:
+def set_length(
+    config: PretrainedConfig,
+    raw: Mapping[str, Json],
+    tokenizer: PreTrainedTokenizerBase,
+    options: ModelOptions,
+    name: str,
+) -> int:
     """The model's length in tokens, also put into `config` where it was asked for and is more than the model's own."""
     own = own_length(config, tokenizer)
     length = choose_length(options.max_length, own, raw, name)
@@ -76,7 +84,9 @@ def set_length(config: Any, raw: dict[str, Any], tokenizer: Any, options: ModelO
     return length
 
 
-def check_same(opened: OpenedModel, source: ModelSource, config: dict[str, Any], generation: Any) -> None:
+def check_same(
+    opened: OpenedModel, source: ModelSource, config: dict[str, Json], generation: dict[str, Json] | None
+) -> None:
     """Raises ModelError where `source` differs from the opened model in anything but its weights.
 
     Without `generation` that configuration is made from `config`, so it need not be compared.

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchbench.backends.models.weights import BITS
 from benchbench.core.errors import ModelError
 from benchbench.core.format import byte_size
+from benchbench.core.json_record import object_at
+from benchbench.core.types import Json
 
 if TYPE_CHECKING:
     import torch
@@ -51,11 +53,11 @@ class MemoryEstimate:
         return self.weights + (self.cache or 0)
 
 
-def estimate_config(config: Mapping[str, Any], counts: Mapping[str, int], dtype: str) -> MemoryEstimate:
+def estimate_config(config: Mapping[str, Json], counts: Mapping[str, int], dtype: str) -> MemoryEstimate:
     """What a transformers model needs; `counts`: safetensors' name of a type → how many parameters are stored in it."""
     parameters = sum(counts.values())
     stored = max(counts, key=lambda kind: counts[kind], default="F32")
-    inner = {**config, **(config.get("text_config") or {})}
+    inner = {**config, **object_at(config, "text_config")}
     named = str(inner.get("dtype") or inner.get("torch_dtype") or STORED.get(stored, "")).removeprefix("torch.")
     chosen = dtype if dtype != "auto" else named
     as_stored = sum(count * BITS.get(kind, 8) // 8 for kind, count in counts.items())
@@ -69,12 +71,12 @@ def estimate_config(config: Mapping[str, Any], counts: Mapping[str, int], dtype:
     )
 
 
-def cache_per_token(config: Mapping[str, Any], item_bytes: int) -> int | None:
+def cache_per_token(config: Mapping[str, Json], item_bytes: int) -> int | None:
     """Bytes of the keys and values of one token, over all layers; None where `config` does not tell."""
     layers, heads, width = (_first(config, keys) for keys in (LAYERS, HEADS, WIDTHS))
     if not (layers and heads and width):
         return None
-    attention = config.get("attn_config") or {}
+    attention = object_at(config, "attn_config")
     key_heads = config.get("num_key_value_heads") or attention.get("kv_n_heads") or config.get("num_kv_heads")
     if key_heads is None:
         key_heads = 1 if config.get("multi_query") else heads
@@ -82,8 +84,8 @@ def cache_per_token(config: Mapping[str, Any], item_bytes: int) -> int | None:
     return 2 * layers * key_heads * head * item_bytes if isinstance(key_heads, int) and isinstance(head, int) else None
 
 
-def _first(config: Mapping[str, Any], keys: Sequence[str]) -> int | None:
-    return next((config[key] for key in keys if isinstance(config.get(key), int)), None)
+def _first(config: Mapping[str, Json], keys: Sequence[str]) -> int | None:
+    return next((value for key in keys if isinstance(value := config.get(key), int)), None)
 
 
 def expanded(estimate: MemoryEstimate, dtype: str) -> MemoryEstimate:

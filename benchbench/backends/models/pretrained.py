@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -15,9 +15,15 @@ from benchbench.backends.models.config import Architecture
 from benchbench.backends.models.source import ModelSource, quiet
 from benchbench.backends.models.weights import TensorInfo, safetensors_header
 from benchbench.core.errors import ModelError
+from benchbench.core.types import Json
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 
-def from_pretrained(source: ModelSource, kind: Architecture, *, config: Any, dtype: str, trusted: bool) -> Any:
+def from_pretrained(
+    source: ModelSource, kind: Architecture, *, config: PretrainedConfig, dtype: str, trusted: bool
+) -> PreTrainedModel:
     """transformers' model on the CPU. Raises ModelError unless every tensor was found, fitted and used."""
     import transformers
 
@@ -29,7 +35,7 @@ def from_pretrained(source: ModelSource, kind: Architecture, *, config: Any, dty
         gguf = transformers.GgufConfig(gguf_file=source.gguf_file, dequantize=True)
         kwargs = {"gguf_file": source.gguf_file, "quantization_config": gguf}
     with quiet(source), silence:
-        model, info = auto.from_pretrained(
+        loaded = auto.from_pretrained(
             source.folder,
             config=config,
             dtype=getattr(torch, dtype),
@@ -40,14 +46,16 @@ def from_pretrained(source: ModelSource, kind: Architecture, *, config: Any, dty
             output_loading_info=True,
             **kwargs,
         )
-    _check_loaded(model, info, source.name)
-    return model
+    return _checked(loaded, source.name)
 
 
-def from_tensors(source: ModelSource, *, config: Any, tensors: Mapping[str, torch.Tensor], dtype: str) -> Any:
+def from_tensors(
+    source: ModelSource, *, config: PretrainedConfig, tensors: Mapping[str, torch.Tensor], dtype: str
+) -> PreTrainedModel:
     """transformers' causal model of `config` on the CPU, filled from `tensors`. ModelError unless they fit exactly."""
     with quiet(source):
-        model, info = causal_class(config).from_pretrained(
+        made: Any = causal_class(config)
+        loaded = made.from_pretrained(
             None,
             config=config,
             state_dict=dict(tensors),
@@ -55,18 +63,19 @@ def from_tensors(source: ModelSource, *, config: Any, tensors: Mapping[str, torc
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    _check_loaded(model, info, source.name)
-    return model
+    return _checked(loaded, source.name)
 
 
-def causal_class(config: Any) -> Any:
+def causal_class(config: PretrainedConfig) -> type[PreTrainedModel]:
     """transformers' own causal model for this kind of configuration."""
     import transformers
 
-    return transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    return cast("type[PreTrainedModel]", transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)])
 
 
-def _check_loaded(model: Any, info: dict[str, Any], name: str) -> None:
+def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str) -> PreTrainedModel:
+    """The model that transformers has loaded, whose report says that no tensor was missing, left over or misshapen."""
+    model, info = loaded
     misshapen = sorted(info["mismatched_keys"])
     if misshapen:
         tensor, found, expected = misshapen[0]
@@ -86,13 +95,14 @@ def _check_loaded(model: Any, info: dict[str, Any], name: str) -> None:
             f"{name} has {ignored[0]}{_more(ignored)}, which transformers' {type(model).__name__} would ignore, "
             "so every score would be wrong."
         )
+    return model
 
 
-def _more(names: Sequence[Any]) -> str:
+def _more(names: Sequence[object]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
-def saved_tensors(model: Any) -> dict[str, torch.Tensor]:
+def saved_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The tensors that would be written: those tied to another are left out."""
     tied = getattr(model, "all_tied_weights_keys", None) or {}
     state: Mapping[str, torch.Tensor] = model.state_dict()
@@ -104,23 +114,23 @@ def saved_tensors(model: Any) -> dict[str, torch.Tensor]:
     }
 
 
-def saved_config(config: Any, model_class: type) -> dict[str, Any]:
+def saved_config(config: PretrainedConfig, model_class: type[PreTrainedModel]) -> dict[str, Json]:
     """What config.json would hold."""
-    value: dict[str, Any] = json.loads(config.to_json_string(use_diff=True))
+    value: dict[str, Json] = json.loads(config.to_json_string(use_diff=True))
     return {**value, "architectures": [model_class.__name__]}
 
 
-def saved_generation(model: Any) -> dict[str, Any]:
+def saved_generation(model: PreTrainedModel) -> dict[str, Json]:
     """What generation_config.json would hold; {} where none would be written."""
     config = getattr(model, "generation_config", None)
     if config is None or not model.can_generate():
         return {}
-    value: dict[str, Any] = json.loads(config.to_json_string(use_diff=True))
+    value: dict[str, Json] = json.loads(config.to_json_string(use_diff=True))
     return value
 
 
 def new_tensors(
-    model: Any, source: ModelSource, files: Sequence[Path], *, kind: Architecture, dtype: str, trusted: bool
+    model: PreTrainedModel, source: ModelSource, files: Sequence[Path], *, kind: Architecture, dtype: str, trusted: bool
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """The tensors of `files` under `model`'s own names. Raises ModelError at once unless they fill the whole model.
 
@@ -134,7 +144,7 @@ def new_tensors(
 
 
 @torch.no_grad()
-def copy_into(model: Any, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+def copy_into(model: torch.nn.Module, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
     """Overwrite `model`'s tensors, which keep their memory, type and device."""
     target = model.state_dict(keep_vars=True)
     for name, tensor in tensors:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from benchbench.backends.chat import ChatTemplate, ControlTokens, Pieces, bare_template, template_of
 from benchbench.backends.models.find import find_model, find_tokenizer, on_this_machine
 from benchbench.backends.models.formats import format_named
 from benchbench.backends.models.formats.gguf_header import GGUFHeader, read_header
-from benchbench.backends.models.identity import read_json
+from benchbench.backends.models.identity import read_object
 from benchbench.backends.models.memory import MemoryEstimate, estimate_config
 from benchbench.backends.models.tokenizer import load_tokenizer
 from benchbench.core.errors import ModelError
+from benchbench.core.types import Json
 
 
 def estimate_model(model: str, dtype: str = "auto") -> MemoryEstimate:
@@ -32,7 +32,7 @@ def _estimate_hub(model: str, dtype: str) -> MemoryEstimate:
 
     try:
         counts = get_safetensors_metadata(model).parameter_count
-        config = read_json(Path(hf_hub_download(model, "config.json")))
+        config = read_object(Path(hf_hub_download(model, "config.json")))
     except (errors.HfHubHTTPError, errors.HFValidationError, errors.NotASafetensorsRepoError, OSError, ValueError):
         raise ModelError(
             f"nothing is known of {model}: it is not on this machine, and the Hub cannot be asked or has no "
@@ -62,17 +62,16 @@ def gguf_template(name: str, header: GGUFHeader, encode: Callable[[Pieces], list
     ModelError where it has none.
     """
     source = header.metadata.get("tokenizer.chat_template")
-    vocabulary: list[Any] = header.metadata.get("tokenizer.ggml.tokens") or []
-    variables = {}
+    vocabulary = _listed(header, "tokens")
+    known, variables = range(len(vocabulary)), {}
     for variable, key in (("bos_token", "bos_token_id"), ("eos_token", "eos_token_id")):
-        number: Any = header.metadata.get(f"tokenizer.ggml.{key}")
-        is_known = isinstance(number, int) and 0 <= number < len(vocabulary)
-        variables[variable] = str(vocabulary[number]) if is_known else ""
+        number = header.metadata.get(f"tokenizer.ggml.{key}")
+        variables[variable] = str(vocabulary[number]) if isinstance(number, int) and number in known else ""
 
     def control() -> ControlTokens:
         if encode is None:
             raise RuntimeError("token ids need the engine")
-        types = header.metadata.get("tokenizer.ggml.token_type") or []
+        types = _listed(header, "token_type")
         found = [str(token) for token, kind in zip(vocabulary, types, strict=False) if kind == CONTROL]
         written = [
             str(token)
@@ -82,3 +81,8 @@ def gguf_template(name: str, header: GGUFHeader, encode: Callable[[Pieces], list
         return ControlTokens([*found, *written], encode)
 
     return bare_template(name, None if source is None else str(source), variables, control)
+
+
+def _listed(header: GGUFHeader, key: str) -> list[Json]:
+    found = header.metadata.get(f"tokenizer.ggml.{key}")
+    return found if isinstance(found, list) else []

@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from benchbench.backends.models.identity import read_json, tokenizer_identity
+from benchbench.backends.models.identity import read_object, tokenizer_identity
 from benchbench.backends.models.source import ModelSource, quiet
 from benchbench.core.errors import ModelError, did_you_mean
+from benchbench.core.json_record import object_at
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
 VOCABULARIES = (
@@ -29,7 +30,9 @@ VOCABULARIES = (
 """A folder with a tokenizer has at least one of these, or brings its own tokenizer code."""
 
 
-def load_tokenizer(source: ModelSource, *, trusted: bool, config: Any = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    source: ModelSource, *, trusted: bool, config: PretrainedConfig | None = None
+) -> PreTrainedTokenizerBase:
     """The tokenizer of a model. `trusted` lets a repository's own Python tokenizer run.
 
     Raises ModelError where there is none, or where it needs code that is not trusted.
@@ -63,7 +66,7 @@ def load_tokenizer(source: ModelSource, *, trusted: bool, config: Any = None) ->
 
 def has_own_tokenizer(folder: Path) -> bool:
     """Whether the folder's tokenizer is Python code of its own."""
-    return "AutoTokenizer" in (read_json(folder / "tokenizer_config.json").get("auto_map") or {})
+    return "AutoTokenizer" in object_at(read_object(folder / "tokenizer_config.json"), "auto_map")
 
 
 def own_tokenizer_identity(folder: Path, trusted: bool) -> str:
@@ -72,7 +75,7 @@ def own_tokenizer_identity(folder: Path, trusted: bool) -> str:
     return tokenizer_identity(folder, code=folder.glob("*.py") if own_code else [])
 
 
-def prefix_token_id(tokenizer: Any) -> int:
+def prefix_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that stands before an empty context: beginning, else end of sequence. ModelError if none."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
@@ -83,7 +86,7 @@ def prefix_token_id(tokenizer: Any) -> int:
     )
 
 
-def end_tokens(named: Any, tokenizer: Any, place: str) -> frozenset[int]:
+def end_tokens(named: object, tokenizer: PreTrainedTokenizerBase, place: str) -> frozenset[int]:
     """Every token that ends a text: those that a configuration names, one or a list, and the tokenizer's own.
 
     Raises ModelError, naming `place`, for something else than numbers.
@@ -101,7 +104,7 @@ def has_tokenizer(folder: Path) -> bool:
     return any(any(folder.glob(pattern)) for pattern in VOCABULARIES)
 
 
-def _ensure_pad(tokenizer: Any) -> None:
+def _ensure_pad(tokenizer: PreTrainedTokenizerBase) -> None:
     """Padding is masked everywhere, so which token it is changes no number; it only has to exist."""
     if tokenizer.pad_token_id is not None:
         return
@@ -133,7 +136,7 @@ class Languages:
     models have none.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         self._tokens: dict[str, str] = {}
         """The tokenizer's own code → its token."""
@@ -155,7 +158,7 @@ class Languages:
 
     def token_id(self, language: str) -> int:
         """The token that a text in `language` begins with. KeyError where `code` knows none."""
-        return int(self._tokenizer.convert_tokens_to_ids(self._tokens[self.code(language) or language]))
+        return int(cast(int, self._tokenizer.convert_tokens_to_ids(self._tokens[self.code(language) or language])))
 
     def cannot(self, language: str | None) -> str | None:
         """Why the model does not translate from or into `language`, or None if it does."""

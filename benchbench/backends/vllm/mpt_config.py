@@ -9,6 +9,7 @@ from typing import Any
 
 from benchbench.backends.models.config import mpt_config, not_honoured
 from benchbench.core.errors import ModelError
+from benchbench.core.json_record import object_at
 
 ARCHITECTURES = ("MPTForCausalLM", "MptForCausalLM")
 HONOURED: Mapping[str, tuple[Any, ...]] = {
@@ -66,7 +67,7 @@ def make_view(raw: Mapping[str, Any], folder: Path, view: Path) -> Path:
         if file.is_file() and file.name != "config.json":
             (view / file.name).symlink_to(file.resolve())
     config = mpt_config(raw)
-    config["attn_config"] = {**config["attn_config"], "attn_type": "multihead_attention"}
+    config["attn_config"] = {**object_at(config, "attn_config"), "attn_type": "multihead_attention"}
     config.pop("auto_map", None)
     config |= {"architectures": [ARCHITECTURES[1]], "num_key_value_heads": key_heads(raw)}
     (view / "config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.engine_options import read_options
 from benchbench.backends.models.config import (
@@ -27,7 +27,7 @@ from benchbench.backends.models.config import (
 )
 from benchbench.backends.models.find import find_model, find_tokenizer, split_revision
 from benchbench.backends.models.formats import format_named
-from benchbench.backends.models.identity import BROKEN_OFF, model_identity, read_json
+from benchbench.backends.models.identity import BROKEN_OFF, model_identity, read_object
 from benchbench.backends.models.loaded import OPEN_ANEW, OpenedModel, check_same
 from benchbench.backends.models.source import ModelSource
 from benchbench.backends.models.tokenizer import end_tokens, load_tokenizer, own_tokenizer_identity
@@ -37,6 +37,9 @@ from benchbench.backends.vllm.engine import RunningEngine
 from benchbench.backends.vllm.mpt_config import check_mpt, make_view, register
 from benchbench.backends.vllm.start import TESTED, VLLMOptions, start_engine, start_vllm, vllm_version
 from benchbench.core.errors import BackendError, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,7 +113,7 @@ def _open(source: ModelSource, options: ModelOptions, settings: VLLMOptions, dev
         notes=tuple(filter(None, [note, None if trusts_cache else unknown + "not read its prefix cache"])),
         source=source,
         config=raw,
-        generation=read_json(folder / "generation_config.json"),
+        generation=read_object(folder / "generation_config.json"),
         eos=_end_tokens(folder, config, tokenizer),
         tensors=tensors,
         settings=settings,
@@ -151,9 +154,9 @@ def tensor_shapes(files: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
     return {name: info.shape for path in files for name, info in safetensors_header(path).items()}
 
 
-def _end_tokens(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
+def _end_tokens(folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Those of the generation config, else of the configuration, and the tokenizer's."""
-    generation = read_json(folder / "generation_config.json")
+    generation = read_object(folder / "generation_config.json")
     return end_tokens(generation.get("eos_token_id", getattr(config, "eos_token_id", None)), tokenizer, str(folder))
 
 
@@ -176,7 +179,7 @@ def load_weights_into(opened: VLLMModel, checkpoint: str) -> None:
     if (why := _not_read(source)) is not None:
         raise ModelError(why)
     files = check_weights(source.folder)
-    check_same(opened, source, read_config(source.folder), read_json(source.folder / "generation_config.json"))
+    check_same(opened, source, read_config(source.folder), read_object(source.folder / "generation_config.json"))
     tensors = tensor_shapes(files)
     _check_tensors(opened, tensors, source.name)
     code = sorted(source.folder.glob("*.py")) if opened.own_code else []

@@ -12,7 +12,7 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -20,6 +20,10 @@ from benchbench.backends.engine_options import WHOLE, EngineOptions, TrueOrFalse
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.vllm.engine import RunningEngine
 from benchbench.core.errors import ArgumentError, BackendError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
 
 TESTED = ("0.32.",)
 """Versions of vLLM whose prefix cache behaves as `plan.py` assumes, by test. Others score without reading it."""
@@ -95,7 +99,7 @@ def start_engine(
     place: Path,
     options: ModelOptions,
     settings: VLLMOptions,
-    config: Any,
+    config: PretrainedConfig,
     chosen: tuple[str, str, int],
     *,
     own_code: bool,
@@ -135,7 +139,7 @@ def start_engine(
     )
 
 
-def _check_head_size(config: Any, name: str) -> None:
+def _check_head_size(config: PretrainedConfig, name: str) -> None:
     """vLLM's attention for CPUs knows some sizes of heads only, and would say so at the first prompt."""
     from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 
@@ -148,12 +152,12 @@ def _check_head_size(config: Any, name: str) -> None:
 
 
 def _arguments(
-    settings: VLLMOptions, options: ModelOptions, config: Any, chosen: tuple[str, str, int]
-) -> dict[str, Any]:
+    settings: VLLMOptions, options: ModelOptions, config: PretrainedConfig, chosen: tuple[str, str, int]
+) -> dict[str, object]:
     """The arguments of `LLM` that depend on the device, where the user left them open."""
     device, dtype, length = chosen
     on_cpu = device == "cpu"
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         "enforce_eager": on_cpu if settings.enforce_eager is None else settings.enforce_eager,
         "max_num_batched_tokens": options.batch_tokens or BATCH_TOKENS,
         "kv_cache_memory_bytes": settings.kv_cache_memory_bytes,
@@ -223,13 +227,13 @@ def stop_compiling() -> None:
     torch._dynamo.config.disable = True
 
 
-def head_size(config: Any) -> int:
+def head_size(config: PretrainedConfig) -> int:
     """Width of one attention head in a transformers configuration."""
     config = config.get_text_config()
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
-def cache_bytes(config: Any, max_length: int, dtype_bytes: int) -> int:
+def cache_bytes(config: PretrainedConfig, max_length: int, dtype_bytes: int) -> int:
     """Bytes for keys and values on a CPU: 1 GiB, or the longest prompt and a quarter if that is more."""
     text = config.get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads

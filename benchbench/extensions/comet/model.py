@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from benchbench.core.json_record import text
 from benchbench.core.types import Json
 
 DEFAULT_MODEL = "Unbabel/wmt22-comet-da"
@@ -47,17 +47,20 @@ class CometModel:
     """Of comet, entmax, setuptools, torch and transformers in COMET's environment."""
 
     @classmethod
-    def of(cls, asked: str, facts: Mapping[str, Any]) -> CometModel:
+    def of(cls, asked: str, facts: Mapping[str, Json]) -> CometModel:
         """What the process answered to `load`. KeyError or TypeError if it is not that."""
+        versions = facts["versions"]
+        if not isinstance(versions, dict):
+            raise TypeError("versions")
         return cls(
             name=short_name(asked),
             sha256=str(facts["sha256"]),
             kind=str(facts["class"]),
             reads_reference=bool(facts["reads_reference"]),
-            layer_transformation=facts["layer_transformation"],
-            encoder=facts["encoder"],
+            layer_transformation=text(facts["layer_transformation"]),
+            encoder=text(facts["encoder"]),
             device=str(facts["device"]),
-            versions={str(name): str(version) for name, version in facts["versions"].items()},
+            versions={str(name): str(version) for name, version in versions.items()},
         )
 
     @property

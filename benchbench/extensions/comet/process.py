@@ -14,12 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Annotated, Any
+from typing import IO, Annotated, TypeGuard
 
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.ids import content_hash
+from benchbench.core.json_record import object_at
 from benchbench.core.settings import Setting
-from benchbench.core.types import FilterSpec, Item, ScoringSpec
+from benchbench.core.types import FilterSpec, Item, Json, ScoringSpec
 from benchbench.extensions.comet.model import DEFAULT_MODEL, CometModel, Segment
 from benchbench.scoring.filters import FilterContext, apply_filter
 
@@ -139,8 +140,8 @@ class CometProcess:
         asked = {"do": "load", "model": self._options.model, "device": self._options.device, "offline": offline}
         answer = self._ask(asked, f"load {self._options.model}")
         try:
-            return CometModel.of(self._options.model, answer["facts"])
-        except (KeyError, TypeError, AttributeError) as error:
+            return CometModel.of(self._options.model, object_at(answer, "facts"))
+        except (KeyError, TypeError) as error:
             raise BackendError(f"COMET's process answered {_shown(answer)} when it was to load a model.") from error
 
     def score(self, segments: Sequence[Segment]) -> list[float]:
@@ -155,11 +156,12 @@ class CometProcess:
         asked = {"do": "score", "rows": rows, "batch_size": self._options.batch_size}
         answer = self._ask(asked, f"score {len(rows)} segments")
         scores = answer.get("scores")
-        if not isinstance(scores, list) or len(scores) != len(rows) or not all(map(_is_number, scores)):
+        numbers = [float(one) for one in scores if _is_number(one)] if isinstance(scores, list) else []
+        if not isinstance(scores, list) or not len(scores) == len(numbers) == len(rows):
             raise BackendError(f"COMET's process answered {_shown(answer)} to {len(rows)} segments.")
-        return [float(score) for score in scores]
+        return numbers
 
-    def _ask(self, request: Mapping[str, Any], doing: str) -> dict[str, Any]:
+    def _ask(self, request: Mapping[str, object], doing: str) -> dict[str, Json]:
         line = self._exchange(json.dumps(request).encode("ascii") + b"\n", doing)
         try:
             answer = json.loads(line)
@@ -247,7 +249,7 @@ def _environment() -> dict[str, str]:
     return {**own, "PYTHONIOENCODING": "utf-8", "TOKENIZERS_PARALLELISM": "false"}
 
 
-def _refused(answer: Mapping[str, Any], doing: str) -> BackendError | ModelError:
+def _refused(answer: Mapping[str, Json], doing: str) -> BackendError | ModelError:
     kind, message = str(answer["error"]), str(answer.get("message", "")).strip()
     if kind not in _ADVICE:
         return BackendError(f"COMET's process could not {doing}: {message}")
@@ -255,11 +257,11 @@ def _refused(answer: Mapping[str, Any], doing: str) -> BackendError | ModelError
     return error(f"COMET: {message} {_ADVICE[kind]}")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Json) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 120 else f"{text[:117]}…"
 

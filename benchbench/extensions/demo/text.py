@@ -18,6 +18,8 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from benchbench.core.types import Json
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
@@ -38,8 +40,8 @@ class Facts:
     """What one language's tables say: documents to train on, and the items kept away from them."""
 
     documents: tuple[str, ...]
-    choice_items: tuple[Mapping[str, Any], ...]
-    trivia_items: tuple[Mapping[str, Any], ...]
+    choice_items: tuple[Mapping[str, Json], ...]
+    trivia_items: tuple[Mapping[str, Json], ...]
 
 
 def read_text(name: str) -> str:
@@ -74,9 +76,9 @@ def facts(language: Language) -> Facts:
     return Facts(tuple(documents), tuple(choice_items), tuple(trivia_items))
 
 
-def _thing_statements(things: Sequence[Row], templates: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+def _thing_statements(things: Sequence[Row], templates: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Json]]]:
     documents: list[str] = []
-    items: list[dict[str, Any]] = []
+    items: list[dict[str, Json]] = []
     for index, row in enumerate(things):
         documents += [wording.format(**row) for wording in templates["statements"]]
         if _shows_combination(index):
@@ -90,20 +92,20 @@ def _shows_combination(index: int) -> bool:
     return index % (HELD_OUT_THINGS + 1) == HELD_OUT_THINGS
 
 
-def _choice_item(row: Row, things: Sequence[Row], wording: str) -> dict[str, Any]:
+def _choice_item(row: Row, things: Sequence[Row], wording: str) -> dict[str, Json]:
     """How does this thing's sentence go on? The wrong endings belong to other things of its domain."""
     rng = random.Random(f"choice {row['entity']}")  # noqa: S311 - a fixed shuffle
     ending = wording.removeprefix("{Entity} ")
     others = [other for other in things if other["domain"] == row["domain"] and other is not row]
     picked = [row, *rng.sample(others, CHOICES - 1)]
     rng.shuffle(picked)
-    choices = [ending.format(**one) for one in picked]
+    choices: list[Json] = [ending.format(**one) for one in picked]
     return {"stem": row["Entity"], "choices": choices, "label": picked.index(row), "domain": row["domain"]}
 
 
-def _thing_questions(things: Sequence[Row], templates: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+def _thing_questions(things: Sequence[Row], templates: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Json]]]:
     documents: list[str] = []
-    items: list[dict[str, Any]] = []
+    items: list[dict[str, Json]] = []
     domains = templates["things"]["domains"]
     end = templates["question_end"]
     joined = templates["things"]["held_out"].removeprefix("{Entity} ").removesuffix(".")
@@ -121,9 +123,9 @@ def _thing_questions(things: Sequence[Row], templates: Mapping[str, Any]) -> tup
 
 def _relation(
     language: Language, relation: Mapping[str, Any], templates: Mapping[str, Any]
-) -> tuple[list[str], list[dict[str, Any]]]:
+) -> tuple[list[str], list[dict[str, Json]]]:
     documents: list[str] = []
-    items: list[dict[str, Any]] = []
+    items: list[dict[str, Json]] = []
     rows = read_table(f"{language}/{relation['table']}.tsv" if relation["table"] != "words" else "words.tsv")
     wordings = len(relation["questions"])
     kept_rows = {place * len(rows) // relation["items"]: place % wordings for place in range(relation["items"])}
@@ -222,7 +224,7 @@ def corpus() -> tuple[str, ...]:
     return tuple(dict.fromkeys(documents + pair_documents()))
 
 
-def task_items() -> dict[str, Sequence[Mapping[str, Any]]]:
+def task_items() -> dict[str, Sequence[Mapping[str, Json]]]:
     """File name (without `.jsonl`) → the docs of that demo task."""
     trivia = [{"language": language, **item} for language in LANGUAGES for item in facts(language).trivia_items]
     return {

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.core.ids import content_hash
+from benchbench.core.json_record import whole
+from benchbench.core.types import Json
 from benchbench.extensions.demo.text import corpus, train_tokenizer
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class DemoSettings:
         """Tokens that one step trains on."""
         return self.batch_rows * self.row_tokens
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Json]:
         """What makes two demos the same: the settings and the text."""
         return {"settings": asdict(self), "text": content_hash(corpus())}
 
@@ -192,7 +194,7 @@ def _step(model: MptForCausalLM, optimizer: torch.optim.Optimizer, batch: torch.
     return float(loss.item())
 
 
-def _state(settings: DemoSettings, step: int, log: Sequence[dict[str, float]]) -> dict[str, Any]:
+def _state(settings: DemoSettings, step: int, log: Sequence[dict[str, float]]) -> dict[str, Json]:
     """What `trainer_state.json` says, under the names that transformers' Trainer uses."""
     return {
         "global_step": step,
@@ -200,7 +202,7 @@ def _state(settings: DemoSettings, step: int, log: Sequence[dict[str, float]]) -
         "num_input_tokens_seen": step * settings.tokens_per_step,
         "train_batch_size": settings.batch_rows,
         "save_steps": max(1, settings.steps // settings.saves),
-        "log_history": [entry for entry in log if entry["step"] % 10 == 0 or entry["step"] == step],
+        "log_history": [{**entry} for entry in log if entry["step"] % 10 == 0 or entry["step"] == step],
     }
 
 
@@ -213,7 +215,7 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"checkpoint-{step}"
 
 
-def find_finished(folder: Path, identity: Mapping[str, Any], steps: Sequence[int]) -> tuple[Path, ...] | None:
+def find_finished(folder: Path, identity: Mapping[str, Json], steps: Sequence[int]) -> tuple[Path, ...] | None:
     """The checkpoints of an earlier demo with this identity, by step; None unless all are there."""
     paths = tuple(checkpoint_path(folder, step) for step in steps)
     if _read_marker(folder) != identity or not all((path / "model.safetensors").is_file() for path in paths):
@@ -221,7 +223,7 @@ def find_finished(folder: Path, identity: Mapping[str, Any], steps: Sequence[int
     return paths
 
 
-def begin(folder: Path, identity: Mapping[str, Any]) -> None:
+def begin(folder: Path, identity: Mapping[str, Json]) -> None:
     """Make `folder` ready for new checkpoints: an earlier demo's are removed.
 
     ArgumentError if the folder holds anything and is not a demo's; StoreError if it cannot be written.
@@ -238,12 +240,12 @@ def begin(folder: Path, identity: Mapping[str, Any]) -> None:
         raise StoreError(_cannot_write(folder, error)) from error
 
 
-def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, state: Mapping[str, Any]) -> Path:
+def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, state: Mapping[str, Json]) -> Path:
     """Write `checkpoint-<global_step>` with configuration, tokenizer, weights and `trainer_state.json`.
 
     All files are made in a hidden folder beside it, which is then renamed. StoreError if the disk says no.
     """
-    path = checkpoint_path(folder, state["global_step"])
+    path = checkpoint_path(folder, whole(state["global_step"]) or 0)
     unfinished = folder / f".{path.name}"
     try:
         unfinished.mkdir()
@@ -273,14 +275,15 @@ def _no_progress_bars() -> Iterator[None]:
         logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _read_marker(folder: Path) -> Any:
+def _read_marker(folder: Path) -> Json:
     try:
-        return json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        found: Json = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return found
 
 
-def _write(path: Path, value: Mapping[str, Any]) -> None:
+def _write(path: Path, value: Mapping[str, Json]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -7,13 +7,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from benchbench.core.errors import DataError
 from benchbench.core.ids import content_hash
+from benchbench.core.json_record import object_at
 from benchbench.core.record import Example
 from benchbench.core.registry import influence_column
-from benchbench.core.types import Item, Outcome
+from benchbench.core.types import Item, Json, Outcome
 from benchbench.extensions.interchange.export import OWN, ROLLING
 
 FIXED = frozenset(
@@ -54,16 +55,17 @@ class SamplesFile:
 
 
 def _read_items(path: Path, task: str) -> list[Item]:
-    docs: dict[int, list[Mapping[str, Any]]] = {}
+    docs: dict[int, list[Mapping[str, Json]]] = {}
     for number, line in _lines(path):
         try:
-            docs.setdefault(int(line["doc_id"]), []).append(line)
+            doc_id: Any = line["doc_id"]
+            docs.setdefault(int(doc_id), []).append(line)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}, line {number}: a sample with `doc_id` was expected.") from error
     return [_item(task, doc_id, lines) for doc_id, lines in sorted(docs.items())]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Json]]]:
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file, 1):
             if not text.strip():
@@ -77,10 +79,10 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, line
 
 
-def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Any]]) -> Item:
+def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Json]]) -> Item:
     first = lines[0]
     pairs = _arguments(first.get("arguments"))
-    ours = first[OURS] if isinstance(first.get(OURS), dict) else {}
+    ours = object_at(first, OURS)
     is_rolling = any(_is_pair(first.get(name)) for name in ROLLING)
     lls, greedy, texts = _responses(first.get("resps"), are_numbers=is_rolling)
     choices = tuple(continuation for _, continuation in pairs)
@@ -111,7 +113,7 @@ def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Any]]) -> Item:
     return _with_ours(item, ours, lines)
 
 
-def _with_ours(item: Item, ours: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> Item:
+def _with_ours(item: Item, ours: Mapping[str, Json], lines: Sequence[Mapping[str, Json]]) -> Item:
     """The item as it was before it became a sample; as it is, where the line does not come from us."""
     known: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in ours.items() if n in OWN}
     if set(known) != set(OWN) or not all(_fits(item, name, value) for name, value in known.items()):
@@ -120,13 +122,13 @@ def _with_ours(item: Item, ours: Mapping[str, Any], lines: Sequence[Mapping[str,
     return replace(item, **known, scores={**item.scores, **missing})
 
 
-def _fits(item: Item, name: str, value: Any) -> bool:
+def _fits(item: Item, name: str, value: object) -> bool:
     if name in ("cluster", "gold", "prediction"):
         return value is None or isinstance(value, str)
     return type(value) is type(getattr(item, name))
 
 
-def _arguments(value: Any) -> list[tuple[str, str]]:
+def _arguments(value: Json) -> list[tuple[str, str]]:
     """(context, continuation) of each request; either layout: lists, or `gen_args_0: {arg_0, arg_1}`."""
     if isinstance(value, dict):
         value = [
@@ -159,7 +161,7 @@ def _responses(value: Any, *, are_numbers: bool) -> tuple[tuple[float, ...], tup
     return tuple(lls), tuple(greedy), tuple(texts)
 
 
-def _prediction(line: Mapping[str, Any], lls: Sequence[float]) -> str | None:
+def _prediction(line: Mapping[str, Json], lls: Sequence[float]) -> str | None:
     if lls:
         return str(max(range(len(lls)), key=lls.__getitem__)) if len(lls) > 1 else None
     filtered = line.get("filtered_resps")
@@ -169,14 +171,15 @@ def _prediction(line: Mapping[str, Any], lls: Sequence[float]) -> str | None:
     return _storable(first)
 
 
-def _scores(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _scores(line: Mapping[str, Json]) -> Iterator[tuple[str, float]]:
     for name, column in _names(line).items():
-        value = _value(name, line[name]) if _is_pair(line[name]) else line[name]
-        if value is not None and math.isfinite(value):
+        said = line[name]
+        value = _value(name, said) if _is_pair(said) else said
+        if isinstance(value, int | float) and math.isfinite(value):
             yield column, float(value)
 
 
-def _names(line: Mapping[str, Any]) -> dict[str, str]:
+def _names(line: Mapping[str, Json]) -> dict[str, str]:
     """Key in the line → name of the item's score, for every key that is one."""
     pipeline = str(line.get("filter") or "none")
     found = {}
@@ -189,7 +192,7 @@ def _names(line: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _is_pair(value: Any) -> bool:
+def _is_pair(value: Json) -> TypeGuard[list[float]]:
     """(log-likelihood of a text, its words or bytes)."""
     return isinstance(value, list) and len(value) == 2 and all(isinstance(part, int | float) for part in value)
 
@@ -205,7 +208,7 @@ def _value(name: str, pair: Sequence[float]) -> float | None:
         return None
 
 
-def _storable(value: Any) -> str | None:
+def _storable(value: Json) -> str | None:
     """Text that UTF-8 can hold; anything that is not text as JSON."""
     if value is None:
         return None

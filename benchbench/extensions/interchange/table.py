@@ -13,6 +13,7 @@ from typing import Any
 
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
 from benchbench.core.record import Origin
+from benchbench.core.types import Json
 from benchbench.extensions.interchange.model import (
     ImportedModel,
     ImportedRun,
@@ -45,23 +46,30 @@ class Mapped:
                 )
 
 
+@dataclass(slots=True)
+class _Task:
+    said: Mapping[str, Any]
+    """Of its first row."""
+    scores: dict[str, ImportedScore] = field(default_factory=dict)
+
+
 def read_table(path: Path, name: str, mapped: Mapped) -> list[ImportedRun]:
     """A run for each model and step in the table.
 
     Raises:
         DataError: a column is missing or a row cannot be read; the sentence names file, line and column.
     """
-    runs: dict[ImportedModel, dict[str, dict[str, Any]]] = {}
+    runs: dict[ImportedModel, dict[str, _Task]] = {}
     for number, row in _rows(path):
         said = _said(row, mapped, f"{path}, line {number}")
         model = _model(said, f"{path}, line {number}")
         tasks = runs.setdefault(model, {})
-        task = tasks.setdefault(said["task"], {"scores": {}, "said": said})
+        task = tasks.setdefault(said["task"], _Task(said))
         score = _score(said, f"{path}, line {number}")
-        if score.metric in task["scores"]:
+        if score.metric in task.scores:
             where = f"{model.name}, {said['task']}, {score.metric}"
             raise DataError(f"{path}, line {number}: a second value for {where}. Every row must be a different one.")
-        task["scores"][score.metric] = score
+        task.scores[score.metric] = score
     if not runs:
         raise DataError(f"{path} holds no rows.")
     origin = Origin(kind="table", file=name, sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:16])
@@ -78,7 +86,7 @@ def _model(said: Mapping[str, Any], where: str) -> ImportedModel:
     return ImportedModel(name, names_called(name).series, reading.step if step is None else step, known)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Json]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         if path.suffix == ".jsonl":
             for number, text in enumerate(file, 1):
@@ -91,7 +99,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield reader.line_num, {key: value or None for key, value in row.items() if key is not None}
 
 
-def _json_row(text: str, path: Path, number: int) -> dict[str, Any]:
+def _json_row(text: str, path: Path, number: int) -> dict[str, Json]:
     try:
         row = json.loads(text)
     except ValueError as error:
@@ -101,7 +109,7 @@ def _json_row(text: str, path: Path, number: int) -> dict[str, Any]:
     return row
 
 
-def _said(row: Mapping[str, Any], mapped: Mapped, where: str) -> dict[str, Any]:
+def _said(row: Mapping[str, Json], mapped: Mapped, where: str) -> dict[str, Any]:
     said = {name: row.get(mapped.columns.get(name, name)) for name in FIELDS}
     said |= {name: default for name, default in mapped.defaults.items() if said[name] is None}
     for name in NEEDED:
@@ -144,15 +152,15 @@ def _score(said: Mapping[str, Any], where: str) -> ImportedScore:
     return ImportedScore(said["metric"], finite, error, n, better_high(said["metric"]), note)
 
 
-def _run(model: ImportedModel, tasks: Mapping[str, Mapping[str, Any]], origin: Origin, where: str) -> ImportedRun:
+def _run(model: ImportedModel, tasks: Mapping[str, _Task], origin: Origin, where: str) -> ImportedRun:
     found = {
         name: ImportedTask(
-            scores=in_order(task["scores"].values()),
-            version=task["said"]["version"],
-            num_fewshot=_integer(task["said"], "num_fewshot", where),
-            output_type="multiple_choice" if {"acc", "acc_norm"} & set(task["scores"]) else None,
+            scores=in_order(task.scores.values()),
+            version=task.said["version"],
+            num_fewshot=_integer(task.said, "num_fewshot", where),
+            output_type="multiple_choice" if {"acc", "acc_norm"} & set(task.scores) else None,
         )
         for name, task in tasks.items()
     }
-    dates = [str(task["said"]["date"]) for task in tasks.values() if task["said"]["date"]]
+    dates = [str(task.said["date"]) for task in tasks.values() if task.said["date"]]
     return ImportedRun(model, found, origin, date=max(dates, default=None))

@@ -135,7 +135,7 @@ def _entry(named: Named) -> Any:
     return Entry(named.name, kinds[named.kind], named.path, tags=set(named.members))
 
 
-def _registry(path: Path | None) -> dict[str, Any]:
+def _registry(path: Path | None) -> dict[str, object]:
     """lm-eval's names; for a file that is not its own also those of the files beside it."""
     found = dict(_entries())
     if path is not None and not path.is_relative_to(tasks_folder()):
@@ -144,7 +144,7 @@ def _registry(path: Path | None) -> dict[str, Any]:
 
 
 @cache
-def _entries() -> dict[str, Any]:
+def _entries() -> dict[str, object]:
     return {name: _entry(named) for name, named in names().items()}
 
 

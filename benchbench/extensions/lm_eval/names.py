@@ -142,19 +142,19 @@ def _listed(value: Any) -> list[str]:
     return names
 
 
-def _head(path: str, above: tuple[str, ...] = ()) -> Mapping[str, Any]:
+def _head(path: str, above: tuple[str, ...] = ()) -> Mapping[str, object]:
     """The keys that name things, with those of included files below. ValueError for a file that includes itself."""
     if path in above:
         raise ValueError(f"its includes go round in a circle: {' → '.join((*above[above.index(path) :], path))}")
     own = dict(_own(path))
-    merged: dict[str, Any] = {}
+    merged: dict[str, object] = {}
     for other in _listed(own.pop("include", None)):
         merged |= _head(os.path.normpath(Path(path).parent / other), (*above, path))
     return merged | own
 
 
 @cache
-def _own(path: str) -> Mapping[str, Any]:
+def _own(path: str) -> Mapping[str, object]:
     """Those that the file itself has; the same few files are included thousands of times."""
     return {key.decode(): _value(text) for key, text in _KEYS.findall(Path(path).read_bytes().replace(b"\r\n", b"\n"))}
 

@@ -30,7 +30,7 @@ from benchbench.extensions.lm_eval.task import ALLOW, UNSAFE, UpstreamTask, as_j
 from benchbench.extensions.lm_eval.upstream_scoring import UpstreamScoring
 from benchbench.tasks.gen_kwargs import LENGTHS
 from benchbench.tasks.prepared import PreparedTask
-from benchbench.tasks.readers import DATA_ENV, plain
+from benchbench.tasks.readers import DATA_ENV, plain, plain_row
 from benchbench.tasks.settings import RenderSettings
 
 
@@ -213,7 +213,7 @@ def _rendered(
     task: UpstreamTask, upstream: Any, number: int, instances: Sequence[Any], requests: tuple[Request, ...]
 ) -> RenderedDoc:
     source = instances[0].doc
-    fields = plain(source) if isinstance(source, Mapping) else {"doc": plain(source)}
+    fields = plain_row(source) if isinstance(source, Mapping) else {"doc": plain(source)}
     doc = Doc(number, fields, content_hash(fields))
     with inside():
         choices = _choices(upstream, source) if task.output_type == "multiple_choice" else ()

@@ -7,10 +7,10 @@ in POST_METRICS, or, in a package of one's own, an entry point in the group `ben
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from benchbench.core.plugins import entry_point_names, load
 from benchbench.core.types import Item, Json, MetricSpec, OutputType, ScoringSpec
@@ -73,8 +73,5 @@ def post_metric_names() -> frozenset[str]:
 
 def make_post_metric(name: str, settings: ScoreSettings, on_event: OnEvent) -> PostMetric | None:
     """The metric of that name; None if no post-metric has it."""
-    made: Any = load(name, POST_METRICS, POST_METRIC_GROUP)
-    if made is None:
-        return None
-    metric: PostMetric = made(settings, on_event)
-    return metric
+    made = cast("Callable[[ScoreSettings, OnEvent], PostMetric] | None", load(name, POST_METRICS, POST_METRIC_GROUP))
+    return None if made is None else made(settings, on_event)

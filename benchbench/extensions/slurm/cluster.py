@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.core.types import Json
 
 SIGNAL_SLACK = 60
 """Slurm may send its signal up to this many seconds early (sbatch's manual, --signal)."""
@@ -84,14 +85,15 @@ class Cluster:
         """How many GPUs a task asks for."""
         return 0 if self.gpus is None else int(self.gpus.rpartition(":")[2])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """As JSON values; `Cluster.from_json` reads them back."""
         return {**asdict(self), "sbatch": list(self.sbatch)}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Cluster:
-        """What `to_json` wrote."""
-        return cls(**{**value, "sbatch": tuple(value["sbatch"])})
+    def from_json(cls, value: Mapping[str, Json]) -> Cluster:
+        """What `to_json` wrote. KeyError or TypeError if it is not that."""
+        given: dict[str, Any] = dict(value)
+        return cls(**{**given, "sbatch": tuple(given["sbatch"])})
 
 
 KEYS = tuple(field.name for field in fields(Cluster))
@@ -152,40 +154,40 @@ def _check_option(option: str) -> None:
         raise ArgumentError(f"sbatch has {option!r}; say it with the key {_KEYS_FOR[name[1]]!r} instead.")
 
 
-def _read(key: str, value: Any) -> Any:
+def _read(key: str, value: object) -> Any:
     return _READERS[key](key, value) if key in _READERS else _line(key, value)
 
 
-def _line(key: str, value: Any) -> str:
+def _line(key: str, value: object) -> str:
     if not isinstance(value, str) or "\n" in value:
         raise ArgumentError(f"{key} is {value!r}; expected one line of text.")
     return value
 
 
-def _count(key: str, value: Any) -> int:
+def _count(key: str, value: object) -> int:
     if not isinstance(value, str) or not value.isdecimal() or int(value) < 1:
         raise ArgumentError(f"{key} is {value!r}; expected a whole number, 1 or more.")
     return int(value)
 
 
-def _truth(key: str, value: Any) -> bool:
+def _truth(key: str, value: object) -> bool:
     if value not in ("true", "false", "yes", "no"):
         raise ArgumentError(f"{key} is {value!r}; expected true or false.")
     return value in ("true", "yes")
 
 
-def _lines(key: str, value: Any) -> tuple[str, ...]:
+def _lines(key: str, value: object) -> tuple[str, ...]:
     lines = value.splitlines() if isinstance(value, str) else value
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise ArgumentError(f"{key} is {value!r}; expected lines of text.")
     return tuple(line.removeprefix("#SBATCH").strip() if key == "sbatch" else line for line in lines if line.strip())
 
 
-def _text(key: str, value: Any) -> str:
+def _text(key: str, value: object) -> str:
     return "\n".join(_lines(key, value))
 
 
-_READERS: Mapping[str, Callable[[str, Any], Any]] = {
+_READERS: Mapping[str, Callable[[str, object], object]] = {
     "cpus": _count,
     "parallel": _count,
     "signal": _count,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from benchbench.core.format import between, magnitude, name, several
 from benchbench.leaderboard.board import Board, Coverage, Standing
@@ -33,6 +33,9 @@ from benchbench.leaderboard.site.parts import (
     value,
 )
 from benchbench.leaderboard.site.render import embedded
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 FEW_TASKS = 10
 """Up to so many tasks stand as columns of their own; of more, a reader picks some."""
@@ -266,7 +269,7 @@ class BoardPage:
     """Some columns depend on the models listed."""
     weights: tuple[GroupWeights, ...]
     heat: Heat | None
-    on_demand: Any
+    on_demand: Markup | None
     """JSON of the tasks' columns that a reader may ask for, as markup; None where all are shown."""
     lead: str = ""
     notes: tuple[str, ...] = ()
@@ -340,7 +343,7 @@ def _weights(group: Coverage, number: int, board: Board, titles: dict[Variant, s
     return GroupWeights(_group_title(group, number, board), tuple(rows))
 
 
-def _on_demand(board: Board, variants: Sequence[Variant], titles: dict[Variant, str]) -> Any:
+def _on_demand(board: Board, variants: Sequence[Variant], titles: dict[Variant, str]) -> Markup:
     """Normalised scores of every task in the order of the rows, for columns that a reader asks for."""
     rows = [ranked.standing for _, ranked in ranked_models(board)]
     tasks = {

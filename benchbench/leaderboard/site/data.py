@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from benchbench.leaderboard.board import Board
 from benchbench.leaderboard.records import Records
@@ -25,7 +24,7 @@ def data_files(records: Records, boards: Mapping[str, Board]) -> dict[str, bytes
     return {**_files("runs", runs, RUN_COLUMNS), **_files("board", _board_rows(boards), columns)}
 
 
-def _board_rows(boards: Mapping[str, Board]) -> list[dict[str, Any]]:
+def _board_rows(boards: Mapping[str, Board]) -> list[dict[str, object]]:
     return [
         {"board": title, "group": number + 1, **{field.name: field.value(ranked) for field in board_fields()}}
         for title, board in boards.items()
@@ -33,7 +32,7 @@ def _board_rows(boards: Mapping[str, Board]) -> list[dict[str, Any]]:
     ]
 
 
-def _files(name: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> dict[str, bytes]:
+def _files(name: str, rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> dict[str, bytes]:
     import pandas as pd
 
     frame = pd.DataFrame(list(rows), columns=list(columns)).astype(dict(columns))

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypedDict, cast
 
 from benchbench.core.errors import StoreError
 from benchbench.core.format import name, number, several, shown, true_minus
@@ -18,11 +18,31 @@ from benchbench.leaderboard.site.render import embedded
 from benchbench.store.folder import PART
 from benchbench.store.table import read_table
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 CHUNK = 200
 FIRST = 20
 MOST_DOCS = 10_000
 LONGEST = 2000
-_Items: TypeAlias = dict[tuple[int, str], dict[str, Any]]
+
+
+class _Row(TypedDict):
+    """Columns of the item table; `score` is that of the page's metric."""
+
+    doc_id: int
+    prompt_name: str
+    gold: str | None
+    targets: list[str]
+    prediction: str | None
+    outcome: str
+    loglikelihoods: list[float | None]
+    texts: list[str]
+    failure: str | None
+    score: float | None
+
+
+_Items: TypeAlias = dict[tuple[int, str], _Row]
 """(doc, prompt) → its row of the item table."""
 _COLUMNS = ("doc_id", "prompt_name", "gold", "targets", "prediction", "outcome", "loglikelihoods", "texts", "failure")
 _MARKS = {"r": "✓", "w": "✗", "u": "∅", "f": "!", "s": "·"}
@@ -59,7 +79,7 @@ class DocsPage:
     models: tuple[str, ...]
     first: tuple[DocAnswers, ...]
     """Shown without JavaScript."""
-    facts: Any
+    facts: Markup
     """JSON of what the script needs, as markup."""
     chunks: tuple[str, ...]
     """All docs, packed."""
@@ -124,15 +144,16 @@ def _read(cell: Cell) -> _Items:
     rows = table.to_pylist()
     for row in rows:
         row["score"] = None if score is None else row[score]
-    return {(row["doc_id"], row["prompt_name"]): row for row in rows}
+    return {(row["doc_id"], row["prompt_name"]): row for row in cast("list[_Row]", rows)}
 
 
-def _doc(key: tuple[int, str], rows: Sequence[dict[str, Any] | None], letters: Sequence[str], cell: Cell) -> DocAnswers:
+def _doc(key: tuple[int, str], rows: Sequence[_Row | None], letters: Sequence[str], cell: Cell) -> DocAnswers:
     known = next(row for row in rows if row is not None)
     is_choice = cell.task_record.output_type == "multiple_choice" or (
         len(known["loglikelihoods"]) > 1 and len(known["targets"]) > 1
     )
-    gold = [int(known["gold"])] if is_choice and str(known["gold"] or "").isdigit() else []
+    place = known["gold"] or ""
+    gold = [int(place)] if is_choice and place.isdigit() else []
     if not is_choice:
         gold = list(range(len(known["targets"])))
     return DocAnswers(
@@ -145,7 +166,7 @@ def _doc(key: tuple[int, str], rows: Sequence[dict[str, Any] | None], letters: S
     )
 
 
-def _letter(row: dict[str, Any] | None, cell: Cell) -> str:
+def _letter(row: _Row | None, cell: Cell) -> str:
     """r right, w wrong, s some score between, u no answer, f failed or not asked."""
     if row is None or row["outcome"] == "failed":
         return "f"
@@ -157,7 +178,7 @@ def _letter(row: dict[str, Any] | None, cell: Cell) -> str:
     return "s"
 
 
-def _answer(row: dict[str, Any] | None, is_choice: bool) -> str:
+def _answer(row: _Row | None, is_choice: bool) -> str:
     if row is None:
         return "(not asked)"
     if row["outcome"] == "failed":

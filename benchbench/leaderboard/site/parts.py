@@ -6,12 +6,15 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from benchbench.core.format import name, number, shown, whole_number
 from benchbench.core.ids import content_hash
 from benchbench.leaderboard.records import Entry, Variant
 from benchbench.store.models import same_weights
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 Line = TypeVar("Line")
 """What a row of a table is about, such as a model with its rank."""
@@ -53,8 +56,7 @@ class Drawing:
     """A drawing of our own, whose numbers stand beside it."""
 
     kind: ClassVar[str] = "drawing"
-    svg: Any
-    """Markup."""
+    svg: Markup
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Places:
     """The best of them; None where there is no rank."""
     high: int | None = None
     text: str = ""
-    drawing: Any = ""
+    drawing: Markup | Literal[""] = ""
 
 
 TableCell: TypeAlias = Value | Text | Link | Drawing | Places
@@ -175,7 +177,7 @@ def value(x: float | int | None, places: int = 4, *, sign: bool = False) -> Valu
     return Value(repr(x), number(x, places, sign=sign))
 
 
-def markup(svg: str) -> Any:
+def markup(svg: str) -> Markup:
     """A drawing of our own as markup. Its texts were escaped when it was drawn."""
     from markupsafe import Markup
 

@@ -25,7 +25,7 @@ def packaged_site() -> Path:
     return inside if inside.is_dir() else package.parent / "leaderboard"
 
 
-def embedded(value: Any) -> str:
+def embedded(value: object) -> str:
     """JSON that can stand in a script element whatever it holds."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -88,7 +88,7 @@ class PageRenderer:
         return _read(self._folder / "static" / name)
 
 
-def _safe(value: Any) -> Any:
+def _safe(value: object) -> object:
     """The last gate before a page: texts lose what is invisible, whatever page made them."""
     if not isinstance(value, str) or value.isprintable() or hasattr(value, "__html__"):
         return value

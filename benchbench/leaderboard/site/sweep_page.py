@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from benchbench.core.format import between, decimals, name, one_line, several, step_name
 from benchbench.leaderboard.chart import svg
@@ -28,6 +28,9 @@ from benchbench.leaderboard.training import Curve, Training, about
 from benchbench.stats.sentence import Findings, with_interval
 from benchbench.stats.series import TaskSignal
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 MOST_CURVES = 24
 
 
@@ -46,7 +49,7 @@ class CurveFigure:
 
     id: str
     title: str
-    drawing: Any
+    drawing: Markup
     """Markup."""
     sentence: str
     points: tuple[PointRow, ...]

@@ -16,7 +16,7 @@ from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.record import now
 from benchbench.runner.sweep.find import find_all
 from benchbench.runner.sweep.ready import Look, Readiness
-from benchbench.runner.sweep.settings import SweepSettings, from_json, to_json
+from benchbench.runner.sweep.settings import SweepSettings, from_json, model_places, to_json
 from benchbench.store.files import make_folder, read_json, remove_strays, write_json
 from benchbench.store.find import SWEEPS, Done, SweepFolder
 from benchbench.store.lock import is_held, shortly
@@ -62,7 +62,7 @@ class SweepWriter(SweepFolder):
     @classmethod
     def of(cls, settings: SweepSettings) -> SweepWriter:
         """The folder that this sweep has, or would have."""
-        names = settings.name or "+".join(map(own_name, to_json(settings)["models"]))
+        names = settings.name or "+".join(map(own_name, model_places(settings)))
         return cls(settings.run.output / SWEEPS / folder_name(f"{names}-{settings.sweep_id()}"))
 
     def settings(self) -> SweepSettings:

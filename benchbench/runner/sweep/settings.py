@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from benchbench.backends.options import ModelOptions
 from benchbench.core import settings as core_settings
 from benchbench.core.errors import ArgumentError
 from benchbench.core.ids import content_hash
+from benchbench.core.json_record import as_json
 from benchbench.core.settings import Part, Setting
+from benchbench.core.types import Json
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.settings import RunSettings, check_name
 from benchbench.store.names import find_location
@@ -109,14 +111,20 @@ class SweepSettings:
         return content_hash(to_json(self, only_identity=True), digits=8)
 
 
-def to_json(settings: SweepSettings, *, only_identity: bool = False) -> dict[str, Any]:
+def to_json(settings: SweepSettings, *, only_identity: bool = False) -> dict[str, Json]:
     """The settings as JSON values; `from_json` reads them back."""
-    value = core_settings.to_json(settings, only_identity=only_identity)
+    kept = core_settings.to_json(settings, only_identity=only_identity)
+    value = {name: as_json(one) for name, one in kept.items()}
+    return value | {"models": [*model_places(settings)]}
+
+
+def model_places(settings: SweepSettings) -> list[str]:
+    """The models as they are written down: paths absolute, names on the Hub as they are."""
     if settings.revisions is None and settings.listed is None:
-        value["models"] = [str(Path(name).expanduser().absolute()) for name in settings.models]
-    return value
+        return [str(Path(name).expanduser().absolute()) for name in settings.models]
+    return list(settings.models)
 
 
-def from_json(value: Mapping[str, Any]) -> SweepSettings:
+def from_json(value: Mapping[str, Json]) -> SweepSettings:
     """The settings that `to_json` wrote."""
     return core_settings.from_json(SweepSettings, value)

@@ -15,6 +15,7 @@ from benchbench.backends.models.memory import MemoryEstimate
 from benchbench.backends.models.source import ModelSource
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
+from benchbench.core.types import Json
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +74,7 @@ class CheckpointFormat(ABC):
         return None if tokens == 0 and state.get("global_step") != 0 else tokens
 
 
-def _trainer_state(path: Path) -> Mapping[str, Any]:
+def _trainer_state(path: Path) -> Mapping[str, Json]:
     try:
         state = json.loads((path / "trainer_state.json").read_bytes())
     except (OSError, ValueError):

@@ -22,7 +22,7 @@ from benchbench.backends.models.config import (
 )
 from benchbench.backends.models.find import find_tokenizer
 from benchbench.backends.models.formats import CheckpointFormat
-from benchbench.backends.models.identity import BROKEN_OFF, model_identity, read_json
+from benchbench.backends.models.identity import BROKEN_OFF, model_identity, read_object
 from benchbench.backends.models.loaded import LoadedModel, check_same, set_length
 from benchbench.backends.models.memory import MemoryEstimate, check_memory, estimate_config
 from benchbench.backends.models.source import ModelSource
@@ -97,7 +97,7 @@ class FolderFormat(CheckpointFormat):
             config=raw,
             own_code=own_code,
             trusted=options.trust_remote_code,
-            generation=read_json(folder / "generation_config.json"),
+            generation=read_object(folder / "generation_config.json"),
             tokenizer_source=tokenizer_source,
         )
 
@@ -106,7 +106,7 @@ class FolderFormat(CheckpointFormat):
         from benchbench.backends.models.pretrained import copy_into, new_tensors
 
         files = check_weights(source.folder)
-        config, generation = read_config(source.folder), read_json(source.folder / "generation_config.json")
+        config, generation = read_config(source.folder), read_object(source.folder / "generation_config.json")
         check_same(loaded, source, config, generation)
         code = sorted(source.folder.glob("*.py")) if loaded.own_code else []
         identity = model_identity(source.folder, files, code=code)
@@ -123,7 +123,7 @@ FORMAT = FolderFormat()
 
 def estimate_folder(folder: Path, dtype: str = "auto") -> MemoryEstimate:
     """What the transformers model in `folder` needs, computed in `dtype`. ModelError where files are broken."""
-    config = read_json(folder / "config.json")
+    config = read_object(folder / "config.json")
     files = check_weights(folder)
     counts: dict[str, int] = {}
     if files[0].suffix != ".safetensors":

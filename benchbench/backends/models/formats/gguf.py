@@ -18,6 +18,8 @@ from benchbench.backends.models.weights import unchanged
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import content_hash
+from benchbench.core.json_record import whole
+from benchbench.core.types import Json
 
 if TYPE_CHECKING:
     import torch
@@ -90,24 +92,28 @@ def estimate_gguf(path: Path) -> MemoryEstimate:
     """What llama.cpp needs for the file, with keys and values in float16. ModelError where it is broken."""
     headers = [read_header(part) for part in split_files(path)]
     first = next((h for h in headers if h.architecture), headers[0])
-    length = first.model("context_length")
     return MemoryEstimate(
         architecture=first.architecture or "unknown",
         num_parameters=sum(header.num_parameters for header in headers),
         dtype=first.quantisation,
         weights=sum(header.weight_bytes for header in headers),
         cache_per_token=_gguf_cache(first),
-        length=None if length is None else int(length),
+        length=whole(first.model("context_length")),
     )
 
 
 def _gguf_cache(header: GGUFHeader) -> int | None:
-    layers, heads = header.model("block_count"), header.model("attention.head_count")
-    width = header.model("embedding_length")
+    layers, width = whole(header.model("block_count")), whole(header.model("embedding_length"))
+    heads = _per_layer(header.model("attention.head_count"), layers or 0)
     if not (layers and heads and width):
         return None
-    key_heads = header.model("attention.head_count_kv") or heads
-    per_layer = key_heads if isinstance(key_heads, list) else [key_heads] * int(layers)
-    head = width // (max(heads) if isinstance(heads, list) else heads)
-    keys, values = header.model("attention.key_length") or head, header.model("attention.value_length") or head
-    return int(sum(per_layer) * (keys + values) * 2)
+    key_heads = _per_layer(header.model("attention.head_count_kv"), layers or 0) or heads
+    head = width // max(heads)
+    keys, values = (whole(header.model(f"attention.{name}_length")) or head for name in ("key", "value"))
+    return sum(key_heads) * (keys + values) * 2
+
+
+def _per_layer(stated: Json, layers: int) -> list[int]:
+    """A number of each layer, where the file states one for all or a list; [] where it states none."""
+    counts = stated if isinstance(stated, list) else [stated] * layers if stated else []
+    return [whole(count) or 0 for count in counts]

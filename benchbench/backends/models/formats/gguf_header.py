@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from benchbench.core.errors import ModelError
+from benchbench.core.json_record import whole
+from benchbench.core.types import Json
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -90,7 +92,7 @@ class GGUFHeader:
 
     path: Path
     version: int
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Json]
     tensors: Sequence[GGUFTensor]
 
     @property
@@ -98,14 +100,15 @@ class GGUFHeader:
         """llama, mpt, qwen2, ...: the prefix of the keys that describe the model."""
         return str(self.metadata.get("general.architecture", ""))
 
-    def model(self, key: str) -> Any:
+    def model(self, key: str) -> Json:
         """Value of `<architecture>.<key>`, or None."""
         return self.metadata.get(f"{self.architecture}.{key}")
 
     @property
     def quantisation(self) -> str:
         """Q4_K_M, F16, ...: as the file names it, else the type that most of its bytes have."""
-        named = FILE_TYPES.get(self.metadata.get("general.file_type", -1))
+        stated = self.metadata.get("general.file_type")
+        named = FILE_TYPES.get(stated) if isinstance(stated, int) else None
         sizes: dict[str, int] = {}
         for tensor in self.tensors:
             sizes[tensor.type] = sizes.get(tensor.type, 0) + (tensor.size or 0)
@@ -143,7 +146,7 @@ def read_header(path: Path) -> GGUFHeader:
             ) from None
         except (OverflowError, UnicodeDecodeError, KeyError) as error:
             raise ModelError(f"{path} is corrupt: its GGUF header cannot be read ({error}).") from None
-    alignment = int(header.metadata.get("general.alignment", 32)) or 32
+    alignment = whole(header.metadata.get("general.alignment")) or 32
     start = -(-data // alignment) * alignment
     end = max((start + tensor.offset + (tensor.size or 0) for tensor in header.tensors), default=data)
     if end > size:
@@ -205,11 +208,12 @@ def _tensor(file: BinaryIO) -> GGUFTensor:
     return GGUFTensor(name, shape, title, offset, math.prod(shape) // elements * size)
 
 
-def _value(file: BinaryIO, kind: int) -> Any:
+def _value(file: BinaryIO, kind: int) -> Json:
     if kind == TEXT:
         return _text(file)
     if kind != ARRAY:
-        return _unpack(file, SCALARS[kind])
+        scalar: Json = _unpack(file, SCALARS[kind])
+        return scalar
     inner, count = int(_unpack(file, "I")), _count(file)
     if inner in SCALARS:
         code = f"<{count}{SCALARS[inner]}"

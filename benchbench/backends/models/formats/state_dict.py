@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbench.backends.models.config import check_config, choose_dtype, kind_of, mpt_config
+from benchbench.backends.models.config import check_config, choose_dtype, kind_of, made_config, mpt_config
 from benchbench.backends.models.find import find_tokenizer
 from benchbench.backends.models.formats import CheckpointFormat
-from benchbench.backends.models.identity import BROKEN_OFF, identity_from, read_json, tensors_identity
+from benchbench.backends.models.identity import BROKEN_OFF, identity_from, read_object, tensors_identity
 from benchbench.backends.models.loaded import LoadedModel, check_same, set_length
 from benchbench.backends.models.source import ModelSource, quiet
 from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_identity
 from benchbench.backends.models.weights import unchanged
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
+from benchbench.core.types import Json
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PretrainedConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class TrainingState:
 
     tensors: Mapping[str, torch.Tensor]
     """Under transformers' names; mapped from the file, not read yet."""
-    config: Mapping[str, Any] | None
+    config: Mapping[str, Json] | None
     """The model's configuration, where the checkpoint holds it; else it lies beside the tokenizer."""
 
 
@@ -104,20 +106,21 @@ class StateDictFormat(CheckpointFormat):
         return identity_from(weights, loaded.config, loaded.generation)
 
 
-def known_config(raw: Mapping[str, Any], config_class: Any) -> dict[str, Any]:
+def known_config(raw: Mapping[str, Json], config_class: Any) -> dict[str, Json]:
     """`raw` without the options that transformers' class does not know. What they say was checked before."""
     known = {*inspect.signature(config_class.__init__).parameters, *getattr(config_class, "__annotations__", {})}
     config = {key: value for key, value in raw.items() if key in known or key == "model_type"}
     inner = getattr(config_class, "sub_configs", {}).get("attn_config")
-    if inner is not None and isinstance(config.get("attn_config"), Mapping):
+    attention = config.get("attn_config")
+    if inner is not None and isinstance(attention, dict):
         names = {*inspect.signature(inner.__init__).parameters, *getattr(inner, "__annotations__", {})}
-        config["attn_config"] = {key: value for key, value in config["attn_config"].items() if key in names}
+        config["attn_config"] = {key: value for key, value in attention.items() if key in names}
     return config
 
 
-def _raw_config(source: ModelSource, state: TrainingState, tokenizer_source: ModelSource) -> dict[str, Any]:
+def _raw_config(source: ModelSource, state: TrainingState, tokenizer_source: ModelSource) -> dict[str, Json]:
     """The configuration that the checkpoint holds, else the one beside the tokenizer; checked."""
-    raw = dict(state.config or read_json(tokenizer_source.folder / "config.json"))
+    raw = dict(state.config or read_object(tokenizer_source.folder / "config.json"))
     if kind_of(raw.get("model_type")) != "causal":
         raise ModelError(
             f"{source.name} holds no configuration of a causal language model; put the model's config.json into the "
@@ -127,14 +130,14 @@ def _raw_config(source: ModelSource, state: TrainingState, tokenizer_source: Mod
     return raw
 
 
-def _config_object(source: ModelSource, raw: dict[str, Any]) -> Any:
+def _config_object(source: ModelSource, raw: dict[str, Json]) -> PretrainedConfig:
     """transformers' configuration object, without what only other code knows."""
-    from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    known = known_config(raw, CONFIG_MAPPING[raw["model_type"]])
+    kind = str(raw["model_type"])
+    known = known_config(raw, CONFIG_MAPPING[kind])
     with quiet(source):
-        return AutoConfig.for_model(**(mpt_config(known) if raw["model_type"] == "mpt" else known))
+        return made_config(mpt_config(known) if kind == "mpt" else known)
 
 
 def files_of(source: ModelSource) -> list[Path]:
