@@ -14,7 +14,8 @@ from benchbench.core.types import Item, MetricSpec, OutputType, ScoringSpec
 from benchbench.extensions.rescore import post_metric
 from benchbench.extensions.rescore.post_metric import PostMetricInfo
 from benchbench.extensions.rescore.score import score
-from benchbench.extensions.rescore.stored import ScoreSettings, StoredTask
+from benchbench.extensions.rescore.settings import ScoreSettings
+from benchbench.extensions.rescore.stored import StoredTask
 from benchbench.runner.events import OnEvent
 from tests.extensions.rescore.world import finished, own_bytes, world
 
