@@ -72,9 +72,9 @@ def test_its_rows_stand_beside_those_of_the_run(place):
     assert own_bytes(run) == before
     row = result.scored[0].rows[0]
     values = [len(item.texts[0]) - len(item.targets[0]) for item in run.items(TASKS[0])]
-    assert row["value"] == pytest.approx(sum(values) / len(values), abs=1e-12)
-    assert (row["n"], row["se_method"]) == (6, "cluster")
-    assert "judge:length|unit:1.0" in row["signature"]
+    assert row.value == pytest.approx(sum(values) / len(values), abs=1e-12)
+    assert (row.n, row.se_method) == (6, "cluster")
+    assert "judge:length|unit:1.0" in row.signature
     assert CLOSED == ["judge"]
 
 
