@@ -121,14 +121,31 @@ def test_the_readme_says_what_how_and_shows_a_run_early() -> None:
 
 def test_paths_named_in_the_guides_exist() -> None:
     named = re.compile(
-        r"`((?:benchbench|docs|tests|tasks|leaderboard|results)/[\w./]+\.(?:py|md|yaml))`|\]\((?!http)([^)#]+)\)"
+        r"`((?:benchbench|docs|tests|tasks|leaderboard|results|\.ci|\.github)/[\w./-]*)`|\]\((?!http)([^)#]+)\)"
     )
-    missing = [
-        f"{guide.name}: {path}"
+    found = [
+        (guide, match[1] or match[2])
         for guide in GUIDES
         if guide.exists()
         for match in named.finditer(guide.read_text(encoding="utf-8"))
-        if not (REPO / (path := match[1] or match[2])).exists() and not (guide.parent / path).exists()
+    ]
+    missing = [
+        f"{guide.name}: {path}"
+        for guide, path in found
+        if "NAME" not in path and not (REPO / path).exists() and not (guide.parent / path).exists()
+    ]
+    assert len(found) > 80
+    assert missing == []
+
+
+def test_files_named_in_the_package_exist() -> None:
+    rooms = [REPO / name for name in ("benchbench", "leaderboard", "tests")]
+    there = {path.name for room in rooms for path in room.rglob("*") if path.suffix in (".py", ".html")}
+    missing = [
+        f"{file.relative_to(REPO)}: {name}"
+        for file in sorted((REPO / "benchbench").rglob("*.py"))
+        for name in re.findall(r"`([\w./-]+\.(?:py|html))`", file.read_text(encoding="utf-8"))
+        if name.rpartition("/")[2] not in there
     ]
     assert missing == []
 

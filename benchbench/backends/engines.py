@@ -1,12 +1,12 @@
 """The table of engines: what each can do, which models it takes and why, what it needs, how it is opened.
 
-A new engine is a folder and a line in `ENGINES`; one outside the package is an entry point of the group
+A new engine is a folder and a line in `ENGINES` (`options.py`); one outside the package is an entry point of the group
 `benchbench.engines`. Importing this loads no engine; naming one loads its entry, and nothing heavy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -15,19 +15,11 @@ from importlib.metadata import EntryPoint
 from math import inf
 from typing import Any
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.options import ENGINES, ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import BackendError, did_you_mean
 from benchbench.core.types import GenerationParams
 
-ENGINES: Mapping[str, str] = {
-    "hf": "benchbench.backends.hf:ENGINE",
-    "vllm": "benchbench.backends.vllm:ENGINE",
-    "gguf": "benchbench.extensions.gguf:ENGINE",
-    "api": "benchbench.backends.api:ENGINE",
-    "scripted": "benchbench.backends.scripted:ENGINE",
-}
-"""Name → where its `Engine` is. `auto` asks the later ones first: the special before the general."""
 GROUP = "benchbench.engines"
 GENERAL = "hf"
 """What runs a model that no other engine takes."""

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from benchbench.core.pairs import name_value_pairs
 from benchbench.core.settings import Setting
+
+ENGINES: Mapping[str, str] = {
+    "hf": "benchbench.backends.hf:ENGINE",
+    "vllm": "benchbench.backends.vllm:ENGINE",
+    "gguf": "benchbench.extensions.gguf:ENGINE",
+    "api": "benchbench.backends.api:ENGINE",
+    "scripted": "benchbench.backends.scripted:ENGINE",
+}
+"""Name → where its `Engine` is. `auto` asks the later ones first: the special before the general."""
+_NAMES = tuple(ENGINES)
 
 
 def parse_model_args(text: str) -> tuple[tuple[str, str], ...]:
@@ -27,7 +38,7 @@ class ModelOptions:
             identity=False,
         ),
     ]
-    backend: Annotated[str, Setting("auto, hf, vllm, gguf, api or scripted.", panel="Model")] = "auto"
+    backend: Annotated[str, Setting(f"auto, {', '.join(_NAMES[:-1])} or {_NAMES[-1]}.", panel="Model")] = "auto"
     revision: Annotated[str | None, Setting("Branch, tag or commit of a hub model.", panel="Model")] = None
     dtype: Annotated[
         str,

@@ -62,11 +62,13 @@ class JsonRecord:
 
 
 def as_json(value: object) -> Json:
-    """Records, dataclasses, mappings and tuples, at any depth, as JSON has them."""
+    """Records, dataclasses, mappings and tuples, at any depth, as JSON has them or as their own `as_json` says."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, JsonRecord):
         return value.to_json()
+    if hasattr(value, "as_json"):
+        return as_json(value.as_json())
     if isinstance(value, Mapping):
         return {str(key): as_json(one) for key, one in value.items()}
     if isinstance(value, Iterable):

@@ -25,6 +25,7 @@ FAMILIES: Mapping[OutputType, Family] = {
     "loglikelihood_rolling": "rolling",
     "generate_until": "text",
 }
+USUAL_SHARE = "wilson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class MetricInfo:
     """Smallest and largest possible value; intervals end there. None: unbounded."""
     kwargs: tuple[str, ...] = ()
     """Names of the options that a `metric_list` entry may give."""
+    share_interval: str = USUAL_SHARE
+    """The interval in `stats.intervals.SHARES` that its mean has where every doc is worth 0 or 1."""
 
 
 _NORMALIZING = ("regexes_to_ignore", "ignore_case", "ignore_punctuation", "ignore_numbers", "normalization")
@@ -229,6 +232,12 @@ def finite_range(bounds: tuple[float, float] | None) -> tuple[float, float] | No
 def bounds_of(metric: MetricSpec) -> tuple[float, float] | None:
     """Smallest and largest possible score of a task's metric: as it states, else as `metric_bounds` has it."""
     return metric.bounds if metric.bounds is not None else metric_bounds(metric.name)
+
+
+def share_interval(name: str) -> str:
+    """The interval of a metric's mean where every doc is worth 0 or 1, as named in `stats.intervals.SHARES`."""
+    info = METRICS.get(name)
+    return USUAL_SHARE if info is None else info.share_interval
 
 
 def higher_is_better(name: str) -> bool:

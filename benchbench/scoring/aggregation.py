@@ -2,13 +2,13 @@
 
 How the standard error is made (`se_method`):
 - `wilson`: a mean of 0/1 scores without clusters: the central limit theorem's (ddof 1), as lm-eval prints it, and the
-  interval is Wilson's (`stats/proportion.py`).
+  interval is Wilson's (`SHARES` in `stats/intervals.py`; a metric may name another in the registry).
 - `clt`: any other mean, sd/√n. `delong`: areas under ROC curves, from DeLong's placements.
 - `ratio`, `jackknife`: from influence values of a ratio of sums, or of a corpus metric.
 - `cluster`: any of these where docs share a passage or source: cluster-robust.
 - `bootstrap`: the median. `group`: a mean over tasks.
 The interval is no multiple of the standard error: it keeps to the metric's range and holds with few docs, few clusters
-and near the bounds, too (`scoring/uncertain.py`, `stats/scores.py`), or is not given. What is not defined is None and
+and near the bounds, too (`scoring/estimates.py`, `stats/scores.py`), or is not given. What is not defined is None and
 `note` says why; never 0, never NaN.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from benchbench.core.registry import bounds_of, metric_bounds
+from benchbench.core.registry import bounds_of, metric_bounds, share_interval
 from benchbench.core.types import Item, MetricResult, ScoringSpec
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
 from benchbench.scoring.columns import ScoreColumn, columns
@@ -214,7 +214,8 @@ def _method(known: Uncertainty, alone: str) -> str:
 
 def _mean(usable: ColumnItems) -> Aggregate:
     values, clusters, notes = _scored(usable)
-    known, method = mean_uncertainty(values, clusters, bounds_of(usable.column.metric))
+    metric = usable.column.metric
+    known, method = mean_uncertainty(values, clusters, bounds_of(metric), share_interval(metric.name))
     return Aggregate(mean(values).value, known, method, len(values), notes)
 
 

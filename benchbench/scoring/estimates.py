@@ -18,7 +18,7 @@ from benchbench.scoring.filters import FilterContext, apply_filter
 from benchbench.scoring.translation import CorpusScore, corpus_score
 from benchbench.stats.auroc import macro_auroc
 from benchbench.stats.influence import Estimate, mean, ratio
-from benchbench.stats.intervals import Uncertainty, proportion, uncertainty
+from benchbench.stats.intervals import SHARES, Uncertainty, uncertainty
 from benchbench.stats.scores import Shape, bounded, counted, positive, score_uncertainty, symmetric
 
 
@@ -187,20 +187,21 @@ CORPUS_RANGE = 100.0
 
 
 def mean_uncertainty(
-    values: Sequence[float], clusters: Clusters, bounds: tuple[float, float] | None
+    values: Sequence[float], clusters: Clusters, bounds: tuple[float, float] | None, share: str = "wilson"
 ) -> tuple[Uncertainty, str]:
-    """Of a mean of item scores, and how it was made: `wilson`, `clt` or `cluster`.
+    """Of a mean of item scores, and how it was made: `share`, `clt` or `cluster`.
 
     Args:
         values: item scores.
         clusters: of each item.
         bounds: smallest and largest possible score, which may be infinite; None where nothing is known.
+        share: the interval in `SHARES` that a share of right answers has.
     """
     estimate, right_or_wrong = mean(values), set(values) <= {0.0, 1.0}
     known = score_uncertainty(estimate, clusters, shape_of((0.0, 1.0) if right_or_wrong else bounds))
     if known.n_clusters is not None or not right_or_wrong:
         return known, "clt" if known.n_clusters is None else "cluster"
-    return known._replace(interval=proportion(int(sum(values)), len(values))), "wilson"
+    return known._replace(interval=SHARES[share](int(sum(values)), len(values))), share
 
 
 def shape_of(bounds: tuple[float, float] | None) -> Shape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -112,7 +112,7 @@ def _exp(x: float) -> float:
 
 
 def wilson(successes: int, n: int, *, level: float = LEVEL) -> Interval:
-    """Wilson score interval of a proportion; honest for few items, but too narrow near 0 and 1 (`proportion.py`).
+    """Wilson score interval of a proportion; honest for few items, but too narrow near 0 and 1 (see `proportion`).
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22
     (1927); against the central limit theorem for small n: Bowyer et al., arXiv 2503.01747.
@@ -182,6 +182,9 @@ def first(holds: Callable[[float], bool], most: float) -> float:
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high
 
+
+SHARES: Mapping[str, Callable[[int, int], Interval]] = {"wilson": proportion}
+"""Intervals of a share of right answers, from their number and that of the docs; a row's `se_method` names its own."""
 
 MOST_DEGREES = 1e9
 HALF = 0.48

@@ -1,7 +1,7 @@
 """What a curve over checkpoints shows: did it rise or fall, since when is no rise detectable, where did it drop.
 
 All tests are contrasts of the checkpoints, averaged over what is not known of checkpoint noise (`noise.py`), at the
-level that this look at this task may spend (`looks.py`). p-values are adjusted: below 0.05 is a claim.
+level that this look at this task may spend (`testing.py`). p-values are adjusted: below 0.05 is a claim.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from benchbench.backends.models.find import find_model
 from benchbench.backends.models.formats import FORMATS, check_whole, format_named, recognise
 from benchbench.backends.models.formats.state_dict import StateDictFormat, TrainingState
 from benchbench.core.errors import ModelError
-from benchbench.runner.checkpoint import said_step, said_tokens
+from benchbench.runner.checkpoint import step_at, tokens_at
 from tests import models
 from tests.backends.loading import load, logits
 
@@ -58,7 +58,7 @@ def _written(folder: Path, model: Path) -> Path:
 
 def test_a_format_of_ones_own_is_found_loaded_and_swapped(flat: Path, llama: Path, tmp_path: Path) -> None:
     assert find_model(str(flat)).format == "flat"
-    assert (said_step(str(flat)), said_tokens(str(flat))) == (7, None)
+    assert (step_at(str(flat)), tokens_at(str(flat))) == (7, None)
     loaded = load(flat, tokenizer=str(llama))
     assert torch.equal(logits(loaded), logits(load(llama)))
     other = models.tiny_llama(tmp_path / "other", seed=5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from benchbench.scoring.choice import ITEM_METRICS
 from benchbench.scoring.estimates import with_influence
 from benchbench.scoring.generation import TEXT_METRICS
 from benchbench.scoring.score import count_outcomes
-from benchbench.stats.intervals import standard_error, wilson
+from benchbench.stats.intervals import SHARES, Interval, standard_error, wilson
 from tests.scoring.make import choice_doc, items_of, spec_of, text_doc
 
 ACC = spec_of("multiple_choice", "acc")
@@ -316,3 +317,17 @@ def test_every_named_metric_and_aggregation_exists() -> None:
     assert {name for name, info in METRICS.items() if "choice" in info.families} == set(ITEM_METRICS)
     assert {name for name, info in METRICS.items() if "text" in info.families} == set(TEXT_METRICS)
     assert all(info.explanation.endswith(".") for info in METRICS.values())
+
+
+def test_a_metric_may_name_the_interval_of_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Interval(0.0, 1.0)
+    monkeypatch.setitem(SHARES, "whole", lambda right, docs: whole)  # type: ignore[arg-type]
+    monkeypatch.setitem(METRICS, "acc", replace(METRICS["acc"], share_interval="whole"))  # type: ignore[arg-type]
+    rows = aggregate(ACC, answers([1, 1, 1, 0]))
+    known, usual = (row_of(rows, name) for name in ("acc", "acc_norm"))
+    assert (known.ci_low, known.ci_high, known.se_method) == (0.0, 1.0, "whole")
+    assert usual.se_method == "wilson"
+
+
+def test_every_metric_names_an_interval_that_there_is() -> None:
+    assert {info.share_interval for info in METRICS.values()} <= set(SHARES)

@@ -7,18 +7,19 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchbench.core import plugins
 from benchbench.core.errors import TaskError
+from benchbench.core.record import ScoringRecord
 from benchbench.core.registry import check_filter, metric_names, metric_spec
 from benchbench.core.types import FilterSpec, ScoringSpec
 from benchbench.leaderboard.metrics import Metric, metric_of
 from benchbench.scoring.aggregation import aggregate
 from benchbench.scoring.filters import FilterContext
-from benchbench.scoring.recorded import recorded_spec
 from benchbench.scoring.score import score_doc
 from tests.scoring.make import items_of, spec_of, text_doc
 
@@ -139,8 +140,9 @@ def test_stated_bounds_travel_with_the_record_and_put_the_metric_into_means_of_b
     installed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def metric(spec: ScoringSpec) -> Metric:
-        record = {"tasks": {"toy": {"scoring": json.loads(json.dumps(spec.as_json()))}}}
-        assert recorded_spec(record, "toy") == spec
+        scoring = ScoringRecord.from_json(json.loads(json.dumps(spec.as_json())), "toy")
+        assert scoring.spec("toy") == spec
+        record: Any = SimpleNamespace(tasks={"toy": SimpleNamespace(scoring=scoring)})
         return metric_of(record, "toy", "shouting")
 
     unbounded = ScoringSpec("toy", "generate_until", (metric_spec("shouting", "generate_until"),))

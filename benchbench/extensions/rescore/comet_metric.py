@@ -1,22 +1,20 @@
-"""COMET scores of a task's items, block by block: a kill loses the block that was being scored."""
+"""COMET scores of a task's items."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from benchbench.core.types import Item, MetricSpec, OutputType, ScoringSpec
 from benchbench.extensions.comet.model import Segment
 from benchbench.extensions.comet.process import CometProcess, item_score, segment_key, segments_of
+from benchbench.extensions.rescore.blocks import score_in_blocks
 from benchbench.extensions.rescore.post_metric import PostMetricInfo
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import StoredTask
-from benchbench.runner.events import OnEvent, OpeningModel, Scoring, SegmentsScored
+from benchbench.runner.events import OnEvent, OpeningModel
 from benchbench.scoring.columns import columns
-from benchbench.store.files import make_folder
-from benchbench.store.lines import LineLog, read_lines
 
 BLOCK = 256
 """Segments in one question to the process, which makes batches of them."""
@@ -114,22 +112,6 @@ def _scores(
     segments: Sequence[Segment], spec: ScoringSpec, process: CometProcess, live: Path, on_event: OnEvent
 ) -> dict[Segment, float]:
     keys = {segment: segment_key(process.model, segment) for segment in segments}
-    earlier = dict(_earlier(live))
-    known = {segment: earlier[key] for segment, key in keys.items() if key in earlier}
-    missing = sorted((one for one in segments if one not in known), key=lambda one: len(one.source))  # little padding
-    on_event(Scoring(spec.task, spec.metrics[0].name, len(segments), len(known)))
-    make_folder(live.parent)
-    with LineLog(live) as log:
-        for start in range(0, len(missing), BLOCK):
-            block = missing[start : start + BLOCK]
-            for segment, score in zip(block, process.score(block), strict=True):
-                known[segment] = score
-                log.append({"key": keys[segment], "score": score})
-            on_event(SegmentsScored(len(block)))
-    return known
-
-
-def _earlier(live: Path) -> Iterator[tuple[str, float]]:
-    for line in read_lines(live):
-        with suppress(KeyError, TypeError, ValueError):
-            yield str(line["key"]), float(str(line["score"]))
+    asked = {keys[one]: one for one in sorted(segments, key=lambda one: len(one.source))}  # little padding
+    known = score_in_blocks(asked, process.score, spec=spec, live=live, size=BLOCK, on_event=on_event)
+    return {segment: known[key] for segment, key in keys.items()}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchbench.backends.models.formats import is_swappable
 from benchbench.core.checkpoint_names import NameReading, axis_of, read_name
 from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
 from benchbench.runner.checkpoint import Checkpoint
@@ -146,7 +147,7 @@ def _readings(names: Iterable[str], where: str, how: _Search) -> dict[str, NameR
 def _is_candidate(entry: Path) -> bool:
     if entry.name.startswith((".", "tmp")) or entry.is_symlink():
         return False
-    return entry.is_dir() or (entry.suffix == ".pt" and not _OTHER_RANK.search(entry.name))
+    return entry.is_dir() or (is_swappable(entry) and not _OTHER_RANK.search(entry.name))
 
 
 def _weights_of(entry: Path) -> Path:

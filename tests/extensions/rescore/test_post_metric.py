@@ -14,7 +14,8 @@ from benchbench.core.types import Item, MetricSpec, OutputType, ScoringSpec
 from benchbench.extensions.rescore import post_metric
 from benchbench.extensions.rescore.post_metric import PostMetricInfo
 from benchbench.extensions.rescore.score import score
-from benchbench.extensions.rescore.stored import ScoreSettings, StoredTask
+from benchbench.extensions.rescore.settings import ScoreSettings
+from benchbench.extensions.rescore.stored import StoredTask
 from benchbench.runner.events import OnEvent
 from tests.extensions.rescore.world import finished, own_bytes, world
 
@@ -71,9 +72,9 @@ def test_its_rows_stand_beside_those_of_the_run(place):
     assert own_bytes(run) == before
     row = result.scored[0].rows[0]
     values = [len(item.texts[0]) - len(item.targets[0]) for item in run.items(TASKS[0])]
-    assert row["value"] == pytest.approx(sum(values) / len(values), abs=1e-12)
-    assert (row["n"], row["se_method"]) == (6, "cluster")
-    assert "judge:length|unit:1.0" in row["signature"]
+    assert row.value == pytest.approx(sum(values) / len(values), abs=1e-12)
+    assert (row.n, row.se_method) == (6, "cluster")
+    assert "judge:length|unit:1.0" in row.signature
     assert CLOSED == ["judge"]
 
 

@@ -105,6 +105,12 @@ def recognise(path: Path) -> tuple[str, Path] | None:
     return ("folder", path) if path.is_dir() else None
 
 
+def is_swappable(file: Path) -> bool:
+    """Whether `file` is a checkpoint in a format whose weights can take the place of others."""
+    found = recognise(file)
+    return found is not None and format_named(found[0]).swaps
+
+
 def check_whole(path: Path) -> None:
     """ModelError where a part of the checkpoint is missing, cut short or unreadable. Reads headers only."""
     if not path.exists():

@@ -8,13 +8,12 @@ from __future__ import annotations
 import collections
 import datetime
 import functools
-import pickle
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchbench.backends.models.formats.shards import check_index, has_shards, read_shards
 from benchbench.backends.models.formats.state_dict import StateDictFormat, TrainingState
 from benchbench.backends.models.identity import load_pickle
 from benchbench.core.errors import ModelError
@@ -24,31 +23,6 @@ if TYPE_CHECKING:
 
 WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
 """What training puts around modules, and so into tensor names."""
-SHARD_NAMES = frozenset(
-    [
-        "torch.distributed.checkpoint.metadata",
-        "torch.distributed.checkpoint.filesystem",
-        "torch.serialization._get_layout",
-        "torch.storage",
-        "torch.Size",
-        "torch.device",
-        "collections.OrderedDict",
-        "pathlib.PosixPath",
-    ]
-)
-"""Modules and names that the index of a sharded checkpoint may ask for: data classes of torch's own."""
-
-
-MERGE_ERRORS = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    AttributeError,
-    EOFError,
-    KeyError,
-    TypeError,
-    pickle.UnpicklingError,
-)
 
 
 class ComposerFormat(StateDictFormat):
@@ -58,14 +32,13 @@ class ComposerFormat(StateDictFormat):
 
     def locate(self, path: Path) -> Path | None:
         """See `CheckpointFormat`."""
-        found = any(path.glob("*.distcp")) if path.is_dir() else path.suffix == ".pt" and path.exists()
+        found = has_shards(path) if path.is_dir() else path.suffix == ".pt" and path.exists()
         return path if found else None
 
     def check_whole(self, path: Path) -> None:
         """See `CheckpointFormat`."""
         if path.is_dir():
-            if not (path / ".metadata").is_file():
-                raise ModelError(f"{path} has shards but no .metadata, which is written last.")
+            check_index(path)
         elif not zipfile.is_zipfile(path):
             raise ModelError(f"{path} is not a whole torch file: it is truncated, corrupt or still being written.")
 
@@ -79,7 +52,10 @@ class ComposerFormat(StateDictFormat):
         import torch
 
         if path.is_dir():
-            return TrainingState(_renamed(path, _merged(path)), None)
+            tensors = read_shards(path, "state.model.")
+            if not tensors:
+                raise ModelError(f"{path} holds no tensors under state.model, so it is no sharded Composer checkpoint.")
+            return TrainingState(_renamed(path, tensors), None)
         state = _state(path)
         model = state.get("model")
         if not isinstance(model, Mapping) or not model:
@@ -142,60 +118,3 @@ def _renamed(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch
             raise ModelError(f"{path} holds {name!r}; expected Composer's names, which begin with `model.`.")
         renamed[name.removeprefix("model.")] = tensor
     return renamed
-
-
-class _AsksForCodeError(Exception):
-    """An index names something that no index needs."""
-
-
-class _IndexUnpickler(pickle.Unpickler):
-    """Reads a sharded checkpoint's index and refuses whatever is not part of one."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The class, if the index may ask for it."""
-        import torch
-
-        dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
-        if dtype or module in SHARD_NAMES or f"{module}.{name}" in SHARD_NAMES:
-            return super().find_class(module, name)
-        raise _AsksForCodeError(f"{module}.{name}")
-
-
-def _merged(folder: Path) -> dict[str, torch.Tensor]:
-    """The model's tensors of all shards; optimizer states stay on disk."""
-    from torch.distributed.checkpoint.api import CheckpointException
-
-    try:
-        tensors = _read_shards(folder)
-    except _AsksForCodeError as error:
-        raise ModelError(
-            f"{folder / '.metadata'} asks for {error}, which no index of shards needs; it might run code, "
-            "so it was not opened."
-        ) from None
-    except (*MERGE_ERRORS, CheckpointException) as error:
-        said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise ModelError(f"the shards in {folder} cannot be merged: {said[-1].strip()}") from None
-    if not tensors:
-        raise ModelError(f"{folder} holds no tensors under state.model, so it is no sharded Composer checkpoint.")
-    return tensors
-
-
-def _read_shards(folder: Path) -> dict[str, torch.Tensor]:
-    """What torch's own loader puts together, in this process alone."""
-    import torch
-    from torch.distributed.checkpoint.filesystem import FileSystemReader
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-    from torch.distributed.checkpoint.state_dict_loader import load
-
-    with (folder / ".metadata").open("rb") as file:
-        stored = _IndexUnpickler(file).load().state_dict_metadata
-    wanted = {
-        key: torch.empty(info.size, dtype=info.properties.dtype)
-        for key, info in stored.items()
-        if key.startswith("state.model.") and isinstance(info, TensorStorageMetadata)
-    }
-    if wanted:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that no other process takes part
-            load(wanted, storage_reader=FileSystemReader(folder), no_dist=True)
-    return {key.removeprefix("state.model."): tensor for key, tensor in wanted.items()}
