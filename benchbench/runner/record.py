@@ -44,7 +44,7 @@ from benchbench.core.types import (
     ScoringSpec,
 )
 from benchbench.core.version import __version__
-from benchbench.runner.items import scoring_of
+from benchbench.runner.evaluate import scoring_of
 from benchbench.runner.plan import Plan
 from benchbench.runner.settings import RunSettings
 

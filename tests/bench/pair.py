@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from benchbench.core.types import Completion, Failure, GenerateRequest, Loglikelihood, Request, Response
-from benchbench.runner.items import score_item
+from benchbench.runner.evaluate import score_item
 from benchbench.scoring.aggregation import aggregate
 from benchbench.scoring.standard import StandardScoring
 from benchbench.tasks.prepared import PreparedTask

@@ -24,7 +24,7 @@ from benchbench.core.types import (
     Response,
     RollingRequest,
 )
-from benchbench.runner.items import score_item
+from benchbench.runner.evaluate import score_item
 from benchbench.scoring.standard import StandardScoring
 from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.prepare import prepare

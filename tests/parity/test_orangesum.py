@@ -10,7 +10,7 @@ import pytest
 
 from benchbench.core.registry import metric_spec
 from benchbench.core.types import Completion, GenerateRequest, Item
-from benchbench.runner.items import score_item
+from benchbench.runner.evaluate import score_item
 from benchbench.scoring.aggregation import aggregate
 from benchbench.scoring.standard import StandardScoring
 from benchbench.tasks.prepare import prepare

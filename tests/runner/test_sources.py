@@ -31,7 +31,8 @@ from benchbench.store.folder import RunFolder
 from benchbench.tasks import sources
 from benchbench.tasks.gen_kwargs import GenKwargs
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.prepared import PreparedTask, RenderSettings
+from benchbench.tasks.prepared import PreparedTask
+from benchbench.tasks.settings import RenderSettings
 from benchbench.tasks.sources import SourceEntry
 from benchbench.tasks.task import Task
 from tests.runner.toy import make_world, settings
@@ -116,23 +117,23 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_its_tasks_run_beside_ours_and_are_scored_by_it(world):
     result = run(settings(world, tasks="toy_quiz,sums:to3"))
-    assert list(result.record["tasks"]) == ["toy_quiz", "sums:to3"]
+    assert list(result.record.tasks) == ["toy_quiz", "sums:to3"]
     items = RunFolder(result.path).items("sums:to3")
     assert [item.scores for item in items] == [
         {"length": float(len(item.texts[0])), "position": float(n)} for n, item in enumerate(items)
     ]
-    (row,) = [row for row in result.rows if row["task"] == "sums:to3"]
-    assert row["value"] == 2 * sum(len(item.texts[0]) for item in items) / 3
-    told = result.record["tasks"]["sums:to3"]
-    assert [metric["name"] for metric in told["scoring"]["metrics"]] == ["length", "told_by_rows"]
-    assert (told["resolved"], told["version"]) == ({"count": 3}, "3")
-    assert {row["metric"] for row in result.rows if row["task"] == "toy_quiz"} >= {"acc", "acc_norm"}
+    (row,) = [row for row in result.rows if row.task == "sums:to3"]
+    assert row.value == 2 * sum(len(item.texts[0]) for item in items) / 3
+    told = result.record.tasks["sums:to3"]
+    assert [metric.name for metric in told.scoring.metrics] == ["length", "told_by_rows"]
+    assert (told.resolved, told.version) == ({"count": 3}, "3")
+    assert {row.metric for row in result.rows if row.task == "toy_quiz"} >= {"acc", "acc_norm"}
 
 
 def test_its_groups_are_averaged_by_its_rule(world):
     rows = run(settings(world, tasks="sums:all")).rows
-    values = [row["value"] for row in rows if not row["is_group"]]
-    assert [(row["task"], row["value"]) for row in rows if row["is_group"]] == [("sums:all", max(values))]
+    values = [row.value for row in rows if not row.is_group]
+    assert [(row.task, row.value) for row in rows if row.is_group] == [("sums:all", max(values))]
 
 
 def test_an_entry_without_the_prefix_of_a_source_is_ours(world):

@@ -15,7 +15,7 @@ from benchbench.core.types import (
     RenderedDoc,
     ScoringSpec,
 )
-from benchbench.runner.items import score_item
+from benchbench.runner.evaluate import score_item
 from benchbench.scoring.standard import StandardScoring
 
 SPEC = ScoringSpec("toy", "multiple_choice", (MetricSpec("acc"),))
