@@ -10,7 +10,7 @@ import torch
 
 from benchbench.backends.hf.backend import load_weights_into
 from benchbench.backends.models.find import find_model
-from benchbench.backends.models.formats import FORMATS, check_whole, format_named, recognise
+from benchbench.backends.models.formats import FORMATS, check_whole, format_named, is_swappable, recognise
 from benchbench.backends.models.formats.state_dict import StateDictFormat, TrainingState
 from benchbench.core.errors import ModelError
 from benchbench.runner.checkpoint import step_at, tokens_at
@@ -91,6 +91,13 @@ def test_the_formats_that_ship_know_their_own(tmp_path: Path) -> None:
     assert list(places) == [name for name in FORMATS if name != "flat"]
     assert recognise(tmp_path / "folder" / "config.json") is None
     assert recognise(tmp_path / "nowhere") is None
+
+
+def test_files_whose_weights_swap_are_known_by_their_format(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("ep0-ba5-rank0.pt", "m.gguf", "config.json", "notes.txt")}
+    for file in files.values():
+        file.write_bytes(b"{}")
+    assert [name for name, file in files.items() if is_swappable(file)] == ["ep0-ba5-rank0.pt"]
 
 
 def test_a_gguf_file_that_is_cut_short_is_waited_for(llama: Path, tmp_path: Path) -> None:
