@@ -119,7 +119,7 @@ class Encoder:
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         prefix = bos if bos is not None else eos
         self._prefix_text = "" if prefix is None else str(tokenizer.decode(prefix))
-        self.prefix_token_id = cast(int, prefix)
+        self.prefix_token_id = cast(int, prefix)  # `load_tokenizer` refuses one that has neither
 
     @cached_property
     def chat(self) -> ChatTemplate:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -62,7 +63,7 @@ def pull(
             console.print(cell(_pulled_line(result)), soft_wrap=True)
     failed = [result for result in results if result.outcome == "failed"]
     if as_json:
-        print_json(json.dumps({"root": str(to), "files": [_pulled_json(result) for result in results]}))
+        print_json(json.dumps({"root": str(to), "files": [asdict(result) for result in results]}))
     else:
         _say(_pulled_summary(results, to))
     if failed:
@@ -76,12 +77,6 @@ def _pulled_line(result: Pulled) -> str:
         f" ({several(entry.documents, 'document')}, {byte_size(entry.bytes)}{revision})" if entry is not None else ""
     )
     return f"{result.place}: {result.error or WORDS[result.outcome]}{facts}"
-
-
-def _pulled_json(result: Pulled) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(result)
 
 
 def _pulled_summary(results: Sequence[Pulled], root: Path) -> str:
@@ -109,31 +104,50 @@ def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: As
     for task in tasks:
         for place in dict.fromkeys(one.place for one in needed_splits(task) if task.name not in lacking):
             users.setdefault(place, []).append(task.name)
-    files = []
+    files: list[DataFile] = []
     for place, path in found.items():
         name = path.relative_to(root).as_posix()
         data_set, config, split = place.rsplit("/", 2)
         entry = lock.get(name)
         files.append(
-            {
-                "file": name,
-                "data_set": data_set,
-                "config": config,
-                "split": split,
-                "documents": count(path),
-                "bytes": path.stat().st_size,
-                "revision": entry.revision if entry is not None else None,
-                "locked": entry is not None,
-                "tasks": users.get(place, []),
-            }
+            DataFile(
+                file=name,
+                data_set=data_set,
+                config=config,
+                split=split,
+                documents=count(path),
+                bytes=path.stat().st_size,
+                revision=entry.revision if entry is not None else None,
+                locked=entry is not None,
+                tasks=tuple(users.get(place, ())),
+            )
         )
     if as_json:
-        print_json(json.dumps({"root": str(root), "files": files}, ensure_ascii=False))
+        print_json(json.dumps({"root": str(root), "files": [asdict(file) for file in files]}, ensure_ascii=False))
     else:
         _show_files(root, files, sum(bool(needed_splits(task)) and task.name not in lacking for task in tasks))
 
 
-def _show_files(root: Path, files: Sequence[dict[str, Any]], served: int) -> None:
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A split in a data root."""
+
+    file: str
+    """Its path from the root."""
+    data_set: str
+    config: str
+    split: str
+    documents: int
+    bytes: int
+    revision: str | None
+    """The Hub's commit, where the lock file tells it."""
+    locked: bool
+    """The lock file knows it."""
+    tasks: tuple[str, ...]
+    """Those that read it and lack nothing."""
+
+
+def _show_files(root: Path, files: Sequence[DataFile], served: int) -> None:
     """One row per data set; its configurations and splits are counted together."""
     from rich.table import Table
 
@@ -143,20 +157,20 @@ def _show_files(root: Path, files: Sequence[dict[str, Any]], served: int) -> Non
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("data set", "documents", "size", "tasks"):
         table.add_column(name, overflow="fold", justify="right" if name == "size" else "left")
-    for data_set in dict.fromkeys(file["data_set"] for file in files):
-        mine = [file for file in files if file["data_set"] == data_set]
-        configs = [*dict.fromkeys(file["config"] for file in mine)]
+    for data_set in dict.fromkeys(file.data_set for file in files):
+        mine = [file for file in files if file.data_set == data_set]
+        configs = [*dict.fromkeys(file.config for file in mine)]
         splits: dict[str, int] = {}
         for file in mine:
-            splits[file["split"]] = splits.get(file["split"], 0) + file["documents"]
+            splits[file.split] = splits.get(file.split, 0) + file.documents
         label = data_set if configs == ["default"] else f"{data_set}: {_short(configs)}"
-        names = [*dict.fromkeys(name for file in mine for name in file["tasks"])]
+        names = [*dict.fromkeys(name for file in mine for name in file.tasks)]
         documents = ", ".join(f"{split} {documents:,}" for split, documents in splits.items())
-        table.add_row(*map(cell, (label, documents, byte_size(sum(f["bytes"] for f in mine)), _short(names) or "none")))
+        table.add_row(*map(cell, (label, documents, byte_size(sum(f.bytes for f in mine)), _short(names) or "none")))
     stdout().print(table)
-    total = byte_size(sum(file["bytes"] for file in files))
-    documents = sum(file["documents"] for file in files)
-    _say(f"\n{several(len(files), 'file')}, {several(documents, 'document')}, {total}; {served:,} tasks can run on it.")
+    total = byte_size(sum(file.bytes for file in files))
+    in_all = sum(file.documents for file in files)
+    _say(f"\n{several(len(files), 'file')}, {several(in_all, 'document')}, {total}; {served:,} tasks can run on it.")
 
 
 def _short(names: Sequence[str]) -> str:
@@ -186,35 +200,51 @@ def verify(
         data_sets = {place.rsplit("/", 1)[0] for place in found}
         lacking = {n: places for n, places in lacking.items() if any(p.rsplit("/", 1)[0] in data_sets for p in places)}
     names = {path.relative_to(root).as_posix() for path in found.values()}
-    facts = {
-        "root": str(root),
-        "files": len(names),
-        "locked": len(names & lock.keys()),
-        "damaged": [*damage(root, lock)],
-        "missing": lacking,
-        "command": f"benchbench data pull {suite or ','.join(lacking)} --to {root}" if lacking else None,
-    }
+    facts = Verified(
+        root=str(root),
+        files=len(names),
+        locked=len(names & lock.keys()),
+        damaged=tuple(damage(root, lock)),
+        missing=lacking,
+        command=f"benchbench data pull {suite or ','.join(lacking)} --to {root}" if lacking else None,
+    )
     if as_json:
-        print_json(json.dumps(facts, ensure_ascii=False))
+        print_json(json.dumps(asdict(facts), ensure_ascii=False))
     else:
         _show_verified(facts)
-    if facts["damaged"] or (lacking and suite is not None):
+    if facts.damaged or (lacking and suite is not None):
         raise typer.Exit(FAILED)
 
 
-def _show_verified(facts: dict[str, Any]) -> None:
-    for sentence in facts["damaged"]:
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What `data verify` found."""
+
+    root: str
+    files: int
+    locked: int
+    """Files that the lock file knows."""
+    damaged: tuple[str, ...]
+    """A sentence for each."""
+    missing: Mapping[str, list[str]]
+    """Task → the splits that it lacks."""
+    command: str | None
+    """What fetches them."""
+
+
+def _show_verified(facts: Verified) -> None:
+    for sentence in facts.damaged:
         _say(f"damaged: {sentence}")
-    for name, places in facts["missing"].items():
+    for name, places in facts.missing.items():
         _say(f"{name} lacks {', '.join(places)}")
-    if facts["missing"]:
-        _say(f"To fetch what is missing: {facts['command']}")
-    if facts["damaged"]:
+    if facts.missing:
+        _say(f"To fetch what is missing: {facts.command}")
+    if facts.damaged:
         _say("Damaged files that were pulled come back after removing them and pulling their tasks again.")
-    unlocked = facts["files"] - facts["locked"]
+    unlocked = facts.files - facts.locked
     without = f" {several(unlocked, 'file')} could only be read: the lock file does not know them." if unlocked else ""
-    verdict = f"{len(facts['damaged'])} of them damaged or gone" if facts["damaged"] else "all of them sound"
-    _say(f"{several(facts['files'], 'file')} in {facts['root']}, {verdict}.{without}")
+    verdict = f"{len(facts.damaged)} of them damaged or gone" if facts.damaged else "all of them sound"
+    _say(f"{several(facts.files, 'file')} in {facts.root}, {verdict}.{without}")
 
 
 def _root(data_root: Path | None) -> Path:

@@ -112,7 +112,7 @@ def known_config(raw: Mapping[str, Json], config_class: Any) -> dict[str, Json]:
     config = {key: value for key, value in raw.items() if key in known or key == "model_type"}
     inner = getattr(config_class, "sub_configs", {}).get("attn_config")
     attention = config.get("attn_config")
-    if inner is not None and isinstance(attention, dict):
+    if inner is not None and isinstance(attention, Mapping):
         names = {*inspect.signature(inner.__init__).parameters, *getattr(inner, "__annotations__", {})}
         config["attn_config"] = {key: value for key, value in attention.items() if key in names}
     return config
