@@ -41,7 +41,7 @@ def leaderboard(
     counts = ", ".join(
         several(n, noun) for n, noun in ((built.models, "model"), (built.tasks, "task"), (built.sweeps, "sweep"))
     )
-    stdout().print(cell(f"{built.pages} pages of {counts}: {built.index}"), soft_wrap=True)
+    stdout().print(cell(f"{built.pages} pages of {counts}, beginning at {built.index}"), soft_wrap=True)
     if open_it:
         import webbrowser
 
