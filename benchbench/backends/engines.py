@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
-from importlib.metadata import EntryPoint
 from math import inf
-from typing import Any
+from typing import cast
 
 from benchbench.backends.options import ENGINES, ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import BackendError, did_you_mean
+from benchbench.core.plugins import entry_point_names, entry_points, load_place
 from benchbench.core.types import GenerationParams
 
 GROUP = "benchbench.engines"
@@ -83,37 +83,26 @@ class Engine:
 
     def open(self, options: ModelOptions) -> Backend:
         """The model of `options`. Raises BackendError, ModelError or ArgumentError as the engine says."""
-        from benchbench.backends.engine_options import read_options
+        from benchbench.backends.engine_options import EngineOptions, read_options
 
-        read_options(options, _load(self.options), backend=self.name)
-        backend: Backend = _load(self.opener)(options)
-        return backend
-
-
-def _load(place: str) -> Any:
-    return EntryPoint("", place, GROUP).load()
+        read_options(options, cast("type[EngineOptions]", load_place(self.options)), backend=self.name)
+        return cast("Callable[[ModelOptions], Backend]", load_place(self.opener))(options)
 
 
 def engine_names() -> tuple[str, ...]:
     """Every engine, ours first."""
-    return (*ENGINES, *sorted(_plug_ins().keys() - ENGINES.keys()))
-
-
-@cache
-def _plug_ins() -> dict[str, EntryPoint]:
-    return {point.name: point for point in metadata.entry_points(group=GROUP)}
+    return (*ENGINES, *sorted(entry_point_names(GROUP) - ENGINES.keys()))
 
 
 @cache
 def engine(name: str) -> Engine:
     """The engine of that name. Raises BackendError for an unknown one, or one that cannot be loaded."""
     if name in ENGINES:
-        built_in: Engine = _load(ENGINES[name])
-        return built_in
-    if name not in _plug_ins():
+        return cast("Engine", load_place(ENGINES[name]))
+    point = entry_points(GROUP).get(name)
+    if point is None:
         known = ("auto", *engine_names())
         raise BackendError(f"no backend named {name!r}; there are {', '.join(known)}.{did_you_mean(name, known)}")
-    point = _plug_ins()[name]
     try:
         found = point.load()
     except (ImportError, AttributeError) as error:

@@ -37,7 +37,7 @@ class Flag:
     @property
     def spelling(self) -> tuple[str, ...]:
         """How it is typed, as click reads it."""
-        return self.field.setting.flags or (f"--{self.field.name.replace('_', '-')}",)
+        return _spelling(self.field)
 
     @property
     def name(self) -> str:
@@ -79,8 +79,12 @@ class Flag:
 
 def _first(field: Field) -> str:
     """The longest spelling of a field's flag, of a pair the one that means yes."""
-    spelling = field.setting.flags or (f"--{field.name.replace('_', '-')}",)
-    return max(spelling, key=len).partition("/")[0]
+    return max(_spelling(field), key=len).partition("/")[0]
+
+
+def _spelling(field: Field) -> tuple[str, ...]:
+    """How a field's flag is typed, as click reads it."""
+    return field.setting.flags or (f"--{field.name.replace('_', '-')}",)
 
 
 def flags_of(kind: type, base: Any = None, part: Part | None = None) -> list[Flag]:

@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 @cache
+def entry_points(group: str) -> Mapping[str, EntryPoint]:
+    """Name → what installed packages declare in an entry point group, without importing any of it."""
+    from importlib import metadata
+
+    found: dict[str, EntryPoint] = {}
+    for point in metadata.entry_points(group=group):
+        found.setdefault(point.name, point)
+    return found
+
+
 def entry_point_names(group: str) -> frozenset[str]:
     """Names that installed packages declare in an entry point group, without importing any of them."""
-    from importlib.metadata import entry_points
-
-    return frozenset(point.name for point in entry_points(group=group))
+    return frozenset(entry_points(group))
 
 
 @cache
 def load_entry_point(group: str, name: str) -> object:
     """What an installed package declares under this name; None if none does."""
-    from importlib.metadata import entry_points
-
-    found = list(entry_points(group=group, name=name))
-    return found[0].load() if found else None
+    point = entry_points(group).get(name)
+    return None if point is None else point.load()
 
 
 def load(name: str, built_in: Mapping[str, str], group: str) -> object:
@@ -31,5 +41,10 @@ def load(name: str, built_in: Mapping[str, str], group: str) -> object:
     """
     if name not in built_in:
         return load_entry_point(group, name)
-    module, _, attribute = built_in[name].partition(":")
+    return load_place(built_in[name])
+
+
+def load_place(place: str) -> object:
+    """The attribute of a module that `module:attribute` names. Imports the module."""
+    module, _, attribute = place.partition(":")
     return getattr(import_module(module), attribute)

@@ -15,6 +15,7 @@ from benchbench.backends.engine_options import EngineOptions
 from benchbench.backends.engines import Choice, Engine, choose, engine, engine_names
 from benchbench.backends.options import ModelOptions
 from benchbench.backends.scripted import ScriptedBackend
+from benchbench.core import plugins
 from benchbench.core.errors import BackendError
 
 
@@ -45,7 +46,7 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def forget() -> None:
-    engines._plug_ins.cache_clear()
+    plugins.entry_points.cache_clear()
     engines.engine.cache_clear()
 
 
@@ -53,8 +54,8 @@ def forget() -> None:
 def test_every_line_of_the_table_is_whole(name: str) -> None:
     found = engine(name)
     assert found.name == name
-    assert callable(engines._load(found.opener))
-    assert issubclass(engines._load(found.options), EngineOptions)
+    assert callable(plugins.load_place(found.opener))
+    assert issubclass(plugins.load_place(found.options), EngineOptions)
     assert found.module is None or found.install.startswith("pip install")
 
 

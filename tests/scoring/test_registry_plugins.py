@@ -46,10 +46,10 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
         return [point for point in points.get(group, []) if name in (None, point.name)]
 
     monkeypatch.setattr("importlib.metadata.entry_points", fake)
-    plugins.entry_point_names.cache_clear()
+    plugins.entry_points.cache_clear()
     plugins.load_entry_point.cache_clear()
     yield
-    plugins.entry_point_names.cache_clear()
+    plugins.entry_points.cache_clear()
     plugins.load_entry_point.cache_clear()
 
 

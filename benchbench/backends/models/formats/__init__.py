@@ -6,15 +6,15 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.models.memory import MemoryEstimate
 from benchbench.backends.models.source import ModelSource
 from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
+from benchbench.core.plugins import load_place
 from benchbench.core.types import Json
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def _number(value: Any) -> int | None:
 @cache
 def format_named(name: str) -> CheckpointFormat:
     """The format of that name. KeyError where `FORMATS` has none."""
-    found: CheckpointFormat = EntryPoint(name, FORMATS[name], "benchbench.formats").load()
-    return found
+    return cast("CheckpointFormat", load_place(FORMATS[name]))
 
 
 def recognise(path: Path) -> tuple[str, Path] | None:
