@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, is_dataclass, replace
 from functools import update_wrapper
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 from benchbench.core.errors import ArgumentError
-from benchbench.core.settings import Field, Part, fields_of
+from benchbench.core.settings import Field, Part, annotated, fields_of
 from benchbench.runner.settings import RunSettings
 from benchbench.tasks.settings import RenderSettings
 
@@ -186,12 +186,8 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _settings_class(annotation: Any) -> tuple[type | None, Part]:
-    marks: tuple[Any, ...] = ()
-    if get_origin(annotation) is Annotated:
-        annotation, *found = get_args(annotation)
-        marks = tuple(found)
-    part = next((mark for mark in marks if isinstance(mark, Part)), Part())
-    return (annotation if isinstance(annotation, type) and is_dataclass(annotation) else None), part
+    kind, _, part = annotated(annotation)
+    return (kind if isinstance(kind, type) and is_dataclass(kind) else None), part
 
 
 def option_of(kind: type, name: str) -> Any:

@@ -91,20 +91,29 @@ def _resolved(kind: Any) -> tuple[Field, ...]:
 
 
 def _field(one: Any, hint: Any) -> Field:
-    marks: tuple[Any, ...] = ()
-    if get_origin(hint) is Annotated:
-        hint, *found = get_args(hint)
-        marks = tuple(found)
+    hint, setting, part = annotated(hint)
     default = one.default if one.default_factory is MISSING else one.default_factory()
     own = without_none(hint)
     return Field(
         name=one.name,
         hint=hint,
         default=default,
-        setting=next((mark for mark in marks if isinstance(mark, Setting)), Setting()),
-        part=next((mark for mark in marks if isinstance(mark, Part)), Part()),
+        setting=setting,
+        part=part,
         parts=own if isinstance(own, type) and is_dataclass(own) else None,
         is_optional=own is not hint,
+    )
+
+
+def annotated(hint: object) -> tuple[object, Setting, Part]:
+    """The type of `Annotated[type, …]`, with its `Setting` and its `Part`; plain ones where it names none."""
+    if get_origin(hint) is not Annotated:
+        return hint, Setting(), Part()
+    kind, *marks = get_args(hint)
+    return (
+        kind,
+        next((mark for mark in marks if isinstance(mark, Setting)), Setting()),
+        next((mark for mark in marks if isinstance(mark, Part)), Part()),
     )
 
 
