@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +17,7 @@ from benchbench.cli.results_exchange import export, import_results
 from benchbench.cli.run import show as show_record
 from benchbench.cli.run import to_json
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
+from benchbench.core.json_record import finite
 from benchbench.core.record import PlanRecord, RunRecord
 from benchbench.store.find import all_runs, find_run
 from benchbench.store.folder import RunFolder
@@ -145,28 +145,24 @@ def item_line(item: Item, *, multiple_choice: bool) -> dict[str, Json]:
     shown: dict[str, Json] = {"task": item.task, "doc_id": item.doc_id, "outcome": item.outcome}
     if multiple_choice:
         shown |= {"gold": _integer(item.gold), "prediction": _integer(item.prediction)}
-        shown["loglikelihoods"] = [_finite(value) for value in item.loglikelihoods[: len(item.targets)]]
+        shown["loglikelihoods"] = [finite(value) for value in item.loglikelihoods[: len(item.targets)]]
     else:
         shown |= {"gold": item.gold, "prediction": item.prediction}
         shown |= _answer(item)
     if item.failure is not None:
         shown["failure"] = item.failure
-    return {**shown, **{name: _finite(value) for name, value in item.scores.items()}}
+    return {**shown, **{name: finite(value) for name, value in item.scores.items()}}
 
 
 def _answer(item: Item) -> dict[str, Json]:
     if item.loglikelihoods:
-        return {"loglikelihoods": [_finite(value) for value in item.loglikelihoods]}
+        return {"loglikelihoods": [finite(value) for value in item.loglikelihoods]}
     answer: dict[str, Json] = {"text": item.texts[0] if item.texts else None}
     return {**answer, "texts": list(item.texts)} if len(item.texts) > 1 else answer
 
 
 def _integer(text: str | None) -> int | None:
     return None if text is None else int(text)
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _print_items(items: Sequence[Item], *, multiple_choice: bool) -> None:
@@ -178,7 +174,7 @@ def _print_items(items: Sequence[Item], *, multiple_choice: bool) -> None:
     for item in items:
         answers = (_integer(text) if multiple_choice else text for text in (item.gold, item.prediction))
         shown = [item.doc_id, *answers, item.outcome]
-        table.add_row(*map(cell, shown), *(cell(number(_finite(item.scores.get(name)))) for name in scores))
+        table.add_row(*map(cell, shown), *(cell(number(finite(item.scores.get(name)))) for name in scores))
     stdout().print(table)
 
 

@@ -149,6 +149,11 @@ def number(value: Json) -> float | None:
     return float(value) if type(value) is int else None
 
 
+def finite(value: float | None) -> float | None:
+    """The number, or None for NaN and infinities, which JSON has no word for."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def whole(value: Json) -> int | None:
     """The value where it is a whole number."""
     if type(value) is int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from benchbench.backends.engines import engines
 from benchbench.backends.protocol import ChatFormat
 from benchbench.core.ids import content_hash
-from benchbench.core.json_record import as_json, text
+from benchbench.core.json_record import as_json, finite, text
 from benchbench.core.parallel import family_of
 from benchbench.core.record import (
     BackendRecord,
@@ -193,7 +193,7 @@ def count(spec: ScoringSpec, items: Sequence[Item]) -> Counts:
 def _row(
     result: MetricResult, identity: PlanRecord, num_fewshot: int | None, signature: str, *, is_group: bool = False
 ) -> Row:
-    value = _finite(result.value)
+    value = finite(result.value)
     return Row(
         model=identity.model,
         step=identity.step,
@@ -201,9 +201,9 @@ def _row(
         task=result.task,
         metric=result.metric,
         value=value,
-        stderr=_finite(result.stderr),
-        ci_low=_finite(result.ci_low),
-        ci_high=_finite(result.ci_high),
+        stderr=finite(result.stderr),
+        ci_low=finite(result.ci_low),
+        ci_high=finite(result.ci_high),
         n=result.n,
         n_clusters=result.n_clusters,
         se_method=result.se_method,
@@ -213,10 +213,6 @@ def _row(
         signature=signature,
         note=result.note or (None if value == result.value else f"the value is {result.value}"),
     )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _signature(prepared: PreparedTask, settings: RunSettings, identity: PlanRecord, info: BackendInfo, n: int) -> str:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
+from benchbench.core.json_record import finite
 from benchbench.core.registry import bounds_of, metric_bounds, share_interval
 from benchbench.core.types import Item, MetricResult, ScoringSpec
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
@@ -173,8 +174,8 @@ def as_row(task: str, column: ScoreColumn, found: Aggregate | str) -> MetricResu
     return MetricResult(
         task,
         column.name,
-        _finite(found.value),
-        _finite(found.known.stderr),
+        finite(found.value),
+        finite(found.known.stderr),
         low,
         high,
         found.n,
@@ -185,16 +186,12 @@ def as_row(task: str, column: ScoreColumn, found: Aggregate | str) -> MetricResu
     )
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
 def _clamped(bounds: tuple[float, float] | None, interval: Interval | None) -> tuple[float | None, float | None]:
     """An interval that ends where the metric's values end."""
     if interval is None:
         return None, None
     least, most = bounds or (-math.inf, math.inf)
-    return _finite(max(least, interval.low)), _finite(min(most, interval.high))
+    return finite(max(least, interval.low)), finite(min(most, interval.high))
 
 
 def _scored(usable: ColumnItems) -> tuple[list[float], list[str | None], tuple[str, ...]]:
