@@ -22,9 +22,9 @@ from numpy.typing import ArrayLike
 
 from benchbench.core.json_record import finite
 from benchbench.core.registry import bounds_of, metric_bounds, share_interval
+from benchbench.core.task_scoring import ScoreColumn, columns
 from benchbench.core.types import Item, MetricResult, ScoringSpec
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
-from benchbench.scoring.columns import ScoreColumn, columns
 from benchbench.scoring.estimates import (
     AGREEMENTS,
     CORPUS,

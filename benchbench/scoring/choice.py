@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchbench.core.task_scoring import columns
 from benchbench.core.types import ItemScore, Loglikelihood, RenderedDoc, ScoringSpec
-from benchbench.scoring.columns import columns
 
 
 @dataclass(frozen=True, slots=True)

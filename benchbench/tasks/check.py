@@ -18,9 +18,8 @@ from benchbench.core.types import (
     Response,
     ScoringSpec,
 )
-from benchbench.tasks.prepared import PreparedTask
 from benchbench.tasks.recorded_task import source_texts
-from benchbench.tasks.task import Task
+from benchbench.tasks.task import PreparedTask, Task
 from benchbench.tasks.template import Field
 
 CERTAIN, HOPELESS = -1e-6, -1e6

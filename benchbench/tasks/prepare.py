@@ -12,12 +12,11 @@ from benchbench.core.types import Doc, Json
 from benchbench.tasks import shots
 from benchbench.tasks.config import FewshotConfig, PromptVariant
 from benchbench.tasks.documents import DataSource, open_rows
-from benchbench.tasks.prepared import AnyTask, PreparedTask
-from benchbench.tasks.readers import Row
 from benchbench.tasks.render import Block, PromptRenderer
+from benchbench.tasks.rows import Row
 from benchbench.tasks.settings import RenderSettings
 from benchbench.tasks.sources import source_of
-from benchbench.tasks.task import Task
+from benchbench.tasks.task import AnyTask, PreparedTask, Task
 
 
 def prepare(task: AnyTask, settings: RenderSettings) -> PreparedTask:

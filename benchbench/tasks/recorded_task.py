@@ -55,7 +55,7 @@ class RecordedTask:
 
     def _folder(self, dataset_path: str) -> Path:
         """Where the task file lay, for data files beside it: as recorded, or where the task of this name lies now."""
-        from benchbench.tasks.readers import FILE_FORMATS
+        from benchbench.tasks.rows import FILE_FORMATS
 
         recorded = Path(self.record.data_path or "")
         if dataset_path in FILE_FORMATS and not recorded.is_dir() and self.name in self.index.variants:

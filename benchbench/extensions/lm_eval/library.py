@@ -22,7 +22,7 @@ from typing import Any
 from benchbench.core.errors import DataError, TaskError
 from benchbench.extensions.lm_eval import PREFIX
 from benchbench.extensions.lm_eval.names import INSTALL, Named, index, names, tasks_folder
-from benchbench.tasks.readers import DATA_ENV, FILE_FORMATS, READERS
+from benchbench.tasks.rows import DATA_ENV, FILE_FORMATS, READERS, resolved_revision
 
 VERSION = "0.4.13"
 """The one version that this room is written for: it uses parts that lm-eval does not promise to keep."""
@@ -238,8 +238,6 @@ def rows_from(root: Path | None, who: str, spare: str | None = None) -> Iterator
             raise DataError(_sentence(who, path, name, error)) from error
         loaded.places.append(f"hf://datasets/{path}" if path not in FILE_FORMATS else str(path))
         if path not in FILE_FORMATS and isinstance(found, datasets.DatasetDict):
-            from benchbench.tasks.hub import resolved_revision
-
             loaded.revisions += [resolved_revision(path, kwargs.get("revision"), found) or "unknown"]
         return found
 

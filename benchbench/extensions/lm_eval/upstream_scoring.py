@@ -17,7 +17,7 @@ import numpy as np
 
 from benchbench.core.errors import BenchbenchError
 from benchbench.core.registry import influence_column, metric_bounds, metric_range
-from benchbench.core.task_scoring import Group, GroupMetric, ScoredTask
+from benchbench.core.task_scoring import Group, GroupMetric, ScoreColumn, ScoredTask
 from benchbench.core.types import (
     Completion,
     Item,
@@ -33,7 +33,6 @@ from benchbench.core.types import (
 from benchbench.extensions.lm_eval.results import UpstreamResults
 from benchbench.scoring.aggregation import Aggregate, aggregate_group, as_row
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
-from benchbench.scoring.columns import ScoreColumn
 from benchbench.scoring.estimates import (
     AGREEMENTS,
     CORPUS,
@@ -42,8 +41,8 @@ from benchbench.scoring.estimates import (
     mean_uncertainty,
     ratio_uncertainty,
 )
+from benchbench.scoring.generation import corpus_score
 from benchbench.scoring.score import kept_responses, why_failed
-from benchbench.scoring.translation import corpus_score
 from benchbench.stats.influence import Estimate, mean, ratio
 from benchbench.stats.intervals import Uncertainty, exponential
 from benchbench.stats.scores import bootstrap, median_interval, positive, score_uncertainty
