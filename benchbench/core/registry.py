@@ -45,6 +45,7 @@ class MetricInfo:
 
 
 _NORMALIZING = ("regexes_to_ignore", "ignore_case", "ignore_punctuation", "ignore_numbers", "normalization")
+_ROUGE = ("use_stemmer", "tokenizer")
 _INF = float("inf")
 
 METRICS: Mapping[str, MetricInfo] = {
@@ -102,21 +103,11 @@ METRICS: Mapping[str, MetricInfo] = {
         kwargs=_NORMALIZING,
     ),
     "is_included": MetricInfo("Share of answers that contain a target.", ("text",), kwargs=_NORMALIZING),
-    "rouge1": MetricInfo(
-        "Mean F-measure of shared words (rouge-score).", ("text",), kwargs=("use_stemmer", "tokenizer")
-    ),
-    "rouge2": MetricInfo(
-        "Mean F-measure of shared word pairs (rouge-score).", ("text",), kwargs=("use_stemmer", "tokenizer")
-    ),
-    "rougeL": MetricInfo(
-        "Mean F-measure of the longest common word sequence (rouge-score).",
-        ("text",),
-        kwargs=("use_stemmer", "tokenizer"),
-    ),
+    "rouge1": MetricInfo("Mean F-measure of shared words (rouge-score).", ("text",), kwargs=_ROUGE),
+    "rouge2": MetricInfo("Mean F-measure of shared word pairs (rouge-score).", ("text",), kwargs=_ROUGE),
+    "rougeL": MetricInfo("Mean F-measure of the longest common word sequence (rouge-score).", ("text",), kwargs=_ROUGE),
     "rougeLsum": MetricInfo(
-        "Mean F-measure of the longest common word sequence, line by line (rouge-score).",
-        ("text",),
-        kwargs=("use_stemmer", "tokenizer"),
+        "Mean F-measure of the longest common word sequence, line by line (rouge-score).", ("text",), kwargs=_ROUGE
     ),
     "bleu": MetricInfo(
         "Corpus BLEU, 0 to 100, by sacrebleu.",

@@ -40,6 +40,11 @@ class ColumnItems:
     seed: int = 0
     """Of the bootstrap of medians."""
 
+    @classmethod
+    def of(cls, spec: ScoringSpec, column: ScoreColumn, items: Sequence[Item], seed: int = 0) -> ColumnItems:
+        """The items under a column of the task that `spec` is of."""
+        return cls(column, tuple(items), column.filter == (spec.filters[0] if spec.filters else None), seed)
+
     @property
     def clusters(self) -> list[str | None]:
         """Cluster name of each item, None for an item of its own."""
@@ -56,8 +61,7 @@ def with_influence(spec: ScoringSpec, items: Sequence[Item]) -> list[Item]:
     found: dict[str, dict[int, float]] = {}
     for column in columns(spec):
         if usable and column.metric.aggregation in ESTIMATORS:
-            chosen = ColumnItems(column, usable, column.filter == (spec.filters[0] if spec.filters else None))
-            found[influence_column(column.name)] = _influence(chosen)
+            found[influence_column(column.name)] = _influence(ColumnItems.of(spec, column, usable))
     if not found:
         return list(items)
     return [
@@ -242,17 +246,12 @@ def corpus_estimate(spec: ScoringSpec, name: str, items: Sequence[Item]) -> dict
     column = next((column for column in columns(spec) if column.name == name), None)
     if column is None or column.metric.aggregation not in ESTIMATORS:
         raise StoreError(f"{name} cannot be worked out anew on the docs that both sides have: it is not benchbench's.")
-    usable = ColumnItems(column, tuple(items), column.filter == (spec.filters[0] if spec.filters else None))
     try:
-        estimate, counted = ESTIMATORS[column.metric.aggregation](usable)
+        estimate, counted = ESTIMATORS[column.metric.aggregation](ColumnItems.of(spec, column, items))
     except NoValueError as error:
         raise StoreError(f"{name} has no value on the docs that all sides have: {error}.") from error
-    return _by_doc(counted, estimate)
-
-
-def _by_doc(items: Sequence[Item], estimate: Estimate) -> dict[int, float]:
     pulls = (estimate.value + estimate.influence).tolist()
-    return {item.doc_id: pull for item, pull in zip(items, pulls, strict=True)}
+    return {item.doc_id: pull for item, pull in zip(counted, pulls, strict=True)}
 
 
 NO_INFLUENCE = ("median",)

@@ -15,9 +15,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.registry import METRIC_GROUP
 from benchbench.core.task_scoring import ScoreColumn, columns
 from benchbench.core.types import Completion, ItemScore, Json, Outcome, RenderedDoc, ScoringSpec
-from benchbench.scoring.filters import FilterContext, Filtered, TextMetric, apply_filter, find_metric
+from benchbench.scoring.filters import FilterContext, Filtered, TextMetric, apply_filter, find_by_name
 from benchbench.stats.influence import Estimate, jackknife_sums
 
 ARTICLES = {"squad": ("a", "an", "the"), "french": ("un", "une", "des", "le", "la", "les")}
@@ -245,7 +246,7 @@ def score_text(spec: ScoringSpec, rendered: RenderedDoc, completions: Sequence[C
 
 
 def _mean_score(column: ScoreColumn, filtered: Filtered, rendered: RenderedDoc) -> float | None:
-    metric = find_metric(column.metric.name, TEXT_METRICS)
+    metric = find_by_name(column.metric.name, TEXT_METRICS, METRIC_GROUP, "metric")
     options: dict[str, Json] = dict(column.metric.kwargs)
     found = [metric(text, rendered.targets, **options) for text in filtered.texts or ("",)]
     known = [float(value) for value in found if value is not None]

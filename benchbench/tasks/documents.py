@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -26,6 +25,7 @@ from benchbench.tasks.rows import (
     read_json,
     read_parquet,
     read_text,
+    root_or_env,
 )
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
@@ -57,7 +57,7 @@ def open_source(task: Task, data_root: Path | None) -> DataSource:
     if config.dataset_path in FILE_FORMATS:
         return FileSource(task, _data_files(task))
     check_names(task)
-    root = data_root if data_root is not None else Path(os.environ[DATA_ENV]) if os.environ.get(DATA_ENV) else None
+    root = root_or_env(data_root)
     return HubSource(task) if root is None else FolderSource(task, root)
 
 

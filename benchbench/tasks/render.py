@@ -23,6 +23,7 @@ from benchbench.core.types import (
     RollingRequest,
 )
 from benchbench.tasks.config import FewshotConfig, PromptVariant
+from benchbench.tasks.dialect import kind_of
 from benchbench.tasks.documents import Deriver
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
@@ -67,7 +68,7 @@ class Turn:
         value = self._question.text(scope, doc)
         if isinstance(value, (str, int)):
             return value
-        raise TaskError(f"{self._question.where}: document {doc} gives {_kind(value)}, not text.")
+        raise TaskError(f"{self._question.where}: document {doc} gives {kind_of(value)}, not text.")
 
     def asks_for_index(self, scope: Mapping[str, Json], doc: object) -> bool:
         """The question is the number of the right context: a number, or a template that gives digits."""
@@ -82,11 +83,11 @@ class Turn:
         if isinstance(value, Mapping):
             value = list(value.values())
         if not isinstance(value, (list, tuple)) or not value:
-            raise TaskError(f"{self._choices.where}: document {doc} gives {_kind(value)}, not a list of choices.")
+            raise TaskError(f"{self._choices.where}: document {doc} gives {kind_of(value)}, not a list of choices.")
         for choice in value:
             if not isinstance(choice, str):
                 raise TaskError(
-                    f"{self._choices.where}: document {doc} has a choice that is {_kind(choice)}, not text."
+                    f"{self._choices.where}: document {doc} has a choice that is {kind_of(choice)}, not text."
                 )
         return tuple(value)
 
@@ -130,10 +131,6 @@ class Turn:
 
 def _texts(values: Sequence[Any]) -> tuple[str, ...]:
     return tuple(str(value) for value in values)
-
-
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
 
 
 class PromptRenderer:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
@@ -22,19 +23,32 @@ Row = dict[str, Json]
 
 
 DATA_ENV = "BENCHBENCH_DATA"
-
-
 FILE_FORMATS = ("json", "csv", "parquet", "text")
 """Values of `dataset_path` that mean files beside the task, as in `datasets`."""
+
+
+def root_or_env(data_root: Path | None) -> Path | None:
+    """`data_root`, else the folder that the environment variable BENCHBENCH_DATA names; None: the Hub."""
+    return Path(os.environ[DATA_ENV]) if data_root is None and os.environ.get(DATA_ENV) else data_root
 
 
 def check_names(task: Task) -> None:
     """DataError if a name would lead out of the data root: names of data sets become parts of a path."""
     config = task.config
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", config.dataset_path) or ".." in config.dataset_path:
+    if not is_data_set_name(config.dataset_path):
         raise DataError(f"{task.where('dataset_path')}: {config.dataset_path!r} is not `organisation/name`.")
-    if config.dataset_name is not None and not re.fullmatch(r"[^/\\]+", config.dataset_name.replace("..", "/")):
+    if not is_configuration_name(config.dataset_name):
         raise DataError(f"{task.where('dataset_name')}: {config.dataset_name!r} is not the name of a configuration.")
+
+
+def is_data_set_name(path: str) -> bool:
+    """`organisation/name` or `name`, and no way out of a folder."""
+    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) is not None and ".." not in path
+
+
+def is_configuration_name(name: str | None) -> bool:
+    """The name of one folder, or none."""
+    return name is None or re.fullmatch(r"[^/\\]+", name.replace("..", "/")) is not None
 
 
 def missing_split(task: Task, split: str, known: list[str], place: str) -> DataError:

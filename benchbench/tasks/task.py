@@ -12,8 +12,8 @@ from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.registry import check_filter, metric_spec
 from benchbench.core.task_scoring import TaskScoring
 from benchbench.core.types import FilterSpec, Json, MetricSpec, OutputType, RenderedDoc, ScoringSpec
-from benchbench.tasks.config import GenerationKwargs, PromptVariant, TaskConfig
-from benchbench.tasks.dialect import TaskVariant, check, where
+from benchbench.tasks.config import GenerationKwargs, PromptVariant, TaskConfig, check
+from benchbench.tasks.dialect import TaskVariant, where
 from benchbench.tasks.settings import FewshotMode, GenKwargs, override
 
 DEFAULT_METRICS: Mapping[OutputType, tuple[str, ...]] = {

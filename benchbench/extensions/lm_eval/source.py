@@ -5,10 +5,8 @@ lm-eval loads, draws the shots and writes the prompts; we only ask and count.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbench.core.errors import ArgumentError, BenchbenchError, TaskError
@@ -40,7 +38,7 @@ from benchbench.extensions.lm_eval.library import (
 )
 from benchbench.extensions.lm_eval.names import find, matching
 from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_python, with_python
-from benchbench.tasks.rows import DATA_ENV, plain, plain_row
+from benchbench.tasks.rows import plain, plain_row, root_or_env
 from benchbench.tasks.settings import LENGTHS, RenderSettings
 from benchbench.tasks.sources import SourceEntry
 from benchbench.tasks.task import PreparedTask
@@ -149,7 +147,7 @@ def _check_settings(task: UpstreamTask, settings: RenderSettings) -> None:
 
 
 def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
-    root = settings.data_root or (Path(os.environ[DATA_ENV]) if os.environ.get(DATA_ENV) else None)
+    root = root_or_env(settings.data_root)
     shots = settings.num_fewshot if settings.num_fewshot is not None else task.config.get("num_fewshot")
     spare = task.shot_split() if not shots and task.shot_split() != task.eval_split() else None
     with inside(), rows_from(root, task.name, spare) as loaded:

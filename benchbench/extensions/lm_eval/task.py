@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import DataError, TaskError
+from benchbench.core.registry import FAMILIES
 from benchbench.core.types import Json, OutputType, ScoringSpec
 from benchbench.extensions.lm_eval import PREFIX
 from benchbench.extensions.lm_eval.library import VERSION, Definition, PythonReference
@@ -134,15 +135,10 @@ def check_python(task: UpstreamTask, *, trusted: bool) -> None:
 
 def _output_type(config: Mapping[str, Any], name: str) -> OutputType:
     stated = config.get("output_type", "generate_until")
-    known: dict[str, OutputType] = {
-        "multiple_choice": "multiple_choice",
-        "loglikelihood": "loglikelihood",
-        "loglikelihood_rolling": "loglikelihood_rolling",
-        "generate_until": "generate_until",
-    }
-    if stated not in known:
-        raise TaskError(f"{name}: `output_type` {stated!r} is none of {', '.join(known)}.")
-    return known[stated]
+    for known in FAMILIES:
+        if known == stated:
+            return known
+    raise TaskError(f"{name}: `output_type` {stated!r} is none of {', '.join(FAMILIES)}.")
 
 
 def _references(value: Any) -> Iterator[PythonReference]:

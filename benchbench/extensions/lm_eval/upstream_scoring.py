@@ -8,10 +8,8 @@ bootstrap over the docs.
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,31 +28,19 @@ from benchbench.core.types import (
     Response,
     ScoringSpec,
 )
-from benchbench.extensions.lm_eval.results import UpstreamResults
+from benchbench.extensions.lm_eval.results import Bounds, UpstreamResults, formula_of, number
 from benchbench.scoring.aggregation import Aggregate, aggregate_group, as_row
-from benchbench.scoring.agreement import agreement, agreement_uncertainty
 from benchbench.scoring.estimates import (
-    AGREEMENTS,
     CORPUS,
-    Clusters,
-    corpus_uncertainty,
-    mean_uncertainty,
-    ratio_uncertainty,
 )
-from benchbench.scoring.generation import corpus_score
 from benchbench.scoring.score import kept_responses, why_failed
-from benchbench.stats.influence import Estimate, mean, ratio
-from benchbench.stats.intervals import Uncertainty, exponential
-from benchbench.stats.scores import bootstrap, median_interval, positive, score_uncertainty
+from benchbench.stats.scores import bootstrap, median_interval
 
-Bounds: TypeAlias = tuple[float, float] | None
 Values = Mapping[str, object]
 """Column → lm-eval's value of one doc."""
 CORPUS_DRAWS, PYTHON_DRAWS, DRAWS = 100, 200, 1000
 """Bootstrap draws: of sacrebleu's scores as many as lm-eval makes, of a stranger's function, which may take long, and
 of all others."""
-AGREES = 1e-9
-"""Relative difference up to which our formula gives lm-eval's number."""
 
 
 class UpstreamScoring:
@@ -122,13 +108,6 @@ class UpstreamScoring:
         return scored, values
 
 
-def number(value: object) -> float | None:
-    """The value as an item score; None if it is no single number."""
-    if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
-        return float(value)
-    return None
-
-
 def _outcome(responses: Sequence[Response]) -> Outcome:
     texts = [response for response in responses if isinstance(response, Completion)]
     if any(text.finish_reason == "length" for text in texts):
@@ -171,7 +150,7 @@ def _with_influence(
             continue
         found = None
         with contextlib.suppress(Exception):  # a stranger's aggregation; its row will say what it raised
-            found = _estimate(results, name, own_values)
+            found = formula_of(results, name, own_values)
         if found is None:
             continue
         for place, item in enumerate(having):
@@ -210,7 +189,7 @@ def _aggregate(
     results: UpstreamResults, name: str, items: Sequence[Item], values: Sequence[object], seed: int, bounds: Bounds
 ) -> Aggregate:
     value, clusters = results.value(name, values), [item.cluster for item in items]
-    found = _estimate(results, name, values)
+    found = formula_of(results, name, values)
     if found is not None:
         known, method = found.uncertainty(clusters, bounds)
         return Aggregate(value, known, method, found.estimate.influence.size)
@@ -234,119 +213,8 @@ def _draws(aggregation: str) -> int:
     return PYTHON_DRAWS if aggregation.startswith("python:") else DRAWS
 
 
-@dataclass(frozen=True, slots=True)
-class Formula:
-    """A formula that gives lm-eval's number."""
-
-    estimate: Estimate
-    """Of a perplexity: of its logarithm."""
-    method: str
-    error: Callable[[Clusters, Bounds], Uncertainty]
-    """Standard error and interval of the estimate, from the docs' clusters and the metric's bounds."""
-    alone: tuple[float, ...] | None = None
-    """What each doc is worth alone, where the number is their mean."""
-    is_log: bool = False
-
-    def uncertainty(self, clusters: Clusters, bounds: Bounds) -> tuple[Uncertainty, str]:
-        """Of lm-eval's number, and how it was made."""
-        known = self.error(clusters, bounds)
-        if self.is_log:
-            _, known = exponential(self.estimate.value, known)
-        if known.n_clusters is not None:
-            return known, "cluster"
-        return known, "wilson" if self.alone is not None and set(self.alone) <= {0.0, 1.0} else self.method
-
-
-def _estimate(results: UpstreamResults, name: str, values: Sequence[object]) -> Formula | None:
-    """Value and influence of each doc by a formula of ours, if one gives lm-eval's number."""
-    aggregation, value = results.aggregation(name), results.value(name, values)
-    if aggregation in RATIOS:
-        found = _ratio(aggregation, values)
-    elif aggregation in AGREEMENTS:
-        found = _agreement(AGREEMENTS[aggregation], values)
-    elif aggregation in CORPUS:
-        found = _corpus(aggregation, values)
-    elif aggregation == "perplexity":
-        found = _perplexity(values)
-    elif aggregation == "median":
-        found = None
-    else:
-        found = _mean(results, name, values)
-    if found is None:
-        return None
-    ours = math.exp(found.estimate.value) if found.is_log else found.estimate.value
-    return found if math.isclose(ours, value, rel_tol=AGREES, abs_tol=AGREES) else None
-
-
-def _mean(results: UpstreamResults, name: str, values: Sequence[object]) -> Formula | None:
-    """The mean of what the aggregation makes of each doc alone, if it is that on the halves of the docs, too."""
-    try:
-        alone = [results.value(name, [value]) for value in values]
-        halves = [(results.value(name, values[k::2]), alone[k::2]) for k in (0, 1) if values[k::2]]
-    except Exception:  # noqa: BLE001 - a stranger's aggregation that needs several docs is no mean
-        return None
-    if any(math.isnan(one) for one in alone):
-        return None
-    if any(not math.isclose(half, math.fsum(part) / len(part), abs_tol=AGREES) for half, part in halves):
-        return None
-    return Formula(
-        mean(alone), "clt", lambda clusters, bounds: mean_uncertainty(alone, clusters, bounds)[0], tuple(alone)
-    )
-
-
-def _perplexity(values: Sequence[object]) -> Formula | None:
-    scores = [score for score in map(number, values) if score is not None]
-    if len(scores) < len(values):
-        return None
-    found = mean([-score for score in scores])
-    return Formula(found, "clt", lambda clusters, _: score_uncertainty(found, clusters, positive), is_log=True)
-
-
-def _pairs(values: Sequence[object]) -> list[tuple[Any, Any]] | None:
-    pairs = [(value[0], value[1]) for value in values if isinstance(value, (tuple, list)) and len(value) == 2]
-    return pairs if len(pairs) == len(values) else None
-
-
-def _ratio(aggregation: str, values: Sequence[object]) -> Formula | None:
-    pairs = _pairs(values)
-    if pairs is None or sum(units for _, units in pairs) <= 0:
-        return None
-    counts = [float(units) for _, units in pairs]
-    nats = ratio([-float(nats) for nats, _ in pairs], counts)
-    is_log = aggregation == "weighted_perplexity"
-    found = nats if is_log else Estimate(nats.value / math.log(2), nats.influence / math.log(2))
-    return Formula(found, "ratio", lambda clusters, _: ratio_uncertainty(found, clusters, counts), is_log=is_log)
-
-
-def _agreement(metric: str, values: Sequence[object]) -> Formula | None:
-    """Gold and predicted choices."""
-    pairs = _pairs(values)
-    if pairs is None or any(number(part) is None or part < 0 for pair in pairs for part in pair):
-        return None
-    gold, predicted = [int(one) for one, _ in pairs], [int(two) for _, two in pairs]
-    if metric == "f1" and max(*gold, *predicted) > 1:
-        return None
-    found = agreement(metric, gold, predicted)
-    return Formula(
-        found, "jackknife", lambda clusters, _: agreement_uncertainty(metric, found, gold, predicted, clusters)
-    )
-
-
-def _corpus(metric: str, values: Sequence[object]) -> Formula | None:
-    """Right texts and the one that was written."""
-    pairs = _pairs(values)
-    if pairs is None or not all(isinstance(text, str) for _, text in pairs):
-        return None
-    targets = [[right] if isinstance(right, str) else [*right] for right, _ in pairs]
-    if not all(right and all(isinstance(one, str) for one in right) for right in targets):
-        return None
-    found = corpus_score(metric, [text for _, text in pairs], targets, {})
-    return Formula(found.estimate, "jackknife", lambda clusters, _: corpus_uncertainty(metric, found, clusters))
-
-
 SCORED = ("mean", "nanmean", "perplexity", "median")
 """Aggregations whose item scores are all that a comparison needs, or that cannot be compared at all."""
-RATIOS = ("weighted_perplexity", "bits_per_byte")
 
 
 def _group_rows(group: Group, members: Mapping[str, ScoredTask]) -> list[MetricResult]:
