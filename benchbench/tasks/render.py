@@ -25,6 +25,7 @@ from benchbench.core.types import (
 from benchbench.tasks.config import FewshotConfig, PromptVariant
 from benchbench.tasks.dialect import kind_of
 from benchbench.tasks.documents import Deriver
+from benchbench.tasks.settings import generation_params
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
 
@@ -155,7 +156,7 @@ class PromptRenderer:
         self._description = Field(variant.description or "", task.where("description"), columns)
         length = task.config.doc_to_length
         self._length = None if length is None else Field(length, task.where("doc_to_length"), columns)
-        self._params = generation_params(task, self.turn.shot_delimiter, seed)
+        self._params = _params(task, self.turn.shot_delimiter, seed)
         self._languages = tuple(
             None if code is None else Field(code, task.where(key), columns)
             for key, code in (("src_lang", variant.src_lang), ("tgt_lang", variant.tgt_lang))
@@ -325,24 +326,11 @@ def _with_prefix(question: str, prefix: str, delimiter: str) -> str:
     return question + (delimiter if prefix and _needs_space(question, prefix) else "") + prefix
 
 
-def generation_params(task: Task, shot_delimiter: str, seed: int) -> GenerationParams:
+def _params(task: Task, shot_delimiter: str, seed: int) -> GenerationParams:
     """`generation_kwargs` with lm-eval's defaults: greedy, 256 tokens, stop at the shots' delimiter."""
-    given = task.config.generation_kwargs
-    if given is None:
+    stated = task.config.generation_kwargs
+    if stated is None:
         return GenerationParams(until=(shot_delimiter,))
-    lengths = (given.max_gen_toks, given.max_new_tokens, given.max_tokens, given.max_completion_tokens)
-    temperature = 1.0 if given.temperature is None else given.temperature
-    sampled = bool(given.do_sample) and temperature > 0
-    return GenerationParams(
-        until=(shot_delimiter,) if given.until is None else tuple(given.until),
-        max_gen_toks=next((length for length in lengths if length is not None), 256),
-        do_sample=sampled,
-        temperature=temperature if sampled else 1.0,
-        top_k=given.top_k if sampled else None,
-        top_p=given.top_p if sampled else None,
-        num_beams=given.num_beams,
-        length_penalty=given.length_penalty,
-        repetition_penalty=given.repetition_penalty,
-        no_repeat_ngram_size=given.no_repeat_ngram_size,
-        seed=seed if sampled else 0,
-    )
+    until = (shot_delimiter,) if stated.until is None else tuple(stated.until)
+    sampled = bool(stated.do_sample) and (stated.temperature is None or stated.temperature > 0)
+    return generation_params(stated.model_dump(exclude_none=True), until, sampled=sampled, seed=seed)

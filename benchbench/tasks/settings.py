@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.settings import Setting, name_value_pairs
-from benchbench.core.types import Json
+from benchbench.core.types import GenerationParams, Json
 
 FewshotMode = Literal["fixed", "per_doc", "lm_eval"]
 """One block of shots per task, other shots for each doc, or lm-eval's sequential sampler."""
@@ -137,3 +137,26 @@ def override(own: Mapping[str, object], given: Mapping[str, object]) -> dict[str
     """A task's generation settings with those given in their place; a length replaces one by any other name."""
     has_length = any(name in given for name in LENGTHS)
     return {**{name: value for name, value in own.items() if not (has_length and name in LENGTHS)}, **given}
+
+
+def generation_params(
+    given: Mapping[str, float], until: tuple[str, ...], *, sampled: bool, seed: int
+) -> GenerationParams:
+    """Settings of a request by the names of a task's `generation_kwargs`; without a length 256 tokens.
+
+    Raises:
+        TypeError, ValueError: a value is no number.
+    """
+    return GenerationParams(
+        until=until,
+        max_gen_toks=next((int(given[name]) for name in LENGTHS if name in given), 256),
+        do_sample=sampled,
+        temperature=float(given.get("temperature", 1.0)) if sampled else 1.0,
+        top_k=int(given["top_k"]) if sampled and "top_k" in given else None,
+        top_p=float(given["top_p"]) if sampled and "top_p" in given else None,
+        num_beams=int(given.get("num_beams", 1)),
+        length_penalty=float(given.get("length_penalty", 1.0)),
+        repetition_penalty=float(given.get("repetition_penalty", 1.0)),
+        no_repeat_ngram_size=int(given.get("no_repeat_ngram_size", 0)),
+        seed=seed if sampled else 0,
+    )

@@ -150,7 +150,7 @@ class Formula:
     method: str
     error: Callable[[Clusters, Bounds], Uncertainty]
     """Standard error and interval of the estimate, from the docs' clusters and the metric's bounds."""
-    alone: tuple[float, ...] | None = None
+    item_scores: tuple[float, ...] | None = None
     """What each doc is worth alone, where the number is their mean."""
     is_log: bool = False
 
@@ -161,7 +161,7 @@ class Formula:
             _, known = exponential(self.estimate.value, known)
         if known.n_clusters is not None:
             return known, "cluster"
-        return known, "wilson" if self.alone is not None and set(self.alone) <= {0.0, 1.0} else self.method
+        return known, "wilson" if self.item_scores is not None and set(self.item_scores) <= {0.0, 1.0} else self.method
 
 
 def formula_of(results: UpstreamResults, name: str, values: Sequence[object]) -> Formula | None:

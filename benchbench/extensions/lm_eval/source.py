@@ -39,7 +39,7 @@ from benchbench.extensions.lm_eval.library import (
 from benchbench.extensions.lm_eval.names import find, matching
 from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_python, with_python
 from benchbench.tasks.rows import plain, plain_row, root_or_env
-from benchbench.tasks.settings import LENGTHS, RenderSettings
+from benchbench.tasks.settings import LENGTHS, RenderSettings, generation_params
 from benchbench.tasks.sources import SourceEntry
 from benchbench.tasks.task import PreparedTask
 
@@ -307,23 +307,12 @@ def params_of(kwargs: Mapping[str, Any], where: str, seed: int) -> GenerationPar
     unknown = [name for name in kwargs if name not in (*LENGTHS, *OTHERS, *WITHOUT_EFFECT)]
     if unknown:
         raise TaskError(f"{where} has {unknown[0]!r}, which no backend here knows.")
-    given = {name: kwargs[name] for name in (*OTHERS, *LENGTHS) if kwargs.get(name) is not None}
+    known = (*OTHERS, *LENGTHS, "temperature")
+    given = {name: kwargs[name] for name in known if kwargs.get(name) is not None}
     wanted = kwargs.get("do_sample")
     try:
-        temperature = float(kwargs.get("temperature") or 0.0)
-        sampled = temperature > 0 and (wanted is None or bool(wanted))
-        return GenerationParams(
-            until=(until,) if isinstance(until, str) else tuple(str(stop) for stop in until),
-            max_gen_toks=next((int(given[name]) for name in LENGTHS if name in given), 256),
-            do_sample=sampled,
-            temperature=temperature if sampled else 1.0,
-            top_k=int(given["top_k"]) if sampled and "top_k" in given else None,
-            top_p=float(given["top_p"]) if sampled and "top_p" in given else None,
-            num_beams=int(given.get("num_beams", 1)),
-            length_penalty=float(given.get("length_penalty", 1.0)),
-            repetition_penalty=float(given.get("repetition_penalty", 1.0)),
-            no_repeat_ngram_size=int(given.get("no_repeat_ngram_size", 0)),
-            seed=seed if sampled else 0,
-        )
+        sampled = float(kwargs.get("temperature") or 0.0) > 0 and (wanted is None or bool(wanted))
+        stops = (until,) if isinstance(until, str) else tuple(str(stop) for stop in until)
+        return generation_params(given, stops, sampled=sampled, seed=seed)
     except (TypeError, ValueError) as error:
         raise TaskError(f"{where}: {error}.") from error

@@ -69,31 +69,69 @@ class UpstreamScoring:
         return ItemScore(scores, prediction, _outcome(ordered), _tie(rendered, ordered))
 
     def with_influence(self, items: Sequence[Item]) -> list[Item]:
-        """See TaskScoring.
+        """See TaskScoring: beside the scores of every metric that has a formula and is no mean by name.
 
         Where a mean is taken of what lm-eval makes of a pair (Brier scores, say), that also becomes the item score.
         """
-        return _with_influence(self._results, items, *self._scored(items))
+        scored, values = self._scored(items)
+        added: dict[int, dict[str, float | None]] = {item.doc_id: {} for item in items}
+        for name in dict.fromkeys(name for one in values for name in one):
+            aggregation = self._results.aggregation(name)
+            having, own_values = _having(name, scored, values)
+            if aggregation in SCORED or not having:
+                continue
+            found = None
+            with contextlib.suppress(Exception):  # a stranger's aggregation; its row will say what it raised
+                found = formula_of(self._results, name, own_values)
+            if found is None:
+                continue
+            for place, item in enumerate(having):
+                added[item.doc_id][influence_column(name)] = float(found.estimate.influence[place])
+                if found.item_scores is not None and name in item.scores and item.scores[name] is None:
+                    added[item.doc_id][name] = found.item_scores[place]
+        columns = dict.fromkeys(column for extra in added.values() for column in extra)
+        nothing: dict[str, float | None] = dict.fromkeys(column for column in columns if column.endswith("_influence"))
+        return [replace(item, scores={**item.scores, **nothing, **added[item.doc_id]}) for item in items]
 
     def rows(self, items: Sequence[Item], seed: int) -> list[MetricResult]:
-        """See TaskScoring."""
-        return _rows(self._results, self.spec, *self._scored(items), seed=seed)
+        """See TaskScoring: one row per column."""
+        scored, values = self._scored(items)
+        rows = []
+        for name in _names(self.spec, values):
+            having = _having(name, scored, values)
+            column = _unbounded(ScoreColumn(name, self._metric(name, name)), having[1])
+            bounds = metric_bounds(column.metric.name)
+            try:
+                found = _aggregate(self._results, name, *having, seed, bounds) if having[0] else "no item was scored"
+            except Exception as error:  # noqa: BLE001 - a stranger's aggregation; the other rows stand
+                found = f"its aggregation raised {type(error).__name__}: {error}"
+            rows.append(as_row(self.spec.task, column, found))
+        return rows
 
     def complete(self, rows: Sequence[MetricResult]) -> ScoringSpec:
         """See TaskScoring: `process_results` may give metrics that the task's definition does not name."""
         several = len(self.spec.filters) > 1
         columns = {row.metric.rpartition(",")[0] if several else row.metric: row.metric for row in rows}
         known = {metric.name for metric in self.spec.metrics}
-        more = (
-            MetricSpec(name, self._results.aggregation(column), self._results.higher_is_better(column))
-            for name, column in columns.items()
-            if name not in known
-        )
+        more = (self._metric(name, column) for name, column in columns.items() if name not in known)
         return replace(self.spec, metrics=(*self.spec.metrics, *more))
 
     def group_rows(self, group: Group, members: Mapping[str, ScoredTask]) -> list[MetricResult]:
         """See TaskScoring: by lm-eval's rule, each stated metric under each filter, over the tasks that have it."""
-        return _group_rows(group, members)
+        found = []
+        for stated in group.metrics or ():
+            of_filter = _by_filter(stated, members)
+            for pipeline, rows in of_filter.items():
+                name = f"{stated.metric},{pipeline}" if len(of_filter) > 1 else stated.metric
+                named = {task: [replace(row, metric=name)] for task, row in rows.items()}
+                (result,) = aggregate_group(group.name, named, weight_by_size=stated.weight_by_size)
+                without = [task for task in members if task not in rows]
+                left_out = f"{len(without)} tasks without it left out, e.g. {without[0]}" if without else None
+                found.append(replace(result, note="; ".join(note for note in (result.note, left_out) if note)))
+        return found
+
+    def _metric(self, name: str, column: str) -> MetricSpec:
+        return MetricSpec(name, self._results.aggregation(column), self._results.higher_is_better(column))
 
     def _scored(self, items: Sequence[Item]) -> tuple[list[Item], list[Values]]:
         """The items whose responses were kept, and lm-eval's values of each."""
@@ -118,48 +156,6 @@ def _outcome(responses: Sequence[Response]) -> Outcome:
 def _tie(rendered: RenderedDoc, responses: Sequence[Response]) -> bool:
     totals = [r.total for r in responses if isinstance(r, Loglikelihood)][: len(rendered.choices)]
     return len(totals) > 1 and totals.count(max(totals)) > 1
-
-
-def _rows(
-    results: UpstreamResults, spec: ScoringSpec, items: Sequence[Item], values: Sequence[Values], *, seed: int
-) -> list[MetricResult]:
-    """One row per column. `items` are those that did not fail, `values` lm-eval's for each of them."""
-    rows = []
-    for name in _names(spec, values):
-        column = ScoreColumn(name, MetricSpec(name, results.aggregation(name), results.higher_is_better(name)))
-        having = _having(name, items, values)
-        column = _unbounded(column, having[1])
-        bounds = metric_bounds(column.metric.name)
-        try:
-            found = _aggregate(results, name, *having, seed, bounds) if having[0] else "no item was scored"
-        except Exception as error:  # noqa: BLE001 - a stranger's aggregation; the other rows stand
-            found = f"its aggregation raised {type(error).__name__}: {error}"
-        rows.append(as_row(spec.task, column, found))
-    return rows
-
-
-def _with_influence(
-    results: UpstreamResults, items: Sequence[Item], scored: Sequence[Item], values: Sequence[Values]
-) -> list[Item]:
-    """The items with an influence value beside the scores of every metric that has a formula and is no mean by name."""
-    added: dict[int, dict[str, float | None]] = {item.doc_id: {} for item in items}
-    for name in dict.fromkeys(name for one in values for name in one):
-        aggregation = results.aggregation(name)
-        having, own_values = _having(name, scored, values)
-        if aggregation in SCORED or not having:
-            continue
-        found = None
-        with contextlib.suppress(Exception):  # a stranger's aggregation; its row will say what it raised
-            found = formula_of(results, name, own_values)
-        if found is None:
-            continue
-        for place, item in enumerate(having):
-            added[item.doc_id][influence_column(name)] = float(found.estimate.influence[place])
-            if found.alone is not None and name in item.scores and item.scores[name] is None:
-                added[item.doc_id][name] = found.alone[place]
-    columns = dict.fromkeys(column for extra in added.values() for column in extra)
-    nothing: dict[str, float | None] = dict.fromkeys(column for column in columns if column.endswith("_influence"))
-    return [replace(item, scores={**item.scores, **nothing, **added[item.doc_id]}) for item in items]
 
 
 def _names(spec: ScoringSpec, values: Sequence[Values]) -> list[str]:
@@ -215,20 +211,6 @@ def _draws(aggregation: str) -> int:
 
 SCORED = ("mean", "nanmean", "perplexity", "median")
 """Aggregations whose item scores are all that a comparison needs, or that cannot be compared at all."""
-
-
-def _group_rows(group: Group, members: Mapping[str, ScoredTask]) -> list[MetricResult]:
-    found = []
-    for stated in group.metrics or ():
-        of_filter = _by_filter(stated, members)
-        for pipeline, rows in of_filter.items():
-            name = f"{stated.metric},{pipeline}" if len(of_filter) > 1 else stated.metric
-            named = {task: [replace(row, metric=name)] for task, row in rows.items()}
-            (result,) = aggregate_group(group.name, named, weight_by_size=stated.weight_by_size)
-            without = [task for task in members if task not in rows]
-            left_out = f"{len(without)} tasks without it left out, e.g. {without[0]}" if without else None
-            found.append(replace(result, note="; ".join(note for note in (result.note, left_out) if note)))
-    return found
 
 
 def _by_filter(stated: GroupMetric, members: Mapping[str, ScoredTask]) -> dict[str, dict[str, MetricResult]]:
