@@ -247,11 +247,11 @@ def corpus_estimate(spec: ScoringSpec, name: str, items: Sequence[Item]) -> dict
     if column is None or column.metric.aggregation not in ESTIMATORS:
         raise StoreError(f"{name} cannot be worked out anew on the docs that both sides have: it is not benchbench's.")
     try:
-        estimate, counted = ESTIMATORS[column.metric.aggregation](ColumnItems.of(spec, column, items))
+        estimate, scored = ESTIMATORS[column.metric.aggregation](ColumnItems.of(spec, column, items))
     except NoValueError as error:
         raise StoreError(f"{name} has no value on the docs that all sides have: {error}.") from error
     pulls = (estimate.value + estimate.influence).tolist()
-    return {item.doc_id: pull for item, pull in zip(counted, pulls, strict=True)}
+    return {item.doc_id: pull for item, pull in zip(scored, pulls, strict=True)}
 
 
 NO_INFLUENCE = ("median",)
@@ -270,20 +270,20 @@ def correlations(members: Sequence[ScoredTask]) -> dict[str, NDArray[np.float64]
     return {metric: error_correlation(*zip(*(table[metric] for table in tables), strict=True)) for metric in shared}
 
 
-_Pulls = tuple[Floats, tuple[Hashable | None, ...] | None]
+_UnitInfluence = tuple[Floats, tuple[Hashable | None, ...] | None]
 
 
-def _influences(member: ScoredTask) -> dict[str, _Pulls]:
+def _influences(member: ScoredTask) -> dict[str, _UnitInfluence]:
     """Of each metric that has them: how each doc pulls its value, and the docs' units."""
-    found: dict[str, _Pulls] = {}
+    found: dict[str, _UnitInfluence] = {}
     for column in columns(member.spec):
         aggregation = column.metric.aggregation
         name = influence_column(column.name) if aggregation in ESTIMATORS else column.name
         known = [(score, item.cluster) for item in member.items if (score := item.scores.get(name)) is not None]
         scores = np.array([score for score, _ in known], dtype=np.float64)
-        counted = np.isfinite(scores)
-        if aggregation not in NO_INFLUENCE and counted.any():
-            clusters = [cluster for (_, cluster), counts in zip(known, counted, strict=True) if counts]
-            pulls = np.asarray(scores[counted] - scores[counted].mean())
-            found[column.name] = pulls, unit_names(member.family, clusters)
+        is_finite = np.isfinite(scores)
+        if aggregation not in NO_INFLUENCE and is_finite.any():
+            clusters = [cluster for (_, cluster), counts in zip(known, is_finite, strict=True) if counts]
+            influence = np.asarray(scores[is_finite] - scores[is_finite].mean())
+            found[column.name] = influence, unit_names(member.family, clusters)
     return found
