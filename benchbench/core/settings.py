@@ -4,6 +4,8 @@
 
 Flags, JSON, records and identities are derived from such fields, so that a new flag is one new field. Settings may hold
 settings: a field whose type is a dataclass is a part, and the names of all parts are told apart by no prefix.
+
+Settings of one kind that stand in one flag are written `name=value,name=value`.
 """
 
 from __future__ import annotations

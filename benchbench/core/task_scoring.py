@@ -1,4 +1,7 @@
-"""How the docs of a task are scored: what a run calls, whoever brings the scoring."""
+"""How the docs of a task are scored: what a run calls, whoever brings the scoring.
+
+Its score columns, the groups that it is averaged in, and what tells that two tasks ask the same questions.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Corpus metrics as estimates: a value over items that is no mean of item scores, and each item's influence on it."""
+"""Corpus metrics as estimates: a value over items that is no mean of item scores, and each item's influence on it.
+
+Also their standard errors and intervals, and how the errors of tasks with the same questions go together.
+"""
 
 from __future__ import annotations
 
@@ -265,17 +268,18 @@ def correlations(members: Sequence[ScoredTask]) -> dict[str, NDArray[np.float64]
     families = [member.family for member in members if member.family is not None]
     if len(set(families)) == len(families):
         return {}
-    tables = [_influences(member) for member in members]
+    tables = [_unit_influence(member) for member in members]
     shared = [metric for metric in tables[0] if all(metric in table for table in tables)]
     return {metric: error_correlation(*zip(*(table[metric] for table in tables), strict=True)) for metric in shared}
 
 
-_UnitInfluence = tuple[Floats, tuple[Hashable | None, ...] | None]
+UnitInfluence = tuple[Floats, tuple[Hashable | None, ...] | None]
+"""The influence of each doc, and its unit (`unit_names`)."""
 
 
-def _influences(member: ScoredTask) -> dict[str, _UnitInfluence]:
+def _unit_influence(member: ScoredTask) -> dict[str, UnitInfluence]:
     """Of each metric that has them: how each doc pulls its value, and the docs' units."""
-    found: dict[str, _UnitInfluence] = {}
+    found: dict[str, UnitInfluence] = {}
     for column in columns(member.spec):
         aggregation = column.metric.aggregation
         name = influence_column(column.name) if aggregation in ESTIMATORS else column.name

@@ -1,4 +1,4 @@
-"""How tasks are rendered: what a person may say of it, before any task is read."""
+"""How tasks are rendered, and how a model is to generate: what a person may say of it, before any task is read."""
 
 from __future__ import annotations
 
