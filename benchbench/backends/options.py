@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from benchbench.core.pairs import name_value_pairs
-from benchbench.core.settings import Setting
+from benchbench.core.settings import Setting, name_value_pairs
 
 ENGINES: Mapping[str, str] = {
     "hf": "benchbench.backends.hf:ENGINE",

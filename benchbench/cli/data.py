@@ -19,7 +19,7 @@ from benchbench.core.format import byte_size, clean_lines, several
 if TYPE_CHECKING:
     from benchbench.tasks.data_root import Pulled
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.prepared import AnyTask
+    from benchbench.tasks.task import AnyTask
 
 app = VerbApp(
     no_args_is_help=True,
@@ -93,8 +93,7 @@ def _pulled_summary(results: Sequence[Pulled], root: Path) -> str:
 @app.command()
 def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: AsJson = False) -> None:
     """List the data sets of a data root: documents, sizes, and the tasks that can run on them."""
-    from benchbench.tasks.data_lock import read_lock
-    from benchbench.tasks.data_root import count, files_of, missing, needed_splits
+    from benchbench.tasks.data_root import count, files_of, missing, needed_splits, read_lock
 
     root = _root(data_root)
     found, lock = files_of(root), read_lock(root)
@@ -190,8 +189,7 @@ def verify(
 
     Without SUITE, tasks are named whose data are there in part; they do not fail the check.
     """
-    from benchbench.tasks.data_lock import read_lock
-    from benchbench.tasks.data_root import damage, files_of, missing
+    from benchbench.tasks.data_root import damage, files_of, missing, read_lock
 
     root = _root(data_root)
     found, lock = files_of(root), read_lock(root)

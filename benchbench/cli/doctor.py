@@ -16,10 +16,10 @@ from benchbench.backends.models.memory import GPU, Memory, MemoryEstimate, gpus,
 from benchbench.backends.options import ModelOptions
 from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stdout
+from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.format import byte_size
 from benchbench.core.types import Json
-from benchbench.core.version import __version__
 
 app = VerbApp()
 

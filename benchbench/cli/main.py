@@ -12,8 +12,8 @@ import typer
 from typer.core import CompletionItem, TyperGroup  # type: ignore[attr-defined]
 
 from benchbench.cli.app import HELP
+from benchbench.core import __version__
 from benchbench.core.errors import BenchbenchError
-from benchbench.core.version import __version__
 
 VERBS = {
     "run": "Evaluate one model and print its table.",

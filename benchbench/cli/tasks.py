@@ -21,8 +21,8 @@ from benchbench.tasks.settings import RenderSettings
 if TYPE_CHECKING:
     from benchbench.tasks.dialect import TaskVariant
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.prepared import AnyTask
     from benchbench.tasks.sources import SourceEntry
+    from benchbench.tasks.task import AnyTask
 
 app = VerbApp(no_args_is_help=True, help="List, show, render and check tasks.")
 

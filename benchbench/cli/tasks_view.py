@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from benchbench.backends.chat import ChatTemplate
     from benchbench.core.types import RenderedDoc
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.prepared import PreparedTask
     from benchbench.tasks.settings import RenderSettings
-    from benchbench.tasks.task import Task
+    from benchbench.tasks.task import PreparedTask, Task
 
 
 MOST_SHOWN = 20

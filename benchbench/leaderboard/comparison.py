@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
-from benchbench.core.parallel import share_units
 from benchbench.core.record import GroupRecord
+from benchbench.core.task_scoring import share_units
 from benchbench.leaderboard.metrics import metric_names, metric_of
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Cell, cell_of

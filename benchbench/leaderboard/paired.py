@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchbench.core.errors import StoreError
-from benchbench.core.parallel import unit_names
+from benchbench.core.task_scoring import unit_names
 from benchbench.leaderboard.processes import FEW, cores, spread
 from benchbench.leaderboard.records import Cell
-from benchbench.scoring.recorded import corpus_estimate
+from benchbench.scoring.estimates import corpus_estimate
 from benchbench.stats.difference import Reach, reach_of_difference
 from benchbench.stats.influence import Estimate, Floats
 from benchbench.store.frames import ScoreColumn, read_clusters, read_column

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchbench.core import __version__
 from benchbench.core.errors import BenchbenchError, StoreError
 from benchbench.core.ids import content_hash
 from benchbench.core.json_record import as_json
-from benchbench.core.parallel import family_of
 from benchbench.core.record import UNKNOWN, Row, TaskRecord
-from benchbench.core.version import __version__
+from benchbench.core.task_scoring import family_of
 from benchbench.leaderboard.metrics import Metric, metric_of
 from benchbench.store.find import all_runs
 from benchbench.store.folder import FinishedRun, RunFolder

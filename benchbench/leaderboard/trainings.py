@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from benchbench.core.checkpoint_names import axis_of
 from benchbench.core.errors import StoreError
-from benchbench.core.parallel import share_units
 from benchbench.core.record import Row
+from benchbench.core.task_scoring import share_units
 from benchbench.core.types import Json
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Cell, Entry, Variant

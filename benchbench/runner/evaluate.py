@@ -30,12 +30,12 @@ from benchbench.store.reuse import reusable
 from benchbench.store.table import sort_items
 
 if TYPE_CHECKING:
-    from benchbench.tasks.prepared import PreparedTask
+    from benchbench.tasks.task import PreparedTask
 
 
 def scoring_of(prepared: PreparedTask) -> TaskScoring:
     """The scoring that the task's source brought, else benchbench's own."""
-    from benchbench.scoring.standard import StandardScoring
+    from benchbench.scoring.score import StandardScoring
 
     return prepared.own_scoring or StandardScoring(prepared.task.scoring)
 

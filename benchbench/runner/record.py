@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from benchbench.backends.engines import engines
 from benchbench.backends.protocol import ChatFormat
+from benchbench.core import __version__
 from benchbench.core.ids import content_hash
 from benchbench.core.json_record import as_json, finite, text
-from benchbench.core.parallel import family_of
 from benchbench.core.record import (
     BackendRecord,
     Counts,
@@ -32,7 +32,7 @@ from benchbench.core.record import (
     TaskRecord,
     Work,
 )
-from benchbench.core.task_scoring import ScoredTask
+from benchbench.core.task_scoring import ScoredTask, family_of
 from benchbench.core.types import (
     BackendInfo,
     Item,
@@ -43,13 +43,12 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
-from benchbench.core.version import __version__
 from benchbench.runner.evaluate import scoring_of
 from benchbench.runner.plan import Plan
 from benchbench.runner.settings import RunSettings
 
 if TYPE_CHECKING:
-    from benchbench.tasks.prepared import PreparedTask
+    from benchbench.tasks.task import PreparedTask
 
 _PACKAGES = (
     "torch",

@@ -25,11 +25,11 @@ from benchbench.core.types import (
     RollingRequest,
 )
 from benchbench.runner.evaluate import score_item
-from benchbench.scoring.standard import StandardScoring
+from benchbench.scoring.score import StandardScoring
 from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.prepare import prepare
-from benchbench.tasks.prepared import PreparedTask
 from benchbench.tasks.settings import RenderSettings
+from benchbench.tasks.task import PreparedTask
 from tests.parity.tasks import packaged
 from tests.parity.upstream import SEED, Source
 

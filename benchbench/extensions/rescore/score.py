@@ -12,11 +12,11 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Protocol
 
+from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
 from benchbench.core.record import GroupRecord, Row, RunRecord
 from benchbench.core.registry import FAMILIES, metric_names
 from benchbench.core.types import Item, Json, MetricResult, OutputType, ScoringSpec
-from benchbench.core.version import __version__
 from benchbench.extensions.rescore.post_metric import PostMetric, make_post_metric, post_metric_names
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import (

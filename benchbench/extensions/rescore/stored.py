@@ -11,6 +11,7 @@ from typing import Literal
 from benchbench.core.errors import DataError, StoreError, TaskError
 from benchbench.core.record import Row, RunRecord
 from benchbench.core.registry import FAMILIES, FILTERS, metric_spec
+from benchbench.core.task_scoring import columns
 from benchbench.core.types import (
     Doc,
     GenerateRequest,
@@ -22,7 +23,6 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
-from benchbench.scoring.columns import columns
 from benchbench.scoring.estimates import with_influence
 from benchbench.scoring.score import kept_responses, score_doc
 from benchbench.store.folder import RunFolder

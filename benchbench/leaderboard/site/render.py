@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from benchbench.core import __version__
 from benchbench.core.errors import StoreError
 from benchbench.core.format import visible
-from benchbench.core.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment
