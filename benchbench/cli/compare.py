@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Weights
 from benchbench.core.format import clean_lines, decimals, probability, several
 from benchbench.core.format import number as page_number

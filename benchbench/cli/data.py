@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stderr, stdout
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, IncludePath
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.format import byte_size, clean_lines, several

@@ -14,8 +14,8 @@ from benchbench.backends.engines import Choice, Engine, choose, engines, install
 from benchbench.backends.models.find import names_gguf
 from benchbench.backends.models.memory import GPU, Memory, MemoryEstimate, gpus, memory
 from benchbench.backends.options import ModelOptions
-from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, stdout
+from benchbench.cli.main import VerbApp
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.format import byte_size
 from benchbench.core.types import Json

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, stderr, stdout
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import Weights
 from benchbench.core.format import several
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout, watching
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, with_settings
 from benchbench.core.format import probability
 from benchbench.core.types import Json
-from benchbench.extensions.parity.runs import ParitySettings
+from benchbench.extensions.parity import ParitySettings
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from benchbench.extensions.parity.runs import LeftOut, Side
+    from benchbench.extensions.parity import LeftOut, Side
     from benchbench.extensions.parity.verdict import TaskParity
     from benchbench.runner.run import RunResult
     from benchbench.stats.duel import Duel
@@ -64,7 +64,7 @@ def parity(
     nats in float32, 0.05 in float16, 0.4 in bfloat16 (of long texts: by 1e-5, 1e-3, 8e-3 of it). Exit code 1: beyond
     that, or docs missing; 2: bad input.
     """
-    from benchbench.extensions.parity.runs import run_sides
+    from benchbench.extensions.parity import run_sides
 
     run = replace(settings.run, model=replace(settings.run.model, model=model))
     try:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, interval, number, print_json, stdout
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output
 from benchbench.cli.results_exchange import export, import_results
 from benchbench.cli.run import show as show_record

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchbench.backends.options import ModelOptions
-from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, print_json, remarks, results_table, say, stdout, watching
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, with_settings
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord

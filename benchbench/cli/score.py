@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from benchbench.cli.app import VerbApp
 from benchbench.cli.console import cell, interval, number, print_json, say, stdout, watching
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output, with_settings
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord

@@ -21,7 +21,7 @@ from benchbench.core.ids import content_hash
 from benchbench.core.json_record import object_at
 from benchbench.core.settings import Setting
 from benchbench.core.types import FilterSpec, Item, Json, ScoringSpec
-from benchbench.extensions.comet.model import DEFAULT_MODEL, CometModel, Segment
+from benchbench.extensions.comet import DEFAULT_MODEL, CometModel, Segment
 from benchbench.scoring.filters import FilterContext, apply_filter
 
 PYTHON_ENV = "BENCHBENCH_COMET_PYTHON"

@@ -22,6 +22,7 @@ from benchbench.leaderboard.site.parts import (
     TableRow,
     Text,
     Value,
+    embedded,
     key,
     labels,
     link,
@@ -32,7 +33,6 @@ from benchbench.leaderboard.site.parts import (
     task_page,
     value,
 )
-from benchbench.leaderboard.site.render import embedded
 
 if TYPE_CHECKING:
     from markupsafe import Markup
