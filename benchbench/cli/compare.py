@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout
+from benchbench.cli.console import cell, figure_table, finite, number, print_json, say, stdout, tell
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Weights
 from benchbench.core.format import clean_lines, decimals, probability, several
@@ -28,8 +27,7 @@ WIDE = 110
 @app.command()
 def compare(
     models: Annotated[
-        list[str],
-        typer.Argument(metavar="A B [C...]", help="Run folders, run ids, model names, or model@step."),
+        list[str], typer.Argument(metavar="A B [C...]", help="Run folders, run ids, model names, or model@step.")
     ],
     results: Annotated[Path, typer.Option("--results", "--output", help="Results folder.")] = Path("results"),
     metric: Annotated[
@@ -59,7 +57,7 @@ def compare(
     if as_json:
         refused = [{"a": r.a, "b": r.b, "task": r.task, "metric": r.metric, "reason": r.reason} for r in found.refused]
         value = {"models": found.models, "rows": [flat(row) for row in found.rows], "refused": refused}
-        print_json(json.dumps(finite(value), ensure_ascii=False, allow_nan=False))
+        print_json(finite(value))
     elif as_csv:
         typer.echo(clean_lines(frame(found).to_csv(index=False)), nl=False)
     else:
@@ -67,8 +65,7 @@ def compare(
     if not as_json:
         for refusal in found.refused:
             where = refusal.task if refusal.metric is None else f"{refusal.task} {refusal.metric}"
-            text = f"Not compared: {refusal.a} and {refusal.b} on {where}: {refusal.reason}"
-            stderr().print(cell(text), soft_wrap=True)
+            say(f"Not compared: {refusal.a} and {refusal.b} on {where}: {refusal.reason}")
 
 
 def show(found: Comparison) -> None:
@@ -76,12 +73,12 @@ def show(found: Comparison) -> None:
     console = stdout()
     for a, b in dict.fromkeys((row.a, row.b) for row in found.rows):
         rows = found.pair(a, b)
-        console.print(cell(f"B = {b}  against  A = {a}", "bold"), soft_wrap=True)
+        tell(f"B = {b}  against  A = {a}", "bold")
         if console.width >= WIDE:
             console.print(_table(rows))
         else:
             for line, style in _lines(rows):
-                console.print(cell(line, style), soft_wrap=True)
+                tell(line, style)
     for line in remarks(found):
         console.print(cell(line))
 
@@ -91,12 +88,7 @@ FIGURES = ("A", "B", "B − A", "95%", "p", "lost/won", "least", "verdict")
 
 def _table(rows: tuple[DuelRow, ...]) -> Table:
     """A line per task and metric."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("task", overflow="fold", ratio=1)
-    for name in ("docs", *FIGURES):
-        table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
+    table = figure_table("task", "docs", *FIGURES, left=("verdict",))
     for row in rows:
         table.add_row(cell(_name(row), "bold" if row.is_group else ""), *map(cell, [_docs(row), *_cells(row)]))
     return table

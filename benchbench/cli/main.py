@@ -149,11 +149,7 @@ class LazyGroup(TyperGroup):
 
 
 app = typer.Typer(
-    cls=LazyGroup,
-    rich_markup_mode=None,
-    context_settings=HELP,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+    cls=LazyGroup, rich_markup_mode=None, context_settings=HELP, no_args_is_help=True, pretty_exceptions_enable=False
 )
 
 

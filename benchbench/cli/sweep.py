@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from benchbench.cli.console import cell, print_json, say, stdout
+from benchbench.cli.console import cell, print_json, say, stdout, stoppable, tell, tell_lines, text_table, watching
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output, Weights, with_settings
 from benchbench.core.errors import ArgumentError, BackendError
-from benchbench.core.format import clean_lines, several
+from benchbench.core.format import magnitude, several
 from benchbench.runner.sweep.settings import SweepSettings
 
 if TYPE_CHECKING:
@@ -72,12 +71,8 @@ def execute(
     from benchbench.cli.sweep_view import watching_sweep
     from benchbench.runner.sweep.sweep import sweep as run_sweep
 
-    try:
-        with watching_sweep() as on_event:
-            result = run_sweep(settings, on_event=on_event, keep_watching=keep_watching)
-    except KeyboardInterrupt:
-        say("Stopped. The same command goes on from here, and so does `benchbench sweep resume`.")
-        raise typer.Exit(130) from None
+    with stoppable(", and so does `benchbench sweep resume`"), watching_sweep() as on_event:
+        result = run_sweep(settings, on_event=on_event, keep_watching=keep_watching)
     _print(result.folder, as_json=as_json)
     worst = max(result.done, key=lambda done: done.failed_share, default=None)
     if worst is None:
@@ -97,16 +92,15 @@ def _print(folder: SweepFolder, *, as_json: bool, options: VerdictOptions | None
 
     found = trainings_of(folder, options)
     if as_json:
-        print_json(json.dumps(as_json_value(folder, found), ensure_ascii=False, allow_nan=False))
+        print_json(as_json_value(folder, found))
         return
     for training in found:
         show_training(training)
-    stdout().print(cell(f"Sweep in {folder.path}"), soft_wrap=True)
+    tell(f"Sweep in {folder.path}")
 
 
 def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
     """What a sweep would do: its units, and what each would ask."""
-    from benchbench.cli.console import watching
     from benchbench.cli.run import show_estimates
     from benchbench.runner.run import dry_run
     from benchbench.runner.sweep.find import find_all
@@ -122,22 +116,15 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
         groups = [dry_run(replace(settings.run, tasks=tasks), on_event=on_event) for tasks in settings.task_groups]
     if as_json:
         asked = [{"tasks": [asdict(estimate) for estimate in estimates]} for estimates in groups]
-        value = {"units": [asdict(unit) for unit in units], "to_do": todo, "groups": asked}
-        print_json(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        print_json({"units": [asdict(unit) for unit in units], "to_do": todo, "groups": asked})
         return
     show_estimates([estimate for estimates in groups for estimate in estimates])
     say(f"Each checkpoint is asked that; {todo} of {len(units)} units are to be done.")
 
 
 def _show_status(units: Sequence[UnitStatus], groups: int) -> None:
-    from rich.table import Table
-
-    from benchbench.core.format import magnitude
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     names = ("series", "step", *(("group",) if groups > 1 else ()), "tokens", "state", "")
-    for name in names:
-        table.add_column(name, justify="right" if name in ("step", "tokens") else "left", overflow="fold")
+    table = text_table(*names, right=("step", "tokens"))
     for unit in units:
         tokens = None if unit.tokens_seen is None else magnitude(unit.tokens_seen)
         more = unit.done.run if unit.done is not None else unit.why
@@ -155,7 +142,7 @@ def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, 
         with watching_sweep() as on_event:
             script = engine.script(settings, cluster, on_event=on_event)
         if as_json:
-            print_json(json.dumps({"script": script}, ensure_ascii=False))
+            print_json({"script": script})
         else:
             typer.echo(script, nl=False)
         say("Nothing is missing; nothing would be submitted." if not script else "Not submitted: --dry-run.")
@@ -163,7 +150,7 @@ def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, 
     with watching_sweep() as on_event:
         sent = engine.submit(settings, cluster, on_event=on_event)
     if as_json:
-        print_json(json.dumps(_sent_json(sent), ensure_ascii=False))
+        print_json(_sent_json(sent))
         return
     for array in sent.arrays:
         count = several(len(array.units), "unit")
@@ -226,8 +213,7 @@ def status(sweep: SweepName = "latest", output: Output = Path("results"), as_jso
     settings = folder.settings()
     units = with_queue(folder, status_of(folder, settings))
     if as_json:
-        value = {"sweep": str(folder.path), "units": [asdict(unit) for unit in units]}
-        print_json(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        print_json({"sweep": str(folder.path), "units": [asdict(unit) for unit in units]})
         return
     _show_status(units, len(settings.task_groups))
     counts = Counter(unit.state for unit in units)
@@ -282,8 +268,7 @@ def worker(
 def show(
     sweep: SweepName = "latest",
     delta: Annotated[
-        float | None,
-        typer.Option(help="A gain below it counts as none. Default: half a percent of the range."),
+        float | None, typer.Option(help="A gain below it counts as none. Default: half a percent of the range.")
     ] = None,
     since: Annotated[
         int | None, typer.Option(help="Step from which the newest part is counted. Default: the last fifth.")
@@ -326,8 +311,8 @@ def plot(
     found = [curve for one in trainings for curve in chosen_curves(one, tasks=task, metric=metric)]
     if to is None:
         for curve in found:
-            stdout().print(cell(f"{curve.training}  {curve.task} {curve.metric}", "bold"), soft_wrap=True)
-            typer.echo(clean_lines(text_chart(curve)) + "\n")
+            tell(f"{curve.training}  {curve.task} {curve.metric}", "bold")
+            tell_lines(text_chart(curve) + "\n")
         return
     write_whole(to, picture(panels(found), to.suffix))
     say(f"Wrote {to}")

@@ -22,13 +22,7 @@ from benchbench.stats.groups import error_correlation
 from benchbench.stats.influence import Floats
 from benchbench.stats.noise import Gain
 from benchbench.stats.sentence import Verdict
-from benchbench.stats.series import (
-    Series,
-    series_of_estimates,
-    series_of_items,
-    series_of_scores,
-    series_of_tasks,
-)
+from benchbench.stats.series import Series, series_of_estimates, series_of_items, series_of_scores, series_of_tasks
 from benchbench.stats.testing import DELTA, Family
 from benchbench.stats.verdict import series_verdict
 
@@ -75,12 +69,7 @@ class _Maker:
         last = cells[-1][1]
         points = tuple(
             Point(
-                self.place[id(entry)],
-                cell.value,
-                cell.row.ci_low,
-                cell.row.ci_high,
-                entry,
-                str(cell.run.folder.path),
+                self.place[id(entry)], cell.value, cell.row.ci_low, cell.row.ci_high, entry, str(cell.run.folder.path)
             )
             for entry, cell in cells
         )
@@ -119,15 +108,7 @@ class _Maker:
 
     def _group(self, group: Benchmark, metric: str, rows: Sequence[tuple[Entry, str, Row]], *, is_main: bool) -> Curve:
         points = tuple(
-            Point(
-                self.place[id(entry)],
-                row.value,
-                row.ci_low,
-                row.ci_high,
-                entry,
-                run,
-            )
-            for entry, run, row in rows
+            Point(self.place[id(entry)], row.value, row.ci_low, row.ci_high, entry, run) for entry, run, row in rows
         )
         last = rows[-1][2]
         return Curve(

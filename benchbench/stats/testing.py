@@ -35,16 +35,12 @@ def margin(bounds: tuple[float, float] | None, *scores: float) -> float | None:
     return DELTA * size or None
 
 
-def z_sum(alpha: float = ALPHA, power: float = POWER) -> float:
-    """z_{α/2} + z_β: how many standard errors a difference must be worth; 2.8016 at 5 % and 80 %."""
-    return t_sum(math.inf, alpha, power)
-
-
 def t_sum(degrees: float, alpha: float = ALPHA, power: float = POWER, *, two_sided: bool = True) -> float:
     """How many standard errors a difference must be worth where the error is estimated with `degrees` of freedom.
 
-    The noncentrality of Student's t at which it exceeds its critical value with this power; a two-sided test's other
-    tail is left out. Source: Johnson & Welch, Biometrika 31 (1940).
+    2.8016 at 5 % and 80 % with infinitely many: z_{α/2} + z_β. Else the noncentrality of Student's t at which it
+    exceeds its critical value with this power; a two-sided test's other tail is left out. Source: Johnson & Welch,
+    Biometrika 31 (1940).
     """
     from scipy.special import nctdtrinc, ndtri, stdtrit
 
@@ -55,12 +51,7 @@ def t_sum(degrees: float, alpha: float = ALPHA, power: float = POWER, *, two_sid
 
 
 def detectable(
-    stderr: float,
-    *,
-    alpha: float = ALPHA,
-    power: float = POWER,
-    degrees: float = math.inf,
-    two_sided: bool = True,
+    stderr: float, *, alpha: float = ALPHA, power: float = POWER, degrees: float = math.inf, two_sided: bool = True
 ) -> float:
     """Smallest true difference that a t test finds with this power, given its standard error.
 

@@ -13,17 +13,7 @@ from numpy.typing import NDArray
 from benchbench.stats.noise import checkpoint_noise, fixed_noise, gain_of
 from benchbench.stats.sentence import Findings, SweepOutcome, Verdict
 from benchbench.stats.series import Series, series_of_items, task_signal
-from benchbench.stats.sweep import (
-    StepTest,
-    drops,
-    fall,
-    fixed_sequence,
-    last_part,
-    pair,
-    rise_ever,
-    rise_lately,
-    seen,
-)
+from benchbench.stats.sweep import StepTest, drops, fall, fixed_sequence, last_part, pair, rise_ever, rise_lately, seen
 from benchbench.stats.testing import ALPHA, POWER, Family
 
 FEWEST_ITEMS = 10

@@ -43,11 +43,7 @@ class CometOptions:
 
     model: Annotated[
         str,
-        Setting(
-            "A name on the Hub, a model's folder or its checkpoint file.",
-            panel="COMET",
-            flags=("--comet-model",),
-        ),
+        Setting("A name on the Hub, a model's folder or its checkpoint file.", panel="COMET", flags=("--comet-model",)),
     ] = DEFAULT_MODEL
     python: Annotated[
         Path | None,
@@ -62,11 +58,7 @@ class CometOptions:
     device: Annotated[str, Setting("auto (the first GPU if there is one), cpu or cuda.", panel="COMET")] = "auto"
     timeout: Annotated[
         float,
-        Setting(
-            "Seconds that loading, or one block of segments, may take.",
-            panel="COMET",
-            flags=("--comet-timeout",),
-        ),
+        Setting("Seconds that loading, or one block of segments, may take.", panel="COMET", flags=("--comet-timeout",)),
     ] = 1800.0
 
     def __post_init__(self) -> None:

@@ -68,8 +68,7 @@ class ParitySettings:
         ),
     ] = None
     against: Annotated[
-        str | None,
-        Setting("The reference, e.g. the full-precision model: MODEL or MODEL:BACKEND.", panel="Comparison"),
+        str | None, Setting("The reference, e.g. the full-precision model: MODEL or MODEL:BACKEND.", panel="Comparison")
     ] = None
     model_args: Annotated[
         SideArgs,
@@ -138,11 +137,7 @@ def parse_backends(model: str, text: str, args: SideArgs | None = None) -> list[
 
 
 def run_sides(
-    sides: Sequence[Side],
-    settings: RunSettings,
-    args: SideArgs | None = None,
-    *,
-    on_event: OnEvent = ignore,
+    sides: Sequence[Side], settings: RunSettings, args: SideArgs | None = None, *, on_event: OnEvent = ignore
 ) -> tuple[list[tuple[Side, RunResult]], list[LeftOut]]:
     """A finished run for each side that can run here, one model in memory at a time, and the sides that cannot.
 

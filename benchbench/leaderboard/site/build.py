@@ -16,15 +16,7 @@ from benchbench.leaderboard.board import FEWER_DRAWS, MANY, Board, make_board
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import FEW, ItemScores, cores, spread
 from benchbench.leaderboard.records import Entry, Records, Variant, read_records
-from benchbench.leaderboard.site.board_page import (
-    BoardPage,
-    Download,
-    SuiteColumn,
-    board_fields,
-    board_page,
-    ranked_models,
-    suite_column,
-)
+from benchbench.leaderboard.site.board_page import Download, board_fields, board_page, ranked_models, suite_column
 from benchbench.leaderboard.site.docs_page import page_of_docs
 from benchbench.leaderboard.site.model_page import page_of_model, reported_page
 from benchbench.leaderboard.site.parts import (
@@ -184,7 +176,7 @@ class _Site:
 
     def skipped(self) -> tuple[str, ...]:
         """Everything that was not taken, once each."""
-        found = {*self.records.passed_over, *self.problems, *self.items.problems, *self.duels.problems}
+        found = {*self.records.skipped, *self.problems, *self.items.problems, *self.duels.problems}
         return tuple(shown(sentence, 400) for sentence in sorted(found))
 
     def pages(self, folders: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -210,7 +202,7 @@ class _Site:
 
     def _board_pages(self) -> Iterator[tuple[str, bytes]]:
         suites = [(suite, board) for suite, board in self.boards.items() if suite != "overview"]
-        columns: list[SuiteColumn] = [suite_column(suite, board) for suite, board in suites[:MOST_SUITES]]
+        columns = [suite_column(suite, board) for suite, board in suites[:MOST_SUITES]]
         overview = replace(
             board_page(self.boards["overview"], self.duels, suites=columns),
             lead=self._lead(),
@@ -221,8 +213,7 @@ class _Site:
         )
         yield self._page("index.html", name(self.options.title), overview)
         for suite, board in suites:
-            page: BoardPage = board_page(board, self.duels)
-            page = replace(page, lead=_suite_lead(suite, board), notes=_left_out(board))
+            page = replace(board_page(board, self.duels), lead=_suite_lead(suite, board), notes=_left_out(board))
             yield self._page(suite_page(suite), name(suite), page)
 
     def _lead(self) -> str:

@@ -104,8 +104,8 @@ class Column(Generic[Line]):
     cell: Callable[[Line], TableCell]
     sort: Literal["", "n", "rank", "none"] = ""
     """By text, by number, by places, or not at all."""
-    numeric: bool = False
-    """Aligned right."""
+    right: bool = False
+    """Aligned right though it is not sorted as a number."""
     small: bool = False
     css: str = ""
     """A further class of its cells."""
@@ -118,6 +118,11 @@ class Column(Generic[Line]):
     """Behind the heading, for a note below the table."""
     fields: tuple[Field[Line], ...] = ()
     """The same in the data files."""
+
+    @property
+    def numeric(self) -> bool:
+        """Aligned right."""
+        return self.right or self.sort == "n"
 
     @property
     def classes(self) -> str:
@@ -347,7 +352,11 @@ class PageRenderer:
         )
 
     def _static(self, name: str) -> str:
-        return _read(self._folder / "static" / name)
+        path = self._folder / "static" / name
+        try:
+            return path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"{path} of the installation is missing; install benchbench again.") from error
 
 
 def _safe(value: object) -> object:
@@ -355,13 +364,6 @@ def _safe(value: object) -> object:
     if not isinstance(value, str) or value.isprintable() or hasattr(value, "__html__"):
         return value
     return visible(value)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{path} of the installation is missing; install benchbench again.") from error
 
 
 def _hash(text: str) -> str:
