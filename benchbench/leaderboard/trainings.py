@@ -1,7 +1,7 @@
 """From records to trainings: curves, series of scores, shares of the error, verdicts, the mean of all tasks.
 
 One builder for terminal, site and JSON. Curves are made from the entries of `records.py`, item scores come from
-`paired.py`; what may be said of them is in `benchbench.stats.verdict`.
+`paired.py`; what may be said of them is in `benchbench.stats.sweep`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from benchbench.stats.influence import Floats
 from benchbench.stats.noise import Gain
 from benchbench.stats.sentence import Verdict
 from benchbench.stats.series import Series, series_of_estimates, series_of_items, series_of_scores, series_of_tasks
+from benchbench.stats.sweep import series_verdict
 from benchbench.stats.testing import DELTA, Family
-from benchbench.stats.verdict import series_verdict
 
 
 def make_training(
