@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, figure_table, finite, number, print_json, say, stdout, tell
+from benchbench.cli.console import cell, figure_table, finite, number, p_value, print_json, say, stdout, tell
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Weights
-from benchbench.core.format import clean_lines, decimals, probability, several
+from benchbench.core.format import clean_lines, decimals, several
 from benchbench.core.format import number as page_number
 
 if TYPE_CHECKING:
@@ -137,11 +137,7 @@ def _cells(row: DuelRow) -> list[str]:
     if row.outcome in ("better", "worse"):
         least = ""
     flips = "" if found.losses is None else f"{found.losses}/{found.wins}"
-    return [*map(number, scores), difference, spread, _p(row.p_adjusted), flips, least, row.outcome]
-
-
-def _p(p: float | None) -> str:
-    return "-" if p is None else probability(p)
+    return [*map(number, scores), difference, spread, p_value(row.p_adjusted), flips, least, row.outcome]
 
 
 def remarks(found: Comparison) -> list[str]:
@@ -159,7 +155,8 @@ def remarks(found: Comparison) -> list[str]:
         lines.append("docs in clusters: docs of one passage or source count together.")
     equivalent = [row for row in found.rows if row.outcome == "equivalent"]
     if equivalent:
-        lines.append(f"equivalent: the 90 % interval lies within ±{_margins(equivalent)}.")
+        margins = dict.fromkeys(f"{row.duel.delta:.4g}" for row in equivalent)
+        lines.append(f"equivalent: the 90 % interval lies within ±{' or ±'.join(margins)}.")
     if any(row.outcome == "undecided" for row in found.rows):
         lines.append("undecided: neither a difference nor equivalence is shown.")
         lines.append("least: the smallest true difference that these docs show with 80 % power.")
@@ -195,7 +192,3 @@ def _left_out(found: Comparison) -> list[str]:
                 else f"{name}: {failed(row.reach, 'on one side', 'B − A', share=share)}"
             )
     return list(lines.values())
-
-
-def _margins(rows: list[DuelRow]) -> str:
-    return " or ±".join(dict.fromkeys(f"{row.duel.delta:.4g}" for row in rows))

@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchbench.cli.main import INTERRUPTED
-from benchbench.core.format import clean, clean_json, clean_lines, decimals
+from benchbench.core.format import clean, clean_json, clean_lines, decimals, probability
 from benchbench.core.record import Row, RunRecord
 from benchbench.runner import events
 
@@ -219,6 +219,11 @@ def _shown(record: RunRecord, *, every_row: bool) -> Iterator[Row]:
 def number(value: float | None) -> str:
     """Four decimals below 1, fewer above; `-` for a missing value."""
     return "-" if value is None else f"{value:.{decimals([value])}f}"
+
+
+def p_value(p: float | None) -> str:
+    """As sentences write it; `-` where there is none."""
+    return "-" if p is None else probability(p)
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> str:

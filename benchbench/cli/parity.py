@@ -9,10 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, figure_table, finite, number, print_json, stdout, stoppable, tell, watching
+from benchbench.cli.console import (
+    cell,
+    figure_table,
+    finite,
+    number,
+    p_value,
+    print_json,
+    stdout,
+    stoppable,
+    tell,
+    watching,
+)
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, with_settings
-from benchbench.core.format import probability
 from benchbench.core.types import Json
 from benchbench.extensions.parity import ParitySettings
 
@@ -172,8 +182,7 @@ def _score_table(scores: Sequence[tuple[str, str, Duel]]) -> Table:
     table = figure_table("task", "reference", "this", "lost/won", "p", "test", left=("test",))
     for task, metric, found in scores:
         flips = f"{found.losses}/{found.wins}"
-        p = "-" if found.p is None else probability(found.p)
-        values = (number(found.score_a), number(found.score_b), flips, p, found.method)
+        values = (number(found.score_a), number(found.score_b), flips, p_value(found.p), found.method)
         table.add_row(cell(f"{task} {metric}"), *map(cell, values))
     return table
 

@@ -155,7 +155,6 @@ def trainings_of(folder: SweepFolder, options: VerdictOptions | None = None) -> 
 def as_json_value(folder: SweepFolder, found: Sequence[Training]) -> dict[str, object]:
     """Curves and verdicts of a sweep, for `--json`."""
     curves = [curve for training in found for curve in training.curves]
-    judged = [(training, curve) for training in found for curve in training.headline_curves]
     return {
         "sweep": str(folder.path),
         "curves": [
@@ -166,7 +165,7 @@ def as_json_value(folder: SweepFolder, found: Sequence[Training]) -> dict[str, o
             }
             for curve in curves
         ],
-        "verdicts": [_verdict(training, curve) for training, curve in judged],
+        "verdicts": [_verdict(training, curve) for training in found for curve in training.headline_curves],
     }
 
 
