@@ -230,8 +230,9 @@ def sparkline(values: Sequence[float | None]) -> str:
     return "".join("·" if v is None else BLOCKS[min(7, int(8 * (v - low) / width))] for v in values)
 
 
-def text_chart(curve: Curve, *, width: int = 64, height: int = 12) -> str:
+def text_chart(curve: Curve) -> str:
     """The curve with its intervals in characters, values on the left and steps below."""
+    width, height = 64, 12
     dots = [point for point in curve.points if point.value is not None]
     if not dots:
         return "no value yet"

@@ -61,8 +61,8 @@ def detectable(
     return t_sum(degrees, alpha, power, two_sided=two_sided) * stderr
 
 
-def detectable_pairs(differing: int, n: int, *, alpha: float = ALPHA, power: float = POWER) -> float | None:
-    """Smallest true difference of two proportions that the exact two-sided McNemar test finds with this power.
+def detectable_pairs(differing: int, n: int) -> float | None:
+    """Smallest true difference of two proportions that the exact two-sided McNemar test finds with 80 % power.
 
     As many items differ as were seen to, until the difference itself asks for more: then all that differ do so in one
     direction. None where the test finds nothing even if all items differ in one direction.
@@ -73,14 +73,14 @@ def detectable_pairs(differing: int, n: int, *, alpha: float = ALPHA, power: flo
     from scipy.optimize import brentq
 
     if differing > MANY_PAIRS:
-        return detectable(math.sqrt(differing) / n, alpha=alpha, power=power) + 1 / n
+        return detectable(math.sqrt(differing) / n) + 1 / n
 
     def missing(difference: float) -> float:
-        return pairs_power(difference, max(difference, differing / n), n, alpha=alpha) - power
+        return pairs_power(difference, max(difference, differing / n), n) - POWER
 
     if missing(1.0) < 0:
         return None
-    near = min(1.0, 2 * detectable(math.sqrt((differing + 8) / n / n), alpha=alpha, power=power))
+    near = min(1.0, 2 * detectable(math.sqrt((differing + 8) / n / n)))
     return float(brentq(missing, 0.0, near if missing(near) > 0 else 1.0, xtol=1e-9, rtol=1e-6))
 
 
