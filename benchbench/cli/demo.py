@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from benchbench.cli.app import VerbApp
+from benchbench.cli.main import VerbApp
 from benchbench.core.errors import BenchbenchError
 
 app = VerbApp()
@@ -84,7 +84,7 @@ def _training(out: Path, steps: int) -> Iterator[_Training]:
     log = out / "training.log"
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "benchbench.extensions.demo", str(out), str(steps)],
+            [sys.executable, "-m", "benchbench.extensions.demo.training", str(out), str(steps)],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from benchbench.cli.console import Watcher, cell, number, stderr, stdout
+from benchbench.cli.console import Watcher, cell, figure_table, interval, number, say, stderr, stdout, tell
 from benchbench.core.format import clean, magnitude
 from benchbench.core.record import Row, RunRecord
 from benchbench.runner import events
@@ -146,8 +146,8 @@ def trainings_of(folder: SweepFolder, options: VerdictOptions | None = None) -> 
     from benchbench.leaderboard.trainings import make_training
 
     records = records_of(folder.runs())
-    for sentence in records.passed_over:
-        stderr().print(cell(f"passed over: {sentence}", "dim"), soft_wrap=True)
+    for sentence in records.skipped:
+        say(f"passed over: {sentence}", "dim")
     items = ItemScores()
     return [make_training(name, entries, items, options) for name, entries in records.trainings().items()]
 
@@ -155,7 +155,6 @@ def trainings_of(folder: SweepFolder, options: VerdictOptions | None = None) -> 
 def as_json_value(folder: SweepFolder, found: Sequence[Training]) -> dict[str, object]:
     """Curves and verdicts of a sweep, for `--json`."""
     curves = [curve for training in found for curve in training.curves]
-    judged = [(training, curve) for training in found for curve in training.told]
     return {
         "sweep": str(folder.path),
         "curves": [
@@ -166,7 +165,7 @@ def as_json_value(folder: SweepFolder, found: Sequence[Training]) -> dict[str, o
             }
             for curve in curves
         ],
-        "verdicts": [_verdict(training, curve) for training, curve in judged],
+        "verdicts": [_verdict(training, curve) for training in found for curve in training.headline_curves],
     }
 
 
@@ -193,8 +192,8 @@ def show_training(training: Training) -> None:
     reach = f"{steps[0]:,} to {steps[-1]:,}" if len(steps) > 1 else f"{steps[0]:,}"
     where = f"{unit} {reach}" if axis == "step" else f"{reach} {unit}; ordered by tokens, for their names tell no steps"
     count = f"{len(steps)} checkpoints, " if len(steps) > 1 else ""
-    console.print(cell(f"{training.name}  {count}{where}", "bold"), soft_wrap=True)
-    console.print(_table(training.judged))
+    tell(f"{training.name}  {count}{where}", "bold")
+    console.print(_table(training.main_curves))
     for sentence in sentences(training):
         console.print()
         console.print(cell(sentence))
@@ -206,30 +205,19 @@ def show_training(training: Training) -> None:
 def sentences(training: Training) -> list[str]:
     """The verdicts on the training: first of all tasks together, then of each."""
     found = []
-    for curve in training.told:
+    for curve in training.headline_curves:
         beside = training.beside(curve)
         found.append(curve.sentence if beside is None else f"{curve.sentence} {beside}")
     return found
 
 
 def _table(found: Sequence[Curve]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("task", overflow="fold", ratio=1)
-    table.add_column("metric", overflow="fold")
-    table.add_column("curve", no_wrap=True)
-    for name in ("first", "last", "95%", "n"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = figure_table("task", "metric", "curve", "first", "last", "95%", "n", fold=("metric",), left=("curve",))
     for curve in found:
-        values = [point.value for point in curve.points]
+        values, last = [point.value for point in curve.points], curve.points[-1]
         cells = (curve.task, curve.metric, sparkline(values), number(values[0]), number(values[-1]))
-        table.add_row(*map(cell, (*cells, _spread(curve.points[-1]), "" if curve.n is None else curve.n)))
+        table.add_row(*map(cell, (*cells, interval(last.value, last.low, last.high), curve.n)))
     return table
-
-
-def _spread(point: Point) -> str:
-    from benchbench.cli.console import interval
-
-    return interval(point.value, point.low, point.high)
 
 
 def sparkline(values: Sequence[float | None]) -> str:
@@ -242,8 +230,9 @@ def sparkline(values: Sequence[float | None]) -> str:
     return "".join("·" if v is None else BLOCKS[min(7, int(8 * (v - low) / width))] for v in values)
 
 
-def text_chart(curve: Curve, *, width: int = 64, height: int = 12) -> str:
+def text_chart(curve: Curve) -> str:
     """The curve with its intervals in characters, values on the left and steps below."""
+    width, height = 64, 12
     dots = [point for point in curve.points if point.value is not None]
     if not dots:
         return "no value yet"

@@ -60,7 +60,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_verdicts_stand(store: Path) -> None:
     training = make_training("run", read_records([store]).series()["run"], ItemScores(), VerdictOptions())
-    stands(FILE, "verdicts", [[curve.sentence, figures(curve)] for curve in training.told])
+    stands(FILE, "verdicts", [[curve.sentence, figures(curve)] for curve in training.headline_curves])
 
 
 def test_comparisons_stand(store: Path) -> None:

@@ -226,9 +226,9 @@ def test_the_curve_ends_in_a_verdict_per_task(trained, tmp_path):
     run, paths = trained
     folder = sweep(demo_settings(run, tmp_path / "results", paths[0]), readiness=impatient()).folder
     (found,) = trainings_of(folder)
-    assert found.judged
+    assert found.main_curves
     steps = (0, 15, 30, 45, 60, 75, 90, 105, 120)
-    assert all(curve.verdict is not None and curve.verdict.steps == steps for curve in found.judged)
+    assert all(curve.verdict is not None and curve.verdict.steps == steps for curve in found.main_curves)
     assert found.smooth
     outcomes = {curve.verdict.outcome for curve in found.smooth.values()}
     assert outcomes <= {"improving", "no detectable improvement"}
