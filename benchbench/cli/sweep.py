@@ -16,7 +16,7 @@ from benchbench.cli.console import cell, print_json, say, stdout
 from benchbench.cli.options import AsJson, Output, Weights, with_settings
 from benchbench.core.errors import ArgumentError
 from benchbench.core.format import clean_lines
-from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.runner.settings import SweepSettings
 
 if TYPE_CHECKING:
     from benchbench.leaderboard.training import VerdictOptions

@@ -15,8 +15,8 @@ from benchbench.core.format import several
 if TYPE_CHECKING:
     from benchbench.extensions.slurm.cluster import Cluster
     from benchbench.extensions.slurm.engine import Submitted
+    from benchbench.runner.settings import SweepSettings
     from benchbench.runner.sweep.folder import SweepWriter, UnitStatus
-    from benchbench.runner.sweep.settings import SweepSettings
 
 ClusterFile = Annotated[
     Path | None,

@@ -15,7 +15,7 @@ from benchbench.leaderboard.comparison import CompareOptions, Comparison, DuelRo
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Entry, Variant
 from benchbench.stats.matrix import DuelMatrix, duel_matrix
-from benchbench.store.model_lookup import find_models
+from benchbench.store.find import find_models
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from benchbench.core.types import Item
 from benchbench.store.extra_scores import KEYS, added_part, with_added_columns
 from benchbench.store.find import all_runs
 from benchbench.store.folder import PART, RunFolder
-from benchbench.store.models import told_apart
+from benchbench.store.names import told_apart
 from benchbench.store.table import COLUMNS, read_table
 
 if TYPE_CHECKING:

@@ -21,12 +21,11 @@ from benchbench.extensions.slurm.folder import (
     write_array,
 )
 from benchbench.extensions.slurm.script import check_fit
-from benchbench.runner.sweep.events import CheckpointSkipped, OnSweepEvent
+from benchbench.runner.checkpoint import Readiness
+from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.find import find_all
 from benchbench.runner.sweep.folder import SweepWriter, Unit
-from benchbench.runner.sweep.ready import Readiness
-from benchbench.runner.sweep.session import SweepSession
-from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.runner.sweep.session import CheckpointSkipped, OnSweepEvent, SweepSession
 from benchbench.runner.sweep.sweep import ignore, is_done, refuse_other_tokenizers, refuse_taken_name, units_of
 from benchbench.store.lock import RunLock
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, Ty
 from benchbench.core.format import name, number, shown, whole_number
 from benchbench.core.ids import content_hash
 from benchbench.leaderboard.records import Entry, Variant
-from benchbench.store.models import same_weights
+from benchbench.store.names import same_weights
 
 if TYPE_CHECKING:
     from markupsafe import Markup

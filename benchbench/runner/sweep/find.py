@@ -16,9 +16,8 @@ from benchbench.backends.models.formats import is_swappable
 from benchbench.core.checkpoint_names import NameReading, axis_of, read_name
 from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
 from benchbench.runner.checkpoint import Checkpoint
-from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.store.models import distinct_tails
-from benchbench.store.names import find_location, own_name, with_part
+from benchbench.runner.settings import SweepSettings
+from benchbench.store.names import distinct_tails, find_location, own_name, with_part
 
 _OTHER_RANK = re.compile(r"(?i)(?:^|-)rank0*[1-9]\d*\.pt$")
 """Composer's files of other ranks than 0: they hold optimizer states only."""

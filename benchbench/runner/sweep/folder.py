@@ -12,11 +12,10 @@ from typing import Literal, TypeAlias
 from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.core.json_record import an_object
 from benchbench.core.types import Json
-from benchbench.runner.checkpoint import Checkpoint
+from benchbench.runner.checkpoint import Checkpoint, Look, Readiness
 from benchbench.runner.record import now
+from benchbench.runner.settings import SweepSettings, from_json, model_places, to_json
 from benchbench.runner.sweep.find import find_all
-from benchbench.runner.sweep.ready import Look, Readiness
-from benchbench.runner.sweep.settings import SweepSettings, from_json, model_places, to_json
 from benchbench.store.files import make_folder, read_json, remove_strays, write_json
 from benchbench.store.find import SWEEPS, Done, SweepFolder
 from benchbench.store.lock import is_held, shortly

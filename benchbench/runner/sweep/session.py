@@ -1,4 +1,4 @@
-"""A session that does units of a sweep: load the checkpoint's weights, run its tasks, write done.json.
+"""A session that does units of a sweep, and what it tells: load a checkpoint's weights, run its tasks, write done.json.
 
 Doing a unit twice is harmless: the second time finds the run finished. Nothing here knows which engine calls.
 """
@@ -6,7 +6,10 @@ Doing a unit twice is harmless: the second time finds the run finished. Nothing 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
 
 from benchbench.backends import open_backend
 from benchbench.backends.options import ModelOptions
@@ -18,12 +21,60 @@ from benchbench.runner.events import Event, OpeningModel, Progress
 from benchbench.runner.plan import Plan, make_plan, task_identity
 from benchbench.runner.record import now
 from benchbench.runner.run import RunResult, run_plan
-from benchbench.runner.sweep.events import CheckpointFinished, CheckpointStarted, OnSweepEvent
+from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.folder import SweepWriter, Unit
-from benchbench.runner.sweep.settings import SweepSettings
 from benchbench.store.files import make_folder, remove_strays
 from benchbench.store.find import Done
 from benchbench.store.lock import RunLock
+
+
+@dataclass(frozen=True, slots=True)
+class SweepStarted:
+    """The sweep's folder is there, its checkpoints are known."""
+
+    path: Path
+    checkpoints: int
+    units: int
+    done: int
+    """Units that are done already."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStarted:
+    """The weights of a unit's checkpoint are about to be loaded."""
+
+    checkpoint: Checkpoint
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFinished:
+    """A unit is done; its done.json is on disk."""
+
+    checkpoint: Checkpoint
+    done: Done
+    result: RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSkipped:
+    """A checkpoint is not scored, now or for good."""
+
+    checkpoint: Checkpoint
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing is ready; the next look comes in `seconds`."""
+
+    seconds: float
+    newest: int | None
+    """The highest step that is done."""
+
+
+SweepEvent: TypeAlias = Event | SweepStarted | CheckpointStarted | CheckpointFinished | CheckpointSkipped | Waiting
+OnSweepEvent: TypeAlias = Callable[[SweepEvent], None]
 
 
 class SweepSession:

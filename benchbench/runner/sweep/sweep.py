@@ -9,13 +9,19 @@ from pathlib import Path
 
 from benchbench.backends.models.identity import tokenizer_identity
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, RunInUse, StoreError
-from benchbench.runner.checkpoint import Checkpoint
-from benchbench.runner.sweep.events import CheckpointSkipped, OnSweepEvent, SweepEvent, SweepStarted, Waiting
+from benchbench.runner.checkpoint import Checkpoint, Look, Readiness
+from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.find import find_all
 from benchbench.runner.sweep.folder import SweepWriter, Unit
-from benchbench.runner.sweep.ready import Look, Readiness
-from benchbench.runner.sweep.session import SweepSession, run_unit
-from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.runner.sweep.session import (
+    CheckpointSkipped,
+    OnSweepEvent,
+    SweepEvent,
+    SweepSession,
+    SweepStarted,
+    Waiting,
+    run_unit,
+)
 from benchbench.store.find import Done
 from benchbench.store.names import find_home, find_location, real_path
 from benchbench.store.reuse import refuse_other_training
