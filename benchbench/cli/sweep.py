@@ -64,7 +64,7 @@ def execute(
 ) -> None:
     """Sweeps, prints curves and verdicts, and exits with 1 above the allowed share of failed docs, 130 on Ctrl-C."""
     from benchbench.cli.sweep_view import watching_sweep
-    from benchbench.runner.sweep.sweep import sweep as run_sweep
+    from benchbench.runner.sweep import sweep as run_sweep
 
     try:
         with watching_sweep() as on_event:
@@ -103,9 +103,9 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
     from benchbench.cli.console import watching
     from benchbench.cli.run import show_estimates
     from benchbench.runner.run import dry_run
+    from benchbench.runner.sweep import refuse_taken_name
     from benchbench.runner.sweep.find import find_all
     from benchbench.runner.sweep.folder import SweepWriter, status_of
-    from benchbench.runner.sweep.sweep import refuse_taken_name
 
     refuse_taken_name(settings, find_all(settings))
     units = status_of(SweepWriter.of(settings), settings)

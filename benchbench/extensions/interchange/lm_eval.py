@@ -12,8 +12,7 @@ from typing import Any
 
 from benchbench.core.errors import DataError
 from benchbench.core.record import BackendRecord, Origin
-from benchbench.extensions.interchange.lm_eval_items import SamplesFile
-from benchbench.extensions.interchange.model import (
+from benchbench.extensions.interchange.imported import (
     ImportedGroup,
     ImportedModel,
     ImportedRun,
@@ -23,6 +22,7 @@ from benchbench.extensions.interchange.model import (
     in_order,
     items_behind,
 )
+from benchbench.extensions.interchange.lm_eval_items import SamplesFile
 from benchbench.store.names import names_at, names_called
 
 FindSamples = Callable[[str], SamplesFile | None]

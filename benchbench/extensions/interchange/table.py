@@ -14,7 +14,7 @@ from typing import Any
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
 from benchbench.core.record import Origin
 from benchbench.core.types import Json
-from benchbench.extensions.interchange.model import (
+from benchbench.extensions.interchange.imported import (
     ImportedModel,
     ImportedRun,
     ImportedScore,

@@ -69,8 +69,8 @@ def work(folder: Path, number: int, signals: Signals, on_event: OnSweepEvent, sa
 
 def _do(sweep: SweepWriter, unit: Unit, on_event: OnSweepEvent, say: Callable[[str], None]) -> None:
     from benchbench.runner.checkpoint import Readiness
+    from benchbench.runner.sweep import is_done
     from benchbench.runner.sweep.session import SweepSession, run_unit
-    from benchbench.runner.sweep.sweep import is_done
 
     readiness = Readiness()
     session = SweepSession(sweep.settings(), on_event)

@@ -1,19 +1,23 @@
-"""An imported run as a run folder: the store's own format, with `origin` in the record."""
+"""An imported run: what a reader finds in a file, and the run folder that it becomes, with `origin` in its record."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import NormalDist
+from typing import TypeAlias
 
+from benchbench.core import registry
 from benchbench.core.ids import content_hash
 from benchbench.core.record import (
+    UNKNOWN,
     BackendRecord,
     Counts,
     GroupRecord,
+    Origin,
     PlannedTask,
     PlanRecord,
     Provenance,
@@ -26,9 +30,140 @@ from benchbench.core.record import (
 from benchbench.core.registry import METRICS, metric_range
 from benchbench.core.types import Item, Json, MetricSpec
 from benchbench.core.version import __version__
-from benchbench.extensions.interchange.model import ImportedRun, ImportedScore, ImportedTask
+from benchbench.extensions.interchange.lm_eval_items import SamplesFile
 from benchbench.store.folder import RunFolder, RunWriter
-from benchbench.store.names import folder_name
+from benchbench.store.names import folder_name, home_of
+
+PREFERRED = ("acc", "exact_match", "f1", "acc_norm", "bleu", "word_perplexity", "perplexity", "ppl")
+"""Which metric a task is known by, if it has one of these: sources list metrics in any order."""
+
+
+Training: TypeAlias = "tuple[str, str | None, tuple[tuple[str, str], ...]]"
+"""Series, where it lay, and the arguments that change its numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedScore:
+    """One value of a table or results file."""
+
+    metric: str
+    """`name` or `name,filter`."""
+    value: float | None
+    stderr: float | None
+    n: int | None
+    higher_is_better: bool
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedTask:
+    """One task of a run."""
+
+    scores: tuple[ImportedScore, ...]
+    version: str | int | float | None = None
+    num_fewshot: int | None = None
+    """None: the source does not say."""
+    output_type: str | None = None
+    chance: float | None = None
+    """Score of a guesser."""
+    resolved: Mapping[str, Json] = field(default_factory=dict)
+    """The task's configuration, where the source holds it."""
+    samples: SamplesFile | None = None
+    """Where its items lie, if the source holds them."""
+
+    @property
+    def lacks_chance(self) -> bool:
+        """Something is chosen from, and nobody said what a guesser gets."""
+        return self.chance is None and self.output_type == "multiple_choice"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedGroup:
+    """A mean of several tasks."""
+
+    name: str
+    tasks: tuple[str, ...]
+    weight_by_size: bool
+    scores: tuple[ImportedScore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedModel:
+    """What a source says of its model."""
+
+    name: str
+    """As we name models: a checkpoint is `model@step500`."""
+    series: str
+    """The training run that it is a checkpoint of; of other models the name again."""
+    step: int | None = None
+    tokens_seen: int | None = None
+    location: str | None = None
+    """Folder or hub name, as the source has it."""
+    arguments: tuple[tuple[str, str], ...] = ()
+    """(name, value), by name, of what else changes its weights or its numbers, such as `dtype` or `peft`."""
+
+    @property
+    def training(self) -> Training:
+        """What checkpoints of one training share."""
+        home = None if self.location is None else home_of(self.location)
+        return (self.series, home, self.arguments)
+
+    @property
+    def identity(self) -> str:
+        """What stands in the record for the identity of weights that nobody has seen."""
+        if self.location is None:
+            return f"{UNKNOWN}, imported as {self.name}"
+        known = content_hash([self.name, self.location, self.arguments], digits=8)
+        return f"{UNKNOWN}, imported as {self.name} ({known})"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedRun:
+    """One model (or checkpoint) of a source."""
+
+    model: ImportedModel
+    tasks: Mapping[str, ImportedTask]
+    origin: Origin
+    groups: tuple[ImportedGroup, ...] = ()
+    backend: BackendRecord | None = None
+    """None: the source does not say."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    date: str | None = None
+
+    def values(self) -> dict[tuple[str, str], tuple[float | None, float | None]]:
+        """(task, metric) → (value, standard error)."""
+        return {
+            (task, score.metric): (score.value, score.stderr)
+            for task, found in self.tasks.items()
+            for score in found.scores
+        }
+
+
+def items_behind(value: float | None, stderr: float | None) -> int | None:
+    """How many docs a share of right answers rests on, from its standard error; None if it is no such share.
+
+    SE² = p(1 − p)/(n − 1) gives n exactly where the scores are 0 or 1; anything else is no whole number.
+    """
+    if value is None or stderr is None or not 0 < value < 1 or not stderr > 0:
+        return None
+    n = value * (1 - value) / stderr**2 + 1
+    near = round(n)
+    right = value * near
+    whole = abs(n - near) < 1e-4 * max(1.0, n / 1000) and abs(right - round(right)) < 1e-4 * max(1.0, n / 1000)
+    return near if near > 1 and whole else None
+
+
+def better_high(metric: str) -> bool:
+    """More is better, as far as the metric's name tells."""
+    return registry.higher_is_better(metric.partition(",")[0])
+
+
+def in_order(scores: Iterable[ImportedScore]) -> tuple[ImportedScore, ...]:
+    """The metric that a task is known by first, the others as they come."""
+    places = {name: place for place, name in enumerate(PREFERRED)}
+    return tuple(sorted(scores, key=lambda score: places.get(score.metric.partition(",")[0], len(places))))
+
 
 NORMAL = NormalDist().inv_cdf(0.975)
 """Half-width of a 95 % interval in standard errors."""
