@@ -57,23 +57,13 @@ class Checkpoint:
         return self.series.removesuffix(f"@{read_name(leaf_of(self.location, self.revision)).part}")
 
 
-def step_in(name: str) -> int | None:
-    """The optimizer step that a folder, file or revision name tells.
-
-    >>> step_in("checkpoint-500"), step_in("ep0-ba75000-rank0.pt"), step_in("step1000-tokens4B"), step_in("main")
-    (500, 75000, 1000, None)
-    """
-    return read_name(name).step
-
-
-def tokens_in(name: str) -> int | None:
-    """The tokens seen that a name tells: `step1000-tokens4B` is 4,000,000,000."""
-    return read_name(name).tokens
-
-
 def step_at(location: str, revision: str | None = None) -> int | None:
-    """The step that a model's own name or its files tell."""
-    step = step_in(leaf_of(location, revision))
+    """The step that a model's own name or its files tell.
+
+    >>> step_at("/runs/m/checkpoint-500"), step_at("/runs/m/ep0-ba75000.pt"), step_at("org/m", "step1000-tokens4B")
+    (500, 75000, 1000)
+    """
+    step = read_name(leaf_of(location, revision)).step
     if step is None and revision is None and (found := _recognised(location)) is not None:
         form, path = found
         step = form.step(path)
@@ -86,7 +76,7 @@ def tokens_at(location: str, revision: str | None = None) -> int | None:
     if revision is None and (found := _recognised(location)) is not None:
         form, path = found
         tokens = form.tokens_seen(path)
-    return tokens_in(leaf_of(location, revision)) if tokens is None else tokens
+    return read_name(leaf_of(location, revision)).tokens if tokens is None else tokens
 
 
 def _recognised(location: str) -> tuple[CheckpointFormat, Path] | None:

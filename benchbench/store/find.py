@@ -195,13 +195,15 @@ def find_models(names: list[str], root: Path) -> list[ModelRuns]:
             found.append(_of_run(RunFolder(path)))
             continue
         if known is None:
-            known = _finished(root)
+            known = finished_runs(root)
         found.append(_find(name, root, known))
     return _with_unique_names(found)
 
 
-def _finished(root: Path) -> list[FinishedRun]:
-    """The finished runs below `root`, models that share a name told apart."""
+def finished_runs(root: Path) -> list[FinishedRun]:
+    """The finished runs at or below `root`, models that share a name told apart. Broken folders are skipped with a
+    warning.
+    """
     found = list(_whole(root))
     named = told_apart([run.record for run in found])
     return [FinishedRun(run.folder, record) for run, record in zip(found, named, strict=True)]

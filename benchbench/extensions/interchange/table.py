@@ -19,9 +19,8 @@ from benchbench.extensions.interchange.imported import (
     ImportedRun,
     ImportedScore,
     ImportedTask,
-    better_high,
+    imported_score,
     in_order,
-    items_behind,
 )
 from benchbench.store.names import names_called
 
@@ -143,13 +142,8 @@ def _integer(said: Mapping[str, Any], name: str, where: str) -> int | None:
 
 def _score(said: Mapping[str, Any], where: str) -> ImportedScore:
     value, stderr = _number(said, "value", where), _number(said, "stderr", where)
-    finite = value if value is not None and math.isfinite(value) else None
     error = stderr if stderr is not None and math.isfinite(stderr) and stderr >= 0 else None
-    n = _integer(said, "n", where)
-    note = None if finite is not None else "the value is missing" if value is None else f"the value is {value}"
-    if n is None and (n := items_behind(finite, error)) is not None:
-        note = "n worked out from the standard error"
-    return ImportedScore(said["metric"], finite, error, n, better_high(said["metric"]), note)
+    return imported_score(said["metric"], value, error, _integer(said, "n", where))
 
 
 def _run(model: ImportedModel, tasks: Mapping[str, _Task], origin: Origin, where: str) -> ImportedRun:

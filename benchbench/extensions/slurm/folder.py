@@ -149,7 +149,7 @@ def write_array(sweep: SweepFolder, cluster: Cluster, units: Sequence[Unit]) -> 
 def note_job(array: Array, job: str) -> Array:
     """Writes job.json."""
     write_json(array.path / "job.json", {"job": job, "submitted": now()})
-    return Array(array.path, job, array.name, array.units)
+    return replace(array, job=job)
 
 
 def read_array(path: Path) -> Array:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchbench.backends.models.identity import tokenizer_identity
-from benchbench.core.errors import ArgumentError, BackendError, ModelError, RunInUse, StoreError
+from benchbench.core.errors import BackendError, ModelError, RunInUse, StoreError
 from benchbench.runner.checkpoint import Checkpoint, Look, Readiness
 from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.find import find_all
@@ -23,6 +23,7 @@ from benchbench.runner.sweep.session import (
     SweepSession,
     SweepStarted,
     Waiting,
+    other_tokenizer,
     run_unit,
 )
 from benchbench.store.find import Done
@@ -207,7 +208,4 @@ def refuse_other_tokenizers(settings: SweepSettings, checkpoints: Iterable[Check
             continue
         first, other = known.setdefault(checkpoint.series, (identity, checkpoint))
         if first != identity:
-            raise ArgumentError(
-                f"{checkpoint.target} has another tokenizer than {other.target}, so one curve cannot go through both. "
-                "Sweep the two parts apart with --checkpoints, or give the tokenizer they share with --tokenizer."
-            )
+            raise other_tokenizer(checkpoint.target, other.target)

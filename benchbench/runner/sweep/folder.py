@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -124,17 +124,9 @@ def status_of(folder: SweepWriter, settings: SweepSettings) -> list[UnitStatus]:
 
     Loads no model and prepares no task, so units whose task files or data changed since are not noticed.
     """
-    return _status(folder, settings, _checkpoints(settings))
-
-
-def _checkpoints(settings: SweepSettings) -> list[Checkpoint]:
-    try:
-        return find_all(settings)
-    except ArgumentError:
-        return []
-
-
-def _status(folder: SweepWriter, settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> list[UnitStatus]:
+    checkpoints: list[Checkpoint] = []
+    with suppress(ArgumentError):
+        checkpoints = find_all(settings)
     readiness = Readiness(settle=0.0)
     found: dict[tuple[str, int, int], UnitStatus] = {
         (done.series, done.position, done.group): UnitStatus(
