@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from benchbench.backends.options import ModelOptions
 from benchbench.core import settings as core_settings
@@ -14,9 +14,11 @@ from benchbench.core.ids import content_hash
 from benchbench.core.json_record import as_json
 from benchbench.core.settings import Part, Setting, as_record, changed
 from benchbench.core.types import Json
-from benchbench.runner.checkpoint import Checkpoint
 from benchbench.store.names import find_location
 from benchbench.tasks.settings import RenderSettings
+
+if TYPE_CHECKING:
+    from benchbench.runner.checkpoint import Checkpoint
 
 RECORD_ORDER = (
     "model", "backend", "revision", "tokenizer", "dtype", "max_length", "batch_tokens", "trust_remote_code",

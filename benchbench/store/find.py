@@ -204,18 +204,15 @@ def finished_runs(root: Path) -> list[FinishedRun]:
     """The finished runs at or below `root`, models that share a name told apart. Broken folders are skipped with a
     warning.
     """
-    found = list(_whole(root))
-    named = told_apart([run.record for run in found])
-    return [FinishedRun(run.folder, record) for run, record in zip(found, named, strict=True)]
-
-
-def _whole(root: Path) -> Iterator[FinishedRun]:
+    found: list[FinishedRun] = []
     for run in all_runs(root):
         if run.finished:
             try:
-                yield FinishedRun(run, run.record())
+                found.append(FinishedRun(run, run.record()))
             except StoreError as error:
-                warnings.warn(f"passed over {run.path}: {error}", stacklevel=2)
+                warnings.warn(f"passed over {run.path}: {error}", stacklevel=3)
+    named = told_apart([run.record for run in found])
+    return [FinishedRun(run.folder, record) for run, record in zip(found, named, strict=True)]
 
 
 def _of_run(run: RunFolder) -> ModelRuns:

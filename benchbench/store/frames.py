@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -66,7 +67,7 @@ RUN_COLUMNS: dict[str, str] = {
 def load_runs(path: str | Path = "results") -> pd.DataFrame:
     """One row per finished run, task (or group) and metric, for everything under `path`.
 
-    `path` is a results folder, a model's folder in it, or one run. Broken folders are passed over with a warning.
+    `path` is a results folder, a model's folder in it, or one run. Broken folders are skipped with a warning.
 
     | column | meaning |
     |---|---|
@@ -180,7 +181,7 @@ def load_items(path: str | Path, task: str | Sequence[str] | None = None) -> pd.
     """One row per item (scored doc) of a run, or of all finished runs under `path`.
 
     `task` keeps one task or several. A run that is still going gives the items it has so far.
-    Broken folders are passed over with a warning.
+    Broken folders are skipped with a warning.
 
     | column | meaning |
     |---|---|
@@ -218,17 +219,14 @@ def load_items(path: str | Path, task: str | Sequence[str] | None = None) -> pd.
 
 def _plans(run: RunFolder) -> Iterator[ModelRun]:
     """What the run is, from its record where it is finished, so that models are told apart as in `load_runs`."""
-    try:
-        yield run.record() if run.finished else run.plan()
-    except StoreError:
-        yield from _plan(run)
-
-
-def _plan(run: RunFolder) -> Iterator[ModelRun]:
+    if run.finished:
+        with suppress(StoreError):
+            yield run.record()
+            return
     try:
         yield run.plan()
     except StoreError as error:
-        warnings.warn(f"passed over {run.path}: {error}", stacklevel=3)
+        warnings.warn(f"passed over {run.path}: {error}", stacklevel=2)
 
 
 def _tables(run: RunFolder, model: str, wanted: set[str] | None) -> Iterator[pa.Table]:

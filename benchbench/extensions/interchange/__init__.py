@@ -35,7 +35,7 @@ class Found:
 
 
 def find_imports(path: Path, mapped: Mapped, chance: Callable[[str], float | None]) -> Found:
-    """Everything in `path` that can be imported. In a folder, files that cannot be are passed over, and named.
+    """Everything in `path` that can be imported. In a folder, files that cannot be are skipped, and named.
 
     Args:
         mapped: columns and defaults of tables; a default `num_fewshot` also serves results files that say none.
@@ -121,12 +121,12 @@ def _without_twins(runs: Sequence[ImportedRun]) -> tuple[list[ImportedRun], list
             twin = next((other for other in others if values.items() <= models[other].items()), None)
             if twin is not None:
                 twins[training] = twin
-    said = [
+    sentences = [
         f"{_described(training)}: each of its {len(models[training])} values is one of {_described(twin)}, to the last "
         "digit"
         for training, twin in twins.items()
     ]
-    return [run for run in runs if run.model.training not in twins], said
+    return [run for run in runs if run.model.training not in twins], sentences
 
 
 def _described(training: Training) -> str:

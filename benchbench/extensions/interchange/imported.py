@@ -74,7 +74,7 @@ class ImportedTask:
 
     @property
     def lacks_chance(self) -> bool:
-        """Something is chosen from, and nobody said what a guesser gets."""
+        """Something is chosen from, and no source says what a guesser gets."""
         return self.chance is None and self.output_type == "multiple_choice"
 
 

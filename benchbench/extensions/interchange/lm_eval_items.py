@@ -174,8 +174,8 @@ def _prediction(line: Mapping[str, Json], lls: Sequence[float]) -> str | None:
 
 def _scores(line: Mapping[str, Json]) -> Iterator[tuple[str, float]]:
     for name, column in _names(line).items():
-        said = line[name]
-        value = _value(name, said) if _is_pair(said) else said
+        raw = line[name]
+        value = _value(name, raw) if _is_pair(raw) else raw
         if isinstance(value, int | float) and math.isfinite(value):
             yield column, float(value)
 

@@ -98,7 +98,7 @@ def job_script(cluster: Cluster, name: str, folder: Path, count: int) -> str:
 def _options(cluster: Cluster, name: str, folder: Path, count: int) -> list[str]:
     limit = "" if cluster.parallel is None else f"%{cluster.parallel}"
     log = str(folder).replace("%", "%%") + "/%a.log"
-    said = {
+    resources = {
         "partition": cluster.partition,
         "account": cluster.account,
         "qos": cluster.qos,
@@ -116,7 +116,7 @@ def _options(cluster: Cluster, name: str, folder: Path, count: int) -> list[str]
         "--nodes=1",
         "--ntasks=1",
         f"--cpus-per-task={cluster.cpus}",
-        *(f"--{option}={_quoted(value)}" for option, value in said.items() if value is not None),
+        *(f"--{option}={_quoted(value)}" for option, value in resources.items() if value is not None),
         *cluster.sbatch,
     ]
 
