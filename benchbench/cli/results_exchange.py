@@ -39,7 +39,7 @@ def import_results(
     tokens_seen, stderr, n, num_fewshot, version, date. Of a folder, everything that fits is taken, the rest is named.
     """
     from benchbench.extensions.interchange import find_imports, parse_chance
-    from benchbench.extensions.interchange.imported import write_imported
+    from benchbench.extensions.interchange.record import write_imported
     from benchbench.extensions.interchange.table import Mapped
 
     mapped = Mapped(_pairs("--column", column), _pairs("--set", default))

@@ -1,7 +1,7 @@
 """Results of other harnesses and plain tables, as run folders of our own with a mark of where they come from.
 
 Here: which file is what, and which runs say the same twice. `lm_eval.py`, `lm_eval_items.py` and `table.py` know the
-formats; `imported.py` writes.
+formats; `record.py` writes.
 """
 
 from __future__ import annotations

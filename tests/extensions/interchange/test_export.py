@@ -11,7 +11,7 @@ import yaml
 import benchbench
 from benchbench.extensions.interchange import find_imports
 from benchbench.extensions.interchange.export import write_lm_eval
-from benchbench.extensions.interchange.imported import write_imported
+from benchbench.extensions.interchange.record import write_imported
 from benchbench.extensions.interchange.table import Mapped
 from benchbench.runner.run import run
 from benchbench.store.find import all_runs

@@ -10,7 +10,7 @@ import pytest
 
 import benchbench
 from benchbench.extensions.interchange import find_imports
-from benchbench.extensions.interchange.imported import write_imported
+from benchbench.extensions.interchange.record import write_imported
 from benchbench.extensions.interchange.table import Mapped
 from benchbench.store.find import all_runs
 
