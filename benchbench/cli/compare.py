@@ -49,7 +49,7 @@ def compare(
     """
     from benchbench.leaderboard.comparison import CompareOptions, compare_models
     from benchbench.leaderboard.duels import flat, frame
-    from benchbench.store.model_lookup import find_models
+    from benchbench.store.find import find_models
 
     found = compare_models(
         find_models(models, results), CompareOptions(tuple(metric) if metric else None, delta, weights)

@@ -34,8 +34,7 @@ def demo(
     from benchbench.backends.options import ModelOptions
     from benchbench.cli.sweep import execute
     from benchbench.extensions.demo.training import DemoSettings, begin, find_finished
-    from benchbench.runner.settings import RunSettings
-    from benchbench.runner.sweep.settings import SweepSettings
+    from benchbench.runner.settings import RunSettings, SweepSettings
 
     settings = DemoSettings() if steps is None else DemoSettings(steps=steps)
     run = RunSettings(model=ModelOptions(""), output=output)

@@ -20,7 +20,7 @@ from benchbench.core.json_record import finite
 from benchbench.core.record import PlanRecord, RunRecord
 from benchbench.store.find import all_runs, find_run
 from benchbench.store.folder import RunFolder
-from benchbench.store.models import same_weights, told_apart, twins
+from benchbench.store.names import same_weights, told_apart, twins
 
 if TYPE_CHECKING:
     from benchbench.core.types import Item, Json
@@ -194,7 +194,7 @@ def show_prompts(
 ) -> None:
     """Show tasks that were run under several prompts: every prompt, their mean, the best of them as what it is."""
     from benchbench.leaderboard.prompts import lines, prompt_tables
-    from benchbench.store.model_lookup import find_models
+    from benchbench.store.find import find_models
 
     [found] = find_models([model], output)
     tables = prompt_tables(found, task=task, metric=metric)

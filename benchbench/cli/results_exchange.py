@@ -38,7 +38,7 @@ def import_results(
     A table has a row per model, task and metric, with the columns model, task, metric, value, and if it has them step,
     tokens_seen, stderr, n, num_fewshot, version, date. Of a folder, everything that fits is taken, the rest is named.
     """
-    from benchbench.extensions.interchange.found import find_imports, parse_chance
+    from benchbench.extensions.interchange import find_imports, parse_chance
     from benchbench.extensions.interchange.record import write_imported
     from benchbench.extensions.interchange.table import Mapped
 

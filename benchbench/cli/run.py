@@ -27,8 +27,7 @@ from benchbench.cli.options import AsJson, with_settings
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord
 from benchbench.core.types import Json
-from benchbench.runner.profiles import with_profile
-from benchbench.runner.settings import RunSettings
+from benchbench.runner.settings import RunSettings, with_profile
 
 if TYPE_CHECKING:
     from benchbench.runner.plan import Estimate

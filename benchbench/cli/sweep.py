@@ -14,7 +14,7 @@ from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output, Weights, with_settings
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.format import magnitude, several
-from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.runner.settings import SweepSettings
 
 if TYPE_CHECKING:
     from benchbench.extensions.slurm.cluster import Cluster
@@ -69,7 +69,7 @@ def execute(
 ) -> None:
     """Sweeps, prints curves and verdicts, and exits with 1 above the allowed share of failed docs, 130 on Ctrl-C."""
     from benchbench.cli.sweep_view import watching_sweep
-    from benchbench.runner.sweep.sweep import sweep as run_sweep
+    from benchbench.runner.sweep import sweep as run_sweep
 
     with stoppable(", and so does `benchbench sweep resume`"), watching_sweep() as on_event:
         result = run_sweep(settings, on_event=on_event, keep_watching=keep_watching)
@@ -103,9 +103,9 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
     """What a sweep would do: its units, and what each would ask."""
     from benchbench.cli.run import show_estimates
     from benchbench.runner.run import dry_run
+    from benchbench.runner.sweep import refuse_taken_name
     from benchbench.runner.sweep.find import find_all
     from benchbench.runner.sweep.folder import SweepWriter, status_of
-    from benchbench.runner.sweep.sweep import refuse_taken_name
 
     refuse_taken_name(settings, find_all(settings))
     units = status_of(SweepWriter.of(settings), settings)

@@ -15,11 +15,11 @@ from benchbench.cli.console import Watcher, cell, figure_table, interval, number
 from benchbench.core.format import clean, magnitude
 from benchbench.core.record import Row, RunRecord
 from benchbench.runner import events
-from benchbench.runner.sweep import events as sweep_events
+from benchbench.runner.sweep import session
 
 if TYPE_CHECKING:
     from benchbench.leaderboard.training import Curve, Point, Training, VerdictOptions
-    from benchbench.runner.sweep.events import OnSweepEvent, SweepEvent
+    from benchbench.runner.sweep.session import OnSweepEvent, SweepEvent
     from benchbench.store.find import SweepFolder
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -66,22 +66,22 @@ class SweepWatcher(Watcher):
                 self._bar.update(self._id, description=clean(f"{self._now}  {task}"), total=self._left)
             case events.TaskFinished():
                 pass
-            case sweep_events.SweepStarted(path, checkpoints, units, done):
+            case session.SweepStarted(path, checkpoints, units, done):
                 count = "No checkpoints yet" if checkpoints == 0 else f"{checkpoints} checkpoints"
                 kept = f", {done} of {units} units done before" if done else ""
                 self.say(f"{count}{kept}. Stop at any time: the same command goes on. {path}")
-            case sweep_events.CheckpointStarted(checkpoint):
+            case session.CheckpointStarted(checkpoint):
                 self._now = checkpoint.name
-            case sweep_events.CheckpointFinished():
+            case session.CheckpointFinished():
                 self._finished(event)
-            case sweep_events.CheckpointSkipped(checkpoint, why):
+            case session.CheckpointSkipped(checkpoint, why):
                 self.say(f"{checkpoint.name} is passed over: {why}")
-            case sweep_events.Waiting(seconds, newest):
+            case session.Waiting(seconds, newest):
                 self._wait(seconds, newest)
             case _:
                 super().__call__(event)
 
-    def _finished(self, event: sweep_events.CheckpointFinished) -> None:
+    def _finished(self, event: session.CheckpointFinished) -> None:
         main = main_rows(event.result.record)
         self._tasks += [task for task in main if task not in self._tasks]
         done = event.done

@@ -17,8 +17,8 @@ from benchbench.leaderboard.weights import RULES, Weighting, benchmarks, weights
 from benchbench.stats.difference import Reach
 from benchbench.stats.duel import Duel, Outcome, TaskInfluence, duel, duel_of_estimates, duel_of_tasks
 from benchbench.stats.testing import DELTA, benjamini_hochberg, holm
+from benchbench.store.find import ModelRuns
 from benchbench.store.folder import FinishedRun
-from benchbench.store.model_lookup import ModelRuns
 
 ALL_TASKS = "all tasks"
 SEED = 1234

@@ -16,7 +16,7 @@ from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Entry, Variant
 from benchbench.stats.matrix import DuelMatrix, duel_matrix
 from benchbench.stats.testing import benjamini_hochberg
-from benchbench.store.model_lookup import find_models
+from benchbench.store.find import find_models
 
 if TYPE_CHECKING:
     import pandas as pd

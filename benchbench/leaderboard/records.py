@@ -15,7 +15,7 @@ from benchbench.core.task_scoring import family_of
 from benchbench.leaderboard.metrics import Metric, metric_of
 from benchbench.store.find import all_runs
 from benchbench.store.folder import FinishedRun, RunFolder
-from benchbench.store.models import told_apart
+from benchbench.store.names import told_apart
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -250,7 +250,6 @@ def _group_rows(
 ) -> list[Row]:
     tasks = {prepared.task.name: prepared for prepared in plan.tasks}
     found = []
-    shots = {prepared.task.name: prepared.num_fewshot for prepared in plan.tasks}
     for group in plan.groups:
         members = {
             name: ScoredTask(
@@ -259,7 +258,7 @@ def _group_rows(
             for name in group.tasks
             if name in results
         }
-        same_shots = {shots[name] for name in members}
+        same_shots = {tasks[name].num_fewshot for name in members}
         num_fewshot = same_shots.pop() if len(same_shots) == 1 else None
         made_of = content_hash([row.signature for row in rows if row.task in members], digits=8)
         first = next(iter(members), None)  # a group's tasks are of one source

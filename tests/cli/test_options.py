@@ -16,8 +16,7 @@ from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import Part, Setting
 from benchbench.extensions.parity import ParitySettings
 from benchbench.extensions.rescore.settings import ScoreSettings
-from benchbench.runner.settings import RunSettings
-from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.runner.settings import RunSettings, SweepSettings
 from benchbench.tasks.settings import RenderSettings
 from tests.cli.test_app import ALL
 

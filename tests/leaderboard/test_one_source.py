@@ -27,7 +27,7 @@ from benchbench.leaderboard.training import VerdictOptions
 from benchbench.leaderboard.trainings import figures, make_training
 from benchbench.leaderboard.weights import benchmarks
 from benchbench.stats.duel import duel
-from benchbench.store.model_lookup import find_models
+from benchbench.store.find import find_models
 from tests.leaderboard import make
 from tests.leaderboard.site.page import Page
 from tests.leaderboard.world import choice, rolling, write_run, write_training

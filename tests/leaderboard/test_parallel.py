@@ -17,7 +17,7 @@ from benchbench.leaderboard.records import read_records
 from benchbench.leaderboard.trainings import make_training
 from benchbench.leaderboard.weights import benchmarks, weights_of
 from benchbench.stats.ranks import rank_intervals
-from benchbench.store.model_lookup import find_models
+from benchbench.store.find import find_models
 from tests.cli.command import benchbench as command
 from tests.leaderboard.world import choice, write_run, write_training
 from tests.store.make import record, recorded

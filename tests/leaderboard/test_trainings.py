@@ -9,7 +9,7 @@ from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import records_of
 from benchbench.leaderboard.training import VerdictOptions, about, chosen_curves, panels
 from benchbench.leaderboard.trainings import figures, make_training
-from benchbench.runner.sweep.sweep import sweep
+from benchbench.runner.sweep import sweep
 from benchbench.store.find import find_sweep
 from tests.runner.sweep.series import impatient, on_list
 from tests.runner.toy import make_world

@@ -26,7 +26,7 @@ from benchbench.core.record import (
 )
 from benchbench.core.registry import METRICS, metric_range
 from benchbench.core.types import Item, Json, MetricSpec
-from benchbench.extensions.interchange.model import ImportedRun, ImportedScore, ImportedTask
+from benchbench.extensions.interchange.imported import ImportedRun, ImportedScore, ImportedTask
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.names import folder_name
 

@@ -10,8 +10,7 @@ from benchbench.core.task_scoring import columns
 from benchbench.core.types import Item, MetricSpec, OutputType, ScoringSpec
 from benchbench.extensions.comet import Segment
 from benchbench.extensions.comet.process import CometProcess, item_score, segment_key, segments_of
-from benchbench.extensions.rescore.blocks import score_in_blocks
-from benchbench.extensions.rescore.post_metric import PostMetricInfo
+from benchbench.extensions.rescore.post_metric import PostMetricInfo, score_in_blocks
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import StoredTask
 from benchbench.runner.events import OnEvent, OpeningModel

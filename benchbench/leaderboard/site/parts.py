@@ -19,7 +19,7 @@ from benchbench.core.errors import StoreError
 from benchbench.core.format import name, number, shown, visible, whole_number
 from benchbench.core.ids import content_hash
 from benchbench.leaderboard.records import Entry, Variant
-from benchbench.store.models import same_weights
+from benchbench.store.names import same_weights
 
 if TYPE_CHECKING:
     from jinja2 import Environment

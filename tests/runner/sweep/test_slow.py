@@ -19,11 +19,10 @@ import yaml
 from benchbench.backends.options import ModelOptions
 from benchbench.cli.sweep_view import trainings_of
 from benchbench.extensions.demo.training import DemoSettings, train
-from benchbench.runner.settings import RunSettings
-from benchbench.runner.sweep.events import CheckpointFinished, CheckpointSkipped, CheckpointStarted
-from benchbench.runner.sweep.ready import Readiness
-from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.runner.sweep.sweep import sweep
+from benchbench.runner.checkpoint import Readiness
+from benchbench.runner.settings import RunSettings, SweepSettings
+from benchbench.runner.sweep import sweep
+from benchbench.runner.sweep.session import CheckpointFinished, CheckpointSkipped, CheckpointStarted
 from benchbench.store.find import find_sweep
 from benchbench.tasks.settings import RenderSettings
 from tests import models
