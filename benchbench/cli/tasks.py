@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.cli.app import VerbApp
 from benchbench.cli.options import AsJson, IncludePath, option_of, with_settings
 from benchbench.core.errors import ArgumentError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.errors import ArgumentError
 from benchbench.core.json_record import as_json
 from benchbench.core.settings import Part, Setting, as_record

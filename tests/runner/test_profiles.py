@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.profiles import PROFILES, with_profile
 from benchbench.runner.settings import RunSettings

@@ -21,13 +21,11 @@ from benchbench.backends.api.answers import (
     writing_body,
     written,
 )
-from benchbench.backends.api.client import AnswerError, Client, LoopThread
-from benchbench.backends.api.options import server_options
+from benchbench.backends.api.client import AnswerError, Client, LoopThread, server_options
 from benchbench.backends.api.server import ServerFacts, check_name, echo_body, explore
 from benchbench.backends.chat import template_of
 from benchbench.backends.encode import move_spaces
-from benchbench.backends.engines import refusal
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions, refusal
 from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys, Work
 from benchbench.backends.tokens import Job, seed_text
 from benchbench.core.chat import Conversation

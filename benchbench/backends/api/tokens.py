@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from benchbench.backends.api import ENGINE
 from benchbench.backends.api.answers import ids_score
 from benchbench.backends.api.backend import ServerConnection, TextBackend
-from benchbench.backends.api.client import AnswerError
-from benchbench.backends.api.options import server_options
+from benchbench.backends.api.client import AnswerError, server_options
 from benchbench.backends.api.server import PROBES, check_name
 from benchbench.backends.encode import EncodedPair, Encoder
+from benchbench.backends.engines import ModelOptions
+from benchbench.backends.models.find import find_model
 from benchbench.backends.models.identity import tokenizer_identity
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.models.tokenizer import load_tokenizer
 from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
 from benchbench.core.errors import ArgumentError, ModelError
 
@@ -41,9 +42,6 @@ def open_server(options: ModelOptions) -> TextBackend | TokensBackend:
 
 
 def _load(named: str, options: ModelOptions) -> tuple[PreTrainedTokenizerBase, str]:
-    from benchbench.backends.models.find import find_model
-    from benchbench.backends.models.tokenizer import load_tokenizer
-
     source = find_model(named)
     return load_tokenizer(source, trusted=options.trust_remote_code), tokenizer_identity(Path(source.folder))
 

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from benchbench.backends.models.identity import read_json
-from benchbench.backends.models.source import ModelSource, quiet
-from benchbench.backends.models.weights import safetensors_header
+from benchbench.backends.models.files import ModelSource, quiet, read_json, safetensors_header
 from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
 from benchbench.core.json_record import object_at
 from benchbench.core.types import Json

@@ -9,7 +9,7 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbench.backends.models.weights import BITS
+from benchbench.backends.models.files import BITS
 from benchbench.core.errors import ModelError
 from benchbench.core.format import byte_size
 from benchbench.core.json_record import object_at
