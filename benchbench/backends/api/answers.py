@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.api.client import AnswerError, BadAnswerError
 from benchbench.backends.chat import ChatTemplate
-from benchbench.backends.tokens import Job, Written, cut_at_stop, seed
+from benchbench.backends.writing import Job, Written, cut_at_stop, seed
 from benchbench.core.chat import Conversation
 from benchbench.core.types import FinishReason, GenerationParams
 
@@ -122,6 +122,11 @@ def choice(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
         raise BadAnswerError(f"an answer had {len(choices) if isinstance(choices, list) else 'no'} choices, not one")
     return choices[0]
+
+
+def echo_body(text: str) -> dict[str, object]:
+    """A request for the log-probabilities of a prompt, in the older form. One token is written and left unread."""
+    return {"prompt": text, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1}
 
 
 MOST_STOPS = 4

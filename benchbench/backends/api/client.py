@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import queue
 import random
-import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Literal, TypeVar
@@ -94,7 +92,6 @@ def _address(url: str | None) -> str:
     return url.rstrip("/")
 
 
-J = TypeVar("J")
 T = TypeVar("T")
 Parse = Callable[[Mapping[str, Any]], T]
 
@@ -313,55 +310,3 @@ def _message(reply: Any) -> str:
         parts = [error.get("message") or error.get("detail") or error, error.get("code")]
         return " ".join(str(part) for part in parts if part is not None)
     return str(error)
-
-
-class LoopThread:
-    """Runs coroutines while the caller waits, or iterates over what comes."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="benchbench-api", daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def stream(self, jobs: Iterable[J], handle: Callable[[J], Awaitable[T]], *, width: int) -> Iterator[T]:
-        """`handle` of every job, at most `width` at once, as they finish.
-
-        What `handle` raises ends the iteration, after what was finished before; so does closing the iterator.
-        """
-        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        end = object()
-
-        async def worker(feed: Iterator[J]) -> None:
-            for job in feed:
-                done.put(await handle(job))
-
-        async def work() -> None:
-            feed = iter(jobs)
-            workers = [asyncio.ensure_future(worker(feed)) for _ in range(width)]
-            try:
-                await asyncio.gather(*workers)
-            finally:
-                for one in workers:
-                    one.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
-                done.put(end)
-
-        running = asyncio.run_coroutine_threadsafe(work(), self._loop)
-        try:
-            while (result := done.get()) is not end:
-                yield result
-            running.result()
-        finally:
-            running.cancel()
-
-    def close(self) -> None:
-        """Ends the thread."""
-        if self._loop.is_running():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout=5)
-        if not self._loop.is_running():
-            self._loop.close()

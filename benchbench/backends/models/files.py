@@ -106,6 +106,10 @@ BITS = {
 """Bits per element of the safetensors types. An unknown type's size is not checked."""
 
 
+TORCH_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""Types that are computed with: name in safetensors and GGUF files → in torch."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
     """Where one tensor lies in its file."""

@@ -11,9 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.engines import ModelOptions
-from benchbench.backends.models.config import LENGTH_KEYS, Architecture, choose_length, own_length
-from benchbench.backends.models.files import ModelSource, TensorInfo, quiet, safetensors_header
-from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity
+from benchbench.backends.models.config import LENGTH_KEYS, Architecture, choose_length, own_length, read_config
+from benchbench.backends.models.files import (
+    ModelSource,
+    TensorInfo,
+    check_weights,
+    quiet,
+    read_object,
+    safetensors_header,
+)
+from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity, model_identity
 from benchbench.backends.models.tokenizer import has_tokenizer, own_tokenizer_identity, prefix_token_id
 from benchbench.core.errors import ModelError
 from benchbench.core.types import Json
@@ -110,6 +117,15 @@ def check_same(
         raise ModelError(f"{new} has another tokenizer than {old}; {OPEN_ANEW}")
     if opened.own_code and _code(source.folder) != _code(opened.source.folder):
         raise ModelError(f"{new} has other Python code than {old}; {OPEN_ANEW}")
+
+
+def check_swap(opened: OpenedModel, source: ModelSource) -> tuple[tuple[Path, ...], str]:
+    """The weight files in the folder `source`, and what the model with them is. ModelError unless `check_same`."""
+    folder = source.folder
+    files = check_weights(folder)
+    check_same(opened, source, read_config(folder), read_object(folder / "generation_config.json"))
+    code = sorted(folder.glob("*.py")) if opened.own_code else []
+    return files, model_identity(folder, files, code=code)
 
 
 def _code(folder: Path) -> list[tuple[str, str]]:

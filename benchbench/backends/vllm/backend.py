@@ -32,13 +32,14 @@ from benchbench.backends.models.files import ModelSource, check_weights, read_ob
 from benchbench.backends.models.find import find_model, find_tokenizer, split_revision
 from benchbench.backends.models.formats import format_named
 from benchbench.backends.models.identity import BROKEN_OFF, model_identity
-from benchbench.backends.models.loaded import OPEN_ANEW, OpenedModel, check_same
+from benchbench.backends.models.loaded import OPEN_ANEW, OpenedModel, check_swap
 from benchbench.backends.models.tokenizer import end_tokens, load_tokenizer, own_tokenizer_identity
-from benchbench.backends.tokens import Ending, Exhausted, Job, Scored, TokenBackend, Written
+from benchbench.backends.tokens import Exhausted, Scored, TokenBackend
 from benchbench.backends.vllm import ENGINE
 from benchbench.backends.vllm.answers import VLLMScorer, VLLMWriter
 from benchbench.backends.vllm.engine import TESTED, RunningEngine, VLLMOptions, start_engine, start_vllm, vllm_version
 from benchbench.backends.vllm.mpt_config import check_mpt, make_view, register
+from benchbench.backends.writing import Ending, Job, Written
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.types import BackendInfo
 
@@ -182,12 +183,8 @@ def load_weights_into(opened: VLLMModel, checkpoint: str) -> None:
     source = find_model(*split_revision(checkpoint))
     if (why := _not_read(source)) is not None:
         raise ModelError(why)
-    files = check_weights(source.folder)
-    check_same(opened, source, read_config(source.folder), read_object(source.folder / "generation_config.json"))
-    tensors = tensor_shapes(files)
-    _check_tensors(opened, tensors, source.name)
-    code = sorted(source.folder.glob("*.py")) if opened.own_code else []
-    identity = model_identity(source.folder, files, code=code)
+    files, identity = check_swap(opened, source)
+    _check_tensors(opened, tensor_shapes(files), source.name)
     with unchanged(files):
         opened.identity = BROKEN_OFF
         opened.engine.reload(str(source.folder))

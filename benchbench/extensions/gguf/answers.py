@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.plan import Block, Limits, PlanRow, PrefixPlan, make_plan, unmerged
-from benchbench.backends.sampling import Chooser
-from benchbench.backends.tokens import Ending, Exhausted, Job, Scored, Written
+from benchbench.backends.tokens import Exhausted, Scored
+from benchbench.backends.writing import Chooser, Ending, Job, Written, by_params
 from benchbench.core.types import GenerationParams
 from benchbench.extensions.gguf.llama import SEQUENCES, GGUFTokenizer, LlamaContext, LlamaModel, OutOfCellsError, Step
 
@@ -271,10 +271,7 @@ class LlamaGenerator:
 
     def write(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
         """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
-        by_params: dict[GenerationParams, list[int]] = {}
-        for i, job in enumerate(jobs):
-            by_params.setdefault(job.params, []).append(i)
-        for params, indices in by_params.items():
+        for params, indices in by_params(jobs).items():
             yield from self._alike(jobs, indices, params, set(indices) - set(skip))
 
     def _alike(

@@ -14,11 +14,12 @@ from benchbench.backends.chat import ChatTemplate
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.engine_options import WHOLE, EngineOptions, expected, read_options
 from benchbench.backends.engines import ModelOptions
-from benchbench.backends.models.files import ModelSource
+from benchbench.backends.models.files import TORCH_DTYPES, ModelSource
 from benchbench.backends.models.find import find_model, gguf_template
 from benchbench.backends.models.formats.gguf import GGUFHeader, read_header, split_files
 from benchbench.backends.models.identity import file_identity
-from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
+from benchbench.backends.tokens import Exhausted, Scored, TokenBackend
+from benchbench.backends.writing import Job, Written
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import BackendInfo
@@ -28,7 +29,6 @@ from benchbench.extensions.gguf.llama import GGUFTokenizer, LlamaModel, LlamaOpt
 
 VERSION = "1"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
-UNQUANTISED = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 BATCH_TOKENS = {"cpu": 512, "cuda": 2048}
 VOLATILE_PREFIXES = ("general.", "tokenizer.", "quantize.", "split.")
 """Metadata that does not shape the computation."""
@@ -65,7 +65,7 @@ class GGUFBackend(TokenBackend):
         for part in split_files(path):
             header = read_header(part)
         self.header = header if part == path else read_header(path)
-        dtype = UNQUANTISED.get(self.header.quantisation, self.header.quantisation)
+        dtype = TORCH_DTYPES.get(self.header.quantisation, self.header.quantisation)
         if self.options.dtype not in ("auto", dtype):
             raise ArgumentError(
                 f"--dtype {self.options.dtype} does not fit {path.name}: the backend gguf computes with the weights as "
@@ -102,7 +102,7 @@ class GGUFBackend(TokenBackend):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about this model that a reader of its results should see."""
-        if self.info.dtype in UNQUANTISED.values():
+        if self.info.dtype in TORCH_DTYPES.values():
             return ()
         return (
             f"{self.path.name} holds {self.info.dtype} weights, and llama.cpp rounds activations too: its scores are "

@@ -27,7 +27,7 @@ from benchbench.backends.models.formats import CheckpointFormat
 from benchbench.backends.models.identity import BROKEN_OFF, model_identity
 from benchbench.backends.models.loaded import (
     LoadedModel,
-    check_same,
+    check_swap,
     copy_into,
     from_pretrained,
     new_tensors,
@@ -107,11 +107,7 @@ class FolderFormat(CheckpointFormat):
 
     def swap(self, loaded: LoadedModel, source: ModelSource) -> str:
         """See `CheckpointFormat`."""
-        files = check_weights(source.folder)
-        config, generation = read_config(source.folder), read_object(source.folder / "generation_config.json")
-        check_same(loaded, source, config, generation)
-        code = sorted(source.folder.glob("*.py")) if loaded.own_code else []
-        identity = model_identity(source.folder, files, code=code)
+        files, identity = check_swap(loaded, source)
         kind, dtype = loaded.architecture, loaded.dtype
         with unchanged(files):
             tensors = new_tensors(loaded.model, source, files, kind=kind, dtype=dtype, trusted=loaded.own_code)
