@@ -6,11 +6,12 @@ import asyncio
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from benchbench.backends.api.answers import (
     Messages,
+    ServerFacts,
+    check_name,
     choice,
     echo_body,
     echoed_tokens,
@@ -29,7 +30,6 @@ from benchbench.core.types import BackendInfo
 
 J = TypeVar("J")
 T = TypeVar("T")
-Scoring = Literal["ids", "echo"]
 
 VERSION = "1"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
@@ -40,30 +40,6 @@ CHECKS = 4
 TOLERANCE = 0.25
 """In nats. Half-precision servers differ from themselves by a few hundredths; a neighbour's value by many nats."""
 CONNECTION_TROUBLE = frozenset(["timeout", "unreachable", "connection", "server_error", "rate_limited"])
-
-
-@dataclass(slots=True)
-class ServerFacts:
-    """What a server said and showed of one model."""
-
-    asked: str
-    answered: str = ""
-    """The model's name in its answers."""
-    chat: bool = False
-    """Only the chat endpoint is there (or was asked for)."""
-    scoring: Scoring | None = None
-    why_no_scoring: str = ""
-    fingerprints: set[str] = field(default_factory=set)
-    """Every `system_fingerprint` seen."""
-    listed: Mapping[str, Any] = field(default_factory=dict)
-    """The model's entry in the server's list."""
-
-    @property
-    def max_length(self) -> int | None:
-        """Tokens that the server says the model holds."""
-        meta = self.listed.get("meta")
-        length = self.listed.get("max_model_len") or (meta or {}).get("n_ctx_train")
-        return int(length) if length else None
 
 
 async def explore(client: Client, model: str, ids: Sequence[int] | None) -> ServerFacts:
@@ -87,22 +63,6 @@ async def explore(client: Client, model: str, ids: Sequence[int] | None) -> Serv
         return facts
     await _probe_scoring(client, facts, ids)
     return facts
-
-
-def check_name(facts: ServerFacts, answer: Mapping[str, Any], answers_as: str | None) -> None:
-    """ModelError where an answer comes from another model than the one asked for, or than before."""
-    name = str(answer.get("model", facts.asked))
-    dated = name.startswith(f"{facts.asked}-") and name[len(facts.asked) + 1 :][:1].isdigit()
-    if name not in (facts.asked, answers_as) and not dated:
-        raise ModelError(
-            f"{facts.asked} was asked for, but the server answers as {name}. Give --model {name}, or "
-            f"--model-args answers_as={name} if that is the same model."
-        )
-    if facts.answered and name != facts.answered:
-        raise ModelError(f"the server answered as {facts.answered} and now answers as {name}: another model.")
-    facts.answered = name
-    if answer.get("system_fingerprint"):
-        facts.fingerprints.add(str(answer["system_fingerprint"]))
 
 
 async def _listed(client: Client, model: str) -> Mapping[str, Any]:
