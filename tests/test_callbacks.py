@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, default_data_collator
 
 import benchbench
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.callbacks import EvalCallback
 from benchbench.core.errors import ArgumentError, TaskError
 from benchbench.runner.settings import RunSettings

@@ -31,7 +31,7 @@ def demo(
     The checkpoints stay. The same command again uses them instead of training.
     """
     _share_cores()
-    from benchbench.backends.options import ModelOptions
+    from benchbench.backends.engines import ModelOptions
     from benchbench.cli.sweep import execute
     from benchbench.extensions.demo.training import DemoSettings, begin, find_finished
     from benchbench.runner.settings import RunSettings, SweepSettings

@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from benchbench.backends.engines import Choice, Engine, choose, engines, installed
+from benchbench.backends.engines import Choice, Engine, ModelOptions, choose, engines, installed
 from benchbench.backends.models.config import DTYPES
 from benchbench.backends.models.find import names_gguf
 from benchbench.backends.models.memory import GPU, Memory, MemoryEstimate, gpus, memory
-from benchbench.backends.options import ModelOptions
 from benchbench.cli.console import cell, print_json, stdout, tell, text_table
 from benchbench.cli.main import VerbApp
 from benchbench.core import __version__
@@ -137,8 +136,8 @@ def _backend_facts(engine: Engine) -> BackendFacts:
 
 def model_facts(model: str, dtype: str, device: str, main: Memory, found: tuple[GPU, ...]) -> ModelFacts:
     """What `model` needs, whether it fits, and which backend would take it. ModelError where it cannot be read."""
+    from benchbench.backends.models.find import estimate_model
     from benchbench.backends.models.memory import expanded
-    from benchbench.backends.models.preview import estimate_model
 
     choice = choose(ModelOptions(model, device=device))
     needed = estimate_model(model, dtype)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.cli.console import cell, stdout, tell_lines, text_table
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, IncludePath, option_of, task_index, with_settings

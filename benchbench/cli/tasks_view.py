@@ -169,7 +169,7 @@ def template(chat: ChatSettings | None, tokenizer: str | None, *, trust_remote_c
         return None
     if tokenizer is None:
         raise ArgumentError("--apply-chat-template needs --model M or --tokenizer M: whose template is it?")
-    from benchbench.backends.models.preview import open_template
+    from benchbench.backends.models.find import open_template
 
     return open_template(tokenizer, trust_remote_code=trust_remote_code)
 

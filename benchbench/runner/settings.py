@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core import settings as core_settings
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.ids import content_hash

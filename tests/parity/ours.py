@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from benchbench.backends import open_backend
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.chat import ChatSettings
 from benchbench.core.types import (

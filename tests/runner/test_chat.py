@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchbench.backends import open_backend
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.chat import ChatSettings, Conversation
 from benchbench.core.errors import BackendError, ModelError, StoreError
 from benchbench.core.ids import text_hash

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from benchbench.runner.sweep.settings import from_json, to_json
 
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import make_plan
 from benchbench.runner.run import run
-from benchbench.runner.settings import SweepSettings
+from benchbench.runner.settings import SweepSettings, from_json, to_json
 from benchbench.tasks.settings import parse_gen_kwargs
 from tests.runner.toy import make_world, settings
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.scripted import ScriptedBackend
 from benchbench.core.errors import ArgumentError, BackendError, StoreError, TaskError
 from benchbench.core.settings import changed

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import changed

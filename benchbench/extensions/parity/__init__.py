@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from benchbench.backends import open_backend
-from benchbench.backends.engines import choose, engine, engine_names
-from benchbench.backends.options import ModelOptions, parse_model_args
+from benchbench.backends.engines import ModelOptions, choose, engine, engine_names, parse_model_args
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, did_you_mean
 from benchbench.core.settings import Part, Setting
 from benchbench.runner.events import Note, OnEvent, OpeningModel, ignore

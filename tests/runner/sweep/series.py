@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.settings import changed
 from benchbench.runner.checkpoint import Readiness
 from benchbench.runner.run import RunResult, run

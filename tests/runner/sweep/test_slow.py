@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.cli.sweep_view import trainings_of
 from benchbench.extensions.demo.training import DemoSettings, train
 from benchbench.runner.checkpoint import Readiness
