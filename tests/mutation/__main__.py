@@ -19,6 +19,16 @@ from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.runs import REPO, cover, import_all, judge
 
 ROOMS = ("stats", "scoring", "leaderboard")
+ELSEWHERE = (
+    "tests/simulate",
+    "tests/test_analysis.py",
+    "tests/cli/test_compare.py",
+    "tests/cli/test_score.py",
+    "tests/cli/test_sweep.py",
+    "tests/extensions/interchange",
+    "tests/extensions/rescore",
+)
+"""Quick tests of other rooms that look at the numbers of these."""
 
 
 def arguments() -> argparse.Namespace:
@@ -47,7 +57,10 @@ def main() -> int:
     rooms = sorted({mutant.path.relative_to(REPO).parts[1] for mutant in mutants})
     with tempfile.TemporaryDirectory(prefix="mutation") as folder:
         covered, libraries = cover(
-            [f"tests/{room}" for room in rooms], [f"benchbench/{room}" for room in rooms], Path(folder)
+            [*(f"tests/{room}" for room in rooms), *ELSEWHERE],
+            [f"benchbench/{room}" for room in rooms],
+            asked.jobs,
+            Path(folder),
         )
         print(f"{len(covered.seconds)} tests of {', '.join(rooms)} pass as they are", flush=True)
         import_all(libraries)
