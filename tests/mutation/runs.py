@@ -51,7 +51,7 @@ class Covered:
     lines: Mapping[str, Mapping[int, frozenset[str]]]
     """File → line → the tests, or files of tests, that execute it; "" where that was at import."""
     seconds: Mapping[str, float]
-    """How long each test took."""
+    """How long each test and its children used a processor, which other work on the machine does not change."""
 
     def tests_of(self, mutant: Mutant) -> list[str]:
         """The tests that execute a mutant's lines, quick ones first.
@@ -81,6 +81,13 @@ class Watch:
         settings.load_profile("mutation")
 
     @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        start = sum(os.times()[:4])
+        result = yield
+        self.seconds[item.nodeid] += sum(os.times()[:4]) - start
+        return result
+
+    @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
         self.enter(item.nodeid.partition("::")[0])
         return (yield)
@@ -89,9 +96,6 @@ class Watch:
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         self.enter(item.nodeid)
         return (yield)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.seconds[report.nodeid] += report.duration
 
     def enter(self, name: str) -> None:
         if self.coverage is not None:
@@ -191,7 +195,7 @@ def judge(
     """Each mutant with what became of it, as they end: `killed`, `hangs`, `survived`, or `not run` by any test.
 
     Args:
-        most: seconds that the tests of one mutant took together, at most; the quickest are taken.
+        most: seconds of a processor for the tests of one mutant, at most; the quickest are taken.
     """
     waiting, running = list(reversed(mutants)), dict[int, tuple[Mutant, float]]()
     while waiting or running:
