@@ -12,6 +12,7 @@ import pytest
 
 from benchbench.core.record import ScoringRecord
 from benchbench.leaderboard.board import make_board
+from benchbench.leaderboard.chart import Dot, Line, Panel, svg
 from benchbench.leaderboard.comparison import CompareOptions, compare_models
 from benchbench.leaderboard.duels import Duels, flat
 from benchbench.leaderboard.metrics import metric_of
@@ -197,3 +198,9 @@ def test_long_spans_of_steps_stand_on_a_logarithmic_axis() -> None:
     assert not is_log([0, 10, 20, 40, 500])
     assert not is_log([10, 20, 600])
     assert not is_log([])
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, -20.0])
+def test_charts_of_one_level_have_an_axis_around_it(level: float) -> None:
+    drawn = svg([Panel("flat", (Line("a", (Dot(5, level), Dot(5, level))),), reference=level)])
+    stands(FILE, f"flat chart at {level}", drawn)

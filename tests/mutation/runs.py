@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import _lru_cache_wrapper
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -99,7 +100,17 @@ class Watch:
 
     def enter(self, name: str) -> None:
         if self.coverage is not None:
+            forget()
             self.coverage.switch_context(name)
+
+
+def forget() -> None:
+    """Empties the caches of benchbench's functions, so that every test is seen to execute what it asks for."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("benchbench."):
+            for function in list(vars(module).values()):
+                if isinstance(function, _lru_cache_wrapper):
+                    function.cache_clear()
 
 
 class Instead(SourceFileLoader, MetaPathFinder):

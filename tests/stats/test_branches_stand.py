@@ -234,6 +234,7 @@ def test_prompts_stand() -> None:
         made = prompts.over_prompts(table[:, :n], some(NAMES[names], n), higher_is_better=better, seed=2)
         found.append([kind, names, n, made])
     found.append(prompts.over_prompts([[0.5, 0.5, 0.5]] * 2, seed=2))
+    found.append(prompts.over_prompts([[1.0, 1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0, 1.0]], seed=2))
     found.append(prompts.over_prompts(SHARES, ["one"] * N, seed=2))
     stands(FILE, "prompts", found)
 
@@ -260,6 +261,12 @@ def test_ranks_stand() -> None:
     rates = ranks.mean_win_rate([[0.1, 0.2, np.nan], [0.3, 0.3, 0.1], [np.nan, np.nan, 0.4]])
     wins = ranks.duel_win_score(RNG.random((3, 4, 4)) < 0.4, ["a", "b", "a"])
     stands(FILE, "ranks", [found, rates, wins])
+
+
+def test_a_model_alone_is_first_and_last() -> None:
+    for sigma in ([[0.1]], ranks.mean_covariance([RIGHT[:1] - RIGHT[0].mean()])):
+        made = ranks.rank_intervals([0.5], sigma, seed=5, draws=20)
+        assert (made.low.tolist(), made.high.tolist(), made.better.tolist()) == ([1], [1], [[False]])
 
 
 def test_tests_stand() -> None:
