@@ -20,6 +20,7 @@ from benchbench.scoring.filters import FilterContext, apply_filter
 from benchbench.scoring.generation import TEXT_METRICS, simplify
 from benchbench.scoring.recorded import corpus_estimate
 from benchbench.scoring.score import count_outcomes, kept_responses, score_doc, why_failed
+from benchbench.scoring.translation import corpus_score
 from tests.frozen import stands
 from tests.scoring.make import choice_doc, items_of, rolling_doc, spec_of, target_doc, text_doc
 
@@ -280,6 +281,13 @@ def test_a_metric_on_some_docs_is_that_of_these_docs_alone() -> None:
         corpus_estimate(spec, "acc", items)
     with pytest.raises(BenchbenchError, match="no value"):
         corpus_estimate(spec, "auroc", items[:1])
+
+
+def test_a_translation_metric_that_does_not_exist_or_has_no_such_option_is_a_sentence() -> None:
+    with pytest.raises(BenchbenchError, match="No translation metric named 'x'"):
+        corpus_score("x", ["a"], [["a"]], {})
+    with pytest.raises(BenchbenchError, match="sacrebleu refuses ter with"):
+        corpus_score("ter", ["a"], [["a"]], {"order": 3})
 
 
 def test_responses_of_a_stored_doc_score_as_they_did() -> None:
