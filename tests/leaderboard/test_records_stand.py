@@ -204,3 +204,14 @@ def test_long_spans_of_steps_stand_on_a_logarithmic_axis() -> None:
 def test_charts_of_one_level_have_an_axis_around_it(level: float) -> None:
     drawn = svg([Panel("flat", (Line("a", (Dot(5, level), Dot(5, level))),), reference=level)])
     stands(FILE, f"flat chart at {level}", drawn)
+
+
+def test_models_that_share_no_doc_have_no_duel_and_the_task_is_named(tmp_path: Path) -> None:
+    first = np.where(np.arange(20) < 10, 1.0, np.nan)
+    for name, right in (("one", first), ("two", first[::-1])):
+        write_run(tmp_path, name, {"quiz": choice("quiz", right)}, series=name, step=None, tokens_seen=None)
+    entries = read_records([tmp_path]).listed
+    duels = Duels(entries, ItemScores())
+    (variant,) = entries[0].cells
+    assert duels.of(variant) is None
+    assert duels.problems == ["no duels on quiz: no doc of quiz has a acc in all of them."]

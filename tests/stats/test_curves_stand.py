@@ -204,6 +204,7 @@ def test_figures_of_a_curve_stand() -> None:
         (lambda: series_of_items([1, 2], [[np.nan], [1.0]], paired=False), "no scored item"),
         (lambda: series_of_tasks([]), "at least one task"),
         (lambda: series_of_tasks([many("flat"), series_of_scores(steps(2), [1, 2], [1, 1], 9)]), "same checkpoints"),
+        (lambda: series_of_scores([2, 1], [1, 2], [1, 1], 9), "increase strictly"),
         (lambda: series_verdict(many("flat"), delta=0.0), "must be positive"),
     ],
 )
