@@ -18,11 +18,11 @@ from benchbench.leaderboard.duels import Duels, flat
 from benchbench.leaderboard.metrics import metric_of
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Records, read_records
-from benchbench.leaderboard.site.grid import heat_of
+from benchbench.leaderboard.site.board_page import heat_of
 from benchbench.leaderboard.training import Training, VerdictOptions, about, is_log, panels
 from benchbench.leaderboard.trainings import figures, make_training
 from benchbench.leaderboard.weights import Benchmark, benchmark_of, benchmarks, weights_of
-from benchbench.store.model_lookup import find_models
+from benchbench.store.find import find_models
 from tests.frozen import stands
 from tests.leaderboard.site.everything import CHANCE, FILES, GROUPS, everything
 from tests.leaderboard.world import choice, rolling, write_run
@@ -51,7 +51,7 @@ def test_entries_stand(known: Records) -> None:
         for cell in e.cells.values()
     ]
     names = {name: [e.name for e in members] for name, members in known.series().items()}
-    stands(FILE, "entries", [found, cells, names, known.passed_over])
+    stands(FILE, "entries", [found, cells, names, known.skipped])
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,10 @@ def shown(training: Training) -> list[Any]:
         ],
         training.left_out,
         about(training),
-        [[panel.title, panel.x_label, panel.reference, panel.note, panel.log_x] for panel in panels(training.judged)],
+        [
+            [panel.title, panel.x_label, panel.reference, panel.note, panel.log_x]
+            for panel in panels(training.main_curves)
+        ],
     ]
 
 
@@ -121,7 +124,7 @@ def test_trainings_with_gaps_say_what_is_missing(tmp_path: Path) -> None:
         (folder.path / "run.json").write_text(json.dumps(values), encoding="utf-8")
     records = read_records([tmp_path])
     made = make_training("odd", records.series()["odd"], ItemScores(), VerdictOptions())
-    problems = {curve.task: curve.problem for curve in made.judged}
+    problems = {curve.task: curve.problem for curve in made.main_curves}
     assert problems["single"] == "a checkpoint has no value"
     assert problems["pair_fr"] == "a checkpoint has neither items nor a standard error"
     assert problems["pair"] == "not every task of pair has a acc that can be judged"

@@ -15,12 +15,10 @@ from benchbench.core.errors import BenchbenchError
 from benchbench.core.types import Failure, FilterSpec, Item, MetricResult
 from benchbench.scoring.aggregation import aggregate, aggregate_group
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
-from benchbench.scoring.estimates import with_influence
+from benchbench.scoring.estimates import corpus_estimate, with_influence
 from benchbench.scoring.filters import FilterContext, apply_filter
-from benchbench.scoring.generation import TEXT_METRICS, simplify
-from benchbench.scoring.recorded import corpus_estimate
+from benchbench.scoring.generation import TEXT_METRICS, corpus_score, simplify
 from benchbench.scoring.score import count_outcomes, kept_responses, score_doc, why_failed
-from benchbench.scoring.translation import corpus_score
 from tests.frozen import stands
 from tests.scoring.make import choice_doc, items_of, rolling_doc, spec_of, target_doc, text_doc
 

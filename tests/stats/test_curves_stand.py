@@ -22,8 +22,8 @@ from benchbench.stats.series import (
     signal_to_noise,
     task_signal,
 )
+from benchbench.stats.sweep import series_verdict, sweep_verdict
 from benchbench.stats.testing import Family
-from benchbench.stats.verdict import series_verdict, sweep_verdict
 from tests.frozen import stands
 
 FILE = Path(__file__).with_name("curves.json")
@@ -73,7 +73,7 @@ def told(verdict: Verdict) -> list[Any]:
     claims = [[c.kind, c.start, c.p, c.gain.value, c.gain.stderr] for c in (found.lately, found.ever, found.fall)]
     tests = [[t.start, t.end, t.p, t.gain.value] for t in (*found.sequence, *found.drops)]
     noise = [found.noise.tau, found.noise.upper, found.noise.is_seen, found.noise.checkpoints]
-    gains = [found.gain.value, found.gain.stderr, verdict.interval, verdict.upper, found.recent.interval()]
+    gains = [found.gain.value, found.gain.stderr, found.gain.interval(), found.gain.upper(), found.recent.interval()]
     return [*said, found.since, found.lowest, gains, found.detectable, claims, tests, noise, verdict.signal]
 
 

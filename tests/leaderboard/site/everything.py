@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from benchbench.core import __version__
 from benchbench.core.types import Item
-from benchbench.core.version import __version__
 from benchbench.store.folder import PART
 from benchbench.store.table import encode_part
 from tests.leaderboard.world import choice, rolling, write_run

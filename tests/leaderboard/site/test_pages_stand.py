@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from benchbench.core import __version__
 from benchbench.core.ids import content_hash
-from benchbench.core.version import __version__
 from benchbench.leaderboard.site.build import SiteOptions, build_site
 from tests.frozen import stands
 from tests.leaderboard.site.everything import everything
