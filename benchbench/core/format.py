@@ -73,6 +73,10 @@ def decimals(values: Iterable[float | None]) -> int:
     return 4 if largest < 10 else 2 if largest < 1000 else 0
 
 
+_NOISE = 1e-9
+"""Below it a difference of scores is a rounding error of sums that are equal."""
+
+
 def number(value: float | None, places: int = 4, *, sign: bool = False) -> str:
     """A number with a true minus sign, `–` where there is none.
 
@@ -82,7 +86,7 @@ def number(value: float | None, places: int = 4, *, sign: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     if sign:
-        return true_minus(f"{value + 0.0:+.{places}f}")
+        return true_minus(f"{0.0 if abs(value) < _NOISE else value:+.{places}f}")
     return true_minus(f"{round(value, places) + 0.0:.{places}f}")
 
 
