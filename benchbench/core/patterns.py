@@ -314,7 +314,7 @@ class _Helper:
         try:
             pickle.dump(request, cast(IO[bytes], sent))
             cast(IO[bytes], sent).flush()
-            if select.select([received], [], [], HELPER_SECONDS)[0]:
+            if select.select([cast(IO[bytes], received)], [], [], HELPER_SECONDS)[0]:
                 kind, value = pickle.load(cast(IO[bytes], received))  # noqa: S301 - written by `_serve`
                 return str(kind), value
         except (OSError, EOFError, pickle.UnpicklingError):

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from benchbench.core.errors import DataError
-from benchbench.tasks.rows import FILE_FORMATS, READERS, HubSource, check_names
+from benchbench.tasks.borders import FILE_FORMATS
+from benchbench.tasks.rows import READERS, HubSource, check_names
 from benchbench.tasks.task import AnyTask, Task
 
 LOCK = "data.lock.json"

@@ -40,7 +40,7 @@ def prepare(task: AnyTask, settings: RenderSettings) -> PreparedTask:
 
 def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
     task, count = _with_splits(stated, settings), _num_fewshot(stated, settings)
-    source = open_rows(task, settings.data_root)
+    source = open_rows(task, settings.data_root, trusted=settings.trust_task_code)
     rows = source.rows(str(task.config.eval_split), settings.limit)
     renderer = PromptRenderer(
         task,

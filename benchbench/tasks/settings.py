@@ -51,7 +51,12 @@ class RenderSettings:
     ] = None
     trust_task_code: Annotated[
         bool,
-        Setting("Run Python that comes with lm_eval: tasks.", panel="Tasks", identity=False, record=False),
+        Setting(
+            "Run Python of lm_eval: tasks, and let task files name any data.",
+            panel="Tasks",
+            identity=False,
+            record=False,
+        ),
     ] = False
     gen_kwargs: Annotated[
         GenKwargs,

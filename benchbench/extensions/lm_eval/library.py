@@ -21,14 +21,8 @@ from typing import Any
 from benchbench.core.errors import DataError, TaskError
 from benchbench.extensions.lm_eval import PREFIX
 from benchbench.extensions.lm_eval.names import INSTALL, NOT_INSTALLED, Named, index, names, tasks_folder
-from benchbench.tasks.rows import (
-    DATA_ENV,
-    FILE_FORMATS,
-    READERS,
-    is_configuration_name,
-    is_data_set_name,
-    resolved_revision,
-)
+from benchbench.tasks.borders import FILE_FORMATS, check_hub, is_configuration_name, is_data_set_name, own_files
+from benchbench.tasks.rows import DATA_ENV, READERS, resolved_revision
 
 VERSION = "0.4.13"
 """The one version that this room is written for: it uses parts that lm-eval does not promise to keep."""
@@ -211,11 +205,14 @@ class Loaded:
 
 
 @contextlib.contextmanager
-def rows_from(root: Path | None, who: str, spare: str | None = None) -> Iterator[Loaded]:
+def rows_from(
+    root: Path | None, who: str, spare: str | None = None, *, file: Path | None = None, trusted: bool = False
+) -> Iterator[Loaded]:
     """While open, lm-eval's tasks get their rows from `root`, or from the Hub if that is None. DataError if they fail.
 
-    `spare` names the split of shots that nobody will draw: lm-eval reads it all the same, so where it is not there it
-    is empty.
+    `file` is the task's: unless it is `trusted`, data files that it names lie in its folder or in `root`, and nothing
+    but the Hub is asked. `spare` names the split of shots that nobody will draw: lm-eval reads it all the same, so
+    where it is not there it is empty.
     """
     import datasets
 
@@ -229,12 +226,25 @@ def rows_from(root: Path | None, who: str, spare: str | None = None) -> Iterator
 
     def from_root(path: str, name: str | None = None, *, split: str | None = None, **kwargs: Any) -> Any:
         if root is None or path in FILE_FORMATS:
+            if not trusted:
+                kwargs = checked(path, name, kwargs)
             return from_elsewhere(path, name, split=split, **kwargs)
         folder = folder_of(root, path, name, who)
         loaded.places.append(str(folder))
         files = _files(folder, who)
         parts = {name: datasets.Dataset.from_list(list(READERS[file.suffix](file))) for name, file in files.items()}
         return Splits(parts) if split is None else Splits(parts)[split]
+
+    def checked(path: str, name: str | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What the task gives, with its own files in full; DataError if it names anything else."""
+        is_lm_evals = file is not None and file.resolve().is_relative_to(tasks_folder().resolve())
+        files = kwargs.get("data_files")
+        if path not in FILE_FORMATS or (is_lm_evals and "hf://" in str(files)):
+            check_hub(who, path, name, options=kwargs, may_name_hub_files=is_lm_evals)
+            return kwargs
+        named = own_files(who, files, (file or Path()).parent, () if root is None else (root,))
+        check_hub(who, "own/files", name, options={**kwargs, "data_files": None})
+        return {**kwargs, "data_files": {split: [str(one) for one in paths] for split, paths in named.items()}}
 
     def from_elsewhere(path: str, name: str | None = None, **kwargs: Any) -> Any:
         try:

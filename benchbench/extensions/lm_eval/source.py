@@ -150,7 +150,8 @@ def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
     root = root_or_env(settings.data_root)
     shots = settings.num_fewshot if settings.num_fewshot is not None else task.config.get("num_fewshot")
     spare = task.shot_split() if not shots and task.shot_split() != task.eval_split() else None
-    with inside(), rows_from(root, task.name, spare) as loaded:
+    trusted = settings.trust_task_code
+    with inside(), rows_from(root, task.name, spare, file=task.path, trusted=trusted) as loaded:
         seed_as_lm_eval()
         try:
             upstream = _construct(with_python(dict(task.config)))
