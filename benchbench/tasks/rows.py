@@ -77,7 +77,7 @@ def read_jsonl(path: Path) -> Iterator[Row]:
             if line.strip():
                 yield _object(json.loads(line.decode("utf-8")), path, number)
     except RecursionError as error:
-        raise DataError(f"{path}:{number}: the line is nested too deeply.") from error
+        raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: it is nested too deeply.") from error
     except ValueError as error:
         raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: {error}.") from error
     except OSError as error:
