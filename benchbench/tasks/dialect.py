@@ -33,12 +33,17 @@ _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_Base):  # type: ignore[misc]
-    """PyYAML's safe loader that also refuses a key given twice, and reads numbers as YAML 1.2 does: none in base 60."""
+class PlainLoader(_Base):  # type: ignore[misc]
+    """PyYAML's safe loader with numbers as a person writes them, and as in YAML 1.2 none in base 60."""
 
     def resolve(self, kind: type, value: str, implicit: tuple[bool, bool]) -> str:
+        """The tag of a node."""
         tag: str = super().resolve(kind, value, implicit)
         return TEXT_TAG if tag in _NUMBERS and ":" in value else tag
+
+
+class _Loader(PlainLoader):
+    """A loader that also refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Json]:
         _refuse_repeated_keys(node)
@@ -46,7 +51,7 @@ class _Loader(_Base):  # type: ignore[misc]
         return mapping
 
 
-def _construct_number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
+def _construct_number(loader: PlainLoader, node: yaml.ScalarNode) -> int | float:
     """A number of a length that a person would write. ConstructorError for others, infinity and NaN."""
     text = node.value
     construct = getattr(yaml.SafeLoader, f"construct_yaml_{node.tag.rpartition(':')[2]}")
@@ -59,7 +64,7 @@ def _construct_number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
 
 
 for _tag in _NUMBERS:
-    _Loader.add_constructor(_tag, _construct_number)
+    PlainLoader.add_constructor(_tag, _construct_number)
 
 
 def _refuse_repeated_keys(node: yaml.MappingNode) -> None:
@@ -80,7 +85,7 @@ def read_yaml(path: Path) -> dict[str, Json]:
     text = _read_text(path)
     loader = _Loader(text)
     try:
-        _check_depth(text, path)
+        check_depth(text, path)
         node = loader.get_single_node()
         _check_size(node, path)
         value = loader.construct_document(node) if node is not None else None
@@ -129,11 +134,24 @@ def _child(node: yaml.Node | None, step: str | int) -> tuple[int, yaml.Node] | N
 def _compose(path: Path) -> yaml.Node | None:
     try:
         text = _read_text(path)
-        _check_depth(text, path)
+        check_depth(text, path)
         root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
         return root
     except (yaml.YAMLError, TaskError, RecursionError, ValueError):
         return None
+
+
+def task_text(path: Path) -> str:
+    """The text of a task file in any dialect of YAML, for a loader that has no bounds of its own. TaskError."""
+    text = _read_text(path)
+    try:
+        check_depth(text, path)
+        _check_size(yaml.compose(text, Loader=PlainLoader), path)
+    except yaml.YAMLError as error:
+        raise TaskError(_sentence(path, error)) from error
+    except RecursionError as error:
+        raise _too_deep(path) from error
+    return text
 
 
 def _read_text(path: Path) -> str:
@@ -151,7 +169,7 @@ def _read_text(path: Path) -> str:
         raise TaskError(f"{str(path)!r}: cannot be read: {error}.") from error
 
 
-def _check_depth(text: str, path: Path) -> None:
+def check_depth(text: str, path: Path) -> None:
     """Before nodes are made: libyaml's composer recurses in C, and a deep file would crash the process."""
     if sum(text.count(sign) for sign in ("[", "{", "- ", "? ", ": ", "-\t", "?\t", ":\t")) < MAX_SAFE_SIGNS:
         return

@@ -178,7 +178,7 @@ def formatted_size(text: str, values: Any) -> int:
         found = _FIELD.match(text, after)
         width, precision, kind = found.groups("") if found else ("", "", "")
         if any(part == "*" or len(part) > 3 for part in (width, precision)):
-            raise TooMuchWorkError(f"formats a text with a field of a thousand characters or more")
+            raise TooMuchWorkError("formats a text with a field of a thousand characters or more")
         if kind != "%":
             size += _written(_value_of(values, name, number), kind) + int(width or 0) + int(precision or 0)
             number += 1

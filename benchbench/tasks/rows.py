@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +28,7 @@ Row = dict[str, Json]
 DATA_ENV = "BENCHBENCH_DATA"
 MAX_LINE_BYTES = 64_000_000
 """Longest row of a text format; longer than any document that a model reads."""
+MAX_ROW_DEPTH = 100
 MAX_JSON_BYTES = 1_000_000_000
 """Largest file that is one JSON array, which is read whole."""
 
@@ -75,7 +76,8 @@ def read_jsonl(path: Path) -> Iterator[Row]:
     try:
         for number, line in enumerate(_lines(path), 1):
             if line.strip():
-                yield _object(json.loads(line.decode("utf-8")), path, number)
+                signs = line.count(b"[") + line.count(b"{")
+                yield _object(json.loads(line.decode("utf-8")), path, number, signs)
     except RecursionError as error:
         raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: it is nested too deeply.") from error
     except ValueError as error:
@@ -93,10 +95,24 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield line
 
 
-def _object(value: Json, path: Path, number: int) -> Row:
+def _object(value: Json, path: Path, number: int, signs: int = MAX_ROW_DEPTH + 1) -> Row:
+    """`signs`: brackets in the row's text, of which no fewer can nest too deeply."""
     if not isinstance(value, dict):
         raise DataError(f"{path}: row {number} is not an object with fields.")
+    if signs > MAX_ROW_DEPTH and _is_deep(value):
+        raise DataError(f"{path}: row {number} is nested deeper than {MAX_ROW_DEPTH} levels.")
     return value
+
+
+def _is_deep(row: Row) -> bool:
+    level: list[Json] = [row]
+    for _ in range(MAX_ROW_DEPTH):
+        level = [part for value in level if isinstance(value, dict | list) for part in _parts(value)]
+    return bool(level)
+
+
+def _parts(value: dict[str, Json] | list[Json]) -> Iterable[Json]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def read_csv(path: Path) -> Iterator[Row]:

@@ -37,7 +37,7 @@ from benchbench.extensions.lm_eval.library import (
     seed_as_lm_eval,
 )
 from benchbench.extensions.lm_eval.names import find, matching
-from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_python, with_python
+from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_bounds, check_python, with_python
 from benchbench.tasks.rows import plain, plain_row, root_or_env
 from benchbench.tasks.settings import LENGTHS, RenderSettings, generation_params
 from benchbench.tasks.sources import SourceEntry
@@ -78,6 +78,7 @@ class LmEvalTasks:
 
         _check_settings(task, settings)
         check_python(task, trusted=settings.trust_task_code)
+        check_bounds(task)
         built = _build(task, settings)
         places: dict[int, list[int]] = {}
         rendered = []
