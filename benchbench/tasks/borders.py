@@ -200,15 +200,18 @@ def own_files(where: str, files: object, folder: Path, roots: tuple[Path, ...]) 
 def _own_file(where: str, name: object, folder: Path, roots: tuple[Path, ...]) -> Path:
     if not isinstance(name, str) or "\0" in name or not name:
         raise DataError(f"{where}: `data_files` names files, not {_short(name)}.")
+    if "://" in name or "::" in name:
+        raise DataError(f"{where}: {_short(name)} is an address; files of a task lie in its folder.")
     inside = [folder.resolve(), *(root.resolve() for root in roots)]
     try:
-        found = [path for path in ((place / name).resolve() for place in inside) if _is_inside(path, inside)]
+        every = [(place / name).resolve() for place in inside]
+        found = [path for path in every if _is_inside(path, inside)]
+        there = [path.exists() for path in every]
     except (OSError, RuntimeError) as error:  # RuntimeError: a circle of links
         raise DataError(f"{where}: {_short(name)} cannot be opened: {error}.") from error
-    if not found:
+    if not found or (any(there) and not any(path.exists() for path in found)):
         raise DataError(
-            f"{where}: {_short(name)} lies outside the task's folder {inside[0]}; put it there, or use \
---data-root."
+            f"{where}: {_short(name)} lies outside the task's folder {inside[0]}; put it there, or use --data-root."
         )
     path = next((path for path in found if path.exists()), found[0])
     if not is_regular(path):
