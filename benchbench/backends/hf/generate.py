@@ -129,7 +129,7 @@ class CausalGenerator(Halving):
                 mask, lengths = mask[keep], lengths[keep]
                 _keep_rows(cache, keep)
             logits, _ = self.model.logits(
-                torch.tensor(tokens, device=device)[:, None],
+                torch.tensor([max(token, 0) for token in tokens], device=device)[:, None],
                 torch.arange(len(rows), device=device),
                 mask=mask[:, : laid.width + step],
                 positions=(lengths + step - 1)[:, None],

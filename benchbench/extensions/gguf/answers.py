@@ -123,9 +123,23 @@ class LlamaScorer:
             yield from (Exhausted(request, str(error)) for request in sorted(wanted))
             return
         for block, batch in batches_of(plan, wanted):
-            self.cache.hold(plan, block)
-            self.batches += 1
-            yield from (scored for scored in self._batch(plan.blocks[block], batch) if scored.request in wanted)
+            yield from (scored for scored in self._settled(plan, block, batch) if scored.request in wanted)
+
+    def _settled(self, plan: PrefixPlan, block: int, batch: Sequence[PlanRow]) -> Iterator[Scored]:
+        """The answers of a batch. Rows with a NaN are asked again alone: llama.cpp hands it on to what lies in the same
+        cache, also to what comes after.
+        """
+        self.cache.hold(plan, block)
+        self.batches += 1
+        answers = {scored.request: scored for scored in self._batch(plan.blocks[block], batch)}
+        if all(scored.finite for scored in answers.values()):
+            yield from answers.values()
+            return
+        self.cache.forget()
+        for row in batch:
+            own = [answers[request] for request in row.requests]
+            is_settled = len(batch) == 1 or all(scored.finite for scored in own)
+            yield from own if is_settled else self._settled(plan, block, [row])
 
     def _batch(self, block: Block, batch: Sequence[PlanRow]) -> Iterator[Scored]:
         readings = {request: _Reading() for row in batch for request in row.requests}
@@ -293,13 +307,26 @@ class LlamaGenerator:
     ) -> Iterator[Written | Exhausted]:
         places = {place for place, i in enumerate(indices) if i in wanted}
         for block, batch in batches_of(plan, places):
-            self.cache.hold(plan, block)
-            self.scorer.batches += 1
-            rows = [
-                _Row(indices[request], jobs[indices[request]], sequence, Chooser(jobs[indices[request]]))
-                for sequence, request in enumerate((r for row in batch for r in row.requests), start=1)
-            ]
-            yield from (written for written in self._batch(plan.blocks[block], rows) if written.request in wanted)
+            requests = [indices[request] for row in batch for request in row.requests]
+            yield from (answer for answer in self._settled(plan, block, requests, jobs) if answer.request in wanted)
+
+    def _settled(
+        self, plan: PrefixPlan, block: int, requests: Sequence[int], jobs: Sequence[Job]
+    ) -> Iterator[Written | Exhausted]:
+        """The texts of a batch, as they end. Those with a NaN are asked again alone, for the scorer's reason."""
+        self.cache.hold(plan, block)
+        self.scorer.batches += 1
+        failed = []
+        rows = [_Row(i, jobs[i], sequence, Chooser(jobs[i])) for sequence, i in enumerate(requests, start=1)]
+        for answer in self._batch(plan.blocks[block], rows):
+            if isinstance(answer, Written):
+                yield answer
+            else:
+                failed.append(answer)
+        if failed:
+            self.cache.forget()
+        for answer in failed:
+            yield from [answer] if len(requests) == 1 else self._settled(plan, block, [answer.request], jobs)
 
     def _batch(self, block: Block, rows: list[_Row]) -> Iterator[Written | Exhausted]:
         start = len(block.tokens)
