@@ -17,10 +17,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
+from benchbench.core import limits
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.plugins import load_entry_point
 from benchbench.core.types import Json
-from benchbench.tasks import limits
 
 MAX_TEMPLATE_CHARS = 100_000
 MAX_PROGRAMS = 4096
