@@ -239,7 +239,7 @@ def gguf_template(name: str, header: GGUFHeader, encode: Callable[[Pieces], list
         ]
         return ControlTokens([*found, *written], encode)
 
-    return bare_template(name, None if source is None else str(source), variables, control)
+    return bare_template(name, source, variables, control)
 
 
 def _listed(header: GGUFHeader, key: str) -> list[Json]:
