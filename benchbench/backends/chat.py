@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, cast
 
 from jinja2 import TemplateError
 
-from benchbench.backends.chat_sandbox import TODAY, render
 from benchbench.core.chat import Conversation, Message
+from benchbench.core.chat_sandbox import TODAY, render
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import text_hash
 

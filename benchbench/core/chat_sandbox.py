@@ -16,6 +16,7 @@ from jinja2.utils import Namespace
 
 from benchbench.core import limits
 from benchbench.core.sandbox import MAX_TEMPLATE_CHARS, Sandbox, check_statements
+from benchbench.core.types import Json
 
 TODAY = "26 Jul 2024"
 """What a template that writes today's date is told: the same prompts every day. Llama's templates fall back on it."""
@@ -32,7 +33,7 @@ _WIDE_FIELD = re.compile(r"\d{4}|:[^{}]*\{")
 """In a text with `{fields}`: a width of a thousand or more, or one that is a field itself."""
 
 
-def render(source: str, messages: Sequence[Mapping[str, str]], variables: Mapping[str, Any], *, go_on: bool) -> str:
+def render(source: str, messages: Sequence[Mapping[str, str]], variables: Mapping[str, Json], *, go_on: bool) -> str:
     """The conversation as text, up to where an answer begins; with `go_on` up to the end of its last message.
 
     `variables` are the tokenizer's special tokens. Raises what a template may raise, among it `TooMuchWorkError`, and
