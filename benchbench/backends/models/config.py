@@ -196,9 +196,7 @@ def own_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> 
 
 def _length(key: str, value: object, file: str) -> int:
     if not isinstance(value, int | float) or not 2 <= value <= UNSET_LENGTH or value != int(value):
-        raise ModelError(
-            f"{key} of {file} is {value!r}; expected a whole number of tokens, from 2 to a thousand million."
-        )
+        raise ModelError(f"{key} of {file} is {value!r}; expected a number of tokens, from 2 to a thousand million.")
     return int(value)
 
 

@@ -244,7 +244,7 @@ def check_torch_file(path: Path) -> None:
 def safetensors_header(path: Path) -> dict[str, TensorInfo]:
     """Tensor name → place, for one safetensors file. Raises ModelError where size, offsets and shapes disagree."""
     size = path.stat().st_size
-    with _opened(path) as file:
+    with opened(path) as file:
         prefix = file.read(8)
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else MAX_HEADER + 1
         if length > MAX_HEADER:
@@ -272,7 +272,8 @@ def safetensors_header(path: Path) -> dict[str, TensorInfo]:
     return tensors
 
 
-def _opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
+    """A regular file, to be read. ModelError for anything else."""
     try:
         return open_regular(path)
     except OSError as error:

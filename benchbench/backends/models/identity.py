@@ -218,7 +218,7 @@ def load_pickle(path: Path) -> Mapping[str, Any]:
             f"{path} holds more than tensors and would run code when opened, so it was not. Convert it to safetensors."
         ) from None
     except Exception as error:
-        raise ModelError(f"{path} cannot be read as a torch file: {told(error)}") from None
+        raise ModelError(f"{path} cannot be read as a torch file: {told(error)}") from error
     if not isinstance(state, dict):
         raise ModelError(f"{path} holds a {type(state).__name__}, expected tensors by name.")
     return state

@@ -59,8 +59,6 @@ def check_numbers(raw: Mapping[str, Json], names: Collection[str], place: object
     """ModelError for numbers that no model has, or that ask for far more parts than the weights have names for."""
     layers = stored_layers(names)
     for key, value in _entries(raw):
-        if key in POSITIVE and isinstance(value, str | bool):
-            raise ModelError(f"{place} has {key}={value!r}; expected a whole number of 1 or more.")
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
         if key in POSITIVE and not 1 <= value <= MAX_NUMBER:

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.config import choose_dtype, config_object
-from benchbench.backends.models.files import ModelSource, unchanged
+from benchbench.backends.models.files import ModelSource, opened, unchanged
 from benchbench.backends.models.formats import CheckpointFormat
 from benchbench.backends.models.identity import file_identity
 from benchbench.backends.models.loaded import LoadedModel, from_pretrained, set_length
 from benchbench.backends.models.memory import MemoryEstimate, check_memory, expanded
+from benchbench.backends.models.shape import check_size, stored_layers
 from benchbench.backends.models.tokenizer import load_tokenizer
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import content_hash
@@ -36,10 +37,16 @@ if TYPE_CHECKING:
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-MAX_TEXT = 1 << 28
+MAX_TEXT = 1 << 26
 """Longest string that is believed, in bytes: beyond it the header is corrupt."""
-MAX_COUNT = 1 << 28
+MAX_COUNT = 1 << 22
+"""Most keys, tensors or entries of one list that are believed: vocabularies have less than 300,000 words."""
+MAX_ENTRIES = 1 << 23
+"""Most keys, tensors and entries of all lists of one file."""
 MAX_DIMENSIONS = 8
+MAX_DEPTH = 4
+"""Of lists in lists."""
+MAX_ALIGNMENT = 1 << 20
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """Value type → struct code."""
 TEXT, ARRAY = 8, 9
@@ -122,22 +129,24 @@ def read_header(path: Path) -> GGUFHeader:
     Raises ModelError where it is no GGUF file, one of an unknown version, corrupt, or shorter than its header promises.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with opened(path) as file:
         magic = file.read(4)
         if magic != MAGIC:
             raise ModelError(f"{path} is not a GGUF file: it begins with {magic!r}, not with the letters GGUF.")
         try:
             version = _version(path, file)
-            header = _parse(path, file, version)
+            header = _parse(path, _Front(file), version)
             data = file.tell()
         except (EOFError, struct.error):
             raise ModelError(
                 f"{path} is cut short: its {size:,} bytes end inside the header. It is still being written, or the "
                 "copy broke off."
             ) from None
-        except (OverflowError, UnicodeDecodeError, KeyError) as error:
+        except (OverflowError, UnicodeDecodeError, KeyError, MemoryError) as error:
             raise ModelError(f"{path} is corrupt: its GGUF header cannot be read ({error}).") from None
     alignment = whole(header.metadata.get("general.alignment")) or 32
+    if not 0 < alignment <= MAX_ALIGNMENT:
+        raise ModelError(f"{path} is corrupt: its general.alignment is {alignment:,}.")
     start = -(-data // alignment) * alignment
     end = max((start + tensor.offset + (tensor.size or 0) for tensor in header.tensors), default=data)
     if end > size:
@@ -164,7 +173,7 @@ def split_files(path: Path) -> tuple[Path, ...]:
 
 
 def _version(path: Path, file: BinaryIO) -> int:
-    version = int(_unpack(file, "I"))
+    version = _Front(file).number("I")
     if version in VERSIONS:
         return version
     if version & 0xFFFF == 0:
@@ -177,21 +186,21 @@ def _version(path: Path, file: BinaryIO) -> int:
     raise ModelError(f"{path} is a GGUF file of version {version}, which is no longer read; convert the model anew.")
 
 
-def _parse(path: Path, file: BinaryIO, version: int) -> GGUFHeader:
-    count, pairs = _count(file), _count(file)
+def _parse(path: Path, front: _Front, version: int) -> GGUFHeader:
+    count, pairs = front.count(), front.count()
     metadata = {}
     for _ in range(pairs):
-        key = _text(file)
-        metadata[key] = _value(file, int(_unpack(file, "I")))
-    return GGUFHeader(path, version, metadata, tuple(_tensor(file) for _ in range(count)))
+        key = front.text()
+        metadata[key] = front.value(front.number("I"))
+    return GGUFHeader(path, version, metadata, tuple(_tensor(front) for _ in range(count)))
 
 
-def _tensor(file: BinaryIO) -> GGUFTensor:
-    name, dimensions = _text(file), int(_unpack(file, "I"))
+def _tensor(front: _Front) -> GGUFTensor:
+    name, dimensions = front.text(), front.number("I")
     if dimensions > MAX_DIMENSIONS:
         raise OverflowError(f"{name!r} has {dimensions} dimensions")
-    shape = tuple(int(_unpack(file, "Q")) for _ in range(dimensions))
-    kind, offset = int(_unpack(file, "I")), int(_unpack(file, "Q"))
+    shape = tuple(front.number("Q") for _ in range(dimensions))
+    kind, offset = front.number("I"), front.number("Q")
     known = BLOCKS.get(kind)
     if known is None:
         return GGUFTensor(name, shape, f"type {kind}", offset, None)
@@ -199,42 +208,55 @@ def _tensor(file: BinaryIO) -> GGUFTensor:
     return GGUFTensor(name, shape, title, offset, math.prod(shape) // elements * size)
 
 
-def _value(file: BinaryIO, kind: int) -> Json:
-    if kind == TEXT:
-        return _text(file)
-    if kind != ARRAY:
-        scalar: Json = _unpack(file, SCALARS[kind])
-        return scalar
-    inner, count = int(_unpack(file, "I")), _count(file)
-    if inner in SCALARS:
-        code = f"<{count}{SCALARS[inner]}"
-        return list(struct.unpack(code, _read(file, struct.calcsize(code))))
-    return [_value(file, inner) for _ in range(count)]
+class _Front:
+    """Reads values one after another. EOFError where the file ends; OverflowError for more than is believed."""
 
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = MAX_ENTRIES
 
-def _text(file: BinaryIO) -> str:
-    length = int(_unpack(file, "Q"))
-    if length > MAX_TEXT:
-        raise OverflowError(f"a text of {length:,} bytes")
-    return _read(file, length).decode("utf-8", errors="surrogateescape")
+    def value(self, kind: int, depth: int = 0) -> Json:
+        """A value of the type with this number. KeyError for a number that no type has."""
+        if kind == TEXT:
+            return self.text()
+        if kind != ARRAY:
+            scalar: Json = self._unpack(SCALARS[kind])
+            return scalar
+        if depth >= MAX_DEPTH:
+            raise OverflowError(f"lists in lists in lists, {MAX_DEPTH} deep")
+        inner, count = self.number("I"), self.count()
+        if inner in SCALARS:
+            code = f"<{count}{SCALARS[inner]}"
+            return list(struct.unpack(code, self._read(struct.calcsize(code))))
+        return [self.value(inner, depth + 1) for _ in range(count)]
 
+    def text(self) -> str:
+        """A text."""
+        length = self.number("Q")
+        if length > MAX_TEXT:
+            raise OverflowError(f"a text of {length:,} bytes")
+        return self._read(length).decode("utf-8", errors="surrogateescape")
 
-def _count(file: BinaryIO) -> int:
-    count = int(_unpack(file, "Q"))
-    if count > MAX_COUNT:
-        raise OverflowError(f"a list of {count:,} entries")
-    return count
+    def count(self) -> int:
+        """How many entries follow."""
+        count = self.number("Q")
+        self._left -= count
+        if count > MAX_COUNT or self._left < 0:
+            raise OverflowError(f"a list of {count:,} entries")
+        return count
 
+    def number(self, code: str) -> int:
+        """A whole number, by its struct code."""
+        return int(self._unpack(code))
 
-def _unpack(file: BinaryIO, code: str) -> Any:
-    return struct.unpack(f"<{code}", _read(file, struct.calcsize(f"<{code}")))[0]
+    def _unpack(self, code: str) -> Any:
+        return struct.unpack(f"<{code}", self._read(struct.calcsize(f"<{code}")))[0]
 
-
-def _read(file: BinaryIO, size: int) -> bytes:
-    data = file.read(size)
-    if len(data) < size:
-        raise EOFError
-    return data
+    def _read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        if len(data) < size:
+            raise EOFError
+        return data
 
 
 class GGUFFormat(CheckpointFormat):
@@ -265,11 +287,13 @@ class GGUFFormat(CheckpointFormat):
         """See `CheckpointFormat`."""
         path = source.path
         needed = estimate_gguf(path)
+        check_header(path)
         tokenizer = load_tokenizer(source, trusted=False)
         dtype, note = choose_dtype("float32" if options.dtype == "auto" else options.dtype, {}, None, device.type)
         check_memory(expanded(needed, dtype), source.name, device)
         config = config_object(source, {}, trusted=False)
         raw = config.to_dict()
+        check_size(source, config, tensor_shapes(path), "causal")
         length = set_length(config, raw, tokenizer, options, source.name)
         with unchanged([path]), ThreadPoolExecutor(1) as pool:
             hashing = pool.submit(file_identity, path)
@@ -296,6 +320,31 @@ class GGUFFormat(CheckpointFormat):
 
 
 FORMAT = GGUFFormat()
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Tensor name → shape, of all parts of the file."""
+    return {tensor.name: tensor.shape for part in split_files(path) for tensor in read_header(part).tensors}
+
+
+def check_header(path: Path) -> None:
+    """ModelError where what the file says of its model and the tensors that it holds do not belong together."""
+    shapes = tensor_shapes(path)
+    layers = stored_layers(shapes)
+    largest = max((n for shape in shapes.values() for n in shape), default=0)
+    for part in split_files(path):
+        header = read_header(part)
+        for key in ("block_count", "embedding_length", "attention.head_count", "attention.head_count_kv"):
+            stated = header.model(key)
+            most = layers if key == "block_count" else largest
+            for number in stated if isinstance(stated, list) else [stated]:
+                if number is None or (key.endswith("_kv") and number == 0):
+                    continue
+                if type(number) is not int or not 1 <= number <= most:
+                    raise ModelError(
+                        f"{path} is corrupt: its {header.architecture}.{key} is {number!r}, but its tensors have "
+                        f"{layers} layers and at most {largest:,} columns."
+                    )
 
 
 def estimate_gguf(path: Path) -> MemoryEstimate:

@@ -221,7 +221,7 @@ def read_shards(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
         ) from None
     except (Exception, CheckpointException) as error:
         said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise ModelError(f"the shards in {folder} cannot be merged: {said[-1].strip()}") from None
+        raise ModelError(f"the shards in {folder} cannot be merged: {said[-1].strip()}") from error
 
 
 def _index(folder: Path) -> Mapping[str, Any]:
