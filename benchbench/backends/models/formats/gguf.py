@@ -276,8 +276,7 @@ class GGUFFormat(CheckpointFormat):
 
     def check_whole(self, path: Path) -> None:
         """See `CheckpointFormat`."""
-        for part in split_files(path):
-            read_header(part)
+        read_headers(path)
 
     def estimate(self, source: ModelSource, dtype: str) -> MemoryEstimate:
         """See `CheckpointFormat`. As llama.cpp computes it, in the types of the file."""
@@ -286,14 +285,13 @@ class GGUFFormat(CheckpointFormat):
     def load(self, source: ModelSource, options: ModelOptions, device: torch.device) -> LoadedModel:
         """See `CheckpointFormat`."""
         path = source.path
-        needed = estimate_gguf(path)
-        check_header(path)
+        headers = read_headers(path)
         tokenizer = load_tokenizer(source, trusted=False)
         dtype, note = choose_dtype("float32" if options.dtype == "auto" else options.dtype, {}, None, device.type)
-        check_memory(expanded(needed, dtype), source.name, device)
+        check_memory(expanded(_estimated(headers), dtype), source.name, device)
         config = config_object(source, {}, trusted=False)
         raw = config.to_dict()
-        check_size(source, config, tensor_shapes(path), "causal")
+        check_size(source, config, tensor_shapes(headers), "causal")
         length = set_length(config, raw, tokenizer, options, source.name)
         with unchanged([path]), ThreadPoolExecutor(1) as pool:
             hashing = pool.submit(file_identity, path)
@@ -322,34 +320,40 @@ class GGUFFormat(CheckpointFormat):
 FORMAT = GGUFFormat()
 
 
-def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Tensor name → shape, of all parts of the file."""
-    return {tensor.name: tensor.shape for part in split_files(path) for tensor in read_header(part).tensors}
-
-
-def check_header(path: Path) -> None:
-    """ModelError where what the file says of its model and the tensors that it holds do not belong together."""
-    shapes = tensor_shapes(path)
-    layers = stored_layers(shapes)
-    largest = max((n for shape in shapes.values() for n in shape), default=0)
-    for part in split_files(path):
-        header = read_header(part)
-        for key in ("block_count", "embedding_length", "attention.head_count", "attention.head_count_kv"):
+def read_headers(path: Path) -> tuple[GGUFHeader, ...]:
+    """The headers of all parts of the file. ModelError where what they say of the model is not what they hold."""
+    headers = tuple(read_header(part) for part in split_files(path))
+    shapes = tensor_shapes(headers)
+    layers, largest = stored_layers(shapes), max((n for shape in shapes.values() for n in shape), default=0)
+    bounds = {
+        "block_count": (1, layers),
+        "embedding_length": (1, largest),
+        "attention.head_count": (0, largest),  # 0: a layer without attention
+        "attention.head_count_kv": (0, largest),
+    }
+    for header in headers:
+        for key, (least, most) in bounds.items():
             stated = header.model(key)
-            most = layers if key == "block_count" else largest
-            for number in stated if isinstance(stated, list) else [stated]:
-                if number is None or (key.endswith("_kv") and number == 0):
-                    continue
-                if type(number) is not int or not 1 <= number <= most:
-                    raise ModelError(
-                        f"{path} is corrupt: its {header.architecture}.{key} is {number!r}, but its tensors have "
-                        f"{layers} layers and at most {largest:,} columns."
-                    )
+            numbers = [] if stated is None else stated if isinstance(stated, list) else [stated]
+            if any(type(number) is not int or not least <= number <= most for number in numbers):
+                raise ModelError(
+                    f"{path} is corrupt: its {header.architecture}.{key} is {str(stated)[:60]}, but its tensors have "
+                    f"{layers} layers and at most {largest:,} columns."
+                )
+    return headers
+
+
+def tensor_shapes(headers: Sequence[GGUFHeader]) -> dict[str, tuple[int, ...]]:
+    """Tensor name → shape."""
+    return {tensor.name: tensor.shape for header in headers for tensor in header.tensors}
 
 
 def estimate_gguf(path: Path) -> MemoryEstimate:
     """What llama.cpp needs for the file, with keys and values in float16. ModelError where it is broken."""
-    headers = [read_header(part) for part in split_files(path)]
+    return _estimated(read_headers(path))
+
+
+def _estimated(headers: Sequence[GGUFHeader]) -> MemoryEstimate:
     first = next((h for h in headers if h.architecture), headers[0])
     return MemoryEstimate(
         architecture=first.architecture or "unknown",
@@ -364,7 +368,7 @@ def estimate_gguf(path: Path) -> MemoryEstimate:
 def _gguf_cache(header: GGUFHeader) -> int | None:
     layers, width = whole(header.model("block_count")), whole(header.model("embedding_length"))
     heads = _per_layer(header.model("attention.head_count"), layers or 0)
-    if not (layers and heads and width):
+    if not (layers and width and max(heads, default=0)):
         return None
     key_heads = _per_layer(header.model("attention.head_count_kv"), layers or 0) or heads
     head = width // max(heads)
