@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchbench.core.errors import TaskError
-from benchbench.tasks.sandbox import compile_template
+from benchbench.core.sandbox import compile_template
 from benchbench.tasks.template import Field
 
 DOC: Mapping[str, Any] = {

@@ -17,10 +17,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
+from benchbench.core import limits
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.plugins import load_entry_point
 from benchbench.core.types import Json
-from benchbench.tasks import limits
 
 MAX_TEMPLATE_CHARS = 100_000
 MAX_PROGRAMS = 4096
@@ -195,14 +195,21 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _concat(self, parts: Iterable[Any]) -> str:
         return self.meter.bounded(limits.join("", (str(self._printable(part)) for part in parts)))  # type: ignore[no-any-return]
 
+    def compiled(self, tree: nodes.Template) -> Template:
+        """The tree made ready, with everything that may grow bounded as it is made."""
+        tree = _Guard().visit(tree)
+        tree.set_environment(self)
+        return self.from_string(tree)
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """A short list of methods per type; nothing with an underscore in front."""
         if isinstance(obj, (LoopContext, Macro, Cycler, Joiner, Namespace)):
             return bool(super().is_safe_attribute(obj, attr, value))
         return attr in _METHODS.get(type(obj), ())
 
-    def wrap_str_format(self, value: Any) -> None:
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """Nothing: `str.format` is no method of the sandbox, because its fields reach attributes and widths."""
+        return None
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """`+ * ** %`, refused before the result gets too long."""
@@ -248,14 +255,21 @@ def parse(source: str, where: str) -> nodes.Template:
         raise TaskError(f"{where}: the template is nested too deeply.") from error
     except ValueError as error:
         raise TaskError(f"{where}: the template does not parse: {error}.") from error
-    for kind, word in _STATEMENTS_REFUSED.items():
-        if tree.find(kind) is not None:
-            raise TaskError(f"{where}: `{word}` is not allowed: a template stands alone.")
-    for loop in tree.find_all(nodes.For):
-        if loop.recursive:
-            raise TaskError(f"{where}: `recursive` loops are not allowed.")
+    try:
+        check_statements(tree)
+    except limits.TooMuchWorkError as error:
+        raise TaskError(f"{where}: {error}.") from error
     _check_names(tree, where)
     return tree
+
+
+def check_statements(tree: nodes.Template) -> None:
+    """TooMuchWorkError, whose message is a clause, for statements whose work or text cannot be bounded."""
+    for kind, word in _STATEMENTS_REFUSED.items():
+        if tree.find(kind) is not None:
+            raise limits.TooMuchWorkError(f"`{word}` is not allowed: a template stands alone")
+    if any(loop.recursive for loop in tree.find_all(nodes.For)):
+        raise limits.TooMuchWorkError("`recursive` loops are not allowed")
 
 
 def _check_names(tree: nodes.Template, where: str) -> None:
@@ -370,10 +384,8 @@ class Program:
 
 
 def _compiled(env: Sandbox, tree: nodes.Template, where: str) -> Template:
-    tree = _Guard().visit(tree)
-    tree.set_environment(env)
     try:
-        return env.from_string(tree)
+        return env.compiled(tree)
     except (TemplateError, RecursionError, MemoryError, SyntaxError, limits.TooMuchWorkError) as error:
         raise TaskError(f"{where}: the template does not compile: {error}.") from error
 
