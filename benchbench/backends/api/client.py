@@ -178,7 +178,7 @@ class Client:
             raise _PassingError("connection", f"the connection broke ({type(error).__name__})") from None
         except BadAnswerError as error:
             raise _PassingError("bad_answer", self.key.hide(str(error))) from None
-        except Exception as error:  # whatever a strange answer makes of the libraries that read it is a failed request
+        except Exception as error:  # noqa: BLE001 - what strange bytes do to the libraries is a failed request
             raise _PassingError("connection", f"the answer could not be read ({type(error).__name__})") from None
 
     def _refuse(self, reply: _Reply) -> NoReturn:

@@ -14,10 +14,9 @@ SHOWN = 300
 HIDDEN = "(not shown: its words hold a part of the key)"
 SHORTEST = 8
 """Letters and digits of a key, or of a piece of it, below which a likeness may be chance: `EMPTY` is a word."""
-PIECE_IN_ANSWER = 12
-"""As many in a text that the model wrote, which fails its doc: chance has to be out of the question."""
 
 _ESCAPED = re.compile(r"\\u00([0-9a-fA-F]{2})")
+_DIGIT = re.compile(rb"\d")
 _KEPT = b"abcdefghijklmnopqrstuvwxyz0123456789"
 _OTHERS = bytes(set(range(256)) - set(_KEPT))
 
@@ -42,33 +41,31 @@ class Key:
     def hide(self, text: str) -> str:
         """A sentence without the key, whole or in pieces."""
         text = self._replaced(text)
-        return HIDDEN if self._holds_piece(text, SHORTEST) else text
+        return HIDDEN if self._holds_piece(text) else text
 
     def _replaced(self, text: str) -> str:
         return text.replace(self.text, "[key]") if len(self.text) >= SHORTEST // 2 else text
 
     def is_in_answer(self, text: str) -> bool:
-        """Whether a text of the server holds the key or a piece of it that is no chance."""
-        if not self._forms:
-            return False
-        return self.text in text or self._holds_piece(text, PIECE_IN_ANSWER)
+        """Whether a text that the server wrote holds the key, or a piece of it with letters and digits: no word does."""
+        return bool(self._forms) and (self.text in text or self._holds_piece(text, mixed=True))
 
-    def _holds_piece(self, text: str, length: int) -> bool:
+    def _holds_piece(self, text: str, *, mixed: bool = False) -> bool:
         """A key without digits may be made of words (`sk-no-key-required`): it counts whole only."""
         if not self._forms:
             return False
         folded = _fold(_decoded(text))
-        if not any(sign in b"0123456789" for sign in self._forms[0]):
+        if not _DIGIT.search(self._forms[0]):
             return any(form in folded for form in self._forms)
-        return any(_shares_piece(form, folded, min(length, len(form))) for form in self._forms)
+        return any(piece in folded for form in self._forms for piece in _pieces(form, folded, mixed=mixed))
 
 
-def _shares_piece(form: bytes, folded: bytes, length: int) -> bool:
-    """Whether `length` signs of `form` stand together in `folded`. Such a run holds one of the blocks tried first."""
-    block = (length + 1) // 2
-    if not any(form[start : start + block] in folded for start in range(0, len(form) - block + 1, block)):
-        return False
-    return any(form[start : start + length] in folded for start in range(len(form) - length + 1))
+def _pieces(form: bytes, folded: bytes, *, mixed: bool) -> Iterator[bytes]:
+    """The runs of `form` that may stand in `folded`: none where it has none of the blocks of which each holds one."""
+    block = SHORTEST // 2
+    if any(form[start : start + block] in folded for start in range(0, len(form) - block + 1, block)):
+        runs = (form[start : start + SHORTEST] for start in range(len(form) - SHORTEST + 1))
+        yield from (run for run in runs if not mixed or (_DIGIT.search(run) and not run.isdigit()))
 
 
 def _written(key: str) -> Iterator[str]:
