@@ -26,13 +26,24 @@ class Key:
     """The key of a server, or "" for none. Its text is not part of its repr."""
 
     text: str = field(default="", repr=False)
-    _forms: tuple[bytes, ...] = field(init=False, repr=False)
-    """The key and what it becomes in base64 and in hexadecimal, letters and digits only."""
+    _blocks: tuple[bytes, ...] = field(init=False, repr=False)
+    """Of any piece of the key one of these is a part: what holds none of them needs no closer look."""
+    _pieces: tuple[bytes, ...] = field(init=False, repr=False)
+    """Letters and digits of the key, and of what it becomes in base64 and in hexadecimal, SHORTEST at a time."""
+    _mixed: tuple[bytes, ...] = field(init=False, repr=False)
+    """Those pieces that no word is: with letters and digits."""
 
     def __post_init__(self) -> None:
-        found = dict.fromkeys(_fold(form) for form in _written(self.text)) if self.text else {}
-        long_enough = tuple(form for form in found if len(form) >= SHORTEST)
-        object.__setattr__(self, "_forms", long_enough if len(_fold(self.text)) >= SHORTEST else ())
+        forms = list(dict.fromkeys(map(_fold, _written(self.text)))) if len(_fold(self.text)) >= SHORTEST else []
+        made_of_words = bool(forms) and not _DIGIT.search(
+            forms[0]
+        )  # such as `sk-no-key-required`: it counts whole only
+        pieces = tuple(forms) if made_of_words else tuple(run for form in forms for run in _runs(form, SHORTEST))
+        mixed = pieces if made_of_words else tuple(run for run in pieces if _DIGIT.search(run) and not run.isdigit())
+        step = SHORTEST // 2
+        blocks = (form[start : start + step] for form in forms for start in range(0, len(form) - step + 1, step))
+        for name, value in (("_blocks", tuple(blocks)), ("_pieces", pieces), ("_mixed", mixed)):
+            object.__setattr__(self, name, value)
 
     def redact(self, text: str) -> str:
         """One line of what somebody else said, cut after the key is out of it."""
@@ -41,31 +52,22 @@ class Key:
     def hide(self, text: str) -> str:
         """A sentence without the key, whole or in pieces."""
         text = self._replaced(text)
-        return HIDDEN if self._holds_piece(text) else text
+        return HIDDEN if self._stands_in(text, self._pieces) else text
 
     def _replaced(self, text: str) -> str:
         return text.replace(self.text, "[key]") if len(self.text) >= SHORTEST // 2 else text
 
     def is_in_answer(self, text: str) -> bool:
-        """Whether a text that the server wrote holds the key, or a piece of it with letters and digits: no word does."""
-        return bool(self._forms) and (self.text in text or self._holds_piece(text, mixed=True))
+        """Whether a text that the server wrote holds the key, or a piece of it that no word is."""
+        return self._stands_in(text, self._mixed)
 
-    def _holds_piece(self, text: str, *, mixed: bool = False) -> bool:
-        """A key without digits may be made of words (`sk-no-key-required`): it counts whole only."""
-        if not self._forms:
-            return False
-        folded = _fold(_decoded(text))
-        if not _DIGIT.search(self._forms[0]):
-            return any(form in folded for form in self._forms)
-        return any(piece in folded for form in self._forms for piece in _pieces(form, folded, mixed=mixed))
+    def _stands_in(self, text: str, pieces: tuple[bytes, ...]) -> bool:
+        folded = _fold(_decoded(text)) if pieces else b""
+        return any(block in folded for block in self._blocks) and any(piece in folded for piece in pieces)
 
 
-def _pieces(form: bytes, folded: bytes, *, mixed: bool) -> Iterator[bytes]:
-    """The runs of `form` that may stand in `folded`: none where it has none of the blocks of which each holds one."""
-    block = SHORTEST // 2
-    if any(form[start : start + block] in folded for start in range(0, len(form) - block + 1, block)):
-        runs = (form[start : start + SHORTEST] for start in range(len(form) - SHORTEST + 1))
-        yield from (run for run in runs if not mixed or (_DIGIT.search(run) and not run.isdigit()))
+def _runs(form: bytes, length: int) -> Iterator[bytes]:
+    yield from (form[start : start + length] for start in range(len(form) - length + 1))
 
 
 def _written(key: str) -> Iterator[str]:
