@@ -207,7 +207,7 @@ def test_strange_bodies_fail_a_doc_in_few_words(server: FaultyServer, name: str)
     [{"max_model_len": -5}, {"max_model_len": 10**40}, {"max_model_len": "long"}, {"meta": {"n_ctx_train": -1}}],
 )
 def test_a_model_list_with_impossible_numbers_is_a_sentence(entry: object) -> None:
-    with pytest.raises(BadAnswerError, match="max_model_len|n_ctx_train"):
+    with pytest.raises(BadAnswerError, match=r"max_model_len|n_ctx_train"):
         read_entry(entry)
 
 

@@ -12,7 +12,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -37,9 +37,9 @@ LONGEST = 20.0
 ODD = st.one_of(
     st.sampled_from(
         [
-            None, True, 0, -1, 1, 2**31 - 1, 2**31, 10**40, -(10**40), 0.5, 1e308, -1e308, math.inf, -math.inf, math.nan,
-            "", "words", KEY, KEY[:14], " ".join(KEY), f"Bearer {KEY}", KEY.encode().hex(), "\x00", "\x1b[2J", "\u202e", "😀",
-            "a" * 5000, [], {}, [[]], [None], {"": None}, [[[[[[[[]]]]]]]],
+            None, True, 0, -1, 1, 2**31 - 1, 2**31, 10**40, -(10**40), 0.5, 1e308, -1e308, math.inf, -math.inf,
+            math.nan, "", "words", KEY, KEY[:14], " ".join(KEY), f"Bearer {KEY}", KEY.encode().hex(), "\x00", "\x1b[2J",
+            "\u202e", "😀", "a" * 5000, [], {}, [[]], [None], {"": None}, [[[[[[[[]]]]]]]],
         ]
     ),
     st.text(max_size=20),
@@ -128,7 +128,7 @@ class Answering:
 
 
 @pytest.fixture
-def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answering], None]]:
+def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answering], None]:
     """Sets who answers the requests of every client that is opened afterwards."""
     monkeypatch.setattr(client_module, "FIRST_WAIT", 0.0)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -138,7 +138,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answering],
         transport = httpx.MockTransport(answers)
         monkeypatch.setattr(httpx, "AsyncClient", functools.partial(plain, transport=transport))
 
-    yield use
+    return use
 
 
 def outcome(endpoint: str) -> list[Any]:
