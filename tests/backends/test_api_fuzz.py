@@ -47,8 +47,9 @@ ODD = st.one_of(
     st.floats(),
 )  # fmt: skip
 NAMES = [
-    "model", "system_fingerprint", "choices", "text", "finish_reason", "stop_reason", "logprobs", "tokens", "token_logprobs",
-    "text_offset", "top_logprobs", "usage", "prompt_tokens", "completion_tokens", "prompt_tokens_details", "message",
+    "model", "system_fingerprint", "choices", "text", "finish_reason", "stop_reason", "logprobs", "tokens",
+    "token_logprobs", "text_offset", "top_logprobs", "usage", "prompt_tokens", "completion_tokens",
+    "prompt_tokens_details", "message",
     "content", "refusal", "error", "data", "id", "max_model_len", "meta", "n_ctx_train",
 ]  # fmt: skip
 Edit = tuple[str, str, Any]
@@ -69,7 +70,7 @@ STATUS = st.one_of(*[st.just(200)] * 5, st.sampled_from([204, 302, 400, 401, 404
 
 
 def changed(value: Any, edit: Edit) -> Any:
-    """The JSON `value` with the field of the edit set, dropped or doubled wherever it stands, or an entry of its list set."""
+    """The JSON `value` with the field of the edit, or an entry of its list, set, dropped or doubled wherever it is."""
     name, how, odd = edit
     if isinstance(value, list):
         return [changed(one, edit) for one in value]
@@ -102,7 +103,7 @@ class Answering:
         self.asked += 1
         value = self._sound(request)
         if not self.is_open and (self.sound is None or self.asked <= self.sound):
-            return httpx.Response(200, json=value)
+            return httpx.Response(200, stream=httpx.ByteStream(json.dumps(value).encode()))
         if self.status >= 400:
             value = {"error": {"message": "x" * 280 + str(self.edits), "code": self.raw and str(self.raw)[:50]}}
         for edit in self.edits:
@@ -192,7 +193,9 @@ def check(answer: Any) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    st.sampled_from([None, None, None, 0, 1, 2, 3, 9]), EDITS, RAW, STATUS, HEADERS, st.sampled_from(["auto", "auto", "completions", "chat"]),
+    st.sampled_from([None, None, None, 0, 1, 2, 3, 9]),
+    EDITS,
+    RAW, STATUS, HEADERS, st.sampled_from(["auto", "auto", "completions", "chat"]),
 )  # fmt: skip
 def test_whatever_a_server_answers_ends_in_an_answer_a_failed_doc_or_a_sentence(
     answering: Callable[[Answering], None],
