@@ -196,6 +196,11 @@ class Failure:
     message: str
 
 
+PASSING_FAILURES = frozenset(
+    ["rate_limited", "server_error", "timeout", "unreachable", "connection", "bad_answer", "out_of_memory"]
+)
+"""Kinds of failures that may be gone the next time: such docs are asked again. Any other kind stays as it is."""
+
 Response: TypeAlias = Loglikelihood | Completion | Failure
 
 
