@@ -168,6 +168,19 @@ def as_record(settings: object) -> dict[str, object]:
     return found
 
 
+def from_record(kind: type[S], value: Mapping[str, Any]) -> S:
+    """The settings of which `as_record` kept `value`; what a record does not keep has its default."""
+    given: dict[str, Any] = {}
+    for field in fields_of(kind):
+        if field.parts is not None and not field.is_optional:
+            given[field.name] = from_record(field.parts, value)
+        elif field.setting.pairs and field.name in value:
+            given[field.name] = tuple(sorted(value[field.name].items()))
+        elif field.name in value:
+            given[field.name] = _read(field.hint, value[field.name])
+    return kind(**given)
+
+
 def to_json(settings: object, *, only_identity: bool = False) -> dict[str, object]:
     """The settings as JSON values, paths absolute; `from_json` reads them back.
 
