@@ -66,10 +66,19 @@ class AddedMetric(JsonRecord):
         """Its name, without filters."""
         return self.spec.name
 
+    def is_same(self, other: AddedMetric) -> bool:
+        """They say the same, whenever and wherever they were made."""
+        one, two = (replace(metric, made=_what_counts(metric.made)) for metric in (self, other))
+        return one == two
+
     @property
     def columns(self) -> list[str]:
         """Names of its rows' metrics."""
         return [row.metric for row in self.rows]
+
+
+def _what_counts(made: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in made.items() if name not in ("finished", "host", "seconds")}
 
 
 def read_added(run: Path) -> list[AddedMetric]:
@@ -137,10 +146,20 @@ def write_added(run: Path, added: AddedMetric, items: Sequence[Item] = ()) -> Ad
         part = f"{name}-{hashlib.sha256(data).hexdigest()[:8]}.parquet"
         write_whole(folder / part, data)
     written = replace(added, part=part)
-    write_json(folder / f"{name}.json", written.to_json(), keep_copy=True)
+    before = _before(folder / f"{name}.json")
+    if before is not None and before.is_same(written):
+        written = before
+    else:
+        write_json(folder / f"{name}.json", written.to_json(), keep_copy=True)
     _remove_parts(folder, name, but=part)
     live_path(run, added.task, added.metric).unlink(missing_ok=True)
     return written
+
+
+def _before(path: Path) -> AddedMetric | None:
+    with suppress(StoreError):
+        return read_metric(path)
+    return None
 
 
 def remove_added(run: Path, task: str, metric: str) -> None:

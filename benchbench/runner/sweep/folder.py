@@ -86,7 +86,8 @@ class SweepWriter(SweepFolder):
         """Writes state.json: what a person who looks at an unfinished unit should know."""
         make_folder(self.unit_folder(unit))
         who: dict[str, Json] = {"host": socket.gethostname(), "pid": os.getpid(), "since": now()}
-        write_json(self.unit_folder(unit) / "state.json", {"state": state, "why": why, **who})
+        noted: dict[str, Json] = {"state": state, "why": why, **who}
+        write_json(self.unit_folder(unit) / "state.json", noted, keep_copy=True)
 
     def state(self, unit: Unit) -> dict[str, Json]:
         """What state.json says; {} where there is none, or a damaged one."""
