@@ -92,7 +92,9 @@ def _of_record(path: Path, read: Callable[[], object], otherwise: Remedy, *, nee
     except StoreError as error:
         yield Damage(path, str(error), "copy" if _is_json(copy, path) else otherwise)
     else:
-        if copy_of(path).is_file() and copy != path.read_bytes():
+        if not has_checksum(path) and _is_json(copy, path):
+            yield Damage(path, f"{path} is damaged: it has lost its checksum.", "copy")
+        elif copy_of(path).is_file() and copy != path.read_bytes():
             yield Damage(copy_of(path), f"{copy_of(path)} is damaged: it is no copy of {path.name}.", "original")
 
 

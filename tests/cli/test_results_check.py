@@ -87,7 +87,7 @@ def test_a_sound_store_has_no_damage(world):
 
 
 def test_flipped_bits_and_cuts_are_found_named_and_repaired(world):
-    damage_and_repair(world / "results", flips=16, cuts=6, seed=1)
+    damage_and_repair(world / "results", flips=8, cuts=4, seed=1)
 
 
 @pytest.mark.slow
