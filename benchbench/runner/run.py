@@ -30,7 +30,7 @@ from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, Ta
 from benchbench.runner.plan import Estimate, Plan, estimate, make_plan, task_identity
 from benchbench.runner.record import make_record, now
 from benchbench.runner.settings import RunSettings
-from benchbench.store.damage import Remedy, damage_of_run, remove_aside, restore
+from benchbench.store.damage import Remedy, damage_of_run, is_complete, remove_aside, restore
 from benchbench.store.folder import RunFolder, RunWriter, attempt_number, choose_attempt
 from benchbench.store.lock import RunLock
 from benchbench.store.names import (
@@ -177,11 +177,6 @@ _REMEDIES: Mapping[Remedy, str] = {
     "none": "",
 }
 """What became of a damaged file, as a sentence."""
-
-
-def is_complete(folder: RunFolder) -> bool:
-    """The run is finished, and no part of it is missing."""
-    return folder.finished and all(map(folder.is_sealed, folder.parts()))
 
 
 def retries(folder: RunFolder, *, every: bool = False) -> dict[str, tuple[list[Item], int]]:

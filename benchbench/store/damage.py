@@ -216,6 +216,11 @@ def _clear(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def is_complete(folder: RunFolder) -> bool:
+    """The run is finished, and no part of it is missing."""
+    return folder.finished and all(map(folder.is_sealed, folder.parts()))
+
+
 def remove_aside(run: RunFolder) -> None:
     """Removes what `restore` put out of the way, once it was made again."""
     for path in [*run.path.glob("*.damaged"), *run.path.glob("items/*/*.damaged")]:

@@ -15,9 +15,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from benchbench.core.errors import DamageError, StoreError
-from benchbench.core.files import open_regular, read_regular
+from benchbench.core.files import open_regular
 from benchbench.core.types import Json
 
 _MAKE_ROOM = "Make room and give the same command again: what is already written is kept."
@@ -101,6 +102,27 @@ _CHECKSUM = re.compile(rb'"checksum": "([0-9a-f]{64})"[\s}]*\Z')
 _NONE_YET = b'"checksum": ""'
 
 
+def open_plain(path: Path) -> BinaryIO:
+    """A file of a run folder for reading. DamageError where a link, a folder, a pipe or a device stands for it."""
+    if path.is_symlink():
+        raise DamageError(f"{path} is a link to somewhere else, which is not followed. Put a copy of the file there.")
+    try:
+        return open_regular(path)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise DamageError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def read_plain(path: Path) -> bytes:
+    """All of such a file. DamageError as `open_plain`, and where it is longer than any record; OSError as `open`."""
+    with open_plain(path) as file:
+        data = file.read(MAX_RECORD + 1)
+    if len(data) > MAX_RECORD:
+        raise DamageError(f"{path} has more than {MAX_RECORD:,} bytes, the most that a record of a run has.")
+    return data
+
+
 def write_json(path: Path, value: Mapping[str, Json], *, keep_copy: bool = False) -> None:
     """Writes `value` as indented JSON with its checksum, whole or not at all. ValueError for NaN and infinity.
 
@@ -129,7 +151,7 @@ def encode_json(value: Mapping[str, Json]) -> bytes:
 def read_json(path: Path) -> dict[str, Json]:
     """The JSON object in `path`, without its checksum. StoreError if it is missing, DamageError if it is damaged."""
     with os_errors(path, "read"):
-        data = read_regular(path, MAX_RECORD, DamageError, follow=False)
+        data = read_plain(path)
     return decode_json(data, str(path))
 
 
@@ -165,7 +187,7 @@ def _is_whole(data: bytes, where: str) -> bool:
 
 def has_checksum(path: Path) -> bool:
     """The JSON file carries its checksum; files of former versions do not."""
-    return _CHECKSUM.search(read_regular(path, MAX_RECORD, DamageError)[-200:]) is not None
+    return _CHECKSUM.search(read_plain(path)[-200:]) is not None
 
 
 def _integer(digits: str) -> int:
@@ -191,7 +213,7 @@ def read_copy(path: Path) -> bytes | None:
     """What the copy of `path` holds; None where there is none, or it is damaged."""
     try:
         made = zlib.decompressobj()
-        packed = read_regular(copy_of(path), MAX_RECORD, DamageError, follow=False)
+        packed = read_plain(copy_of(path))
         data = made.decompress(packed, MAX_RECORD)
     except (zlib.error, OSError, DamageError):
         return None
@@ -227,8 +249,11 @@ def inside(folder: Path, *names: str) -> Path:
 
 def sha256_of(path: Path) -> str:
     """sha256 of a file's content, in hex. DamageError if it is no plain file, OSError if it cannot be read."""
-    with os.fdopen(open_regular(path, DamageError, follow=False), "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    found = hashlib.sha256()
+    with open_plain(path) as file:
+        while block := file.read(2**20):
+            found.update(block)
+    return found.hexdigest()
 
 
 def remove_strays(folder: Path, *, below: bool = True) -> None:

@@ -233,12 +233,15 @@ class RunWriter(RunFolder):
     def seal(self, task: str, items: list[Item]) -> None:
         """Turns the task's items into its parquet part; after that live.jsonl is gone."""
         data = encode_part(items)
-        digest = hashlib.sha256(data).hexdigest()
+        self._remember(task, hashlib.sha256(data).hexdigest())
+        write_whole(self.task_folder(task) / PART, data)
+        self.drop_live(task)
+
+    def _remember(self, task: str, digest: str) -> None:
+        """Notes the sha256 of a part that is about to get its name."""
         parts = dict(self.parts())
         self.note({"event": "sealed", "task": task, "sha256": digest})
-        write_whole(self.task_folder(task) / PART, data)
         self._parts = {**parts, folder_name(task): digest}
-        self.drop_live(task)
 
     def open_again(self, task: str, keep: list[Item]) -> None:
         """Takes items away: only those to `keep` stay, in live.jsonl. A finished run is finished no more."""

@@ -13,12 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
-from benchbench.core.errors import DamageError
-from benchbench.core.files import open_regular
 from benchbench.core.types import Json
-from benchbench.store.files import os_errors, write_all
+from benchbench.store.files import open_plain, os_errors, write_all
 
 MAX_LINE = 2**28
 """Bytes of the longest line that is read."""
@@ -36,15 +33,11 @@ def judged_lines(path: Path) -> Iterator[dict[str, Json] | None]:
     Files of former versions have no checksums; where one line has one, those after it have.
     """
     has_checksum = False
-    with os_errors(path, "read"), suppress(FileNotFoundError), _opened(path) as file:
+    with os_errors(path, "read"), suppress(FileNotFoundError), open_plain(path) as file:
         while (line := file.readline(MAX_LINE)).endswith(b"\n"):
             value, is_checked = _read_line(line[:-1])
             has_checksum |= is_checked
             yield value if is_checked or not has_checksum else None
-
-
-def _opened(path: Path) -> IO[bytes]:
-    return os.fdopen(open_regular(path, DamageError, follow=False), "rb")
 
 
 def _read_line(line: bytes) -> tuple[dict[str, Json] | None, bool]:

@@ -1,4 +1,4 @@
-"""Damage of every kind to a finished store is found, named and repaired: single bits, cuts, missing and foreign files."""
+"""Damage of every kind to a finished store is found, named and repaired: single bits, cuts, missing files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchbench.core.settings import changed
 from benchbench.extensions.rescore.score import score
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.runner.run import run
-from benchbench.runner.settings import RunSettings, SweepSettings
+from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep import sweep
 from benchbench.store.folder import RunFolder
 from tests.runner.toy import make_world, settings
