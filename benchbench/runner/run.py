@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchbench.backends import open_backend
 from benchbench.backends.protocol import Backend
-from benchbench.core.errors import ArgumentError, BackendError, StoreError
+from benchbench.core.errors import ArgumentError, BackendError, StoreError, VersionError
 from benchbench.core.ids import text_hash
 from benchbench.core.record import (
     BackendRecord,
@@ -160,12 +160,24 @@ def _run_in(
 
 
 def _restore(folder: RunFolder, on_event: OnEvent) -> None:
-    """Restores what is damaged, or puts it out of the way, and says so."""
-    if any(damage_of_run(folder)):
+    """Restores what is damaged, or puts it out of the way, and says so. VersionError if a later version wrote it."""
+    found = list(damage_of_run(folder))
+    if found:
+        _refuse_later(folder)
         with RunLock(folder.path):
             for damage in restore(folder):
                 on_event(Note(f"{damage.why} {_REMEDIES[damage.remedy]}"))
         folder.forget()
+
+
+def _refuse_later(folder: RunFolder) -> None:
+    for read in (folder.plan, folder.own_record):
+        try:
+            read()
+        except VersionError:
+            raise
+        except StoreError:
+            continue
 
 
 _REMEDIES: Mapping[Remedy, str] = {

@@ -18,9 +18,11 @@ from benchbench.store.files import (
     copy_of,
     decode_json,
     has_checksum,
+    is_sound,
     os_errors,
     read_copy,
     read_json,
+    read_plain,
     set_aside,
     write_copy,
     write_whole,
@@ -88,7 +90,8 @@ def _of_record(path: Path, read: Callable[[], object], otherwise: Remedy, *, nee
     try:
         read()
     except VersionError as error:
-        yield Damage(path, str(error), "none")
+        is_ours = _is_json(copy, path) and not _is_sound(path)
+        yield Damage(path, str(error), "copy" if is_ours else "none")
     except StoreError as error:
         yield Damage(path, str(error), "copy" if _is_json(copy, path) else otherwise)
     else:
@@ -103,6 +106,14 @@ def _is_json(copy: bytes | None, path: Path) -> bool:
     with suppress(DamageError):
         return copy is not None and bool(decode_json(copy, str(path)))
     return False
+
+
+def _is_sound(path: Path) -> bool:
+    """The file is that of its checksum, whatever version it is of."""
+    try:
+        return is_sound(read_plain(path))
+    except (StoreError, OSError):
+        return False
 
 
 def _of_log(run: RunFolder) -> Iterator[Damage]:

@@ -96,7 +96,7 @@ def read_metric(path: Path) -> AddedMetric:
     try:
         added = AddedMetric.from_json(read_json(path), str(path))
     except DamageError as error:
-        raise DamageError(f"{error} Or remove it, and score again.") from error
+        raise DamageError(f"{error} Remove it, and score again.") from error
     if added.part is not None and not _PART.fullmatch(added.part):
         raise DamageError(
             f"`part` of {path} is {added.part!r}; it is the name of a file beside it, as {path.stem}-0a1b2c3d.parquet. "

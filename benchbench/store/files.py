@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from benchbench.core.errors import DamageError, StoreError
-from benchbench.core.files import open_regular
+from benchbench.core.json_record import refuse_later
+from benchbench.core.record import RUN_SCHEMA_VERSION
 from benchbench.core.types import Json
 
 _MAKE_ROOM = "Make room and give the same command again: what is already written is kept."
@@ -104,20 +106,22 @@ _NONE_YET = b'"checksum": ""'
 
 def open_plain(path: Path) -> BinaryIO:
     """A file of a run folder for reading. DamageError where a link, a folder, a pipe or a device stands for it."""
-    if path.is_symlink():
-        raise DamageError(f"{path} is a link to somewhere else, which is not followed. Put a copy of the file there.")
     try:
-        return open_regular(path)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno != errno.EINVAL:
+        if error.errno != errno.ELOOP:
             raise
-        raise DamageError(f"{path} cannot be read: {error.strerror}.") from error
+        raise DamageError(f"{path} is a link to somewhere else, which is not followed. Put a copy there.") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise DamageError(f"{path} is no plain file, but a folder, a pipe or a device. Remove it.")
+    return os.fdopen(handle, "rb")
 
 
 def read_plain(path: Path) -> bytes:
     """All of such a file. DamageError as `open_plain`, and where it is longer than any record; OSError as `open`."""
     with open_plain(path) as file:
-        data = file.read(MAX_RECORD + 1)
+        data = file.read(min(os.fstat(file.fileno()).st_size, MAX_RECORD) + 1)
     if len(data) > MAX_RECORD:
         raise DamageError(f"{path} has more than {MAX_RECORD:,} bytes, the most that a record of a run has.")
     return data
@@ -156,10 +160,13 @@ def read_json(path: Path) -> dict[str, Json]:
 
 
 def decode_json(data: bytes, where: str) -> dict[str, Json]:
-    """The JSON object of a file that `where` names. DamageError if it is none, or another than was written."""
+    """The JSON object of a file that `where` names. DamageError if it is none, or another than was written.
+
+    VersionError if a later version wrote it, which may make its checksum in another way.
+    """
     has_checksum = _is_whole(data, where)
     try:
-        value: Json = _DECODER.decode(data.decode("utf-8-sig"))
+        value: Json = json.loads(data) if _MANY_DIGITS not in data.translate(_DIGITS) else _STRICT.decode(data.decode())
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise DamageError(f"{where} is not JSON ({reason}); the run folder is damaged.{REPAIR}") from None
@@ -175,18 +182,37 @@ REPAIR = " `benchbench results check --repair` restores what it can."
 
 def _is_whole(data: bytes, where: str) -> bool:
     """Whether the file carries a checksum. DamageError if it is not that of its content."""
-    found = _CHECKSUM.search(data, max(0, len(data) - 200))
-    if found is None:
+    if _checksum_in(data) is None:
         return False
-    start, end = found.span(1)
-    if hashlib.sha256(data[:start] + data[end:]).hexdigest().encode() != found[1]:
+    if not is_sound(data):
+        _refuse_later(data, where)
         raise DamageError(f"{where} is damaged: its content is not that of its checksum.{REPAIR}")
     return True
 
 
+def is_sound(data: bytes) -> bool:
+    """The checksum that the bytes of a JSON file carry is theirs."""
+    found = _checksum_in(data)
+    if found is None:
+        return False
+    start, end = found.span(1)
+    return hashlib.sha256(data[:start] + data[end:]).hexdigest().encode() == found[1]
+
+
+def _checksum_in(data: bytes) -> re.Match[bytes] | None:
+    return _CHECKSUM.search(data, max(0, len(data) - 200))
+
+
+def _refuse_later(data: bytes, where: str) -> None:
+    with suppress(ValueError, RecursionError):
+        value = json.loads(data)
+        if isinstance(value, dict) and isinstance(value.get("schema_version"), int):
+            refuse_later(value, RUN_SCHEMA_VERSION, where)
+
+
 def has_checksum(path: Path) -> bool:
     """The JSON file carries its checksum; files of former versions do not."""
-    return _CHECKSUM.search(read_plain(path)[-200:]) is not None
+    return _checksum_in(read_plain(path)) is not None
 
 
 def _integer(digits: str) -> int:
@@ -195,7 +221,10 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-_DECODER = json.JSONDecoder(parse_int=_integer)
+_STRICT = json.JSONDecoder(parse_int=_integer)
+"""Slower than `json.loads`, and needed only where there are so many digits in a row."""
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_MANY_DIGITS = b"0" * (MAX_DIGITS + 1)
 
 
 def copy_of(path: Path) -> Path:

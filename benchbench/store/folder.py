@@ -94,13 +94,13 @@ class RunFolder:
         return read_lines(self.path / "log.jsonl")
 
     def parts(self) -> Mapping[str, str]:
-        """Name of a task's folder → sha256 of its part, as run.json says, or the log where that cannot be read."""
-        if self._parts is None and self.finished:
-            with suppress(StoreError):
-                self.own_record()
+        """Name of a task's folder → sha256 of its part, as run.json says if it was read, or else the log."""
         if self._parts is None:
             sealed = [event for event in self.log() if event.get("event") == "sealed"]
             self._parts = {folder_name(str(event.get("task"))): str(event.get("sha256")) for event in sealed}
+        if not self._parts and self.finished:
+            with suppress(StoreError):
+                self.own_record()
         return self._parts
 
     def tasks(self) -> list[str]:

@@ -66,8 +66,8 @@ def cut(data: bytes, draw: random.Random) -> bytes:
     return data[: draw.randrange(len(data))]
 
 
-def damage_and_repair(store: Path, flips: int, cuts: int, seed: int) -> None:
-    """Each damage is found and named; the repair gives the bytes of every file back."""
+def damage_and_repair(store: Path, flips: int, cuts: int, seed: int) -> int:
+    """Each damage is found and named; the repair gives the bytes of every file back. How many were tried."""
     sound, draw = files(store), random.Random(seed)
     for how in [flip] * flips + [cut] * cuts:
         path = draw.choice(sorted(sound))
@@ -79,6 +79,7 @@ def damage_and_repair(store: Path, flips: int, cuts: int, seed: int) -> None:
         status, found = checked(store, "--repair")
         assert (status, found["left"]) == (0, 0), path
         assert files(store) == sound, path
+    return flips + cuts
 
 
 def test_a_sound_store_has_no_damage(world):
@@ -87,9 +88,9 @@ def test_a_sound_store_has_no_damage(world):
 
 
 def test_flipped_bits_and_cuts_are_found_named_and_repaired(world):
-    damage_and_repair(world / "results", flips=8, cuts=4, seed=1)
+    assert damage_and_repair(world / "results", flips=8, cuts=4, seed=1) == 12
 
 
 @pytest.mark.slow
 def test_300_flipped_bits_and_50_cuts_are_found_named_and_repaired(world):
-    damage_and_repair(world / "results", flips=300, cuts=50, seed=2)
+    assert damage_and_repair(world / "results", flips=300, cuts=50, seed=2) == 350

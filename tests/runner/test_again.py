@@ -120,8 +120,7 @@ def test_a_damaged_record_is_made_again_from_what_lies_there(world, has_copy):
         assert comparable(again.record) == comparable(first.record)
         assert not list(damage_of_run(RunFolder(first.path)))
         assert files(first.path).keys() == before.keys()
-        if has_copy:
-            assert files(first.path) == before
+    assert (files(first.path) == before) == has_copy
 
 
 def test_a_damaged_or_missing_part_is_asked_again_and_nothing_else(world):
