@@ -153,7 +153,10 @@ def encode_json(value: Mapping[str, Json]) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Json]:
-    """The JSON object in `path`, without a checksum of its own. StoreError if it is missing, DamageError if it is damaged."""
+    """The JSON object in `path`, without a checksum of its own.
+
+    StoreError if it is missing, DamageError if it is damaged, VersionError if it is of a later version.
+    """
     with os_errors(path, "read"):
         data = read_plain(path)
     return decode_json(data, str(path))
