@@ -100,7 +100,7 @@ MAX_RECORD = 2**28
 """Bytes of the largest JSON file that is read."""
 MAX_DIGITS = 18
 """Of a whole number in a record; such a number fits 64 bits."""
-_CHECKSUM = re.compile(rb'"checksum": "([0-9a-f]{64})"[\s}]*\Z')
+_CHECKSUM = re.compile(rb'"checksum": "([^"]{64})"[\s}]*\Z')
 _NONE_YET = b'"checksum": ""'
 
 
