@@ -310,6 +310,11 @@ class Item:
     prompt_tokens: tuple[int, ...] = ()
     """Tokens before the scored or generated ones, one per request."""
 
+    @property
+    def failed_for_now(self) -> bool:
+        """It failed for a reason that may be gone the next time."""
+        return self.failure is not None and self.failure.partition(":")[0] in PASSING_FAILURES
+
 
 @dataclass(frozen=True, slots=True)
 class MetricResult:

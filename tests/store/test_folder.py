@@ -40,7 +40,8 @@ def test_the_last_line_of_a_doc_counts(tmp_path):
 def test_sealing_replaces_the_lines_by_a_part(tmp_path):
     finished_run(tmp_path / "run")
     names = sorted(path.name for path in (tmp_path / "run").rglob("*") if path.is_file())
-    assert names == ["log.jsonl", PART, "plan.json", "run.json"]
+    copies = [".log.jsonl.copy", ".plan.json.copy", ".run.json.copy"]
+    assert names == [*copies, "log.jsonl", PART, "plan.json", "run.json"]
     assert [i.doc_id for i in RunFolder(tmp_path / "run").items("toy")] == [0, 1, 2]
 
 
