@@ -15,6 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import Namespace
 
 from benchbench.core import limits
+from benchbench.core.patterns import TooMuchWorkError
 from benchbench.core.sandbox import MAX_TEMPLATE_CHARS, Sandbox, check_statements
 from benchbench.core.types import Json
 
@@ -60,7 +61,7 @@ def _before_tag(text: str, final: str) -> str:
 
 def _text(source: str, scope: Mapping[str, Any]) -> str:
     if len(source) > MAX_TEMPLATE_CHARS:
-        raise limits.TooMuchWorkError(f"it has more than {MAX_TEMPLATE_CHARS:,} characters")
+        raise TooMuchWorkError(f"it has more than {MAX_TEMPLATE_CHARS:,} characters")
     if not hasattr(_local, "sandbox"):
         _local.sandbox = ChatSandbox()
     sandbox: ChatSandbox = _local.sandbox
@@ -118,7 +119,7 @@ def _tojson(
     width = len(indent) if isinstance(indent, str) else indent or 0
     between = sum(len(separator) for separator in separators or ())
     if width > MAX_INDENT or between > MAX_INDENT:
-        raise limits.TooMuchWorkError(f"writes JSON with more than {MAX_INDENT} characters between values")
+        raise TooMuchWorkError(f"writes JSON with more than {MAX_INDENT} characters between values")
     levels = _depth(x) if width else 1
     if limits.weight(x) * (1 + (width * levels + between) // 4) > limits.MAX_CHARS:
         raise limits.too_long()
@@ -191,7 +192,7 @@ class ChatSandbox(Sandbox):
 
         def bounded(*args: Any, **kwargs: Any) -> str:
             if _WIDE_FIELD.search(pattern):
-                raise limits.TooMuchWorkError("formats a text with a field of a thousand characters or more")
+                raise TooMuchWorkError("formats a text with a field of a thousand characters or more")
             if pattern.count("{") * limits.weight([*args, *kwargs.values()]) > limits.MAX_CHARS:
                 raise limits.too_long()
             return formatted(*args, **kwargs)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial, update_wrapper
 from typing import Any, cast
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, filters, nodes
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, nodes
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace
@@ -19,6 +19,8 @@ from jinja2.visitor import NodeTransformer
 
 from benchbench.core import limits
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.jinja_filters import FILTERS
+from benchbench.core.patterns import TooMuchWorkError
 from benchbench.core.plugins import load_entry_point
 from benchbench.core.types import Json
 
@@ -56,81 +58,6 @@ class _Leaf(Namespace):
 
 _GLOBALS: dict[str, Any] = {"range": safe_range, "dict": dict, "namespace": _Leaf, "cycler": Cycler, "joiner": Joiner}
 
-_JINJA_OWN = (
-    "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "items", "last", "length",
-    "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "select", "selectattr",
-    "sort", "title", "trim", "unique", "upper", "wordcount",
-)  # fmt: skip
-
-
-def _center(value: Any, width: int = 80) -> str:
-    limits.check_width(width)
-    return str(value).center(width)
-
-
-def _round(value: float, precision: int = 0, method: Any = "common") -> float:
-    limits.check_digits(precision)
-    return filters.do_round(value, precision, method)
-
-
-def _int(value: Any, default: int = 0, base: int = 10) -> int:
-    if isinstance(value, str) and base != 10 and len(value) > limits.MAX_INT_BITS // 4:
-        raise limits.too_large()
-    return filters.do_int(value, default, base)
-
-
-def _join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
-    parts = value if attribute is None else (part[attribute] for part in value)
-    return limits.join(str(d), (str(_weighed(part)) for part in parts))
-
-
-def _replace(s: Any, old: str, new: str, count: int | None = None) -> str:
-    return limits.replace(str(s), str(old), str(new), -1 if count is None else count)
-
-
-def _string(value: Any) -> str:
-    return str(_weighed(value))
-
-
-def _tojson(value: Any) -> str:
-    return str(filters.do_tojson(nodes.EvalContext(_PLAIN), _weighed(value)))
-
-
-_PLAIN = Environment()  # noqa: S701  # prompts are text, not markup
-
-
-def _weighed(value: Any) -> Any:
-    if type(value) is not str and limits.weight(value) > limits.MAX_CHARS:
-        raise limits.too_long()
-    return value
-
-
-_WORD_BY_WORD = ("dictsort", "list", "reverse", "sort", "title", "unique", "wordcount")
-"""Filters that make a list of the words or letters of a text."""
-
-
-def _taking_apart(function: Callable[..., Any]) -> Callable[..., Any]:
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        for value in args:
-            limits.check_size(value)
-        return function(*(limits.at_most(value) if hasattr(value, "__next__") else value for value in args), **kwargs)
-
-    return update_wrapper(checked, function)
-
-
-FILTERS: Mapping[str, Callable[..., Any]] = {
-    **{name: filters.FILTERS[name] for name in _JINJA_OWN},
-    **{name: _taking_apart(filters.FILTERS[name]) for name in _WORD_BY_WORD},
-    "center": _center,
-    "int": _int,
-    "join": _join,
-    "replace": _replace,
-    "round": _round,
-    "string": _string,
-    "tojson": _tojson,
-}
-
-
 _SIZED = (str, list, tuple, dict)
 MAX_ARGUMENTS = 1000
 
@@ -147,7 +74,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals = dict(_GLOBALS)
         self.binop_table |= {"+": limits.add, "*": limits.multiply, "**": limits.power, "%": limits.modulo}
         self.concat = partial(limits.join, "")  # type: ignore[method-assign]
-        own = {"regex_replace": self.meter.regex_replace, "sum": self._sum}
+        own: dict[str, Callable[..., Any]] = {"regex_replace": self.meter.regex_replace, "sum": self._sum}
         self.filters = {name: self._metered(function) for name, function in {**FILTERS, **own}.items()}
         self.filters |= {"_counted": self.meter.counted, "_bounded": self._bounded, "_concat": self._concat}
         self.filters |= {"_sized": self.meter.bounded, "_arguments": self._arguments}
@@ -183,7 +110,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _arguments(self, values: Any) -> Any:
         """The values behind `*` or `**` in a call."""
         if hasattr(values, "__len__") and len(values) > MAX_ARGUMENTS:
-            raise limits.TooMuchWorkError(f"calls something with more than {MAX_ARGUMENTS:,} arguments")
+            raise TooMuchWorkError(f"calls something with more than {MAX_ARGUMENTS:,} arguments")
         return values
 
     def _bounded(self, container: Any) -> Any:
@@ -228,7 +155,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if name in ("center", "ljust", "rjust", "zfill"):
                 limits.check_width(args[0])
         found = __self.meter.bounded(super().call(__context, __obj, *args, **kwargs))
-        if type(text) in _SIZED and len(text) > limits.LARGE:
+        if isinstance(text, _SIZED) and len(text) > limits.LARGE:
             __self.meter.look_at_clock()
         return found
 
@@ -257,7 +184,7 @@ def parse(source: str, where: str) -> nodes.Template:
         raise TaskError(f"{where}: the template does not parse: {error}.") from error
     try:
         check_statements(tree)
-    except limits.TooMuchWorkError as error:
+    except TooMuchWorkError as error:
         raise TaskError(f"{where}: {error}.") from error
     _check_names(tree, where)
     return tree
@@ -267,9 +194,9 @@ def check_statements(tree: nodes.Template) -> None:
     """TooMuchWorkError, whose message is a clause, for statements whose work or text cannot be bounded."""
     for kind, word in _STATEMENTS_REFUSED.items():
         if tree.find(kind) is not None:
-            raise limits.TooMuchWorkError(f"`{word}` is not allowed: a template stands alone")
+            raise TooMuchWorkError(f"`{word}` is not allowed: a template stands alone")
     if any(loop.recursive for loop in tree.find_all(nodes.For)):
-        raise limits.TooMuchWorkError("`recursive` loops are not allowed")
+        raise TooMuchWorkError("`recursive` loops are not allowed")
 
 
 def _check_names(tree: nodes.Template, where: str) -> None:
@@ -386,7 +313,7 @@ class Program:
 def _compiled(env: Sandbox, tree: nodes.Template, where: str) -> Template:
     try:
         return env.compiled(tree)
-    except (TemplateError, RecursionError, MemoryError, SyntaxError, limits.TooMuchWorkError) as error:
+    except (TemplateError, RecursionError, MemoryError, SyntaxError, TooMuchWorkError) as error:
         raise TaskError(f"{where}: the template does not compile: {error}.") from error
 
 

@@ -115,7 +115,7 @@ HOSTILE = {
     "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}": "characters",
     "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x %}{{ n.x*2 }}{% endset %}{% endfor %}": "charac",
     "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}": "characters|seconds",
-    "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = dict(a=n.x, b=n.x) %}{% endfor %}": "characters|seconds",
+    "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = dict(a=n.x, b=n.x) %}{% endfor %}": "char|sec",
     "{% for i in range(90000) %}{{ 'a' * 90000 }}{% endfor %}": "characters",
     "{% set x %}{% for i in range(90000) %}{{ 'a' * 90000 }}{% endfor %}{% endset %}": "characters in all",
     "{{ range(99999) | map('string') | map('center', 100000) | list | length }}": "characters in all",
