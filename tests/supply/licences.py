@@ -42,9 +42,9 @@ sources. A test holds packages and versions against `locked/`.
 
 ## What ships
 
-The wheel and the source archive hold the code, the site's style and script, the task files and the rows of `tasks/demo`,
-under Apache-2.0 (`LICENSE`). Prompts follow those of lm-eval (MIT) and of the papers that each task's README names. The
-packages below are not in them: pip installs those, each under its own terms.
+The wheel and the source archive hold the code, the site's style and script, the task files and the rows of
+`tasks/demo`, under Apache-2.0 (`LICENSE`). Prompts follow those of lm-eval (MIT) and of the papers that each task's
+README names. The packages below are not in them: pip installs those, each under its own terms.
 
 Rows of other data sets are not shipped. [tasks/TASKS.md](../tasks/TASKS.md) names the licence of each. Where it says
 *none stated*, nobody has said that documents of that data set may be shown: build the site with `--docs 0`.

