@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ LIBRARIES = (
     "torch", "transformers", "datasets", "pandas", "pyarrow.parquet", "pyarrow.dataset", "scipy.stats", "sacrebleu",
     "rouge_score.rouge_scorer", "rich.console", "rich.table", "jinja2.sandbox", "duckdb",
 )  # fmt: skip
+CGROUP_LIMITS = ("memory.max", "memory.limit_in_bytes")
 
 
 def import_everything() -> None:
@@ -120,6 +122,25 @@ def killed_at(call: int) -> Callable[[], None]:
         os.write = deadly(os.write, half=True)  # type: ignore[assignment]
         for name in ("fsync", "rename", "replace", "unlink", "rmdir"):
             setattr(os, name, deadly(getattr(os, name)))
+        for name in ("write_bytes", "write_text"):
+            setattr(Path, name, deadly(getattr(Path, name)))
+
+    return change
+
+
+def limited(size: int, cgroup: Path | None) -> Callable[[], None]:
+    """For a child: `size` more bytes of memory than it has at first. In a memory `cgroup` of the tester's own, of
+    either version, a process that wants more is killed by the kernel; without one more is refused.
+    """
+
+    def change() -> None:
+        if cgroup is None:
+            data = int(Path("/proc/self/status").read_text().partition("VmData:")[2].split()[0]) << 10
+            resource.setrlimit(resource.RLIMIT_DATA, (data + size, resource.RLIM_INFINITY))
+            return
+        limit = next(file for name in CGROUP_LIMITS if (file := cgroup / name).exists())
+        limit.write_text(str(size))
+        (cgroup / "cgroup.procs").write_text(str(os.getpid()))
 
     return change
 

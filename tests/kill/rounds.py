@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -11,10 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.kill.child import Child, hub_of, killed_at
+from tests.kill.child import Child, clock_ahead, hub_of, killed_at, limited
 from tests.kill.works import SITE, Tree, Work, rows_of, tree
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+YEAR = 365 * 24 * 3600.0
 STRAYS = (".*.tmp", ".lock", ".new-*", "*.partial", "live.jsonl")
 """Names that no folder holds when nobody works in it."""
 
@@ -105,19 +107,54 @@ class Killing:
             shutil.rmtree(folder)
             call += step
 
-    def kill(self, folder: Path, number: signal.Signals, made: Round) -> None:
+    def clock_set_back(self, kills: int) -> Iterator[Round]:
+        """As `rounds`, but the clock was a year ahead until the kill and is right afterwards."""
+        hit = tries = 0
+        while hit < kills:
+            tries += 1
+            assert tries < 20 * kills, f"{self.work.name} gets through before it can be killed"
+            folder, made = self.fresh(f"clock{tries}"), Round(self.work.name)
+            self.kill(folder, signal.SIGKILL, made, clock_ahead(YEAR))
+            hit += len(made.killed)
+            for path in folder.rglob("*"):
+                os.utime(path, (path.stat().st_atime + YEAR, path.stat().st_mtime + YEAR))
+            self.finish(folder, made)
+            shutil.rmtree(folder)
+            yield made
+
+    def out_of_memory(self, cgroup: Path | None) -> Iterator[Round]:
+        """A round for each limit of memory, from little to enough: enforced by the kernel's killer in `cgroup`, or by
+        refusing memory where there is none.
+        """
+        megabytes, code = 1, -1
+        while code != 0:
+            folder, made = self.fresh(f"memory{megabytes}"), Round(self.work.name)
+            child = self.start(folder, limited(megabytes << 20, cgroup))
+            code = child.code()
+            made.killed.append(f"{megabytes} MB: {code}")
+            if code != 0:
+                self.check_stopped(folder, child, made)
+            self.finish(folder, made)
+            shutil.rmtree(folder)
+            yield made
+            megabytes *= 2
+
+    def kill(
+        self,
+        folder: Path,
+        number: signal.Signals,
+        made: Round,
+        change: Callable[[], None] = lambda: None,
+    ) -> None:
         """Starts the command and sends the signal at a random moment of its work."""
-        child = self.start(folder)
+        child = self.start(folder, change)
         while not self.work.begun(folder) and not child.ended():
             time.sleep(0.001)
         until = time.monotonic() + self._random.uniform(0, self.seconds)
         while time.monotonic() < until and not child.ended():
             time.sleep(0.001)
-        if child.ended() and child.code() == 0:
-            return
         child.send(number)
-        code = child.code()
-        if code == 0:
+        if (code := child.code()) == 0:
             return
         made.killed.append(number.name)
         if code not in (-number, 130):
