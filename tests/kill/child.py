@@ -59,11 +59,15 @@ class Child:
             self.status = status if pid else None
         return self.status is not None
 
-    def code(self) -> int:
-        """Waits; the exit code, negative for a signal."""
-        if self.status is None:
-            self.status = os.waitpid(self.pid, 0)[1]
-        return os.waitstatus_to_exitcode(self.status)
+    def code(self, seconds: float = 300.0) -> int:
+        """Waits; the exit code, negative for a signal. One that does not end within `seconds` fails the test."""
+        until = time.monotonic() + seconds
+        while not self.ended():
+            if time.monotonic() > until:
+                self.left(0.0)
+                raise TimeoutError(f"no end within {seconds:.0f} s: {self.said.read_text(errors='replace')}")
+            time.sleep(0.002)
+        return os.waitstatus_to_exitcode(self.status or 0)
 
     def left(self, seconds: float = 10.0) -> bool:
         """Whether processes that the command started go on after it, `seconds` long."""
