@@ -64,7 +64,8 @@ class Child:
         until = time.monotonic() + seconds
         while not self.ended():
             if time.monotonic() > until:
-                self.left(0.0)
+                os.killpg(self.pid, signal.SIGKILL)
+                self.status = os.waitpid(self.pid, 0)[1]
                 raise TimeoutError(f"no end within {seconds:.0f} s: {self.said.read_text(errors='replace')}")
             time.sleep(0.002)
         return os.waitstatus_to_exitcode(self.status or 0)

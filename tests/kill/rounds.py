@@ -124,13 +124,17 @@ class Killing:
 
     def out_of_memory(self, cgroup: Path | None) -> Iterator[Round]:
         """A round for each limit of memory, from little to enough: enforced by the kernel's killer in `cgroup`, or by
-        refusing memory where there is none.
+        refusing memory where there is none. Python waits for ever for a thread that begins and finds no memory
+        (`Thread.start`): a command that does so is killed, and has to go on like any other.
         """
         megabytes, code = 1, -1
         while code != 0:
             folder, made = self.fresh(f"memory{megabytes}"), Round(self.work.name)
             child = self.start(folder, limited(megabytes << 20, cgroup))
-            code = child.code()
+            try:
+                code = child.code(60.0)
+            except TimeoutError:
+                code = -signal.SIGKILL
             made.killed.append(f"{megabytes} MB: {code}")
             if code != 0:
                 self.check_stopped(folder, child, made)
