@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.kill.child import import_everything
 from tests.kill.rounds import Killing, Round
-from tests.kill.works import WORKS
+from tests.kill.works import ENGINE, WORKS
 from tests.kill.world import make
 
 KINDS = ("moments", "calls", "clock", "memory")
@@ -37,6 +37,8 @@ def rounds(killing: Killing, kind: str, kills: int, step: int) -> Iterator[Round
             return killing.clock_set_back(max(1, kills // 3))
         case _:
             named = os.environ.get(CGROUP)
+            if named is None and killing.work is ENGINE:
+                return iter(())  # refused memory, it halves its batches, which changes last digits
             return killing.out_of_memory(Path(named) if named else None)
 
 
