@@ -1,8 +1,8 @@
-"""`python -m tests.kill --kills N`: stops commands and looks whether the same command then comes to the same files.
+"""`python -m tests.kill [KIND[:WORK] …]`: stops commands and looks whether the same command then comes to the same files.
 
 Kinds: `moments` kills at random ones; `calls` at every STEP-th system call that writes; `clock` at random moments,
-after which the clock goes back by a year; `memory` gives 1, 2, 4, … MB. One line of JSON for each folder, on stdout;
-1 if something is wrong.
+after which the clock goes back by a year; `memory` gives 1, 2, 4, … MB. Without a work: all works. One line of JSON for
+each folder, on stdout; 1 if something is wrong.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from tests.kill.child import import_everything
@@ -42,22 +44,31 @@ def rounds(killing: Killing, kind: str, kills: int, step: int) -> Iterator[Round
             return killing.out_of_memory(Path(named) if named else None)
 
 
+def parts(given: Sequence[str]) -> list[tuple[str, str]]:
+    """(kind, work) of each word, those of one work behind each other."""
+    pairs = [word.partition(":")[::2] for word in given or KINDS]
+    every = [(kind, work) for kind, named in pairs for work in ([named] if named else WORKS)]
+    if unknown := [f"{kind}:{work}" for kind, work in every if kind not in KINDS or work not in WORKS]:
+        sys.exit(f"{unknown[0]}: a kind is one of {', '.join(KINDS)}, a work one of {', '.join(WORKS)}")
+    return sorted(every, key=lambda pair: list(WORKS).index(pair[1]))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See above."""
     parser = argparse.ArgumentParser(prog="python -m tests.kill", description=__doc__)
-    parser.add_argument("--kind", choices=KINDS, action="append", help="repeatable (default: all)")
-    parser.add_argument("--only", choices=WORKS, action="append", help="this work; repeatable (default: all)")
-    parser.add_argument("--kills", type=int, default=20, help="of each work (default: %(default)s)")
+    parser.add_argument("parts", nargs="*", metavar="KIND[:WORK]", help="default: all")
+    parser.add_argument("--kills", type=int, default=20, help="at moments, of each work (default: %(default)s)")
     parser.add_argument("--step", type=int, default=1, help="of calls (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(argv)
+    wanted = parts(given.parts)
     import_everything()
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         world = make(Path(folder))
-        for name in given.only or WORKS:
-            killing = Killing(WORKS[name], world, given.seed)
-            for kind in given.kind or KINDS:
+        for work, group in groupby(wanted, key=itemgetter(1)):
+            killing = Killing(WORKS[work], world, given.seed)
+            for kind, _ in group:
                 for made in rounds(killing, kind, given.kills, given.step):
                     print(json.dumps({"kind": kind, **asdict(made)}), flush=True)
                     wrong += bool(made.wrong)
