@@ -1,4 +1,4 @@
-"""`python -m tests.kill [KIND[:WORK] …]`: stops commands and looks whether the same command then comes to the same files.
+"""`python -m tests.kill [KIND[:WORK] …]`: stops commands and looks whether the same command comes to the same files.
 
 Kinds: `moments` kills at random ones; `calls` at every STEP-th system call that writes; `clock` at random moments,
 after which the clock goes back by a year; `memory` gives 1, 2, 4, … MB. Without a work: all works. One line of JSON for
