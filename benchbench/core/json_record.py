@@ -174,7 +174,7 @@ _PLAIN: dict[object, Plain] = {
     bool: ((bool,), bool),
     int: ((int,), lambda value: whole(value) or 0),
     int | None: ((int, NoneType), whole),
-    float: ((int,), lambda value: number(value) or 0),
+    float: ((int,), lambda value: 0 if (found := number(value)) is None else found),
     float | None: ((NoneType,), number),
     str | int | float | None: ((str, int, float, NoneType), lambda value: None),
 }
