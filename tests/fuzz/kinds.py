@@ -1,0 +1,237 @@
+"""What is damaged, and which commands meet it: one entry per kind of file that a stranger may bring."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from hypothesis import strategies as st
+
+from tests.fuzz import worlds
+from tests.fuzz.damage import byte_edits, file_edits, tree_edits, whole_edits
+from tests.fuzz.edits import Edit, Number, Put, Splice, apply, beside
+from tests.fuzz.gguf_fields import fields
+from tests.fuzz.parquet import column_edits
+from tests.fuzz.server import HEAD, MODELS, Answers, serving
+from tests.fuzz.values import ANSWER_KEYS, HEADS, MODEL_KEYS, RECORD_KEYS, TASK_KEYS, TEXTS
+from tests.fuzz.watch import Fault, call
+from tests.fuzz.worlds import HF, SCRIPTED, TASKS
+
+Command = tuple[str, ...]
+ADDRESS, MODEL = "@ADDRESS@", "@MODEL@"
+"""In commands: options that lead to the server; the folder of the first file that is damaged."""
+LINKS = ("tasks/", "run-", "results/")
+"""Folders out of which no link may lead. Models (the Hub's cache), data roots and lists are the user's own."""
+BIG = (0, -1, 1, 10**9, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One try: a command on a sound world after these edits."""
+
+    command: Command
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is damaged and which commands then read it."""
+
+    name: str
+    world: str
+    files: tuple[str, ...]
+    """Patterns of the files that are damaged, from the world."""
+    commands: tuple[Command, ...]
+    more: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Values that mean something for a key of that name."""
+    head: int | None = None
+    """So many bytes at the beginning are damaged more often."""
+
+    def cases(self, place: Path) -> st.SearchStrategy[Case]:
+        """What is tried; the sound world lies in `place`."""
+        edits = self._edits(worlds.make(self.world, place))
+        some = st.lists(edits, min_size=1, max_size=3).map(tuple)
+        return st.builds(Case, st.sampled_from(self.commands), some)
+
+    def _edits(self, world: Path) -> st.SearchStrategy[Edit]:
+        if self.name == "server":
+            return server_edits()
+        found = [self._edits_of(world, str(path.relative_to(world))) for path in self._targets(world)]
+        return st.integers(0, len(found) - 1).flatmap(found.__getitem__)
+
+    def _targets(self, world: Path) -> list[Path]:
+        return sorted({path for pattern in self.files for path in world.glob(pattern) if path.is_file()})
+
+    def _edits_of(self, world: Path, file: str) -> st.SearchStrategy[Edit]:
+        data = (world / file).read_bytes()
+        usual = file_edits(file, data, self.more, head=self.head, links=file.startswith(LINKS))
+        if file.endswith(".gguf"):
+            return st.one_of(numbers(file, tuple(fields(data))), numbers(file, tuple(fields(data))), usual)
+        if file.endswith(".parquet"):
+            return st.one_of(column_edits(file, data), usual)
+        return usual
+
+
+def numbers(file: str, spots: tuple[tuple[int, int], ...]) -> st.SearchStrategy[Edit]:
+    """Another integer at one of the (offset, width)."""
+    value = st.one_of(st.sampled_from(BIG), st.integers(0, 300))
+    return st.tuples(st.sampled_from(spots), value).map(lambda drawn: Number(file, *drawn[0], drawn[1]))
+
+
+@st.composite
+def server_edits(draw: st.DrawFn) -> Edit:
+    """An edit of the list of models, of answers, or of their heads, from some answer on."""
+    since = draw(st.sampled_from((1, 1, 2, 4, 6, 8, 9)))
+    what = draw(st.sampled_from(("answer", "answer", "answer", "error", "head", "status", "models")))
+    if what == "models":
+        return draw(file_edits("models.json", json.dumps(MODELS).encode()))
+    if what == "status":
+        first = HEAD.index(b"\n") + 1
+        return Splice(f"head-{since}", 0, first, draw(st.sampled_from(HEADS)))
+    if what == "head":
+        return draw(byte_edits(f"head-{since}", HEAD))
+    name = f"answer-{since}.json"
+    answer = {
+        "choices": [ANSWER],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
+        "model": "words",
+        "id": "x",
+    }
+    if what == "error":
+        return Put(
+            name,
+            ("error",),
+            draw(
+                st.one_of(st.sampled_from(TEXTS), st.sampled_from(({"message": "Bearer @KEY@"}, {"code": 1}, [], None)))
+            ),
+        )
+    data = json.dumps(answer).encode()
+    return draw(st.one_of(*[tree_edits(name, answer, ANSWER_KEYS)] * 4, byte_edits(name, data), whole_edits(name)))
+
+
+ANSWER = {
+    "index": 0,
+    "text": "w",
+    "message": {"role": "assistant", "content": "w"},
+    "finish_reason": "length",
+    "logprobs": {
+        "tokens": ["w", "x"],
+        "token_logprobs": [None, -1.0],
+        "text_offset": [0, 1],
+        "top_logprobs": [None, {"w": -1.0}],
+    },
+}
+READ_RUN: tuple[Command, ...] = (
+    ("results", "ls"), ("results", "ls", "--json"), ("results", "show", "run-0"), ("results", "show", "run-0",
+    "--json"), ("results", "items", "run-0", "--task", "toy_write"), ("results", "items", "run-0", "--task",
+    "toy_quiz", "--json"),
+    ("results", "export"), ("results", "export", "--format", "lm-eval", "--to", "theirs"), ("results", "export",
+    "--format", "parquet", "--to", "x.parquet"), ("results", "prompts"),
+    ("leaderboard", "--results", "results", "--out", "site"), ("leaderboard", "--results", "results", "--out", "site"),
+    ("compare", "run-0", "run-1"), ("compare", "hash", "hash,salt=2", "--json", "--metric", "all"),
+    ("score", "run-0", "--metric", "f1"), ("score", "run-0", "--metric", "bleu,acc,chrf"), (*SCRIPTED, "--model",
+    "hash"), ("run", "--backend", "scripted", "--model", "hash", "--tasks", "toy_quiz", *TASKS),
+)  # fmt: skip
+SWEEP: tuple[Command, ...] = (
+    ("sweep", "status"), ("sweep", "show"), ("sweep", "resume", "latest"), ("sweep", "status", "--json"), ("sweep",
+    "show", "--json"),
+    ("sweep", "--backend", "scripted", "--model", "toy", "--checkpoints", "list.jsonl", "--tasks", "toy_write", *TASKS,
+    "--name", "series"),
+)  # fmt: skip
+READ_MODEL: tuple[Command, ...] = ((*HF, "--model", "model"), (*HF, "--model", "model"), ("doctor", "model"))
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "yaml", "tasks", ("tasks/**/*.yaml",),
+            (
+                (*SCRIPTED, "--model", "hash"), ("run", "--backend", "scripted", "--model", "hash", "--tasks",
+                "toy_own", "--include-path", "tasks"),
+                ("tasks", "check", "toy_quiz,toy_write,toy_own", *TASKS), ("tasks", "show", "toy_own",
+                "--include-path", "tasks"), ("tasks", "ls", "--include-path", "tasks"),
+                ("tasks", "render", "toy_own", *TASKS), ("tasks", "render", "toy_quiz", *TASKS), ("data", "ls",
+                "--data-root", "hub"),
+            ),
+            TASK_KEYS,
+        ),
+        Kind("rows", "tasks", ("hub/**/*.jsonl", "tasks/**/*.jsonl"), ((*SCRIPTED, "--model", "hash"), ("tasks",
+        "check", "toy_quiz,toy_write,toy_own", *TASKS), ("data", "ls", "--data-root", "hub"))),
+        Kind("record", "results", ("run-0/run.json",), READ_RUN, RECORD_KEYS),
+        Kind("folder", "results", ("run-0/plan.json", "run-0/log.jsonl", "run-0/scores/*/*.json"), READ_RUN,
+        RECORD_KEYS),
+        Kind("sweep", "results", ("results/sweeps/*/*.json", "results/sweeps/*/units/*/*.json", "list.jsonl"), (*SWEEP,
+        ("leaderboard", "--results", "results", "--out", "site")), RECORD_KEYS),
+        Kind("live", "live", ("run-0/items/*/live.jsonl",), ((*SCRIPTED, "--model", "hash"), (*SCRIPTED, "--model",
+        "hash"), ("results", "items", "run-0", "--json"), ("results", "ls")), RECORD_KEYS),
+        Kind("parquet", "results", ("run-0/items/*/*.parquet", "run-0/scores/*/*.parquet"), READ_RUN, head=300),
+        Kind("imports", "imports", ("table.*", "theirs/*/*.json*"), (("results", "import", "table.csv", "--output",
+        "new"), ("results", "import", "table.jsonl", "--output", "new"), ("results", "import", "theirs", "--output",
+        "new")), RECORD_KEYS),
+        Kind("server", "tasks", (), (
+            ("run", "--backend", "api", "--model", "words", "--model-args", ADDRESS, "--tasks", "toy_quiz,toy_write",
+            *TASKS), ("run", "--backend", "api", "--model", "words", "--model-args", f"{ADDRESS},endpoint=chat",
+            "--tasks", "toy_write", *TASKS),
+        )),
+        Kind("gguf", "model", ("model.gguf",), ((*HF, "--model", "model.gguf"), ("doctor", "model.gguf"), ("tasks",
+        "render", "toy_write", *TASKS, "--model", "model.gguf", "--apply-chat-template")), head=16000),
+        Kind("safetensors", "model", ("model/model.safetensors",), READ_MODEL, MODEL_KEYS, head=3000),
+        Kind("tokenizer", "model", ("model/tokenizer.json", "model/tokenizer_config.json",
+        "model/chat_template.jinja"), (
+            (*HF, "--model", "model"), ("run", "--backend", "hf", "--device", "cpu", "--tasks", "toy_write", *TASKS,
+            "--model", "model", "--apply-chat-template"),
+            ("tasks", "render", "toy_write", *TASKS, "--model", "model", "--apply-chat-template"), ("doctor", "model"),
+            ("tasks", "check", "toy_write", *TASKS, "--tokenizer", "model"),
+        ), MODEL_KEYS),
+        Kind("config", "families", ("*/config.json", "*/generation_config.json", "*/model.safetensors.index.json"),
+        ((*HF, "--model", MODEL), (*HF, "--model", MODEL), ("doctor", MODEL)), MODEL_KEYS),
+    )
+}  # fmt: skip
+
+_count = itertools.count()
+
+
+def look(kind: Kind, case: Case, place: Path) -> list[Fault]:
+    """The faults of one try; the box is gone afterwards."""
+    box = place / f"box-{next(_count)}"
+    try:
+        worlds.copy(worlds.make(kind.world, place), box)
+        with _served(case, box) if kind.name == "server" else contextlib.nullcontext("") as url:
+            for edit in case.edits:
+                if kind.name != "server":
+                    apply(edit, box)
+            options = f"base_url={url},timeout=2,retries=1,concurrency=2"
+            model = case.edits[0].file.split("/")[0] if case.edits else ""
+            command = (part.replace(ADDRESS, options).replace(MODEL, model) for part in case.command)
+            return call(box, *command)[2] + changed_beside(beside(box))
+    finally:
+        shutil.rmtree(box, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _served(case: Case, box: Path) -> Iterator[str]:
+    """The address of a server that answers as the case says. What it asks to wait is cut to a moment, by the bound."""
+    short = mock.patch.multiple("benchbench.backends.api.client", LONGEST_PAUSE=0.2, FIRST_WAIT=0.02)
+    with short, serving(Answers(case.edits, box)) as url:
+        yield url
+
+
+def changed_beside(folder: Path) -> list[Fault]:
+    """A fault where a file beside the box is not as it was; what is wrong is put right."""
+    now = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    before = _beside.setdefault(folder, now)
+    if now == before and len(before) == len(list(folder.iterdir())):
+        return []
+    shutil.rmtree(folder)
+    worlds.make_beside(folder)
+    return [Fault("write", "beside the box", f"{sorted(before)} became {sorted(now)}")]
+
+
+_beside: dict[Path, dict[str, bytes]] = {}
