@@ -22,9 +22,8 @@ from tests.fuzz.parquet import column_edits
 from tests.fuzz.server import HEAD, MODELS, Answers, serving
 from tests.fuzz.values import ANSWER_KEYS, HEADS, MODEL_KEYS, RECORD_KEYS, TASK_KEYS, TEXTS
 from tests.fuzz.watch import Fault, call
-from tests.fuzz.worlds import HF, SCRIPTED, TASKS
+from tests.fuzz.worlds import TASKS
 
-Command = tuple[str, ...]
 ADDRESS, MODEL = "@ADDRESS@", "@MODEL@"
 """In commands: options that lead to the server; the folder of the first file that is damaged."""
 LINKS = ("tasks/", "run-", "results/")
@@ -36,7 +35,7 @@ BIG = (0, -1, 1, 10**9, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
 class Case:
     """One try: a command on a sound world after these edits."""
 
-    command: Command
+    command: str
     edits: tuple[Edit, ...]
 
 
@@ -48,7 +47,7 @@ class Kind:
     world: str
     files: tuple[str, ...]
     """Patterns of the files that are damaged, from the world."""
-    commands: tuple[Command, ...]
+    commands: tuple[str, ...]
     more: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Values that mean something for a key of that name."""
     head: int | None = None
@@ -128,72 +127,120 @@ ANSWER = {
         "top_logprobs": [None, {"w": -1.0}],
     },
 }
-READ_RUN: tuple[Command, ...] = (
-    ("results", "ls"), ("results", "ls", "--json"), ("results", "show", "run-0"), ("results", "show", "run-0",
-    "--json"), ("results", "items", "run-0", "--task", "toy_write"), ("results", "items", "run-0", "--task",
-    "toy_quiz", "--json"),
-    ("results", "export"), ("results", "export", "--format", "lm-eval", "--to", "theirs"), ("results", "export",
-    "--format", "parquet", "--to", "x.parquet"), ("results", "prompts"),
-    ("leaderboard", "--results", "results", "--out", "site"), ("leaderboard", "--results", "results", "--out", "site"),
-    ("compare", "run-0", "run-1"), ("compare", "hash", "hash,salt=2", "--json", "--metric", "all"),
-    ("score", "run-0", "--metric", "f1"), ("score", "run-0", "--metric", "bleu,acc,chrf"), (*SCRIPTED, "--model",
-    "hash"), ("run", "--backend", "scripted", "--model", "hash", "--tasks", "toy_quiz", *TASKS),
+SCRIPTED = f"run --backend scripted --model hash --tasks toy_quiz,toy_write {TASKS}"
+HF = f"run --backend hf --device cpu --tasks toy_quiz,toy_write {TASKS}"
+WORDS = f"run --backend api --model words {TASKS} --model-args"
+CHAT = f"{TASKS} --apply-chat-template"
+READ_RUN = (
+    "results ls", "results ls --json", "results show run-0", "results show run-0 --json", "results prompts",
+    "results items run-0 --task toy_write", "results items run-0 --task toy_quiz --json", "results export",
+    "results export --format lm-eval --to theirs", "results export --format parquet --to x.parquet",
+    "leaderboard --results results --out site", "leaderboard --results results --out site", "compare run-0 run-1",
+    "compare hash hash,salt=2 --json --metric all", "score run-0 --metric f1", "score run-0 --metric bleu,acc,chrf",
+    SCRIPTED, f"run --backend scripted --model hash --tasks toy_quiz {TASKS}",
 )  # fmt: skip
-SWEEP: tuple[Command, ...] = (
-    ("sweep", "status"), ("sweep", "show"), ("sweep", "resume", "latest"), ("sweep", "status", "--json"), ("sweep",
-    "show", "--json"),
-    ("sweep", "--backend", "scripted", "--model", "toy", "--checkpoints", "list.jsonl", "--tasks", "toy_write", *TASKS,
-    "--name", "series"),
+SWEEP = (
+    "sweep status", "sweep status --json", "sweep show", "sweep show --json", "sweep resume latest",
+    f"sweep --backend scripted --model toy --checkpoints list.jsonl --tasks toy_write {TASKS} --name series",
+    "leaderboard --results results --out site",
 )  # fmt: skip
-READ_MODEL: tuple[Command, ...] = ((*HF, "--model", "model"), (*HF, "--model", "model"), ("doctor", "model"))
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind(
-            "yaml", "tasks", ("tasks/**/*.yaml",),
+            "yaml",
+            "tasks",
+            ("tasks/**/*.yaml",),
             (
-                (*SCRIPTED, "--model", "hash"), ("run", "--backend", "scripted", "--model", "hash", "--tasks",
-                "toy_own", "--include-path", "tasks"),
-                ("tasks", "check", "toy_quiz,toy_write,toy_own", *TASKS), ("tasks", "show", "toy_own",
-                "--include-path", "tasks"), ("tasks", "ls", "--include-path", "tasks"),
-                ("tasks", "render", "toy_own", *TASKS), ("tasks", "render", "toy_quiz", *TASKS), ("data", "ls",
-                "--data-root", "hub"),
+                SCRIPTED,
+                "run --backend scripted --model hash --tasks toy_own --include-path tasks",
+                f"tasks check toy_quiz,toy_write,toy_own {TASKS}",
+                "tasks show toy_own --include-path tasks",
+                "tasks ls --include-path tasks",
+                f"tasks render toy_own {TASKS}",
+                f"tasks render toy_quiz {TASKS}",
             ),
             TASK_KEYS,
         ),
-        Kind("rows", "tasks", ("hub/**/*.jsonl", "tasks/**/*.jsonl"), ((*SCRIPTED, "--model", "hash"), ("tasks",
-        "check", "toy_quiz,toy_write,toy_own", *TASKS), ("data", "ls", "--data-root", "hub"))),
+        Kind(
+            "rows",
+            "tasks",
+            ("hub/**/*.jsonl", "tasks/**/*.jsonl"),
+            (SCRIPTED, f"tasks check toy_quiz,toy_write,toy_own {TASKS}", "data ls --data-root hub"),
+        ),
         Kind("record", "results", ("run-0/run.json",), READ_RUN, RECORD_KEYS),
-        Kind("folder", "results", ("run-0/plan.json", "run-0/log.jsonl", "run-0/scores/*/*.json"), READ_RUN,
-        RECORD_KEYS),
-        Kind("sweep", "results", ("results/sweeps/*/*.json", "results/sweeps/*/units/*/*.json", "list.jsonl"), (*SWEEP,
-        ("leaderboard", "--results", "results", "--out", "site")), RECORD_KEYS),
-        Kind("live", "live", ("run-0/items/*/live.jsonl",), ((*SCRIPTED, "--model", "hash"), (*SCRIPTED, "--model",
-        "hash"), ("results", "items", "run-0", "--json"), ("results", "ls")), RECORD_KEYS),
+        Kind(
+            "folder", "results", ("run-0/plan.json", "run-0/log.jsonl", "run-0/scores/*/*.json"), READ_RUN, RECORD_KEYS
+        ),
+        Kind(
+            "sweep",
+            "results",
+            ("results/sweeps/*/*.json", "results/sweeps/*/units/*/*.json", "list.jsonl"),
+            SWEEP,
+            RECORD_KEYS,
+        ),
+        Kind(
+            "live",
+            "live",
+            ("run-0/items/*/live.jsonl",),
+            (SCRIPTED, SCRIPTED, "results items run-0 --json", "results ls"),
+            RECORD_KEYS,
+        ),
         Kind("parquet", "results", ("run-0/items/*/*.parquet", "run-0/scores/*/*.parquet"), READ_RUN, head=300),
-        Kind("imports", "imports", ("table.*", "theirs/*/*.json*"), (("results", "import", "table.csv", "--output",
-        "new"), ("results", "import", "table.jsonl", "--output", "new"), ("results", "import", "theirs", "--output",
-        "new")), RECORD_KEYS),
-        Kind("server", "tasks", (), (
-            ("run", "--backend", "api", "--model", "words", "--model-args", ADDRESS, "--tasks", "toy_quiz,toy_write",
-            *TASKS), ("run", "--backend", "api", "--model", "words", "--model-args", f"{ADDRESS},endpoint=chat",
-            "--tasks", "toy_write", *TASKS),
-        )),
-        Kind("gguf", "model", ("model.gguf",), ((*HF, "--model", "model.gguf"), ("doctor", "model.gguf"), ("tasks",
-        "render", "toy_write", *TASKS, "--model", "model.gguf", "--apply-chat-template")), head=16000),
-        Kind("safetensors", "model", ("model/model.safetensors",), READ_MODEL, MODEL_KEYS, head=3000),
-        Kind("tokenizer", "model", ("model/tokenizer.json", "model/tokenizer_config.json",
-        "model/chat_template.jinja"), (
-            (*HF, "--model", "model"), ("run", "--backend", "hf", "--device", "cpu", "--tasks", "toy_write", *TASKS,
-            "--model", "model", "--apply-chat-template"),
-            ("tasks", "render", "toy_write", *TASKS, "--model", "model", "--apply-chat-template"), ("doctor", "model"),
-            ("tasks", "check", "toy_write", *TASKS, "--tokenizer", "model"),
-        ), MODEL_KEYS),
-        Kind("config", "families", ("*/config.json", "*/generation_config.json", "*/model.safetensors.index.json"),
-        ((*HF, "--model", MODEL), (*HF, "--model", MODEL), ("doctor", MODEL)), MODEL_KEYS),
+        Kind(
+            "imports",
+            "imports",
+            ("table.*", "theirs/*/*.json*"),
+            tuple(f"results import {what} --output new" for what in ("table.csv", "table.jsonl", "theirs")),
+            RECORD_KEYS,
+        ),
+        Kind(
+            "server",
+            "tasks",
+            (),
+            (
+                f"{WORDS} {ADDRESS} --tasks toy_quiz,toy_write",
+                f"{WORDS} {ADDRESS},endpoint=chat --tasks toy_write",
+            ),
+        ),
+        Kind(
+            "gguf",
+            "model",
+            ("model.gguf",),
+            (f"{HF} --model model.gguf", "doctor model.gguf", f"tasks render toy_write {CHAT} --model model.gguf"),
+            head=16000,
+        ),
+        Kind(
+            "safetensors",
+            "model",
+            ("model/model.safetensors",),
+            (f"{HF} --model model", f"{HF} --model model", "doctor model"),
+            MODEL_KEYS,
+            head=3000,
+        ),
+        Kind(
+            "tokenizer",
+            "model",
+            ("model/tokenizer.json", "model/tokenizer_config.json", "model/chat_template.jinja"),
+            (
+                f"{HF} --model model",
+                f"run --backend hf --device cpu --tasks toy_write {CHAT} --model model",
+                f"tasks render toy_write {CHAT} --model model",
+                "doctor model",
+                f"tasks check toy_write {TASKS} --tokenizer model",
+            ),
+            MODEL_KEYS,
+        ),
+        Kind(
+            "config",
+            "families",
+            ("*/config.json", "*/generation_config.json", "*/model.safetensors.index.json"),
+            (f"{HF} --model {MODEL}", f"{HF} --model {MODEL}", f"doctor {MODEL}"),
+            MODEL_KEYS,
+        ),
     )
-}  # fmt: skip
+}
 
 _count = itertools.count()
 
@@ -209,8 +256,8 @@ def look(kind: Kind, case: Case, place: Path) -> list[Fault]:
                     apply(edit, box)
             options = f"base_url={url},timeout=2,retries=1,concurrency=2"
             model = case.edits[0].file.split("/")[0] if case.edits else ""
-            command = (part.replace(ADDRESS, options).replace(MODEL, model) for part in case.command)
-            return call(box, *command)[2] + changed_beside(beside(box))
+            command = case.command.replace(ADDRESS, options).replace(MODEL, model)
+            return call(box, *command.split())[2] + changed_beside(beside(box))
     finally:
         shutil.rmtree(box, ignore_errors=True)
 

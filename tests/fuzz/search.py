@@ -12,6 +12,15 @@ from hypothesis import HealthCheck, Phase, Verbosity, errors, given, seed, setti
 from tests.fuzz.kinds import Case, Kind, look
 from tests.fuzz.watch import Fault
 
+USUAL = settings(
+    phases=(Phase.generate, Phase.shrink),
+    database=None,
+    deadline=None,
+    report_multiple_bugs=False,
+    print_blob=False,
+    suppress_health_check=list(HealthCheck),
+    verbosity=Verbosity.quiet,
+)
 SHRINK_SECONDS = 40
 DEAR = ("hang", "memory")
 """Faults that cost too much to be made small."""
@@ -63,10 +72,7 @@ class Search:
 
     def _look_for_one(self, tries: int, start: int) -> None:
         @seed(start)
-        @settings(
-            max_examples=tries, phases=(Phase.generate, Phase.shrink), report_multiple_bugs=False, print_blob=False
-        )
-        @settings(database=None, deadline=None, suppress_health_check=list(HealthCheck), verbosity=Verbosity.quiet)
+        @settings(USUAL, max_examples=tries)
         @given(self.kind.cases(self.place))
         def one(case: Case) -> None:
             self._try(case)

@@ -15,9 +15,8 @@ from tests.runner.toy import QUIZ, WRITE, quiz_rows, write_rows
 
 BOX = "@BOX@"
 """Stands in a sound world for its own absolute path."""
-TASKS = ("--include-path", "tasks", "--data-root", "hub")
-SCRIPTED = ("run", "--backend", "scripted", "--tasks", "toy_quiz,toy_write", *TASKS)
-HF = ("run", "--backend", "hf", "--device", "cpu", "--tasks", "toy_quiz,toy_write", *TASKS)
+TASKS = "--include-path tasks --data-root hub"
+SCRIPTED = f"run --backend scripted --tasks toy_quiz,toy_write {TASKS}"
 OWN = {
     "task": "toy_own",
     "version": 1,
@@ -97,13 +96,13 @@ def results(folder: Path) -> None:
     """Two finished runs, one with a metric added later, and a sweep of two checkpoints."""
     tasks(folder)
     for model in ("hash", "hash,salt=2"):
-        sound(folder, *SCRIPTED, "--model", model)
-    sound(folder, "score", str(runs(folder)[0]), "--metric", "f1,chrf")
+        sound(folder, f"{SCRIPTED} --model {model}")
+    sound(folder, f"score {runs(folder)[0]} --metric f1,chrf")
     (folder / "list.jsonl").write_text(
         "".join(json.dumps({"step": n, "path": f"hash,salt={n}"}) + "\n" for n in (10, 20))
     )
-    sweep = ("sweep", "--backend", "scripted", "--model", "toy", "--checkpoints", "list.jsonl", "--tasks", "toy_write")
-    sound(folder, *sweep, *TASKS, "--name", "series")
+    sweep = "sweep --backend scripted --model toy --checkpoints list.jsonl --tasks toy_write --name series"
+    sound(folder, f"{sweep} {TASKS}")
     fixed_names(folder)
 
 
@@ -113,7 +112,7 @@ def live(folder: Path) -> None:
 
     tasks(folder)
     with mock.patch.object(RunWriter, "seal", side_effect=KeyboardInterrupt):
-        call(folder, *SCRIPTED, "--model", "hash")
+        call(folder, *f"{SCRIPTED} --model hash".split())
     fixed_names(folder)
 
 
@@ -155,8 +154,8 @@ def _tensor_names(folder: Path) -> list[str]:
 def imports(folder: Path) -> None:
     """What other programs leave: a table, JSON lines, and lm-eval's results with samples."""
     results(folder)
-    sound(folder, "results", "export", "--format", "lm-eval", "--to", "theirs")
-    sound(folder, "results", "export", "--to", "table.csv")
+    sound(folder, "results export --format lm-eval --to theirs")
+    sound(folder, "results export --to table.csv")
     rows = [
         {"model": f"m{n}", "task": "toy_quiz", "metric": "acc", "value": n / 4, "n": 4, "step": n} for n in range(3)
     ]
@@ -166,11 +165,11 @@ def imports(folder: Path) -> None:
         file.rename(file.with_name(re.sub(r"_\d{4}-[^_]*(?=\.json)", "_2026-01-01T00-00-00.000000", file.name)))
 
 
-def sound(folder: Path, *argv: str) -> None:
+def sound(folder: Path, command: str) -> None:
     """A command that must do its work without a fault."""
-    status, said, faults = call(folder, *argv)
+    status, said, faults = call(folder, *command.split())
     if status or faults:
-        raise AssertionError(f"{' '.join(argv)}: {status}\n{said}\n{faults}")
+        raise AssertionError(f"{command}: {status}\n{said}\n{faults}")
 
 
 WORLDS: dict[str, Callable[[Path], None]] = {
