@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchbench.core.version import __version__
+from benchbench.core import __version__
 
 __all__ = ["__version__", "compare", "load_items", "load_runs"]
 

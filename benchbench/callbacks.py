@@ -9,8 +9,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.training import TrainingBackend
-from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ArgumentError, BenchbenchError
 from benchbench.core.settings import changed
 from benchbench.runner.events import ignore

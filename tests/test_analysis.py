@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import benchbench
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.ids import content_hash
 from benchbench.runner.run import run
 from benchbench.runner.settings import RunSettings

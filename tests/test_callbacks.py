@@ -8,12 +8,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, default_data_collator
 
 import benchbench
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.callbacks import EvalCallback
 from benchbench.core.errors import ArgumentError, TaskError
 from benchbench.runner.settings import RunSettings
-from benchbench.runner.sweep.events import CheckpointFinished
-from benchbench.runner.sweep.sweep import sweep
+from benchbench.runner.sweep import sweep
+from benchbench.runner.sweep.session import CheckpointFinished
 from benchbench.tasks.settings import RenderSettings
 from tests import models
 from tests.runner.sweep.series import base, impatient, on_folder, separate_run

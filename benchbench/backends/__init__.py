@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchbench.backends.engines import choose, engine
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions, choose, engine
 
 if TYPE_CHECKING:
     from benchbench.backends.protocol import Backend

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ArgumentError, BackendError, did_you_mean
 
 
@@ -54,20 +53,20 @@ TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false), expected("is neit
 T = TypeVar("T", bound=EngineOptions)
 
 
-def read_options(options: ModelOptions, model: type[T], *, backend: str) -> T:
-    """`options.model_args` as the engine's own options.
+def read_options(model_args: Sequence[tuple[str, str]], model: type[T], *, backend: str) -> T:
+    """`--model-args` as the engine's own options.
 
     Raises BackendError for a name that `backend` does not know, ArgumentError for a value that is not one.
     """
     known = sorted(model.model_fields)
-    for name, _ in options.model_args:
+    for name, _ in model_args:
         if name not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise BackendError(
                 f"--model-args has {name!r}, which the backend {backend} does not know; {takes}."
                 + did_you_mean(name, known)
             )
-    given = dict(options.model_args)
+    given = dict(model_args)
     try:
         return model.model_validate(given)
     except ValidationError as error:

@@ -1,24 +1,93 @@
-"""The table of engines: what each can do, which models it takes and why, what it needs, how it is opened.
+"""The table of engines, and the options with which they open a model.
 
-A new engine is a folder and a line in `ENGINES` (`options.py`); one outside the package is an entry point of the group
+A new engine is a folder and a line in `ENGINES`; one outside the package is an entry point of the group
 `benchbench.engines`. Importing this loads no engine; naming one loads its entry, and nothing heavy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
 from math import inf
-from typing import cast
+from typing import Annotated, cast
 
-from benchbench.backends.options import ENGINES, ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import BackendError, did_you_mean
 from benchbench.core.plugins import entry_point_names, entry_points, load_place
+from benchbench.core.settings import Setting, name_value_pairs
 from benchbench.core.types import GenerationParams
+
+ENGINES: Mapping[str, str] = {
+    "hf": "benchbench.backends.hf:ENGINE",
+    "vllm": "benchbench.backends.vllm:ENGINE",
+    "gguf": "benchbench.extensions.gguf:ENGINE",
+    "api": "benchbench.backends.api:ENGINE",
+    "scripted": "benchbench.backends.scripted:ENGINE",
+}
+"""Name → where its `Engine` is. `auto` asks the later ones first: the special before the general."""
+_NAMES = tuple(ENGINES)
+
+
+def parse_model_args(text: str) -> tuple[tuple[str, str], ...]:
+    """(name, value) pairs of `name=value,name=value`, sorted. Raises ArgumentError for anything else."""
+    return tuple(sorted(name_value_pairs(text, "--model-args").items()))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which model to open, and how."""
+
+    model: Annotated[
+        str,
+        Setting(
+            "A folder, a hub name, a GGUF file, or a name on a server.",
+            panel="Model",
+            flags=("--model", "-m"),
+            identity=False,
+        ),
+    ]
+    backend: Annotated[str, Setting(f"auto, {', '.join(_NAMES[:-1])} or {_NAMES[-1]}.", panel="Model")] = "auto"
+    revision: Annotated[str | None, Setting("Branch, tag or commit of a hub model.", panel="Model")] = None
+    dtype: Annotated[
+        str,
+        Setting("auto (the checkpoint's own), float32, bfloat16 or float16.", panel="Model"),
+    ] = "auto"
+    device: Annotated[
+        str,
+        Setting(
+            "auto (the first GPU if there is one), cpu, cuda, cuda:1, ...", panel="Model", identity=False, record=False
+        ),
+    ] = "auto"
+    trust_remote_code: Annotated[bool, Setting("Run the model's own code.", panel="Model")] = False
+    max_length: Annotated[
+        int | None, Setting("Tokens the model may see at once. Default: as the model says.", panel="Model")
+    ] = None
+    batch_tokens: Annotated[
+        int | None,
+        Setting("Most tokens in one batch, shared prefixes and padding included.", panel="Model", identity=False),
+    ] = None
+    plan: Annotated[str, Setting(record=False)] = "auto"
+    """auto, packed, branched or plain: how requests with a shared prefix are laid out."""
+    tokenizer: Annotated[
+        str | None,
+        Setting("Folder or hub name of the tokenizer. Default: the one beside the weights.", panel="Model"),
+    ] = None
+    keep_tokens: Annotated[bool, Setting(identity=False, record=False)] = False
+    """Keep the tokens of every task, not of the last one only: for a series of checkpoints that are asked the same."""
+    model_args: Annotated[
+        tuple[tuple[str, str], ...],
+        Setting(
+            "Options of one backend, name=value,name=value; a wrong name lists them. No passwords: they are recorded.",
+            panel="Model",
+            cli_type=str,
+            parse=parse_model_args,
+            pairs=True,
+        ),
+    ] = ()
+
 
 GROUP = "benchbench.engines"
 GENERAL = "hf"
@@ -85,7 +154,7 @@ class Engine:
         """The model of `options`. Raises BackendError, ModelError or ArgumentError as the engine says."""
         from benchbench.backends.engine_options import EngineOptions, read_options
 
-        read_options(options, cast("type[EngineOptions]", load_place(self.options)), backend=self.name)
+        read_options(options.model_args, cast("type[EngineOptions]", load_place(self.options)), backend=self.name)
         return cast("Callable[[ModelOptions], Backend]", load_place(self.opener))(options)
 
 

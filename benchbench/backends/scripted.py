@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchbench.backends.engines import Engine
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import Engine, ModelOptions
 from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys, Work
 from benchbench.core.errors import BackendError, ModelError, did_you_mean
 from benchbench.core.ids import content_hash

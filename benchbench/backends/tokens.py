@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from benchbench.backends.chat import ChatTemplate
-from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Tokenizer, Unencodable
+from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder, Unencodable
 from benchbench.backends.engines import Abilities, refusal
 from benchbench.backends.protocol import NOTHING, RequestKeys, Work
+from benchbench.backends.writing import Job, Written, seed_text
 from benchbench.core.ids import canonical_json
 from benchbench.core.types import (
     BackendInfo,
     Completion,
     Failure,
-    FinishReason,
     GenerateRequest,
     GenerationParams,
     Loglikelihood,
@@ -51,25 +51,6 @@ class Exhausted:
     request: int
     message: str
     kind: str = "out_of_memory"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One context to continue. `seed_text` names the request, so that sampling does not depend on order."""
-
-    context: tuple[int, ...]
-    params: GenerationParams
-    seed_text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The text of one job, cut before its first stop string."""
-
-    request: int
-    text: str
-    finish_reason: FinishReason
-    num_tokens: int
 
 
 class TokenBackend(ABC):
@@ -275,74 +256,9 @@ def _rolled(request: RollingRequest, parts: Sequence[Scored | Exhausted]) -> Log
     )
 
 
-class Ending:
-    """Where a text ends: at an end-of-sequence token, where a stop string appears, or at the length asked for."""
-
-    def __init__(self, tokenizer: Tokenizer, eos: frozenset[int]) -> None:
-        self.tokenizer = tokenizer
-        self.eos = eos
-
-    def reason(self, tokens: Sequence[int], params: GenerationParams) -> FinishReason | None:
-        """Why the text ends with the last of `tokens`, or None if it goes on."""
-        if tokens[-1] in self.eos:
-            return "eos"
-        # A stop string spans at most as many tokens as it has bytes; a few more give the decoder footing.
-        reach = max((len(stop.encode()) for stop in params.until), default=0) + 8
-        if params.until and _has_stop(self.decode(tokens[-reach:]), params) and _has_stop(self.decode(tokens), params):
-            return "stop"
-        return "length" if len(tokens) >= params.max_gen_toks else None
-
-    def written(self, request: int, tokens: Sequence[int], params: GenerationParams, reason: FinishReason) -> Written:
-        """The text of `tokens`, the last of which ended it."""
-        text = self.decode(tokens[:-1] if reason == "eos" else tokens)
-        return Written(request, cut_at_stop(text, params.until), reason, len(tokens))
-
-    def finished(
-        self, request: int, tokens: Sequence[int], params: GenerationParams, *, pad: int | None = None
-    ) -> Written:
-        """The text of `tokens` that an engine ended by itself, perhaps a little late; `pad` fills a row that ended
-        before its neighbours.
-        """
-        ended = next((k for k, token in enumerate(tokens) if token in self.eos), None)
-        kept = list(tokens if ended is None else tokens[:ended])
-        while ended is None and kept and kept[-1] == pad:
-            kept.pop()
-        raw = self.decode(kept)
-        text = cut_at_stop(raw, params.until)
-        reason: FinishReason = "stop" if text != raw else "length" if ended is None else "eos"
-        return Written(request, text, reason, len(kept) if ended is None else ended + 1)
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Text of the tokens, without special ones."""
-        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
-
-
-def _has_stop(text: str, params: GenerationParams) -> bool:
-    return any(stop and stop in text for stop in params.until)
-
-
-def cut_at_stop(text: str, until: Sequence[str]) -> str:
-    """The text before the first of the stop strings."""
-    for stop in until:
-        if stop:
-            text = text.split(stop, maxsplit=1)[0]
-    return text
-
-
-def seed(job: Job) -> int:
-    """A seed of the request's own, so that neither order nor batch moves what is sampled."""
-    digest = hashlib.sha256(f"{job.params.seed}:{job.seed_text}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")
-
-
 def first_line(error: BaseException) -> str:
     """The first line of an engine's message, or the error's name where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def seed_text(request: GenerateRequest) -> str:
-    """Names a request for `seed`."""
-    return f"{request.task}/{request.doc_id}/{request.index}"
 
 
 def _add_tokens(digest: Any, tokens: Sequence[int]) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout
+from benchbench.cli.console import cell, figure_table, finite, number, p_value, print_json, say, stdout, tell
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Weights
-from benchbench.core.format import clean_lines, decimals, probability, several
+from benchbench.core.format import clean_lines, decimals, several
 from benchbench.core.format import number as page_number
 
 if TYPE_CHECKING:
@@ -28,8 +27,7 @@ WIDE = 110
 @app.command()
 def compare(
     models: Annotated[
-        list[str],
-        typer.Argument(metavar="A B [C...]", help="Run folders, run ids, model names, or model@step."),
+        list[str], typer.Argument(metavar="A B [C...]", help="Run folders, run ids, model names, or model@step.")
     ],
     results: Annotated[Path, typer.Option("--results", "--output", help="Results folder.")] = Path("results"),
     metric: Annotated[
@@ -51,7 +49,7 @@ def compare(
     """
     from benchbench.leaderboard.comparison import CompareOptions, compare_models
     from benchbench.leaderboard.duels import flat, frame
-    from benchbench.store.model_lookup import find_models
+    from benchbench.store.find import find_models
 
     found = compare_models(
         find_models(models, results), CompareOptions(tuple(metric) if metric else None, delta, weights)
@@ -59,7 +57,7 @@ def compare(
     if as_json:
         refused = [{"a": r.a, "b": r.b, "task": r.task, "metric": r.metric, "reason": r.reason} for r in found.refused]
         value = {"models": found.models, "rows": [flat(row) for row in found.rows], "refused": refused}
-        print_json(json.dumps(finite(value), ensure_ascii=False, allow_nan=False))
+        print_json(finite(value))
     elif as_csv:
         typer.echo(clean_lines(frame(found).to_csv(index=False)), nl=False)
     else:
@@ -67,8 +65,7 @@ def compare(
     if not as_json:
         for refusal in found.refused:
             where = refusal.task if refusal.metric is None else f"{refusal.task} {refusal.metric}"
-            text = f"Not compared: {refusal.a} and {refusal.b} on {where}: {refusal.reason}"
-            stderr().print(cell(text), soft_wrap=True)
+            say(f"Not compared: {refusal.a} and {refusal.b} on {where}: {refusal.reason}")
 
 
 def show(found: Comparison) -> None:
@@ -76,12 +73,12 @@ def show(found: Comparison) -> None:
     console = stdout()
     for a, b in dict.fromkeys((row.a, row.b) for row in found.rows):
         rows = found.pair(a, b)
-        console.print(cell(f"B = {b}  against  A = {a}", "bold"), soft_wrap=True)
+        tell(f"B = {b}  against  A = {a}", "bold")
         if console.width >= WIDE:
             console.print(_table(rows))
         else:
             for line, style in _lines(rows):
-                console.print(cell(line, style), soft_wrap=True)
+                tell(line, style)
     for line in remarks(found):
         console.print(cell(line))
 
@@ -91,12 +88,7 @@ FIGURES = ("A", "B", "B − A", "95%", "p", "lost/won", "least", "verdict")
 
 def _table(rows: tuple[DuelRow, ...]) -> Table:
     """A line per task and metric."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("task", overflow="fold", ratio=1)
-    for name in ("docs", *FIGURES):
-        table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
+    table = figure_table("task", "docs", *FIGURES, left=("verdict",))
     for row in rows:
         table.add_row(cell(_name(row), "bold" if row.is_group else ""), *map(cell, [_docs(row), *_cells(row)]))
     return table
@@ -145,11 +137,7 @@ def _cells(row: DuelRow) -> list[str]:
     if row.outcome in ("better", "worse"):
         least = ""
     flips = "" if found.losses is None else f"{found.losses}/{found.wins}"
-    return [*map(number, scores), difference, spread, _p(row.p_adjusted), flips, least, row.outcome]
-
-
-def _p(p: float | None) -> str:
-    return "-" if p is None else probability(p)
+    return [*map(number, scores), difference, spread, p_value(row.p_adjusted), flips, least, row.outcome]
 
 
 def remarks(found: Comparison) -> list[str]:
@@ -167,7 +155,8 @@ def remarks(found: Comparison) -> list[str]:
         lines.append("docs in clusters: docs of one passage or source count together.")
     equivalent = [row for row in found.rows if row.outcome == "equivalent"]
     if equivalent:
-        lines.append(f"equivalent: the 90 % interval lies within ±{_margins(equivalent)}.")
+        margins = dict.fromkeys(f"{row.duel.delta:.4g}" for row in equivalent)
+        lines.append(f"equivalent: the 90 % interval lies within ±{' or ±'.join(margins)}.")
     if any(row.outcome == "undecided" for row in found.rows):
         lines.append("undecided: neither a difference nor equivalence is shown.")
         lines.append("least: the smallest true difference that these docs show with 80 % power.")
@@ -203,7 +192,3 @@ def _left_out(found: Comparison) -> list[str]:
                 else f"{name}: {failed(row.reach, 'on one side', 'B − A', share=share)}"
             )
     return list(lines.values())
-
-
-def _margins(rows: list[DuelRow]) -> str:
-    return " or ±".join(dict.fromkeys(f"{row.duel.delta:.4g}" for row in rows))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,7 +25,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from benchbench.core.format import clean, clean_json, decimals
+from benchbench.cli.main import INTERRUPTED
+from benchbench.core.format import clean, clean_json, clean_lines, decimals, probability
 from benchbench.core.record import Row, RunRecord
 from benchbench.runner import events
 
@@ -43,9 +46,39 @@ def stdout() -> Console:
     return Console(highlight=False)
 
 
-def say(text: str) -> None:
+def say(text: str, style: str = "") -> None:
     """A line on stderr."""
-    stderr().print(cell(text), soft_wrap=True)
+    stderr().print(cell(text, style), soft_wrap=True)
+
+
+def tell(text: str, style: str = "") -> None:
+    """A line on stdout."""
+    stdout().print(cell(text, style), soft_wrap=True)
+
+
+def tell_lines(text: str) -> None:
+    """Lines on stdout, as long as they are."""
+    typer.echo(clean_lines(text))
+
+
+def text_table(*names: str, right: Sequence[str] = (), gap: int = 2) -> Table:
+    """A table whose cells may all break over lines; figures in the columns of `right`."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, gap, 0, 0))
+    for name in names:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return table
+
+
+def figure_table(first: str, *names: str, fold: Sequence[str] = (), left: Sequence[str] = ()) -> Table:
+    """A table of figures that are kept whole; the first column and those of `fold` make room for them."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column(first, overflow="fold", ratio=1)
+    for name in names:
+        if name in fold:
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    return table
 
 
 class _Rate(ProgressColumn):
@@ -128,6 +161,16 @@ class Watcher:
 
 
 @contextmanager
+def stoppable(more: str = "") -> Iterator[None]:
+    """Ctrl-C ends the block with a sentence and its exit code: the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"Stopped. The same command goes on from here{more}.")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
 def watching(*, quiet: bool = False) -> Iterator[events.OnEvent]:
     """A watcher on stderr; with `quiet` one that shows nothing."""
     if quiet:
@@ -139,13 +182,9 @@ def watching(*, quiet: bool = False) -> Iterator[events.OnEvent]:
 
 def results_table(record: RunRecord, *, every_row: bool = False) -> Table:
     """The rows of a record. Members of a group show their first metric only, unless `every_row`."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("task", overflow="fold", ratio=1)
-    table.add_column("metric", overflow="fold")
     shown = list(_shown(record, every_row=every_row))
-    clustered = any(row.n_clusters is not None for row in shown)
-    for name in ("value", "95%", "n", *(("clusters",) if clustered else ()), "shots", "tokens"):
-        table.add_column(name, justify="right", no_wrap=True)
+    clustered = ("clusters",) if any(row.n_clusters is not None for row in shown) else ()
+    table = figure_table("task", "metric", "value", "95%", "n", *clustered, "shots", "tokens", fold=("metric",))
     last = ""
     for row in shown:
         first = row.task != last
@@ -156,7 +195,7 @@ def results_table(record: RunRecord, *, every_row: bool = False) -> Table:
             cell(number(row.value)),
             cell(interval(row.value, row.ci_low, row.ci_high)),
             cell(row.n),
-            *([cell("" if row.n_clusters is None else row.n_clusters)] if clustered else []),
+            *(cell(row.n_clusters) for _ in clustered),
             cell(row.num_fewshot),
             cell(sharing(record, last) if first else ""),
         )
@@ -180,6 +219,11 @@ def _shown(record: RunRecord, *, every_row: bool) -> Iterator[Row]:
 def number(value: float | None) -> str:
     """Four decimals below 1, fewer above; `-` for a missing value."""
     return "-" if value is None else f"{value:.{decimals([value])}f}"
+
+
+def p_value(p: float | None) -> str:
+    """As sentences write it; `-` where there is none."""
+    return "-" if p is None else probability(p)
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> str:
@@ -262,6 +306,11 @@ def finite(value: Any) -> Any:
     return value
 
 
-def print_json(text: str) -> None:
-    """JSON on stdout, with characters that a terminal obeys as escapes."""
+def print_json(value: object, *, ensure_ascii: bool = False) -> None:
+    """A line of JSON on stdout, with characters that a terminal obeys as escapes."""
+    print_json_text(json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False))
+
+
+def print_json_text(text: str) -> None:
+    """JSON that is written already, on stdout in the same way."""
     sys.stdout.write(clean_json(text) + "\n")

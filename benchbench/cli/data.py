@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,24 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, print_json, stderr, stdout
-from benchbench.cli.options import AsJson, IncludePath
+from benchbench.cli.console import cell, print_json, say, stdout, tell_lines, text_table
+from benchbench.cli.main import FAILED, VerbApp
+from benchbench.cli.options import AsJson, IncludePath, task_index
 from benchbench.core.errors import ArgumentError, did_you_mean
-from benchbench.core.format import byte_size, clean_lines, several
+from benchbench.core.format import byte_size, several
 
 if TYPE_CHECKING:
     from benchbench.tasks.data_root import Pulled
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.prepared import AnyTask
+    from benchbench.tasks.task import AnyTask
 
-app = VerbApp(
-    no_args_is_help=True,
-    help="Fetch, list and verify data sets for machines without internet.",
-)
+app = VerbApp(no_args_is_help=True, help="Fetch, list and verify data sets for machines without internet.")
 
 DataRoot = Annotated[Path | None, typer.Option(envvar="BENCHBENCH_DATA", help="Folder with data sets.")]
-FAILED = 1
 
 WORDS = {
     "pulled": "pulled",
@@ -55,17 +50,17 @@ def pull(
 
     if file_format not in FORMATS:
         raise ArgumentError(f"--format {file_format!r} is not jsonl or parquet.{did_you_mean(file_format, FORMATS)}")
-    tasks = _index(include_path).select(suite).tasks
-    console, results = stderr(), []
+    tasks = task_index(include_path).select(suite).tasks
+    results = []
     for result in pull_tasks(tasks, to, file_format=file_format, again=again):
         results.append(result)
         if not as_json:
-            console.print(cell(_pulled_line(result)), soft_wrap=True)
+            say(_pulled_line(result))
     failed = [result for result in results if result.outcome == "failed"]
     if as_json:
-        print_json(json.dumps({"root": str(to), "files": [asdict(result) for result in results]}))
+        print_json({"root": str(to), "files": [asdict(result) for result in results]}, ensure_ascii=True)
     else:
-        _say(_pulled_summary(results, to))
+        tell_lines(_pulled_summary(results, to))
     if failed:
         raise typer.Exit(FAILED)
 
@@ -93,12 +88,11 @@ def _pulled_summary(results: Sequence[Pulled], root: Path) -> str:
 @app.command()
 def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: AsJson = False) -> None:
     """List the data sets of a data root: documents, sizes, and the tasks that can run on them."""
-    from benchbench.tasks.data_lock import read_lock
-    from benchbench.tasks.data_root import count, files_of, missing, needed_splits
+    from benchbench.tasks.data_root import count, files_of, missing, needed_splits, read_lock
 
     root = _root(data_root)
     found, lock = files_of(root), read_lock(root)
-    tasks = _tasks(_index(include_path), None)
+    tasks = _tasks(task_index(include_path), None)
     lacking = missing(tasks, found)
     users: dict[str, list[str]] = {}
     for task in tasks:
@@ -123,7 +117,7 @@ def ls(data_root: DataRoot = None, include_path: IncludePath = None, as_json: As
             )
         )
     if as_json:
-        print_json(json.dumps({"root": str(root), "files": [asdict(file) for file in files]}, ensure_ascii=False))
+        print_json({"root": str(root), "files": [asdict(file) for file in files]})
     else:
         _show_files(root, files, sum(bool(needed_splits(task)) and task.name not in lacking for task in tasks))
 
@@ -149,14 +143,10 @@ class DataFile:
 
 def _show_files(root: Path, files: Sequence[DataFile], served: int) -> None:
     """One row per data set; its configurations and splits are counted together."""
-    from rich.table import Table
-
     if not files:
-        _say(f"{root} holds no data sets. Fill it: benchbench data pull SUITE --to {root}")
+        tell_lines(f"{root} holds no data sets. Fill it: benchbench data pull SUITE --to {root}")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("data set", "documents", "size", "tasks"):
-        table.add_column(name, overflow="fold", justify="right" if name == "size" else "left")
+    table = text_table("data set", "documents", "size", "tasks", right=("size",))
     for data_set in dict.fromkeys(file.data_set for file in files):
         mine = [file for file in files if file.data_set == data_set]
         configs = [*dict.fromkeys(file.config for file in mine)]
@@ -170,7 +160,9 @@ def _show_files(root: Path, files: Sequence[DataFile], served: int) -> None:
     stdout().print(table)
     total = byte_size(sum(file.bytes for file in files))
     in_all = sum(file.documents for file in files)
-    _say(f"\n{several(len(files), 'file')}, {several(in_all, 'document')}, {total}; {served:,} tasks can run on it.")
+    tell_lines(
+        f"\n{several(len(files), 'file')}, {several(in_all, 'document')}, {total}; {served:,} tasks can run on it."
+    )
 
 
 def _short(names: Sequence[str]) -> str:
@@ -190,12 +182,11 @@ def verify(
 
     Without SUITE, tasks are named whose data are there in part; they do not fail the check.
     """
-    from benchbench.tasks.data_lock import read_lock
-    from benchbench.tasks.data_root import damage, files_of, missing
+    from benchbench.tasks.data_root import damage, files_of, missing, read_lock
 
     root = _root(data_root)
     found, lock = files_of(root), read_lock(root)
-    lacking = missing(_tasks(_index(include_path), suite), found)
+    lacking = missing(_tasks(task_index(include_path), suite), found)
     if suite is None:
         data_sets = {place.rsplit("/", 1)[0] for place in found}
         lacking = {n: places for n, places in lacking.items() if any(p.rsplit("/", 1)[0] in data_sets for p in places)}
@@ -209,7 +200,7 @@ def verify(
         command=f"benchbench data pull {suite or ','.join(lacking)} --to {root}" if lacking else None,
     )
     if as_json:
-        print_json(json.dumps(asdict(facts), ensure_ascii=False))
+        print_json(asdict(facts))
     else:
         _show_verified(facts)
     if facts.damaged or (lacking and suite is not None):
@@ -234,17 +225,17 @@ class Verified:
 
 def _show_verified(facts: Verified) -> None:
     for sentence in facts.damaged:
-        _say(f"damaged: {sentence}")
+        tell_lines(f"damaged: {sentence}")
     for name, places in facts.missing.items():
-        _say(f"{name} lacks {', '.join(places)}")
+        tell_lines(f"{name} lacks {', '.join(places)}")
     if facts.missing:
-        _say(f"To fetch what is missing: {facts.command}")
+        tell_lines(f"To fetch what is missing: {facts.command}")
     if facts.damaged:
-        _say("Damaged files that were pulled come back after removing them and pulling their tasks again.")
+        tell_lines("Damaged files that were pulled come back after removing them and pulling their tasks again.")
     unlocked = facts.files - facts.locked
     without = f" {several(unlocked, 'file')} could only be read: the lock file does not know them." if unlocked else ""
     verdict = f"{len(facts.damaged)} of them damaged or gone" if facts.damaged else "all of them sound"
-    _say(f"{several(facts.files, 'file')} in {facts.root}, {verdict}.{without}")
+    tell_lines(f"{several(facts.files, 'file')} in {facts.root}, {verdict}.{without}")
 
 
 def _root(data_root: Path | None) -> Path:
@@ -253,15 +244,5 @@ def _root(data_root: Path | None) -> Path:
     return data_root
 
 
-def _index(include_path: list[Path] | None) -> TaskIndex:
-    from benchbench.tasks.index import TaskIndex
-
-    return TaskIndex(include_path or ())
-
-
 def _tasks(index: TaskIndex, suite: str | None) -> list[AnyTask]:
     return [*index.select(suite).tasks] if suite is not None else [index.task(name) for name in index.variants]
-
-
-def _say(text: str) -> None:
-    typer.echo(clean_lines(text))

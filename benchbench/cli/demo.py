@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from benchbench.cli.app import VerbApp
+from benchbench.cli.main import VerbApp
 from benchbench.core.errors import BenchbenchError
 
 app = VerbApp()
@@ -31,11 +31,10 @@ def demo(
     The checkpoints stay. The same command again uses them instead of training.
     """
     _share_cores()
-    from benchbench.backends.options import ModelOptions
+    from benchbench.backends.engines import ModelOptions
     from benchbench.cli.sweep import execute
     from benchbench.extensions.demo.training import DemoSettings, begin, find_finished
-    from benchbench.runner.settings import RunSettings
-    from benchbench.runner.sweep.settings import SweepSettings
+    from benchbench.runner.settings import RunSettings, SweepSettings
 
     settings = DemoSettings() if steps is None else DemoSettings(steps=steps)
     run = RunSettings(model=ModelOptions(""), output=output)
@@ -84,7 +83,7 @@ def _training(out: Path, steps: int) -> Iterator[_Training]:
     log = out / "training.log"
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "benchbench.extensions.demo", str(out), str(steps)],
+            [sys.executable, "-m", "benchbench.extensions.demo.training", str(out), str(steps)],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from benchbench.backends.engines import Choice, Engine, choose, engines, installed
+from benchbench.backends.engines import Choice, Engine, ModelOptions, choose, engines, installed
+from benchbench.backends.models.config import DTYPES
 from benchbench.backends.models.find import names_gguf
 from benchbench.backends.models.memory import GPU, Memory, MemoryEstimate, gpus, memory
-from benchbench.backends.options import ModelOptions
-from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, print_json, stdout
+from benchbench.cli.console import cell, print_json, stdout, tell, text_table
+from benchbench.cli.main import VerbApp
+from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.format import byte_size
 from benchbench.core.types import Json
-from benchbench.core.version import __version__
 
 app = VerbApp()
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "safetensors", "gguf", "lm_eval")
 
 
@@ -43,7 +40,7 @@ def doctor(
     needs = None if model is None else model_facts(model, dtype, device, memory(), gpus())
     if as_json:
         about = {} if needs is None else {"model": needs.to_json()}
-        print_json(json.dumps({**asdict(machine), **about}, ensure_ascii=False))
+        print_json({**asdict(machine), **about})
         return
     _show(machine)
     if needs is not None:
@@ -139,8 +136,8 @@ def _backend_facts(engine: Engine) -> BackendFacts:
 
 def model_facts(model: str, dtype: str, device: str, main: Memory, found: tuple[GPU, ...]) -> ModelFacts:
     """What `model` needs, whether it fits, and which backend would take it. ModelError where it cannot be read."""
+    from benchbench.backends.models.find import estimate_model
     from benchbench.backends.models.memory import expanded
-    from benchbench.backends.models.preview import estimate_model
 
     choice = choose(ModelOptions(model, device=device))
     needed = estimate_model(model, dtype)
@@ -151,22 +148,16 @@ def model_facts(model: str, dtype: str, device: str, main: Memory, found: tuple[
     return ModelFacts(model, needed, free, place, choice)
 
 
-def _say(text: str) -> None:
-    stdout().print(cell(text), soft_wrap=True)
-
-
 def _show(facts: MachineFacts) -> None:
-    _say(f"benchbench {facts.benchbench}, Python {facts.python}, {facts.platform}")
-    _say(", ".join(facts.libraries))
-    _say(f"memory {byte_size(facts.memory.total)}, {byte_size(facts.memory.free)} free")
+    tell(f"benchbench {facts.benchbench}, Python {facts.python}, {facts.platform}")
+    tell(", ".join(facts.libraries))
+    tell(f"memory {byte_size(facts.memory.total)}, {byte_size(facts.memory.free)} free")
     for gpu in facts.gpus:
-        _say(f"GPU {gpu.name}, {byte_size(gpu.total)}, {byte_size(gpu.free)} free")
+        tell(f"GPU {gpu.name}, {byte_size(gpu.total)}, {byte_size(gpu.free)} free")
     if not facts.gpus:
-        _say("no GPU")
+        tell("no GPU")
     stdout().print()
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("backend", "works", "engine"):
-        table.add_column(name, overflow="fold")
+    table = text_table("backend", "works", "engine")
     for backend in facts.backends:
         missing = f"{backend.why_not}: {backend.install}" if backend.install else backend.why_not
         engine = backend.engine if backend.works else missing
@@ -176,18 +167,18 @@ def _show(facts: MachineFacts) -> None:
 
 def _show_model(facts: ModelFacts) -> None:
     needed, room = facts.needed, f"{byte_size(facts.free)} of {facts.place} are free"
-    _say(facts.model)
-    _say(f"{needed.architecture}, {needed.num_parameters:,} parameters")
-    _say(f"weights as {needed.dtype}: {byte_size(needed.weights)}")
+    tell(facts.model)
+    tell(f"{needed.architecture}, {needed.num_parameters:,} parameters")
+    tell(f"weights as {needed.dtype}: {byte_size(needed.weights)}")
     if needed.cache is not None:
         each = byte_size(needed.cache_per_token or 0)
-        _say(f"keys and values of one text of {needed.length:,} tokens: {byte_size(needed.cache)} ({each} a token)")
+        tell(f"keys and values of one text of {needed.length:,} tokens: {byte_size(needed.cache)} ({each} a token)")
     else:
-        _say("keys and values: its configuration does not tell")
+        tell("keys and values: its configuration does not tell")
     if facts.fits:
-        _say(f"fits: about {byte_size(needed.total)} are needed, {room}")
+        tell(f"fits: about {byte_size(needed.total)} are needed, {room}")
     elif facts.weights_fit:
-        _say(f"the weights fit, a text of full length does not: {room}; lower --max-length")
+        tell(f"the weights fit, a text of full length does not: {room}; lower --max-length")
     else:
-        _say(f"does not fit: {room}")
-    _say(f"--backend auto takes {facts.choice.backend}: {facts.choice.reason}")
+        tell(f"does not fit: {room}")
+    tell(f"--backend auto takes {facts.choice.backend}: {facts.choice.reason}")

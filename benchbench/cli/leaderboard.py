@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, stderr, stdout
-from benchbench.cli.options import Weights
+from benchbench.cli.console import cell, say, stderr, tell
+from benchbench.cli.main import VerbApp
+from benchbench.cli.options import Weights, task_index
 from benchbench.core.format import several
 
 SHOWN = 8
@@ -35,13 +35,13 @@ def leaderboard(
         roots = []
     built = build_site(roots, out, SiteOptions(title, _suites(), docs, weights))
     for sentence in built.skipped[:SHOWN]:
-        stderr().print(cell(sentence, "dim"), soft_wrap=True)
+        say(sentence, "dim")
     if len(built.skipped) > SHOWN:
         stderr().print(cell(f"and {len(built.skipped) - SHOWN} more remarks; the site lists them.", "dim"))
     counts = ", ".join(
         several(n, noun) for n, noun in ((built.models, "model"), (built.tasks, "task"), (built.sweeps, "sweep"))
     )
-    stdout().print(cell(f"{built.pages} pages of {counts}, beginning at {built.index}"), soft_wrap=True)
+    tell(f"{built.pages} pages of {counts}, beginning at {built.index}")
     if open_it:
         import webbrowser
 
@@ -50,7 +50,5 @@ def leaderboard(
 
 def _suites() -> dict[str, tuple[str, ...]]:
     """Suite → the tasks that it selects."""
-    from benchbench.tasks.index import TaskIndex
-
-    index = TaskIndex()
+    index = task_index()
     return {suite: tuple(task.name for task in index.select(suite).tasks) for suite in index.suites}

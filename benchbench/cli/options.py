@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, is_dataclass, replace
 from functools import update_wrapper
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -20,6 +20,9 @@ from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import Field, Part, annotated, fields_of
 from benchbench.runner.settings import RunSettings
 from benchbench.tasks.settings import RenderSettings
+
+if TYPE_CHECKING:
+    from benchbench.tasks.index import TaskIndex
 
 S = TypeVar("S")
 
@@ -207,17 +210,24 @@ def _backends(typed: str) -> Iterator[str]:
 
 
 def _dtypes(typed: str) -> Iterator[str]:
-    yield from (name for name in ("auto", "float32", "bfloat16", "float16") if name.startswith(typed))
+    from benchbench.backends.models.config import DTYPES
+
+    yield from (name for name in DTYPES if name.startswith(typed))
 
 
 def _task_names(typed: str) -> Iterator[str]:
     """Suites, groups and tasks, also after a comma."""
-    from benchbench.tasks.index import TaskIndex
-
-    index = TaskIndex()
+    index = task_index()
     before, comma, begun = typed.rpartition(",")
     names = [*index.suites, *index.groups, *index.variants]
     yield from (f"{before}{comma}{name}" for name in dict.fromkeys(names) if name.startswith(begun))
+
+
+def task_index(include_paths: Iterable[Path] | None = None) -> TaskIndex:
+    """The tasks that there are, with those of --include-path."""
+    from benchbench.tasks.index import TaskIndex
+
+    return TaskIndex(list(include_paths or ()))
 
 
 Weights = Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,17 +9,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, finite, number, print_json, stderr, stdout, watching
+from benchbench.cli.console import (
+    cell,
+    figure_table,
+    finite,
+    number,
+    p_value,
+    print_json,
+    stdout,
+    stoppable,
+    tell,
+    watching,
+)
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, with_settings
-from benchbench.core.format import probability
 from benchbench.core.types import Json
-from benchbench.extensions.parity.runs import ParitySettings
+from benchbench.extensions.parity import ParitySettings
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from benchbench.extensions.parity.runs import LeftOut, Side
+    from benchbench.extensions.parity import LeftOut, Side
     from benchbench.extensions.parity.verdict import TaskParity
     from benchbench.runner.run import RunResult
     from benchbench.stats.duel import Duel
@@ -64,18 +73,14 @@ def parity(
     nats in float32, 0.05 in float16, 0.4 in bfloat16 (of long texts: by 1e-5, 1e-3, 8e-3 of it). Exit code 1: beyond
     that, or docs missing; 2: bad input.
     """
-    from benchbench.extensions.parity.runs import run_sides
+    from benchbench.extensions.parity import run_sides
 
     run = replace(settings.run, model=replace(settings.run.model, model=model))
-    try:
-        with watching() as on_event:
-            done, left_out = run_sides(settings.sides(model), run, settings.model_args, on_event=on_event)
-    except KeyboardInterrupt:
-        stderr().print("Stopped. The same command goes on from here.")
-        raise typer.Exit(130) from None
+    with stoppable(), watching() as on_event:
+        done, left_out = run_sides(settings.sides(model), run, settings.model_args, on_event=on_event)
     pairs = [compare(done[0], other) for other in done[1:]]
     if as_json:
-        print_json(json.dumps(finite(to_json(pairs, left_out)), ensure_ascii=False, allow_nan=False))
+        print_json(finite(to_json(pairs, left_out)))
     else:
         show(pairs, with_scores=settings.against is not None)
     raise typer.Exit(exit_code(pairs, left_out))
@@ -153,7 +158,7 @@ def show(pairs: Sequence[Pair], *, with_scores: bool) -> None:
     """A table per pair, and what to know with it, on stdout."""
     console = stdout()
     for pair in pairs:
-        console.print(cell(f"{pair.name}  against  {pair.reference}", "bold"), soft_wrap=True)
+        tell(f"{pair.name}  against  {pair.reference}", "bold")
         console.print(_table(pair.tasks))
         if with_scores and pair.scores:
             console.print(_score_table(pair.scores))
@@ -164,8 +169,8 @@ def show(pairs: Sequence[Pair], *, with_scores: bool) -> None:
 
 
 def _table(tasks: Sequence[TaskParity]) -> Table:
-    table = _columns("task", "docs", "largest", "mean", "flips", "same text")
-    table.add_column("verdict", no_wrap=True)
+    names = ("docs", "largest", "mean", "flips", "same text", "verdict")
+    table = figure_table("task", *names, left=("verdict",))
     for found in tasks:
         same = f"{found.texts_equal}/{found.texts}" if found.texts else ""
         counts = (_nats(found.largest), _nats(found.mean), found.flips, same)
@@ -174,23 +179,11 @@ def _table(tasks: Sequence[TaskParity]) -> Table:
 
 
 def _score_table(scores: Sequence[tuple[str, str, Duel]]) -> Table:
-    table = _columns("task", "reference", "this", "lost/won", "p")
-    table.add_column("test", no_wrap=True)
+    table = figure_table("task", "reference", "this", "lost/won", "p", "test", left=("test",))
     for task, metric, found in scores:
         flips = f"{found.losses}/{found.wins}"
-        p = "-" if found.p is None else probability(found.p)
-        values = (number(found.score_a), number(found.score_b), flips, p, found.method)
+        values = (number(found.score_a), number(found.score_b), flips, p_value(found.p), found.method)
         table.add_row(cell(f"{task} {metric}"), *map(cell, values))
-    return table
-
-
-def _columns(first: str, *others: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column(first, overflow="fold", ratio=1)
-    for name in others:
-        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

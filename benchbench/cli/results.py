@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, interval, number, print_json, stdout
+from benchbench.cli.console import cell, figure_table, interval, number, print_json, stdout, tell, text_table
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output
 from benchbench.cli.results_exchange import export, import_results
 from benchbench.cli.run import show as show_record
@@ -21,7 +20,7 @@ from benchbench.core.json_record import finite
 from benchbench.core.record import PlanRecord, RunRecord
 from benchbench.store.find import all_runs, find_run
 from benchbench.store.folder import RunFolder
-from benchbench.store.models import same_weights, told_apart, twins
+from benchbench.store.names import same_weights, told_apart, twins
 
 if TYPE_CHECKING:
     from benchbench.core.types import Item, Json
@@ -44,12 +43,11 @@ def ls(
     facts = _all_facts(all_runs(output if folder is None else folder))
     if as_json:
         for fact in facts:
-            print_json(json.dumps(fact, ensure_ascii=False))
+            print_json(fact)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     noted = any(fact["note"] for fact in facts)
-    for name in ("run", "model", "tasks", "docs", "state", "date", *(("note",) if noted else ())):
-        table.add_column(name, overflow="fold")
+    names = ("run", "model", "tasks", "docs", "state", "date", *(("note",) if noted else ()))
+    table = text_table(*names, gap=1)
     for fact in facts:
         shown = [fact["run_id"], fact["model"], _short(fact["tasks"]), fact["docs"], fact["state"], fact["date"]]
         table.add_row(*map(cell, [*shown, *([fact["note"]] if noted else [])]))
@@ -107,7 +105,7 @@ def show(run: RunName = "latest", output: Output = Path("results"), as_json: AsJ
         return
     show_record(record, found.path, every_row=True)
     for signature in dict.fromkeys(row.signature for row in record.rows):
-        stdout().print(cell(signature, "dim"), soft_wrap=True)
+        tell(signature, "dim")
 
 
 @app.command()
@@ -123,8 +121,7 @@ def items(
     is_choice = found.plan().tasks[name].output_type == "multiple_choice"
     if as_json:
         for item in found.items(name):
-            line = item_line(item, multiple_choice=is_choice)
-            print_json(json.dumps(line, ensure_ascii=False, allow_nan=False))
+            print_json(item_line(item, multiple_choice=is_choice))
     else:
         _print_items(found.items(name), multiple_choice=is_choice)
 
@@ -197,14 +194,14 @@ def show_prompts(
 ) -> None:
     """Show tasks that were run under several prompts: every prompt, their mean, the best of them as what it is."""
     from benchbench.leaderboard.prompts import lines, prompt_tables
-    from benchbench.store.model_lookup import find_models
+    from benchbench.store.find import find_models
 
     [found] = find_models([model], output)
     tables = prompt_tables(found, task=task, metric=metric)
     if as_json:
         for table in tables:
             about = {"model": found.name, "task": table.task, "metric": table.metric, "num_fewshot": table.num_fewshot}
-            print_json(json.dumps({**about, "rows": list(lines(table))}, ensure_ascii=False, allow_nan=False))
+            print_json({**about, "rows": list(lines(table))})
         return
     for table in tables:
         _show_prompt_table(found.name, table, list(lines(table)))
@@ -214,14 +211,9 @@ def show_prompts(
 
 
 def _show_prompt_table(model: str, table: PromptTable, rows: Sequence[Mapping[str, Any]]) -> None:
-    from rich.table import Table
-
     shots = "" if table.num_fewshot is None else f", {table.num_fewshot} shots"
-    stdout().print(cell(f"{model}  {table.task} {table.metric}{shots}", "bold"), soft_wrap=True)
-    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    shown.add_column("prompt", overflow="fold", ratio=1)
-    for name in ("value", "95%", "n"):
-        shown.add_column(name, justify="right", no_wrap=True)
+    tell(f"{model}  {table.task} {table.metric}{shots}", "bold")
+    shown = figure_table("prompt", "value", "95%", "n")
     for row in rows:
         half = interval(row["value"], row["ci_low"], row["ci_high"])
         shown.add_row(*map(cell, (_prompt_label(row), number(row["value"]), half, row["n"])))

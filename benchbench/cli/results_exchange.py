@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from benchbench.cli.console import cell, print_json, stderr, stdout
-from benchbench.cli.options import Output
+from benchbench.cli.console import cell, print_json_text, say, stderr, stdout
+from benchbench.cli.options import Output, task_index
 from benchbench.core.errors import ArgumentError, DataError, StoreError
 from benchbench.core.format import clean_lines
 from benchbench.store.find import all_runs, find_run
@@ -38,7 +38,7 @@ def import_results(
     A table has a row per model, task and metric, with the columns model, task, metric, value, and if it has them step,
     tokens_seen, stderr, n, num_fewshot, version, date. Of a folder, everything that fits is taken, the rest is named.
     """
-    from benchbench.extensions.interchange.found import find_imports, parse_chance
+    from benchbench.extensions.interchange import find_imports, parse_chance
     from benchbench.extensions.interchange.record import write_imported
     from benchbench.extensions.interchange.table import Mapped
 
@@ -79,9 +79,7 @@ def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str]:
 
 def _chance(given: Callable[[str], float | None]) -> Callable[[str], float | None]:
     """As given, else as our task of that name says: what it states for choices, and 0 where nothing is chosen from."""
-    from benchbench.tasks.index import TaskIndex
-
-    index = TaskIndex()
+    index = task_index()
 
     def chance(task: str) -> float | None:
         known = given(task)
@@ -98,16 +96,15 @@ def _name_unknown(tasks: Sequence[str]) -> None:
     if not tasks:
         return
     more = f" and {len(tasks) - SHOWN} more" if len(tasks) > SHOWN else ""
-    text = (
+    say(
         f"The chance of a guesser is not known for {', '.join(tasks[:SHOWN])}{more}: they are in no mean of tasks."
         f" Import again with --chance TASK=SHARE, such as --chance {tasks[0]}=0.25."
     )
-    stderr().print(cell(text), soft_wrap=True)
 
 
 def _name(passed: Sequence[str]) -> None:
     for sentence in passed[:SHOWN]:
-        stderr().print(cell(f"passed over: {sentence}", "dim"), soft_wrap=True)
+        say(f"passed over: {sentence}", "dim")
     if len(passed) > SHOWN:
         stderr().print(cell(f"passed over: {len(passed) - SHOWN} more", "dim"))
 
@@ -139,13 +136,13 @@ def export(
         from benchbench.store.files import write_whole
 
         write_whole(to, data)
-        stderr().print(cell(f"Wrote {to}"), soft_wrap=True)
+        say(f"Wrote {to}")
     elif form == "parquet":
         raise ArgumentError("parquet is not text: say where to write it with --to FILE.")
     elif form == "csv":
         typer.echo(clean_lines(data.decode("utf-8")), nl=False)
     else:
-        print_json(data.decode("utf-8"))
+        print_json_text(data.decode("utf-8"))
 
 
 def _lm_eval_folder(run: str | None, output: Path, to: Path) -> None:
@@ -163,10 +160,10 @@ def _lm_eval_folder(run: str | None, output: Path, to: Path) -> None:
         except (StoreError, KeyError, TypeError, AttributeError) as error:
             if run is not None:
                 raise
-            stderr().print(cell(f"warning: passed over {found.path}: {error}"), soft_wrap=True)
+            say(f"warning: passed over {found.path}: {error}")
             continue
         results, samples = results + 1, samples + len(written) - 1
-    stderr().print(cell(f"Wrote {results} results files and {samples} samples files to {to}"), soft_wrap=True)
+    say(f"Wrote {results} results files and {samples} samples files to {to}")
 
 
 def _lm_eval(run: str, output: Path) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,14 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.backends.options import ModelOptions
-from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, print_json, remarks, results_table, say, stdout, watching
+from benchbench.backends.engines import ModelOptions
+from benchbench.cli.console import (
+    cell,
+    figure_table,
+    print_json,
+    remarks,
+    results_table,
+    say,
+    stdout,
+    stoppable,
+    tell,
+    watching,
+)
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, with_settings
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord
-from benchbench.runner.profiles import with_profile
-from benchbench.runner.settings import RunSettings
+from benchbench.core.types import Json
+from benchbench.runner.settings import RunSettings, with_profile
 
 if TYPE_CHECKING:
     from benchbench.runner.plan import Estimate
@@ -65,12 +75,8 @@ def execute(settings: RunSettings, *, as_json: bool = False) -> None:
     """Runs, prints, and exits with 1 above the allowed share of failed docs or with 130 on Ctrl-C."""
     from benchbench.runner.run import run as run_settings
 
-    try:
-        with watching() as on_event:
-            result = run_settings(settings, on_event=on_event)
-    except KeyboardInterrupt:
-        say("Stopped. The same command goes on from here.")
-        raise typer.Exit(130) from None
+    with stoppable(), watching() as on_event:
+        result = run_settings(settings, on_event=on_event)
     if result.already_complete:
         say(f"This run is already complete; its results are from {result.path}. --fresh computes them again.")
     if as_json:
@@ -82,9 +88,9 @@ def execute(settings: RunSettings, *, as_json: bool = False) -> None:
         raise typer.Exit(1)
 
 
-def to_json(path: Path, record: RunRecord, *, already_complete: bool = False) -> str:
+def to_json(path: Path, record: RunRecord, *, already_complete: bool = False) -> dict[str, Json]:
     """The object that `--json` prints: run, model, rows and counts."""
-    value = {
+    return {
         "run": str(path),
         "run_id": record.run_id,
         "model": record.model,
@@ -94,7 +100,6 @@ def to_json(path: Path, record: RunRecord, *, already_complete: bool = False) ->
         "reused": record.provenance.reused,
         "seconds": record.provenance.seconds,
     }
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def show(record: RunRecord, path: Path, *, every_row: bool = False) -> None:
@@ -105,7 +110,7 @@ def show(record: RunRecord, path: Path, *, every_row: bool = False) -> None:
     console.print(results_table(record, every_row=every_row))
     for line in remarks(record):
         console.print(cell(line))
-    console.print(cell(f"Results in {path}"), soft_wrap=True)
+    tell(f"Results in {path}")
 
 
 def _show_plan(settings: RunSettings, *, as_json: bool) -> None:
@@ -114,19 +119,14 @@ def _show_plan(settings: RunSettings, *, as_json: bool) -> None:
     with watching(quiet=as_json) as on_event:
         estimates = dry_run(settings, on_event=on_event)
     if as_json:
-        print_json(json.dumps({"tasks": [asdict(estimate) for estimate in estimates]}))
+        print_json({"tasks": [asdict(estimate) for estimate in estimates]}, ensure_ascii=True)
         return
     show_estimates(estimates)
 
 
 def show_estimates(estimates: Sequence[Estimate]) -> None:
     """What the tasks would ask of a model, on stdout, and the sum on stderr."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("task", overflow="fold", ratio=1)
-    for name in ("docs", "requests", "shots", "~tokens alone", "~tokens shared"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = figure_table("task", "docs", "requests", "shots", "~tokens alone", "~tokens shared")
     for e in estimates:
         table.add_row(
             *map(cell, (e.task, e.docs, e.requests, e.num_fewshot, f"{e.tokens_alone:,}", f"{e.tokens_shared:,}"))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, interval, number, print_json, say, stdout, watching
+from benchbench.cli.console import cell, figure_table, interval, number, print_json, stdout, stoppable, tell, watching
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output, with_settings
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord
+from benchbench.core.types import Json
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.store.find import find_run
 
@@ -45,12 +44,8 @@ def score(
     """
     from benchbench.extensions.rescore.score import score as score_run
 
-    try:
-        with watching() as on_event:
-            result = score_run(find_run(run, output), settings, on_event=on_event)
-    except KeyboardInterrupt:
-        say("Stopped. The same command goes on from here.")
-        raise typer.Exit(130) from None
+    with stoppable(), watching() as on_event:
+        result = score_run(find_run(run, output), settings, on_event=on_event)
     if as_json:
         print_json(_to_json(result))
     else:
@@ -59,17 +54,13 @@ def score(
         raise typer.Exit(1)
 
 
-def _to_json(result: ScoreResult) -> str:
+def _to_json(result: ScoreResult) -> dict[str, Json]:
     scored = [{"task": s.task, "metric": s.metric, "state": s.state, "rows": as_json(s.rows)} for s in result.scored]
-    return json.dumps({"run": str(result.path), "scored": scored}, ensure_ascii=False, allow_nan=False)
+    return {"run": str(result.path), "scored": [*scored]}
 
 
 def _show(result: ScoreResult) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("task", overflow="fold", ratio=1)
-    table.add_column("metric", overflow="fold")
-    for name in ("value", "95%", "n"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = figure_table("task", "metric", "value", "95%", "n", fold=("metric",))
     last = ""
     for one in result.scored:
         for row in one.rows:
@@ -80,8 +71,8 @@ def _show(result: ScoreResult) -> None:
     console.print(cell(result.record.model, "bold"))
     console.print(table)
     for one in result.scored:
-        console.print(cell(f"{one.task} {one.metric}: {_state(one, result.record)}."), soft_wrap=True)
-    console.print(cell(f"Added metrics are in {result.path / 'scores'}"), soft_wrap=True)
+        tell(f"{one.task} {one.metric}: {_state(one, result.record)}.")
+    tell(f"Added metrics are in {result.path / 'scores'}")
 
 
 def _state(one: ScoredMetric, record: RunRecord) -> str:

@@ -1,8 +1,7 @@
-"""`benchbench sweep`: score every checkpoint of a training run, as it appears."""
+"""`benchbench sweep`: score every checkpoint of a training run, as it appears, here or on a Slurm cluster."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,25 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from benchbench.cli import sweep_slurm
-from benchbench.cli.app import VerbApp
-from benchbench.cli.console import cell, print_json, say, stdout
+from benchbench.cli.console import cell, print_json, say, stdout, stoppable, tell, tell_lines, text_table, watching
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output, Weights, with_settings
-from benchbench.core.errors import ArgumentError
-from benchbench.core.format import clean_lines
-from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.core.errors import ArgumentError, BackendError
+from benchbench.core.format import magnitude, several
+from benchbench.runner.settings import SweepSettings
 
 if TYPE_CHECKING:
+    from benchbench.extensions.slurm.cluster import Cluster
+    from benchbench.extensions.slurm.engine import Submitted
     from benchbench.leaderboard.training import VerdictOptions
-    from benchbench.runner.sweep.folder import UnitStatus
+    from benchbench.runner.sweep.folder import SweepWriter, UnitStatus
     from benchbench.store.find import SweepFolder
 
 app = VerbApp(invoke_without_command=True)
 
 SweepName = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A folder, a name or its beginning, or `latest`.")]
 
-
 Engine = Literal["local", "slurm"]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(
+        rich_help_panel="Engine", help="For --engine slurm: YAML with partition, time, cpus, mem, gpus, setup, …"
+    ),
+]
 
 
 @app.callback()
@@ -37,7 +42,7 @@ def sweep(
     context: typer.Context,
     settings: SweepSettings,
     engine: Annotated[Engine, typer.Option(rich_help_panel="Engine", help="Where the work is done.")] = "local",
-    cluster: sweep_slurm.ClusterFile = None,
+    cluster: ClusterFile = None,
     dry: Annotated[
         bool,
         typer.Option(
@@ -50,9 +55,9 @@ def sweep(
 
     Weights are swapped in place, prompts and tokens are made once. Stopped at any moment, the same command goes on.
     """
-    on_cluster = sweep_slurm.asked_cluster(cluster, slurm=engine == "slurm")
+    on_cluster = asked_cluster(cluster, slurm=engine == "slurm")
     if on_cluster is not None:
-        sweep_slurm.submit(settings, on_cluster, as_json=as_json, dry=dry)
+        submit(settings, on_cluster, as_json=as_json, dry=dry)
     elif dry:
         _show_plan(settings, as_json=as_json)
     else:
@@ -64,14 +69,10 @@ def execute(
 ) -> None:
     """Sweeps, prints curves and verdicts, and exits with 1 above the allowed share of failed docs, 130 on Ctrl-C."""
     from benchbench.cli.sweep_view import watching_sweep
-    from benchbench.runner.sweep.sweep import sweep as run_sweep
+    from benchbench.runner.sweep import sweep as run_sweep
 
-    try:
-        with watching_sweep() as on_event:
-            result = run_sweep(settings, on_event=on_event, keep_watching=keep_watching)
-    except KeyboardInterrupt:
-        say("Stopped. The same command goes on from here, and so does `benchbench sweep resume`.")
-        raise typer.Exit(130) from None
+    with stoppable(", and so does `benchbench sweep resume`"), watching_sweep() as on_event:
+        result = run_sweep(settings, on_event=on_event, keep_watching=keep_watching)
     _print(result.folder, as_json=as_json)
     worst = max(result.done, key=lambda done: done.failed_share, default=None)
     if worst is None:
@@ -91,21 +92,20 @@ def _print(folder: SweepFolder, *, as_json: bool, options: VerdictOptions | None
 
     found = trainings_of(folder, options)
     if as_json:
-        print_json(json.dumps(as_json_value(folder, found), ensure_ascii=False, allow_nan=False))
+        print_json(as_json_value(folder, found))
         return
     for training in found:
         show_training(training)
-    stdout().print(cell(f"Sweep in {folder.path}"), soft_wrap=True)
+    tell(f"Sweep in {folder.path}")
 
 
 def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
     """What a sweep would do: its units, and what each would ask."""
-    from benchbench.cli.console import watching
     from benchbench.cli.run import show_estimates
     from benchbench.runner.run import dry_run
+    from benchbench.runner.sweep import refuse_taken_name
     from benchbench.runner.sweep.find import find_all
     from benchbench.runner.sweep.folder import SweepWriter, status_of
-    from benchbench.runner.sweep.sweep import refuse_taken_name
 
     refuse_taken_name(settings, find_all(settings))
     units = status_of(SweepWriter.of(settings), settings)
@@ -116,28 +116,89 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
         groups = [dry_run(replace(settings.run, tasks=tasks), on_event=on_event) for tasks in settings.task_groups]
     if as_json:
         asked = [{"tasks": [asdict(estimate) for estimate in estimates]} for estimates in groups]
-        value = {"units": [asdict(unit) for unit in units], "to_do": todo, "groups": asked}
-        print_json(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        print_json({"units": [asdict(unit) for unit in units], "to_do": todo, "groups": asked})
         return
     show_estimates([estimate for estimates in groups for estimate in estimates])
     say(f"Each checkpoint is asked that; {todo} of {len(units)} units are to be done.")
 
 
 def _show_status(units: Sequence[UnitStatus], groups: int) -> None:
-    from rich.table import Table
-
-    from benchbench.core.format import magnitude
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     names = ("series", "step", *(("group",) if groups > 1 else ()), "tokens", "state", "")
-    for name in names:
-        table.add_column(name, justify="right" if name in ("step", "tokens") else "left", overflow="fold")
+    table = text_table(*names, right=("step", "tokens"))
     for unit in units:
         tokens = None if unit.tokens_seen is None else magnitude(unit.tokens_seen)
         more = unit.done.run if unit.done is not None else unit.why
         group = (unit.group + 1,) if groups > 1 else ()
         table.add_row(*map(cell, (unit.series, unit.step, *group, tokens, unit.state, more)))
     stdout().print(table)
+
+
+def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, dry: bool = False) -> None:
+    """Submits what is missing and says how to go on; with `dry` only prints the script."""
+    from benchbench.cli.sweep_view import watching_sweep
+    from benchbench.extensions.slurm import engine
+
+    if dry:
+        with watching_sweep() as on_event:
+            script = engine.script(settings, cluster, on_event=on_event)
+        if as_json:
+            print_json({"script": script})
+        else:
+            typer.echo(script, nl=False)
+        say("Nothing is missing; nothing would be submitted." if not script else "Not submitted: --dry-run.")
+        return
+    with watching_sweep() as on_event:
+        sent = engine.submit(settings, cluster, on_event=on_event)
+    if as_json:
+        print_json(_sent_json(sent))
+        return
+    for array in sent.arrays:
+        count = several(len(array.units), "unit")
+        say(f"Submitted job {array.job}: {count}, logs in {array.path}. `scancel {array.job}` stops it.")
+    say(_rest(sent))
+
+
+def _rest(sent: Submitted) -> str:
+    count = sum(len(array.units) for array in sent.arrays)
+    more = [f"{sent.done} done", *([f"{sent.queued} in the queue before"] if sent.queued else [])]
+    more += [f"{len(sent.skipped)} passed over"] if sent.skipped else []
+    how = "`benchbench sweep status` shows how far they are" if count or sent.queued else "Nothing is missing"
+    if not count and sent.skipped:
+        how = "Nothing can be submitted"
+    return f"{', '.join(more)}. {how}; `benchbench sweep show` prints the curves. Sweep in {sent.folder.path}"
+
+
+def _sent_json(sent: Submitted) -> dict[str, object]:
+    return {
+        "sweep": str(sent.folder.path),
+        "jobs": [{"job": array.job, "units": len(array.units), "logs": str(array.path)} for array in sent.arrays],
+        "done": sent.done,
+        "queued": sent.queued,
+        "passed_over": [{"checkpoint": unit.checkpoint.name, "why": why} for unit, why in sent.skipped],
+    }
+
+
+def asked_cluster(file: Path | None, *, slurm: bool) -> Cluster | None:
+    """The cluster file that goes with --engine; None for the local engine. ArgumentError if they do not fit."""
+    if not slurm:
+        if file is not None:
+            raise ArgumentError("--cluster describes a Slurm cluster; give it with --engine slurm.")
+        return None
+    from benchbench.extensions.slurm.cluster import Cluster, read_cluster
+
+    return Cluster() if file is None else read_cluster(file)
+
+
+def with_queue(folder: SweepWriter, units: list[UnitStatus]) -> list[UnitStatus]:
+    """The units with their states in the queue, if any was ever submitted."""
+    from benchbench.extensions.slurm.folder import sent
+    from benchbench.extensions.slurm.folder import with_queue as merged
+
+    try:
+        return merged(units, sent(folder))
+    except (ArgumentError, BackendError) as error:
+        say(f"What the queue says is not known: {error}")
+        return units
 
 
 @app.command()
@@ -150,10 +211,9 @@ def status(sweep: SweepName = "latest", output: Output = Path("results"), as_jso
 
     folder = SweepWriter(find_sweep(sweep, output).path)
     settings = folder.settings()
-    units = sweep_slurm.with_queue(folder, status_of(folder, settings))
+    units = with_queue(folder, status_of(folder, settings))
     if as_json:
-        value = {"sweep": str(folder.path), "units": [asdict(unit) for unit in units]}
-        print_json(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        print_json({"sweep": str(folder.path), "units": [asdict(unit) for unit in units]})
         return
     _show_status(units, len(settings.task_groups))
     counts = Counter(unit.state for unit in units)
@@ -164,7 +224,7 @@ def status(sweep: SweepName = "latest", output: Output = Path("results"), as_jso
 def resume(
     sweep: SweepName = "latest",
     engine: Annotated[Engine | None, typer.Option(help="Where. Default: where the sweep was done before.")] = None,
-    cluster: sweep_slurm.ClusterFile = None,
+    cluster: ClusterFile = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, or the job script.")] = False,
     output: Output = Path("results"),
     as_json: AsJson = False,
@@ -177,10 +237,10 @@ def resume(
     folder = SweepWriter(find_sweep(sweep, output).path)
     kept = kept_cluster(folder) if engine != "local" and cluster is None else None
     slurm = engine == "slurm" or (engine is None and (cluster is not None or kept is not None))
-    on_cluster = kept or sweep_slurm.asked_cluster(cluster, slurm=slurm)
+    on_cluster = kept or asked_cluster(cluster, slurm=slurm)
     if on_cluster is not None:
         settings = replace(folder.settings(), watch=False, until=None)
-        sweep_slurm.submit(settings, on_cluster, as_json=as_json, dry=dry)
+        submit(settings, on_cluster, as_json=as_json, dry=dry)
     elif dry:
         _show_plan(folder.settings(), as_json=as_json)
     else:
@@ -192,16 +252,23 @@ def worker(
     folder: Annotated[Path, typer.Argument(help="Folder of a job array, beside sweep.json.")],
     unit: Annotated[int, typer.Option(help="Line of its units.json, from 0.")],
 ) -> None:
-    """Do one unit; a job script calls this."""
-    sweep_slurm.work(folder, unit)
+    """Do one unit; a job script calls this. Exit code 0: done or requeued, 143: stopped."""
+    from benchbench.extensions.slurm.worker import Signals, work
+
+    signals = Signals()  # first of all: what is imported next takes seconds
+    from benchbench.cli.sweep_view import watching_sweep
+
+    with watching_sweep() as on_event:
+        outcome = work(folder, unit, signals, on_event, say)
+    if outcome == "stopped":
+        raise typer.Exit(143)
 
 
 @app.command()
 def show(
     sweep: SweepName = "latest",
     delta: Annotated[
-        float | None,
-        typer.Option(help="A gain below it counts as none. Default: half a percent of the range."),
+        float | None, typer.Option(help="A gain below it counts as none. Default: half a percent of the range.")
     ] = None,
     since: Annotated[
         int | None, typer.Option(help="Step from which the newest part is counted. Default: the last fifth.")
@@ -244,8 +311,8 @@ def plot(
     found = [curve for one in trainings for curve in chosen_curves(one, tasks=task, metric=metric)]
     if to is None:
         for curve in found:
-            stdout().print(cell(f"{curve.training}  {curve.task} {curve.metric}", "bold"), soft_wrap=True)
-            typer.echo(clean_lines(text_chart(curve)) + "\n")
+            tell(f"{curve.training}  {curve.task} {curve.metric}", "bold")
+            tell_lines(text_chart(curve) + "\n")
         return
     write_whole(to, picture(panels(found), to.suffix))
     say(f"Wrote {to}")

@@ -11,15 +11,15 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from benchbench.cli.console import Watcher, cell, number, stderr, stdout
+from benchbench.cli.console import Watcher, cell, figure_table, interval, number, say, stderr, stdout, tell
 from benchbench.core.format import clean, magnitude
 from benchbench.core.record import Row, RunRecord
 from benchbench.runner import events
-from benchbench.runner.sweep import events as sweep_events
+from benchbench.runner.sweep import session
 
 if TYPE_CHECKING:
     from benchbench.leaderboard.training import Curve, Point, Training, VerdictOptions
-    from benchbench.runner.sweep.events import OnSweepEvent, SweepEvent
+    from benchbench.runner.sweep.session import OnSweepEvent, SweepEvent
     from benchbench.store.find import SweepFolder
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -66,22 +66,22 @@ class SweepWatcher(Watcher):
                 self._bar.update(self._id, description=clean(f"{self._now}  {task}"), total=self._left)
             case events.TaskFinished():
                 pass
-            case sweep_events.SweepStarted(path, checkpoints, units, done):
+            case session.SweepStarted(path, checkpoints, units, done):
                 count = "No checkpoints yet" if checkpoints == 0 else f"{checkpoints} checkpoints"
                 kept = f", {done} of {units} units done before" if done else ""
                 self.say(f"{count}{kept}. Stop at any time: the same command goes on. {path}")
-            case sweep_events.CheckpointStarted(checkpoint):
+            case session.CheckpointStarted(checkpoint):
                 self._now = checkpoint.name
-            case sweep_events.CheckpointFinished():
+            case session.CheckpointFinished():
                 self._finished(event)
-            case sweep_events.CheckpointSkipped(checkpoint, why):
+            case session.CheckpointSkipped(checkpoint, why):
                 self.say(f"{checkpoint.name} is passed over: {why}")
-            case sweep_events.Waiting(seconds, newest):
+            case session.Waiting(seconds, newest):
                 self._wait(seconds, newest)
             case _:
                 super().__call__(event)
 
-    def _finished(self, event: sweep_events.CheckpointFinished) -> None:
+    def _finished(self, event: session.CheckpointFinished) -> None:
         main = main_rows(event.result.record)
         self._tasks += [task for task in main if task not in self._tasks]
         done = event.done
@@ -146,8 +146,8 @@ def trainings_of(folder: SweepFolder, options: VerdictOptions | None = None) -> 
     from benchbench.leaderboard.trainings import make_training
 
     records = records_of(folder.runs())
-    for sentence in records.passed_over:
-        stderr().print(cell(f"passed over: {sentence}", "dim"), soft_wrap=True)
+    for sentence in records.skipped:
+        say(f"passed over: {sentence}", "dim")
     items = ItemScores()
     return [make_training(name, entries, items, options) for name, entries in records.trainings().items()]
 
@@ -155,7 +155,6 @@ def trainings_of(folder: SweepFolder, options: VerdictOptions | None = None) -> 
 def as_json_value(folder: SweepFolder, found: Sequence[Training]) -> dict[str, object]:
     """Curves and verdicts of a sweep, for `--json`."""
     curves = [curve for training in found for curve in training.curves]
-    judged = [(training, curve) for training in found for curve in training.told]
     return {
         "sweep": str(folder.path),
         "curves": [
@@ -166,7 +165,7 @@ def as_json_value(folder: SweepFolder, found: Sequence[Training]) -> dict[str, o
             }
             for curve in curves
         ],
-        "verdicts": [_verdict(training, curve) for training, curve in judged],
+        "verdicts": [_verdict(training, curve) for training in found for curve in training.headline_curves],
     }
 
 
@@ -193,8 +192,8 @@ def show_training(training: Training) -> None:
     reach = f"{steps[0]:,} to {steps[-1]:,}" if len(steps) > 1 else f"{steps[0]:,}"
     where = f"{unit} {reach}" if axis == "step" else f"{reach} {unit}; ordered by tokens, for their names tell no steps"
     count = f"{len(steps)} checkpoints, " if len(steps) > 1 else ""
-    console.print(cell(f"{training.name}  {count}{where}", "bold"), soft_wrap=True)
-    console.print(_table(training.judged))
+    tell(f"{training.name}  {count}{where}", "bold")
+    console.print(_table(training.main_curves))
     for sentence in sentences(training):
         console.print()
         console.print(cell(sentence))
@@ -206,30 +205,19 @@ def show_training(training: Training) -> None:
 def sentences(training: Training) -> list[str]:
     """The verdicts on the training: first of all tasks together, then of each."""
     found = []
-    for curve in training.told:
+    for curve in training.headline_curves:
         beside = training.beside(curve)
         found.append(curve.sentence if beside is None else f"{curve.sentence} {beside}")
     return found
 
 
 def _table(found: Sequence[Curve]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("task", overflow="fold", ratio=1)
-    table.add_column("metric", overflow="fold")
-    table.add_column("curve", no_wrap=True)
-    for name in ("first", "last", "95%", "n"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = figure_table("task", "metric", "curve", "first", "last", "95%", "n", fold=("metric",), left=("curve",))
     for curve in found:
-        values = [point.value for point in curve.points]
+        values, last = [point.value for point in curve.points], curve.points[-1]
         cells = (curve.task, curve.metric, sparkline(values), number(values[0]), number(values[-1]))
-        table.add_row(*map(cell, (*cells, _spread(curve.points[-1]), "" if curve.n is None else curve.n)))
+        table.add_row(*map(cell, (*cells, interval(last.value, last.low, last.high), curve.n)))
     return table
-
-
-def _spread(point: Point) -> str:
-    from benchbench.cli.console import interval
-
-    return interval(point.value, point.low, point.high)
 
 
 def sparkline(values: Sequence[float | None]) -> str:
@@ -242,8 +230,9 @@ def sparkline(values: Sequence[float | None]) -> str:
     return "".join("·" if v is None else BLOCKS[min(7, int(8 * (v - low) / width))] for v in values)
 
 
-def text_chart(curve: Curve, *, width: int = 64, height: int = 12) -> str:
+def text_chart(curve: Curve) -> str:
     """The curve with its intervals in characters, values on the left and steps below."""
+    width, height = 64, 12
     dots = [point for point in curve.points if point.value is not None]
     if not dots:
         return "no value yet"

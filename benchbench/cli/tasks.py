@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchbench.backends.options import ModelOptions
-from benchbench.cli.app import VerbApp
-from benchbench.cli.options import AsJson, IncludePath, option_of, with_settings
+from benchbench.backends.engines import ModelOptions
+from benchbench.cli.console import cell, stdout, tell_lines, text_table
+from benchbench.cli.main import VerbApp
+from benchbench.cli.options import AsJson, IncludePath, option_of, task_index, with_settings
 from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import Part
 from benchbench.core.types import Json
@@ -21,8 +22,8 @@ from benchbench.tasks.settings import RenderSettings
 if TYPE_CHECKING:
     from benchbench.tasks.dialect import TaskVariant
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.prepared import AnyTask
     from benchbench.tasks.sources import SourceEntry
+    from benchbench.tasks.task import AnyTask
 
 app = VerbApp(no_args_is_help=True, help="List, show, render and check tasks.")
 
@@ -43,7 +44,7 @@ def ls(
     if pattern is not None and source is not None:
         _list_entries(source.entries(pattern), as_json=as_json)
         return
-    index = _index(include_path)
+    index = task_index(include_path)
     names = [task.name for task in index.select(pattern).tasks] if pattern is not None else [*index.variants]
     if as_json:
         for name in names:
@@ -108,18 +109,18 @@ def _print_choices(kind: str, values: dict[str, str]) -> None:
 @app.command()
 def show(task: Name, include_path: IncludePath = None, as_json: AsJson = False) -> None:
     """Show a task as it is understood: every key that is set, and its metrics."""
-    found = _one(_index(include_path), task)
+    found = _one(task_index(include_path), task)
     resolved = found.resolved()
     if as_json:
         _print_json({**resolved, "path": str(found.path)})
         return
     import yaml
 
-    _print_text(f"# {found.path}\n" + yaml.safe_dump(resolved, allow_unicode=True, sort_keys=False, width=100))
+    tell_lines(f"# {found.path}\n" + yaml.safe_dump(resolved, allow_unicode=True, sort_keys=False, width=100))
     if found.scoring.metrics:
-        _print_text("# metrics: " + ", ".join(metric.name for metric in found.scoring.metrics))
+        tell_lines("# metrics: " + ", ".join(metric.name for metric in found.scoring.metrics))
     for key, function in found.code():
-        _print_text(f"# Python, run only with --trust-task-code: `{key}` is {function}")
+        tell_lines(f"# Python, run only with --trust-task-code: `{key}` is {function}")
 
 
 @app.command()
@@ -149,7 +150,7 @@ def render(
     if doc < 0:
         raise ArgumentError(f"--doc {doc}: documents are counted from 0.")
     written = template(settings.chat, tokenizer, trust_remote_code=trust_remote_code)
-    prepared = prepare(_one(_index(include_path), task), replace(settings, limit=doc + 1))
+    prepared = prepare(_one(task_index(include_path), task), replace(settings, limit=doc + 1))
     if doc >= len(prepared.docs):
         raise ArgumentError(f"--doc {doc}: {task} has {len(prepared.docs)} documents, 0 to {len(prepared.docs) - 1}.")
     rendered = prepared.docs[doc]
@@ -157,7 +158,7 @@ def render(
         _print_json(rendered_json(prepared, rendered, written))
         return
     for line in rendered_lines(rendered, written):
-        _print_text(line)
+        tell_lines(line)
     for note in () if written is None else written.notes:
         typer.echo(note, err=True)
 
@@ -185,7 +186,7 @@ def check(
     if (task is None) is not all_tasks:
         raise ArgumentError("Name what to check, or give --all for every task there is.")
     _refuse_sources(task or "")
-    index = _index(include_path)
+    index = task_index(include_path)
     names = [*index.variants] if task is None else index.names(task)
     checker = Checker(index, settings, tokenizer, only_read_without_data=all_tasks and settings.data_root is not None)
     reports = []
@@ -211,8 +212,8 @@ def new(
     from benchbench.tasks.authoring import write_starter
 
     made = write_starter(name, kind, folder)
-    _print_text(f"Wrote {', '.join(path.name for path in made)} to {made[0].parent}. Edit them, then:")
-    _print_text(f"  benchbench tasks check {name} --include-path {made[0].parent}")
+    tell_lines(f"Wrote {', '.join(path.name for path in made)} to {made[0].parent}. Edit them, then:")
+    tell_lines(f"  benchbench tasks check {name} --include-path {made[0].parent}")
 
 
 @app.command()
@@ -225,7 +226,7 @@ def page(
     """The page that lists all tasks: documents, shots, metrics, data, licence."""
     from benchbench.tasks.authoring import render_page
 
-    text = render_page(_index(None))
+    text = render_page(task_index())
     if to is None:
         typer.echo(text, nl=False)
     elif not check_only:
@@ -259,29 +260,11 @@ def _one(index: TaskIndex, name: str) -> AnyTask:
     return tasks[0]
 
 
-def _index(include_path: list[Path] | None) -> TaskIndex:
-    from benchbench.tasks.index import TaskIndex
-
-    return TaskIndex(include_path or ())
-
-
 def _print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    from rich.table import Table
-
-    from benchbench.cli.console import cell, stdout
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in header:
-        table.add_column(name, overflow="fold")
+    table = text_table(*header)
     for row in rows:
         table.add_row(*map(cell, row))
     stdout().print(table)
-
-
-def _print_text(text: str) -> None:
-    from benchbench.core.format import clean_lines
-
-    typer.echo(clean_lines(text))
 
 
 def _print_json(value: Any) -> None:

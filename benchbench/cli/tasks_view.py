@@ -7,20 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from benchbench.cli.console import tell_lines
 from benchbench.core.chat import ChatSettings, Conversation
 from benchbench.core.errors import ArgumentError, BenchbenchError, DataError
-from benchbench.core.format import clean_lines, several
+from benchbench.core.format import several
 from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, Prompt, Request, RollingRequest
 
 if TYPE_CHECKING:
     from benchbench.backends.chat import ChatTemplate
     from benchbench.core.types import RenderedDoc
     from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.prepared import PreparedTask
     from benchbench.tasks.settings import RenderSettings
-    from benchbench.tasks.task import Task
+    from benchbench.tasks.task import PreparedTask, Task
 
 
 MOST_SHOWN = 20
@@ -141,30 +139,26 @@ def print_report(report: Report) -> None:
     of = f"{report['docs']:,} of " if stated is not None and stated != report["docs"] else ""
     documents = f"{of}{several(stated if of else report['docs'], 'document')}"
     shots = f"{documents}, {several(report['num_fewshot'] or 0, 'shot')}"
-    _print(f"{report['task']}: {verdict} ({shots}{prompts}{counted})")
+    tell_lines(f"{report['task']}: {verdict} ({shots}{prompts}{counted})")
     if report["errors"] or report["warnings"]:
-        _print(f"  in {report['file']}")
+        tell_lines(f"  in {report['file']}")
     for kind in ("errors", "warnings"):
         found = report[kind]
         for text in found[:MOST_SHOWN]:
-            _print(f"  {kind[:-1]}: {text}")
+            tell_lines(f"  {kind[:-1]}: {text}")
         if len(found) > MOST_SHOWN:
-            _print(f"  … and {len(found) - MOST_SHOWN} more {kind}; --json lists them all")
+            tell_lines(f"  … and {len(found) - MOST_SHOWN} more {kind}; --json lists them all")
 
 
 def print_summary(reports: Sequence[Report]) -> None:
     """One sentence on all of them."""
     rendered = [report for report in reports if report["docs"]]
     broken = sum(bool(report["errors"]) for report in reports)
-    _print(
+    tell_lines(
         f"{several(len(reports), 'task')} read, {len(rendered):,} of them rendered "
         f"({several(sum(report['docs'] for report in rendered), 'document')}): "
         f"{'no errors' if not broken else f'errors in {broken}'}."
     )
-
-
-def _print(text: str) -> None:
-    typer.echo(clean_lines(text))
 
 
 def template(chat: ChatSettings | None, tokenizer: str | None, *, trust_remote_code: bool) -> ChatTemplate | None:
@@ -175,7 +169,7 @@ def template(chat: ChatSettings | None, tokenizer: str | None, *, trust_remote_c
         return None
     if tokenizer is None:
         raise ArgumentError("--apply-chat-template needs --model M or --tokenizer M: whose template is it?")
-    from benchbench.backends.models.preview import open_template
+    from benchbench.backends.models.find import open_template
 
     return open_template(tokenizer, trust_remote_code=trust_remote_code)
 

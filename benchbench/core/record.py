@@ -1,7 +1,7 @@
 """The record of a run, as run.json and plan.json hold it: what travels from the run to every reader.
 
 One reader and one writer, `from_json` and `to_json`, for runs that were measured here and for imported ones. Records of
-former versions are brought up to date first, by `benchbench.store.models.completed`.
+former versions are brought up to date first, by `benchbench.store.names.completed`.
 """
 
 from __future__ import annotations

@@ -45,7 +45,14 @@ class MetricInfo:
 
 
 _NORMALIZING = ("regexes_to_ignore", "ignore_case", "ignore_punctuation", "ignore_numbers", "normalization")
+_ROUGE = ("use_stemmer", "tokenizer")
 _INF = float("inf")
+
+
+def _cost(explanation: str, family: Family, aggregation: str = "mean", kwargs: tuple[str, ...] = ()) -> MetricInfo:
+    """A metric of which less is better: 0 at best, without a largest value."""
+    return MetricInfo(explanation, (family,), aggregation, higher_is_better=False, bounds=(0.0, _INF), kwargs=kwargs)
+
 
 METRICS: Mapping[str, MetricInfo] = {
     "acc": MetricInfo(
@@ -59,11 +66,9 @@ METRICS: Mapping[str, MetricInfo] = {
     "acc_mutual_info": MetricInfo(
         "Accuracy by how much the prompt raises the log-likelihood of a choice over the choice alone.", ("choice",)
     ),
-    "bpb_gold": MetricInfo(
+    "bpb_gold": _cost(
         "Mean over docs of the bits per UTF-8 byte that the right choice costs: the smooth signal early in training.",
-        ("choice",),
-        higher_is_better=False,
-        bounds=(0.0, _INF),
+        "choice",
     ),
     "brier_score": MetricInfo(
         "Mean squared distance between the choices' softmax probabilities and the right choice.",
@@ -80,9 +85,7 @@ METRICS: Mapping[str, MetricInfo] = {
         bounds=(-1.0, 1.0),
     ),
     "macro_f1": MetricInfo(
-        "Mean over the choices of the F1 of each against the rest, over all docs.",
-        ("choice",),
-        aggregation="macro_f1",
+        "Mean over the choices of the F1 of each against the rest, over all docs.", ("choice",), aggregation="macro_f1"
     ),
     "auroc": MetricInfo(
         "Mean over the choices of the area under the ROC curve of each against the rest, by the softmax of mean token "
@@ -102,21 +105,11 @@ METRICS: Mapping[str, MetricInfo] = {
         kwargs=_NORMALIZING,
     ),
     "is_included": MetricInfo("Share of answers that contain a target.", ("text",), kwargs=_NORMALIZING),
-    "rouge1": MetricInfo(
-        "Mean F-measure of shared words (rouge-score).", ("text",), kwargs=("use_stemmer", "tokenizer")
-    ),
-    "rouge2": MetricInfo(
-        "Mean F-measure of shared word pairs (rouge-score).", ("text",), kwargs=("use_stemmer", "tokenizer")
-    ),
-    "rougeL": MetricInfo(
-        "Mean F-measure of the longest common word sequence (rouge-score).",
-        ("text",),
-        kwargs=("use_stemmer", "tokenizer"),
-    ),
+    "rouge1": MetricInfo("Mean F-measure of shared words (rouge-score).", ("text",), kwargs=_ROUGE),
+    "rouge2": MetricInfo("Mean F-measure of shared word pairs (rouge-score).", ("text",), kwargs=_ROUGE),
+    "rougeL": MetricInfo("Mean F-measure of the longest common word sequence (rouge-score).", ("text",), kwargs=_ROUGE),
     "rougeLsum": MetricInfo(
-        "Mean F-measure of the longest common word sequence, line by line (rouge-score).",
-        ("text",),
-        kwargs=("use_stemmer", "tokenizer"),
+        "Mean F-measure of the longest common word sequence, line by line (rouge-score).", ("text",), kwargs=_ROUGE
     ),
     "bleu": MetricInfo(
         "Corpus BLEU, 0 to 100, by sacrebleu.",
@@ -139,42 +132,32 @@ METRICS: Mapping[str, MetricInfo] = {
         bounds=(0.0, 100.0),
         kwargs=("lowercase",),
     ),
-    "ter": MetricInfo(
+    "ter": _cost(
         "Corpus translation edit rate, edits per 100 target words, by sacrebleu.",
-        ("text",),
+        "text",
         aggregation="ter",
-        higher_is_better=False,
-        bounds=(0.0, _INF),
         kwargs=("normalized", "no_punct", "asian_support", "case_sensitive"),
     ),
-    "perplexity": MetricInfo(
+    "perplexity": _cost(
         "Perplexity per target: exp of minus the mean log-likelihood of the targets. The item score is the "
         "log-likelihood in nats.",
-        ("likelihood",),
+        "likelihood",
         aggregation="perplexity",
-        higher_is_better=False,
-        bounds=(0.0, _INF),
     ),
-    "word_perplexity": MetricInfo(
+    "word_perplexity": _cost(
         "Perplexity per whitespace-separated word, over all texts together.",
-        ("rolling",),
+        "rolling",
         aggregation="weighted_perplexity",
-        higher_is_better=False,
-        bounds=(0.0, _INF),
     ),
-    "byte_perplexity": MetricInfo(
+    "byte_perplexity": _cost(
         "Perplexity per UTF-8 byte, over all texts together: comparable across tokenizers.",
-        ("rolling",),
+        "rolling",
         aggregation="weighted_perplexity",
-        higher_is_better=False,
-        bounds=(0.0, _INF),
     ),
-    "bits_per_byte": MetricInfo(
+    "bits_per_byte": _cost(
         "Bits that a UTF-8 byte costs, over all texts together: comparable across tokenizers.",
-        ("rolling",),
+        "rolling",
         aggregation="bits_per_byte",
-        higher_is_better=False,
-        bounds=(0.0, _INF),
     ),
 }
 

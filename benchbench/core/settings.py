@@ -4,6 +4,8 @@
 
 Flags, JSON, records and identities are derived from such fields, so that a new flag is one new field. Settings may hold
 settings: a field whose type is a dataclass is a part, and the names of all parts are told apart by no prefix.
+
+Settings of one kind that stand in one flag are written `name=value,name=value`.
 """
 
 from __future__ import annotations
@@ -238,3 +240,21 @@ def _read(hint: object, value: Any) -> object:
         hints = [inner[0]] * len(value) if inner[1:] == (...,) else inner
         return tuple(_read(*pair) for pair in zip(hints, value, strict=True))
     return value
+
+
+def name_value_pairs(text: str, option: str, otherwise: str = "") -> dict[str, str]:
+    """Name → value, in the order written; spaces around either are removed, empty parts skipped.
+
+    Raises:
+        ArgumentError: a part that is no pair, or a name given twice. The sentence begins with `option`; `otherwise`
+            ends it where the option may be written in another way, too.
+    """
+    pairs: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise ArgumentError(f"{option} has {part!r}; it is written name=value,name=value{otherwise}.")
+        if name in pairs:
+            raise ArgumentError(f"{option} names {name} twice.")
+        pairs[name] = value
+    return pairs

@@ -1,12 +1,28 @@
-"""How the docs of a task are scored: what a run calls, whoever brings the scoring."""
+"""How the docs of a task are scored: what a run calls, whoever brings the scoring.
+
+Its score columns, the groups that it is averaged in, and what tells that two tasks ask the same questions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Protocol
 
-from benchbench.core.types import Item, ItemScore, Json, MetricResult, RenderedDoc, Response, ScoringSpec
+from benchbench.core.registry import FAMILIES, Family, metric_spec
+from benchbench.core.types import (
+    FilterSpec,
+    Item,
+    ItemScore,
+    Json,
+    MetricResult,
+    MetricSpec,
+    OutputType,
+    RenderedDoc,
+    Response,
+    ScoringSpec,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +59,11 @@ class ScoredTask:
     items: Sequence[Item]
     rows: Sequence[MetricResult]
     family: str | None
-    """As `core.parallel.family_of` says."""
+    """As `family_of` says."""
 
 
 class TaskScoring(Protocol):
-    """Scores the docs of one task. Benchbench's own is `scoring.standard.StandardScoring`; a task source may bring its.
+    """Scores the docs of one task. Benchbench's own is `scoring.score.StandardScoring`; a task source may bring its.
 
     Failed items have no score and count in no row. Raises what is wrong with the task itself (TaskError); a doc that
     cannot be scored becomes a failed item.
@@ -74,3 +90,67 @@ class TaskScoring(Protocol):
     def group_rows(self, group: Group, members: Mapping[str, ScoredTask]) -> list[MetricResult]:
         """Rows of a group of such tasks; `members` maps a task's name to what was found."""
         ...
+
+
+def family_of(resolved: Mapping[str, object]) -> str | None:
+    """The task file, where it names the source of its docs (`cluster`).
+
+    Tasks of one file whose docs have the same source ask the same questions, in other languages.
+    """
+    return str(resolved["file"]) if resolved.get("cluster") and resolved.get("file") else None
+
+
+def unit_names(family: str | None, clusters: Sequence[str | None]) -> tuple[Hashable | None, ...] | None:
+    """What each doc shares with docs of other tasks of the family; None: with none."""
+    if family is None or all(name is None for name in clusters):
+        return None
+    return tuple(None if name is None else (family, name) for name in clusters)
+
+
+def share_units(names: Iterable[Sequence[Hashable | None] | None]) -> bool:
+    """Is a doc of one task the same question as one of another? `names` holds those of each task's docs."""
+    of_tasks = [set(units or ()) - {None} for units in names]
+    return sum(map(len, of_tasks)) > len(set().union(*of_tasks))
+
+
+ALWAYS: dict[Family, tuple[str, ...]] = {
+    "choice": ("acc", "acc_norm", "acc_bytes", "acc_token", "bpb_gold"),
+    "likelihood": ("acc", "perplexity"),
+    "rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
+    "text": (),
+}
+"""Computed whether the task lists them or not: they cost nothing once the responses are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreColumn:
+    """One column of item scores, and one row of results."""
+
+    name: str
+    """The metric's name; `metric,filter` where the task has several filters, as in lm-eval."""
+    metric: MetricSpec
+    filter: FilterSpec | None = None
+    """None: the first text as it is."""
+
+
+def columns(spec: ScoringSpec) -> tuple[ScoreColumn, ...]:
+    """Columns of a task: listed metrics first, in their order, then those always computed."""
+    filters: tuple[FilterSpec | None, ...] = spec.filters or (None,)
+    several = len(filters) > 1
+    listed = [
+        ScoreColumn(f"{metric.name},{chosen.name}" if several and chosen is not None else metric.name, metric, chosen)
+        for chosen in filters
+        for metric in spec.metrics
+    ]
+    names = {metric.name for metric in spec.metrics}
+    extra = [
+        ScoreColumn(name, _default(name, spec.output_type))
+        for name in ALWAYS[FAMILIES[spec.output_type]]
+        if name not in names
+    ]
+    return (*listed, *extra)
+
+
+@cache
+def _default(name: str, output_type: OutputType) -> MetricSpec:
+    return metric_spec(name, output_type)

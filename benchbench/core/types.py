@@ -83,15 +83,13 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class LoglikelihoodRequest:
-    """Ask how likely `continuation` is after `prompt`. The joining space belongs to `continuation`."""
+class RequestOfDoc:
+    """What every request says: what it belongs to."""
 
     task: str
     doc_id: int
     index: int
     """Which request of the doc this is, from 0. Choices come first, in their order."""
-    prompt: Prompt | Conversation
-    continuation: str
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -100,18 +98,18 @@ class LoglikelihoodRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class RollingRequest:
+class LoglikelihoodRequest(RequestOfDoc):
+    """Ask how likely `continuation` is after `prompt`. The joining space belongs to `continuation`."""
+
+    prompt: Prompt | Conversation
+    continuation: str
+
+
+@dataclass(frozen=True, slots=True)
+class RollingRequest(RequestOfDoc):
     """Ask how likely `text` is as a whole, in windows of the model's length."""
 
-    task: str
-    doc_id: int
-    index: int
     text: str
-
-    @property
-    def key(self) -> tuple[str, int, int]:
-        """(task, doc_id, index): unique within a run."""
-        return (self.task, self.doc_id, self.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,19 +145,11 @@ LANGUAGES = ("src_lang", "tgt_lang")
 
 
 @dataclass(frozen=True, slots=True)
-class GenerateRequest:
+class GenerateRequest(RequestOfDoc):
     """Ask for text after `prompt`."""
 
-    task: str
-    doc_id: int
-    index: int
     prompt: Prompt | Conversation
     params: GenerationParams
-
-    @property
-    def key(self) -> tuple[str, int, int]:
-        """(task, doc_id, index): unique within a run."""
-        return (self.task, self.doc_id, self.index)
 
 
 Request: TypeAlias = LoglikelihoodRequest | RollingRequest | GenerateRequest

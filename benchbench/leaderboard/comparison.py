@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
-from benchbench.core.parallel import share_units
 from benchbench.core.record import GroupRecord
+from benchbench.core.task_scoring import share_units
 from benchbench.leaderboard.metrics import metric_names, metric_of
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Cell, cell_of
-from benchbench.leaderboard.weights import SAID, Weighting, benchmarks, weights_of
+from benchbench.leaderboard.weights import RULES, Weighting, benchmarks, weights_of
 from benchbench.stats.difference import Reach
 from benchbench.stats.duel import Duel, Outcome, TaskInfluence, duel, duel_of_estimates, duel_of_tasks
 from benchbench.stats.testing import DELTA, benjamini_hochberg, holm
+from benchbench.store.find import ModelRuns
 from benchbench.store.folder import FinishedRun
-from benchbench.store.model_lookup import ModelRuns
 
 ALL_TASKS = "all tasks"
 SEED = 1234
@@ -318,7 +318,7 @@ def _all_tasks(
     out = [row.task for row in firsts if row.task not in weights]
     left = f"; left out, for their chance is not known or they have no best score: {', '.join(out)}" if out else ""
     note = (
-        f"mean of {len(scaled)} tasks, each from chance (0) to the best score (1), {SAID[options.weighting]},"
+        f"mean of {len(scaled)} tasks, each from chance (0) to the best score (1), {RULES[options.weighting]},"
         f" {_how(parallel)}{left}"
     )
     dropped = sum(row.dropped for row, _, _ in scaled)
@@ -327,24 +327,14 @@ def _all_tasks(
 
 def _adjusted(rows: Sequence[DuelRow]) -> list[DuelRow]:
     """Holm over the pairs of models within a task and metric; Benjamini–Hochberg over all single tasks."""
-    p: list[float | None] = [None] * len(rows)
-    q: list[float | None] = [None] * len(rows)
+    raw = {i: row.duel.p for i, row in enumerate(rows) if row.duel.p is not None}
     families: dict[tuple[str, str, bool], list[int]] = {}
-    for i, row in enumerate(rows):
-        if row.duel.p is not None:
-            families.setdefault((row.task, row.metric, row.is_group), []).append(i)
-    for family in families.values():
-        _fill(p, family, rows, holm)
-    _fill(q, [i for family in families.values() for i in family if not rows[i].is_group], rows, benjamini_hochberg)
-    return [replace(row, p_adjusted=p[i], q=q[i]) for i, row in enumerate(rows)]
+    for i in raw:
+        families.setdefault((rows[i].task, rows[i].metric, rows[i].is_group), []).append(i)
 
+    def by(adjust: Callable[[list[float]], Iterable[float]], family: list[int]) -> dict[int, float]:
+        return dict(zip(family, map(float, adjust([raw[i] for i in family])), strict=True))
 
-def _fill(
-    into: list[float | None],
-    family: Sequence[int],
-    rows: Sequence[DuelRow],
-    adjust: Callable[[list[float]], Iterable[float]],
-) -> None:
-    values = [rows[i].duel.p for i in family]
-    for i, value in zip(family, adjust([p for p in values if p is not None]), strict=True):
-        into[i] = float(value)
+    p = {i: value for family in families.values() for i, value in by(holm, family).items()}
+    q = by(benjamini_hochberg, [i for family in families.values() for i in family if not rows[i].is_group])
+    return [replace(row, p_adjusted=p.get(i), q=q.get(i)) for i, row in enumerate(rows)]

@@ -15,7 +15,8 @@ from benchbench.leaderboard.comparison import CompareOptions, Comparison, DuelRo
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Entry, Variant
 from benchbench.stats.matrix import DuelMatrix, duel_matrix
-from benchbench.store.model_lookup import find_models
+from benchbench.stats.testing import benjamini_hochberg
+from benchbench.store.find import find_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +71,30 @@ class Duels:
             return None
         rows = [found.places[id(entry)] for entry in entries]
         return found.wins[np.ix_(rows, rows)]
+
+    def worse_than_best(self, entries: Sequence[Entry], variants: Sequence[Variant]) -> list[list[bool | None]]:
+        """Of each entry, for each variant: is it told apart from the best of these entries? None: no items for all.
+
+        q < 0.05, Benjamini–Hochberg over all these entries and variants.
+        """
+        p = np.full((len(entries), len(variants)), np.nan)
+        best = dict[int, int]()
+        for j, variant in enumerate(variants):
+            found = self.of(variant)
+            if found is None or any(id(entry) not in found.places for entry in entries):
+                continue
+            best[j] = top = max(range(len(entries)), key=lambda i: entries[i].cells[variants[j]].value or 0.0)
+            places = [found.places[id(entry)] for entry in entries]
+            p[:, j] = found.matrix.p[places, places[top]]
+            p[top, j] = np.nan
+        known = ~np.isnan(p)
+        q = np.full(p.shape, np.nan)
+        if known.any():
+            q[known] = benjamini_hochberg(p[known])
+        return [
+            [None if j not in best else i != best[j] and bool(q[i, j] < 0.05) for j in range(len(variants))]
+            for i in range(len(entries))
+        ]
 
     def _make(self, variant: Variant) -> TaskDuels | None:
         known = [entry for entry in self._entries if variant in entry.cells]

@@ -113,9 +113,5 @@ def _floor(metric: str, scoring: ScoringRecord, bounds: tuple[float, float] | No
 def _kind(aggregation: str) -> Kind | None:
     if aggregation in ITEM_MEANS:
         return "mean"
-    known: dict[str, Kind | None] = {
-        "perplexity": "log mean",
-        "weighted_perplexity": "log influence",
-        "median": None,
-    }
+    known: dict[str, Kind | None] = {"perplexity": "log mean", "weighted_perplexity": "log influence", "median": None}
     return known.get(aggregation, "influence")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchbench.core.errors import StoreError
-from benchbench.core.parallel import unit_names
-from benchbench.leaderboard.processes import FEW, cores, spread
+from benchbench.core.task_scoring import unit_names
 from benchbench.leaderboard.records import Cell
-from benchbench.scoring.recorded import corpus_estimate
+from benchbench.scoring.estimates import corpus_estimate
 from benchbench.stats.difference import Reach, reach_of_difference
 from benchbench.stats.influence import Estimate, Floats
 from benchbench.store.frames import ScoreColumn, read_clusters, read_column
@@ -205,3 +210,43 @@ def _whole(cell: Cell) -> int | None:
     """How many docs there are, if our own record says that every one of them has an outcome other than failed."""
     counts = cell.task_record.counts
     return counts.n if counts.failed == 0 and not cell.run.is_imported else None
+
+
+Part = TypeVar("Part")
+Made = TypeVar("Made")
+
+FEW = 2_000
+"""Things to do up to which starting processes costs more than it saves."""
+_held: list[tuple[Callable[[Any], Any], Sequence[Any]]] = []
+
+
+def cores() -> int:
+    """Cores that this process may use; 1 where processes cannot be forked safely, such as on macOS."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+
+
+@contextmanager
+def spread(work: Callable[[Part], Made], parts: Sequence[Part], processes: int) -> Iterator[Iterator[Made]]:
+    """What `work` makes of each part, in order, begun at once in forked processes; with fewer than one, here and when
+    it is asked for. What `work` changes elsewhere is lost.
+    """
+    if processes < 1:
+        yield map(work, parts)
+        return
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(processes, context, initializer=_hold, initargs=(work, parts)) as pool:
+        futures: list[Future[Made]] = [pool.submit(_do, place) for place in range(len(parts))]
+        try:
+            yield (future.result() for future in futures)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _hold(work: Callable[[Any], Any], parts: Sequence[Any]) -> None:
+    """Forked processes have both from memory: nothing but numbers and results goes through a pipe."""
+    _held.append((work, parts))
+
+
+def _do(place: int) -> Any:
+    work, parts = _held[-1]
+    return work(parts[place])

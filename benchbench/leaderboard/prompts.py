@@ -15,8 +15,8 @@ from benchbench.leaderboard.metrics import metric_names, metric_of
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import cell_of
 from benchbench.stats.prompts import Prompts, over_prompts
+from benchbench.store.find import ModelRuns
 from benchbench.store.folder import FinishedRun
-from benchbench.store.model_lookup import ModelRuns
 
 SEED = 1234
 """Of the divisions of items, so that the same records give the same numbers."""

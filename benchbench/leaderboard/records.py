@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchbench.core import __version__
 from benchbench.core.errors import BenchbenchError, StoreError
 from benchbench.core.ids import content_hash
 from benchbench.core.json_record import as_json
-from benchbench.core.parallel import family_of
 from benchbench.core.record import UNKNOWN, Row, TaskRecord
-from benchbench.core.version import __version__
+from benchbench.core.task_scoring import family_of
 from benchbench.leaderboard.metrics import Metric, metric_of
 from benchbench.store.find import all_runs
 from benchbench.store.folder import FinishedRun, RunFolder
-from benchbench.store.models import told_apart
+from benchbench.store.names import told_apart
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -135,7 +135,7 @@ class Records:
 
     entries: tuple[Entry, ...]
     """By name and step."""
-    passed_over: tuple[str, ...]
+    skipped: tuple[str, ...]
     """Runs that were not taken, and why."""
 
     @property
@@ -183,24 +183,24 @@ def _without_twins(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def read_records(roots: Sequence[Path]) -> Records:
-    """Every finished run below `roots`. What cannot be taken is named in `passed_over`, and never stops the site."""
+    """Every finished run below `roots`. What cannot be taken is named in `skipped`, and never stops the site."""
     return records_of(run for root in roots for run in all_runs(root))
 
 
 def records_of(folders: Iterable[RunFolder]) -> Records:
     """The same of these run folders."""
-    passed: list[str] = []
-    runs = _told_apart(list(_newest(_finished(folders, passed), passed)))
+    skipped: list[str] = []
+    runs = _told_apart(list(_newest(_finished(folders, skipped), skipped)))
     by_model: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in runs:
         by_model.setdefault((run.record.model, str(run.record.backend.model_identity)), []).append(run)
     shared = {model for model, _ in by_model if sum(other == model for other, _ in by_model) > 1}
     entries = [
-        _entry(f"{model} [weights {content_hash(weights, digits=6)}]" if model in shared else model, members, passed)
+        _entry(f"{model} [weights {content_hash(weights, digits=6)}]" if model in shared else model, members, skipped)
         for (model, weights), members in sorted(by_model.items())
     ]
     ordered = sorted(entries, key=lambda e: (e.series, e.position is not None, e.position or 0, e.name))
-    return Records(tuple(entry for entry in ordered if entry.cells), tuple(sorted(set(passed))))
+    return Records(tuple(entry for entry in ordered if entry.cells), tuple(sorted(set(skipped))))
 
 
 def _told_apart(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
@@ -209,36 +209,36 @@ def _told_apart(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     return [replace(run, record=record) for run, record in zip(runs, named, strict=True)]
 
 
-def _finished(folders: Iterable[RunFolder], passed: list[str]) -> Iterator[FinishedRun]:
+def _finished(folders: Iterable[RunFolder], skipped: list[str]) -> Iterator[FinishedRun]:
     for folder in folders:
         if not folder.finished:
-            passed.append(f"{folder.name}: not finished; the command that started it goes on with it.")
+            skipped.append(f"{folder.name}: not finished; the command that started it goes on with it.")
             continue
         try:
             run = FinishedRun(folder, folder.record())
         except StoreError as error:
-            passed.append(f"{folder.name}: {str(error).replace(str(folder.path), folder.name)}")
+            skipped.append(f"{folder.name}: {str(error).replace(str(folder.path), folder.name)}")
             continue
         made_by = run.record.versions.get("benchbench")
         if made_by != __version__:
-            passed.append(f"{run.name}: taken, but made by benchbench {made_by}; this is {__version__}.")
+            skipped.append(f"{run.name}: taken, but made by benchbench {made_by}; this is {__version__}.")
         yield run
 
 
-def _newest(runs: Iterable[FinishedRun], passed: list[str]) -> Iterator[FinishedRun]:
+def _newest(runs: Iterable[FinishedRun], skipped: list[str]) -> Iterator[FinishedRun]:
     """Each run once, newest first; copies of a run are named."""
     seen: dict[str, FinishedRun] = {}
     for run in sorted(runs, key=lambda one: (one.finished, one.name), reverse=True):
         record = run.record
         same = content_hash([record.model, record.run_id, as_json(record.rows)])
         if same in seen:
-            passed.append(f"{run.name}: the same run as {seen[same].name}.")
+            skipped.append(f"{run.name}: the same run as {seen[same].name}.")
             continue
         seen[same] = run
         yield run
 
 
-def _entry(name: str, runs: Sequence[FinishedRun], passed: list[str]) -> Entry:
+def _entry(name: str, runs: Sequence[FinishedRun], skipped: list[str]) -> Entry:
     """`runs` newest first: of a variant that was measured again, the newest counts."""
     record = runs[0].record
     is_alone = record.step is None and record.tokens_seen is None
@@ -248,10 +248,10 @@ def _entry(name: str, runs: Sequence[FinishedRun], passed: list[str]) -> Entry:
             try:
                 cell = cell_of(run, task)
             except BenchbenchError as error:
-                passed.append(f"{run.name}: {task} cannot be shown ({error!r}).")
+                skipped.append(f"{run.name}: {task} cannot be shown ({error!r}).")
                 continue
             if cell.variant in cells:
-                passed.append(f"{run.name}: {task} was measured again in {cells[cell.variant].run.name}.")
+                skipped.append(f"{run.name}: {task} was measured again in {cells[cell.variant].run.name}.")
             else:
                 cells[cell.variant] = cell
     ordered = dict(sorted(cells.items()))

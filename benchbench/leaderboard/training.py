@@ -14,12 +14,10 @@ from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.registry import metric_range
 from benchbench.leaderboard.chart import Dot, Line, Panel
 from benchbench.leaderboard.records import Entry, Variant
-from benchbench.leaderboard.weights import SAID, Weighting
+from benchbench.leaderboard.weights import RULES, Weighting
 from benchbench.stats.difference import Reach
 from benchbench.stats.sentence import Verdict, failed
-from benchbench.stats.series import (
-    Series,
-)
+from benchbench.stats.series import Series
 
 SMOOTH = "bpb_gold"
 """Judged beside the main metric where it was measured: it moves early in training, where accuracy stays at chance."""
@@ -142,14 +140,14 @@ class Training:
     weighting: Weighting = "benchmarks"
 
     @property
-    def judged(self) -> tuple[Curve, ...]:
+    def main_curves(self) -> tuple[Curve, ...]:
         """The curve that each group and task is known by."""
         return tuple(curve for curve in self.curves if curve.is_main)
 
     @property
-    def told(self) -> tuple[Curve, ...]:
-        """The curves that have something to say: first all tasks together, then each."""
-        return (() if self.overall is None else (self.overall,)) + self.judged
+    def headline_curves(self) -> tuple[Curve, ...]:
+        """What is said of the training: first all tasks together, then each."""
+        return (() if self.overall is None else (self.overall,)) + self.main_curves
 
     @cached_property
     def smooth(self) -> Mapping[str, Curve]:
@@ -202,7 +200,7 @@ def about(training: Training) -> list[str]:
     if training.overall is None:
         return []
     lines = [
-        f"In the mean of all tasks {SAID[training.weighting]}; each task goes from chance (0) to the best score (1)."
+        f"In the mean of all tasks {RULES[training.weighting]}; each task goes from chance (0) to the best score (1)."
     ]
     if training.left_out:
         lines.append(

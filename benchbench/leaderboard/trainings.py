@@ -1,7 +1,7 @@
 """From records to trainings: curves, series of scores, shares of the error, verdicts, the mean of all tasks.
 
 One builder for terminal, site and JSON. Curves are made from the entries of `records.py`, item scores come from
-`paired.py`; what may be said of them is in `benchbench.stats.verdict`.
+`paired.py`; what may be said of them is in `benchbench.stats.sweep`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from benchbench.core.checkpoint_names import axis_of
 from benchbench.core.errors import StoreError
-from benchbench.core.parallel import share_units
 from benchbench.core.record import Row
+from benchbench.core.task_scoring import share_units
 from benchbench.core.types import Json
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Cell, Entry, Variant
@@ -22,15 +22,9 @@ from benchbench.stats.groups import error_correlation
 from benchbench.stats.influence import Floats
 from benchbench.stats.noise import Gain
 from benchbench.stats.sentence import Verdict
-from benchbench.stats.series import (
-    Series,
-    series_of_estimates,
-    series_of_items,
-    series_of_scores,
-    series_of_tasks,
-)
+from benchbench.stats.series import Series, series_of_estimates, series_of_items, series_of_scores, series_of_tasks
+from benchbench.stats.sweep import series_verdict
 from benchbench.stats.testing import DELTA, Family
-from benchbench.stats.verdict import series_verdict
 
 
 def make_training(
@@ -75,12 +69,7 @@ class _Maker:
         last = cells[-1][1]
         points = tuple(
             Point(
-                self.place[id(entry)],
-                cell.value,
-                cell.row.ci_low,
-                cell.row.ci_high,
-                entry,
-                str(cell.run.folder.path),
+                self.place[id(entry)], cell.value, cell.row.ci_low, cell.row.ci_high, entry, str(cell.run.folder.path)
             )
             for entry, cell in cells
         )
@@ -119,15 +108,7 @@ class _Maker:
 
     def _group(self, group: Benchmark, metric: str, rows: Sequence[tuple[Entry, str, Row]], *, is_main: bool) -> Curve:
         points = tuple(
-            Point(
-                self.place[id(entry)],
-                row.value,
-                row.ci_low,
-                row.ci_high,
-                entry,
-                run,
-            )
-            for entry, run, row in rows
+            Point(self.place[id(entry)], row.value, row.ci_low, row.ci_high, entry, run) for entry, run, row in rows
         )
         last = rows[-1][2]
         return Curve(

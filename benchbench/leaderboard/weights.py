@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from numpy.typing import ArrayLike
 
@@ -21,8 +21,7 @@ from benchbench.stats.ranks import chance_normalised
 
 Weighting = Literal["benchmarks", "tasks"]
 """What counts alike."""
-WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
-SAID: Mapping[Weighting, str] = {
+RULES: Mapping[Weighting, str] = {
     "benchmarks": "benchmarks count alike, and the tasks of one share its weight",
     "tasks": "tasks count alike",
 }

@@ -1,17 +1,18 @@
-"""A checkpoint: one model at one step of its training, and what its name and files tell of step and tokens."""
+"""A checkpoint: one model at one step of its training, what its name and files tell, and whether it is whole."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal, TypeAlias
 
+from benchbench.backends.models.formats import CheckpointFormat, check_whole, format_named, recognise
 from benchbench.core.checkpoint_names import read_name
 from benchbench.core.errors import ModelError
+from benchbench.core.ids import content_hash
 from benchbench.store.names import leaf_of
-
-if TYPE_CHECKING:
-    from benchbench.backends.models.formats import CheckpointFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +57,13 @@ class Checkpoint:
         return self.series.removesuffix(f"@{read_name(leaf_of(self.location, self.revision)).part}")
 
 
-def step_in(name: str) -> int | None:
-    """The optimizer step that a folder, file or revision name tells.
-
-    >>> step_in("checkpoint-500"), step_in("ep0-ba75000-rank0.pt"), step_in("step1000-tokens4B"), step_in("main")
-    (500, 75000, 1000, None)
-    """
-    return read_name(name).step
-
-
-def tokens_in(name: str) -> int | None:
-    """The tokens seen that a name tells: `step1000-tokens4B` is 4,000,000,000."""
-    return read_name(name).tokens
-
-
 def step_at(location: str, revision: str | None = None) -> int | None:
-    """The step that a model's own name or its files tell."""
-    step = step_in(leaf_of(location, revision))
+    """The step that a model's own name or its files tell.
+
+    >>> step_at("/runs/m/checkpoint-500"), step_at("/runs/m/ep0-ba75000.pt"), step_at("org/m", "step1000-tokens4B")
+    (500, 75000, 1000)
+    """
+    step = read_name(leaf_of(location, revision)).step
     if step is None and revision is None and (found := _recognised(location)) is not None:
         form, path = found
         step = form.step(path)
@@ -85,15 +76,81 @@ def tokens_at(location: str, revision: str | None = None) -> int | None:
     if revision is None and (found := _recognised(location)) is not None:
         form, path = found
         tokens = form.tokens_seen(path)
-    return tokens_in(leaf_of(location, revision)) if tokens is None else tokens
+    return read_name(leaf_of(location, revision)).tokens if tokens is None else tokens
 
 
 def _recognised(location: str) -> tuple[CheckpointFormat, Path] | None:
     """The format of what lies at `location` and the path that it reads; None for hub names and what nobody knows."""
-    from benchbench.backends.models.formats import format_named, recognise
-
     try:
         found = recognise(Path(location))
     except ModelError:
         return None
     return None if found is None else (format_named(found[0]), found[1])
+
+
+SETTLE = 2.0
+"""Seconds without a change after which a checkpoint counts as written, if all of it is there."""
+OLD = 60.0
+"""A checkpoint whose newest file is older, in seconds, has settled; clocks of file servers differ by less."""
+STALE = 600.0
+"""Seconds without a change after which a checkpoint that is not whole counts as broken for good."""
+
+State: TypeAlias = Literal["ready", "settling", "incomplete", "broken"]
+"""settling: all there, but touched just now. incomplete: a part is missing. broken: and nobody writes it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of one checkpoint."""
+
+    state: State
+    stamp: str
+    """Changes when a file of the checkpoint is added, removed or rewritten."""
+    why: str = ""
+    """Why it is not ready, as a sentence."""
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Looks at checkpoints again and again, and remembers since when each has not changed."""
+
+    settle: float = SETTLE
+    stale: float = STALE
+    clock: Callable[[], float] = time.time
+    _since: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """Target → (stamp, when this stamp was first seen)."""
+
+    def look(self, checkpoint: Checkpoint) -> Look:
+        """The state of `checkpoint` now. What is on the hub is always whole."""
+        path = Path(checkpoint.location).expanduser()
+        if checkpoint.revision is not None or not (path.exists() or path.is_absolute()):
+            return Look("ready", checkpoint.target)
+        stamp, newest = _stamp(path)
+        now = self.clock()
+        seen, since = self._since.get(checkpoint.target, ("", now))
+        if seen != stamp:
+            since = now
+            self._since[checkpoint.target] = (stamp, since)
+        age = now - newest if newest is not None else 0.0
+        still = max(now - since, age if age >= OLD else 0.0)
+        try:
+            check_whole(path)
+        except (ModelError, OSError) as error:
+            return Look("broken" if still >= self.stale else "incomplete", stamp, str(error))
+        if still < self.settle:
+            return Look("settling", stamp, f"{path} was changed just now; it may still be written.")
+        return Look("ready", stamp)
+
+
+def _stamp(path: Path) -> tuple[str, float | None]:
+    """(hash over names, sizes and times of all files, time of the newest in seconds; None where there is no file)."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    seen, times = [], []
+    for file in files:
+        try:
+            status = file.stat()
+        except FileNotFoundError:
+            continue
+        seen.append([str(file.relative_to(path)), status.st_size, status.st_mtime_ns])
+        times.append(status.st_mtime)
+    return content_hash(seen), max(times, default=None)

@@ -27,15 +27,15 @@ from benchbench.core.types import (
 from benchbench.runner.events import OnEvent, Progress, TaskStarted
 from benchbench.store.folder import LiveLog, RunFolder, RunWriter
 from benchbench.store.reuse import reusable
-from benchbench.store.table import sort_items
+from benchbench.store.table import sort_items, storable
 
 if TYPE_CHECKING:
-    from benchbench.tasks.prepared import PreparedTask
+    from benchbench.tasks.task import PreparedTask
 
 
 def scoring_of(prepared: PreparedTask) -> TaskScoring:
     """The scoring that the task's source brought, else benchbench's own."""
-    from benchbench.scoring.standard import StandardScoring
+    from benchbench.scoring.score import StandardScoring
 
     return prepared.own_scoring or StandardScoring(prepared.task.scoring)
 
@@ -48,7 +48,7 @@ def score_item(scoring: TaskScoring, rendered: RenderedDoc, responses: Sequence[
     """
     from benchbench.scoring.score import failed
 
-    failure = next((_failure_text(r) for r in responses if isinstance(r, Failure)), None)
+    failure = next((f"{r.kind}: {r.message}" for r in responses if isinstance(r, Failure)), None)
     try:
         score = scoring.score(rendered, responses)
     except BenchbenchError:
@@ -58,10 +58,6 @@ def score_item(scoring: TaskScoring, rendered: RenderedDoc, responses: Sequence[
     if failure is None and score.outcome == "failed":
         failure = score.explanation or "the item could not be scored"
     return _item(rendered, responses, item_key, score, failure)
-
-
-def _failure_text(failure: Failure) -> str:
-    return f"{failure.kind}: {failure.message}"
 
 
 def _item(
@@ -78,18 +74,18 @@ def _item(
         prompt_name=rendered.prompt_name,
         item_key=item_key,
         gold=_gold(rendered),
-        targets=tuple(map(_storable, rendered.choices or rendered.targets)),
-        prediction=None if score.prediction is None else _storable(score.prediction),
+        targets=tuple(map(storable, rendered.choices or rendered.targets)),
+        prediction=None if score.prediction is None else storable(score.prediction),
         outcome=score.outcome,
         tie=score.tie,
         loglikelihoods=tuple(r.total for r in lls),
         is_greedy=tuple(r.is_greedy for r in lls),
         num_tokens=tuple(r.num_tokens for r in good),
-        texts=tuple(_storable(r.text) for r in completions),
+        texts=tuple(storable(r.text) for r in completions),
         finish_reasons=tuple(r.finish_reason for r in completions),
         dropped_shots=max((r.dropped_shots for r in good), default=0),
         truncated_tokens=max((r.truncated_tokens for r in good), default=0),
-        failure=None if failure is None else _storable(failure),
+        failure=None if failure is None else storable(failure),
         scores={name: None if value is None else float(value) for name, value in score.scores.items()},
         prompt_tokens=tuple(r.prompt_tokens for r in good),
     )
@@ -98,12 +94,7 @@ def _item(
 def _gold(rendered: RenderedDoc) -> str | None:
     if rendered.gold:
         return str(rendered.gold[0])
-    return _storable(rendered.targets[0]) if rendered.targets else None
-
-
-def _storable(text: str) -> str:
-    """Half surrogate pairs, which a model may write byte by byte, cannot be stored as UTF-8: they become `?`."""
-    return text.encode("utf-8", errors="replace").decode("utf-8")
+    return storable(rendered.targets[0]) if rendered.targets else None
 
 
 @dataclass(frozen=True, slots=True)

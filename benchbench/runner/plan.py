@@ -15,7 +15,7 @@ from benchbench.runner.events import Note, OnEvent, Preparing
 from benchbench.runner.settings import RunSettings
 
 if TYPE_CHECKING:
-    from benchbench.tasks.prepared import PreparedTask
+    from benchbench.tasks.task import PreparedTask
 
 MOVES_NOTHING = ("file", "doc_to_source")
 """Keys of a task that change neither what is asked nor what the run itself scores."""

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from benchbench.backends.engines import engines
 from benchbench.backends.protocol import ChatFormat
+from benchbench.core import __version__
 from benchbench.core.ids import content_hash
 from benchbench.core.json_record import as_json, finite, text
-from benchbench.core.parallel import family_of
 from benchbench.core.record import (
     BackendRecord,
     Counts,
@@ -32,7 +32,7 @@ from benchbench.core.record import (
     TaskRecord,
     Work,
 )
-from benchbench.core.task_scoring import ScoredTask
+from benchbench.core.task_scoring import ScoredTask, family_of
 from benchbench.core.types import (
     BackendInfo,
     Item,
@@ -43,13 +43,12 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
-from benchbench.core.version import __version__
 from benchbench.runner.evaluate import scoring_of
 from benchbench.runner.plan import Plan
 from benchbench.runner.settings import RunSettings
 
 if TYPE_CHECKING:
-    from benchbench.tasks.prepared import PreparedTask
+    from benchbench.tasks.task import PreparedTask
 
 _PACKAGES = (
     "torch",
@@ -251,7 +250,6 @@ def _group_rows(
 ) -> list[Row]:
     tasks = {prepared.task.name: prepared for prepared in plan.tasks}
     found = []
-    shots = {prepared.task.name: prepared.num_fewshot for prepared in plan.tasks}
     for group in plan.groups:
         members = {
             name: ScoredTask(
@@ -260,7 +258,7 @@ def _group_rows(
             for name in group.tasks
             if name in results
         }
-        same_shots = {shots[name] for name in members}
+        same_shots = {tasks[name].num_fewshot for name in members}
         num_fewshot = same_shots.pop() if len(same_shots) == 1 else None
         made_of = content_hash([row.signature for row in rows if row.task in members], digits=8)
         first = next(iter(members), None)  # a group's tasks are of one source

@@ -22,9 +22,9 @@ from numpy.typing import ArrayLike
 
 from benchbench.core.json_record import finite
 from benchbench.core.registry import bounds_of, metric_bounds, share_interval
+from benchbench.core.task_scoring import ScoreColumn, columns
 from benchbench.core.types import Item, MetricResult, ScoringSpec
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
-from benchbench.scoring.columns import ScoreColumn, columns
 from benchbench.scoring.estimates import (
     AGREEMENTS,
     CORPUS,
@@ -66,12 +66,9 @@ def aggregate(spec: ScoringSpec, items: Sequence[Item], seed: int = 1234) -> lis
         seed: for the bootstrap of medians; all other rows are without chance.
     """
     usable = tuple(item for item in items if item.outcome != "failed")
-    rows = []
-    first = spec.filters[0] if spec.filters else None
-    for column in columns(spec):
-        found = _aggregate(ColumnItems(column, usable, column.filter == first, seed))
-        rows.append(as_row(spec.task, column, found))
-    return rows
+    return [
+        as_row(spec.task, column, _aggregate(ColumnItems.of(spec, column, usable, seed))) for column in columns(spec)
+    ]
 
 
 def aggregate_group(

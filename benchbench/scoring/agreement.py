@@ -59,24 +59,24 @@ def agreement_uncertainty(
     plain, known = uncertainty(estimate, clusters), spread(estimate.influence, clusters)
     if plain.stderr is None or known is None:
         return plain
-    y, guess = np.asarray(gold), np.asarray(predicted)
+    y_true, y_pred = np.asarray(gold), np.asarray(predicted)
     count = max(choices, 1 + max(*gold, *predicted, 1))
-    refusal = known.refusal() or _too_few(metric, y, guess, count)
+    refusal = known.refusal() or _too_few(metric, y_true, y_pred, count)
     if refusal is not None:
         return plain._replace(interval=None, reason=refusal)
     if metric == "matthews_corrcoef":
-        interval = _matthews_interval(estimate, y, guess, clusters, count)
+        interval = _matthews_interval(estimate, y_true, y_pred, clusters, count)
     else:
-        interval = _f1_interval(metric, y, guess, clusters, count)
+        interval = _f1_interval(metric, y_true, y_pred, clusters, count)
     return plain._replace(interval=interval, reason=known.warning())
 
 
-def _too_few(metric: str, gold: np.ndarray, guess: np.ndarray, count: int) -> str | None:
+def _too_few(metric: str, gold: np.ndarray, predicted: np.ndarray, count: int) -> str | None:
     """A choice that too few docs have: for F1 right or predicted, for Matthews' correlation each of the two."""
     wanted = [1] if metric == "f1" else range(count)
     for k in wanted:
-        right, said = gold == k, guess == k
-        found = int(min(right.sum(), said.sum()) if metric == "matthews_corrcoef" else (right | said).sum())
+        right, chosen = gold == k, predicted == k
+        found = int(min(right.sum(), chosen.sum()) if metric == "matthews_corrcoef" else (right | chosen).sum())
         if found < FEWEST:
             how = "right, or predicted," if metric == "matthews_corrcoef" else "right or predicted"
             return f"no interval: choice {k} is {how} for only {several(found, 'doc')}"
@@ -84,7 +84,7 @@ def _too_few(metric: str, gold: np.ndarray, guess: np.ndarray, count: int) -> st
 
 
 def _f1_interval(
-    metric: str, gold: np.ndarray, guess: np.ndarray, clusters: Sequence[Hashable | None] | None, count: int
+    metric: str, gold: np.ndarray, predicted: np.ndarray, clusters: Sequence[Hashable | None] | None, count: int
 ) -> Interval | None:
     """F1 is 2J/(1 + J) of J, the share of the docs with the choice, right or predicted, that are right and predicted.
 
@@ -92,22 +92,22 @@ def _f1_interval(
     the correlation that their influence values have.
     """
     if metric == "f1":
-        return _f1_of_choice(gold == 1, guess == 1, clusters)[1]
-    parts = [_f1_of_choice(gold == k, guess == k, clusters) for k in range(count)]
+        return _f1_of_choice(gold == 1, predicted == 1, clusters)[1]
+    parts = [_f1_of_choice(gold == k, predicted == k, clusters) for k in range(count)]
     return group_mean(
         [part[0] for part in parts],
         [part[3] for part in parts],
-        [int(((gold == k) | (guess == k)).sum()) - 1 for k in range(count)],
+        [int(((gold == k) | (predicted == k)).sum()) - 1 for k in range(count)],
         intervals=[part[1] for part in parts],
         correlation=correlation_of([part[2] for part in parts]),
     ).interval
 
 
 def _f1_of_choice(
-    right: np.ndarray, said: np.ndarray, clusters: Sequence[Hashable | None] | None
+    right: np.ndarray, chosen: np.ndarray, clusters: Sequence[Hashable | None] | None
 ) -> tuple[float, Interval, Floats, float]:
     """F1 of one choice, its interval, the influence values of J summed within clusters, and F1's standard error."""
-    both, either = (right & said).astype(float), (right | said).astype(float)
+    both, either = (right & chosen).astype(float), (right | chosen).astype(float)
     share = ratio(both, either)
     known = spread(share.influence, clusters, either)
     if known is None or not known.is_clustered:
@@ -120,11 +120,11 @@ def _f1_of_choice(
 
 
 def _matthews_interval(
-    estimate: Estimate, gold: np.ndarray, guess: np.ndarray, clusters: Sequence[Hashable | None] | None, count: int
+    estimate: Estimate, gold: np.ndarray, predicted: np.ndarray, clusters: Sequence[Hashable | None] | None, count: int
 ) -> Interval | None:
     """Wilson's on (φ + 1)/2 with the effective number of docs of the table with a few docs added."""
     table = np.full((count, count), ADDED / count**2)
-    np.add.at(table, (gold, guess), 1)
+    np.add.at(table, (gold, predicted), 1)
     cells = _matthews_influence(table)
     squares = (cells / table.sum()) ** 2
     variance = float((table * squares).sum())
@@ -142,11 +142,11 @@ def _matthews_interval(
 def _matthews_influence(table: Floats) -> Floats:
     """Influence on Matthews' correlation of a doc in each cell of a table of counts; sums to 0 over its docs."""
     count, total = table.shape[0], table.sum()
-    gold, said, right = table.sum(axis=1), table.sum(axis=0), np.trace(table)
-    of_gold, of_said = total**2 - gold @ gold, total**2 - said @ said
-    above, below = right * total - gold @ said, math.sqrt(of_gold * of_said)
-    d_above = np.eye(count) * total + right - said[:, None] - gold[None, :]
-    d_below = (2 * (total - gold)[:, None] * of_said + 2 * (total - said)[None, :] * of_gold) / (2 * below)
+    gold, chosen, right = table.sum(axis=1), table.sum(axis=0), np.trace(table)
+    of_gold, of_chosen = total**2 - gold @ gold, total**2 - chosen @ chosen
+    above, below = right * total - gold @ chosen, math.sqrt(of_gold * of_chosen)
+    d_above = np.eye(count) * total + right - chosen[:, None] - gold[None, :]
+    d_below = (2 * (total - gold)[:, None] * of_chosen + 2 * (total - chosen)[None, :] * of_gold) / (2 * below)
     slope = total * (d_above / below - above / below**2 * d_below)
     return np.asarray(slope - (slope * table).sum() / total)
 

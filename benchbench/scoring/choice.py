@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchbench.core.task_scoring import columns
 from benchbench.core.types import ItemScore, Loglikelihood, RenderedDoc, ScoringSpec
-from benchbench.scoring.columns import columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class ScoredChoices:
     tokens: tuple[int, ...]
     texts: tuple[str, ...]
     """What was scored for each choice: the choice, or the shared ending where choices are contexts."""
-    alone: tuple[float, ...] | None = None
+    unconditional: tuple[float, ...] | None = None
     """Log-likelihoods without the prompt, where the task asks for acc_mutual_info."""
 
     @property
@@ -88,9 +88,9 @@ def acc_token(scored: ScoredChoices) -> float:
 
 def acc_mutual_info(scored: ScoredChoices) -> float | None:
     """1 if the choice whose log-likelihood the prompt raises most is right. None if that was not asked."""
-    if scored.alone is None:
+    if scored.unconditional is None:
         return None
-    return _right([given - alone for given, alone in zip(scored.totals, scored.alone, strict=True)], scored)
+    return _right([given - alone for given, alone in zip(scored.totals, scored.unconditional, strict=True)], scored)
 
 
 def exact_match(scored: ScoredChoices) -> float:
@@ -165,7 +165,7 @@ def _scored_choices(rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -
         greedy=tuple(response.is_greedy for response in given),
         tokens=tuple(response.num_tokens for response in given),
         texts=tuple(_scored_text(choice, response) for choice, response in zip(rendered.choices, given, strict=True)),
-        alone=tuple(response.total for response in alone) if len(alone) == count else None,
+        unconditional=tuple(response.total for response in alone) if len(alone) == count else None,
     )
 
 

@@ -1,4 +1,7 @@
-"""Corpus metrics as estimates: a value over items that is no mean of item scores, and each item's influence on it."""
+"""Corpus metrics as estimates: a value over items that is no mean of item scores, and each item's influence on it.
+
+Also their standard errors and intervals, and how the errors of tasks with the same questions go together.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,20 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from benchbench.core.errors import StoreError
 from benchbench.core.registry import influence_column
+from benchbench.core.task_scoring import ScoreColumn, ScoredTask, columns, unit_names
 from benchbench.core.types import Item, ScoringSpec
 from benchbench.scoring.agreement import agreement
 from benchbench.scoring.choice import per_unit, softmax, units
-from benchbench.scoring.columns import ScoreColumn, columns
 from benchbench.scoring.filters import FilterContext, apply_filter
-from benchbench.scoring.translation import CorpusScore, corpus_score
+from benchbench.scoring.generation import CorpusScore, corpus_score
 from benchbench.stats.auroc import macro_auroc
-from benchbench.stats.influence import Estimate, mean, ratio
+from benchbench.stats.groups import error_correlation
+from benchbench.stats.influence import Estimate, Floats, mean, ratio
 from benchbench.stats.intervals import SHARES, Uncertainty, uncertainty
 from benchbench.stats.scores import Shape, bounded, counted, positive, score_uncertainty, symmetric
 
@@ -37,6 +43,11 @@ class ColumnItems:
     seed: int = 0
     """Of the bootstrap of medians."""
 
+    @classmethod
+    def of(cls, spec: ScoringSpec, column: ScoreColumn, items: Sequence[Item], seed: int = 0) -> ColumnItems:
+        """The items under a column of the task that `spec` is of."""
+        return cls(column, tuple(items), column.filter == (spec.filters[0] if spec.filters else None), seed)
+
     @property
     def clusters(self) -> list[str | None]:
         """Cluster name of each item, None for an item of its own."""
@@ -53,8 +64,7 @@ def with_influence(spec: ScoringSpec, items: Sequence[Item]) -> list[Item]:
     found: dict[str, dict[int, float]] = {}
     for column in columns(spec):
         if usable and column.metric.aggregation in ESTIMATORS:
-            chosen = ColumnItems(column, usable, column.filter == (spec.filters[0] if spec.filters else None))
-            found[influence_column(column.name)] = _influence(chosen)
+            found[influence_column(column.name)] = _influence(ColumnItems.of(spec, column, usable))
     if not found:
         return list(items)
     return [
@@ -228,3 +238,56 @@ def corpus_uncertainty(metric: str, found: CorpusScore, clusters: Clusters) -> U
         partial(counted, scale=CORPUS_RANGE) if metric == "ter" else partial(bounded, low=0.0, high=CORPUS_RANGE)
     )
     return score_uncertainty(found.estimate, clusters, shape, shares=found.lengths, what="text")
+
+
+def corpus_estimate(spec: ScoringSpec, name: str, items: Sequence[Item]) -> dict[int, float]:
+    """doc id → value of a corpus metric on these items, plus how far the doc pulls it; the mean is the value.
+
+    Raises:
+        StoreError: the metric is none of ours, or has no value on these docs.
+    """
+    column = next((column for column in columns(spec) if column.name == name), None)
+    if column is None or column.metric.aggregation not in ESTIMATORS:
+        raise StoreError(f"{name} cannot be worked out anew on the docs that both sides have: it is not benchbench's.")
+    try:
+        estimate, scored = ESTIMATORS[column.metric.aggregation](ColumnItems.of(spec, column, items))
+    except NoValueError as error:
+        raise StoreError(f"{name} has no value on the docs that all sides have: {error}.") from error
+    pulls = (estimate.value + estimate.influence).tolist()
+    return {item.doc_id: pull for item, pull in zip(scored, pulls, strict=True)}
+
+
+NO_INFLUENCE = ("median",)
+
+
+def correlations(members: Sequence[ScoredTask]) -> dict[str, NDArray[np.float64]]:
+    """Metric → correlation of the errors of the members' values, shape (members, members).
+
+    Empty where no two members are of one family, whose values then are independent.
+    """
+    families = [member.family for member in members if member.family is not None]
+    if len(set(families)) == len(families):
+        return {}
+    tables = [_unit_influence(member) for member in members]
+    shared = [metric for metric in tables[0] if all(metric in table for table in tables)]
+    return {metric: error_correlation(*zip(*(table[metric] for table in tables), strict=True)) for metric in shared}
+
+
+UnitInfluence = tuple[Floats, tuple[Hashable | None, ...] | None]
+"""The influence of each doc, and its unit (`unit_names`)."""
+
+
+def _unit_influence(member: ScoredTask) -> dict[str, UnitInfluence]:
+    """Of each metric that has them: how each doc pulls its value, and the docs' units."""
+    found: dict[str, UnitInfluence] = {}
+    for column in columns(member.spec):
+        aggregation = column.metric.aggregation
+        name = influence_column(column.name) if aggregation in ESTIMATORS else column.name
+        known = [(score, item.cluster) for item in member.items if (score := item.scores.get(name)) is not None]
+        scores = np.array([score for score, _ in known], dtype=np.float64)
+        is_finite = np.isfinite(scores)
+        if aggregation not in NO_INFLUENCE and is_finite.any():
+            clusters = [cluster for (_, cluster), counts in zip(known, is_finite, strict=True) if counts]
+            influence = np.asarray(scores[is_finite] - scores[is_finite].mean())
+            found[column.name] = influence, unit_names(member.family, clusters)
+    return found

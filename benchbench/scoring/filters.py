@@ -28,7 +28,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.plugins import load_entry_point
-from benchbench.core.registry import FILTER_GROUP, METRIC_GROUP
+from benchbench.core.registry import FILTER_GROUP
 from benchbench.core.types import FilterSpec, Json
 
 NUMBER_AFTER_HASHES = r"#### (\-?[0-9\.\,]+)"
@@ -58,7 +58,7 @@ def apply_filter(spec: FilterSpec | None, texts: Sequence[str], context: FilterC
 
 
 def _step(name: str, kwargs: Mapping[str, Json], texts: list[str], context: FilterContext) -> list[str]:
-    function = find_filter(name, FILTERS)
+    function = find_by_name(name, FILTERS, FILTER_GROUP, "filter")
     try:
         return function(texts, context, **kwargs)
     except (TypeError, re.error) as error:
@@ -239,25 +239,12 @@ class Filter(Protocol):
         ...
 
 
-def find_metric(name: str, built_in: Mapping[str, TextMetric]) -> TextMetric:
-    """The text metric of this name.
+def find_by_name(name: str, built_in: Mapping[str, T], group: str, kind: str) -> T:
+    """The metric or filter of this name, `kind` being which of them, from `built_in` or the entry point group.
 
     Raises:
         TaskError: no built-in and no installed package has it.
     """
-    return _find(name, built_in, METRIC_GROUP, "metric")
-
-
-def find_filter(name: str, built_in: Mapping[str, Filter]) -> Filter:
-    """The filter of this name.
-
-    Raises:
-        TaskError: no built-in and no installed package has it.
-    """
-    return _find(name, built_in, FILTER_GROUP, "filter")
-
-
-def _find(name: str, built_in: Mapping[str, T], group: str, kind: str) -> T:
     if name in built_in:
         return built_in[name]
     loaded = load_entry_point(group, name)

@@ -1,13 +1,14 @@
-"""One doc and its responses → one item score; from a stored item its responses again."""
+"""Benchbench's own scoring: one doc and its responses → one item score; from a stored item its responses again."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from benchbench.core.errors import BenchbenchError
 from benchbench.core.registry import FAMILIES
+from benchbench.core.task_scoring import Group, ScoredTask, columns
 from benchbench.core.types import (
     Completion,
     Failure,
@@ -16,14 +17,45 @@ from benchbench.core.types import (
     Item,
     ItemScore,
     Loglikelihood,
+    MetricResult,
     RenderedDoc,
     Request,
     Response,
     ScoringSpec,
 )
+from benchbench.scoring.aggregation import aggregate, aggregate_group
 from benchbench.scoring.choice import score_choice, score_likelihood, score_rolling
-from benchbench.scoring.columns import columns
+from benchbench.scoring.estimates import correlations, with_influence
 from benchbench.scoring.generation import score_text
+
+
+class StandardScoring:
+    """What a run calls: see `core.task_scoring.TaskScoring`."""
+
+    def __init__(self, spec: ScoringSpec) -> None:
+        self.spec = spec
+
+    def score(self, rendered: RenderedDoc, responses: Sequence[Response]) -> ItemScore:
+        """See TaskScoring."""
+        return score_doc(self.spec, rendered, responses)
+
+    def with_influence(self, items: Sequence[Item]) -> list[Item]:
+        """See TaskScoring."""
+        return with_influence(self.spec, items)
+
+    def rows(self, items: Sequence[Item], seed: int) -> list[MetricResult]:
+        """See TaskScoring."""
+        return aggregate(self.spec, items, seed=seed)
+
+    def complete(self, rows: Sequence[MetricResult]) -> ScoringSpec:
+        """See TaskScoring: every metric is known beforehand."""
+        return self.spec
+
+    def group_rows(self, group: Group, members: Mapping[str, ScoredTask]) -> list[MetricResult]:
+        """See TaskScoring: each metric that every member has, with what members share counted once."""
+        rows = {name: member.rows for name, member in members.items()}
+        shared = correlations([*members.values()])
+        return aggregate_group(group.name, rows, weight_by_size=group.weight_by_size, correlations=shared)
 
 
 def score_doc(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Response]) -> ItemScore:

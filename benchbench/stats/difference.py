@@ -77,22 +77,6 @@ class Difference:
         below, above = (-self).p_above(-delta), self.p_above(-delta)
         return None if below is None or above is None else max(below, above)
 
-    def with_noise(self, tau: float, degrees: float = math.inf, *, weight: float = 2.0) -> Difference:
-        """Adds the noise τ of each checkpoint: SE² + weight·τ², with Satterthwaite's degrees of freedom.
-
-        `weight` is the sum of the checkpoints' squared weights: 2 for the difference of two.
-        """
-        if self.stderr is None or tau == 0:
-            return self
-        items, noise = self.stderr**2, weight * tau**2
-        total = items + noise
-        return replace(
-            self,
-            stderr=math.sqrt(total),
-            degrees=satterthwaite([items, noise], [self.degrees, degrees]),
-            skewness=self.skewness * (items / total) ** 1.5,
-        )
-
     def __neg__(self) -> Difference:
         return replace(self, value=-self.value, centre=-self.centre, skewness=-self.skewness)
 
@@ -161,28 +145,6 @@ class Reach:
     high: float
     missing: int
     """Docs that failed."""
-
-    @property
-    def sign_may_change(self) -> bool:
-        """A difference could be of the other sign, or none, or one where there is none."""
-        return len({np.sign(end) for end in (self.value, self.low, self.high)}) > 1
-
-
-def reach_of_mean(scores: ArrayLike, bounds: tuple[float, float]) -> Reach:
-    """The mean of item scores, shape (items,), NaN where an item failed, and its range over all of them.
-
-    Args:
-        bounds: (lowest, highest) score that an item can have.
-
-    Raises:
-        ValueError: no item has a score, or one lies outside the bounds.
-    """
-    x = _within(scores, bounds)
-    known = x[~np.isnan(x)]
-    if known.size == 0:
-        raise ValueError("no item has a score: there is nothing to bound")
-    low, high = (np.where(np.isnan(x), end, x) for end in bounds)
-    return Reach(_mean(known), _mean(low), _mean(high), x.size - known.size)
 
 
 def reach_of_difference(a: ArrayLike, b: ArrayLike, bounds: tuple[float, float]) -> Reach:

@@ -38,6 +38,9 @@ from benchbench.stats.units import (
     without_rounding,
 )
 
+SEED = 0
+"""Of flipped signs, where tasks that share questions have few units."""
+
 Outcome = Literal["better", "worse", "equivalent", "undecided"]
 Method = Literal["mcnemar", "paired t", "clustered t", "sign flip", "clustered sign flip", "mean of tasks", "none"]
 TaskInfluence = tuple[ArrayLike, Sequence[Hashable | None] | None]
@@ -100,15 +103,15 @@ class Duel:
         """Share of items on which the two differ."""
         return None if self.wins is None or self.losses is None else (self.wins + self.losses) / self.n
 
-    def outcome(self, p: float | None = None, *, alpha: float = ALPHA) -> Outcome:
+    def outcome(self, p: float | None = None) -> Outcome:
         """What can be said of b against a; `p` is an adjusted p-value, by default the duel's own.
 
         A difference that is significant counts as one even where it is surely smaller than delta.
         """
         shown = self.p if p is None else p
-        if shown is not None and shown < alpha:
+        if shown is not None and shown < ALPHA:
             return "better" if (self.difference.value > 0) == self.higher_is_better else "worse"
-        if self.equivalence_p is not None and self.equivalence_p < alpha:
+        if self.equivalence_p is not None and self.equivalence_p < ALPHA:
             return "equivalent"
         return "undecided"
 
@@ -214,7 +217,6 @@ def duel_of_tasks(
     parallel: Sequence[TaskInfluence] | None = None,
     delta: float | None = None,
     higher_is_better: bool = True,
-    seed: int = 0,
 ) -> Duel:
     """b against a on the weighted mean of several tasks.
 
@@ -227,7 +229,6 @@ def duel_of_tasks(
             chance stays visible. None: scores as they are.
         parallel: per task, the influence of its docs on the difference and their cluster names. Docs that share a name
             are one unit, whatever their tasks: the same question in several languages.
-        seed: for flipped signs, where `parallel` has few units.
     """
     if not duels:
         raise ValueError("a mean of tasks needs at least one task")
@@ -239,7 +240,7 @@ def duel_of_tasks(
         found = _sum_of_tasks(duels, w, delta)
     else:
         value = math.fsum(k * d.difference.value for k, d in zip(w, duels, strict=True))
-        found = of_units(_shared_units(value, parallel, w, widest), delta=delta, seed=seed)
+        found = of_units(_shared_units(value, parallel, w, widest), delta=delta, seed=SEED)
     return Duel(
         n=sum(d.n for d in duels),
         n_clusters=None,

@@ -118,9 +118,9 @@ class Flips:
         return float((self.beside + reached.sum()) / (self.beside + reached.size))
 
 
-def flipped_p(sums: Floats, *, seed: int, draws: int = 9999) -> Floats:
+def flipped_p(sums: Floats, *, seed: int) -> Floats:
     """`sign_flip` of many rows at once, shape (rows, units) to (rows,)."""
-    signs, beside = sign_patterns(sums.shape[1], seed=seed, draws=draws)
+    signs, beside = sign_patterns(sums.shape[1], seed=seed)
     slack = SLACK * np.abs(sums).sum(axis=1)
     reached = np.abs(signs @ sums.T) >= np.abs(sums.sum(axis=1)) - slack
     return np.asarray((beside + reached.sum(axis=0)) / (beside + signs.shape[0]))

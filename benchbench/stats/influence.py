@@ -127,27 +127,17 @@ ROUNDING = 1e-12
 """Differences below this share of the scores' size are rounding, and no evidence."""
 
 
-def unseen_variance(
-    differences: ArrayLike,
-    scale: float,
-    *,
-    size: float | None = None,
-    units: int | None = None,
-    whole_range: float = 0.0,
-) -> float:
+def unseen_variance(differences: ArrayLike, scale: float, *, units: int | None = None) -> float:
     """What to add to the variance of a mean difference, in squared units of the score.
 
     Args:
         differences: shape (units,): of each independent doc, or of each cluster of docs its mean difference times the
             cluster's share of an average cluster (sum divided by the mean number of docs in a cluster).
         scale: the metric's range, or the size of its values where it has none: how much one doc can differ at most.
-        size: of the scores, against which rounding is judged; `scale` where None.
         units: how many independent units one difference rests on, where `differences` holds those of several.
-        whole_range: how many docs that differ by the whole range are counted among those seen to differ.
     """
     x = np.asarray(differences, dtype=np.float64)
-    least = ROUNDING * (scale if size is None else size)
-    typical = float(typical_differences(x.reshape(1, -1), np.array([scale]), least, whole_range)[0])
+    typical = float(typical_differences(x.reshape(1, -1), np.array([scale]), ROUNDING * scale, 0.0)[0])
     return float(_variance(typical, x.size if units is None else units))
 
 
@@ -158,7 +148,8 @@ def unseen_variances(differences: Floats, scales: Floats, least: Floats | float,
         differences: shape (pairs, units).
         scales: shape (pairs,).
         least: difference above which a unit counts as one that differs; of all pairs, or of each.
-        whole_range: as above, of all pairs or of each.
+        whole_range: how many docs that differ by the whole range are counted among those seen to differ; of all pairs
+            or of each.
     """
     return _variance(typical_differences(differences, scales, least, whole_range), differences.shape[1])
 

@@ -78,9 +78,7 @@ def standard_error(influence: ArrayLike, clusters: Sequence[Hashable | None] | N
     return math.sqrt(sums.size / (sums.size - 1) * math.fsum(sums * sums)) / n
 
 
-def uncertainty(
-    estimate: Estimate, clusters: Sequence[Hashable | None] | None = None, *, level: float = LEVEL
-) -> Uncertainty:
+def uncertainty(estimate: Estimate, clusters: Sequence[Hashable | None] | None = None) -> Uncertainty:
     """Standard error and t interval of an estimate; C − 1 degrees of freedom."""
     n = estimate.influence.size
     count = cluster_sums(estimate.influence, clusters).size
@@ -89,7 +87,7 @@ def uncertainty(
     if stderr is None:
         what = "all items share one cluster" if n > 1 else "only one item"
         return Uncertainty(None, None, shared, 0, f"no standard error: {what}")
-    half = t_quantile(count - 1, level) * stderr
+    half = t_quantile(count - 1) * stderr
     return Uncertainty(stderr, Interval(estimate.value - half, estimate.value + half), shared, count - 1)
 
 

@@ -114,10 +114,6 @@ class Gain:
         """One-sided p of "the true difference is at most `margin`"."""
         return self._tail(self.value - margin)
 
-    def p_below(self, margin: float = 0.0) -> float:
-        """One-sided p of "the true difference is at least `margin`"."""
-        return self._tail(margin - self.value)
-
     def half_width(self, tail: float) -> float:
         """Distance beyond which `tail` of the probability lies on one side."""
         from scipy.optimize import brentq

@@ -51,11 +51,7 @@ class Covariance(np.ndarray[tuple[int, ...], np.dtype[np.float64]]):
     """Shape (pairs,): variance of each difference that is counted in beside, as in `units.Spread`."""
 
     def __new__(
-        cls,
-        matrix: ArrayLike,
-        units: float = math.inf,
-        degrees: Floats | float = math.inf,
-        extra: Floats | float = 0.0,
+        cls, matrix: ArrayLike, units: float = math.inf, degrees: Floats | float = math.inf, extra: Floats | float = 0.0
     ) -> Covariance:
         """`degrees` and `extra` are of each pair, or of all."""
         found = np.array(matrix, dtype=np.float64).view(cls)

@@ -10,15 +10,44 @@ from typing import Literal
 
 from benchbench.core.format import number, probability, several, step_name
 from benchbench.stats.difference import Reach
-from benchbench.stats.intervals import Interval
 from benchbench.stats.noise import Gain, Noise
 from benchbench.stats.series import TaskSignal
-from benchbench.stats.sweep import Claim, StepTest
 from benchbench.stats.testing import ALPHA, Family
 
 SHOWN_DROPS = 3
 
 SweepOutcome = Literal["improving", "plateau", "no detectable improvement", "regressed", "too little data"]
+
+
+Kind = Literal["last", "trend", "last part", "pair", "whole trend"]
+"""What a contrast compares: the last checkpoint with the mean of those before it; the slope over the late half; the
+last with the one a fifth earlier; the last with one earlier one; the slope over all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A contrast that rose or fell, and how sure that is."""
+
+    kind: Kind
+    start: int
+    """Position of the earliest checkpoint in it."""
+    gain: Gain
+    """Positive is better. Of a trend: per doubling of steps."""
+    p: float
+    """One-sided, adjusted for everything: below 0.05 is a claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepTest:
+    """Two checkpoints compared."""
+
+    start: int
+    """Position of the earlier checkpoint."""
+    end: int
+    gain: Gain
+    """Later minus earlier; positive is better."""
+    p: float
+    """One-sided; of this look alone in the sequence, adjusted for all neighbours in `drops`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,39 +118,9 @@ class Verdict:
         return self.steps[self.start]
 
     @property
-    def gain(self) -> Gain | None:
-        """From X* to the last checkpoint."""
-        return None if self.findings is None else self.findings.gain
-
-    @property
-    def interval(self) -> Interval | None:
-        """95 % interval of the gain since X*, of this look alone."""
-        return None if self.findings is None else self.findings.gain.interval()
-
-    @property
-    def upper(self) -> float | None:
-        """One-sided 95 % upper bound of the gain since X*."""
-        return None if self.findings is None else self.findings.gain.upper()
-
-    @property
     def detectable(self) -> float | None:
         """Smallest gain since X* that would have been found with 80 % power."""
         return None if self.findings is None else self.findings.detectable
-
-    @property
-    def noise(self) -> Noise | None:
-        """What is known of the noise between checkpoints."""
-        return None if self.findings is None else self.findings.noise
-
-    @property
-    def sequence(self) -> tuple[StepTest, ...]:
-        """The tests that lead to X*."""
-        return () if self.findings is None else self.findings.sequence
-
-    @property
-    def drops(self) -> tuple[StepTest, ...]:
-        """Neighbours between which the score fell."""
-        return () if self.findings is None else self.findings.drops
 
     @property
     def looks(self) -> int:

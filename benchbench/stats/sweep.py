@@ -1,62 +1,34 @@
 """What a curve over checkpoints shows: did it rise or fall, since when is no rise detectable, where did it drop.
 
 All tests are contrasts of the checkpoints, averaged over what is not known of checkpoint noise (`noise.py`), at the
-level that this look at this task may spend (`testing.py`). p-values are adjusted: below 0.05 is a claim.
+level that this look at this task may spend (`testing.py`). p-values are adjusted: below 0.05 is a claim. From them
+follows the verdict: `sweep_verdict` takes item scores, `series_verdict` any `Series` (corpus metrics through influence
+values).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchbench.stats.influence import Floats
-from benchbench.stats.noise import NO_NOISE, Gain, Noise, gain_of, p_above
-from benchbench.stats.series import Series, log_steps
-from benchbench.stats.testing import ALPHA, Family, spent
+from benchbench.stats.noise import NO_NOISE, Noise, checkpoint_noise, fixed_noise, gain_of, p_above
+from benchbench.stats.sentence import Claim, Findings, Kind, StepTest, SweepOutcome, Verdict
+from benchbench.stats.series import Series, log_steps, series_of_items, task_signal
+from benchbench.stats.testing import ALPHA, POWER, Family, spent
 
 LAST_PART = 0.2
 """The last fifth of the steps: what the newest training bought."""
 
-Kind = Literal["last", "trend", "last part", "pair", "whole trend"]
-"""What a contrast compares: the last checkpoint with the mean of those before it; the slope over the late half; the
-last with the one a fifth earlier; the last with one earlier one; the slope over all."""
 LATELY: dict[Kind, float] = {"last": 0.0105, "trend": 0.03, "last part": 0.002}
 EVER: dict[Kind, float] = {"whole trend": 0.0115, "pair": 0.004}
 FALL: dict[Kind, float] = {"last": 0.005, "trend": 0.02, "whole trend": 0.004, "pair": 0.006}
 """Nominal error of each test of a rise or fall, over all looks at all tasks. They sum to more than 5 % because tests of
 slopes are taken at the correlation that is worst for them; in simulated flat runs all of them together err in at most
 6 % of trainings at any look, and in about 1 % where noise is small (`python -m tests.simulate --part sweeps`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A contrast that rose or fell, and how sure that is."""
-
-    kind: Kind
-    start: int
-    """Position of the earliest checkpoint in it."""
-    gain: Gain
-    """Positive is better. Of a trend: per doubling of steps."""
-    p: float
-    """One-sided, adjusted for everything: below 0.05 is a claim."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepTest:
-    """Two checkpoints compared."""
-
-    start: int
-    """Position of the earlier checkpoint."""
-    end: int
-    gain: Gain
-    """Later minus earlier; positive is better."""
-    p: float
-    """One-sided; of this look alone in the sequence, adjusted for all neighbours in `drops`."""
 
 
 def rise_lately(series: Series, noise: Noise, family: Family, since: int) -> Claim:
@@ -210,3 +182,137 @@ def _slope_weights(series: Series, kept: NDArray[np.intp]) -> Floats:
     weights = np.zeros(len(series.steps))
     weights[kept] = (x - x.mean()) * (math.log(2) / float(((x - x.mean()) ** 2).sum()))
     return weights
+
+
+FEWEST_ITEMS = 10
+"""Fewer independent items (or clusters) than this say nothing about a curve."""
+
+
+def sweep_verdict(
+    steps: Sequence[int],
+    items: Sequence[NDArray[np.float64]],
+    *,
+    clusters: Sequence[Hashable | None] | NDArray[np.generic] | None = None,
+    chance: float | None = None,
+    delta: float,
+    higher_is_better: bool = True,
+    paired: bool = True,
+) -> Verdict:
+    """The verdict on a metric that is the mean of item scores, with a look after every checkpoint at this one task.
+
+    `series_verdict` takes other looks, several tasks, metrics that have no range, and another newest part.
+
+    Args:
+        steps: of the checkpoints, strictly increasing.
+        items: one vector of item scores per checkpoint, shape (items,), the same docs in the same order. NaN (a
+            doc that failed) leaves the doc out at every checkpoint.
+        clusters: name of the passage or source that docs share, None for a doc of its own.
+        chance: score of a guesser.
+        delta: margin below which a gain counts as none, in the metric's own unit.
+        paired: False where the checkpoints answered different docs.
+
+    Raises:
+        ValueError: vectors that do not fit together, or no item with a score at every checkpoint.
+    """
+    series = series_of_items(steps, items, clusters, higher_is_better=higher_is_better, paired=paired)
+    return series_verdict(series, chance=chance, delta=delta, higher_is_better=higher_is_better)
+
+
+def series_verdict(
+    series: Series,
+    *,
+    chance: float | None = None,
+    delta: float,
+    higher_is_better: bool = True,
+    since: int | None = None,
+    family: Family | None = None,
+) -> Verdict:
+    """The verdict on any series; the outcomes in order of precedence.
+
+    too little data: fewer than two checkpoints or ten independent items. regressed: the last checkpoint is worse than
+    earlier ones. improving: the last ones are better than those before them, or the last is better than every earlier
+    one. plateau: the 95 % interval of the gain since X* lies inside ±delta. no detectable improvement: the rest.
+
+    Args:
+        chance: score of a guesser.
+        delta: margin below which a gain counts as none, in the metric's own unit.
+        since: the step from which the newest part of the training is counted; None: the last fifth of the steps.
+        family: the looks and tasks that share the chance of a false claim; None: a look after every checkpoint at
+            this one task.
+    """
+    if not delta > 0:
+        raise ValueError(f"delta must be positive, not {delta}")
+    reason = _too_little(series)
+    known = family or Family()
+    findings = None if reason is not None else _findings(series, known, since)
+    signal = task_signal(series, chance, higher_is_better=higher_is_better) if series.degrees > 0 else None
+    sign = 1.0 if higher_is_better else -1.0
+    return Verdict(
+        outcome="too little data" if findings is None else _outcome(findings, len(series.steps), delta),
+        steps=series.steps,
+        values=tuple(float(sign * value) for value in series.values),
+        n=series.n,
+        n_clusters=series.n_clusters,
+        higher_is_better=higher_is_better,
+        delta=delta,
+        chance=chance,
+        family=known,
+        findings=findings,
+        signal=signal,
+        paired=series.paired,
+        reason=reason,
+    )
+
+
+def _findings(series: Series, family: Family, since: int | None) -> Findings:
+    noise = checkpoint_noise(series)
+    recent = last_part(series, since)
+    lately = rise_lately(series, noise, family, recent)
+    ever, fell = rise_ever(series, noise, family, lately), fall(series, noise, family)
+    sequence = fixed_sequence(series, noise)
+    last = len(series.steps) - 1
+    start = int(np.argmax(series.values[:-1])) if fell.p < ALPHA else _start(sequence, last) if ever.p < ALPHA else 0
+    since_start = pair(series, min(start, last - 1))
+    gain, tested = gain_of(series, since_start, noise), gain_of(series, since_start, seen(noise))
+    typical = gain_of(series, since_start, fixed_noise(noise.tau))
+    return Findings(
+        since=recent,
+        recent=gain_of(series, pair(series, recent), noise),
+        lowest=sequence[0].start,
+        start=start,
+        gain=gain,
+        detectable=tested.half_width(ALPHA) + typical.half_width(1 - POWER),
+        lately=lately,
+        ever=ever,
+        fall=fell,
+        noise=noise,
+        sequence=sequence,
+        drops=drops(series, noise, family),
+    )
+
+
+def _start(sequence: Sequence[StepTest], last: int) -> int:
+    """Position of X*; 0 where not even the lowest checkpoint is worse than the last."""
+    if sequence[0].p > ALPHA:
+        return 0
+    return next((test.start for test in sequence if test.p > ALPHA), last)
+
+
+def _outcome(found: Findings, checkpoints: int, delta: float) -> SweepOutcome:
+    interval = found.gain.interval()
+    if found.fall.p < ALPHA:
+        return "regressed"
+    if found.lately.p < ALPHA or (found.ever.p < ALPHA and found.start == checkpoints - 1):
+        return "improving"
+    if -delta < interval.low and interval.high < delta:
+        return "plateau"
+    return "no detectable improvement"
+
+
+def _too_little(series: Series) -> str | None:
+    if len(series.steps) < 2:
+        return "one checkpoint makes no curve"
+    if series.degrees + 1 < FEWEST_ITEMS:
+        what = "items" if series.n_clusters is None else "clusters of items"
+        return f"{series.degrees + 1} independent {what} are too few"
+    return None

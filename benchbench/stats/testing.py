@@ -35,16 +35,12 @@ def margin(bounds: tuple[float, float] | None, *scores: float) -> float | None:
     return DELTA * size or None
 
 
-def z_sum(alpha: float = ALPHA, power: float = POWER) -> float:
-    """z_{α/2} + z_β: how many standard errors a difference must be worth; 2.8016 at 5 % and 80 %."""
-    return t_sum(math.inf, alpha, power)
-
-
 def t_sum(degrees: float, alpha: float = ALPHA, power: float = POWER, *, two_sided: bool = True) -> float:
     """How many standard errors a difference must be worth where the error is estimated with `degrees` of freedom.
 
-    The noncentrality of Student's t at which it exceeds its critical value with this power; a two-sided test's other
-    tail is left out. Source: Johnson & Welch, Biometrika 31 (1940).
+    2.8016 at 5 % and 80 % with infinitely many: z_{α/2} + z_β. Else the noncentrality of Student's t at which it
+    exceeds its critical value with this power; a two-sided test's other tail is left out. Source: Johnson & Welch,
+    Biometrika 31 (1940).
     """
     from scipy.special import nctdtrinc, ndtri, stdtrit
 
@@ -55,12 +51,7 @@ def t_sum(degrees: float, alpha: float = ALPHA, power: float = POWER, *, two_sid
 
 
 def detectable(
-    stderr: float,
-    *,
-    alpha: float = ALPHA,
-    power: float = POWER,
-    degrees: float = math.inf,
-    two_sided: bool = True,
+    stderr: float, *, alpha: float = ALPHA, power: float = POWER, degrees: float = math.inf, two_sided: bool = True
 ) -> float:
     """Smallest true difference that a t test finds with this power, given its standard error.
 
@@ -70,8 +61,8 @@ def detectable(
     return t_sum(degrees, alpha, power, two_sided=two_sided) * stderr
 
 
-def detectable_pairs(differing: int, n: int, *, alpha: float = ALPHA, power: float = POWER) -> float | None:
-    """Smallest true difference of two proportions that the exact two-sided McNemar test finds with this power.
+def detectable_pairs(differing: int, n: int) -> float | None:
+    """Smallest true difference of two proportions that the exact two-sided McNemar test finds with 80 % power.
 
     As many items differ as were seen to, until the difference itself asks for more: then all that differ do so in one
     direction. None where the test finds nothing even if all items differ in one direction.
@@ -82,14 +73,14 @@ def detectable_pairs(differing: int, n: int, *, alpha: float = ALPHA, power: flo
     from scipy.optimize import brentq
 
     if differing > MANY_PAIRS:
-        return detectable(math.sqrt(differing) / n, alpha=alpha, power=power) + 1 / n
+        return detectable(math.sqrt(differing) / n) + 1 / n
 
     def missing(difference: float) -> float:
-        return pairs_power(difference, max(difference, differing / n), n, alpha=alpha) - power
+        return pairs_power(difference, max(difference, differing / n), n) - POWER
 
     if missing(1.0) < 0:
         return None
-    near = min(1.0, 2 * detectable(math.sqrt((differing + 8) / n / n), alpha=alpha, power=power))
+    near = min(1.0, 2 * detectable(math.sqrt((differing + 8) / n / n)))
     return float(brentq(missing, 0.0, near if missing(near) > 0 else 1.0, xtol=1e-9, rtol=1e-6))
 
 

@@ -8,8 +8,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.core.errors import StoreError
 from benchbench.core.json_record import JsonRecord
-from benchbench.core.record import Row, RunRecord, TaskRecord
+from benchbench.core.record import Row, RunRecord
 from benchbench.core.types import Item, Json, MetricSpec
 from benchbench.store.files import make_folder, os_errors, read_json, write_json, write_whole
 from benchbench.store.names import folder_name
-from benchbench.store.table import COLUMNS, read_table
+from benchbench.store.table import column_name, metric_name, parquet_bytes, read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -117,7 +116,6 @@ def remove_added(run: Path, task: str, metric: str) -> None:
 def _encode(items: Sequence[Item], columns: Sequence[str]) -> bytes:
     """The items' keys and those of their scores that belong to `columns`, as parquet."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     names = [name for name in items[0].scores if any(name in (column, f"{column}_influence") for column in columns)]
     data: dict[str, pa.Array[Any]] = {
@@ -126,14 +124,7 @@ def _encode(items: Sequence[Item], columns: Sequence[str]) -> bytes:
     }
     for name in names:
         data[column_name(name)] = pa.array([item.scores.get(name) for item in items], pa.float64())
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(data), buffer, compression="zstd", compression_level=3)
-    return buffer.getvalue()
-
-
-def column_name(metric: str) -> str:
-    """As in the item table: a metric that is named like a fixed column gets another name."""
-    return f"score_{metric}" if metric in COLUMNS else metric
+    return parquet_bytes(pa.table(data))
 
 
 def with_added_rows(record: RunRecord, run: Path) -> RunRecord:
@@ -150,13 +141,12 @@ def with_added_rows(record: RunRecord, run: Path) -> RunRecord:
             continue
         rows[places[-1] + 1 : places[-1] + 1] = new
         if added.task in tasks:
-            tasks[added.task] = _with_metric(tasks[added.task], added.spec)
+            task = tasks[added.task]
+            tasks[added.task] = replace(
+                task, scoring=replace(task.scoring, metrics=(*task.scoring.metrics, added.spec))
+            )
     made = tuple({"task": one.task, "metric": one.metric, **one.made} for one in found)
     return replace(record, tasks=tasks, rows=tuple(rows), added=made)
-
-
-def _with_metric(task: TaskRecord, spec: MetricSpec) -> TaskRecord:
-    return replace(task, scoring=replace(task.scoring, metrics=(*task.scoring.metrics, spec)))
 
 
 def added_part(run: Path, task: str, column: str) -> Path | None:
@@ -177,17 +167,19 @@ def with_added_columns(table: pa.Table, run: Path, task: str) -> pa.Table:
     for path in sorted(scores_folder(run, task).glob("*.json")):
         part = _read(path).part
         if part is not None:
-            for name, values in _aligned(path.parent / part, table):
+            scores = scores_beside(path.parent / part, table)
+            for name in scores.column_names:
                 if name not in table.column_names:
-                    table = table.append_column(name, values)
+                    table = table.append_column(name, scores.column(name))
     return table
 
 
-def _aligned(part: Path, table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray[Any]]]:
+def scores_beside(part: Path, table: pa.Table) -> pa.Table:
+    """The scores in `part`, row by row those of the items in `table`. StoreError if they were made for others."""
     scores = read_table(part)
     if any(not scores.column(key).equals(table.column(key)) for key in KEYS):
         raise StoreError(f"{part} holds scores of other items than the run has. Remove it, and score again.")
-    yield from ((name, scores.column(name)) for name in scores.column_names if name not in KEYS)
+    return scores.drop_columns(list(KEYS))
 
 
 def items_with_added(items: Iterable[Item], run: Path, task: str) -> list[Item]:
@@ -202,12 +194,6 @@ def items_with_added(items: Iterable[Item], run: Path, task: str) -> list[Item]:
     keys = pa.Table.from_arrays([docs, prompts], names=["doc_id", "prompt_name"])
     scores = with_added_columns(keys, run, task).drop_columns(list(KEYS)).to_pylist()
     return [
-        replace(item, scores={**item.scores, **{_metric(name): value for name, value in more.items()}})
+        replace(item, scores={**item.scores, **{metric_name(name): value for name, value in more.items()}})
         for item, more in zip(rows, scores, strict=True)
     ]
-
-
-def _metric(column: str) -> str:
-    """The reverse of `column_name`."""
-    bare = column.removeprefix("score_")
-    return bare if bare in COLUMNS else column

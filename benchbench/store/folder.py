@@ -22,8 +22,7 @@ from benchbench.store.files import (
 )
 from benchbench.store.lines import LineLog, read_lines
 from benchbench.store.lock import RunLock
-from benchbench.store.models import completed, is_former
-from benchbench.store.names import folder_name
+from benchbench.store.names import completed, folder_name, is_former
 from benchbench.store.table import encode_part, item_from_line, item_to_line, read_part
 
 PART = "part-00000.parquet"

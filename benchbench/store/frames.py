@@ -1,9 +1,10 @@
-"""The pandas door: run records and items as DataFrames with stable columns. pandas is loaded on first use."""
+"""Run records and items as pandas DataFrames with stable columns, and as arrays. Loads pandas on first use."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, TypeAlias
 from benchbench.core.errors import StoreError
 from benchbench.core.record import ModelRun, Row, RunRecord, TaskRecord
 from benchbench.core.types import Item
-from benchbench.store.extra_scores import KEYS, added_part, with_added_columns
-from benchbench.store.find import all_runs
+from benchbench.store.extra_scores import KEYS, added_part, scores_beside, with_added_columns
+from benchbench.store.find import all_runs, finished_runs
 from benchbench.store.folder import PART, RunFolder
-from benchbench.store.models import told_apart
-from benchbench.store.table import COLUMNS, read_table
+from benchbench.store.names import told_apart
+from benchbench.store.table import COLUMNS, column_name, encode_part, read_table, whole_parquet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +67,7 @@ RUN_COLUMNS: dict[str, str] = {
 def load_runs(path: str | Path = "results") -> pd.DataFrame:
     """One row per finished run, task (or group) and metric, for everything under `path`.
 
-    `path` is a results folder, a model's folder in it, or one run. Broken folders are passed over with a warning.
+    `path` is a results folder, a model's folder in it, or one run. Broken folders are skipped with a warning.
 
     | column | meaning |
     |---|---|
@@ -95,19 +96,10 @@ def load_runs(path: str | Path = "results") -> pd.DataFrame:
     """
     import pandas as pd
 
-    found = [(run, record) for run in all_runs(Path(path)) if run.finished for record in _records(run)]
-    records = told_apart([record for _, record in found])
-    rows = [row for (run, _), record in zip(found, records, strict=True) for row in run_rows(run, record)]
+    rows = [row for run in finished_runs(Path(path)) for row in run_rows(run.folder, run.record)]
     mark_current(rows)
     frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
     return frame.astype(RUN_COLUMNS)
-
-
-def _records(run: RunFolder) -> Iterator[RunRecord]:
-    try:
-        yield run.record()
-    except StoreError as error:
-        warnings.warn(f"passed over {run.path}: {error}", stacklevel=3)
 
 
 RunRow: TypeAlias = "dict[str, str | int | float | bool | None]"
@@ -138,16 +130,15 @@ def run_rows(run: RunFolder, record: RunRecord) -> list[RunRow]:
         "finished": provenance.finished,
         "benchbench": record.versions.get("benchbench"),
     }
-    return [{**shared, **_own_columns(row), **_task_columns(record.tasks.get(row.task))} for row in record.rows]
+    return [
+        {**shared, **{name: getattr(row, name) for name in _ROW_COLUMNS}, **_task_columns(record.tasks.get(row.task))}
+        for row in record.rows
+    ]
 
 
 _ROW_COLUMNS = tuple(
     one.name for one in fields(Row) if one.name in RUN_COLUMNS and one.name not in ("model", "step", "tokens_seen")
 )
-
-
-def _own_columns(row: Row) -> RunRow:
-    return {name: getattr(row, name) for name in _ROW_COLUMNS}
 
 
 def _task_columns(task: TaskRecord | None) -> RunRow:
@@ -190,7 +181,7 @@ def load_items(path: str | Path, task: str | Sequence[str] | None = None) -> pd.
     """One row per item (scored doc) of a run, or of all finished runs under `path`.
 
     `task` keeps one task or several. A run that is still going gives the items it has so far.
-    Broken folders are passed over with a warning.
+    Broken folders are skipped with a warning.
 
     | column | meaning |
     |---|---|
@@ -221,24 +212,21 @@ def load_items(path: str | Path, task: str | Sequence[str] | None = None) -> pd.
     named = told_apart([plan for _, plan in known])
     tables = [table for (run, _), plan in zip(known, named, strict=True) for table in _tables(run, plan.model, wanted)]
     if not tables:
-        tables = [_with_run(RunFolder(root), "", _empty())]
+        tables = [_with_run(RunFolder(root), "", _from_items([]).select(list(COLUMNS)))]
     frame: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
     return frame
 
 
 def _plans(run: RunFolder) -> Iterator[ModelRun]:
     """What the run is, from its record where it is finished, so that models are told apart as in `load_runs`."""
-    try:
-        yield run.record() if run.finished else run.plan()
-    except StoreError:
-        yield from _plan(run)
-
-
-def _plan(run: RunFolder) -> Iterator[ModelRun]:
+    if run.finished:
+        with suppress(StoreError):
+            yield run.record()
+            return
     try:
         yield run.plan()
     except StoreError as error:
-        warnings.warn(f"passed over {run.path}: {error}", stacklevel=3)
+        warnings.warn(f"passed over {run.path}: {error}", stacklevel=2)
 
 
 def _tables(run: RunFolder, model: str, wanted: set[str] | None) -> Iterator[pa.Table]:
@@ -260,13 +248,7 @@ def _from_items(items: list[Item]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from benchbench.store.table import encode_part
-
     return pq.read_table(pa.BufferReader(encode_part(items)))
-
-
-def _empty() -> pa.Table:
-    return _from_items([]).select(list(COLUMNS))
 
 
 def _with_run(run: RunFolder, model: str, table: pa.Table) -> pa.Table:
@@ -301,38 +283,38 @@ def read_column(run: RunFolder, task: str, column: str, *, whole: int | None = N
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = _part(run, task)
-    place = f"score_{column}" if column in COLUMNS else column
-    try:
+    path, place = _part(run, task), column_name(column)
+    with whole_parquet(path):
         small = path.stat().st_size <= AT_A_TIME
         with pq.ParquetFile(pa.BufferReader(path.read_bytes()) if small else path) as file:
             short = file.metadata.num_rows == whole
             table = file.read(columns=[place] if short else ["doc_id", "outcome", place], use_threads=False)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StoreError(f"{path} cannot be read as parquet ({error}); the run folder is damaged.") from error
     if place not in table.column_names:
         added = added_part(run.path, task, column)
-        if added is not None:
-            return _added_column(path, added, place)
+        if added is not None:  # failed items have no value there
+            own = read_table(path, KEYS)
+            return ScoreColumn(_doc_ids(own), _finite(scores_beside(added, own), place))
         raise StoreError(f"the items of {task} in {run.path} have no score {column!r}.")
-    values = np.array(table.column(place).to_numpy(), dtype=np.float64)
-    values[~np.isfinite(values)] = np.nan
+    values = _finite(table, place)
     if short:
         return ScoreColumn(np.arange(values.size), values)
     values[[outcome == "failed" for outcome in table.column("outcome").to_pylist()]] = np.nan
-    return ScoreColumn(np.asarray(table.column("doc_id").to_numpy(), dtype=np.int64), values)
+    return ScoreColumn(_doc_ids(table), values)
 
 
-def _added_column(path: Path, added: Path, place: str) -> ScoreColumn:
-    """A column that was added to the run's own items; failed ones have no value there."""
+def _doc_ids(table: pa.Table) -> NDArray[np.int64]:
     import numpy as np
 
-    own, scores = read_table(path, KEYS), read_table(added)
-    if any(not own.column(key).equals(scores.column(key)) for key in KEYS):
-        raise StoreError(f"{added} holds scores of other items than the run has. Remove it, and score again.")
-    values = np.array(scores.column(place).to_numpy(), dtype=np.float64)
+    return np.asarray(table.column("doc_id").to_numpy(), dtype=np.int64)
+
+
+def _finite(table: pa.Table, column: str) -> NDArray[np.float64]:
+    """The column's values; NaN where they are missing or infinite."""
+    import numpy as np
+
+    values = np.array(table.column(column).to_numpy(), dtype=np.float64)
     values[~np.isfinite(values)] = np.nan
-    return ScoreColumn(np.asarray(own.column("doc_id").to_numpy(), dtype=np.int64), values)
+    return values
 
 
 def read_clusters(run: RunFolder, task: str) -> dict[int, str | None]:

@@ -30,9 +30,17 @@ def item_to_line(item: Item) -> dict[str, Json]:
 
 def item_from_line(line: Mapping[str, Any]) -> Item:
     """The item that `item_to_line` wrote, unknown keys ignored. KeyError or TypeError if the line is not an item."""
-    values: dict[str, Any] = {name: line[name] for name in COLUMNS}
-    values.update({name: tuple(values[name]) for name in _LISTS})
-    return Item(**values, scores=dict(line["scores"]))
+    return _item(line, dict(line["scores"]))
+
+
+def _item(values: Mapping[str, Any], scores: Mapping[str, float | None]) -> Item:
+    fixed = {name: values[name] for name in COLUMNS}
+    return Item(**{**fixed, **{name: tuple(fixed[name]) for name in _LISTS}}, scores=scores)
+
+
+def storable(text: str) -> str:
+    """Half surrogate pairs, which a model may write byte by byte, cannot be stored as UTF-8: they become `?`."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def sort_items(items: Iterable[Item]) -> list[Item]:
@@ -40,24 +48,35 @@ def sort_items(items: Iterable[Item]) -> list[Item]:
     return sorted(items, key=lambda item: (item.doc_id, item.prompt_name))
 
 
-def score_columns(items: Sequence[Item]) -> dict[str, str]:
-    """Metric name → column name. They are the same unless a metric is named like a fixed column."""
-    names = dict.fromkeys(name for item in items for name in item.scores)
-    return {name: f"score_{name}" if name in COLUMNS else name for name in names}
+def column_name(metric: str) -> str:
+    """The column of a metric's scores: its name, unless a fixed column is named so."""
+    return f"score_{metric}" if metric in COLUMNS else metric
+
+
+def metric_name(column: str) -> str:
+    """The reverse of `column_name`."""
+    bare = column.removeprefix("score_")
+    return bare if bare in COLUMNS else column
 
 
 def encode_part(items: Sequence[Item]) -> bytes:
     """A parquet file (zstd) of `items`, sorted. The same items give the same bytes under one pyarrow version."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     rows = sort_items(items)
-    columns = score_columns(rows)
-    schema = _schema(columns)
+    names = dict.fromkeys(name for item in rows for name in item.scores)
+    columns = {name: column_name(name) for name in names}
     data: dict[str, list[Any]] = {name: [getattr(item, name) for item in rows] for name in COLUMNS}
     data.update({column: [_number(item.scores.get(name)) for item in rows] for name, column in columns.items()})
+    return parquet_bytes(pa.Table.from_pydict(data, schema=_schema(columns)))
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """The table as a parquet file, as all of ours are compressed."""
+    import pyarrow.parquet as pq
+
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pydict(data, schema=schema), buffer, compression="zstd", compression_level=3)
+    pq.write_table(table, buffer, compression="zstd", compression_level=3)
     return buffer.getvalue()
 
 
@@ -65,14 +84,14 @@ def read_part(path: Path) -> list[Item]:
     """The items of one parquet part, sorted. StoreError if it cannot be read."""
     table = read_table(path)
     names = _score_names(table.schema)
-    return [_item_from_row(row, names) for row in table.to_pylist()]
+    return [_item(row, {name: row[column] for name, column in names.items()}) for row in table.to_pylist()]
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """One parquet part as an arrow table. StoreError if it is damaged."""
     import pyarrow.parquet as pq
 
-    with _whole_parquet(path):
+    with whole_parquet(path):
         return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
 
 
@@ -80,13 +99,14 @@ def part_scores(path: Path) -> dict[str, str]:
     """Metric name → column name of one parquet part. StoreError if it is damaged."""
     import pyarrow.parquet as pq
 
-    with _whole_parquet(path):
+    with whole_parquet(path):
         schema = pq.read_schema(path)
     return _score_names(schema)
 
 
 @contextmanager
-def _whole_parquet(path: Path) -> Iterator[None]:
+def whole_parquet(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while `path` is read into a StoreError sentence."""
     import pyarrow as pa
 
     try:
@@ -99,16 +119,9 @@ def _number(value: float | bool | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _item_from_row(row: dict[str, Any], names: Mapping[str, str]) -> Item:
-    values: dict[str, Any] = {name: row[name] for name in COLUMNS}
-    values.update({name: tuple(values[name]) for name in _LISTS})
-    return Item(**values, scores={name: row[column] for name, column in names.items()})
-
-
 def _score_names(schema: pa.Schema) -> dict[str, str]:
-    """Metric name → column name, as written into the schema's metadata."""
-    columns = [name for name in schema.names if name not in COLUMNS]
-    return {name.removeprefix("score_") if name.removeprefix("score_") in COLUMNS else name: name for name in columns}
+    """Metric name → column name."""
+    return {metric_name(column): column for column in schema.names if column not in COLUMNS}
 
 
 def _schema(columns: Mapping[str, str]) -> pa.Schema:

@@ -18,12 +18,11 @@ from benchbench.core.types import (
     Response,
     ScoringSpec,
 )
-from benchbench.tasks.prepared import PreparedTask
 from benchbench.tasks.recorded_task import source_texts
-from benchbench.tasks.task import Task
+from benchbench.tasks.task import PreparedTask, Task
 from benchbench.tasks.template import Field
 
-CERTAIN, HOPELESS = -1e-6, -1e6
+CERTAIN, IMPOSSIBLE = -1e-6, -1e6
 """Log-likelihoods that a perfect model gives to the gold answer and to everything else."""
 
 
@@ -123,7 +122,7 @@ def _gold_response(rendered: RenderedDoc, request: Request, text: str) -> Respon
         return Completion(request, text, "stop", 1)
     conditional = not rendered.choices or request.index < len(rendered.choices)
     right = not rendered.choices or request.index in rendered.gold
-    total = (CERTAIN if right else HOPELESS) if conditional else -1.0
+    total = (CERTAIN if right else IMPOSSIBLE) if conditional else -1.0
     return Loglikelihood(request, total, right, 1)
 
 

@@ -1,17 +1,23 @@
-"""The task file's keys and their types: pydantic stands at this border and nowhere behind it."""
+"""The task file's keys and their types, checked by pydantic, which stands at this border and nowhere behind it."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.types import Json, OutputType
+from benchbench.tasks.dialect import FILE_KEYS, TaskVariant, where
 
 Text = str | int | float | None
 """A value that stays as YAML says it."""
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     Value = Json
 else:
     Value = object  # pydantic cannot build a schema of a type that names itself, and would copy the values
@@ -178,3 +184,52 @@ class TaskConfig(_Strict):
         if named is not None or (shots is not None and shots.samples is not None):
             return named
         return self.training_split or self.validation_split or self.test_split
+
+
+def check(variant: TaskVariant) -> TaskConfig:
+    """The variant as a TaskConfig; TaskError with file, line, key and nearest key."""
+    try:
+        return TaskConfig.model_validate(dict(variant.raw))
+    except ValidationError as error:
+        raise TaskError("\n".join(_sentences(variant, error.errors()))) from error
+
+
+def _sentences(variant: TaskVariant, errors: Sequence[ErrorDetails]) -> Iterator[str]:
+    seen: set[tuple[int | str, ...]] = set()
+    for error in errors:
+        location = tuple(step for step in error["loc"] if not _is_union_branch(step))
+        if location in seen:
+            continue
+        seen.add(location)
+        path = variant.origins.get(str(location[0]), variant.path)
+        yield f"{where(path, location)}: {_problem(location, error)}"
+
+
+def _is_union_branch(step: int | str) -> bool:
+    return isinstance(step, str) and re.fullmatch(r"(str|int|float|bool|none|(list|dict)\[.*\])", step) is not None
+
+
+def _problem(location: tuple[int | str, ...], error: ErrorDetails) -> str:
+    key = ".".join(str(step) for step in location)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key!r}.{did_you_mean(str(location[-1]), _known_keys(location))}"
+    if error["type"] == "missing":
+        return f"the key {key!r} is missing."
+    given = repr(error["input"])
+    given = given if len(given) <= 60 else given[:57] + "…"
+    hint = (
+        " Quote it: YAML reads a bare yes, no, on or off as true or false." if isinstance(error["input"], bool) else ""
+    )
+    return f"wrong value for {key!r}: {error['msg'].lower()}, given {given}.{hint}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    models: dict[int | str, type[BaseModel]] = {
+        "generation_kwargs": GenerationKwargs,
+        "fewshot_config": FewshotConfig,
+        "prompts": PromptVariant,
+        "filter_list": FilterPipeline,
+        "join": Join,
+    }
+    model = models.get(location[0], TaskConfig) if len(location) > 1 else TaskConfig
+    return [*model.model_fields, *(FILE_KEYS if len(location) == 1 else ())]

@@ -1,4 +1,4 @@
-"""From a task file (YAML that strangers wrote) to its checked variants: `include`, `languages`, `matrix`."""
+"""From a task file (YAML that strangers wrote) to its variants: `include`, `languages`, `matrix`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 import yaml
 
-from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.errors import TaskError
 from benchbench.core.types import Json
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-    from pydantic_core import ErrorDetails
-
-    from benchbench.tasks.config import TaskConfig
-
 
 MAX_FILE_BYTES = 1_000_000
 MAX_NODES = 100_000
@@ -68,7 +61,7 @@ def read_yaml(path: Path) -> dict[str, Json]:
     finally:
         loader.dispose()
     if not isinstance(value, dict):
-        raise TaskError(f"{path}: expected a mapping of keys to values, found {_kind(value)}.")
+        raise TaskError(f"{path}: expected a mapping of keys to values, found {kind_of(value)}.")
     return value
 
 
@@ -173,7 +166,8 @@ def _tag_hint(tag: str) -> str:
     return ""
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What a value is, in a sentence."""
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
@@ -313,61 +307,6 @@ def _fill_text(path: Path, key: str, text: str, variables: Mapping[str, Json]) -
 
     value: Json = Field(text, f"{where(path, [key])}: `{key}`", ()).value(variables, "the matrix")
     return value
-
-
-def check(variant: TaskVariant) -> TaskConfig:
-    """The variant as a TaskConfig; TaskError with file, line, key and nearest key."""
-    from pydantic import ValidationError
-
-    from benchbench.tasks.config import TaskConfig
-
-    try:
-        return TaskConfig.model_validate(dict(variant.raw))
-    except ValidationError as error:
-        raise TaskError("\n".join(_sentences(variant, error.errors()))) from error
-
-
-def _sentences(variant: TaskVariant, errors: Sequence[ErrorDetails]) -> Iterator[str]:
-    seen: set[tuple[int | str, ...]] = set()
-    for error in errors:
-        location = tuple(step for step in error["loc"] if not _is_union_branch(step))
-        if location in seen:
-            continue
-        seen.add(location)
-        path = variant.origins.get(str(location[0]), variant.path)
-        yield f"{where(path, location)}: {_problem(location, error)}"
-
-
-def _is_union_branch(step: int | str) -> bool:
-    return isinstance(step, str) and re.fullmatch(r"(str|int|float|bool|none|(list|dict)\[.*\])", step) is not None
-
-
-def _problem(location: tuple[int | str, ...], error: ErrorDetails) -> str:
-    key = ".".join(str(step) for step in location)
-    if error["type"] == "extra_forbidden":
-        return f"unknown key {key!r}.{did_you_mean(str(location[-1]), _known_keys(location))}"
-    if error["type"] == "missing":
-        return f"the key {key!r} is missing."
-    given = repr(error["input"])
-    given = given if len(given) <= 60 else given[:57] + "…"
-    hint = (
-        " Quote it: YAML reads a bare yes, no, on or off as true or false." if isinstance(error["input"], bool) else ""
-    )
-    return f"wrong value for {key!r}: {error['msg'].lower()}, given {given}.{hint}"
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    from benchbench.tasks import config
-
-    models: dict[int | str, type[BaseModel]] = {
-        "generation_kwargs": config.GenerationKwargs,
-        "fewshot_config": config.FewshotConfig,
-        "prompts": config.PromptVariant,
-        "filter_list": config.FilterPipeline,
-        "join": config.Join,
-    }
-    model = models.get(location[0], config.TaskConfig) if len(location) > 1 else config.TaskConfig
-    return [*model.model_fields, *(FILE_KEYS if len(location) == 1 else ())]
 
 
 def where(path: Path, location: Sequence[str | int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -13,11 +12,12 @@ from benchbench.core.errors import DataError, TaskError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import Doc, Json
 from benchbench.tasks.config import Join
-from benchbench.tasks.data_lock import pulled_revision
-from benchbench.tasks.readers import (
+from benchbench.tasks.data_root import pulled_revision
+from benchbench.tasks.rows import (
     DATA_ENV,
     FILE_FORMATS,
     READERS,
+    HubSource,
     Row,
     check_names,
     missing_split,
@@ -25,6 +25,7 @@ from benchbench.tasks.readers import (
     read_json,
     read_parquet,
     read_text,
+    root_or_env,
 )
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
@@ -56,12 +57,8 @@ def open_source(task: Task, data_root: Path | None) -> DataSource:
     if config.dataset_path in FILE_FORMATS:
         return FileSource(task, _data_files(task))
     check_names(task)
-    root = data_root if data_root is not None else Path(os.environ[DATA_ENV]) if os.environ.get(DATA_ENV) else None
-    if root is None:
-        from benchbench.tasks.hub import HubSource
-
-        return HubSource(task)
-    return FolderSource(task, root)
+    root = root_or_env(data_root)
+    return HubSource(task) if root is None else FolderSource(task, root)
 
 
 class FolderSource:

@@ -16,8 +16,7 @@ from benchbench.tasks.dialect import TaskVariant, read_task_file, read_yaml, var
 from benchbench.tasks.sources import source_of
 
 if TYPE_CHECKING:
-    from benchbench.tasks.prepared import AnyTask, SourcedTask
-    from benchbench.tasks.task import Task
+    from benchbench.tasks.task import AnyTask, SourcedTask, Task
 
 SUITES_FILE = "suites.yaml"
 DEFAULT_SUITE = "default"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 
 from benchbench.core.chat import ChatSettings, Shot
 from benchbench.core.errors import ArgumentError, DataError, TaskError
@@ -12,12 +13,11 @@ from benchbench.core.types import Doc, Json
 from benchbench.tasks import shots
 from benchbench.tasks.config import FewshotConfig, PromptVariant
 from benchbench.tasks.documents import DataSource, open_rows
-from benchbench.tasks.prepared import AnyTask, PreparedTask
-from benchbench.tasks.readers import Row
 from benchbench.tasks.render import Block, PromptRenderer
+from benchbench.tasks.rows import Row
 from benchbench.tasks.settings import RenderSettings
 from benchbench.tasks.sources import source_of
-from benchbench.tasks.task import Task
+from benchbench.tasks.task import AnyTask, PreparedTask, Task
 
 
 def prepare(task: AnyTask, settings: RenderSettings) -> PreparedTask:
@@ -134,33 +134,24 @@ def _draw(
     if count == 0:
         return _Drawn([Block()] * len(docs), [])
     name, rows, in_order = _pool_rows(renderer.task, source)
-    pool_docs = _PoolDocs(renderer, rows, samples=name == SAMPLES)
+
+    @cache
+    def shot(index: int) -> Shot:
+        doc = renderer.deriver.doc(rows[index], index, keep=name == SAMPLES)
+        return renderer.shot(doc, f"shot {index}")
+
     pool = shots.Pool(renderer.task.name, name, tuple(content_hash(row) for row in rows), in_order)
     pick = _picker(renderer.task, pool, count, settings)
     picks = [pick(doc) for doc in docs]
     texts: dict[tuple[int, ...], Block] = {}
     for chosen in picks:
         if chosen not in texts:
-            texts[chosen] = Block([pool_docs.shot(index) for index in chosen])
+            texts[chosen] = Block([shot(index) for index in chosen])
     moved = len(docs) - picks.count(picks[-1]) if settings.fewshot_mode == "fixed" else 0
     return _Drawn([texts[chosen] for chosen in picks], shots.used(pool.hashes, picks), moved)
 
 
 SAMPLES = "fewshot_config.samples"
-
-
-class _PoolDocs:
-    """Shots rendered when first needed, then kept."""
-
-    def __init__(self, renderer: PromptRenderer, rows: Sequence[Row], *, samples: bool) -> None:
-        self._renderer, self._rows, self._samples = renderer, rows, samples
-        self._shots: dict[int, Shot] = {}
-
-    def shot(self, index: int) -> Shot:
-        if index not in self._shots:
-            doc = self._renderer.deriver.doc(self._rows[index], index, keep=self._samples)
-            self._shots[index] = self._renderer.shot(doc, f"shot {index}")
-        return self._shots[index]
 
 
 def _pool_rows(task: Task, source: DataSource) -> tuple[str, list[Row], bool]:

@@ -6,18 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from benchbench.core.errors import DataError, TaskError
 from benchbench.core.json_record import an_object
 from benchbench.core.record import TaskRecord
-from benchbench.core.types import RenderedDoc
+from benchbench.core.types import Item, RenderedDoc
+from benchbench.tasks.config import TaskConfig
+from benchbench.tasks.documents import open_rows
+from benchbench.tasks.index import TaskIndex
+from benchbench.tasks.render import Block, PromptRenderer
+from benchbench.tasks.rows import FILE_FORMATS
+from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
-
-if TYPE_CHECKING:
-    from benchbench.core.types import Item
-    from benchbench.tasks.index import TaskIndex
-    from benchbench.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,6 @@ class RecordedTask:
     @cached_property
     def task(self) -> Task:
         """The task as it was when the run was made. TaskError if the record does not hold one of ours."""
-        from pydantic import ValidationError
-
-        from benchbench.tasks.config import TaskConfig
-        from benchbench.tasks.task import Task
-
         resolved = dict(self.record.resolved)
         variables = an_object(resolved.pop("variables", {}), f"`variables` of {self.name}")
         file = Path(str(resolved.pop("file", self.name)))
@@ -55,8 +52,6 @@ class RecordedTask:
 
     def _folder(self, dataset_path: str) -> Path:
         """Where the task file lay, for data files beside it: as recorded, or where the task of this name lies now."""
-        from benchbench.tasks.readers import FILE_FORMATS
-
         recorded = Path(self.record.data_path or "")
         if dataset_path in FILE_FORMATS and not recorded.is_dir() and self.name in self.index.variants:
             return self.index.variants[self.name].path.parent
@@ -78,9 +73,6 @@ class RecordedTask:
             DataError: the data are not there, or are not those that were asked.
             TaskError: a template of the task fails.
         """
-        from benchbench.tasks.documents import open_rows
-        from benchbench.tasks.render import Block, PromptRenderer
-
         wanted = {item.doc_id: item.doc_hash for item in items}
         source = open_rows(self.task, self._root())
         rows = source.rows(str(self.task.config.eval_split), max(wanted, default=0) + 1)

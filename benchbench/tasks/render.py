@@ -23,7 +23,9 @@ from benchbench.core.types import (
     RollingRequest,
 )
 from benchbench.tasks.config import FewshotConfig, PromptVariant
+from benchbench.tasks.dialect import kind_of
 from benchbench.tasks.documents import Deriver
+from benchbench.tasks.settings import generation_params
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
 
@@ -67,7 +69,7 @@ class Turn:
         value = self._question.text(scope, doc)
         if isinstance(value, (str, int)):
             return value
-        raise TaskError(f"{self._question.where}: document {doc} gives {_kind(value)}, not text.")
+        raise TaskError(f"{self._question.where}: document {doc} gives {kind_of(value)}, not text.")
 
     def asks_for_index(self, scope: Mapping[str, Json], doc: object) -> bool:
         """The question is the number of the right context: a number, or a template that gives digits."""
@@ -82,11 +84,11 @@ class Turn:
         if isinstance(value, Mapping):
             value = list(value.values())
         if not isinstance(value, (list, tuple)) or not value:
-            raise TaskError(f"{self._choices.where}: document {doc} gives {_kind(value)}, not a list of choices.")
+            raise TaskError(f"{self._choices.where}: document {doc} gives {kind_of(value)}, not a list of choices.")
         for choice in value:
             if not isinstance(choice, str):
                 raise TaskError(
-                    f"{self._choices.where}: document {doc} has a choice that is {_kind(choice)}, not text."
+                    f"{self._choices.where}: document {doc} has a choice that is {kind_of(choice)}, not text."
                 )
         return tuple(value)
 
@@ -132,10 +134,6 @@ def _texts(values: Sequence[Any]) -> tuple[str, ...]:
     return tuple(str(value) for value in values)
 
 
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
-
-
 class PromptRenderer:
     """Everything of a task and prompt that is compiled once and used per document."""
 
@@ -158,7 +156,7 @@ class PromptRenderer:
         self._description = Field(variant.description or "", task.where("description"), columns)
         length = task.config.doc_to_length
         self._length = None if length is None else Field(length, task.where("doc_to_length"), columns)
-        self._params = generation_params(task, self.turn.shot_delimiter, seed)
+        self._params = _params(task, self.turn.shot_delimiter, seed)
         self._languages = tuple(
             None if code is None else Field(code, task.where(key), columns)
             for key, code in (("src_lang", variant.src_lang), ("tgt_lang", variant.tgt_lang))
@@ -328,24 +326,11 @@ def _with_prefix(question: str, prefix: str, delimiter: str) -> str:
     return question + (delimiter if prefix and _needs_space(question, prefix) else "") + prefix
 
 
-def generation_params(task: Task, shot_delimiter: str, seed: int) -> GenerationParams:
+def _params(task: Task, shot_delimiter: str, seed: int) -> GenerationParams:
     """`generation_kwargs` with lm-eval's defaults: greedy, 256 tokens, stop at the shots' delimiter."""
-    given = task.config.generation_kwargs
-    if given is None:
+    stated = task.config.generation_kwargs
+    if stated is None:
         return GenerationParams(until=(shot_delimiter,))
-    lengths = (given.max_gen_toks, given.max_new_tokens, given.max_tokens, given.max_completion_tokens)
-    temperature = 1.0 if given.temperature is None else given.temperature
-    sampled = bool(given.do_sample) and temperature > 0
-    return GenerationParams(
-        until=(shot_delimiter,) if given.until is None else tuple(given.until),
-        max_gen_toks=next((length for length in lengths if length is not None), 256),
-        do_sample=sampled,
-        temperature=temperature if sampled else 1.0,
-        top_k=given.top_k if sampled else None,
-        top_p=given.top_p if sampled else None,
-        num_beams=given.num_beams,
-        length_penalty=given.length_penalty,
-        repetition_penalty=given.repetition_penalty,
-        no_repeat_ngram_size=given.no_repeat_ngram_size,
-        seed=seed if sampled else 0,
-    )
+    until = (shot_delimiter,) if stated.until is None else tuple(stated.until)
+    sampled = bool(stated.do_sample) and (stated.temperature is None or stated.temperature > 0)
+    return generation_params(stated.model_dump(exclude_none=True), until, sampled=sampled, seed=seed)

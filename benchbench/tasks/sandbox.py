@@ -9,26 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, update_wrapper
-from typing import Any
+from typing import Any, cast
 
-from jinja2 import (
-    Environment,
-    StrictUndefined,
-    Template,
-    TemplateError,
-    TemplateSyntaxError,
-    Undefined,
-    nodes,
-)
+from jinja2 import Environment, StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, filters, nodes
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.plugins import load_entry_point
 from benchbench.core.types import Json
 from benchbench.tasks import limits
-from benchbench.tasks.jinja_filters import FILTERS
 
 MAX_TEMPLATE_CHARS = 100_000
 MAX_PROGRAMS = 4096
@@ -62,12 +54,76 @@ class _Leaf(Namespace):
         return "<namespace>"
 
 
-_GLOBALS: dict[str, Any] = {
-    "range": safe_range,
-    "dict": dict,
-    "namespace": _Leaf,
-    "cycler": Cycler,
-    "joiner": Joiner,
+_GLOBALS: dict[str, Any] = {"range": safe_range, "dict": dict, "namespace": _Leaf, "cycler": Cycler, "joiner": Joiner}
+
+_JINJA_OWN = (
+    "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "items", "last", "length",
+    "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "select", "selectattr",
+    "sort", "title", "trim", "unique", "upper", "wordcount",
+)  # fmt: skip
+
+
+def _center(value: Any, width: int = 80) -> str:
+    limits.check_width(width)
+    return str(value).center(width)
+
+
+def _round(value: float, precision: int = 0, method: Any = "common") -> float:
+    if precision > 20:
+        raise limits.TooMuchWorkError("rounds to more than 20 digits")
+    return filters.do_round(value, precision, method)
+
+
+def _int(value: Any, default: int = 0, base: int = 10) -> int:
+    if isinstance(value, str) and base != 10 and len(value) > limits.MAX_INT_BITS // 4:
+        raise limits.too_large()
+    return filters.do_int(value, default, base)
+
+
+def _join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
+    parts = value if attribute is None else (part[attribute] for part in value)
+    return limits.join(str(d), (str(_weighed(part)) for part in parts))
+
+
+def _replace(s: Any, old: str, new: str, count: int | None = None) -> str:
+    return limits.replace(str(s), str(old), str(new), -1 if count is None else count)
+
+
+def _string(value: Any) -> str:
+    return str(_weighed(value))
+
+
+def _sum(value: Iterable[Any], attribute: str | int | None = None, start: int | float = 0) -> int | float:
+    total = start
+    for part in value:
+        total = limits.add(total, part if attribute is None else part[attribute])
+    return total
+
+
+def _tojson(value: Any) -> str:
+    return str(filters.do_tojson(nodes.EvalContext(_PLAIN), _weighed(value)))
+
+
+_PLAIN = Environment()  # noqa: S701  # prompts are text, not markup
+
+
+def _weighed(value: Any) -> Any:
+    if type(value) is not str and limits.weight(value) > limits.MAX_CHARS:
+        raise limits.too_long()
+    return value
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    **{name: filters.FILTERS[name] for name in _JINJA_OWN},
+    "center": _center,
+    "int": _int,
+    "join": _join,
+    "regex_replace": limits.regex_replace,
+    "replace": _replace,
+    "round": _round,
+    "string": _string,
+    "sum": _sum,
+    "tojson": _tojson,
 }
 
 
@@ -85,7 +141,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.concat = partial(limits.join, "")  # type: ignore[method-assign]
         self.filters = {name: self._metered(function) for name, function in FILTERS.items()}
         self.filters |= {"_counted": self.meter.counted, "_bounded": self._bounded, "_concat": self._concat}
-        self.tests = {name: self._metered(function) for name, function in _tests(self)}
+        self.tests = {name: self._metered(function) for name, function in self.tests.items()}  # type: ignore[arg-type]
 
     def _metered(self, function: Callable[..., Any]) -> Callable[..., Any]:
         meter = self.meter
@@ -141,10 +197,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return __self.meter.bounded(super().call(__context, __obj, *args, **kwargs))
 
 
-def _tests(env: Environment) -> Iterable[tuple[str, Callable[..., Any]]]:
-    return env.tests.items()  # type: ignore[return-value]
-
-
 _local = threading.local()
 
 
@@ -190,12 +242,11 @@ def _check_names(tree: nodes.Template, where: str) -> None:
 
 def _register_filter(env: Sandbox, name: str) -> bool:
     """Filters of installed packages: `name = module:function` in the entry point group FILTER_ENTRY_POINTS."""
-    from importlib.metadata import entry_points
-
-    for point in entry_points(group=FILTER_ENTRY_POINTS, name=name):
-        env.filters[name] = env._metered(point.load())
-        return True
-    return False
+    function = load_entry_point(FILTER_ENTRY_POINTS, name)
+    if function is None:
+        return False
+    env.filters[name] = env._metered(cast("Callable[..., Any]", function))
+    return True
 
 
 class _Guard(NodeTransformer):

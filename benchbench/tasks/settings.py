@@ -1,15 +1,17 @@
-"""How tasks are rendered: what a person may say of it, before any task is read."""
+"""How tasks are rendered, and how a model is to generate: what a person may say of it, before any task is read."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from benchbench.core.chat import ChatSettings
-from benchbench.core.errors import ArgumentError
-from benchbench.core.settings import Setting
-from benchbench.tasks.gen_kwargs import GenKwargs, parse_gen_kwargs
+from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.core.settings import Setting, name_value_pairs
+from benchbench.core.types import GenerationParams, Json
 
 FewshotMode = Literal["fixed", "per_doc", "lm_eval"]
 """One block of shots per task, other shots for each doc, or lm-eval's sequential sampler."""
@@ -69,3 +71,92 @@ class RenderSettings:
             raise ArgumentError(f"--num-fewshot is {self.num_fewshot}; it must be 0 or more.")
         if self.limit is not None and self.limit < 1:
             raise ArgumentError(f"--limit is {self.limit}; it must be 1 or more (leave it out for all docs).")
+
+
+LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""Names for the most tokens, in the order in which lm-eval looks for them."""
+GenKwargs = tuple[tuple[str, object], ...]
+"""(name, JSON value) pairs, sorted by name."""
+
+
+def parse_gen_kwargs(text: str) -> GenKwargs:
+    r"""(name, value) pairs of `max_gen_toks=64,temperature=0.7` or of a JSON object, sorted. ArgumentError otherwise.
+
+    A temperature above 0 means to sample, unless `do_sample` says otherwise.
+
+    >>> parse_gen_kwargs('{"until": ["\\n"], "temperature": 0.7}')
+    (('do_sample', True), ('temperature', 0.7), ('until', ['\n']))
+    """
+    given = _from_json(text) if text.lstrip().startswith("{") else _from_pairs(text)
+    _check(given)
+    temperature = given.get("temperature")
+    if isinstance(temperature, int | float) and temperature > 0:
+        given.setdefault("do_sample", True)
+    return tuple(sorted(given.items()))
+
+
+def _from_json(text: str) -> dict[str, Json]:
+    try:
+        found: dict[str, Json] = json.loads(text)
+    except ValueError as error:
+        raise ArgumentError(f"--gen-kwargs begins like a JSON object, but is none: {error}.") from error
+    return found
+
+
+def _from_pairs(text: str) -> dict[str, Json]:
+    pairs = name_value_pairs(text, "--gen-kwargs", otherwise=", or as a JSON object")
+    return {name: _value(value) for name, value in pairs.items()}
+
+
+def _value(text: str) -> Json:
+    try:
+        value: Json = json.loads(text.lower() if text in ("True", "False", "None") else text)
+        return value
+    except ValueError:
+        return text.encode().decode("unicode_escape") if "\\" in text and text.isascii() else text
+
+
+def _check(given: Mapping[str, Json]) -> None:
+    from pydantic import ValidationError
+
+    from benchbench.tasks.config import GenerationKwargs
+
+    known = list(GenerationKwargs.model_fields)
+    for name in given:
+        if name not in known:
+            near = did_you_mean(name, known)
+            raise ArgumentError(f"--gen-kwargs has no {name!r}; there are {', '.join(known)}.{near}")
+    try:
+        GenerationKwargs.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ArgumentError(f"--gen-kwargs {first['loc'][0]}: {first['msg']}, not {first['input']!r}.") from error
+
+
+def override(own: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
+    """A task's generation settings with those given in their place; a length replaces one by any other name."""
+    has_length = any(name in given for name in LENGTHS)
+    return {**{name: value for name, value in own.items() if not (has_length and name in LENGTHS)}, **given}
+
+
+def generation_params(
+    given: Mapping[str, float], until: tuple[str, ...], *, sampled: bool, seed: int
+) -> GenerationParams:
+    """Settings of a request by the names of a task's `generation_kwargs`; without a length 256 tokens.
+
+    Raises:
+        TypeError, ValueError: a value is no number.
+    """
+    return GenerationParams(
+        until=until,
+        max_gen_toks=next((int(given[name]) for name in LENGTHS if name in given), 256),
+        do_sample=sampled,
+        temperature=float(given.get("temperature", 1.0)) if sampled else 1.0,
+        top_k=int(given["top_k"]) if sampled and "top_k" in given else None,
+        top_p=float(given["top_p"]) if sampled and "top_p" in given else None,
+        num_beams=int(given.get("num_beams", 1)),
+        length_penalty=float(given.get("length_penalty", 1.0)),
+        repetition_penalty=float(given.get("repetition_penalty", 1.0)),
+        no_repeat_ngram_size=int(given.get("no_repeat_ngram_size", 0)),
+        seed=seed if sampled else 0,
+    )

@@ -16,8 +16,8 @@ from benchbench.core.plugins import entry_point_names, load
 from benchbench.core.task_scoring import Group
 
 if TYPE_CHECKING:
-    from benchbench.tasks.prepared import PreparedTask, SourcedTask
     from benchbench.tasks.settings import RenderSettings
+    from benchbench.tasks.task import PreparedTask, SourcedTask
 
 SOURCE_GROUP = "benchbench.task_sources"
 SOURCES: Mapping[str, str] = {
@@ -43,7 +43,7 @@ class SourceEntry:
 
 
 class TaskSource(Protocol[TaskT]):
-    """Tasks of another package. `TaskT` is its own kind of task, a `tasks.prepared.SourcedTask`."""
+    """Tasks of another package. `TaskT` is its own kind of task, a `tasks.task.SourcedTask`."""
 
     title: str
     """What to call it in sentences, e.g. `lm-eval`."""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.backend import load_model
 from benchbench.backends.models.loaded import LoadedModel
-from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from tests import models
 

@@ -16,7 +16,7 @@ import pytest
 from benchbench.backends import open_backend
 from benchbench.backends.api import client as client_module
 from benchbench.backends.api.backend import TextBackend
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.types import (
     Completion,

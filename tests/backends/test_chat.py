@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchbench.backends.chat import CHAT, ChatTemplate, control_tokens, template_of, unmarked
 from benchbench.backends.encode import EncodedContext, EncodedPair, Encoder
-from benchbench.backends.models.preview import open_template
+from benchbench.backends.models.find import open_template
 from benchbench.core.chat import Conversation, Shot
 from benchbench.core.errors import ModelError
 from benchbench.core.types import GenerateRequest, GenerationParams, LoglikelihoodRequest, Prompt

@@ -10,9 +10,10 @@ import pytest
 
 import benchbench.backends as backends
 from benchbench.backends import engines, open_backend
-from benchbench.backends.engines import Choice, choose
+from benchbench.backends.engines import Choice, ModelOptions, choose
 from benchbench.backends.models import memory as memory_module
-from benchbench.backends.models import pretrained
+from benchbench.backends.models.find import estimate_model
+from benchbench.backends.models.formats import folder as folder_format
 from benchbench.backends.models.formats.folder import estimate_folder
 from benchbench.backends.models.formats.gguf import estimate_gguf
 from benchbench.backends.models.memory import (
@@ -21,8 +22,6 @@ from benchbench.backends.models.memory import (
     cache_per_token,
     memory,
 )
-from benchbench.backends.models.preview import estimate_model
-from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from tests import models
 
@@ -128,7 +127,7 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_read(
 ) -> None:
     folder = models.tiny_llama(tmp_path / "model")
     monkeypatch.setattr(memory_module, "memory", lambda: Memory(100_000, 50_000))
-    monkeypatch.setattr(pretrained, "from_pretrained", lambda *a, **k: pytest.fail("the weights were read"))
+    monkeypatch.setattr(folder_format, "from_pretrained", lambda *a, **k: pytest.fail("the weights were read"))
     with pytest.raises(ModelError, match=r"take 153 KiB as float32, but only 49 KiB of memory are free.*bfloat16"):
         open_backend(ModelOptions(str(folder), backend="hf", device="cpu"))
     file = models.tiny_gguf(tmp_path / "tiny.gguf", folder)

@@ -6,9 +6,9 @@ import shutil
 import pytest
 import torch
 
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.backend import load_model, load_weights_into
 from benchbench.backends.models.formats.composer import counted_tokens
-from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from tests import models
 from tests.composer import composer_file, composer_shards, composer_state

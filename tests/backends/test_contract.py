@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchbench.backends import open_backend
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.types import (
     Completion,
     Failure,

@@ -12,8 +12,7 @@ import pytest
 
 from benchbench.backends import engines, open_backend
 from benchbench.backends.engine_options import EngineOptions
-from benchbench.backends.engines import Choice, Engine, choose, engine, engine_names
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import Choice, Engine, ModelOptions, choose, engine, engine_names
 from benchbench.backends.scripted import ScriptedBackend
 from benchbench.core import plugins
 from benchbench.core.errors import BackendError

@@ -14,7 +14,8 @@ from benchbench.backends.hf.causal import CausalModel
 from benchbench.backends.hf.generate import CausalGenerator
 from benchbench.backends.hf.scorer import CausalScorer
 from benchbench.backends.plan import Limits
-from benchbench.backends.tokens import Exhausted, Job, Written, cut_at_stop
+from benchbench.backends.tokens import Exhausted
+from benchbench.backends.writing import Job, Written, cut_at_stop
 from benchbench.core.types import GenerationParams
 from tests import models
 

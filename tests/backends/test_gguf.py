@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from benchbench.backends import open_backend
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.find import hub_path, names_gguf
-from benchbench.backends.models.formats.gguf_header import read_header, split_files
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.models.formats.gguf import read_header, split_files
 from benchbench.core.chat import Conversation, Shot
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.types import (

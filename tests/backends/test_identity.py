@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchbench.backends.models import identity, weights
+from benchbench.backends.models import files as model_files
+from benchbench.backends.models import identity
 from benchbench.core.errors import ModelError
 from tests.models import tiny_llama
 
@@ -27,7 +28,7 @@ def folder(original: Path, tmp_path: Path) -> Path:
 
 
 def of(folder: Path) -> str:
-    return identity.model_identity(folder, weights.check_weights(folder))
+    return identity.model_identity(folder, model_files.check_weights(folder))
 
 
 def shard(folder: Path, parts: int) -> None:
@@ -119,22 +120,13 @@ def test_configuration_that_shapes_the_computation_changes_the_identity(
 
 
 def test_custom_code_is_part_of_the_identity(folder: Path) -> None:
-    files = weights.check_weights(folder)
+    files = model_files.check_weights(folder)
     code = folder / "modeling.py"
     names = {identity.model_identity(folder, files)}
     for text in ("a = 1\n", "a = 2\n"):
         code.write_text(text)
         names.add(identity.model_identity(folder, files, code=[code]))
     assert len(names) == 3
-
-
-def test_progress_reaches_the_size_of_the_tensors(original: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    files = weights.check_weights(original)
-    identity.weights_identity(files, on_progress=lambda done, total: seen.append((done, total)))
-    sizes = [t.numel() * 4 for t in load_file(original / "model.safetensors").values()]
-    assert seen[-1] == (sum(sizes), sum(sizes))
-    assert len(seen) == len(sizes)
 
 
 def test_tokenizer_identity_ignores_paths_and_sees_vocabulary(original: Path, folder: Path) -> None:
@@ -165,14 +157,14 @@ def test_a_file_cut_short_is_named_with_both_sizes(folder: Path) -> None:
     size = path.stat().st_size
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ModelError, match=rf"model\.safetensors is cut short.*{size:,} bytes, it has {size - 100:,}"):
-        weights.check_weights(folder)
+        model_files.check_weights(folder)
 
 
 def test_a_file_cut_inside_its_header_is_named(folder: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ModelError, match=r"model\.safetensors is cut short"):
-        weights.check_weights(folder)
+        model_files.check_weights(folder)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +180,7 @@ def test_a_file_cut_inside_its_header_is_named(folder: Path) -> None:
 def test_a_corrupt_safetensors_file_is_named(folder: Path, content: bytes, sentence: str) -> None:
     (folder / "model.safetensors").write_bytes(content)
     with pytest.raises(ModelError, match=rf"model\.safetensors.*{sentence}"):
-        weights.check_weights(folder)
+        model_files.check_weights(folder)
 
 
 def test_bytes_that_do_not_fit_the_shape_are_refused(tmp_path: Path) -> None:
@@ -196,28 +188,28 @@ def test_bytes_that_do_not_fit_the_shape_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
     with pytest.raises(ModelError, match="the bytes of 'x' do not fit its shape"):
-        weights.safetensors_header(path)
+        model_files.safetensors_header(path)
 
 
 def test_bytes_after_the_last_tensor_are_refused(folder: Path) -> None:
     with (folder / "model.safetensors").open("ab") as file:
         file.write(b"12345")
     with pytest.raises(ModelError, match="5 bytes follow the last tensor"):
-        weights.check_weights(folder)
+        model_files.check_weights(folder)
 
 
 def test_a_missing_shard_is_named(folder: Path) -> None:
     shard(folder, 3)
     (folder / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(ModelError, match=r"lacks model-00002-of-00003\.safetensors.*it has 3 shards"):
-        weights.check_weights(folder)
+        model_files.check_weights(folder)
 
 
 def test_a_shard_without_the_tensor_that_the_index_promises_is_named(folder: Path) -> None:
     shard(folder, 2)
     save_file({"other": torch.zeros(1)}, folder / "model-00001-of-00002.safetensors")
     with pytest.raises(ModelError, match=r"says that model-00001-of-00002\.safetensors holds"):
-        weights.check_weights(folder)
+        model_files.check_weights(folder)
 
 
 @pytest.mark.parametrize("index", ['{"weight_map"', "{}", '{"weight_map": {}}', '{"weight_map": {"a": "../x"}}'])
@@ -225,13 +217,13 @@ def test_a_corrupt_index_is_named(folder: Path, index: str) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(index)
     with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json"):
-        weights.check_weights(folder)
+        model_files.check_weights(folder)
 
 
 def test_a_folder_without_weights_says_what_it_has_instead(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "consolidated.safetensors")
     with pytest.raises(ModelError, match=r"has no weights.*It has consolidated\.safetensors"):
-        weights.check_weights(folder)
+        model_files.check_weights(folder)
 
 
 def test_a_truncated_torch_file_is_named(folder: Path) -> None:
@@ -240,4 +232,4 @@ def test_a_truncated_torch_file_is_named(folder: Path) -> None:
     path = folder / "pytorch_model.bin"
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(ModelError, match=r"pytorch_model\.bin is not a whole torch file"):
-        weights.check_weights(folder)
+        model_files.check_weights(folder)

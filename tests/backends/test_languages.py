@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from benchbench.backends import open_backend
-from benchbench.backends.engines import Abilities, refusal
+from benchbench.backends.engines import Abilities, ModelOptions, refusal
 from benchbench.backends.models.tokenizer import Languages
-from benchbench.backends.options import ModelOptions
 from benchbench.core.types import Completion, Failure, GenerateRequest, GenerationParams, Prompt
 from tests import models
 

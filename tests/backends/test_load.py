@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from benchbench.backends import open_backend
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.backend import load_model
 from benchbench.backends.models import config as architecture
-from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ArgumentError, BackendError
 from tests import models
 from tests.backends.loading import FACTORIES, IDS, PROMPT, edit, load, logits, refused

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchbench.backends.models.weights import unchanged
+from benchbench.backends.models.files import unchanged
 from benchbench.core.errors import ModelError
 from tests import models
 from tests.backends.loading import edit, load, logits, refused

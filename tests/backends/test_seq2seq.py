@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from benchbench.backends.encode import EncodedPair, Encoder
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.backend import load_model
 from benchbench.backends.hf.seq2seq import Seq2SeqEngine
 from benchbench.backends.models.loaded import LoadedModel
-from benchbench.backends.options import ModelOptions
-from benchbench.backends.tokens import Exhausted, Job
+from benchbench.backends.tokens import Exhausted
+from benchbench.backends.writing import Job
 from benchbench.core.types import GenerationParams, LoglikelihoodRequest, Prompt
 from tests.models import tiny_t5
 

@@ -17,8 +17,8 @@ from statistics import median
 from benchbench.core.types import Completion, Failure, GenerateRequest, Loglikelihood, Request, Response
 from benchbench.runner.evaluate import score_item
 from benchbench.scoring.aggregation import aggregate
-from benchbench.scoring.standard import StandardScoring
-from benchbench.tasks.prepared import PreparedTask
+from benchbench.scoring.score import StandardScoring
+from benchbench.tasks.task import PreparedTask
 from tests.bench.job import Answer, Job, Measured
 from tests.bench.rows import Row, Start, render, requests_of
 

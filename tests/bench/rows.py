@@ -9,8 +9,8 @@ from pathlib import Path
 from benchbench.core.types import RenderedDoc, Request, RollingRequest
 from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.prepare import prepare
-from benchbench.tasks.prepared import PreparedTask
 from benchbench.tasks.settings import RenderSettings
+from benchbench.tasks.task import PreparedTask
 
 TASKS = Path(__file__).parent / "tasks"
 

@@ -31,7 +31,7 @@ def measure(job: Job) -> Measured:
 
 def _measure_ours(job: Job) -> Measured:
     from benchbench.backends import open_backend
-    from benchbench.backends.options import ModelOptions
+    from benchbench.backends.engines import ModelOptions
 
     start = time.perf_counter()
     backend = open_backend(
@@ -104,7 +104,7 @@ def _lm_eval(job: Job) -> Any:
 
 def _lm_eval_on_vllm(job: Job) -> Any:
     """lm-eval's vLLM backend with the engine settings that benchbench chooses for this model."""
-    from benchbench.backends.vllm.start import (
+    from benchbench.backends.vllm.engine import (
         BATCH_TOKENS,
         CPU_BLOCK,
         VLLMOptions,

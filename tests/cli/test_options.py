@@ -10,14 +10,13 @@ from typing import Annotated, Any, Literal
 import pytest
 from typer.testing import CliRunner
 
-from benchbench.cli.app import VerbApp
+from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Flag, flags_of, with_settings
 from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import Part, Setting
-from benchbench.extensions.parity.runs import ParitySettings
+from benchbench.extensions.parity import ParitySettings
 from benchbench.extensions.rescore.settings import ScoreSettings
-from benchbench.runner.settings import RunSettings
-from benchbench.runner.sweep.settings import SweepSettings
+from benchbench.runner.settings import RunSettings, SweepSettings
 from benchbench.tasks.settings import RenderSettings
 from tests.cli.test_app import ALL
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.errors import BackendError
 from benchbench.core.types import GenerateRequest
 from benchbench.runner.run import run

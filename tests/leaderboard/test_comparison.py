@@ -19,7 +19,7 @@ from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import read_records
 from benchbench.stats.duel import duel, duel_of_estimates
 from benchbench.stats.influence import Estimate
-from benchbench.store.model_lookup import find_models
+from benchbench.store.find import find_models
 from tests.leaderboard.make import measured, metric, task
 from tests.stats.test_pairs import A, B
 

@@ -16,7 +16,7 @@ from benchbench.leaderboard.records import read_records
 from benchbench.leaderboard.site.build import SiteOptions, build_site
 from benchbench.leaderboard.training import VerdictOptions
 from benchbench.leaderboard.trainings import figures, make_training
-from benchbench.store.model_lookup import find_models
+from benchbench.store.find import find_models
 from tests.frozen import stands
 from tests.leaderboard.test_one_source import CHANCE, FILES, GROUPS, STEPS, tasks_at
 from tests.leaderboard.world import write_run, write_training
@@ -60,7 +60,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_verdicts_stand(store: Path) -> None:
     training = make_training("run", read_records([store]).series()["run"], ItemScores(), VerdictOptions())
-    stands(FILE, "verdicts", [[curve.sentence, figures(curve)] for curve in training.told])
+    stands(FILE, "verdicts", [[curve.sentence, figures(curve)] for curve in training.headline_curves])
 
 
 def test_comparisons_stand(store: Path) -> None:

@@ -27,7 +27,7 @@ from benchbench.leaderboard.training import VerdictOptions
 from benchbench.leaderboard.trainings import figures, make_training
 from benchbench.leaderboard.weights import benchmarks
 from benchbench.stats.duel import duel
-from benchbench.store.model_lookup import find_models
+from benchbench.store.find import find_models
 from tests.leaderboard import make
 from tests.leaderboard.site.page import Page
 from tests.leaderboard.world import choice, rolling, write_run, write_training
@@ -89,7 +89,7 @@ def test_the_site_says_every_sentence_of_the_terminal(store, site):
 
 def test_the_terminal_says_every_sentence_whole(store):
     found = training(store)
-    assert sentences(found) == [curve.sentence for curve in found.told]
+    assert sentences(found) == [curve.sentence for curve in found.headline_curves]
 
 
 def test_terminal_and_site_say_what_bits_per_byte_show_where_the_metric_shows_nothing(tmp_path):
@@ -101,7 +101,7 @@ def test_terminal_and_site_say_what_bits_per_byte_show_where_the_metric_shows_no
     }
     write_training(tmp_path / "results", "run", steps)
     found = training(tmp_path / "results")
-    (curve,) = found.judged
+    (curve,) = found.main_curves
     beside = found.beside(curve)
     assert beside is not None
     assert "bits per byte of the right answer do move, for the better" in beside
@@ -118,7 +118,7 @@ def with_bits(items: list[Item], bits: np.ndarray) -> list[Item]:
 def test_no_sentence_is_cut_where_it_is_read(store, site):
     page = (site / "sweeps" / "run.html").read_text(encoding="utf-8")
     captions = [" ".join(html.unescape(re.sub(r"<[^>]+>", "", text)).split()) for text in re.findall(CAPTION, page)]
-    judged = training(store).judged
+    judged = training(store).main_curves
     assert [curve.task for curve in judged] == ["pair", "pair_cs", "pair_fr", "single", "texts"]
     for curve in judged:
         assert any(curve.sentence in text for text in captions), curve.sentence
@@ -175,17 +175,17 @@ def test_a_group_s_own_row_is_weighted_by_docs_where_it_says_so(store):
     runs = benchbench.load_runs(store)
     last = runs[(runs.step == 600) & (runs.metric == "acc")].set_index("task").value
     assert last["pair"] == pytest.approx((150 * last["pair_cs"] + 50 * last["pair_fr"]) / 200)
-    curve = next(c for c in training(store).judged if c.task == "pair")
+    curve = next(c for c in training(store).main_curves if c.task == "pair")
     assert curve.points[-1].value == pytest.approx(last["pair"])
     assert curve.series.values[-1] == pytest.approx(last["pair"])
 
 
 def test_the_same_questions_in_two_languages_are_one_cluster(store):
     found = training(store)
-    pair = next(c for c in found.judged if c.task == "pair")
+    pair = next(c for c in found.main_curves if c.task == "pair")
     assert (pair.verdict.n, pair.verdict.n_clusters) == (200, 150)
     assert "(n=200 in 150 clusters)" in pair.sentence
-    parts = {c.task: c.series for c in found.judged if c.task in FILES}
+    parts = {c.task: c.series for c in found.main_curves if c.task in FILES}
     alone = math.sqrt(sum((SIZES[task] / 200) ** 2 * s.covariance[-1, -1] for task, s in parts.items()))
     assert math.sqrt(pair.series.covariance[-1, -1]) > 1.05 * alone
 
@@ -193,7 +193,7 @@ def test_the_same_questions_in_two_languages_are_one_cluster(store):
 def test_perplexities_are_judged_by_their_logarithm_and_fall_for_the_better(store, site):
     runs = benchbench.load_runs(store)
     ppl = runs[(runs.task == "texts") & (runs.metric == "word_perplexity") & (runs.series == "run")].sort_values("step")
-    curve = next(c for c in training(store).judged if c.task == "texts")
+    curve = next(c for c in training(store).main_curves if c.task == "texts")
     assert [p.value for p in curve.points] == pytest.approx(list(ppl.value))
     newest = figures(curve)["newest"]
     assert newest["from"] == 400

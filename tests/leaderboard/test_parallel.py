@@ -17,7 +17,7 @@ from benchbench.leaderboard.records import read_records
 from benchbench.leaderboard.trainings import make_training
 from benchbench.leaderboard.weights import benchmarks, weights_of
 from benchbench.stats.ranks import rank_intervals
-from benchbench.store.model_lookup import find_models
+from benchbench.store.find import find_models
 from tests.cli.command import benchbench as command
 from tests.leaderboard.world import choice, write_run, write_training
 from tests.store.make import record, recorded
@@ -116,7 +116,7 @@ def test_a_sweep_says_what_docs_that_failed_at_its_end_could_hide(tmp_path: Path
     write_training(tmp_path, "run", {step: {"qa_cs": choice("qa_cs", row)} for step, row in rows.items()})
     entries = read_records([tmp_path]).entries
     training = make_training("run", entries, ItemScores())
-    (curve,) = training.judged
+    (curve,) = training.main_curves
     assert curve.reach is not None
     assert curve.verdict is not None
     assert curve.verdict.findings is not None
@@ -189,6 +189,6 @@ def test_clusters_of_two_tasks_that_happen_to_have_one_name_are_two(tmp_path: Pa
     training = make_training("run", read_records([tmp_path]).entries, ItemScores())
     assert training.overall is not None
     assert training.overall.series is not None
-    alone = [curve.series for curve in training.judged if curve.series is not None]
+    alone = [curve.series for curve in training.main_curves if curve.series is not None]
     expected = sum(float(series.covariance[-1, -1]) for series in alone) / 4 / GUESS**2
     assert float(training.overall.series.covariance[-1, -1]) == pytest.approx(expected)

@@ -14,7 +14,7 @@ from benchbench.cli.results import app
 from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.leaderboard.prompts import lines, prompt_tables
 from benchbench.runner.run import run
-from benchbench.store.model_lookup import find_models
+from benchbench.store.find import find_models
 from tests.runner.toy import QUIZ, make_world, settings
 
 PROMPTS = {"asked": {"doc_to_text": "{{ question }}"}, "polite": {"doc_to_text": "Prosím, {{ question }}"}}

@@ -9,7 +9,7 @@ from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import records_of
 from benchbench.leaderboard.training import VerdictOptions, about, chosen_curves, panels
 from benchbench.leaderboard.trainings import figures, make_training
-from benchbench.runner.sweep.sweep import sweep
+from benchbench.runner.sweep import sweep
 from benchbench.store.find import find_sweep
 from tests.runner.sweep.series import impatient, on_list
 from tests.runner.toy import make_world
@@ -60,19 +60,19 @@ def test_a_curve_has_a_point_per_step_with_interval_and_tokens(folder):
     ]
     assert all(p.low < p.value < p.high for p in acc.points)
     assert (acc.n, acc.is_main, acc.higher_is_better, acc.chance) == (DOCS, True, True, 0.25)
-    assert [curve.task for curve in found.judged] == ["toy_quiz", "toy_write"]
+    assert [curve.task for curve in found.main_curves] == ["toy_quiz", "toy_write"]
     assert {"acc_norm", "acc_bytes", "bpb_gold"} < {curve.metric for curve in found.curves if curve.task == "toy_quiz"}
 
 
 def test_the_verdict_says_what_the_last_fifth_bought_and_since_when_nothing_is_detectable(folder):
-    for curve in training(folder, looks=1).judged:
+    for curve in training(folder, looks=1).main_curves:
         assert curve.verdict.outcome == "no detectable improvement"
         assert (curve.verdict.since, curve.verdict.short) == (300, "rose until 300, nothing detectable since")
         assert f"{curve.task} {curve.metric} (n=60): the last 100 steps (400→500) bought +1.67 pp, " in curve.sentence
         assert "Every checkpoint before 300 is significantly worse than the last (500)" in curve.sentence
         assert curve.sentence.endswith("Adjusted for one look at 2 tasks.")
-    assert {curve.verdict.outcome for curve in training(folder, delta=0.2, looks=1).judged} == {"plateau"}
-    (since, _) = training(folder, since=250).judged
+    assert {curve.verdict.outcome for curve in training(folder, delta=0.2, looks=1).main_curves} == {"plateau"}
+    (since, _) = training(folder, since=250).main_curves
     assert "the last 300 steps (200→500) bought +31.67 pp" in since.sentence
 
 
@@ -102,7 +102,7 @@ def test_the_chance_of_a_false_claim_is_shared_by_the_mean_its_tasks_and_their_s
 
 def test_the_smooth_signal_speaks_where_accuracy_is_mute(folder, monkeypatch):
     found = training(folder)
-    acc = next(curve for curve in found.judged if curve.task == "toy_quiz")
+    acc = next(curve for curve in found.main_curves if curve.task == "toy_quiz")
     smooth = found.smooth["toy_quiz"]
     if smooth.verdict.outcome in ("improving", "regressed"):
         assert "another quantity" in found.beside(acc)
@@ -112,7 +112,7 @@ def test_the_smooth_signal_speaks_where_accuracy_is_mute(folder, monkeypatch):
 
 
 def test_figures_are_those_of_the_sentence(folder):
-    curve = training(folder, looks=1).judged[0]
+    curve = training(folder, looks=1).main_curves[0]
     found = figures(curve)
     newest = found["newest"]
     assert (newest["from"], round(newest["value"], 4)) == (400, 0.0167)
@@ -124,7 +124,7 @@ def test_figures_are_those_of_the_sentence(folder):
 
 
 def test_curves_become_panels_with_the_verdict_as_their_description(folder):
-    drawn = panels(training(folder, looks=1).judged)
+    drawn = panels(training(folder, looks=1).main_curves)
     assert [panel.title for panel in drawn] == ["toy_quiz acc", "toy_write exact_match"]
     assert drawn[0].reference == 0.25
     assert drawn[1].reference is None
@@ -135,14 +135,14 @@ def test_curves_become_panels_with_the_verdict_as_their_description(folder):
 
 
 def test_steps_that_span_more_than_a_decade_or_two_stand_on_a_logarithmic_axis(folder):
-    curve = training(folder).judged[0]
+    curve = training(folder).main_curves[0]
     assert (curve.panel.x_label, curve.panel.log_x) == ("step", False)
     far = replace(curve, points=tuple(replace(p, step=p.step * 10**i) for i, p in enumerate(curve.points)))
     assert (far.panel.x_label, far.panel.log_x) == ("step (log)", True)
 
 
 def test_png_needs_matplotlib(folder):
-    drawn = panels(training(folder).judged)
+    drawn = panels(training(folder).main_curves)
     try:
         import matplotlib  # noqa: F401
     except ImportError:

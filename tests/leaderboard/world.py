@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from benchbench.core.parallel import family_of
-from benchbench.core.task_scoring import ScoredTask
+from benchbench.core.task_scoring import ScoredTask, family_of
 from benchbench.core.types import Item, MetricSpec, ScoringSpec
 from benchbench.scoring.aggregation import aggregate, aggregate_group
-from benchbench.scoring.estimates import with_influence
-from benchbench.scoring.recorded import correlations
+from benchbench.scoring.estimates import correlations, with_influence
 from benchbench.scoring.score import count_outcomes
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.names import folder_name

@@ -10,7 +10,7 @@ from typing import Any
 from benchbench.backends.protocol import ChatFormat
 from benchbench.core.chat import ChatSettings, Conversation
 from benchbench.core.types import Completion, GenerateRequest, Loglikelihood, Response, RollingRequest
-from benchbench.tasks.prepared import PreparedTask
+from benchbench.tasks.task import PreparedTask
 from tests.parity import ours, upstream
 from tests.parity.tasks import NOTES, Definition, definition_of, packaged
 

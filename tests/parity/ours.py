@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from benchbench.backends import open_backend
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.chat import ChatSettings
 from benchbench.core.types import (
@@ -25,11 +25,11 @@ from benchbench.core.types import (
     RollingRequest,
 )
 from benchbench.runner.evaluate import score_item
-from benchbench.scoring.standard import StandardScoring
+from benchbench.scoring.score import StandardScoring
 from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.prepare import prepare
-from benchbench.tasks.prepared import PreparedTask
 from benchbench.tasks.settings import RenderSettings
+from benchbench.tasks.task import PreparedTask
 from tests.parity.tasks import packaged
 from tests.parity.upstream import SEED, Source
 

@@ -12,7 +12,7 @@ from benchbench.core.registry import metric_spec
 from benchbench.core.types import Completion, GenerateRequest, Item
 from benchbench.runner.evaluate import score_item
 from benchbench.scoring.aggregation import aggregate
-from benchbench.scoring.standard import StandardScoring
+from benchbench.scoring.score import StandardScoring
 from benchbench.tasks.prepare import prepare
 from benchbench.tasks.settings import RenderSettings
 from tests.parity.tasks import packaged

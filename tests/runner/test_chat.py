@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchbench.backends import open_backend
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.chat import ChatSettings, Conversation
 from benchbench.core.errors import BackendError, ModelError, StoreError
 from benchbench.core.ids import text_hash
@@ -19,9 +19,8 @@ from benchbench.core.settings import changed
 from benchbench.core.types import Loglikelihood, LoglikelihoodRequest
 from benchbench.leaderboard.comparison import compare_models
 from benchbench.runner.run import run
-from benchbench.runner.settings import RunSettings
-from benchbench.runner.sweep.settings import SweepSettings, from_json, to_json
-from benchbench.store.model_lookup import find_models
+from benchbench.runner.settings import RunSettings, SweepSettings, from_json, to_json
+from benchbench.store.find import find_models
 from tests import models
 from tests.runner.toy import make_world
 from tests.runner.toy import settings as toy

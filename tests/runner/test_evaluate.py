@@ -16,7 +16,7 @@ from benchbench.core.types import (
     ScoringSpec,
 )
 from benchbench.runner.evaluate import score_item
-from benchbench.scoring.standard import StandardScoring
+from benchbench.scoring.score import StandardScoring
 
 SPEC = ScoringSpec("toy", "multiple_choice", (MetricSpec("acc"),))
 ASKED = tuple(LoglikelihoodRequest("toy", 0, i, Prompt("", (), "q"), f" {c}") for i, c in enumerate("ab"))
@@ -36,7 +36,7 @@ def test_a_scorer_that_raises_fails_the_item_with_every_column(monkeypatch: pyte
     def broken(*_: object) -> None:
         raise ZeroDivisionError("no words")
 
-    monkeypatch.setattr("benchbench.scoring.standard.score_doc", broken)
+    monkeypatch.setattr("benchbench.scoring.score.score_doc", broken)
     item = score_item(StandardScoring(SPEC), DOC, SAID, "key")
     assert item.outcome == "failed"
     assert "no words" in str(item.failure)
@@ -47,6 +47,6 @@ def test_an_error_of_the_task_itself_stops_the_run(monkeypatch: pytest.MonkeyPat
     def wrong_task(*_: object) -> None:
         raise TaskError("toy.yaml: a pattern that is no pattern")
 
-    monkeypatch.setattr("benchbench.scoring.standard.score_doc", wrong_task)
+    monkeypatch.setattr("benchbench.scoring.score.score_doc", wrong_task)
     with pytest.raises(TaskError, match="no pattern"):
         score_item(StandardScoring(SPEC), DOC, SAID, "key")

@@ -10,8 +10,8 @@ from benchbench.core.errors import ArgumentError
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import make_plan
 from benchbench.runner.run import run
-from benchbench.runner.sweep.settings import SweepSettings, from_json, to_json
-from benchbench.tasks.gen_kwargs import parse_gen_kwargs
+from benchbench.runner.settings import SweepSettings, from_json, to_json
+from benchbench.tasks.settings import parse_gen_kwargs
 from tests.runner.toy import make_world, settings
 
 

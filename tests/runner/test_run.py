@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.scripted import ScriptedBackend
 from benchbench.core.errors import ArgumentError, BackendError, StoreError, TaskError
 from benchbench.core.settings import changed
@@ -217,7 +217,7 @@ def test_a_scorer_that_raises_makes_a_failed_item(world, monkeypatch):
     def broken(*_: object) -> None:
         raise ZeroDivisionError("in a stranger's metric")
 
-    monkeypatch.setattr("benchbench.scoring.standard.score_doc", broken)
+    monkeypatch.setattr("benchbench.scoring.score.score_doc", broken)
     result = run(settings(world, tasks="toy_quiz"))
     assert result.failed_share == 1
     assert "ZeroDivisionError" in str(RunFolder(result.path).items("toy_quiz")[0].failure)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.scripted import ScriptedBackend
 from benchbench.core.errors import ModelError
 from benchbench.core.types import (

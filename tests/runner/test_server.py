@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchbench.backends.api import client
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.errors import BackendError
 from benchbench.runner.run import run
 from benchbench.runner.settings import RunSettings

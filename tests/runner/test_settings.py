@@ -1,4 +1,4 @@
-"""Settings as they are kept on disk: the same bytes and the same sweep ids as before they were derived from fields."""
+"""Settings: on disk the same bytes and sweep ids as when each was copied by hand; filled in by a profile."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import changed
-from benchbench.runner.settings import RunSettings
-from benchbench.runner.sweep.settings import SweepSettings, from_json, to_json
+from benchbench.runner.settings import PROFILES, RunSettings, SweepSettings, from_json, to_json, with_profile
+from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.settings import RenderSettings
 
 FROZEN: dict[str, Any] = json.loads(Path(__file__).with_name("frozen_settings.json").read_text(encoding="utf-8"))
@@ -92,3 +92,28 @@ def test_settings_are_changed_by_their_names_wherever_they_lie() -> None:
     assert run.render == replace(RENDER, limit=9)
     with pytest.raises(ArgumentError, match=r"there is no setting 'limits'\. Did you mean limit"):
         changed(RUN, limits=9)
+
+
+def test_a_profile_fills_what_is_not_given() -> None:
+    settings = with_profile(RunSettings(ModelOptions("m", dtype="float32")), "benczechmark")
+    assert (settings.tasks, settings.render.num_fewshot, settings.model.max_length) == ("benczechmark", 3, 2048)
+    assert (settings.model.model, settings.model.dtype) == ("m", "float32")
+
+
+def test_what_is_asked_for_overrides_the_profile() -> None:
+    asked = RunSettings(ModelOptions("m", max_length=512), tasks="cs_agree", render=RenderSettings(num_fewshot=0))
+    assert with_profile(asked, "benczechmark") == asked
+
+
+def test_an_unknown_profile_is_a_sentence() -> None:
+    with pytest.raises(ArgumentError, match="Did you mean benczechmark"):
+        with_profile(RunSettings(ModelOptions("m")), "benchczechmark")
+
+
+def test_every_profile_stands_for_a_suite_with_the_columns_it_reports() -> None:
+    index = TaskIndex()
+    assert "benczechmark" in PROFILES
+    for profile in PROFILES.values():
+        tasks = index.select(profile.tasks).tasks
+        metrics = {metric.name for task in tasks for metric in task.scoring.metrics}
+        assert set(profile.read.split(", ")) <= metrics

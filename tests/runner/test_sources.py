@@ -29,12 +29,10 @@ from benchbench.core.types import (
 from benchbench.runner.run import run
 from benchbench.store.folder import RunFolder
 from benchbench.tasks import sources
-from benchbench.tasks.gen_kwargs import GenKwargs
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.prepared import PreparedTask
-from benchbench.tasks.settings import RenderSettings
+from benchbench.tasks.settings import GenKwargs, RenderSettings
 from benchbench.tasks.sources import SourceEntry
-from benchbench.tasks.task import Task
+from benchbench.tasks.task import PreparedTask, Task
 from tests.runner.toy import make_world, settings
 
 

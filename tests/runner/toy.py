@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.record import RunRecord
 from benchbench.core.settings import changed
 from benchbench.runner.settings import RunSettings

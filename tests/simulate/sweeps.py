@@ -16,9 +16,8 @@ import numpy as np
 
 from benchbench.stats.noise import checkpoint_noise
 from benchbench.stats.series import Series, series_of_items
-from benchbench.stats.sweep import fall, last_part, rise_ever, rise_lately
+from benchbench.stats.sweep import fall, last_part, rise_ever, rise_lately, sweep_verdict
 from benchbench.stats.testing import ALPHA, Family
-from benchbench.stats.verdict import sweep_verdict
 from tests.simulate.table import Row
 from tests.simulate.worlds import CARD_N, CARD_STEPS, Floats, card
 
@@ -186,7 +185,8 @@ def _found(steps: Sequence[int], n: int, tau: float, gain: float, seed: int) -> 
     rng = np.random.default_rng(seed)
     shape = np.log(np.array(steps) / steps[0])
     rows = draw(0.45 + gain * shape / shape[-1] + tau * rng.standard_normal(len(steps)), n, rng)
-    return sweep_verdict(steps, rows, delta=0.005).sequence[0].p <= ALPHA
+    found = sweep_verdict(steps, rows, delta=0.005).findings
+    return found is not None and found.sequence[0].p <= ALPHA
 
 
 def power(steps: Sequence[int], n: int, tau: float, runs: int, seed: int) -> list[Row]:

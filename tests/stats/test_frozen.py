@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,6 @@ CASES: dict[str, Callable[[], Any]] = {
     "wilson": lambda: [intervals.wilson(k, 30, level=level) for level in (0.9, 0.95) for k in (0, 3, 30)],
     "quantiles": lambda: [intervals.t_quantile(d) for d in (1.0, 2.5, 30.0, 1e9)],
     "reach": lambda: [
-        difference.reach_of_mean(np.where(np.arange(60) < 4, np.nan, RIGHT[1]), (0.0, 1.0)),
         difference.reach_of_difference(np.where(np.arange(60) < 4, np.nan, RIGHT[1]), RIGHT[2], (0.0, 1.0)),
     ],
     "shares of the error": lambda: [testing.spent(k, early=e) for e in (False, True) for k in (*range(1, 30), 60, 400)],
@@ -73,7 +73,9 @@ CASES: dict[str, Callable[[], Any]] = {
     ],
     "signs": lambda: [evidence.sign_flip(REAL[0][:count], seed=1) for count in (6, 12, 60)],
     "detectable": lambda: [testing.detectable_pairs(d, n) for d, n in ((5, 60), (30, 60), (200, 1000))],
-    "power": lambda: [testing.pairs_power(0.05, 0.2, n) for n in (50, 400)] + [testing.z_sum(), testing.t_sum(7.0)],
+    "power": lambda: (
+        [testing.pairs_power(0.05, 0.2, n) for n in (50, 400)] + [testing.t_sum(degrees) for degrees in (math.inf, 7.0)]
+    ),
     "margins": lambda: [testing.margin((0.0, 1.0), 0.5), testing.margin(None, 3.0, 4.0)],
     **{f"prompts {kind}": lambda s=table: prompts.over_prompts(s, seed=1) for kind, table in SCORES.items()},
     "ranks": lambda: ranks.rank_intervals(

@@ -106,7 +106,7 @@ def test_with_known_noise_a_gain_is_the_textbook_test() -> None:
     assert alone.p_above() == pytest.approx(scipy_stats.t.sf(alone.value / alone.stderr, series.degrees))
     noisy = gain_of(series, weights, known(0.02))
     assert noisy.stderr == pytest.approx(math.sqrt(variance + 2 * 0.02**2))
-    assert noisy.p_below() == pytest.approx(1 - noisy.p_above())
+    assert abs(noisy.p_above() - 0.5) < abs(alone.p_above() - 0.5)
 
 
 def test_correlated_noise_moves_a_slope_as_far_as_any_correlation_lets_it() -> None:
@@ -133,5 +133,5 @@ def test_a_mixture_s_interval_and_p_agree() -> None:
     low, high = gain.interval()
     assert (low + high) / 2 == pytest.approx(1.0)
     assert gain.p_above(low) == pytest.approx(0.025, rel=1e-6)
-    assert gain.p_below(high) == pytest.approx(0.025, rel=1e-6)
+    assert 1 - gain.p_above(high) == pytest.approx(0.025, rel=1e-6)
     assert gain.upper() == pytest.approx(1.0 + gain.half_width(0.05))

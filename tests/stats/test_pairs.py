@@ -199,15 +199,6 @@ def test_the_difference_turned_around_has_the_same_p() -> None:
     assert found.equivalence_p(0.3) == turned.equivalence_p(0.3)
 
 
-def test_checkpoint_noise_widens_both_sides() -> None:
-    found = Difference(0.01, 0.01, 0.003, math.inf).with_noise(0.004)
-    assert found.stderr == pytest.approx(math.sqrt(0.003**2 + 2 * 0.004**2))
-    few = Difference(0.01, 0.01, 0.003, 999).with_noise(0.004, 3)
-    items, noise = 0.003**2, 2 * 0.004**2
-    assert few.degrees == pytest.approx((items + noise) ** 2 / (items**2 / 999 + noise**2 / 3))
-    assert found.with_noise(0) is found
-
-
 def test_extra_variance_and_skewness_widen_the_interval_and_raise_p() -> None:
     plain = Difference(0.02, 0.02, 0.008, 30)
     wide, skewed = (Difference(0.02, 0.02, 0.008, 30, **more) for more in ({"extra": 6e-5}, {"skewness": -0.3}))

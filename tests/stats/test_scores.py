@@ -12,7 +12,7 @@ from scipy import stats
 
 from benchbench.scoring.agreement import agreement, agreement_uncertainty
 from benchbench.scoring.estimates import corpus_uncertainty, mean_uncertainty, ratio_uncertainty
-from benchbench.scoring.translation import CorpusScore
+from benchbench.scoring.generation import CorpusScore
 from benchbench.stats.groups import group_mean
 from benchbench.stats.influence import Estimate, mean, ratio
 from benchbench.stats.intervals import LEAST, Uncertainty, proportion, spread, standard_error, wilson

@@ -10,8 +10,8 @@ import pytest
 
 from benchbench.stats.sentence import Verdict, size
 from benchbench.stats.series import series_of_items, series_of_scores
+from benchbench.stats.sweep import series_verdict, sweep_verdict
 from benchbench.stats.testing import Family
-from benchbench.stats.verdict import series_verdict, sweep_verdict
 from tests.simulate.worlds import CARD_COUNTS, CARD_N, CARD_STEPS, Curve, card
 from tests.stats.test_sweep import real_scores
 
@@ -56,8 +56,9 @@ def test_a_curve_that_stopped_rising_says_since_when() -> None:
 def test_a_change_surely_within_delta_is_a_plateau() -> None:
     found = curve(*[0.3, 0.4, 0.45, *[0.5] * 9], delta=0.02, n=20_000, disagreement=0.02)
     assert found.outcome == "plateau"
-    assert found.interval is not None
-    assert -0.02 < found.interval.low < found.interval.high < 0.02
+    assert found.findings is not None
+    low, high = found.findings.gain.interval()
+    assert -0.02 < low < high < 0.02
     assert "the change lies within ±δ = 2.00 pp (" in found.sentence("t", "acc")
     assert curve(*[0.3, 0.4, 0.45, *[0.5] * 9], delta=0.005).outcome == "no detectable improvement"
 
@@ -84,7 +85,7 @@ def test_a_last_checkpoint_worse_than_an_earlier_one_has_regressed() -> None:
 def test_a_dip_that_healed_is_named_but_is_no_regression() -> None:
     found = curve(0.50, 0.50, 0.50, 0.50, 0.50, 0.35, 0.50, 0.50, 0.50, 0.50)
     assert found.outcome == "no detectable improvement"
-    assert [(test.start, test.end) for test in found.drops] == [(4, 5)]
+    assert [(test.start, test.end) for test in found.findings.drops] == [(4, 5)]
 
 
 def test_a_curve_that_sinks_first_is_judged_from_its_lowest_checkpoint() -> None:
@@ -114,7 +115,7 @@ def test_many_drops_are_named_by_the_worst_three() -> None:
 )
 def test_too_little_data_is_said(steps: list[int], rows: list[np.ndarray], reason: str) -> None:
     found = sweep_verdict(steps, rows, delta=0.01)
-    assert (found.outcome, found.gain) == ("too little data", None)
+    assert (found.outcome, found.findings) == ("too little data", None)
     assert found.sentence("t", "acc") == f"t acc (n={rows[0].size}): too little data: {reason}."
 
 
@@ -138,11 +139,9 @@ def test_noise_is_counted_in_and_told() -> None:
     steps = range(1000, 13_000, 1000)
     rows = Curve((0.5,) * 12, 5000, tau=0.02).draw(np.random.default_rng(3))
     found = sweep_verdict(steps, rows, delta=0.005)
-    assert found.noise is not None
-    assert found.noise.is_seen
-    shown = (
-        f"noise {100 * found.noise.tau:.2f} pp, up to {100 * found.noise.upper:.2f} pp (from 10 earlier checkpoints), "
-    )
+    noise = found.findings.noise
+    assert noise.is_seen
+    shown = f"noise {100 * noise.tau:.2f} pp, up to {100 * noise.upper:.2f} pp (from 10 earlier checkpoints), "
     assert f"{shown}is counted in." in found.sentence("t", "acc")
     still = sweep_verdict(steps, [rows[0]] * 12, delta=0.005)
     assert "is not distinguishable from 0, up to " in still.sentence("t", "acc")

@@ -16,8 +16,8 @@ import yaml
 from benchbench.core.chat import ChatSettings, Conversation
 from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, RollingRequest
 from benchbench.tasks.prepare import prepare
-from benchbench.tasks.prepared import PreparedTask
 from benchbench.tasks.settings import RenderSettings
+from benchbench.tasks.task import PreparedTask
 from tests.parity.upstream import alternating
 from tests.tasks.conftest import CHOICE, QUESTIONS, MakeTask
 from tests.tasks.test_prompts import CONFIGS, ROWS, SPLITS, merged

@@ -13,8 +13,8 @@ from benchbench.core.errors import ArgumentError, DataError, TaskError
 from benchbench.core.types import GenerateRequest, GenerationParams, LoglikelihoodRequest, Prompt, RollingRequest
 from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.prepare import prepare
-from benchbench.tasks.prepared import PreparedTask
 from benchbench.tasks.settings import RenderSettings
+from benchbench.tasks.task import PreparedTask
 from tests.tasks.conftest import CHOICE, QUESTIONS, MakeTask
 
 GENERATE = """

@@ -11,8 +11,8 @@ import pytest
 from benchbench.core.errors import BenchbenchError, DataError, TaskError
 from benchbench.tasks.documents import NothingKeptError
 from benchbench.tasks.prepare import prepare
-from benchbench.tasks.prepared import PreparedTask
 from benchbench.tasks.settings import RenderSettings
+from benchbench.tasks.task import PreparedTask
 from tests.tasks.conftest import MakeTask
 
 PAIR = """

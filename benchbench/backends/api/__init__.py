@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from benchbench.backends.engines import Abilities, Choice, Engine
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import Abilities, Choice, Engine, ModelOptions
 
 
 def _choose(options: ModelOptions) -> Choice | None:
@@ -14,7 +13,7 @@ def _choose(options: ModelOptions) -> Choice | None:
 ENGINE = Engine(
     name="api",
     opener="benchbench.backends.api.tokens:open_server",
-    options="benchbench.backends.api.options:ServerOptions",
+    options="benchbench.backends.api.client:ServerOptions",
     abilities=Abilities(beams=False, ngrams=False),
     module="httpx",
     install="pip install 'benchbench-eval[api]'",

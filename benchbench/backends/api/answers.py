@@ -1,19 +1,63 @@
-"""What is sent to a server for one request, and what its answer means: text, scores, conversations."""
+"""What is sent to a server for one request, and what its answer means: who gives it, text, scores, conversations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchbench.backends.api.client import AnswerError, BadAnswerError
 from benchbench.backends.chat import ChatTemplate
-from benchbench.backends.tokens import Job, Written, cut_at_stop, seed
+from benchbench.backends.writing import Job, Written, cut_at_stop, seed
 from benchbench.core.chat import Conversation
+from benchbench.core.errors import ModelError
 from benchbench.core.types import FinishReason, GenerationParams
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+Scoring = Literal["ids", "echo"]
+
+
+@dataclass(slots=True)
+class ServerFacts:
+    """What a server said and showed of one model."""
+
+    asked: str
+    answered: str = ""
+    """The model's name in its answers."""
+    chat: bool = False
+    """Only the chat endpoint is there (or was asked for)."""
+    scoring: Scoring | None = None
+    why_no_scoring: str = ""
+    fingerprints: set[str] = field(default_factory=set)
+    """Every `system_fingerprint` seen."""
+    listed: Mapping[str, Any] = field(default_factory=dict)
+    """The model's entry in the server's list."""
+
+    @property
+    def max_length(self) -> int | None:
+        """Tokens that the server says the model holds."""
+        meta = self.listed.get("meta")
+        length = self.listed.get("max_model_len") or (meta or {}).get("n_ctx_train")
+        return int(length) if length else None
+
+
+def check_name(facts: ServerFacts, answer: Mapping[str, Any], answers_as: str | None) -> None:
+    """ModelError where an answer comes from another model than the one asked for, or than before."""
+    name = str(answer.get("model", facts.asked))
+    dated = name.startswith(f"{facts.asked}-") and name[len(facts.asked) + 1 :][:1].isdigit()
+    if name not in (facts.asked, answers_as) and not dated:
+        raise ModelError(
+            f"{facts.asked} was asked for, but the server answers as {name}. Give --model {name}, or "
+            f"--model-args answers_as={name} if that is the same model."
+        )
+    if facts.answered and name != facts.answered:
+        raise ModelError(f"the server answered as {facts.answered} and now answers as {name}: another model.")
+    facts.answered = name
+    if answer.get("system_fingerprint"):
+        facts.fingerprints.add(str(answer["system_fingerprint"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +166,11 @@ def choice(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
         raise BadAnswerError(f"an answer had {len(choices) if isinstance(choices, list) else 'no'} choices, not one")
     return choices[0]
+
+
+def echo_body(text: str) -> dict[str, object]:
+    """A request for the log-probabilities of a prompt, in the older form. One token is written and left unread."""
+    return {"prompt": text, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1}
 
 
 MOST_STOPS = 4

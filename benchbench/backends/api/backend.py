@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.api import ENGINE
 from benchbench.backends.api.answers import (
-    Messages,
     ServerChat,
     TemplatedText,
     TextScore,
     as_messages,
+    echo_body,
     echo_score,
     echoed_tokens,
-    going_on,
     question_key,
-    writing_body,
-    written,
 )
-from benchbench.backends.api.client import AnswerError, Client, LoopThread
-from benchbench.backends.api.options import server_options
-from benchbench.backends.api.server import ServerFacts, check_name, echo_body, explore
+from benchbench.backends.api.client import AnswerError
+from benchbench.backends.api.server import ServerConnection
 from benchbench.backends.chat import template_of
 from benchbench.backends.encode import move_spaces
-from benchbench.backends.engines import refusal
-from benchbench.backends.options import ModelOptions
-from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys, Work
-from benchbench.backends.tokens import Job, seed_text
+from benchbench.backends.engines import ModelOptions, refusal
+from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys
+from benchbench.backends.writing import Job, seed_text
 from benchbench.core.chat import Conversation
 from benchbench.core.errors import BackendError
 from benchbench.core.ids import content_hash
@@ -48,114 +43,6 @@ from benchbench.core.types import (
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-VERSION = "1"
-"""Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
-
-
-class ServerConnection:
-    """An open server: what it is, what it has been asked, and what that cost."""
-
-    def __init__(self, options: ModelOptions, ids: Sequence[int] | None = None) -> None:
-        """`ids` are the tokens of the first probe, where the tokenizer is known."""
-        self.options = server_options(options)
-        self.client = Client(self.options)
-        self.loop = LoopThread()
-        self.work = Work()
-        try:
-            self.facts: ServerFacts = self.loop.run(explore(self.client, options.model, ids))
-        except BaseException:
-            self.close()
-            raise
-        self.length_name = "max_tokens"
-        self._at_open = self._tokens_read()
-
-    def _tokens_read(self) -> int:
-        counts = self.client.counts
-        return counts["prompt_tokens"] - counts["cached_tokens"] + counts["completion_tokens"]
-
-    def describe(self, options: ModelOptions, *, tokenizer: str, max_length: int) -> BackendInfo:
-        """The identity of a model that is known by name only: host, names, and what the server says of it."""
-        facts = self.facts
-        listed = {key: facts.listed.get(key) for key in ("root", "meta") if facts.listed.get(key)}
-        known = {
-            "host": self.options.host,
-            "model": facts.answered or facts.asked,
-            "asked": facts.asked,
-            "said": listed,
-        }
-        fingerprint = sorted(facts.fingerprints)[:1]
-        return BackendInfo(
-            name="api",
-            version=VERSION,
-            model=options.model,
-            model_identity="api:" + content_hash({**known, "fingerprint": fingerprint}, digits=64),
-            tokenizer_identity=tokenizer,
-            dtype="unstated",
-            device=self.options.host,
-            max_length=max_length,
-            vocab_size=0,
-            plan="plain",
-            numerics=f"{'chat' if facts.chat else 'completions'}, scoring {facts.scoring or 'none'}",
-        )
-
-    def notes(self) -> tuple[str, ...]:
-        """What a reader of the results should know."""
-        facts = self.facts
-        found = [
-            f"{facts.answered or facts.asked} on {self.options.host} is known by its name only: its weights cannot be"
-        ]
-        found[0] += " checked, and may change behind that name"
-        if len(facts.fingerprints) > 1:
-            found.append(
-                f"the server changed while it answered: system_fingerprint {', '.join(sorted(facts.fingerprints))}"
-            )
-        return tuple(found)
-
-    def count(self, needed: int = 0) -> None:
-        """Bring `work` up to date; `needed` tokens were asked for. `served` includes the checks at the start."""
-        counts, work = self.client.counts, self.work
-        work.tokens_needed += needed
-        work.tokens_computed = self._tokens_read() - self._at_open
-        work.batches = counts["requests"]
-        names = ("requests", "retries", "prompt_tokens", "completion_tokens")
-        work.served = {name: counts[name] for name in names}
-        if (cost := self.client.cost()) is not None:
-            work.served["cost"] = cost
-
-    async def write(self, prompt: str | Sequence[int] | Messages, job: Job, index: int) -> tuple[Any, int]:
-        """(text, prompt tokens) of one job. AnswerError where there is none."""
-
-        def parse(answer: Any) -> Any:
-            check_name(self.facts, answer, self.options.answers_as)
-            return written(answer, index, job.params)
-
-        body: dict[str, object] = {"model": self.facts.asked, **writing_body(job, length_name=self.length_name)}
-        if not self.facts.chat:
-            return await self.client.post("completions", body | {"prompt": prompt}, parse)
-        messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        try:
-            chat_body = body | {"messages": messages} | going_on(messages)
-            return await self.client.post("chat/completions", chat_body, parse)
-        except AnswerError as error:
-            if self.length_name in body and "max_completion_tokens" in str(error) and error.kind == "refused":
-                self.length_name = "max_completion_tokens"
-                return await self.write(prompt, job, index)
-            raise
-
-    def refuse_scoring(self) -> BackendError:
-        """Why this server cannot score, and what can."""
-        return BackendError(
-            f"the server at {self.options.base_url} cannot score: {self.facts.why_no_scoring}. Tasks that compare "
-            "log-likelihoods need a server that returns them, such as vLLM, or the model itself (--backend hf, vllm or "
-            "gguf); tasks that generate text work here."
-        )
-
-    def close(self) -> None:
-        """Close connections and thread."""
-        self.loop.run(self.client.close())
-        self.loop.close()
 
 
 class TextBackend:
@@ -265,13 +152,10 @@ class TextBackend:
         return Loglikelihood(request, score.total, score.is_greedy, score.num_tokens, score.prompt_tokens, dropped)
 
     async def _echo(self, text: str, context: int) -> TextScore:
-        facts = self.server.facts
-
-        def parse(answer: Any) -> TextScore:
-            check_name(facts, answer, self.server.options.answers_as)
+        def read(answer: Mapping[str, Any]) -> TextScore:
             return echo_score(echoed_tokens(answer, text), context)
 
-        return await self.server.client.post("completions", {"model": facts.asked, **echo_body(text)}, parse)
+        return await self.server.post("completions", echo_body(text), read)
 
     def loglikelihood_rolling(
         self, requests: Sequence[RollingRequest], *, skip: RequestKeys = NOTHING

@@ -1,4 +1,4 @@
-"""One server over HTTP: bounded, patient, and silent about keys.
+"""One server over HTTP: what `--model-args` may say of it; asked within bounds, patiently, and silent about keys.
 
 What may pass (busy, broken line, half an answer) is tried again with growing waits; what will not pass raises at once.
 """
@@ -6,20 +6,92 @@ What may pass (busy, broken line, half an answer) is tried again with growing wa
 from __future__ import annotations
 
 import asyncio
-import queue
+import os
 import random
-import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from benchbench.backends.api.options import ServerOptions, read_key
-from benchbench.core.errors import BackendError, ModelError
+from pydantic import Field
 
-J = TypeVar("J")
+from benchbench.backends.engine_options import WHOLE, EngineOptions, expected, read_options
+from benchbench.backends.engines import ModelOptions
+from benchbench.core.errors import ArgumentError, BackendError, ModelError
+
+Endpoint = Literal["auto", "completions", "chat"]
+ENDPOINTS: tuple[Endpoint, ...] = ("auto", "completions", "chat")
+KEY_VARIABLE = "OPENAI_API_KEY"
+Positive = Annotated[float, Field(ge=1e-3, allow_inf_nan=False), expected("is not a number of at least 0.001")]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False), expected("is not a number of at least 0")]
+
+
+class ServerOptions(EngineOptions):
+    """`--model-args` for a server: which one, and how hard it may be asked."""
+
+    base_url: str = ""
+    """Up to and including `/v1`; empty: that of OPENAI_BASE_URL."""
+    endpoint: Annotated[Endpoint, expected(f"is not one of {', '.join(ENDPOINTS)}")] = "auto"
+    """completions (text goes in as it is) or chat (text becomes a user's message); auto prefers completions."""
+    tokenizer: str | None = None
+    """Folder or hub name of the model's tokenizer: then token ids are sent to servers that take them."""
+    answers_as: str | None = None
+    """The name that the server answers with where it is not the one asked for."""
+    concurrency: Annotated[int, WHOLE, Field(ge=1), expected("is not a number of at least 1")] = 8
+    """Requests under way at once."""
+    requests_per_minute: Positive | None = None
+    retries: Annotated[int, WHOLE, Field(ge=0), expected("is not a number of at least 0")] = 6
+    """How often one request is sent again."""
+    timeout: Positive = 300.0
+    """Seconds to wait for one answer."""
+    key_variable: str = KEY_VARIABLE
+    """Environment variable that holds the key."""
+    input_price: Price | None = None
+    """Of a million prompt tokens, in whatever money; the cost is counted in the same."""
+    output_price: Price | None = None
+    """Of a million completion tokens."""
+
+    @property
+    def host(self) -> str:
+        """Name of the machine, without port."""
+        return urlsplit(self.base_url).hostname or ""
+
+
+def server_options(options: ModelOptions) -> ServerOptions:
+    """The options in `options.model_args`; the address also from OPENAI_BASE_URL. ArgumentError for a bad value."""
+    found = read_options(options.model_args, ServerOptions, backend="api")
+    if (found.input_price is None) != (found.output_price is None):
+        raise ArgumentError("--model-args needs both input_price and output_price, per million tokens, or neither.")
+    return found.model_copy(update={"base_url": _address(found.base_url or os.environ.get("OPENAI_BASE_URL"))})
+
+
+def read_key(options: ServerOptions) -> str | None:
+    """The key, from the environment and nowhere else. BackendError where a variable was named and is not set."""
+    key = os.environ.get(options.key_variable, "").strip()
+    if not key and options.key_variable != KEY_VARIABLE:
+        raise BackendError(f"--model-args names key_variable={options.key_variable}, but that variable is not set.")
+    return key or None
+
+
+def _address(url: str | None) -> str:
+    if not url:
+        raise ArgumentError(
+            "the backend api needs an address: --model-args base_url=http://localhost:8000/v1 (or OPENAI_BASE_URL)."
+        )
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ArgumentError(f"base_url={url!r} is not an address such as http://localhost:8000/v1.")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ArgumentError(
+            f"the base_url for {parts.hostname} holds a user, a password or a query, which would go into the record. "
+            f"Put the key into the environment variable {KEY_VARIABLE} instead."
+        )
+    return url.rstrip("/")
+
+
 T = TypeVar("T")
 Parse = Callable[[Mapping[str, Any]], T]
 
@@ -238,55 +310,3 @@ def _message(reply: Any) -> str:
         parts = [error.get("message") or error.get("detail") or error, error.get("code")]
         return " ".join(str(part) for part in parts if part is not None)
     return str(error)
-
-
-class LoopThread:
-    """Runs coroutines while the caller waits, or iterates over what comes."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="benchbench-api", daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def stream(self, jobs: Iterable[J], handle: Callable[[J], Awaitable[T]], *, width: int) -> Iterator[T]:
-        """`handle` of every job, at most `width` at once, as they finish.
-
-        What `handle` raises ends the iteration, after what was finished before; so does closing the iterator.
-        """
-        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        end = object()
-
-        async def worker(feed: Iterator[J]) -> None:
-            for job in feed:
-                done.put(await handle(job))
-
-        async def work() -> None:
-            feed = iter(jobs)
-            workers = [asyncio.ensure_future(worker(feed)) for _ in range(width)]
-            try:
-                await asyncio.gather(*workers)
-            finally:
-                for one in workers:
-                    one.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
-                done.put(end)
-
-        running = asyncio.run_coroutine_threadsafe(work(), self._loop)
-        try:
-            while (result := done.get()) is not end:
-                yield result
-            running.result()
-        finally:
-            running.cancel()
-
-    def close(self) -> None:
-        """Ends the thread."""
-        if self._loop.is_running():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout=5)
-        if not self._loop.is_running():
-            self._loop.close()

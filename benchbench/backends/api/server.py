@@ -1,16 +1,38 @@
-"""Asking a server, when it is opened, what it is and what it can do."""
+"""An open server: asked at the start what it is and what it can do, then on a thread of its own; and what that cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import asyncio
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
-from benchbench.backends.api.answers import choice, echoed_tokens, ids_score
-from benchbench.backends.api.client import AnswerError, BadAnswerError, Client
+from benchbench.backends.api.answers import (
+    Messages,
+    ServerFacts,
+    check_name,
+    choice,
+    echo_body,
+    echoed_tokens,
+    going_on,
+    ids_score,
+    writing_body,
+    written,
+)
+from benchbench.backends.api.client import AnswerError, BadAnswerError, Client, server_options
+from benchbench.backends.engines import ModelOptions
+from benchbench.backends.protocol import Work
+from benchbench.backends.writing import Job
 from benchbench.core.errors import BackendError, ModelError, did_you_mean
+from benchbench.core.ids import content_hash
+from benchbench.core.types import BackendInfo
 
-Scoring = Literal["ids", "echo"]
+J = TypeVar("J")
+T = TypeVar("T")
+
+VERSION = "1"
+"""Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
 
 PROBES = ("The quick brown fox jumps over the", "2, 4, 6, 8, 10,", "Paris is the capital of", "once upon a time there")
 CHECKS = 4
@@ -18,30 +40,6 @@ CHECKS = 4
 TOLERANCE = 0.25
 """In nats. Half-precision servers differ from themselves by a few hundredths; a neighbour's value by many nats."""
 CONNECTION_TROUBLE = frozenset(["timeout", "unreachable", "connection", "server_error", "rate_limited"])
-
-
-@dataclass(slots=True)
-class ServerFacts:
-    """What a server said and showed of one model."""
-
-    asked: str
-    answered: str = ""
-    """The model's name in its answers."""
-    chat: bool = False
-    """Only the chat endpoint is there (or was asked for)."""
-    scoring: Scoring | None = None
-    why_no_scoring: str = ""
-    fingerprints: set[str] = field(default_factory=set)
-    """Every `system_fingerprint` seen."""
-    listed: Mapping[str, Any] = field(default_factory=dict)
-    """The model's entry in the server's list."""
-
-    @property
-    def max_length(self) -> int | None:
-        """Tokens that the server says the model holds."""
-        meta = self.listed.get("meta")
-        length = self.listed.get("max_model_len") or (meta or {}).get("n_ctx_train")
-        return int(length) if length else None
 
 
 async def explore(client: Client, model: str, ids: Sequence[int] | None) -> ServerFacts:
@@ -65,22 +63,6 @@ async def explore(client: Client, model: str, ids: Sequence[int] | None) -> Serv
         return facts
     await _probe_scoring(client, facts, ids)
     return facts
-
-
-def check_name(facts: ServerFacts, answer: Mapping[str, Any], answers_as: str | None) -> None:
-    """ModelError where an answer comes from another model than the one asked for, or than before."""
-    name = str(answer.get("model", facts.asked))
-    dated = name.startswith(f"{facts.asked}-") and name[len(facts.asked) + 1 :][:1].isdigit()
-    if name not in (facts.asked, answers_as) and not dated:
-        raise ModelError(
-            f"{facts.asked} was asked for, but the server answers as {name}. Give --model {name}, or "
-            f"--model-args answers_as={name} if that is the same model."
-        )
-    if facts.answered and name != facts.answered:
-        raise ModelError(f"the server answered as {facts.answered} and now answers as {name}: another model.")
-    facts.answered = name
-    if answer.get("system_fingerprint"):
-        facts.fingerprints.add(str(answer["system_fingerprint"]))
 
 
 async def _listed(client: Client, model: str) -> Mapping[str, Any]:
@@ -184,6 +166,164 @@ async def _as_prompt(client: Client, facts: ServerFacts, text: str, token: str) 
     return last.logprob if last.text == token and last.start == len(text) else None
 
 
-def echo_body(text: str) -> dict[str, object]:
-    """A request for the log-probabilities of a prompt, in the older form. One token is written and left unread."""
-    return {"prompt": text, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1}
+class LoopThread:
+    """Runs coroutines while the caller waits, or iterates over what comes."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="benchbench-api", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def stream(self, jobs: Iterable[J], handle: Callable[[J], Awaitable[T]], *, width: int) -> Iterator[T]:
+        """`handle` of every job, at most `width` at once, as they finish.
+
+        What `handle` raises ends the iteration, after what was finished before; so does closing the iterator.
+        """
+        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        end = object()
+
+        async def worker(feed: Iterator[J]) -> None:
+            for job in feed:
+                done.put(await handle(job))
+
+        async def work() -> None:
+            feed = iter(jobs)
+            workers = [asyncio.ensure_future(worker(feed)) for _ in range(width)]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                for one in workers:
+                    one.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+                done.put(end)
+
+        running = asyncio.run_coroutine_threadsafe(work(), self._loop)
+        try:
+            while (result := done.get()) is not end:
+                yield result
+            running.result()
+        finally:
+            running.cancel()
+
+    def close(self) -> None:
+        """Ends the thread."""
+        if self._loop.is_running():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=5)
+        if not self._loop.is_running():
+            self._loop.close()
+
+
+class ServerConnection:
+    """An open server: what it is, what it has been asked, and what that cost."""
+
+    def __init__(self, options: ModelOptions, ids: Sequence[int] | None = None) -> None:
+        """`ids` are the tokens of the first probe, where the tokenizer is known."""
+        self.options = server_options(options)
+        self.client = Client(self.options)
+        self.loop = LoopThread()
+        self.work = Work()
+        try:
+            self.facts: ServerFacts = self.loop.run(explore(self.client, options.model, ids))
+        except BaseException:
+            self.close()
+            raise
+        self.length_name = "max_tokens"
+        self._at_open = self._tokens_read()
+
+    def _tokens_read(self) -> int:
+        counts = self.client.counts
+        return counts["prompt_tokens"] - counts["cached_tokens"] + counts["completion_tokens"]
+
+    def describe(self, options: ModelOptions, *, tokenizer: str, max_length: int) -> BackendInfo:
+        """The identity of a model that is known by name only: host, names, and what the server says of it."""
+        facts = self.facts
+        listed = {key: facts.listed.get(key) for key in ("root", "meta") if facts.listed.get(key)}
+        known = {
+            "host": self.options.host,
+            "model": facts.answered or facts.asked,
+            "asked": facts.asked,
+            "said": listed,
+        }
+        fingerprint = sorted(facts.fingerprints)[:1]
+        return BackendInfo(
+            name="api",
+            version=VERSION,
+            model=options.model,
+            model_identity="api:" + content_hash({**known, "fingerprint": fingerprint}, digits=64),
+            tokenizer_identity=tokenizer,
+            dtype="unstated",
+            device=self.options.host,
+            max_length=max_length,
+            vocab_size=0,
+            plan="plain",
+            numerics=f"{'chat' if facts.chat else 'completions'}, scoring {facts.scoring or 'none'}",
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results should know."""
+        facts = self.facts
+        found = [
+            f"{facts.answered or facts.asked} on {self.options.host} is known by its name only: its weights cannot be "
+            "checked, and may change behind that name"
+        ]
+        if len(facts.fingerprints) > 1:
+            found.append(
+                f"the server changed while it answered: system_fingerprint {', '.join(sorted(facts.fingerprints))}"
+            )
+        return tuple(found)
+
+    def count(self, needed: int = 0) -> None:
+        """Bring `work` up to date; `needed` tokens were asked for. `served` includes the checks at the start."""
+        counts, work = self.client.counts, self.work
+        work.tokens_needed += needed
+        work.tokens_computed = self._tokens_read() - self._at_open
+        work.batches = counts["requests"]
+        names = ("requests", "retries", "prompt_tokens", "completion_tokens")
+        work.served = {name: counts[name] for name in names}
+        if (cost := self.client.cost()) is not None:
+            work.served["cost"] = cost
+
+    async def post(self, path: str, body: Mapping[str, object], read: Callable[[Mapping[str, Any]], T]) -> T:
+        """What `read` makes of the answer, which has to be that of the model asked for. Raises as `Client.post`."""
+
+        def parse(answer: Mapping[str, Any]) -> T:
+            check_name(self.facts, answer, self.options.answers_as)
+            return read(answer)
+
+        return await self.client.post(path, {"model": self.facts.asked, **body}, parse)
+
+    async def write(self, prompt: str | Sequence[int] | Messages, job: Job, index: int) -> tuple[Any, int]:
+        """(text, prompt tokens) of one job. AnswerError where there is none."""
+
+        def read(answer: Mapping[str, Any]) -> Any:
+            return written(answer, index, job.params)
+
+        body = writing_body(job, length_name=self.length_name)
+        if not self.facts.chat:
+            return await self.post("completions", body | {"prompt": prompt}, read)
+        messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        try:
+            return await self.post("chat/completions", body | {"messages": messages} | going_on(messages), read)
+        except AnswerError as error:
+            if self.length_name in body and "max_completion_tokens" in str(error) and error.kind == "refused":
+                self.length_name = "max_completion_tokens"
+                return await self.write(prompt, job, index)
+            raise
+
+    def refuse_scoring(self) -> BackendError:
+        """Why this server cannot score, and what can."""
+        return BackendError(
+            f"the server at {self.options.base_url} cannot score: {self.facts.why_no_scoring}. Tasks that compare "
+            "log-likelihoods need a server that returns them, such as vLLM, or the model itself (--backend hf, vllm or "
+            "gguf); tasks that generate text work here."
+        )
+
+    def close(self) -> None:
+        """Close connections and thread."""
+        self.loop.run(self.client.close())
+        self.loop.close()

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.api import ENGINE
-from benchbench.backends.api.answers import ids_score
-from benchbench.backends.api.backend import ServerConnection, TextBackend
-from benchbench.backends.api.client import AnswerError
-from benchbench.backends.api.options import server_options
-from benchbench.backends.api.server import PROBES, check_name
+from benchbench.backends.api.answers import TextScore, ids_score
+from benchbench.backends.api.backend import TextBackend
+from benchbench.backends.api.client import AnswerError, server_options
+from benchbench.backends.api.server import PROBES, ServerConnection
 from benchbench.backends.encode import EncodedPair, Encoder
+from benchbench.backends.engines import ModelOptions
+from benchbench.backends.models.find import find_model
 from benchbench.backends.models.identity import tokenizer_identity
-from benchbench.backends.options import ModelOptions
-from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
+from benchbench.backends.models.tokenizer import load_tokenizer
+from benchbench.backends.tokens import Exhausted, Scored, TokenBackend
+from benchbench.backends.writing import Job, Written
 from benchbench.core.errors import ArgumentError, ModelError
 
 if TYPE_CHECKING:
@@ -41,9 +43,6 @@ def open_server(options: ModelOptions) -> TextBackend | TokensBackend:
 
 
 def _load(named: str, options: ModelOptions) -> tuple[PreTrainedTokenizerBase, str]:
-    from benchbench.backends.models.find import find_model
-    from benchbench.backends.models.tokenizer import load_tokenizer
-
     source = find_model(named)
     return load_tokenizer(source, trusted=options.trust_remote_code), tokenizer_identity(Path(source.folder))
 
@@ -79,15 +78,13 @@ class TokensBackend(TokenBackend):
 
     async def _score(self, job: tuple[tuple[int, tuple[int, ...]], list[int]]) -> list[Scored | Exhausted]:
         (context, ids), requests = job
-        facts = self.server.facts
 
-        def parse(answer: Any) -> Any:
-            check_name(facts, answer, self.server.options.answers_as)
+        def read(answer: Mapping[str, Any]) -> TextScore:
             return ids_score(answer, ids, context)
 
-        body = {"model": facts.asked, "prompt": list(ids), "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+        body = {"prompt": list(ids), "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
         try:
-            score = await self.server.client.post("completions", body, parse)
+            score = await self.server.post("completions", body, read)
         except AnswerError as error:
             return [Exhausted(request, str(error), error.kind) for request in requests]
         return [Scored(request, score.total, score.is_greedy, score.num_tokens, True) for request in requests]

@@ -9,15 +9,16 @@ from typing import Any
 import torch
 
 from benchbench.backends.encode import EncodedPair, Encoder
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.causal import CausalModel
 from benchbench.backends.hf.generate import CausalGenerator
 from benchbench.backends.hf.scorer import CausalScorer
 from benchbench.backends.models.find import find_model, split_revision
 from benchbench.backends.models.formats import format_named
 from benchbench.backends.models.loaded import LoadedModel
-from benchbench.backends.options import ModelOptions
 from benchbench.backends.plan import Limits
-from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
+from benchbench.backends.tokens import Exhausted, Scored, TokenBackend
+from benchbench.backends.writing import Job, Written
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.types import BackendInfo, GenerationParams
 

@@ -15,8 +15,8 @@ from benchbench.backends.hf.halving import Halving, halves
 from benchbench.backends.hf.scorer import CausalScorer, prefilled
 from benchbench.backends.models.tokenizer import end_tokens
 from benchbench.backends.plan import Block, Limits, make_plan, unmerged
-from benchbench.backends.sampling import logits_processors
-from benchbench.backends.tokens import Ending, Exhausted, Job, Written, seed
+from benchbench.backends.tokens import Exhausted
+from benchbench.backends.writing import Ending, Job, Written, by_params, logits_processors, seed
 from benchbench.core.types import GenerationParams
 
 if TYPE_CHECKING:
@@ -50,10 +50,7 @@ class CausalGenerator(Halving):
 
     def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
         """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
-        by_params: dict[GenerationParams, list[int]] = {}
-        for i, job in enumerate(jobs):
-            by_params.setdefault(job.params, []).append(i)
-        for params, indices in by_params.items():
+        for params, indices in by_params(jobs).items():
             trusted = self.scorer.trusts("branched", [pair for i in indices for pair in _probes(jobs[i].context)])
             if params.num_beams > 1 or not trusted:
                 yield from self._with_transformers(jobs, [i for i in indices if i not in skip], params, trusted)

@@ -19,7 +19,8 @@ from benchbench.backends.hf.generate import generate_arguments, model_end_tokens
 from benchbench.backends.hf.halving import Halving, halves
 from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.models.tokenizer import Languages
-from benchbench.backends.tokens import Ending, Exhausted, Job, Scored, Written, seed
+from benchbench.backends.tokens import Exhausted, Scored
+from benchbench.backends.writing import Ending, Job, Written, by_params, seed
 from benchbench.core.types import GenerationParams
 
 if TYPE_CHECKING:
@@ -178,10 +179,7 @@ class Seq2SeqEngine(Halving):
 
     def _write_batches(self, jobs: Sequence[Job]) -> Iterator[list[int]]:
         """Requests with the same parameters, longest context first; sampled ones alone, so that order is no matter."""
-        by_params: dict[GenerationParams, list[int]] = {}
-        for i, job in enumerate(jobs):
-            by_params.setdefault(job.params, []).append(i)
-        for params, indices in by_params.items():
+        for params, indices in by_params(jobs).items():
             indices.sort(key=lambda i: -len(jobs[i].context))
             batch: list[int] = []
             for i in indices:

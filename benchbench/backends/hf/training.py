@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.backend import HFBackend
 from benchbench.backends.models.config import choose_length, own_length
+from benchbench.backends.models.files import ModelSource
 from benchbench.backends.models.identity import identity_from, tensors_identity
-from benchbench.backends.models.loaded import LoadedModel
-from benchbench.backends.models.pretrained import saved_config, saved_generation, saved_tensors
-from benchbench.backends.models.source import ModelSource
+from benchbench.backends.models.loaded import LoadedModel, saved_config, saved_generation, saved_tensors
 from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_identity
-from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 
 if TYPE_CHECKING:

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from benchbench.backends.models.identity import read_json
-from benchbench.backends.models.source import ModelSource, quiet
-from benchbench.backends.models.weights import safetensors_header
+from benchbench.backends.models.files import TORCH_DTYPES, ModelSource, quiet, read_json, safetensors_header
 from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
 from benchbench.core.json_record import object_at
 from benchbench.core.types import Json
@@ -229,8 +227,7 @@ def stored_dtype(files: Sequence[Path]) -> str | None:
     """Type of the first tensor, for configurations that name none."""
     if files[0].suffix != ".safetensors":
         return None
-    names = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-    return next((names.get(t.dtype) for t in safetensors_header(files[0]).values()), None)
+    return next((TORCH_DTYPES.get(t.dtype) for t in safetensors_header(files[0]).values()), None)
 
 
 def config_object(source: ModelSource, raw: Mapping[str, Json], *, trusted: bool) -> PretrainedConfig:

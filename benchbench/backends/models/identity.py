@@ -8,23 +8,19 @@ calls: a path whose content changed gets a new identity.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from benchbench.backends.models.weights import TensorInfo, safetensors_header
+from benchbench.backends.models.files import TensorInfo, read_json, safetensors_header
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import canonical_json, content_hash
 from benchbench.core.types import Json
 
 if TYPE_CHECKING:
     import torch
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with (bytes hashed, bytes in all) after every tensor."""
 
 CHUNK = 1 << 22
 BROKEN_OFF = "unknown: a swap of weights was broken off"
@@ -99,14 +95,12 @@ TORCH_TYPES = {
 }
 
 
-def model_identity(
-    folder: Path, files: Sequence[Path], *, code: Iterable[Path] = (), on_progress: Progress | None = None
-) -> str:
+def model_identity(folder: Path, files: Sequence[Path], *, code: Iterable[Path] = ()) -> str:
     """sha256 (64 hex digits) of the weights in `files`, the configuration in `folder` and the custom `code` that runs.
 
     Raises ModelError where a file cannot be read as weights.
     """
-    weights = weights_identity(files, on_progress=on_progress)
+    weights = weights_identity(files)
     config, generation = read_json(folder / "config.json"), read_json(folder / "generation_config.json")
     return identity_from(weights, config, generation, code=code)
 
@@ -129,10 +123,10 @@ def tensors_identity(tensors: Mapping[str, torch.Tensor]) -> str:
     return content_hash(sorted(zip(tensors, digests, strict=True)), digits=64)
 
 
-def weights_identity(files: Sequence[Path], *, on_progress: Progress | None = None) -> str:
+def weights_identity(files: Sequence[Path]) -> str:
     """sha256 over all tensors of `files` (.safetensors, or .bin read as plain tensors), sorted by name."""
     if all(path.suffix == ".safetensors" for path in files):
-        digests = _hash_safetensors(files, on_progress)
+        digests = _hash_safetensors(files)
     else:
         digests = {name: digest for path in files for name, digest in _hash_pickle(path)}
     return content_hash(sorted(digests.items()), digits=64)
@@ -170,40 +164,13 @@ def canonical(value: Json, volatile: frozenset[str], *, depth: int = 9) -> Json:
     return value
 
 
-def read_object(path: Path) -> dict[str, Json]:
-    """The object in a JSON file, or {} if there is no file. Raises ModelError where it is not one."""
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} holds no JSON object of keys and values.")
-    return value
-
-
-def read_json(path: Path) -> Json:
-    """Content of a JSON file, or {} if there is none. Raises ModelError where it is not JSON."""
-    try:
-        value: Json = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ModelError(f"{path} is not JSON: {error}.") from None
-    return value
-
-
-def _hash_safetensors(files: Sequence[Path], on_progress: Progress | None) -> dict[str, str]:
+def _hash_safetensors(files: Sequence[Path]) -> dict[str, str]:
     """Tensor name → digest. Threads share the tensors; hashing and reading both let the others run."""
     jobs = [(path, name, info) for path in files for name, info in safetensors_header(path).items()]
     jobs.sort(key=lambda job: job[2].start - job[2].end)
-    total, done = sum(info.end - info.start for _, _, info in jobs), 0
-    digests: dict[str, str] = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        futures = {pool.submit(_hash_slice, *job): job for job in jobs}
-        for future in as_completed(futures):
-            _, name, info = futures[future]
-            digests[name] = future.result()
-            done += info.end - info.start
-            if on_progress is not None:
-                on_progress(done, total)
-    return digests
+        digests = pool.map(_hash_slice, *zip(*jobs, strict=True)) if jobs else ()
+        return {name: digest for (_, name, _), digest in zip(jobs, digests, strict=True)}
 
 
 def _hash_slice(path: Path, name: str, info: TensorInfo) -> str:

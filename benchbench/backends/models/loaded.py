@@ -1,23 +1,34 @@
-"""A model ready to compute, with everything that its answers depend on."""
+"""A model in memory, with everything that its answers depend on: made by transformers, filled anew, saved."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from benchbench.backends.models.config import LENGTH_KEYS, Architecture, choose_length, own_length
-from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity
-from benchbench.backends.models.source import ModelSource
+from benchbench.backends.engines import ModelOptions
+from benchbench.backends.models.config import LENGTH_KEYS, Architecture, choose_length, own_length, read_config
+from benchbench.backends.models.files import (
+    ModelSource,
+    TensorInfo,
+    check_weights,
+    quiet,
+    read_object,
+    safetensors_header,
+)
+from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity, model_identity
 from benchbench.backends.models.tokenizer import has_tokenizer, own_tokenizer_identity, prefix_token_id
-from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from benchbench.core.types import Json
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
 
 OPEN_ANEW = "open it as a model of its own."
 """The end of every sentence that refuses to swap weights."""
@@ -108,5 +119,182 @@ def check_same(
         raise ModelError(f"{new} has other Python code than {old}; {OPEN_ANEW}")
 
 
+def check_swap(opened: OpenedModel, source: ModelSource) -> tuple[tuple[Path, ...], str]:
+    """The weight files in the folder `source`, and what the model with them is. ModelError unless `check_same`."""
+    folder = source.folder
+    files = check_weights(folder)
+    check_same(opened, source, read_config(folder), read_object(folder / "generation_config.json"))
+    code = sorted(folder.glob("*.py")) if opened.own_code else []
+    return files, model_identity(folder, files, code=code)
+
+
 def _code(folder: Path) -> list[tuple[str, str]]:
     return sorted((path.name, file_identity(path)) for path in folder.glob("*.py"))
+
+
+def from_pretrained(
+    source: ModelSource, kind: Architecture, *, config: PretrainedConfig, dtype: str, trusted: bool
+) -> PreTrainedModel:
+    """transformers' model on the CPU. Raises ModelError unless every tensor was found, fitted and used."""
+    import torch
+    import transformers
+
+    auto: Any = transformers.AutoModelForSeq2SeqLM if kind == "seq2seq" else transformers.AutoModelForCausalLM
+    kwargs: dict[str, Any] = {}
+    silence: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    if source.gguf_file:
+        silence = contextlib.redirect_stderr(io.StringIO())  # its progress bar cannot be switched off
+        gguf = transformers.GgufConfig(gguf_file=source.gguf_file, dequantize=True)
+        kwargs = {"gguf_file": source.gguf_file, "quantization_config": gguf}
+    with quiet(source), silence:
+        loaded = auto.from_pretrained(
+            source.folder,
+            config=config,
+            dtype=getattr(torch, dtype),
+            trust_remote_code=trusted,
+            local_files_only=True,
+            weights_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **kwargs,
+        )
+    return _checked(loaded, source.name)
+
+
+def from_tensors(
+    source: ModelSource, *, config: PretrainedConfig, tensors: Mapping[str, torch.Tensor], dtype: str
+) -> PreTrainedModel:
+    """transformers' causal model of `config` on the CPU, filled from `tensors`. ModelError unless they fit exactly."""
+    import torch
+
+    with quiet(source):
+        made: Any = causal_class(config)
+        loaded = made.from_pretrained(
+            None,
+            config=config,
+            state_dict=dict(tensors),
+            dtype=getattr(torch, dtype),
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    return _checked(loaded, source.name)
+
+
+def causal_class(config: PretrainedConfig) -> type[PreTrainedModel]:
+    """transformers' own causal model for this kind of configuration."""
+    import transformers
+
+    return cast("type[PreTrainedModel]", transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)])
+
+
+def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str) -> PreTrainedModel:
+    """The model that transformers has loaded, whose report says that no tensor was missing, left over or misshapen."""
+    model, info = loaded
+    misshapen = sorted(info["mismatched_keys"])
+    if misshapen:
+        tensor, found, expected = misshapen[0]
+        raise ModelError(
+            f"{name}: {tensor} has shape {list(found)}, config.json asks for {list(expected)}"
+            f"{_more(misshapen)}. Weights and config.json do not belong together."
+        )
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{name} lacks {missing[0]}{_more(missing)}: the weights are incomplete, or config.json is another model's."
+        )
+    modules = dict(model.named_modules())
+    ignored = sorted(key for key in info["unexpected_keys"] if key.rpartition(".")[0] in modules)
+    if ignored:
+        raise ModelError(
+            f"{name} has {ignored[0]}{_more(ignored)}, which transformers' {type(model).__name__} would ignore, "
+            "so every score would be wrong."
+        )
+    return model
+
+
+def _more(names: Sequence[object]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+
+
+def saved_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors that would be written: those tied to another are left out."""
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    state: Mapping[str, torch.Tensor] = model.state_dict()
+    places = {name: tensor.data_ptr() for name, tensor in state.items()}
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if not (name in tied and places.get(tied[name]) == places[name] and tensor.numel())
+    }
+
+
+def saved_config(config: PretrainedConfig, model_class: type[PreTrainedModel]) -> dict[str, Json]:
+    """What config.json would hold."""
+    value: dict[str, Json] = json.loads(config.to_json_string(use_diff=True))
+    return {**value, "architectures": [model_class.__name__]}
+
+
+def saved_generation(model: PreTrainedModel) -> dict[str, Json]:
+    """What generation_config.json would hold; {} where none would be written."""
+    config = getattr(model, "generation_config", None)
+    if config is None or not model.can_generate():
+        return {}
+    value: dict[str, Json] = json.loads(config.to_json_string(use_diff=True))
+    return value
+
+
+def new_tensors(
+    model: PreTrainedModel, source: ModelSource, files: Sequence[Path], *, kind: Architecture, dtype: str, trusted: bool
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of `files` under `model`'s own names. Raises ModelError at once unless they fill the whole model.
+
+    Files that carry the model's names are read one tensor at a time, as the iterator goes; others (old names, pickles)
+    are read by transformers into a second model first.
+    """
+    if _streams_into(model.state_dict(keep_vars=True), files):
+        return _streamed(files)
+    other = from_pretrained(source, kind, config=model.config, dtype=dtype, trusted=trusted)
+    return iter(other.state_dict().items())
+
+
+def copy_into(model: torch.nn.Module, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Overwrite `model`'s tensors, which keep their memory, type and device."""
+    import torch
+
+    target = model.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for name, tensor in tensors:
+            target[name].copy_(tensor)
+
+
+def _streamed(files: Sequence[Path]) -> Iterator[tuple[str, torch.Tensor]]:
+    from safetensors import safe_open
+
+    for path in files:
+        with safe_open(str(path), framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (not a mapping)
+                yield name, file.get_tensor(name)
+
+
+def _streams_into(target: Mapping[str, torch.Tensor], files: Sequence[Path]) -> bool:
+    """Whether the files hold the model's tensors under its own names. ModelError where a shape does not fit."""
+    if any(path.suffix != ".safetensors" for path in files):
+        return False
+    found: dict[str, TensorInfo] = {}
+    for path in files:
+        found.update(safetensors_header(path))
+    return fills(target, {name: info.shape for name, info in found.items()}, files[0].parent)
+
+
+def fills(target: Mapping[str, torch.Tensor], found: Mapping[str, Sequence[int]], place: object) -> bool:
+    """Whether tensors of these names and shapes are the whole model. ModelError where a shape does not fit."""
+    if not found.keys() <= target.keys():
+        return False
+    for name, shape in found.items():
+        if tuple(shape) != tuple(target[name].shape):
+            raise ModelError(
+                f"{place}: {name} has shape {list(shape)}, the loaded model's is {list(target[name].shape)}; "
+                "open it as a model of its own."
+            )
+    filled = {target[name].data_ptr() for name in found}
+    return all(tensor.data_ptr() in filled for tensor in target.values())

@@ -9,7 +9,7 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbench.backends.models.weights import BITS
+from benchbench.backends.models.files import BITS, TORCH_DTYPES
 from benchbench.core.errors import ModelError
 from benchbench.core.format import byte_size
 from benchbench.core.json_record import object_at
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import torch
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-STORED = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 WIDTHS = ("hidden_size", "n_embd", "d_model")
@@ -58,7 +57,7 @@ def estimate_config(config: Mapping[str, Json], counts: Mapping[str, int], dtype
     parameters = sum(counts.values())
     stored = max(counts, key=lambda kind: counts[kind], default="F32")
     inner = {**config, **object_at(config, "text_config")}
-    named = str(inner.get("dtype") or inner.get("torch_dtype") or STORED.get(stored, "")).removeprefix("torch.")
+    named = str(inner.get("dtype") or inner.get("torch_dtype") or TORCH_DTYPES.get(stored, "")).removeprefix("torch.")
     chosen = dtype if dtype != "auto" else named
     as_stored = sum(count * BITS.get(kind, 8) // 8 for kind, count in counts.items())
     return MemoryEstimate(

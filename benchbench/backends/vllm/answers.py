@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.tokens import Ending, Job, Scored, Written, seed
+from benchbench.backends.tokens import Scored
 from benchbench.backends.vllm.engine import RunningEngine
 from benchbench.backends.vllm.plan import Ask, make_asks, make_chunks
+from benchbench.backends.writing import Ending, Job, Written, seed
 
 PAIRS_AT_ONCE, TEXTS_AT_ONCE = 1024, 512
 """Prompts in one chunk, to score and to continue: bounds what a killed run computes again."""

@@ -21,7 +21,7 @@ from benchbench.core.ids import content_hash
 from benchbench.core.json_record import object_at
 from benchbench.core.settings import Setting
 from benchbench.core.types import FilterSpec, Item, Json, ScoringSpec
-from benchbench.extensions.comet.model import DEFAULT_MODEL, CometModel, Segment
+from benchbench.extensions.comet import DEFAULT_MODEL, CometModel, Segment
 from benchbench.scoring.filters import FilterContext, apply_filter
 
 PYTHON_ENV = "BENCHBENCH_COMET_PYTHON"
@@ -43,11 +43,7 @@ class CometOptions:
 
     model: Annotated[
         str,
-        Setting(
-            "A name on the Hub, a model's folder or its checkpoint file.",
-            panel="COMET",
-            flags=("--comet-model",),
-        ),
+        Setting("A name on the Hub, a model's folder or its checkpoint file.", panel="COMET", flags=("--comet-model",)),
     ] = DEFAULT_MODEL
     python: Annotated[
         Path | None,
@@ -62,11 +58,7 @@ class CometOptions:
     device: Annotated[str, Setting("auto (the first GPU if there is one), cpu or cuda.", panel="COMET")] = "auto"
     timeout: Annotated[
         float,
-        Setting(
-            "Seconds that loading, or one block of segments, may take.",
-            panel="COMET",
-            flags=("--comet-timeout",),
-        ),
+        Setting("Seconds that loading, or one block of segments, may take.", panel="COMET", flags=("--comet-timeout",)),
     ] = 1800.0
 
     def __post_init__(self) -> None:

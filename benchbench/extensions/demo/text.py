@@ -45,7 +45,7 @@ class Facts:
 
 
 def read_text(name: str) -> str:
-    """Text of a file under `benchbench/demo/data`."""
+    """Text of a file of the demo's `data` folder."""
     return files("benchbench.extensions.demo").joinpath("data", *name.split("/")).read_text(encoding="utf-8")
 
 

@@ -7,6 +7,7 @@ import math
 import os
 import random
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbench.core.errors import ArgumentError, StoreError
+from benchbench.core.errors import ArgumentError, BenchbenchError, StoreError
 from benchbench.core.ids import content_hash
 from benchbench.core.json_record import whole
 from benchbench.core.types import Json
@@ -296,3 +297,24 @@ def _cannot_write(folder: Path, error: OSError) -> str:
     return (
         f"The demo cannot write its checkpoints to {folder}: {error.strerror or error}. Name another folder with --out."
     )
+
+
+def main() -> None:
+    """Trains; wrong input ends in a sentence on stderr and exit code 2."""
+    folder = Path(sys.argv[1])
+    try:
+        train(DemoSettings(steps=int(sys.argv[2])) if len(sys.argv) > 2 else DemoSettings(), folder, on_progress=_say)
+    except BenchbenchError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+
+
+def _say(progress: Progress) -> None:
+    if progress.saved is not None:
+        numbers = f"loss {progress.loss:.2f}, {progress.tokens_per_second:,.0f} tokens/s"
+        sys.stdout.write(f"step {progress.step}/{progress.steps}: {numbers}, saved {progress.saved}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

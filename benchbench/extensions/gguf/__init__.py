@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from benchbench.backends.engines import GENERAL, Abilities, Choice, Engine
+from benchbench.backends.engines import GENERAL, Abilities, Choice, Engine, ModelOptions
 from benchbench.backends.models.find import names_gguf
-from benchbench.backends.options import ModelOptions
 
 
 def _choose(options: ModelOptions) -> Choice | None:

@@ -13,24 +13,22 @@ from pydantic import Field
 from benchbench.backends.chat import ChatTemplate
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.engine_options import WHOLE, EngineOptions, expected, read_options
-from benchbench.backends.models.find import find_model
-from benchbench.backends.models.formats.gguf_header import GGUFHeader, read_header, split_files
+from benchbench.backends.engines import ModelOptions
+from benchbench.backends.models.files import TORCH_DTYPES, ModelSource
+from benchbench.backends.models.find import find_model, gguf_template
+from benchbench.backends.models.formats.gguf import GGUFHeader, read_header, split_files
 from benchbench.backends.models.identity import file_identity
-from benchbench.backends.models.preview import gguf_template
-from benchbench.backends.models.source import ModelSource
-from benchbench.backends.options import ModelOptions
-from benchbench.backends.tokens import Exhausted, Job, Scored, TokenBackend, Written
+from benchbench.backends.tokens import Exhausted, Scored, TokenBackend
+from benchbench.backends.writing import Job, Written
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import BackendInfo
 from benchbench.extensions.gguf import ENGINE
-from benchbench.extensions.gguf.generate import LlamaGenerator
+from benchbench.extensions.gguf.answers import Cache, LlamaGenerator, LlamaScorer
 from benchbench.extensions.gguf.llama import GGUFTokenizer, LlamaModel, LlamaOptions, default_threads, library
-from benchbench.extensions.gguf.scorer import Cache, LlamaScorer
 
 VERSION = "1"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
-UNQUANTISED = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 BATCH_TOKENS = {"cpu": 512, "cuda": 2048}
 VOLATILE_PREFIXES = ("general.", "tokenizer.", "quantize.", "split.")
 """Metadata that does not shape the computation."""
@@ -58,7 +56,7 @@ class GGUFBackend(TokenBackend):
         super().__init__(keep_tokens=options.keep_tokens)
         self.options = options
         library()
-        self._args = read_options(options, GGUFOptions, backend="gguf")
+        self._args = read_options(options.model_args, GGUFOptions, backend="gguf")
         source = find_gguf(options.model, options.revision)
         self._revision = source.revision
         self._open(source.folder / str(source.gguf_file))
@@ -67,7 +65,7 @@ class GGUFBackend(TokenBackend):
         for part in split_files(path):
             header = read_header(part)
         self.header = header if part == path else read_header(path)
-        dtype = UNQUANTISED.get(self.header.quantisation, self.header.quantisation)
+        dtype = TORCH_DTYPES.get(self.header.quantisation, self.header.quantisation)
         if self.options.dtype not in ("auto", dtype):
             raise ArgumentError(
                 f"--dtype {self.options.dtype} does not fit {path.name}: the backend gguf computes with the weights as "
@@ -104,7 +102,7 @@ class GGUFBackend(TokenBackend):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about this model that a reader of its results should see."""
-        if self.info.dtype in UNQUANTISED.values():
+        if self.info.dtype in TORCH_DTYPES.values():
             return ()
         return (
             f"{self.path.name} holds {self.info.dtype} weights, and llama.cpp rounds activations too: its scores are "

@@ -1,5 +1,160 @@
 """Results of other harnesses and plain tables, as run folders of our own with a mark of where they come from.
 
-`found.py` reads a file or a folder; `lm_eval.py`, `lm_eval_items.py` and `table.py` know the formats; `record.py`
-writes.
+Here: which file is what, and which runs say the same twice. `lm_eval.py`, `lm_eval_items.py` and `table.py` know the
+formats; `record.py` writes.
 """
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+
+from benchbench.core.errors import DataError
+from benchbench.extensions.interchange.imported import ImportedRun, ImportedTask, Training
+from benchbench.extensions.interchange.lm_eval import is_lm_eval, read_lm_eval
+from benchbench.extensions.interchange.lm_eval_items import SamplesFile
+from benchbench.extensions.interchange.table import Mapped, read_table
+from benchbench.store.names import folder_name
+
+TABLES = (".csv", ".tsv", ".jsonl")
+FEWEST_VALUES = 5
+"""Runs that share at least so many values, all equal to the last digit, are one measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a file or folder holds."""
+
+    runs: tuple[ImportedRun, ...]
+    passed_over: tuple[str, ...]
+    """A sentence for each file or run that was not taken."""
+
+
+def find_imports(path: Path, mapped: Mapped, chance: Callable[[str], float | None]) -> Found:
+    """Everything in `path` that can be imported. In a folder, files that cannot be are skipped, and named.
+
+    Args:
+        mapped: columns and defaults of tables; a default `num_fewshot` also serves results files that say none.
+        chance: task → score of a guesser, if known.
+
+    Raises:
+        DataError: nothing there, or a single file that cannot be read.
+    """
+    if not path.exists():
+        raise DataError(f"there is nothing at {path}.")
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    runs: list[ImportedRun] = []
+    passed: list[str] = []
+    for file in files:
+        try:
+            runs += _read(file, path, mapped)
+        except (DataError, UnicodeDecodeError, OSError) as error:
+            if path.is_file():
+                raise error if isinstance(error, DataError) else DataError(f"{path} cannot be read: {error}.") from None
+            passed.append(f"{file}: {error}")
+    if not runs:
+        listed = f" ({passed[0]})" if passed else ""
+        raise DataError(f"{path} holds no lm-eval results and no table of model, task, metric, value{listed}.")
+    kept, same = _without_twins(runs)
+    return Found(tuple(_with_chance(run, chance) for run in kept), (*passed, *same))
+
+
+def _read(file: Path, root: Path, mapped: Mapped) -> list[ImportedRun]:
+    name = file.name if file == root else f"{root.name}/{file.relative_to(root).as_posix()}"
+    if file.suffix == ".json":
+        try:
+            content = json.loads(file.read_bytes())
+        except ValueError as error:
+            raise DataError(f"not JSON ({error}).") from error
+        if not is_lm_eval(content):
+            raise DataError("no lm-eval results: an object with `results` and `config` was expected.")
+        run = read_lm_eval(file, name, partial(_samples_beside, file))
+        shots = mapped.defaults.get("num_fewshot")
+        return [_with_shots(run, int(shots)) if shots else run]
+    if file.suffix in TABLES and not (file.suffix == ".jsonl" and file.name.startswith("samples_")):
+        return read_table(file, name, mapped)
+    return []
+
+
+def _samples_beside(results: Path, task: str) -> SamplesFile | None:
+    """`samples_<task>_<time>.jsonl` beside `results_<time>.json`; also without a time."""
+    time = results.stem.removeprefix("results").lstrip("_")
+    names = [f"samples_{task}_{time}.jsonl", f"samples_{folder_name(task)}_{time}.jsonl", f"samples_{task}.jsonl"]
+    paths = [results.with_name(name) for name in names if len(name) < 250 and "/" not in name]
+    return next((SamplesFile(path, task) for path in paths if path.is_file()), None)
+
+
+def _with_shots(run: ImportedRun, shots: int) -> ImportedRun:
+    tasks = {
+        name: task if task.num_fewshot is not None else replace(task, num_fewshot=shots)
+        for name, task in run.tasks.items()
+    }
+    return replace(run, tasks=tasks)
+
+
+def _with_chance(run: ImportedRun, chance: Callable[[str], float | None]) -> ImportedRun:
+    tasks: dict[str, ImportedTask] = {
+        name: task if task.chance is not None else replace(task, chance=chance(name))
+        for name, task in run.tasks.items()
+    }
+    return replace(run, tasks=tasks)
+
+
+def _without_twins(runs: Sequence[ImportedRun]) -> tuple[list[ImportedRun], list[str]]:
+    """Leaves out a model whose every value, at every step, another model of the import holds too, to the last digit.
+
+    Whole models are judged, for two trainings may well begin with the same weights.
+    """
+    models: dict[Training, dict[tuple[int | None, str, str], tuple[float | None, float | None]]] = {}
+    for run in runs:
+        values = {(run.model.step, *key): value for key, value in run.values().items() if value[0] is not None}
+        models.setdefault(run.model.training, {}).update(values)
+    twins: dict[Training, Training] = {}
+    places = {training: place for place, training in enumerate(models)}
+    for training, values in sorted(models.items(), key=lambda pair: (len(pair[1]), -places[pair[0]])):
+        others = (other for other in models if other != training and other not in twins)
+        if len(values) >= FEWEST_VALUES:
+            twin = next((other for other in others if values.items() <= models[other].items()), None)
+            if twin is not None:
+                twins[training] = twin
+    sentences = [
+        f"{_described(training)}: each of its {len(models[training])} values is one of {_described(twin)}, to the last "
+        "digit"
+        for training, twin in twins.items()
+    ]
+    return [run for run in runs if run.model.training not in twins], sentences
+
+
+def _described(training: Training) -> str:
+    """The series, and where it lay if that says more."""
+    series, home, _ = training
+    return series if home in (None, series) else f"{series} ({home})"
+
+
+def parse_chance(pairs: Sequence[str]) -> Callable[[str], float | None]:
+    """`task=0.25` or `pattern*=0.25` → the chance of a task; the first that fits counts.
+
+    Raises:
+        DataError: not such a pair.
+    """
+    return partial(_chance_of, tuple(_chance_pairs(pairs)))
+
+
+def _chance_pairs(pairs: Sequence[str]) -> Iterator[tuple[str, float]]:
+    for pair in pairs:
+        name, _, value = pair.rpartition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not name or not 0 <= number < 1:
+            raise DataError(f"--chance {pair!r}: TASK=SHARE was expected, such as winogrande=0.5.")
+        yield name, number
+
+
+def _chance_of(pairs: Sequence[tuple[str, float]], task: str) -> float | None:
+    return next((value for pattern, value in pairs if fnmatchcase(task, pattern)), None)

@@ -12,17 +12,16 @@ from typing import Any
 
 from benchbench.core.errors import DataError
 from benchbench.core.record import BackendRecord, Origin
-from benchbench.extensions.interchange.lm_eval_items import SamplesFile
-from benchbench.extensions.interchange.model import (
+from benchbench.extensions.interchange.imported import (
     ImportedGroup,
     ImportedModel,
     ImportedRun,
     ImportedScore,
     ImportedTask,
-    better_high,
+    imported_score,
     in_order,
-    items_behind,
 )
+from benchbench.extensions.interchange.lm_eval_items import SamplesFile
 from benchbench.store.names import names_at, names_called
 
 FindSamples = Callable[[str], SamplesFile | None]
@@ -182,16 +181,9 @@ def _scores(content: Mapping[str, Any], task: str, scores: Mapping[str, Any]) ->
             continue
         stderr = scores.get(f"{name}_stderr{',' + pipeline if pipeline else ''}")
         error = float(stderr) if _is_number(stderr) and math.isfinite(float(stderr)) else None  # type: ignore[arg-type]
-        finite = float(value) if math.isfinite(value) else None
-        n = int(effective) if isinstance(effective, int) else items_behind(finite, error)
-        higher = better.get(name)
-        note = None if finite is not None else f"the value is {value}"
-        if n is not None and not isinstance(effective, int):
-            note = "n worked out from the standard error"
+        n = int(effective) if isinstance(effective, int) else None
         metric = name if pipeline in ("", "none") else f"{name},{pipeline}"
-        found.append(
-            ImportedScore(metric, finite, error, n, better_high(name) if higher is None else bool(higher), note)
-        )
+        found.append(imported_score(metric, value, error, n, better.get(name)))
     return in_order(found)
 
 

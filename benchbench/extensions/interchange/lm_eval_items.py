@@ -16,6 +16,7 @@ from benchbench.core.record import Example
 from benchbench.core.registry import influence_column
 from benchbench.core.types import Item, Json, Outcome
 from benchbench.extensions.interchange.export import OWN, ROLLING
+from benchbench.store.table import storable
 
 FIXED = frozenset(
     {
@@ -173,8 +174,8 @@ def _prediction(line: Mapping[str, Json], lls: Sequence[float]) -> str | None:
 
 def _scores(line: Mapping[str, Json]) -> Iterator[tuple[str, float]]:
     for name, column in _names(line).items():
-        said = line[name]
-        value = _value(name, said) if _is_pair(said) else said
+        raw = line[name]
+        value = _value(name, raw) if _is_pair(raw) else raw
         if isinstance(value, int | float) and math.isfinite(value):
             yield column, float(value)
 
@@ -212,5 +213,4 @@ def _storable(value: Json) -> str | None:
     """Text that UTF-8 can hold; anything that is not text as JSON."""
     if value is None:
         return None
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-8", errors="replace").decode("utf-8")
+    return storable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 
+from benchbench.core import __version__
 from benchbench.core.ids import content_hash
 from benchbench.core.record import (
     BackendRecord,
@@ -25,8 +26,7 @@ from benchbench.core.record import (
 )
 from benchbench.core.registry import METRICS, metric_range
 from benchbench.core.types import Item, Json, MetricSpec
-from benchbench.core.version import __version__
-from benchbench.extensions.interchange.model import ImportedRun, ImportedScore, ImportedTask
+from benchbench.extensions.interchange.imported import ImportedRun, ImportedScore, ImportedTask
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.names import folder_name
 

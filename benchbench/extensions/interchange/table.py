@@ -14,14 +14,13 @@ from typing import Any
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
 from benchbench.core.record import Origin
 from benchbench.core.types import Json
-from benchbench.extensions.interchange.model import (
+from benchbench.extensions.interchange.imported import (
     ImportedModel,
     ImportedRun,
     ImportedScore,
     ImportedTask,
-    better_high,
+    imported_score,
     in_order,
-    items_behind,
 )
 from benchbench.store.names import names_called
 
@@ -48,7 +47,7 @@ class Mapped:
 
 @dataclass(slots=True)
 class _Task:
-    said: Mapping[str, Any]
+    values: Mapping[str, Any]
     """Of its first row."""
     scores: dict[str, ImportedScore] = field(default_factory=dict)
 
@@ -61,13 +60,13 @@ def read_table(path: Path, name: str, mapped: Mapped) -> list[ImportedRun]:
     """
     runs: dict[ImportedModel, dict[str, _Task]] = {}
     for number, row in _rows(path):
-        said = _said(row, mapped, f"{path}, line {number}")
-        model = _model(said, f"{path}, line {number}")
+        values = _values(row, mapped, f"{path}, line {number}")
+        model = _model(values, f"{path}, line {number}")
         tasks = runs.setdefault(model, {})
-        task = tasks.setdefault(said["task"], _Task(said))
-        score = _score(said, f"{path}, line {number}")
+        task = tasks.setdefault(values["task"], _Task(values))
+        score = _score(values, f"{path}, line {number}")
         if score.metric in task.scores:
-            where = f"{model.name}, {said['task']}, {score.metric}"
+            where = f"{model.name}, {values['task']}, {score.metric}"
             raise DataError(f"{path}, line {number}: a second value for {where}. Every row must be a different one.")
         task.scores[score.metric] = score
     if not runs:
@@ -76,9 +75,9 @@ def read_table(path: Path, name: str, mapped: Mapped) -> list[ImportedRun]:
     return [_run(model, tasks, origin, str(path)) for model, tasks in runs.items()]
 
 
-def _model(said: Mapping[str, Any], where: str) -> ImportedModel:
+def _model(values: Mapping[str, Any], where: str) -> ImportedModel:
     """The model of a row: step and tokens are as its columns say, else as the name does."""
-    step, tokens, name = _integer(said, "step", where), _integer(said, "tokens_seen", where), said["model"]
+    step, tokens, name = _integer(values, "step", where), _integer(values, "tokens_seen", where), values["model"]
     reading = names_called(name).reading
     if step is not None and step != reading.step:
         name = f"{name}@step{step}"
@@ -109,21 +108,21 @@ def _json_row(text: str, path: Path, number: int) -> dict[str, Json]:
     return row
 
 
-def _said(row: Mapping[str, Json], mapped: Mapped, where: str) -> dict[str, Any]:
-    said = {name: row.get(mapped.columns.get(name, name)) for name in FIELDS}
-    said |= {name: default for name, default in mapped.defaults.items() if said[name] is None}
+def _values(row: Mapping[str, Json], mapped: Mapped, where: str) -> dict[str, Any]:
+    values = {name: row.get(mapped.columns.get(name, name)) for name in FIELDS}
+    values |= {name: default for name, default in mapped.defaults.items() if values[name] is None}
     for name in NEEDED:
-        if said[name] is None and not (name == "value" and mapped.columns.get(name, name) in row):
+        if values[name] is None and not (name == "value" and mapped.columns.get(name, name) in row):
             column = mapped.columns.get(name, name)
             raise DataError(
                 f"{where}: no column {column!r} for {name}.{did_you_mean(column, row)} Say which one it is with"
                 f" --column {name}=NAME, or give one value for all rows with --set {name}=VALUE."
             )
-    return {**said, "model": str(said["model"]), "task": str(said["task"]), "metric": str(said["metric"])}
+    return {**values, "model": str(values["model"]), "task": str(values["task"]), "metric": str(values["metric"])}
 
 
-def _number(said: Mapping[str, Any], name: str, where: str) -> float | None:
-    value = said[name]
+def _number(values: Mapping[str, Any], name: str, where: str) -> float | None:
+    value = values[name]
     if value is None or value == "":
         return None
     try:
@@ -132,35 +131,30 @@ def _number(said: Mapping[str, Any], name: str, where: str) -> float | None:
         raise DataError(f"{where}: {name} is {value!r}; a number was expected.") from None
 
 
-def _integer(said: Mapping[str, Any], name: str, where: str) -> int | None:
-    value = _number(said, name, where)
+def _integer(values: Mapping[str, Any], name: str, where: str) -> int | None:
+    value = _number(values, name, where)
     if value is None:
         return None
     if not math.isfinite(value) or value != int(value) or value < 0:
-        raise DataError(f"{where}: {name} is {said[name]!r}; a whole number was expected.")
+        raise DataError(f"{where}: {name} is {values[name]!r}; a whole number was expected.")
     return int(value)
 
 
-def _score(said: Mapping[str, Any], where: str) -> ImportedScore:
-    value, stderr = _number(said, "value", where), _number(said, "stderr", where)
-    finite = value if value is not None and math.isfinite(value) else None
+def _score(values: Mapping[str, Any], where: str) -> ImportedScore:
+    value, stderr = _number(values, "value", where), _number(values, "stderr", where)
     error = stderr if stderr is not None and math.isfinite(stderr) and stderr >= 0 else None
-    n = _integer(said, "n", where)
-    note = None if finite is not None else "the value is missing" if value is None else f"the value is {value}"
-    if n is None and (n := items_behind(finite, error)) is not None:
-        note = "n worked out from the standard error"
-    return ImportedScore(said["metric"], finite, error, n, better_high(said["metric"]), note)
+    return imported_score(values["metric"], value, error, _integer(values, "n", where))
 
 
 def _run(model: ImportedModel, tasks: Mapping[str, _Task], origin: Origin, where: str) -> ImportedRun:
     found = {
         name: ImportedTask(
             scores=in_order(task.scores.values()),
-            version=task.said["version"],
-            num_fewshot=_integer(task.said, "num_fewshot", where),
+            version=task.values["version"],
+            num_fewshot=_integer(task.values, "num_fewshot", where),
             output_type="multiple_choice" if {"acc", "acc_norm"} & set(task.scores) else None,
         )
         for name, task in tasks.items()
     }
-    dates = [str(task.said["date"]) for task in tasks.values() if task.said["date"]]
+    dates = [str(task.values["date"]) for task in tasks.values() if task.values["date"]]
     return ImportedRun(model, found, origin, date=max(dates, default=None))

@@ -1,7 +1,7 @@
-"""lm-eval's own tasks under our roof: `lm_eval:NAME`. Import the parts by name: this module loads nothing.
+"""lm-eval's own tasks as tasks of benchbench: `lm_eval:NAME`. Import the parts by name: this module loads nothing.
 
-Reading order: `source.py` (what benchbench calls), `names.py` (which tasks there are), `library.py` (the only door to
-the package lm_eval), `task.py` (one task, its Python still unread), `prepare.py` (documents and requests), `results.py`
+Reading order: `source.py` (what benchbench calls: names to tasks, a task to requests), `names.py` (which tasks there
+are), `library.py` (the only door to the package lm_eval), `task.py` (one task, its Python still unread), `results.py`
 (lm-eval's values of each answer), `upstream_scoring.py` (values to scores and rows).
 """
 

@@ -10,7 +10,6 @@ import contextlib
 import io
 import logging
 import random
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,8 +20,15 @@ from typing import Any
 
 from benchbench.core.errors import DataError, TaskError
 from benchbench.extensions.lm_eval import PREFIX
-from benchbench.extensions.lm_eval.names import INSTALL, Named, index, names, tasks_folder
-from benchbench.tasks.readers import DATA_ENV, FILE_FORMATS, READERS
+from benchbench.extensions.lm_eval.names import INSTALL, NOT_INSTALLED, Named, index, names, tasks_folder
+from benchbench.tasks.rows import (
+    DATA_ENV,
+    FILE_FORMATS,
+    READERS,
+    is_configuration_name,
+    is_data_set_name,
+    resolved_revision,
+)
 
 VERSION = "0.4.13"
 """The one version that this room is written for: it uses parts that lm-eval does not promise to keep."""
@@ -57,15 +63,14 @@ class PythonReference:
 
 
 @cache
-def check_version() -> str:
-    """lm_eval's version. TaskError, with what to type, if it is not there or not the right one."""
+def check_version() -> None:
+    """TaskError, with what to type, if lm_eval is not there or not of the right version."""
     try:
         found = metadata.version("lm_eval")
     except metadata.PackageNotFoundError as error:
-        raise TaskError(f"{PREFIX}… runs tasks of lm-eval, which is not installed. {INSTALL}") from error
+        raise TaskError(NOT_INSTALLED) from error
     if found != VERSION:
         raise TaskError(f"{PREFIX}… is made for lm_eval {VERSION}; {found} is installed. {INSTALL}")
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +243,6 @@ def rows_from(root: Path | None, who: str, spare: str | None = None) -> Iterator
             raise DataError(_sentence(who, path, name, error)) from error
         loaded.places.append(f"hf://datasets/{path}" if path not in FILE_FORMATS else str(path))
         if path not in FILE_FORMATS and isinstance(found, datasets.DatasetDict):
-            from benchbench.tasks.hub import resolved_revision
-
             loaded.revisions += [resolved_revision(path, kwargs.get("revision"), found) or "unknown"]
         return found
 
@@ -252,9 +255,9 @@ def rows_from(root: Path | None, who: str, spare: str | None = None) -> Iterator
 
 def folder_of(root: Path, path: str, name: str | None, who: str) -> Path:
     """Where a data set's splits lie. DataError if they do not, or for names that would climb out of the root."""
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) or ".." in path:
+    if not is_data_set_name(path):
         raise DataError(f"{who}: the data set {path!r} is not `organisation/name`.")
-    if name is not None and not re.fullmatch(r"[^/\\]+", name.replace("..", "/")):
+    if not is_configuration_name(name):
         raise DataError(f"{who}: {name!r} is not the name of a configuration.")
     if not root.is_dir():
         raise DataError(f"--data-root {root}: no such folder.")

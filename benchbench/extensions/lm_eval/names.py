@@ -24,6 +24,7 @@ from benchbench.extensions.lm_eval import PREFIX
 
 Kind = Literal["task", "class", "group", "tag"]
 INSTALL = "pip install 'benchbench-eval[lm-eval]'"
+NOT_INSTALLED = f"{PREFIX}… runs tasks of lm-eval, which is not installed. {INSTALL}"
 
 _KEYS = re.compile(rb"^[\"']?(task|group|tag|class|include)[\"']?[ \t]*:(.*(?:\n(?:[ \t#-].*)?)*)", re.MULTILINE)
 _PLAIN = re.compile(rb"\s*([\"']?)([A-Za-z_][\w./-]*)\1\s*")
@@ -54,7 +55,7 @@ def tasks_folder() -> Path:
     """The folder of task files in the installed lm_eval, which is not imported. TaskError if it is not installed."""
     spec = importlib.util.find_spec("lm_eval")
     if spec is None or not spec.submodule_search_locations:
-        raise TaskError(f"{PREFIX}… runs tasks of lm-eval, which is not installed. {INSTALL}")
+        raise TaskError(NOT_INSTALLED)
     return Path(next(iter(spec.submodule_search_locations))) / "tasks"
 
 

@@ -1,19 +1,50 @@
-"""lm-eval as a source of tasks: `lm_eval:NAME` → tasks, and the groups whose rows are shown."""
+"""lm-eval as a source of tasks: `lm_eval:NAME` → tasks and the groups whose rows are shown; a task → requests.
+
+lm-eval loads, draws the shots and writes the prompts; we only ask and count.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from benchbench.core.errors import TaskError
+from benchbench.core.errors import ArgumentError, BenchbenchError, TaskError
+from benchbench.core.ids import content_hash
 from benchbench.core.task_scoring import Group, GroupMetric
+from benchbench.core.types import (
+    Doc,
+    FilterSpec,
+    GenerateRequest,
+    GenerationParams,
+    Json,
+    LoglikelihoodRequest,
+    MetricSpec,
+    Prompt,
+    RenderedDoc,
+    Request,
+    RollingRequest,
+    ScoringSpec,
+)
 from benchbench.extensions.lm_eval import PREFIX
-from benchbench.extensions.lm_eval.library import Definition, definitions, load
+from benchbench.extensions.lm_eval.library import (
+    Definition,
+    Loaded,
+    definitions,
+    inside,
+    load,
+    rows_from,
+    seed_as_lm_eval,
+)
 from benchbench.extensions.lm_eval.names import find, matching
-from benchbench.extensions.lm_eval.task import UpstreamTask
-from benchbench.tasks.prepared import PreparedTask
-from benchbench.tasks.settings import RenderSettings
+from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_python, with_python
+from benchbench.tasks.rows import plain, plain_row, root_or_env
+from benchbench.tasks.settings import LENGTHS, RenderSettings, generation_params
 from benchbench.tasks.sources import SourceEntry
+from benchbench.tasks.task import PreparedTask
+
+if TYPE_CHECKING:
+    from benchbench.extensions.lm_eval.results import UpstreamResults
 
 
 class LmEvalTasks:
@@ -41,9 +72,34 @@ class LmEvalTasks:
 
     def prepare(self, task: UpstreamTask, settings: RenderSettings) -> PreparedTask:
         """See TaskSource. TaskError for Python without permission."""
-        from benchbench.extensions.lm_eval.prepare import prepare_upstream  # the statistics only where docs are scored
+        # numpy and the statistics only where docs are scored
+        from benchbench.extensions.lm_eval.results import UpstreamResults
+        from benchbench.extensions.lm_eval.upstream_scoring import UpstreamScoring
 
-        return prepare_upstream(task, settings)
+        _check_settings(task, settings)
+        check_python(task, trusted=settings.trust_task_code)
+        built = _build(task, settings)
+        places: dict[int, list[int]] = {}
+        rendered = []
+        for number, instances in built.docs.items():
+            requests, places[number] = _requests(task, number, instances, settings.seed)
+            rendered.append(_rendered(task, built.task, number, instances, requests))
+        shots = _shots(task, built.task)
+        prompts = [[_text(request) for request in doc.requests] for doc in rendered] if shots else []
+        results = UpstreamResults(built.task, built.docs, places)
+        finished = replace(task, scoring=_scoring(task, built.task, results, rendered))
+        return PreparedTask(
+            task=finished,
+            docs=tuple(rendered),
+            num_fewshot=shots,
+            fewshot_mode="lm_eval",
+            prompt_hash=content_hash({"task": finished.resolved(), "shots": shots, "seed": settings.seed}, digits=8),
+            data_hash=content_hash([[doc.doc.hash for doc in rendered], prompts]),
+            data_revision=", ".join(dict.fromkeys(built.loaded.revisions)) or None,
+            data_path=", ".join(dict.fromkeys(built.loaded.places)),
+            notes=built.notes,
+            own_scoring=UpstreamScoring(finished.scoring, results, rendered),
+        )
 
 
 def _groups(loaded: Any) -> Iterator[Group]:
@@ -62,3 +118,201 @@ def _metric(stated: Any) -> GroupMetric:
     filters = stated.filter_list
     names = None if filters is None else (filters,) if isinstance(filters, str) else tuple(map(str, filters))
     return GroupMetric(str(stated.metric), names, bool(stated.weight_by_size))
+
+
+@dataclass(frozen=True)
+class _Built:
+    """lm-eval's task with its requests."""
+
+    task: Any
+    docs: Mapping[int, Sequence[Any]]
+    """Doc number → its `Instance`s, in order."""
+    loaded: Loaded
+    notes: tuple[str, ...]
+
+
+def _check_settings(task: UpstreamTask, settings: RenderSettings) -> None:
+    """Refuses settings that lm-eval's tasks do not have."""
+    given = {
+        "--split": settings.split is not None,
+        "--fewshot-split": settings.fewshot_split is not None,
+        "--prompt": settings.prompt != "default",
+        "--fewshot-mode per_doc": settings.fewshot_mode == "per_doc",
+        "--apply-chat-template": settings.chat is not None,
+    }
+    if wrong := [option for option, is_given in given.items() if is_given]:
+        raise ArgumentError(
+            f"{task.name} is lm-eval's, which chooses its splits, prompt and shots itself: leave {wrong[0]} away."
+        )
+
+
+def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
+    root = root_or_env(settings.data_root)
+    shots = settings.num_fewshot if settings.num_fewshot is not None else task.config.get("num_fewshot")
+    spare = task.shot_split() if not shots and task.shot_split() != task.eval_split() else None
+    with inside(), rows_from(root, task.name, spare) as loaded:
+        seed_as_lm_eval()
+        try:
+            upstream = _construct(with_python(dict(task.config)))
+            notes = _set_shots(upstream, settings.num_fewshot)
+            upstream.set_fewshot_seed(seed=settings.seed)
+            upstream.build_all_requests(limit=settings.limit)
+        except BenchbenchError:
+            raise
+        except Exception as error:
+            raise TaskError(
+                f"{task.name} ({task.path}): lm-eval cannot build it: {type(error).__name__}: {error}"
+            ) from error
+    docs: dict[int, list[Any]] = {}
+    for instance in upstream.instances:
+        docs.setdefault(int(instance.doc_id), []).append(instance)
+    return _Built(upstream, {i: sorted(docs[i], key=lambda one: one.idx) for i in sorted(docs)}, loaded, notes)
+
+
+def _construct(config: dict[str, Any]) -> Any:
+    """As lm-eval's factory does."""
+    from lm_eval.api.task import ConfigurableTask
+    from lm_eval.tasks._factory import _ctor_accepts_config
+
+    if "class" not in config:
+        return ConfigurableTask(config=config)
+    made = config["class"](config=config) if _ctor_accepts_config(config["class"]) else config["class"]()
+    if hasattr(getattr(made, "config", None), "task"):
+        made.config.task = config["task"]
+    return made
+
+
+def _set_shots(upstream: Any, asked: int | None) -> tuple[str, ...]:
+    """lm-eval's rule: a task whose file says 0 shots keeps them, whatever is asked for; a note where that is not 0."""
+    stated = upstream.get_config("num_fewshot")
+    if asked is not None and stated != 0:
+        upstream.set_config(key="num_fewshot", value=asked)
+        return ()
+    if stated is None:
+        upstream.set_config(key="num_fewshot", value=0)
+    if not asked:
+        return ()
+    return (f"Its file says 0 shots, which lm-eval never changes: the {asked} asked for were not used.",)
+
+
+def _shots(task: UpstreamTask, upstream: Any) -> int:
+    return 0 if task.output_type == "loglikelihood_rolling" else int(upstream.get_config("num_fewshot") or 0)
+
+
+def _requests(
+    task: UpstreamTask, number: int, instances: Sequence[Any], seed: int
+) -> tuple[tuple[Request, ...], list[int]]:
+    """A doc's requests, log-likelihoods first, and for each the place of its instance; texts as often as it repeats."""
+    order = sorted(range(len(instances)), key=lambda place: instances[place].request_type == "generate_until")
+    requests: list[Request] = []
+    places: list[int] = []
+    for place in order:
+        instance = instances[place]
+        again = int(instance.repeats or 1) if instance.request_type == "generate_until" else 1
+        for _ in range(again):
+            requests.append(_request(task, number, len(requests), instance, seed))
+            places.append(place)
+    return tuple(requests), places
+
+
+def _request(task: UpstreamTask, number: int, index: int, instance: Any, seed: int) -> Request:
+    args = instance.args
+    match instance.request_type:
+        case "loglikelihood":
+            return LoglikelihoodRequest(task.name, number, index, _prompt(args[0]), str(args[1]))
+        case "loglikelihood_rolling":
+            return RollingRequest(task.name, number, index, str(args[0]))
+        case "generate_until":
+            params = params_of(args[1], task.where("generation_kwargs"), seed)
+            return GenerateRequest(task.name, number, index, _prompt(args[0]), params)
+    raise TaskError(f"{task.name}: document {number} asks for {instance.request_type!r}, which no backend here knows.")
+
+
+def _prompt(text: Any) -> Prompt:
+    """lm-eval gives the prompt in one piece; too long ones are cut on the left."""
+    return Prompt("", (), str(text), "truncate_left")
+
+
+def _text(request: Request) -> str:
+    return request.text if isinstance(request, RollingRequest) else request.prompt.text
+
+
+def _rendered(
+    task: UpstreamTask, upstream: Any, number: int, instances: Sequence[Any], requests: tuple[Request, ...]
+) -> RenderedDoc:
+    source = instances[0].doc
+    fields = plain_row(source) if isinstance(source, Mapping) else {"doc": plain(source)}
+    doc = Doc(number, fields, content_hash(fields))
+    with inside():
+        choices = _choices(upstream, source) if task.output_type == "multiple_choice" else ()
+        target = _value_of(
+            upstream, "doc_to_text" if getattr(upstream, "multiple_input", 0) else "doc_to_target", source
+        )
+    parts = [*target] if isinstance(target, (list, tuple)) else [] if target is None else [target]
+    gold = tuple(_gold(parts, choices))
+    targets = () if choices else tuple(str(part) for part in parts)
+    return RenderedDoc(task.name, doc, requests, choices, gold, targets)
+
+
+def _choices(upstream: Any, doc: Any) -> tuple[str, ...]:
+    found = _value_of(upstream, "doc_to_choice", doc)
+    return tuple(str(choice) for choice in found) if isinstance(found, (list, tuple)) else ()
+
+
+def _value_of(upstream: Any, method: str, doc: Any) -> Any:
+    """What a task says of a doc, for the item table only; None where its class does not say."""
+    try:
+        return getattr(upstream, method)(doc)
+    except Exception:  # noqa: BLE001 - a stranger's method; scoring does not rest on it
+        return None
+
+
+def _gold(parts: Sequence[Any], choices: Sequence[str]) -> Iterator[int]:
+    for part in parts:
+        if isinstance(part, int) and 0 <= part < len(choices):
+            yield int(part)
+        elif isinstance(part, str) and part in choices:
+            yield choices.index(part)
+
+
+def _scoring(task: UpstreamTask, upstream: Any, results: UpstreamResults, docs: Sequence[RenderedDoc]) -> ScoringSpec:
+    """The names of what is scored, for readers of the record; `UpstreamScoring` does the rest."""
+    better, pipelines = upstream.higher_is_better(), getattr(upstream, "_filters", ())
+    metrics = tuple(
+        MetricSpec(name, results.aggregation(f"{name},*" if len(pipelines) > 1 else name), bool(better.get(name, True)))
+        for name in upstream.aggregation()
+    )
+    stated = {entry["name"]: entry.get("filter") or [] for entry in task.config.get("filter_list") or ()}
+    filters = tuple(FilterSpec(one.name, tuple(map(_step, stated.get(one.name, ())))) for one in pipelines)
+    sizes = {len(doc.choices) for doc in docs} - {0}
+    chance = 1 / sizes.pop() if len(sizes) == 1 else None
+    return ScoringSpec(task.name, task.output_type, metrics, filters, chance)
+
+
+def _step(step: Mapping[str, Any]) -> tuple[str, dict[str, Json]]:
+    return str(step["function"]), {key: as_json(value) for key, value in step.items() if key != "function"}
+
+
+OTHERS = ("top_k", "top_p", "num_beams", "length_penalty", "repetition_penalty", "no_repeat_ngram_size")
+WITHOUT_EFFECT = ("do_sample", "temperature", "until", "seed", "use_cache", "early_stopping", "pad_token_id")
+
+
+def params_of(kwargs: Mapping[str, Any], where: str, seed: int) -> GenerationParams:
+    """Settings of one request. Without a length 256 tokens; greedy unless it samples at a temperature above 0.
+
+    Raises:
+        TaskError: an option that our backends do not have, or a value that is no number.
+    """
+    until = kwargs.get("until") or ()
+    unknown = [name for name in kwargs if name not in (*LENGTHS, *OTHERS, *WITHOUT_EFFECT)]
+    if unknown:
+        raise TaskError(f"{where} has {unknown[0]!r}, which no backend here knows.")
+    known = (*OTHERS, *LENGTHS, "temperature")
+    given = {name: kwargs[name] for name in known if kwargs.get(name) is not None}
+    wanted = kwargs.get("do_sample")
+    try:
+        sampled = float(kwargs.get("temperature") or 0.0) > 0 and (wanted is None or bool(wanted))
+        stops = (until,) if isinstance(until, str) else tuple(str(stop) for stop in until)
+        return generation_params(given, stops, sampled=sampled, seed=seed)
+    except (TypeError, ValueError) as error:
+        raise TaskError(f"{where}: {error}.") from error

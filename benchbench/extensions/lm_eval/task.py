@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import DataError, TaskError
+from benchbench.core.registry import FAMILIES
 from benchbench.core.types import Json, OutputType, ScoringSpec
 from benchbench.extensions.lm_eval import PREFIX
 from benchbench.extensions.lm_eval.library import VERSION, Definition, PythonReference
 from benchbench.extensions.lm_eval.names import tasks_folder
 from benchbench.tasks.config import TaskConfig
-from benchbench.tasks.gen_kwargs import GenKwargs, override
+from benchbench.tasks.settings import GenKwargs, override
 from benchbench.tasks.task import Task
 
 ALLOW = "--trust-task-code"
@@ -101,17 +103,42 @@ class UpstreamTask:
         return Task(self.name, config, self.path)
 
 
+def check_python(task: UpstreamTask, *, trusted: bool) -> None:
+    """Refuses what would run Python that came with a task, or that a model wrote, without permission."""
+    from lm_eval.api.metrics import mean  # noqa: F401 - fills the registry
+    from lm_eval.api.registry import METRIC_REGISTRY
+
+    found = [f"`{key}` is the function {reference}" for key, reference in task.code()]
+    metrics = task.config.get("metric_list") or []
+    if not isinstance(metrics, list):
+        raise TaskError(
+            f"{task.where('metric_list')} is of type {type(metrics).__name__}; a list of metrics was expected."
+        )
+    for metric in metrics:
+        name = metric.get("metric") if isinstance(metric, Mapping) else None
+        if isinstance(name, str) and (metric.get("hf_evaluate") or name not in METRIC_REGISTRY):
+            found.append(f"the metric {name!r} is code that `evaluate` fetches from the Hub")
+    if found and not trusted:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise TaskError(
+            f"{task.name} ({task.path}) brings Python: {found[0]}{more}. "
+            f"Read it; {ALLOW} allows lm-eval's tasks to run theirs."
+        )
+    if task.config.get("unsafe_code") and os.environ.get(UNSAFE) != "1":
+        raise TaskError(
+            f"{task.name} runs the programs that a model writes, on this machine and in no sandbox. "
+            f"{ALLOW} and {UNSAFE}=1 in the environment allow it."
+        )
+    if task.config.get("doc_to_image") or task.config.get("doc_to_audio"):
+        raise TaskError(f"{task.name} asks about images or sound; the backends here read text.")
+
+
 def _output_type(config: Mapping[str, Any], name: str) -> OutputType:
     stated = config.get("output_type", "generate_until")
-    known: dict[str, OutputType] = {
-        "multiple_choice": "multiple_choice",
-        "loglikelihood": "loglikelihood",
-        "loglikelihood_rolling": "loglikelihood_rolling",
-        "generate_until": "generate_until",
-    }
-    if stated not in known:
-        raise TaskError(f"{name}: `output_type` {stated!r} is none of {', '.join(known)}.")
-    return known[stated]
+    for known in FAMILIES:
+        if known == stated:
+            return known
+    raise TaskError(f"{name}: `output_type` {stated!r} is none of {', '.join(FAMILIES)}.")
 
 
 def _references(value: Any) -> Iterator[PythonReference]:

@@ -8,16 +8,14 @@ bootstrap over the docs.
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from benchbench.core.errors import BenchbenchError
 from benchbench.core.registry import influence_column, metric_bounds, metric_range
-from benchbench.core.task_scoring import Group, GroupMetric, ScoredTask
+from benchbench.core.task_scoring import Group, GroupMetric, ScoreColumn, ScoredTask
 from benchbench.core.types import (
     Completion,
     Item,
@@ -30,32 +28,19 @@ from benchbench.core.types import (
     Response,
     ScoringSpec,
 )
-from benchbench.extensions.lm_eval.results import UpstreamResults
+from benchbench.extensions.lm_eval.results import Bounds, UpstreamResults, formula_of, number
 from benchbench.scoring.aggregation import Aggregate, aggregate_group, as_row
-from benchbench.scoring.agreement import agreement, agreement_uncertainty
-from benchbench.scoring.columns import ScoreColumn
 from benchbench.scoring.estimates import (
-    AGREEMENTS,
     CORPUS,
-    Clusters,
-    corpus_uncertainty,
-    mean_uncertainty,
-    ratio_uncertainty,
 )
 from benchbench.scoring.score import kept_responses, why_failed
-from benchbench.scoring.translation import corpus_score
-from benchbench.stats.influence import Estimate, mean, ratio
-from benchbench.stats.intervals import Uncertainty, exponential
-from benchbench.stats.scores import bootstrap, median_interval, positive, score_uncertainty
+from benchbench.stats.scores import bootstrap, median_interval
 
-Bounds: TypeAlias = tuple[float, float] | None
 Values = Mapping[str, object]
 """Column → lm-eval's value of one doc."""
 CORPUS_DRAWS, PYTHON_DRAWS, DRAWS = 100, 200, 1000
 """Bootstrap draws: of sacrebleu's scores as many as lm-eval makes, of a stranger's function, which may take long, and
 of all others."""
-AGREES = 1e-9
-"""Relative difference up to which our formula gives lm-eval's number."""
 
 
 class UpstreamScoring:
@@ -84,31 +69,69 @@ class UpstreamScoring:
         return ItemScore(scores, prediction, _outcome(ordered), _tie(rendered, ordered))
 
     def with_influence(self, items: Sequence[Item]) -> list[Item]:
-        """See TaskScoring.
+        """See TaskScoring: beside the scores of every metric that has a formula and is no mean by name.
 
         Where a mean is taken of what lm-eval makes of a pair (Brier scores, say), that also becomes the item score.
         """
-        return _with_influence(self._results, items, *self._scored(items))
+        scored, values = self._scored(items)
+        added: dict[int, dict[str, float | None]] = {item.doc_id: {} for item in items}
+        for name in dict.fromkeys(name for one in values for name in one):
+            aggregation = self._results.aggregation(name)
+            having, own_values = _having(name, scored, values)
+            if aggregation in SCORED or not having:
+                continue
+            found = None
+            with contextlib.suppress(Exception):  # a stranger's aggregation; its row will say what it raised
+                found = formula_of(self._results, name, own_values)
+            if found is None:
+                continue
+            for place, item in enumerate(having):
+                added[item.doc_id][influence_column(name)] = float(found.estimate.influence[place])
+                if found.item_scores is not None and name in item.scores and item.scores[name] is None:
+                    added[item.doc_id][name] = found.item_scores[place]
+        columns = dict.fromkeys(column for extra in added.values() for column in extra)
+        nothing: dict[str, float | None] = dict.fromkeys(column for column in columns if column.endswith("_influence"))
+        return [replace(item, scores={**item.scores, **nothing, **added[item.doc_id]}) for item in items]
 
     def rows(self, items: Sequence[Item], seed: int) -> list[MetricResult]:
-        """See TaskScoring."""
-        return _rows(self._results, self.spec, *self._scored(items), seed=seed)
+        """See TaskScoring: one row per column."""
+        scored, values = self._scored(items)
+        rows = []
+        for name in _names(self.spec, values):
+            having = _having(name, scored, values)
+            column = _unbounded(ScoreColumn(name, self._metric(name, name)), having[1])
+            bounds = metric_bounds(column.metric.name)
+            try:
+                found = _aggregate(self._results, name, *having, seed, bounds) if having[0] else "no item was scored"
+            except Exception as error:  # noqa: BLE001 - a stranger's aggregation; the other rows stand
+                found = f"its aggregation raised {type(error).__name__}: {error}"
+            rows.append(as_row(self.spec.task, column, found))
+        return rows
 
     def complete(self, rows: Sequence[MetricResult]) -> ScoringSpec:
         """See TaskScoring: `process_results` may give metrics that the task's definition does not name."""
         several = len(self.spec.filters) > 1
         columns = {row.metric.rpartition(",")[0] if several else row.metric: row.metric for row in rows}
         known = {metric.name for metric in self.spec.metrics}
-        more = (
-            MetricSpec(name, self._results.aggregation(column), self._results.higher_is_better(column))
-            for name, column in columns.items()
-            if name not in known
-        )
+        more = (self._metric(name, column) for name, column in columns.items() if name not in known)
         return replace(self.spec, metrics=(*self.spec.metrics, *more))
 
     def group_rows(self, group: Group, members: Mapping[str, ScoredTask]) -> list[MetricResult]:
         """See TaskScoring: by lm-eval's rule, each stated metric under each filter, over the tasks that have it."""
-        return _group_rows(group, members)
+        found = []
+        for stated in group.metrics or ():
+            of_filter = _by_filter(stated, members)
+            for pipeline, rows in of_filter.items():
+                name = f"{stated.metric},{pipeline}" if len(of_filter) > 1 else stated.metric
+                named = {task: [replace(row, metric=name)] for task, row in rows.items()}
+                (result,) = aggregate_group(group.name, named, weight_by_size=stated.weight_by_size)
+                without = [task for task in members if task not in rows]
+                left_out = f"{len(without)} tasks without it left out, e.g. {without[0]}" if without else None
+                found.append(replace(result, note="; ".join(note for note in (result.note, left_out) if note)))
+        return found
+
+    def _metric(self, name: str, column: str) -> MetricSpec:
+        return MetricSpec(name, self._results.aggregation(column), self._results.higher_is_better(column))
 
     def _scored(self, items: Sequence[Item]) -> tuple[list[Item], list[Values]]:
         """The items whose responses were kept, and lm-eval's values of each."""
@@ -123,13 +146,6 @@ class UpstreamScoring:
         return scored, values
 
 
-def number(value: object) -> float | None:
-    """The value as an item score; None if it is no single number."""
-    if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
-        return float(value)
-    return None
-
-
 def _outcome(responses: Sequence[Response]) -> Outcome:
     texts = [response for response in responses if isinstance(response, Completion)]
     if any(text.finish_reason == "length" for text in texts):
@@ -140,48 +156,6 @@ def _outcome(responses: Sequence[Response]) -> Outcome:
 def _tie(rendered: RenderedDoc, responses: Sequence[Response]) -> bool:
     totals = [r.total for r in responses if isinstance(r, Loglikelihood)][: len(rendered.choices)]
     return len(totals) > 1 and totals.count(max(totals)) > 1
-
-
-def _rows(
-    results: UpstreamResults, spec: ScoringSpec, items: Sequence[Item], values: Sequence[Values], *, seed: int
-) -> list[MetricResult]:
-    """One row per column. `items` are those that did not fail, `values` lm-eval's for each of them."""
-    rows = []
-    for name in _names(spec, values):
-        column = ScoreColumn(name, MetricSpec(name, results.aggregation(name), results.higher_is_better(name)))
-        having = _having(name, items, values)
-        column = _unbounded(column, having[1])
-        bounds = metric_bounds(column.metric.name)
-        try:
-            found = _aggregate(results, name, *having, seed, bounds) if having[0] else "no item was scored"
-        except Exception as error:  # noqa: BLE001 - a stranger's aggregation; the other rows stand
-            found = f"its aggregation raised {type(error).__name__}: {error}"
-        rows.append(as_row(spec.task, column, found))
-    return rows
-
-
-def _with_influence(
-    results: UpstreamResults, items: Sequence[Item], scored: Sequence[Item], values: Sequence[Values]
-) -> list[Item]:
-    """The items with an influence value beside the scores of every metric that has a formula and is no mean by name."""
-    added: dict[int, dict[str, float | None]] = {item.doc_id: {} for item in items}
-    for name in dict.fromkeys(name for one in values for name in one):
-        aggregation = results.aggregation(name)
-        having, own_values = _having(name, scored, values)
-        if aggregation in SCORED or not having:
-            continue
-        found = None
-        with contextlib.suppress(Exception):  # a stranger's aggregation; its row will say what it raised
-            found = _estimate(results, name, own_values)
-        if found is None:
-            continue
-        for place, item in enumerate(having):
-            added[item.doc_id][influence_column(name)] = float(found.estimate.influence[place])
-            if found.alone is not None and name in item.scores and item.scores[name] is None:
-                added[item.doc_id][name] = found.alone[place]
-    columns = dict.fromkeys(column for extra in added.values() for column in extra)
-    nothing: dict[str, float | None] = dict.fromkeys(column for column in columns if column.endswith("_influence"))
-    return [replace(item, scores={**item.scores, **nothing, **added[item.doc_id]}) for item in items]
 
 
 def _names(spec: ScoringSpec, values: Sequence[Values]) -> list[str]:
@@ -211,7 +185,7 @@ def _aggregate(
     results: UpstreamResults, name: str, items: Sequence[Item], values: Sequence[object], seed: int, bounds: Bounds
 ) -> Aggregate:
     value, clusters = results.value(name, values), [item.cluster for item in items]
-    found = _estimate(results, name, values)
+    found = formula_of(results, name, values)
     if found is not None:
         known, method = found.uncertainty(clusters, bounds)
         return Aggregate(value, known, method, found.estimate.influence.size)
@@ -235,133 +209,8 @@ def _draws(aggregation: str) -> int:
     return PYTHON_DRAWS if aggregation.startswith("python:") else DRAWS
 
 
-@dataclass(frozen=True, slots=True)
-class Formula:
-    """A formula that gives lm-eval's number."""
-
-    estimate: Estimate
-    """Of a perplexity: of its logarithm."""
-    method: str
-    error: Callable[[Clusters, Bounds], Uncertainty]
-    """Standard error and interval of the estimate, from the docs' clusters and the metric's bounds."""
-    alone: tuple[float, ...] | None = None
-    """What each doc is worth alone, where the number is their mean."""
-    is_log: bool = False
-
-    def uncertainty(self, clusters: Clusters, bounds: Bounds) -> tuple[Uncertainty, str]:
-        """Of lm-eval's number, and how it was made."""
-        known = self.error(clusters, bounds)
-        if self.is_log:
-            _, known = exponential(self.estimate.value, known)
-        if known.n_clusters is not None:
-            return known, "cluster"
-        return known, "wilson" if self.alone is not None and set(self.alone) <= {0.0, 1.0} else self.method
-
-
-def _estimate(results: UpstreamResults, name: str, values: Sequence[object]) -> Formula | None:
-    """Value and influence of each doc by a formula of ours, if one gives lm-eval's number."""
-    aggregation, value = results.aggregation(name), results.value(name, values)
-    if aggregation in RATIOS:
-        found = _ratio(aggregation, values)
-    elif aggregation in AGREEMENTS:
-        found = _agreement(AGREEMENTS[aggregation], values)
-    elif aggregation in CORPUS:
-        found = _corpus(aggregation, values)
-    elif aggregation == "perplexity":
-        found = _perplexity(values)
-    elif aggregation == "median":
-        found = None
-    else:
-        found = _mean(results, name, values)
-    if found is None:
-        return None
-    ours = math.exp(found.estimate.value) if found.is_log else found.estimate.value
-    return found if math.isclose(ours, value, rel_tol=AGREES, abs_tol=AGREES) else None
-
-
-def _mean(results: UpstreamResults, name: str, values: Sequence[object]) -> Formula | None:
-    """The mean of what the aggregation makes of each doc alone, if it is that on the halves of the docs, too."""
-    try:
-        alone = [results.value(name, [value]) for value in values]
-        halves = [(results.value(name, values[k::2]), alone[k::2]) for k in (0, 1) if values[k::2]]
-    except Exception:  # noqa: BLE001 - a stranger's aggregation that needs several docs is no mean
-        return None
-    if any(math.isnan(one) for one in alone):
-        return None
-    if any(not math.isclose(half, math.fsum(part) / len(part), abs_tol=AGREES) for half, part in halves):
-        return None
-    return Formula(
-        mean(alone), "clt", lambda clusters, bounds: mean_uncertainty(alone, clusters, bounds)[0], tuple(alone)
-    )
-
-
-def _perplexity(values: Sequence[object]) -> Formula | None:
-    scores = [score for score in map(number, values) if score is not None]
-    if len(scores) < len(values):
-        return None
-    found = mean([-score for score in scores])
-    return Formula(found, "clt", lambda clusters, _: score_uncertainty(found, clusters, positive), is_log=True)
-
-
-def _pairs(values: Sequence[object]) -> list[tuple[Any, Any]] | None:
-    pairs = [(value[0], value[1]) for value in values if isinstance(value, (tuple, list)) and len(value) == 2]
-    return pairs if len(pairs) == len(values) else None
-
-
-def _ratio(aggregation: str, values: Sequence[object]) -> Formula | None:
-    pairs = _pairs(values)
-    if pairs is None or sum(units for _, units in pairs) <= 0:
-        return None
-    counts = [float(units) for _, units in pairs]
-    nats = ratio([-float(nats) for nats, _ in pairs], counts)
-    is_log = aggregation == "weighted_perplexity"
-    found = nats if is_log else Estimate(nats.value / math.log(2), nats.influence / math.log(2))
-    return Formula(found, "ratio", lambda clusters, _: ratio_uncertainty(found, clusters, counts), is_log=is_log)
-
-
-def _agreement(metric: str, values: Sequence[object]) -> Formula | None:
-    """Gold and predicted choices."""
-    pairs = _pairs(values)
-    if pairs is None or any(number(part) is None or part < 0 for pair in pairs for part in pair):
-        return None
-    gold, predicted = [int(one) for one, _ in pairs], [int(two) for _, two in pairs]
-    if metric == "f1" and max(*gold, *predicted) > 1:
-        return None
-    found = agreement(metric, gold, predicted)
-    return Formula(
-        found, "jackknife", lambda clusters, _: agreement_uncertainty(metric, found, gold, predicted, clusters)
-    )
-
-
-def _corpus(metric: str, values: Sequence[object]) -> Formula | None:
-    """Right texts and the one that was written."""
-    pairs = _pairs(values)
-    if pairs is None or not all(isinstance(text, str) for _, text in pairs):
-        return None
-    targets = [[right] if isinstance(right, str) else [*right] for right, _ in pairs]
-    if not all(right and all(isinstance(one, str) for one in right) for right in targets):
-        return None
-    found = corpus_score(metric, [text for _, text in pairs], targets, {})
-    return Formula(found.estimate, "jackknife", lambda clusters, _: corpus_uncertainty(metric, found, clusters))
-
-
 SCORED = ("mean", "nanmean", "perplexity", "median")
 """Aggregations whose item scores are all that a comparison needs, or that cannot be compared at all."""
-RATIOS = ("weighted_perplexity", "bits_per_byte")
-
-
-def _group_rows(group: Group, members: Mapping[str, ScoredTask]) -> list[MetricResult]:
-    found = []
-    for stated in group.metrics or ():
-        of_filter = _by_filter(stated, members)
-        for pipeline, rows in of_filter.items():
-            name = f"{stated.metric},{pipeline}" if len(of_filter) > 1 else stated.metric
-            named = {task: [replace(row, metric=name)] for task, row in rows.items()}
-            (result,) = aggregate_group(group.name, named, weight_by_size=stated.weight_by_size)
-            without = [task for task in members if task not in rows]
-            left_out = f"{len(without)} tasks without it left out, e.g. {without[0]}" if without else None
-            found.append(replace(result, note="; ".join(note for note in (result.note, left_out) if note)))
-    return found
 
 
 def _by_filter(stated: GroupMetric, members: Mapping[str, ScoredTask]) -> dict[str, dict[str, MetricResult]]:

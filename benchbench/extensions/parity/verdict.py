@@ -33,11 +33,7 @@ class Tolerance:
         return math.isfinite(gap) and gap <= max(self.absolute, self.relative * max(abs(a), abs(b)))
 
 
-TOLERANCES = {
-    "float32": Tolerance(1e-3, 1e-5),
-    "float16": Tolerance(0.05, 1e-3),
-    "bfloat16": Tolerance(0.4, 8e-3),
-}
+TOLERANCES = {"float32": Tolerance(1e-3, 1e-5), "float16": Tolerance(0.05, 1e-3), "bfloat16": Tolerance(0.4, 8e-3)}
 """By the type that the model computes in. A type that is not here (a quantised one) is not judged: llama.cpp rounds
 activations too, so that no bound holds. float32 allows for sums in another order through some dozens of layers.
 The short types are a convention: float16 is given 50 times that, and bfloat16, with 3 bits fewer, 8 times as much.

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchbench.core.task_scoring import columns
 from benchbench.core.types import Item, MetricSpec, OutputType, ScoringSpec
-from benchbench.extensions.comet.model import Segment
+from benchbench.extensions.comet import Segment
 from benchbench.extensions.comet.process import CometProcess, item_score, segment_key, segments_of
-from benchbench.extensions.rescore.blocks import score_in_blocks
-from benchbench.extensions.rescore.post_metric import PostMetricInfo
+from benchbench.extensions.rescore.post_metric import PostMetricInfo, score_in_blocks
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import StoredTask
 from benchbench.runner.events import OnEvent, OpeningModel
-from benchbench.scoring.columns import columns
 
 BLOCK = 256
 """Segments in one question to the process, which makes batches of them."""

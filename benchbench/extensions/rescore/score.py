@@ -10,13 +10,12 @@ from contextlib import ExitStack
 from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Protocol
 
+from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
 from benchbench.core.record import GroupRecord, Row, RunRecord
 from benchbench.core.registry import FAMILIES, metric_names
 from benchbench.core.types import Item, Json, MetricResult, OutputType, ScoringSpec
-from benchbench.core.version import __version__
 from benchbench.extensions.rescore.post_metric import PostMetric, make_post_metric, post_metric_names
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import (
@@ -68,22 +67,6 @@ def _check_metrics(metrics: Sequence[str]) -> None:
             )
 
 
-class Method(Protocol):
-    """How a metric is computed for the tasks of a run."""
-
-    def fits(self, output_type: OutputType) -> bool:
-        """Whether it scores answers of such tasks."""
-        ...
-
-    def missing(self, task: StoredTask) -> str | None:
-        """What keeps it from scoring the task, as the end of a sentence; None if nothing does."""
-        ...
-
-    def score(self, task: StoredTask) -> ScoredMetric | str:
-        """Scores the task and writes what the run does not have; or says why there is no value."""
-        ...
-
-
 class Rescoring:
     """One run while it is scored again."""
 
@@ -131,7 +114,7 @@ class Rescoring:
             self.on_event(Note(f"{metric} has no value for {'; '.join(reasons[:3])}."))
         return [one for one in found if not isinstance(one, str)]
 
-    def _method(self, metric: str) -> Method:
+    def _method(self, metric: str) -> _FromItems | _FromPostMetric:
         post_metric = make_post_metric(metric, self.settings, self.on_event)
         if post_metric is None:
             return _FromItems(self, metric)
@@ -163,9 +146,10 @@ class Rescoring:
         if all(row.value is None for row in rows):
             return f"{task}: {rows[0].note}"
         state: State = "added" if self.before(task, metric.name) is None else "replaced"
-        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": __version__}
         write_added(
-            self.run.path, AddedMetric(task=task, spec=metric, rows=rows, part=None, made={**stamp, **made}), items
+            self.run.path,
+            AddedMetric(task=task, spec=metric, rows=rows, part=None, made={**_made_now(), **made}),
+            items,
         )
         return ScoredMetric(task, metric.name, state, rows)
 
@@ -191,8 +175,7 @@ class Rescoring:
         results = {one.task: [_result(row) for row in one.rows] for one in members}
         found = aggregate_group(name, results, weight_by_size=group.weight_by_size)
         rows = tuple(_row(model, result, (), ()) for result in found)
-        stamp = {"finished": now(), "host": socket.gethostname(), "benchbench": __version__}
-        write_added(self.run.path, AddedMetric(task=name, spec=members[0].spec, rows=rows, part=None, made=stamp))
+        write_added(self.run.path, AddedMetric(task=name, spec=members[0].spec, rows=rows, part=None, made=_made_now()))
 
 
 class _FromItems:
@@ -202,15 +185,15 @@ class _FromItems:
         self._rescoring, self._metric = rescoring, metric
 
     def fits(self, output_type: OutputType) -> bool:
-        """See Method."""
+        """Whether it scores answers of such tasks."""
         return self._metric in metric_names(output_type)
 
     def missing(self, task: StoredTask) -> str | None:
-        """See Method."""
+        """What keeps it from scoring the task, as the end of a sentence; None if nothing does."""
         return task.lacks_documents() if needs_documents(spec_for(task.spec, self._metric)) else None
 
     def score(self, task: StoredTask) -> ScoredMetric | str:
-        """See Method: a value that the run has itself is confirmed or differs, and is not written."""
+        """Scores the task, or says why there is no value. What the run has itself is compared and not written."""
         spec, name = spec_for(task.spec, self._metric), task.name
         found = rescore(spec, task.items, task.documents if needs_documents(spec) else None)
         rows = self._rescoring.rows(name, spec, found, signature=())
@@ -229,15 +212,15 @@ class _FromPostMetric:
         self._rescoring, self._metric = rescoring, metric
 
     def fits(self, output_type: OutputType) -> bool:
-        """See Method."""
+        """See PostMetric."""
         return self._metric.fits(output_type)
 
     def missing(self, task: StoredTask) -> str | None:
-        """See Method."""
+        """See PostMetric."""
         return self._metric.missing(task)
 
     def score(self, task: StoredTask) -> ScoredMetric | str:
-        """See Method."""
+        """Scores the task and writes the scores, or says why there is no value."""
         info, name = self._metric.info(task), task.name
         before = self._rescoring.before(name, info.metric.name)
         same = before is not None and all(before.made.get(fact) == value for fact, value in info.facts.items())
@@ -251,7 +234,11 @@ class _FromPostMetric:
         return self._rescoring.add(name, spec, found, rows, made)
 
 
-def _missing(method: Method, task: StoredTask) -> str | None:
+def _made_now() -> dict[str, Json]:
+    return {"finished": now(), "host": socket.gethostname(), "benchbench": __version__}
+
+
+def _missing(method: _FromItems | _FromPostMetric, task: StoredTask) -> str | None:
     return method.missing(task) if task.has_items else "has no stored items"
 
 

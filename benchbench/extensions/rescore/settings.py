@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from benchbench.core.errors import ArgumentError
-from benchbench.core.pairs import name_value_pairs
-from benchbench.core.settings import Setting
+from benchbench.core.settings import Setting, name_value_pairs
 from benchbench.extensions.comet.process import CometOptions
 from benchbench.runner.settings import IncludePaths, joined
 from benchbench.tasks.settings import DataRoot

@@ -11,6 +11,7 @@ from typing import Literal
 from benchbench.core.errors import DataError, StoreError, TaskError
 from benchbench.core.record import Row, RunRecord
 from benchbench.core.registry import FAMILIES, FILTERS, metric_spec
+from benchbench.core.task_scoring import columns
 from benchbench.core.types import (
     Doc,
     GenerateRequest,
@@ -22,10 +23,10 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
-from benchbench.scoring.columns import columns
 from benchbench.scoring.estimates import with_influence
 from benchbench.scoring.score import kept_responses, score_doc
 from benchbench.store.folder import RunFolder
+from benchbench.store.table import storable
 from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.recorded_task import RecordedTask
 
@@ -88,8 +89,7 @@ def _checked(rendered: RenderedDoc, item: Item) -> RenderedDoc:
             f"{item.task}: document {item.doc_id} was asked {len(item.num_tokens)} times, and would be asked"
             f" {len(rendered.requests)} times now; the run's record does not fit this benchbench."
         )
-    stored = tuple(text.encode("utf-8", "replace").decode("utf-8") for text in rendered.choices or rendered.targets)
-    if stored != item.targets:
+    if tuple(map(storable, rendered.choices or rendered.targets)) != item.targets:
         raise DataError(f"{item.task}: document {item.doc_id} renders to other right answers or choices than stored.")
     return rendered
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from benchbench.core.errors import ArgumentError, BackendError
+from benchbench.core.errors import ArgumentError, BackendError, did_you_mean
 from benchbench.extensions.slurm import queue
-from benchbench.extensions.slurm.cluster import Cluster
+from benchbench.extensions.slurm.cluster import Cluster, seconds
 from benchbench.extensions.slurm.folder import (
     Array,
     keep_cluster,
@@ -20,14 +22,13 @@ from benchbench.extensions.slurm.folder import (
     slurm_folder,
     write_array,
 )
-from benchbench.extensions.slurm.script import check_fit
-from benchbench.runner.sweep.events import CheckpointSkipped, OnSweepEvent
+from benchbench.extensions.slurm.queue import Node
+from benchbench.runner.checkpoint import Readiness
+from benchbench.runner.settings import SweepSettings
+from benchbench.runner.sweep import ignore, is_done, refuse_other_tokenizers, refuse_taken_name, units_of
 from benchbench.runner.sweep.find import find_all
 from benchbench.runner.sweep.folder import SweepWriter, Unit
-from benchbench.runner.sweep.ready import Readiness
-from benchbench.runner.sweep.session import SweepSession
-from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.runner.sweep.sweep import ignore, is_done, refuse_other_tokenizers, refuse_taken_name, units_of
+from benchbench.runner.sweep.session import CheckpointSkipped, OnSweepEvent, SweepSession
 from benchbench.store.lock import RunLock
 
 
@@ -133,3 +134,70 @@ def _send(folder: SweepWriter, cluster: Cluster, units: Iterable[Unit]) -> Array
     except (ArgumentError, BackendError):
         shutil.rmtree(array.path)  # nothing was submitted
         raise
+
+
+_OWN_DISK = {"tmpfs", "ramfs", "overlay", "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs"}
+"""File systems that live on one machine; its own nodes see them only if it serves them to others."""
+
+
+def check_fit(cluster: Cluster, output: Path) -> None:
+    """ArgumentError where the cluster cannot run what the cluster file asks for, or cannot see `output`."""
+    nodes = queue.nodes()
+    partition = cluster.partition or queue.default_partition()
+    names = {node.partition for node in nodes}
+    if partition is None:
+        raise ArgumentError(f"the cluster has no default partition; name one as `partition`: {_listed(names)}.")
+    if partition not in names:
+        raise ArgumentError(
+            f"the cluster has no partition {partition!r}; there are {_listed(names)}.{did_you_mean(partition, names)}"
+        )
+    own = [node for node in nodes if node.partition == partition]
+    _check_time(cluster, partition, own)
+    for what, wanted, most in (
+        ("cpus", cluster.cpus, max(node.cpus for node in own)),
+        ("gpus", cluster.gpu_count, max(node.gpus for node in own)),
+        ("MB of mem", cluster.megabytes or 0, max(node.megabytes for node in own)),
+    ):
+        if wanted > most:
+            raise ArgumentError(
+                f"the cluster file asks for {wanted:g} {what}, but no node of partition {partition} has more "
+                f"than {most}."
+            )
+    _check_shared(cluster, output, own)
+
+
+def _check_time(cluster: Cluster, partition: str, own: Sequence[Node]) -> None:
+    limits = [node.limit for node in own if node.limit is not None]
+    if cluster.time is not None and limits and seconds(cluster.time) > max(limits):
+        raise ArgumentError(
+            f"time is {cluster.time}, but a job in partition {partition} may run for {max(limits) // 60} minutes at "
+            "most."
+        )
+
+
+def _check_shared(cluster: Cluster, output: Path, own: Sequence[Node]) -> None:
+    kind = file_system(output)
+    here = socket.gethostname().split(".")[0]
+    others = sorted({node.host for node in own if node.host.split(".")[0] != here})
+    if cluster.shared is None and others and kind in _OWN_DISK:
+        raise ArgumentError(
+            f"the results folder {output} lies on a disk of this machine ({kind}), which {others[0]} cannot see. "
+            "Choose one on a shared file system with --output, or write `shared: true` into the cluster file if this "
+            "machine serves the folder to the nodes."
+        )
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that `path` is on, or would be; "" where the system does not tell."""
+    place = path.expanduser().absolute().resolve()
+    try:
+        mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return ""
+    over = [(len(point), kind) for _, point, kind, *_ in mounts if place.is_relative_to(point.replace("\\040", " "))]
+    # of two on one place the later hides the earlier
+    return max(enumerate(over), key=lambda one: (one[1][0], one[0]))[1][1] if over else ""
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

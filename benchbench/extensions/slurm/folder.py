@@ -9,6 +9,8 @@ slurm/cluster.json        the cluster file, as it was read last
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +19,6 @@ from typing import Any
 from benchbench.core.errors import StoreError
 from benchbench.extensions.slurm.cluster import Cluster
 from benchbench.extensions.slurm.queue import Task, tasks_of
-from benchbench.extensions.slurm.script import job_script
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.record import now
 from benchbench.runner.sweep.folder import SweepWriter, Unit, UnitStatus
@@ -74,6 +75,57 @@ def kept_cluster(sweep: SweepFolder) -> Cluster | None:
         raise StoreError(f"{path} is not as expected ({error!r}); give --cluster FILE again.") from error
 
 
+def job_script(cluster: Cluster, name: str, folder: Path, count: int) -> str:
+    """The script that runs units 0 … count-1 of `folder`, each as one array task, with its log beside it."""
+    python = shlex.quote(sys.executable) if cluster.python is None else cluster.python
+    units = shlex.quote(str(folder / "units.json"))
+    unseen = shlex.quote(f"error: this node does not see {folder}: the results folder has to be on a shared disk.")
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *(f"#SBATCH {option}" for option in _options(cluster, name, folder, count)),
+            "# The signal before the time limit must not end the task while its worker is still starting.",
+            "trap '' USR1",
+            f"export OMP_NUM_THREADS={cluster.cpus}",
+            *([cluster.setup] if cluster.setup else []),
+            f"[ -r {units} ] || {{ echo {unseen} >&2; exit 2; }}",
+            f'exec {python} -m benchbench sweep worker {shlex.quote(str(folder))} --unit "$SLURM_ARRAY_TASK_ID"',
+            "",
+        ]
+    )
+
+
+def _options(cluster: Cluster, name: str, folder: Path, count: int) -> list[str]:
+    limit = "" if cluster.parallel is None else f"%{cluster.parallel}"
+    log = str(folder).replace("%", "%%") + "/%a.log"
+    resources = {
+        "partition": cluster.partition,
+        "account": cluster.account,
+        "qos": cluster.qos,
+        "time": cluster.time,
+        "mem": cluster.mem,
+        "gres": None if cluster.gpus is None else f"gpu:{cluster.gpus}",
+    }
+    return [
+        f"--job-name={name}",
+        f"--array=0-{count - 1}{limit}",
+        f"--output={_quoted(log)}",
+        "--open-mode=append",
+        "--requeue",
+        f"--signal=B:USR1@{cluster.signal}",
+        "--nodes=1",
+        "--ntasks=1",
+        f"--cpus-per-task={cluster.cpus}",
+        *(f"--{option}={_quoted(value)}" for option, value in resources.items() if value is not None),
+        *cluster.sbatch,
+    ]
+
+
+def _quoted(value: str) -> str:
+    """As sbatch reads a value with spaces in a script's comment lines."""
+    return f'"{value}"' if any(sign.isspace() for sign in value) else value
+
+
 def script_for(sweep: SweepFolder, cluster: Cluster, number: int, count: int) -> str:
     """The script of array `number` with `count` tasks."""
     return job_script(cluster, _name(sweep, number), slurm_folder(sweep) / str(number), count)
@@ -97,7 +149,7 @@ def write_array(sweep: SweepFolder, cluster: Cluster, units: Sequence[Unit]) -> 
 def note_job(array: Array, job: str) -> Array:
     """Writes job.json."""
     write_json(array.path / "job.json", {"job": job, "submitted": now()})
-    return Array(array.path, job, array.name, array.units)
+    return replace(array, job=job)
 
 
 def read_array(path: Path) -> Array:

@@ -86,8 +86,8 @@ def call(command: str, *arguments: str) -> str:
     except subprocess.TimeoutExpired:
         raise BackendError(f"{command} did not answer within {PATIENCE} s; the controller may be down.") from None
     if done.returncode != 0:
-        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise BackendError(f"{command} refused: {said}")
+        text = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise BackendError(f"{command} refused: {text}")
     return done.stdout
 
 
@@ -105,12 +105,12 @@ def tasks_of(jobs: Mapping[str, str]) -> dict[TaskId, Task]:
 
 def _from_queue(jobs: Mapping[str, str]) -> dict[TaskId, Task]:
     try:
-        said = call("squeue", "-h", "-r", "-t", "all", "-j", ",".join(jobs), "-o", "%F|%K|%j|%T|%N|%r")
+        text = call("squeue", "-h", "-r", "-t", "all", "-j", ",".join(jobs), "-o", "%F|%K|%j|%T|%N|%r")
     except BackendError as error:
         if "Invalid job id" in str(error):  # it ended long ago
             return {}
         raise
-    rows = (line.split("|", 5) for line in said.splitlines() if line.count("|") >= 5)
+    rows = (line.split("|", 5) for line in text.splitlines() if line.count("|") >= 5)
     return {
         (job, int(index)): Task(state, _reason(reason), node)
         for job, index, name, state, node, reason in rows
@@ -123,11 +123,11 @@ def _from_accounting(jobs: Mapping[str, str]) -> dict[TaskId, Task]:
     if not jobs or shutil.which("sacct") is None:
         return {}
     try:
-        said = call("sacct", "-n", "-P", "-X", "-j", ",".join(jobs), "-o", "JobID,JobName,State,NodeList")
+        text = call("sacct", "-n", "-P", "-X", "-j", ",".join(jobs), "-o", "JobID,JobName,State,NodeList")
     except BackendError:
         return {}
     found = {}
-    for line in said.splitlines():
+    for line in text.splitlines():
         task, name, state, node = (*line.split("|"), "", "", "")[:4]
         job, _, index = task.partition("_")
         if jobs.get(job) == name and index.isdecimal() and state:
@@ -135,14 +135,14 @@ def _from_accounting(jobs: Mapping[str, str]) -> dict[TaskId, Task]:
     return found
 
 
-def _reason(said: str) -> str:
-    return "" if said.strip("() ") in ("None", "None assigned", "n/a") else said.strip("() ")
+def _reason(text: str) -> str:
+    return "" if text.strip("() ") in ("None", "None assigned", "n/a") else text.strip("() ")
 
 
 def nodes() -> list[Node]:
     """Every node of every partition."""
-    said = call("sinfo", "-h", "-N", "-o", "%R|%n|%l|%c|%m|%G")
-    return [_node(line.split("|", 5)) for line in said.splitlines() if line.count("|") >= 5]
+    text = call("sinfo", "-h", "-N", "-o", "%R|%n|%l|%c|%m|%G")
+    return [_node(line.split("|", 5)) for line in text.splitlines() if line.count("|") >= 5]
 
 
 def _node(parts: list[str]) -> Node:
@@ -151,15 +151,15 @@ def _node(parts: list[str]) -> Node:
     return Node(partition, host, _limit(limit), _number(cpus), _number(megabytes), gpus)
 
 
-def _limit(said: str) -> int | None:
+def _limit(text: str) -> int | None:
     try:
-        return seconds(said)
+        return seconds(text)
     except ArgumentError:  # infinite, n/a
         return None
 
 
-def _number(said: str) -> int:
-    found = re.match(r"\d+", said)
+def _number(text: str) -> int:
+    found = re.match(r"\d+", text)
     return int(found[0]) if found else 0
 
 
@@ -171,8 +171,8 @@ def most_in_array() -> int:
 
 def default_partition() -> str | None:
     """The partition of a job that names none."""
-    said = call("sinfo", "-h", "-o", "%P").split()
-    return next((name.rstrip("*") for name in said if name.endswith("*")), None)
+    text = call("sinfo", "-h", "-o", "%P").split()
+    return next((name.rstrip("*") for name in text if name.endswith("*")), None)
 
 
 def submit(script: str) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, RunInUse, StoreError
 
 if TYPE_CHECKING:
-    from benchbench.runner.sweep.events import OnSweepEvent, SweepEvent
     from benchbench.runner.sweep.folder import SweepWriter, Unit
+    from benchbench.runner.sweep.session import OnSweepEvent, SweepEvent
 
 Outcome = Literal["done", "requeued", "stopped"]
 LOOK_AGAIN = 5.0
@@ -68,9 +68,9 @@ def work(folder: Path, number: int, signals: Signals, on_event: OnSweepEvent, sa
 
 
 def _do(sweep: SweepWriter, unit: Unit, on_event: OnSweepEvent, say: Callable[[str], None]) -> None:
-    from benchbench.runner.sweep.ready import Readiness
+    from benchbench.runner.checkpoint import Readiness
+    from benchbench.runner.sweep import is_done
     from benchbench.runner.sweep.session import SweepSession, run_unit
-    from benchbench.runner.sweep.sweep import is_done
 
     readiness = Readiness()
     session = SweepSession(sweep.settings(), on_event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,17 +11,18 @@ from benchbench.leaderboard.board import Board, Coverage, Standing
 from benchbench.leaderboard.chart import StripScale, axis_of, rank_strip, strip
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.records import Variant
-from benchbench.leaderboard.site.grid import Heat, heat_of
 from benchbench.leaderboard.site.parts import (
     Column,
     Drawing,
     Field,
+    Link,
     Places,
     RowGroup,
     Table,
     TableRow,
     Text,
     Value,
+    embedded,
     key,
     labels,
     link,
@@ -32,23 +33,13 @@ from benchbench.leaderboard.site.parts import (
     task_page,
     value,
 )
-from benchbench.leaderboard.site.render import embedded
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+HEAT_MODELS, HEAT_TASKS = 30, 24
 FEW_TASKS = 10
 """Up to so many tasks stand as columns of their own; of more, a reader picks some."""
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteColumn:
-    """A suite as a column of the overview."""
-
-    suite: str
-    label: str
-    means: dict[int, float]
-    """id(entry) → mean, in percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +74,9 @@ class Ranked:
 
 
 def _places(ranked: Ranked) -> Places:
-    if ranked.standing.rank is None:
+    low, high = ranked.places
+    if low is None or high is None:
         return Places(None)
-    low, high = ranked.standing.rank
     text = str(low) if low == high else f"{low}–{high}"
     return Places(low, high, text, markup(rank_strip(low, high, len(ranked.group.standings))))
 
@@ -95,8 +86,27 @@ def _parameters(ranked: Ranked) -> Value:
     return Value(str(number), magnitude(number, 3)) if number else value(number)
 
 
-DEPENDS = "Depends on the models listed"
 POOL_MARK = "†"
+
+
+def _figure(
+    key: str,
+    label: str,
+    of: Callable[[Ranked], float | None],
+    places: int,
+    field: str,
+    *,
+    mark: str = "",
+    optional: bool = True,
+) -> Column[Ranked]:
+    """A number that the data files have, too; with a mark one that depends on the models listed."""
+    about = "Depends on the models listed" if mark else ""
+    fields = (Field(field, "Float64" if places else "Int64", of),)
+    return Column(
+        key, label, lambda r: value(of(r), places), "n", optional=optional, help=about, mark=mark, fields=fields
+    )
+
+
 FIRST: tuple[Column[Ranked], ...] = (
     Column(
         "rank",
@@ -104,93 +114,36 @@ FIRST: tuple[Column[Ranked], ...] = (
         _places,
         sort="rank",
         css="rank",
-        fields=(
-            Field("rank_low", "Int64", lambda ranked: ranked.places[0]),
-            Field("rank_high", "Int64", lambda ranked: ranked.places[1]),
-        ),
+        fields=(Field("rank_low", "Int64", lambda r: r.places[0]), Field("rank_high", "Int64", lambda r: r.places[1])),
     ),
     Column(
         "model",
         "Model",
-        lambda ranked: link(ranked.standing.entry),
-        fields=(Field("model", "string", lambda ranked: ranked.standing.entry.name),),
+        lambda r: link(r.standing.entry),
+        fields=(Field("model", "string", lambda r: r.standing.entry.name),),
     ),
-    Column(
-        "mean",
-        "Mean",
-        lambda ranked: value(ranked.mean, 2),
-        sort="n",
-        numeric=True,
-        fields=(Field("mean", "Float64", lambda ranked: ranked.mean),),
-    ),
-    Column(
-        "drawn",
-        "95 %",
-        lambda ranked: Drawing(markup(strip(ranked.scale, ranked.mean, *ranked.ends, 0.0))),
-        sort="none",
-        css="drawn",
-    ),
+    _figure("mean", "Mean", lambda r: r.mean, 2, "mean", optional=False),
+    Column("drawn", "95 %", lambda r: Drawing(markup(strip(r.scale, r.mean, *r.ends, 0.0))), sort="none", css="drawn"),
     Column(
         "interval",
         "Interval",
-        lambda ranked: Text(between(*ranked.ends, 2)),
+        lambda r: Text(between(*r.ends, 2)),
         sort="none",
-        numeric=True,
+        right=True,
         small=True,
-        fields=(
-            Field("ci_low", "Float64", lambda ranked: ranked.ends[0]),
-            Field("ci_high", "Float64", lambda ranked: ranked.ends[1]),
-        ),
+        fields=(Field("ci_low", "Float64", lambda r: r.ends[0]), Field("ci_high", "Float64", lambda r: r.ends[1])),
     ),
 )
 """Before the suites and tasks."""
 LAST: tuple[Column[Ranked], ...] = (
-    Column(
-        "tasks",
-        "Tasks",
-        lambda ranked: value(len(ranked.group.variants)),
-        sort="n",
-        numeric=True,
-        optional=True,
-        fields=(Field("num_tasks", "Int64", lambda ranked: len(ranked.group.variants)),),
-    ),
-    Column(
-        "se",
-        "SE",
-        lambda ranked: value(ranked.stderr, 2),
-        sort="n",
-        numeric=True,
-        optional=True,
-        fields=(Field("stderr", "Float64", lambda ranked: ranked.stderr),),
-    ),
-    Column(
-        "duels",
-        "Duels won",
-        lambda ranked: value(ranked.standing.duel_wins, 3),
-        sort="n",
-        numeric=True,
-        optional=True,
-        help=DEPENDS,
-        mark=POOL_MARK,
-        fields=(Field("duels_won", "Float64", lambda ranked: ranked.standing.duel_wins),),
-    ),
-    Column(
-        "wins",
-        "Win rate",
-        lambda ranked: value(ranked.standing.win_rate, 3),
-        sort="n",
-        numeric=True,
-        optional=True,
-        help=DEPENDS,
-        mark=POOL_MARK,
-        fields=(Field("win_rate", "Float64", lambda ranked: ranked.standing.win_rate),),
-    ),
-    Column("params", "Parameters", _parameters, sort="n", numeric=True, optional=True),
+    _figure("tasks", "Tasks", lambda r: len(r.group.variants), 0, "num_tasks"),
+    _figure("se", "SE", lambda r: r.stderr, 2, "stderr"),
+    _figure("duels", "Duels won", lambda r: r.standing.duel_wins, 3, "duels_won", mark=POOL_MARK),
+    _figure("wins", "Win rate", lambda r: r.standing.win_rate, 3, "win_rate", mark=POOL_MARK),
+    Column("params", "Parameters", _parameters, sort="n", optional=True),
 )
 """After the suites and tasks; those that depend on the models listed only where there are several."""
-ORDER = (
-    *("model", "mean", "stderr", "ci_low", "ci_high", "rank_low", "rank_high", "duels_won", "win_rate", "num_tasks"),
-)
+ORDER = ["model", "mean", "stderr", "ci_low", "ci_high", "rank_low", "rank_high", "duels_won", "win_rate", "num_tasks"]
 """Of the fields of the data files, so that those who read them by position find them; new ones come behind."""
 
 
@@ -207,15 +160,19 @@ def ranked_models(board: Board, scale: StripScale | None = None) -> Iterable[tup
             yield number, Ranked(group, standing, scale)
 
 
-def _suite(suite: SuiteColumn) -> Column[Ranked]:
-    return Column(
-        f"suite-{slug(suite.label)}",
-        suite.label,
-        lambda ranked: value(suite.means.get(id(ranked.standing.entry)), 2),
-        sort="n",
-        numeric=True,
-        href=suite_page(suite.suite),
-    )
+def suite_column(suite: str, board: Board) -> Column[Ranked]:
+    """Its means, for the overview; models that lack a task of the suite have none."""
+    whole = max((len(group.variants) for group in board.groups), default=0)
+    means = {
+        id(standing.entry): 100 * standing.mean
+        for group in board.groups
+        if len(group.variants) == whole
+        for standing in group.standings
+    }
+    here = len({variant.task for group in board.groups for variant in group.variants})
+    label = name(f"{suite} ({here} of {here + len(board.missing)} tasks)" if board.missing else suite)
+    href = suite_page(suite)
+    return Column(f"suite-{slug(label)}", label, lambda r: value(means.get(id(r.standing.entry)), 2), "n", href=href)
 
 
 def _task(place: int, variant: Variant, title: str) -> Column[Ranked]:
@@ -224,9 +181,55 @@ def _task(place: int, variant: Variant, title: str) -> Column[Ranked]:
         title,
         lambda ranked: value(_percent(ranked.standing.normalised.get(variant)), 2),
         sort="n",
-        numeric=True,
         href=task_page(variant.task),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class HeatCell:
+    """A normalised score on the grid of models and tasks."""
+
+    raw: str | None
+    text: str
+    shade: int
+    """0 to 5."""
+    mark: str
+    """`●` not told apart from the best model, `▼` worse, empty: nothing to compare by."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeatRow:
+    """A model on the grid."""
+
+    link: Link
+    cells: tuple[HeatCell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """The grid of models and tasks."""
+
+    columns: tuple[Link, ...]
+    rows: tuple[HeatRow, ...]
+
+
+def heat_of(group: Coverage, duels: Duels, titles: dict[Variant, str]) -> Heat | None:
+    """Models × tasks: is a model told apart from the best of those shown on this task?"""
+    standings, variants = group.standings[:HEAT_MODELS], group.variants[:HEAT_TASKS]
+    if len(standings) < 2 or len(variants) < 2:
+        return None
+    worse = duels.worse_than_best([standing.entry for standing in standings], variants)
+    rows = tuple(
+        HeatRow(link(one.entry), tuple(map(_heat_cell, [one.normalised[v] for v in variants], own)))
+        for one, own in zip(standings, worse, strict=True)
+    )
+    return Heat(tuple(Link(task_page(v.task), titles[v]) for v in variants), rows)
+
+
+def _heat_cell(normalised: float, is_worse: bool | None) -> HeatCell:
+    shown = value(100 * normalised, 1)
+    mark = "" if is_worse is None else "▼" if is_worse else "●"
+    return HeatCell(shown.raw, shown.text, int(min(5, max(0, normalised * 6))), mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +283,7 @@ class BoardPage:
     """Runs that were not taken, and remarks."""
 
 
-def board_page(board: Board, duels: Duels, *, suites: Sequence[SuiteColumn] = ()) -> BoardPage:
+def board_page(board: Board, duels: Duels, *, suites: Sequence[Column[Ranked]] = ()) -> BoardPage:
     """The board, without what stands around it."""
     variants = sorted({variant for group in board.groups for variant in group.variants})
     titles = labels(variants)
@@ -288,7 +291,7 @@ def board_page(board: Board, duels: Duels, *, suites: Sequence[SuiteColumn] = ()
     many = sum(len(group.standings) for group in board.groups) > 1
     columns = (
         *FIRST,
-        *map(_suite, suites),
+        *suites,
         *(_task(place, variant, titles[variant]) for place, variant in enumerate(own)),
         *(column for column in LAST if many or not column.mark),
     )
@@ -354,17 +357,3 @@ def _on_demand(board: Board, variants: Sequence[Variant], titles: dict[Variant, 
         for variant in variants
     }
     return markup(embedded(tasks))
-
-
-def suite_column(suite: str, board: Board) -> SuiteColumn:
-    """Its means, for the overview; models that lack a task of the suite have none."""
-    whole = max((len(group.variants) for group in board.groups), default=0)
-    means = {
-        id(standing.entry): 100 * standing.mean
-        for group in board.groups
-        if len(group.variants) == whole
-        for standing in group.standings
-    }
-    here = len({variant.task for group in board.groups for variant in group.variants})
-    label = f"{suite} ({here} of {here + len(board.missing)} tasks)" if board.missing else suite
-    return SuiteColumn(suite, name(label), means)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +14,21 @@ from benchbench.core.errors import ArgumentError, DataError
 from benchbench.core.format import name, several, shown
 from benchbench.leaderboard.board import FEWER_DRAWS, MANY, Board, make_board
 from benchbench.leaderboard.duels import Duels
-from benchbench.leaderboard.paired import ItemScores
-from benchbench.leaderboard.processes import FEW, cores, spread
+from benchbench.leaderboard.paired import FEW, ItemScores, cores, spread
 from benchbench.leaderboard.records import Entry, Records, Variant, read_records
-from benchbench.leaderboard.site.board_page import BoardPage, Download, SuiteColumn, board_page, suite_column
-from benchbench.leaderboard.site.data import KINDS, data_files
+from benchbench.leaderboard.site.board_page import Download, board_fields, board_page, ranked_models, suite_column
 from benchbench.leaderboard.site.docs_page import page_of_docs
 from benchbench.leaderboard.site.model_page import page_of_model, reported_page
-from benchbench.leaderboard.site.parts import docs_page, labels, model_page, suite_page, sweep_page, task_page
-from benchbench.leaderboard.site.render import Page, PageRenderer
+from benchbench.leaderboard.site.parts import (
+    Page,
+    PageRenderer,
+    docs_page,
+    labels,
+    model_page,
+    suite_page,
+    sweep_page,
+    task_page,
+)
 from benchbench.leaderboard.site.sweep_page import training_page, trainings_page
 from benchbench.leaderboard.site.task_page import page_of_task, tasks_page
 from benchbench.leaderboard.training import VerdictOptions
@@ -28,6 +36,7 @@ from benchbench.leaderboard.trainings import make_training
 from benchbench.leaderboard.weights import Weighting, benchmarks
 from benchbench.stats.ranks import DRAWS
 from benchbench.store.files import make_folder, os_errors, write_whole
+from benchbench.store.frames import RUN_COLUMNS, mark_current, run_rows
 from benchbench.store.reported import FOLDER, ReportedSource, read_reported
 
 MARK = ".benchbench-site"
@@ -167,7 +176,7 @@ class _Site:
 
     def skipped(self) -> tuple[str, ...]:
         """Everything that was not taken, once each."""
-        found = {*self.records.passed_over, *self.problems, *self.items.problems, *self.duels.problems}
+        found = {*self.records.skipped, *self.problems, *self.items.problems, *self.duels.problems}
         return tuple(shown(sentence, 400) for sentence in sorted(found))
 
     def pages(self, folders: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -193,7 +202,7 @@ class _Site:
 
     def _board_pages(self) -> Iterator[tuple[str, bytes]]:
         suites = [(suite, board) for suite, board in self.boards.items() if suite != "overview"]
-        columns: list[SuiteColumn] = [suite_column(suite, board) for suite, board in suites[:MOST_SUITES]]
+        columns = [suite_column(suite, board) for suite, board in suites[:MOST_SUITES]]
         overview = replace(
             board_page(self.boards["overview"], self.duels, suites=columns),
             lead=self._lead(),
@@ -204,8 +213,7 @@ class _Site:
         )
         yield self._page("index.html", name(self.options.title), overview)
         for suite, board in suites:
-            page: BoardPage = board_page(board, self.duels)
-            page = replace(page, lead=_suite_lead(suite, board), notes=_left_out(board))
+            page = replace(board_page(board, self.duels), lead=_suite_lead(suite, board), notes=_left_out(board))
             yield self._page(suite_page(suite), name(suite), page)
 
     def _lead(self) -> str:
@@ -315,3 +323,39 @@ def _write(out: Path, pages: Mapping[str, bytes]) -> None:
         if (out / folder).is_dir() and not any((out / folder).iterdir()):
             shutil.rmtree(out / folder)
     write_whole(out / MARK, "".join(f"{path}\n" for path in sorted(pages)).encode())
+
+
+KINDS = ("csv", "json", "parquet")
+
+
+def data_files(records: Records, boards: Mapping[str, Board]) -> dict[str, bytes]:
+    """Path → content: runs and board, each as CSV, JSON and parquet."""
+    found = {run.name: run for entry in records.entries for run in entry.runs}
+    named = [(name, row) for name, run in sorted(found.items()) for row in run_rows(run.folder, run.record)]
+    mark_current([row for _, row in named])
+    runs = [{**row, "run": name} for name, row in named]
+    columns = {"board": "string", "group": "Int64", **{field.name: field.dtype for field in board_fields()}}
+    return {**_files("runs", runs, RUN_COLUMNS), **_files("board", _board_rows(boards), columns)}
+
+
+def _board_rows(boards: Mapping[str, Board]) -> list[dict[str, object]]:
+    return [
+        {"board": title, "group": number + 1, **{field.name: field.value(ranked) for field in board_fields()}}
+        for title, board in boards.items()
+        for number, ranked in ranked_models(board)
+    ]
+
+
+def _files(name: str, rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> dict[str, bytes]:
+    import pandas as pd
+
+    frame = pd.DataFrame(list(rows), columns=list(columns)).astype(dict(columns))
+    plain = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in plain)
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return {
+        f"data/{name}.csv": frame.to_csv(index=False).encode("utf-8", errors="replace"),
+        f"data/{name}.json": f"[\n{lines}\n]\n".encode("utf-8", errors="replace"),
+        f"data/{name}.parquet": buffer.getvalue(),
+    }

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypedDict, cast
 from benchbench.core.errors import StoreError
 from benchbench.core.format import name, number, several, shown, true_minus
 from benchbench.leaderboard.records import Cell, Entry, Variant
-from benchbench.leaderboard.site.parts import markup
-from benchbench.leaderboard.site.render import embedded
+from benchbench.leaderboard.site.parts import embedded, markup
 from benchbench.store.folder import PART
 from benchbench.store.table import read_table
 

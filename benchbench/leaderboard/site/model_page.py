@@ -68,11 +68,11 @@ class _Score:
 SCORES: tuple[Column[_Score], ...] = (
     Column("task", "Task", lambda s: Link(None if s.task is None else task_page(s.task), name(s.row.task))),
     Column("metric", "Metric", lambda score: Text(name(score.row.metric), "bdi")),
-    Column("value", "Value", lambda score: value(score.row.value, score.places), sort="n", numeric=True),
-    Column("interval", "95 % interval", lambda s: Text(s.interval), sort="none", numeric=True, small=True),
-    Column("stderr", "SE", lambda score: value(score.row.stderr, score.places), sort="n", numeric=True, small=True),
-    Column("n", "n", lambda score: value(score.row.n), sort="n", numeric=True, small=True),
-    Column("shots", "Shots", lambda s: value(s.row.num_fewshot), sort="n", numeric=True, small=True),
+    Column("value", "Value", lambda score: value(score.row.value, score.places), sort="n"),
+    Column("interval", "95 % interval", lambda s: Text(s.interval), sort="none", right=True, small=True),
+    Column("stderr", "SE", lambda score: value(score.row.stderr, score.places), sort="n", small=True),
+    Column("n", "n", lambda score: value(score.row.n), sort="n", small=True),
+    Column("shots", "Shots", lambda s: value(s.row.num_fewshot), sort="n", small=True),
     Column(
         "signature",
         "Signature",

@@ -1,20 +1,30 @@
-"""Pieces that several pages are made of: cells, columns, tables, links, addresses."""
+"""Pieces that pages are made of (cells, columns, tables, links, addresses), and how a page is rendered."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from dataclasses import Field as DataclassField
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from benchbench.core.format import name, number, shown, whole_number
+from benchbench.core import __version__
+from benchbench.core.errors import StoreError
+from benchbench.core.format import name, number, shown, visible, whole_number
 from benchbench.core.ids import content_hash
 from benchbench.leaderboard.records import Entry, Variant
-from benchbench.store.models import same_weights
+from benchbench.store.names import same_weights
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
+
 
 Line = TypeVar("Line")
 """What a row of a table is about, such as a model with its rank."""
@@ -94,8 +104,8 @@ class Column(Generic[Line]):
     cell: Callable[[Line], TableCell]
     sort: Literal["", "n", "rank", "none"] = ""
     """By text, by number, by places, or not at all."""
-    numeric: bool = False
-    """Aligned right."""
+    right: bool = False
+    """Aligned right though it is not sorted as a number."""
     small: bool = False
     css: str = ""
     """A further class of its cells."""
@@ -108,6 +118,11 @@ class Column(Generic[Line]):
     """Behind the heading, for a note below the table."""
     fields: tuple[Field[Line], ...] = ()
     """The same in the data files."""
+
+    @property
+    def numeric(self) -> bool:
+        """Aligned right."""
+        return self.right or self.sort == "n"
 
     @property
     def classes(self) -> str:
@@ -268,3 +283,88 @@ def slug(value: str) -> str:
     """
     plain = re.sub(r"[^a-z0-9._-]+", "_", value.lower()).strip("._-")[:60]
     return plain if plain == value and plain else f"{plain or 'x'}-{content_hash(value, digits=8)}"
+
+
+def packaged_site() -> Path:
+    """Templates and static files: `benchbench/_leaderboard` in a wheel, `leaderboard/` in a checkout."""
+    package = Path(__file__).parents[2]
+    inside = package / "_leaderboard"
+    return inside if inside.is_dir() else package.parent / "leaderboard"
+
+
+def embedded(value: object) -> str:
+    """JSON that can stand in a script element whatever it holds."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+class Page(Protocol):
+    """What a template needs, as fields of a dataclass."""
+
+    template: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, DataclassField[Any]]]
+
+
+class PageRenderer:
+    """Fills the templates. Every value is escaped; only our own drawings, styles and scripts are markup."""
+
+    def __init__(self, title: str, nav: tuple[tuple[str, str], ...]) -> None:
+        self._folder = packaged_site()
+        self._title = title
+        self._nav = nav
+
+    @cached_property
+    def _environment(self) -> Environment:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+        return Environment(
+            loader=FileSystemLoader(self._folder / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            finalize=_safe,
+        )
+
+    def render(self, page: Page, path: str, heading: str) -> str:
+        """One page. `path` is where it will lie, from the site's folder."""
+        from markupsafe import Markup
+
+        css = self._static("site.css")
+        js = self._static("docs.js" if page.template == "docs.html" else "site.js")
+        policy = (
+            f"default-src 'none'; script-src '{_hash(js)}'; style-src '{_hash(css)}'; img-src data:;"
+            " base-uri 'none'; form-action 'none'"
+        )
+        return self._environment.get_template(page.template).render(
+            {
+                **{field.name: getattr(page, field.name) for field in fields(page)},
+                "policy": Markup(policy),  # noqa: S704 - our own text
+                "css": Markup(css),  # noqa: S704
+                "js": Markup(js),  # noqa: S704
+                "site_title": self._title,
+                "nav": self._nav,
+                "heading": heading,
+                "here": path,
+                "root": "../" * path.count("/"),
+                "version": __version__,
+            }
+        )
+
+    def _static(self, name: str) -> str:
+        path = self._folder / "static" / name
+        try:
+            return path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"{path} of the installation is missing; install benchbench again.") from error
+
+
+def _safe(value: object) -> object:
+    """The last gate before a page: texts lose what is invisible, whatever page made them."""
+    if not isinstance(value, str) or value.isprintable() or hasattr(value, "__html__"):
+        return value
+    return visible(value)
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -163,28 +163,26 @@ def _at_chance(curve: Curve) -> Value:
 SIGNAL: tuple[Column[Curve], ...] = (
     Column("task", "Task", lambda curve: Link(None if curve.is_group else task_page(curve.task), name(curve.task))),
     Column("metric", "Metric", lambda curve: Text(name(curve.label), "bdi")),
-    Column("last", "Last value", _last, sort="n", numeric=True),
+    Column("last", "Last value", _last, sort="n"),
     Column(
         "bought",
         "Last fifth bought",
         _bought,
         sort="n",
-        numeric=True,
         help="Last checkpoint less the one a fifth of the steps before it",
     ),
-    Column("interval", "95 % interval", _interval, numeric=True, small=True),
+    Column("interval", "95 % interval", _interval, right=True, small=True),
     Column("verdict", "Verdict", lambda c: Text("no verdict" if c.verdict is None else c.verdict.short)),
     Column(
         "detectable",
         "Detectable",
         lambda curve: value(None if curve.verdict is None else curve.verdict.detectable, 4),
         sort="n",
-        numeric=True,
         help="Smallest gain found with 80 % power",
     ),
-    Column("monotonicity", "Monotonicity", _monotonicity, sort="n", numeric=True),
-    Column("snr", "Signal / noise", _signal_to_noise, sort="n", numeric=True),
-    Column("chance", "p at chance", _at_chance, sort="n", numeric=True),
+    Column("monotonicity", "Monotonicity", _monotonicity, sort="n"),
+    Column("snr", "Signal / noise", _signal_to_noise, sort="n"),
+    Column("chance", "p at chance", _at_chance, sort="n"),
 )
 
 
@@ -216,7 +214,7 @@ def _newest_step(training: Training) -> Value | Text:
 
 
 def _main_curve(training: Training) -> Curve:
-    return training.overall or training.judged[0]
+    return training.overall or training.main_curves[0]
 
 
 def _verdict(training: Training) -> Text:
@@ -227,19 +225,18 @@ def _verdict(training: Training) -> Text:
 TRAININGS: tuple[Column[Training], ...] = (
     Column("c1", "Training", lambda training: Link(sweep_page(training.name), name(training.name))),
     Column("c2", "Last fifth", lambda training: Text(newest_part(_main_curve(training)) or "–")),
-    Column("c3", "bought", lambda training: Text(bought_by(_main_curve(training))[0]), sort="n", numeric=True),
-    Column("c4", "95 % interval", lambda training: Text(bought_by(_main_curve(training))[1]), sort="n", numeric=True),
+    Column("c3", "bought", lambda training: Text(bought_by(_main_curve(training))[0]), sort="n"),
+    Column("c4", "95 % interval", lambda training: Text(bought_by(_main_curve(training))[1]), sort="n"),
     Column("c5", "Verdict", _verdict),
-    Column("c6", "Last value", lambda training: _last(_main_curve(training)), sort="n", numeric=True),
+    Column("c6", "Last value", lambda training: _last(_main_curve(training)), sort="n"),
     Column(
         "c7",
         "Tasks",
         lambda training: value(sum(one.is_main and not one.is_group for one in training.curves)),
         sort="n",
-        numeric=True,
     ),
-    Column("c8", "Checkpoints", lambda training: value(len(training.axis.places)), sort="n", numeric=True),
-    Column("c9", "Last step", _newest_step, sort="n", numeric=True),
+    Column("c8", "Checkpoints", lambda training: value(len(training.axis.places)), sort="n"),
+    Column("c9", "Last step", _newest_step, sort="n"),
 )
 
 

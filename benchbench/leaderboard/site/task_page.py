@@ -117,11 +117,7 @@ class TaskPage:
 
 
 def page_of_task(
-    task: str,
-    entries: Sequence[Entry],
-    duels: Duels,
-    docs: Mapping[Variant, str],
-    reported: Sequence[ReportedSource],
+    task: str, entries: Sequence[Entry], duels: Duels, docs: Mapping[Variant, str], reported: Sequence[ReportedSource]
 ) -> TaskPage:
     """A task's page. `docs`: the pages of docs and answers."""
     found: dict[Variant, list[Entry]] = {}
@@ -140,16 +136,16 @@ def _variant(variant: Variant, title: str, entries: Sequence[Entry], duels: Duel
     first = cells[0]
     better = first.metric.higher_is_better
     ordered = sorted(entries, key=lambda e: _place(e.cells[variant], better=better))
-    fought = duels.of(variant)
+    task_duels = duels.of(variant)
     templates = ((k, v) for k in _TEMPLATE if (v := first.task_record.resolved.get(k)))
     return AskedAlike(
         id=slug("|".join(key(variant))),
         title=title,
         lead=_lead(variant, cells),
         facts=_facts(variant, first),
-        scores=_scores(variant, title, entries, ordered, fought),
-        note=_note(first, fought, cells),
-        duels=None if fought is None else _duels(fought, ordered, decimals(cell.value for cell in cells)),
+        scores=_scores(variant, title, entries, ordered, task_duels),
+        note=_note(first, task_duels, cells),
+        duels=None if task_duels is None else _duels(task_duels, ordered, decimals(cell.value for cell in cells)),
         docs=docs,
         prompt=_prompt(first),
         templates=tuple((label, shown(text)) for label, text in templates),
@@ -190,7 +186,7 @@ class _Scored:
 
     entry: Entry
     cell: Cell
-    fought: TaskDuels | None
+    task_duels: TaskDuels | None
     scale: StripScale | None
     mark: float | None
     """Where guessing is, for metrics with a best score."""
@@ -199,7 +195,7 @@ class _Scored:
 
 
 def _scores(
-    variant: Variant, title: str, entries: Sequence[Entry], ordered: Sequence[Entry], fought: TaskDuels | None
+    variant: Variant, title: str, entries: Sequence[Entry], ordered: Sequence[Entry], task_duels: TaskDuels | None
 ) -> Table:
     """The table of scores, best first."""
     cells = [entry.cells[variant] for entry in entries]
@@ -209,13 +205,13 @@ def _scores(
     others = dict.fromkeys(one.metric for cell in cells for one in cell.rows[1:])
     columns = (
         MODEL,
-        Column("value", variant.metric, lambda line: value(line.cell.value, line.places), sort="n", numeric=True),
+        Column("value", variant.metric, lambda line: value(line.cell.value, line.places), sort="n"),
         *FIGURES,
-        *(DUELS if fought is not None else ()),
+        *(DUELS if task_duels is not None else ()),
         OUTCOMES,
         *map(_other, others),
     )
-    lines = (_Scored(entry, entry.cells[variant], fought, scale, mark, places) for entry in ordered)
+    lines = (_Scored(entry, entry.cells[variant], task_duels, scale, mark, places) for entry in ordered)
     rows = RowGroup(tuple(row(columns, line) for line in lines))
     return Table(f"t-{slug('|'.join(key(variant)))}", f"Scores on {title}", "scores", columns, (rows,))
 
@@ -228,10 +224,10 @@ def _balance(place: int) -> Callable[[_Scored], Value]:
     """How many models it beats, or is beaten by."""
 
     def cell(line: _Scored) -> Value:
-        fought = line.fought
-        if fought is None or id(line.entry) not in fought.places:
+        task_duels = line.task_duels
+        if task_duels is None or id(line.entry) not in task_duels.places:
             return value(None)
-        return value(fought.balance(line.entry)[place])
+        return value(task_duels.balance(line.entry)[place])
 
     return cell
 
@@ -243,7 +239,7 @@ def _other(metric: str) -> Column[_Scored]:
         found = next((one.value for one in reversed(line.cell.rows) if one.metric == metric), None)
         return value(found, decimals([found]))
 
-    return Column(f"m-{slug(metric)}", metric, cell, sort="n", numeric=True, optional=True)
+    return Column(f"m-{slug(metric)}", metric, cell, sort="n", optional=True)
 
 
 def _outcomes(line: _Scored) -> Text:
@@ -264,15 +260,15 @@ FIGURES: tuple[Column[_Scored], ...] = (
         "Interval",
         lambda line: Text(between(*_ends(line.cell), line.places)),
         sort="none",
-        numeric=True,
+        right=True,
         small=True,
     ),
-    Column("stderr", "SE", lambda line: value(line.cell.stderr, line.places), sort="n", numeric=True, small=True),
-    Column("n", "n", lambda line: value(line.cell.row.n), sort="n", numeric=True, small=True),
+    Column("stderr", "SE", lambda line: value(line.cell.stderr, line.places), sort="n", small=True),
+    Column("n", "n", lambda line: value(line.cell.row.n), sort="n", small=True),
 )
 DUELS: tuple[Column[_Scored], ...] = (
-    Column("beats", "Beats", _balance(0), sort="n", numeric=True),
-    Column("loses", "Beaten by", _balance(1), sort="n", numeric=True),
+    Column("beats", "Beats", _balance(0), sort="n"),
+    Column("loses", "Beaten by", _balance(1), sort="n"),
 )
 OUTCOMES: Column[_Scored] = Column("outcomes", "Outcomes", _outcomes, sort="none", small=True)
 
@@ -283,35 +279,35 @@ def _public(path: str | None) -> str:
     return "" if text.startswith(("/", "~", "\\")) or text[1:3] == ":\\" else text
 
 
-def _note(cell: Cell, fought: TaskDuels | None, cells: Sequence[Cell]) -> str:
+def _note(cell: Cell, task_duels: TaskDuels | None, cells: Sequence[Cell]) -> str:
     parts = []
     if cell.range is None:
         parts.append("This metric has no best possible score and is in no mean.")
     elif cell.task_record.output_type == "multiple_choice" and cell.task_record.scoring.chance is None:
         parts.append("Chance is not known for this task and counts as 0.")
-    if len(cells) > 1 and fought is None:
+    if len(cells) > 1 and task_duels is None:
         parts.append(
             "There are no items to compare doc by doc, so no duels: two intervals that overlap decide nothing."
         )
-    if fought is not None:
+    if task_duels is not None:
         parts.append("Beats and beaten by: models on the docs that all have, p < 0.05 after Holm over all pairs.")
-        if fought.dropped:
-            parts.append(f"{fought.dropped} docs without a score of some model are left out of the duels.")
-        if len(fought.entries) < len(cells):
-            parts.append(f"{len(cells) - len(fought.entries)} models have no items and no duels.")
+        if task_duels.dropped:
+            parts.append(f"{task_duels.dropped} docs without a score of some model are left out of the duels.")
+        if len(task_duels.entries) < len(cells):
+            parts.append(f"{len(cells) - len(task_duels.entries)} models have no items and no duels.")
     return " ".join(parts)
 
 
-def _duels(fought: TaskDuels, ordered: Sequence[Entry], places: int) -> DuelTable:
-    chosen = [entry for entry in ordered if id(entry) in fought.places][:SHOWN_DUELS]
-    at = [fought.places[id(entry)] for entry in chosen]
-    m = len(fought.entries)
+def _duels(task_duels: TaskDuels, ordered: Sequence[Entry], places: int) -> DuelTable:
+    chosen = [entry for entry in ordered if id(entry) in task_duels.places][:SHOWN_DUELS]
+    at = [task_duels.places[id(entry)] for entry in chosen]
+    m = len(task_duels.entries)
     return DuelTable(
-        docs=fought.num_docs,
+        docs=task_duels.num_docs,
         pairs=m * (m - 1) // 2,
         names=tuple(name(entry.name) for entry in chosen),
         rows=tuple(
-            DuelRow(name(entry.name), tuple(_duel(fought, i, j, places) for j in at))
+            DuelRow(name(entry.name), tuple(_duel(task_duels, i, j, places) for j in at))
             for entry, i in zip(chosen, at, strict=True)
         ),
         more=f" The {len(chosen)} best of {m} models are shown; the counts above are over all."
@@ -320,12 +316,12 @@ def _duels(fought: TaskDuels, ordered: Sequence[Entry], places: int) -> DuelTabl
     )
 
 
-def _duel(fought: TaskDuels, i: int, j: int, places: int) -> DuelCell:
+def _duel(task_duels: TaskDuels, i: int, j: int, places: int) -> DuelCell:
     if i == j:
         return DuelCell("self", None, "", "", "")
-    matrix = fought.matrix
+    matrix = task_duels.matrix
     difference, p = float(matrix.difference[i, j]), float(matrix.p_adjusted[i, j])
-    kind, sign = ("up", "▲") if fought.wins[i, j] else ("down", "▼") if fought.wins[j, i] else ("open", "·")
+    kind, sign = ("up", "▲") if task_duels.wins[i, j] else ("down", "▼") if task_duels.wins[j, i] else ("open", "·")
     title = f"p {p:.4g} (Holm), SE {number(float(matrix.stderr[i, j]), places)}"
     return DuelCell(kind, repr(difference), title, number(difference, places, sign=True), sign)
 
@@ -368,15 +364,11 @@ TASKS: tuple[Column[_Asked], ...] = (
     Column("c1", "Task", lambda asked: Link(task_page(asked.task), name(asked.task))),
     Column("c2", "Metric", lambda asked: Text(name(" / ".join(sorted({c.variant.metric for c in asked.cells}))))),
     Column(
-        "c3",
-        "Docs",
-        lambda asked: value(max((cell.row.n or 0 for cell in asked.cells), default=0) or None),
-        sort="n",
-        numeric=True,
+        "c3", "Docs", lambda asked: value(max((cell.row.n or 0 for cell in asked.cells), default=0) or None), sort="n"
     ),
     Column("c4", "Shots", lambda asked: Text(", ".join(sorted({cell.variant.num_fewshot for cell in asked.cells})))),
-    Column("c5", "Models", lambda asked: value(len(asked.cells)), sort="n", numeric=True),
-    Column("c6", "Ways asked", lambda a: value(len({cell.variant for cell in a.cells})), sort="n", numeric=True),
+    Column("c5", "Models", lambda asked: value(len(asked.cells)), sort="n"),
+    Column("c6", "Ways asked", lambda a: value(len({cell.variant for cell in a.cells})), sort="n"),
 )
 
 

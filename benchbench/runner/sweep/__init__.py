@@ -1,1 +1,211 @@
-"""Every checkpoint of a training run, scored as it appears: find, wait until whole, run, remember, draw."""
+"""Every checkpoint of a training run, scored as it appears: find, wait until whole, run, remember, draw.
+
+Here: the local engine. One process, one model in memory, checkpoint after checkpoint, as they become ready.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchbench.backends.models.identity import tokenizer_identity
+from benchbench.core.errors import BackendError, ModelError, RunInUse, StoreError
+from benchbench.runner.checkpoint import Checkpoint, Look, Readiness
+from benchbench.runner.settings import SweepSettings
+from benchbench.runner.sweep.find import find_all
+from benchbench.runner.sweep.folder import SweepWriter, Unit
+from benchbench.runner.sweep.session import (
+    CheckpointSkipped,
+    OnSweepEvent,
+    SweepEvent,
+    SweepSession,
+    SweepStarted,
+    Waiting,
+    other_tokenizer,
+    run_unit,
+)
+from benchbench.store.find import Done
+from benchbench.store.names import find_home, find_location, real_path
+from benchbench.store.reuse import refuse_other_training
+
+
+def ignore(event: SweepEvent) -> None:
+    """Watches nothing."""
+
+
+def refuse_taken_name(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> None:
+    """ArgumentError where --name stands for another training in the results folder. A sweep that began may go on."""
+    if settings.name is None or (SweepWriter.of(settings).path / "sweep.json").is_file():
+        return
+    own = {find_home(checkpoint.location, checkpoint.revision) for checkpoint in checkpoints}
+    homes = own | {real_path(find_location(model)) for model in settings.models}
+    refuse_other_training(settings.run.output, settings.name, homes)
+
+
+def units_of(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> list[Unit]:
+    """All units, in the order in which they are wanted."""
+    ordered = sorted(checkpoints, key=lambda c: c.position, reverse=settings.order == "newest")
+    series = list(dict.fromkeys(checkpoint.series for checkpoint in checkpoints))
+    groups = range(len(settings.task_groups))
+    return [Unit(c, g) for name in series for c in ordered if c.series == name for g in groups]
+
+
+def is_done(folder: SweepWriter, unit: Unit, session: SweepSession, readiness: Readiness) -> bool:
+    """Its done.json is there, and files and tasks are those of then."""
+    done = folder.done(unit)
+    if done is None or done.asked != session.asked(unit.group):
+        return False
+    return done.stamp == readiness.look(unit.checkpoint).stamp
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What a sweep has when it ends."""
+
+    folder: SweepWriter
+    done: tuple[Done, ...]
+    skipped: tuple[tuple[Checkpoint, str], ...]
+    """Checkpoints without results, and why."""
+
+
+def sweep(
+    settings: SweepSettings,
+    *,
+    on_event: OnSweepEvent = ignore,
+    keep_watching: Callable[[], bool] = lambda: True,
+    readiness: Readiness | None = None,
+) -> SweepResult:
+    """Scores every checkpoint that has no results yet; with `watch`, also those that come later.
+
+    `keep_watching` is asked when nothing is ready; False ends the sweep after a last look. The same settings find the
+    same sweep again: what is done stays done, and a unit that was broken off goes on at the item where it was.
+    Raises ArgumentError where there are no checkpoints, two with one step or two tokenizers in a series; StoreError
+    where the results folder cannot be written.
+    """
+    first, looks = find_all(settings), readiness or Readiness()
+    refuse_taken_name(settings, first)
+    refuse_other_tokenizers(settings, first, looks)
+    session = SweepSession(settings, on_event)
+    for group in range(len(settings.task_groups)):
+        session.plan(group)
+    folder = SweepWriter.create(settings)
+    local = _Local(settings, folder, session, on_event, looks)
+    units = units_of(settings, first)
+    on_event(SweepStarted(folder.path, len(first), len(units), sum(local.is_done(unit) for unit in units)))
+    try:
+        local.work(first, keep_watching)
+    finally:
+        local.session.close()
+    return SweepResult(folder, tuple(folder.all_done()), tuple((c, why) for c, why in local.skipped.values()))
+
+
+@dataclass(slots=True)
+class _Local:
+    """The loop and what it remembers."""
+
+    settings: SweepSettings
+    folder: SweepWriter
+    session: SweepSession
+    on_event: OnSweepEvent
+    readiness: Readiness
+    skipped: dict[str, tuple[Checkpoint, str]] = field(default_factory=dict)
+    """Target → checkpoint that is skipped, and why."""
+    _given_up: dict[str, str] = field(default_factory=dict)
+    """Unit → stamp of the files with which it failed."""
+
+    def is_done(self, unit: Unit) -> bool:
+        return is_done(self.folder, unit, self.session, self.readiness)
+
+    def work(self, checkpoints: list[Checkpoint], keep_watching: Callable[[], bool]) -> None:
+        last_look = False
+        while True:
+            waiting = [unit for unit in units_of(self.settings, checkpoints) if not self.is_done(unit)]
+            looks = {unit.id: self.readiness.look(unit.checkpoint) for unit in waiting}
+            self._report_broken(waiting, looks)
+            ready = next((unit for unit in waiting if self._is_ready(unit, looks[unit.id])), None)
+            if ready is not None:
+                self._do(ready, looks[ready.id].stamp)
+            elif any(look.state == "settling" for look in looks.values()):
+                time.sleep(min(0.2, self.readiness.settle))
+            elif not self.settings.watch or last_look or self._reached_end(checkpoints, waiting):
+                break
+            elif not keep_watching():
+                last_look = True
+            else:
+                self._wait()
+            if self.settings.watch:
+                checkpoints = self._look_again(checkpoints)
+        for unit in waiting:
+            if looks[unit.id].state == "incomplete":
+                self._skip(unit, looks[unit.id].why)
+
+    def _is_ready(self, unit: Unit, look: Look) -> bool:
+        return look.state == "ready" and self._given_up.get(unit.id) != look.stamp
+
+    def _do(self, unit: Unit, stamp: str) -> None:
+        """Runs the unit. A checkpoint that cannot be used is skipped until its files change."""
+        try:
+            run_unit(self.folder, unit, stamp, self.session)
+        except (ModelError, BackendError, RunInUse) as error:
+            self._given_up[unit.id] = stamp
+            self._skip(unit, str(error))
+        else:
+            self.skipped.pop(unit.checkpoint.target, None)
+
+    def _report_broken(self, waiting: Iterable[Unit], looks: dict[str, Look]) -> None:
+        for unit in waiting:
+            look = looks[unit.id]
+            if look.state == "broken" and self._given_up.get(unit.id) != look.stamp:
+                self._given_up[unit.id] = look.stamp
+                self._skip(unit, look.why)
+
+    def _skip(self, unit: Unit, why: str) -> None:
+        self.skipped[unit.checkpoint.target] = (unit.checkpoint, why)
+        self.folder.note(unit, "passed over", why)
+        self.on_event(CheckpointSkipped(unit.checkpoint, why))
+
+    def _reached_end(self, checkpoints: Iterable[Checkpoint], waiting: Iterable[Unit]) -> bool:
+        """Every series has come to `until`, and nothing up to there is still being written."""
+        until = self.settings.until
+        if until is None:
+            return False
+        reached = {checkpoint.base for checkpoint in checkpoints if checkpoint.position >= until}
+        open_units = [u for u in waiting if u.checkpoint.position <= until and u.id not in self._given_up]
+        return len(reached) == len(self.settings.models) and not open_units
+
+    def _wait(self) -> None:
+        done = self.folder.all_done()
+        self.on_event(
+            Waiting(self.settings.poll, max((one.step for one in done if one.step is not None), default=None))
+        )
+        time.sleep(self.settings.poll)
+
+    def _look_again(self, before: list[Checkpoint]) -> list[Checkpoint]:
+        """The checkpoints that are there now. A folder or list that cannot be read now does not end the watch."""
+        try:
+            return find_all(self.settings, lenient=True)
+        except (ModelError, StoreError, OSError):
+            return before
+
+
+def refuse_other_tokenizers(settings: SweepSettings, checkpoints: Iterable[Checkpoint], readiness: Readiness) -> None:
+    """Compares the tokenizer files of local checkpoints before anything is computed. ArgumentError if two differ.
+
+    Those that may still be written, or cannot be read, are left to the moment at which they are scored.
+    """
+    if settings.run.model.tokenizer is not None:
+        return
+    known: dict[str, tuple[str, Checkpoint]] = {}
+    for checkpoint in checkpoints:
+        folder = Path(checkpoint.location)
+        if not (folder / "tokenizer.json").is_file() or readiness.look(checkpoint).state != "ready":
+            continue
+        try:
+            identity = tokenizer_identity(folder)
+        except ModelError:
+            continue
+        first, other = known.setdefault(checkpoint.series, (identity, checkpoint))
+        if first != identity:
+            raise other_tokenizer(checkpoint.target, other.target)

@@ -16,16 +16,15 @@ from benchbench.backends.models.formats import is_swappable
 from benchbench.core.checkpoint_names import NameReading, axis_of, read_name
 from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
 from benchbench.runner.checkpoint import Checkpoint
-from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.store.models import distinct_tails
-from benchbench.store.names import find_location, own_name, with_part
+from benchbench.runner.settings import SweepSettings
+from benchbench.store.names import distinct_tails, find_location, own_name, with_part
 
 _OTHER_RANK = re.compile(r"(?i)(?:^|-)rank0*[1-9]\d*\.pt$")
 """Composer's files of other ranks than 0: they hold optimizer states only."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Search:
+class Search:
     """How to look for checkpoints."""
 
     revisions: str | None = None
@@ -37,28 +36,15 @@ class _Search:
     patient: bool = False
     """An empty or missing folder has no checkpoints yet."""
     lenient: bool = False
-    """Names with two readings are left for later, rather than refused."""
+    """Names with two readings are left out, rather than refused."""
 
 
-def find_checkpoints(
-    model: str,
-    *,
-    revisions: str | None = None,
-    listed: Path | None = None,
-    name: str | None = None,
-    patient: bool = False,
-    lenient: bool = False,
-) -> list[Checkpoint]:
+def find_checkpoints(model: str, how: Search = Search()) -> list[Checkpoint]:
     """The checkpoints of `model` in the order of their steps (or tokens, where no name tells a step), whole or not.
-
-    `revisions` is a pattern such as `step*` over branches and tags of a hub model; `listed` a list file; `name` what to
-    call the series, if not as the folder or hub name. `patient`: an empty or missing folder has no checkpoints yet.
-    `lenient`: names with two readings are left out, rather than refused.
 
     Raises ArgumentError where there are none, where two have one step, or where a name has two readings; ModelError
     where the hub cannot be asked.
     """
-    how = _Search(revisions, listed, name, patient, lenient)
     if how.listed is not None:
         found = read_list(how.listed, how.name or own_name(find_location(model)))
     elif how.revisions is not None:
@@ -84,12 +70,7 @@ def find_all(settings: SweepSettings, *, lenient: bool = False) -> list[Checkpoi
         checkpoint
         for model, name in zip(settings.models, _series_names(settings), strict=True)
         for checkpoint in find_checkpoints(
-            model,
-            revisions=settings.revisions,
-            listed=settings.listed,
-            name=name,
-            patient=settings.watch,
-            lenient=lenient,
+            model, Search(settings.revisions, settings.listed, name, patient=settings.watch, lenient=lenient)
         )
     ]
 
@@ -104,7 +85,7 @@ def _series_names(settings: SweepSettings) -> list[str | None]:
     return [longer.get(place) for place in places]
 
 
-def _in_folder(folder: Path, how: _Search) -> list[Checkpoint]:
+def _in_folder(folder: Path, how: Search) -> list[Checkpoint]:
     if not folder.is_dir():
         if how.patient:
             return []
@@ -126,7 +107,7 @@ def _checkpoint(base: str, reading: NameReading, location: str, revision: str | 
     return Checkpoint(with_part(base, reading), reading.step, location, revision, tokens)
 
 
-def _readings(names: Iterable[str], where: str, how: _Search) -> dict[str, NameReading]:
+def _readings(names: Iterable[str], where: str, how: Search) -> dict[str, NameReading]:
     """The names that tell a step or tokens. ArgumentError, naming them, for those that have two readings.
 
     Of bare numbers with a unit (`7B`, `8k`) most are no checkpoints: they are refused only beside other bare numbers.
@@ -158,7 +139,7 @@ def _weights_of(entry: Path) -> Path:
     return inner[0] if len(inner) == 1 else entry
 
 
-def _revisions(model: str, how: _Search) -> list[Checkpoint]:
+def _revisions(model: str, how: Search) -> list[Checkpoint]:
     import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -202,7 +183,7 @@ def _refuse_no_order(found: Sequence[Checkpoint]) -> None:
         ) from None
 
 
-def _none_found(model: str, how: _Search) -> str:
+def _none_found(model: str, how: Search) -> str:
     if how.listed is not None:
         return f"{how.listed} lists no checkpoints; each needs a step and a path."
     if how.revisions is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -12,11 +12,10 @@ from typing import Literal, TypeAlias
 from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.core.json_record import an_object
 from benchbench.core.types import Json
-from benchbench.runner.checkpoint import Checkpoint
+from benchbench.runner.checkpoint import Checkpoint, Look, Readiness
 from benchbench.runner.record import now
+from benchbench.runner.settings import SweepSettings, from_json, model_places, to_json
 from benchbench.runner.sweep.find import find_all
-from benchbench.runner.sweep.ready import Look, Readiness
-from benchbench.runner.sweep.settings import SweepSettings, from_json, model_places, to_json
 from benchbench.store.files import make_folder, read_json, remove_strays, write_json
 from benchbench.store.find import SWEEPS, Done, SweepFolder
 from benchbench.store.lock import is_held, shortly
@@ -125,17 +124,9 @@ def status_of(folder: SweepWriter, settings: SweepSettings) -> list[UnitStatus]:
 
     Loads no model and prepares no task, so units whose task files or data changed since are not noticed.
     """
-    return _status(folder, settings, _checkpoints(settings))
-
-
-def _checkpoints(settings: SweepSettings) -> list[Checkpoint]:
-    try:
-        return find_all(settings)
-    except ArgumentError:
-        return []
-
-
-def _status(folder: SweepWriter, settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> list[UnitStatus]:
+    checkpoints: list[Checkpoint] = []
+    with suppress(ArgumentError):
+        checkpoints = find_all(settings)
     readiness = Readiness(settle=0.0)
     found: dict[tuple[str, int, int], UnitStatus] = {
         (done.series, done.position, done.group): UnitStatus(

@@ -1,4 +1,4 @@
-"""A session that does units of a sweep: load the checkpoint's weights, run its tasks, write done.json.
+"""A session that does units of a sweep, and what it tells: load a checkpoint's weights, run its tasks, write done.json.
 
 Doing a unit twice is harmless: the second time finds the run finished. Nothing here knows which engine calls.
 """
@@ -6,10 +6,12 @@ Doing a unit twice is harmless: the second time finds the run finished. Nothing 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
 
 from benchbench.backends import open_backend
-from benchbench.backends.options import ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.ids import content_hash
@@ -18,12 +20,60 @@ from benchbench.runner.events import Event, OpeningModel, Progress
 from benchbench.runner.plan import Plan, make_plan, task_identity
 from benchbench.runner.record import now
 from benchbench.runner.run import RunResult, run_plan
-from benchbench.runner.sweep.events import CheckpointFinished, CheckpointStarted, OnSweepEvent
+from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.folder import SweepWriter, Unit
-from benchbench.runner.sweep.settings import SweepSettings
 from benchbench.store.files import make_folder, remove_strays
 from benchbench.store.find import Done
 from benchbench.store.lock import RunLock
+
+
+@dataclass(frozen=True, slots=True)
+class SweepStarted:
+    """The sweep's folder is there, its checkpoints are known."""
+
+    path: Path
+    checkpoints: int
+    units: int
+    done: int
+    """Units that are done already."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStarted:
+    """The weights of a unit's checkpoint are about to be loaded."""
+
+    checkpoint: Checkpoint
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFinished:
+    """A unit is done; its done.json is on disk."""
+
+    checkpoint: Checkpoint
+    done: Done
+    result: RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSkipped:
+    """A checkpoint is not scored, now or for good."""
+
+    checkpoint: Checkpoint
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing is ready; the next look comes in `seconds`."""
+
+    seconds: float
+    newest: int | None
+    """The highest step that is done."""
+
+
+SweepEvent: TypeAlias = Event | SweepStarted | CheckpointStarted | CheckpointFinished | CheckpointSkipped | Waiting
+OnSweepEvent: TypeAlias = Callable[[SweepEvent], None]
 
 
 class SweepSession:
@@ -66,7 +116,8 @@ class SweepSession:
             except (ModelError, BackendError):  # another architecture, length or format: a model of its own
                 self.close()
         if self._backend is None:
-            self._backend = open_backend(_options(self.settings.run.model, checkpoint))
+            options = replace(self.settings.run.model, model=checkpoint.location, revision=checkpoint.revision)
+            self._backend = open_backend(replace(options, keep_tokens=True))
         self._held = (checkpoint.target, stamp)
         return self._backend
 
@@ -105,7 +156,25 @@ def _run(sweep: SweepWriter, unit: Unit, stamp: str, session: SweepSession) -> t
     result = run_plan(session.plan(unit.group), settings, backend, on_event=watch)
     first = None if watch.at is None else round(watch.at - loaded, 3)
     timing = {"load": round(loaded - began, 3), "first": first, "run": round(time.monotonic() - loaded, 3)}
-    return replace(_done(sweep, unit, (stamp, session.asked(unit.group)), backend, result), timing=timing), result
+    checkpoint, record = unit.checkpoint, result.record
+    done = Done(
+        series=checkpoint.series,
+        checkpoint=checkpoint.name,
+        target=checkpoint.target,
+        step=checkpoint.step,
+        tokens_seen=record.tokens_seen,
+        group=unit.group,
+        stamp=stamp,
+        asked=session.asked(unit.group),
+        run=str(result.path.relative_to(sweep.output)),
+        run_id=record.run_id,
+        model_identity=backend.info.model_identity,
+        tokenizer_identity=backend.info.tokenizer_identity,
+        failed_share=result.failed_share,
+        timing=timing,
+        finished=now(),
+    )
+    return done, result
 
 
 class _FirstAnswer:
@@ -121,35 +190,15 @@ class _FirstAnswer:
         self._on_event(event)
 
 
-def _options(options: ModelOptions, checkpoint: Checkpoint) -> ModelOptions:
-    return replace(options, model=checkpoint.location, revision=checkpoint.revision, keep_tokens=True)
-
-
 def _refuse_other_tokenizer(sweep: SweepWriter, checkpoint: Checkpoint, backend: Backend) -> None:
     for done in sweep.all_done():
         if done.series == checkpoint.series and done.tokenizer_identity != backend.info.tokenizer_identity:
-            raise ArgumentError(
-                f"{checkpoint.target} has another tokenizer than {done.target}, so one curve cannot go through both. "
-                "Sweep the two parts apart with --checkpoints, or give the tokenizer they share with --tokenizer."
-            )
+            raise other_tokenizer(checkpoint.target, done.target)
 
 
-def _done(sweep: SweepWriter, unit: Unit, seen: tuple[str, str], backend: Backend, result: RunResult) -> Done:
-    checkpoint, record = unit.checkpoint, result.record
-    return Done(
-        series=checkpoint.series,
-        checkpoint=checkpoint.name,
-        target=checkpoint.target,
-        step=checkpoint.step,
-        tokens_seen=record.tokens_seen,
-        group=unit.group,
-        stamp=seen[0],
-        asked=seen[1],
-        run=str(result.path.relative_to(sweep.output)),
-        run_id=record.run_id,
-        model_identity=backend.info.model_identity,
-        tokenizer_identity=backend.info.tokenizer_identity,
-        failed_share=result.failed_share,
-        timing={},
-        finished=now(),
+def other_tokenizer(target: str, other: str) -> ArgumentError:
+    """What to say of two checkpoints of one series."""
+    return ArgumentError(
+        f"{target} has another tokenizer than {other}, so one curve cannot go through both. "
+        "Sweep the two parts apart with --checkpoints, or give the tokenizer they share with --tokenizer."
     )

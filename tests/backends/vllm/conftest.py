@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.backends import open_backend
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.types import Loglikelihood, LoglikelihoodRequest, Prompt
 
 TEXT = (

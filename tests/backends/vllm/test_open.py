@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchbench.backends import open_backend
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from tests import models
 
@@ -72,7 +72,7 @@ def test_a_plan_of_another_backend_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_version_that_was_not_tested_does_not_read_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchbench.backends.vllm.open.TESTED", ("0.1.",))
+    monkeypatch.setattr("benchbench.backends.vllm.backend.TESTED", ("0.1.",))
     models.tiny_llama(tmp_path, head_size=32)
     backend = open_backend(ModelOptions(str(tmp_path), backend="vllm", dtype="float32"))
     try:

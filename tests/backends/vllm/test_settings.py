@@ -11,19 +11,16 @@ import pytest
 
 from benchbench.backends import open_backend
 from benchbench.backends.engine_options import read_options
-from benchbench.backends.engines import refusal
-from benchbench.backends.options import ModelOptions, parse_model_args
+from benchbench.backends.engines import ModelOptions, parse_model_args, refusal
 from benchbench.backends.vllm.backend import VLLMBackend
-from benchbench.backends.vllm.start import GPU_SHARE, VLLMOptions, cache_bytes, prepare_environment
+from benchbench.backends.vllm.engine import GPU_SHARE, VLLMOptions, cache_bytes, prepare_environment
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.types import GenerationParams
 from tests import models
 
 
 def read(text: str) -> VLLMOptions:
-    return read_options(
-        ModelOptions("m", backend="vllm", model_args=parse_model_args(text)), VLLMOptions, backend="vllm"
-    )
+    return read_options(parse_model_args(text), VLLMOptions, backend="vllm")
 
 
 def test_options_have_vllms_names_and_their_own_types() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchbench.core.errors import BackendError, ModelError
-from benchbench.extensions.comet.model import Segment
+from benchbench.extensions.comet import Segment
 from benchbench.extensions.comet.process import PYTHON_ENV, CometOptions, CometProcess
 from benchbench.extensions.rescore.score import score
 from tests.cli.command import benchbench

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchbench.core.errors import BackendError, ModelError
-from benchbench.extensions.comet.model import Segment
+from benchbench.extensions.comet import Segment
 from benchbench.extensions.comet.process import PYTHON_ENV, CometOptions, CometProcess, find_python
 from tests.extensions.comet_process.fake import FACTS, expected, fake_python, good_python
 

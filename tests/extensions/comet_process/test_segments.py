@@ -3,7 +3,7 @@ import math
 import pytest
 
 from benchbench.core.types import FilterSpec
-from benchbench.extensions.comet.model import CometModel, Segment, short_name
+from benchbench.extensions.comet import CometModel, Segment, short_name
 from benchbench.extensions.comet.process import item_score, segment_key, segments_of
 from tests.extensions.comet_process.fake import FACTS
 from tests.scoring.make import spec_of

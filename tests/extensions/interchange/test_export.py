@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import benchbench
+from benchbench.extensions.interchange import find_imports
 from benchbench.extensions.interchange.export import write_lm_eval
-from benchbench.extensions.interchange.found import find_imports
 from benchbench.extensions.interchange.record import write_imported
 from benchbench.extensions.interchange.table import Mapped
 from benchbench.runner.run import run

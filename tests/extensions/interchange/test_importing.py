@@ -10,9 +10,9 @@ import pytest
 import benchbench
 from benchbench.core.errors import ArgumentError, DataError
 from benchbench.core.json_record import as_json
+from benchbench.extensions.interchange import find_imports, parse_chance
 from benchbench.extensions.interchange.export import to_lm_eval
-from benchbench.extensions.interchange.found import find_imports, parse_chance
-from benchbench.extensions.interchange.model import items_behind
+from benchbench.extensions.interchange.imported import items_behind
 from benchbench.extensions.interchange.record import write_imported
 from benchbench.extensions.interchange.table import Mapped
 from benchbench.store.find import find_run

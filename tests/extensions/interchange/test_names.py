@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import benchbench
-from benchbench.extensions.interchange.found import find_imports
+from benchbench.extensions.interchange import find_imports
 from benchbench.extensions.interchange.record import write_imported
 from benchbench.extensions.interchange.table import Mapped
 from benchbench.store.find import all_runs

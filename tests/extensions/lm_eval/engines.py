@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.protocol import NOTHING, RequestKeys
 from benchbench.backends.scripted import ScriptedBackend
 from benchbench.core.ids import content_hash

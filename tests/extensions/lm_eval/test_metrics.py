@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.settings import changed
 from benchbench.core.types import GenerateRequest
 from benchbench.runner.events import ignore

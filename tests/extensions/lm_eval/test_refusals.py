@@ -14,7 +14,7 @@ import yaml
 from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError, BenchbenchError, DataError, TaskError
 from benchbench.extensions.lm_eval import library, names
-from benchbench.extensions.lm_eval.prepare import params_of
+from benchbench.extensions.lm_eval.source import params_of
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import make_plan
 from benchbench.tasks.index import TaskIndex

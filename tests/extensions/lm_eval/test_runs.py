@@ -16,7 +16,7 @@ from benchbench.runner.events import ignore
 from benchbench.runner.plan import make_plan
 from benchbench.runner.run import run
 from benchbench.store.folder import RunFolder
-from benchbench.tasks.gen_kwargs import parse_gen_kwargs
+from benchbench.tasks.settings import parse_gen_kwargs
 from tests.extensions.lm_eval.engines import Answers, Ours
 from tests.extensions.lm_eval.rows import WRITING
 from tests.extensions.lm_eval.test_metrics import settings

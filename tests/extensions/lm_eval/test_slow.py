@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.extensions.lm_eval.names import names
 from benchbench.runner.run import run
 from tests.extensions.lm_eval.conftest import our_figures, their_figures

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.extensions.comet.process import CometOptions
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.runner.run import run

@@ -6,7 +6,7 @@ import pytest
 
 from benchbench.core.errors import ArgumentError
 from benchbench.extensions.slurm.cluster import Cluster, read_cluster, seconds
-from benchbench.extensions.slurm.script import job_script
+from benchbench.extensions.slurm.folder import job_script
 
 WHOLE = """\
 partition: gpu

@@ -10,8 +10,8 @@ from benchbench.core.errors import ArgumentError, RunInUse
 from benchbench.extensions.slurm.cluster import Cluster
 from benchbench.extensions.slurm.engine import script, submit
 from benchbench.extensions.slurm.folder import arrays, kept_cluster, sent, with_queue
+from benchbench.runner.sweep import sweep
 from benchbench.runner.sweep.folder import status_of
-from benchbench.runner.sweep.sweep import sweep
 from benchbench.store.lock import RunLock
 from tests.extensions.slurm.fake import run_task
 from tests.runner.sweep.series import impatient, on_folder, on_list, results, scripted_list

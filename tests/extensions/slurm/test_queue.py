@@ -5,8 +5,8 @@ import pytest
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.extensions.slurm import queue
 from benchbench.extensions.slurm.cluster import Cluster
+from benchbench.extensions.slurm.engine import check_fit, file_system
 from benchbench.extensions.slurm.queue import Task
-from benchbench.extensions.slurm.script import check_fit, file_system
 
 JOBS = {"101": "sweep-1", "102": "sweep-2"}
 
@@ -86,11 +86,11 @@ def test_what_the_nodes_can_give_is_not(slurm, tmp_path):
 
 def test_a_results_folder_on_this_machines_own_disk_is_refused_unless_it_is_served(slurm, tmp_path, monkeypatch):
     slurm.write("nodes", "gpu|node17|4:00:00|16|64000|gpu:4\n")
-    monkeypatch.setattr("benchbench.extensions.slurm.script.file_system", lambda path: "ext4")
+    monkeypatch.setattr("benchbench.extensions.slurm.engine.file_system", lambda path: "ext4")
     with pytest.raises(ArgumentError, match=r"on a disk of this machine .ext4., which node17 cannot see.*shared: true"):
         check_fit(Cluster(), tmp_path)
     check_fit(Cluster(shared=True), tmp_path)
-    monkeypatch.setattr("benchbench.extensions.slurm.script.file_system", lambda path: "lustre")
+    monkeypatch.setattr("benchbench.extensions.slurm.engine.file_system", lambda path: "lustre")
     check_fit(Cluster(), tmp_path)
 
 

@@ -13,8 +13,8 @@ import pytest
 from benchbench.extensions.slurm.cluster import Cluster
 from benchbench.extensions.slurm.engine import submit
 from benchbench.extensions.slurm.folder import sent, with_queue
+from benchbench.runner.sweep import sweep
 from benchbench.runner.sweep.folder import SweepWriter, status_of
-from benchbench.runner.sweep.sweep import sweep
 from tests.extensions.slurm.site import Site, missing, until
 from tests.runner.sweep.series import impatient, mpt_series, on_folder, on_list, results, scripted_list
 from tests.runner.toy import comparable, make_world

@@ -21,7 +21,6 @@ def test_a_new_column_of_the_board_is_one_entry(tmp_path: Path, monkeypatch: pyt
         "Letters",
         lambda ranked: value(len(ranked.standing.entry.name)),
         sort="n",
-        numeric=True,
         help="Of the name",
         fields=(Field("letters", "Int64", lambda ranked: len(ranked.standing.entry.name)),),
     )

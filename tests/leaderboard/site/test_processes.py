@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from benchbench.leaderboard import paired as items
-from benchbench.leaderboard.processes import spread
+from benchbench.leaderboard.paired import spread
 from benchbench.leaderboard.site import build
 from benchbench.leaderboard.site.build import build_site
 from benchbench.store.folder import PART

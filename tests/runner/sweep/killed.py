@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchbench.runner.sweep.sweep import sweep
+from benchbench.runner.sweep import sweep
 from tests.runner.sweep.series import impatient, on_list
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.core.settings import changed
+from benchbench.runner.checkpoint import Readiness
 from benchbench.runner.run import RunResult, run
-from benchbench.runner.settings import RunSettings
+from benchbench.runner.settings import RunSettings, SweepSettings
 from benchbench.runner.sweep.folder import SweepWriter
-from benchbench.runner.sweep.ready import Readiness
-from benchbench.runner.sweep.settings import SweepSettings
 from tests import models
 from tests.runner.toy import comparable, part_bytes
 

@@ -5,13 +5,13 @@ import pytest
 
 from benchbench.core.checkpoint_names import read_name
 from benchbench.core.errors import ArgumentError, ModelError
-from benchbench.runner.checkpoint import Checkpoint, step_at, step_in, tokens_at, tokens_in
-from benchbench.runner.sweep.find import find_checkpoints
+from benchbench.runner.checkpoint import Checkpoint, step_at, tokens_at
+from benchbench.runner.sweep.find import Search, find_checkpoints
 
 
 def test_the_rule_of_names_is_the_one_of_core():
     for name in ("step-500k", "step-50K-105b", "tokens-100B", "20240101", "main"):
-        assert (step_in(name), tokens_in(name)) == (read_name(name).step, read_name(name).tokens)
+        assert (step_at(name), tokens_at(name)) == (read_name(name).step, read_name(name).tokens)
 
 
 def test_the_trainers_state_tells_step_and_tokens(tmp_path):
@@ -104,7 +104,7 @@ def test_a_name_with_two_readings_is_refused_with_its_name_and_the_way_out(tmp_p
         ArgumentError, match=rf"csmpt has checkpoints whose step .*{words}.* in a list with --checkpoints"
     ):
         find_checkpoints(str(folder))
-    found = find_checkpoints(str(folder), lenient=True, patient=True)
+    found = find_checkpoints(str(folder), Search(lenient=True, patient=True))
     assert len(found) == len(names) - 1, "while watching it is left for later"
 
 
@@ -133,7 +133,7 @@ def test_stages_of_a_training_are_series_of_their_own(tmp_path):
 
 
 def test_a_series_is_called_as_the_user_says(tmp_path):
-    found = find_checkpoints(str(make(tmp_path / "out", "step5", "stage2-step7")), name="mix")
+    found = find_checkpoints(str(make(tmp_path / "out", "step5", "stage2-step7")), Search(name="mix"))
     assert [(c.series, c.name) for c in found] == [("mix", "mix@step5"), ("mix@stage2", "mix@stage2-step7")]
 
 
@@ -153,7 +153,7 @@ def test_no_checkpoints_is_a_sentence_that_says_what_is_there(tmp_path):
         find_checkpoints(str(tmp_path / "sizes"))
     with pytest.raises(ArgumentError, match=r"is not a folder.*--revisions 'step"):
         find_checkpoints(str(tmp_path / "none"))
-    assert find_checkpoints(str(tmp_path / "none"), patient=True) == []
+    assert find_checkpoints(str(tmp_path / "none"), Search(patient=True)) == []
 
 
 # --- the hub ----------------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def hub(monkeypatch):
 
 
 def test_revisions_that_fit_the_pattern_come_by_step(hub):
-    found = find_checkpoints("EleutherAI/pythia", revisions="step*")
+    found = find_checkpoints("EleutherAI/pythia", Search(revisions="step*"))
     assert [(checkpoint.step, checkpoint.revision) for checkpoint in found] == [
         *((3, "step3-tokens6M"), (20, "step20"), (1000, "step1000"))
     ]
@@ -187,11 +187,11 @@ def test_revisions_that_fit_the_pattern_come_by_step(hub):
 
 def test_revisions_that_do_not_fit_or_cannot_be_listed_are_sentences(hub, tmp_path):
     with pytest.raises(ArgumentError, match="no revision of EleutherAI/pythia fits --revisions 'ckpt"):
-        find_checkpoints("EleutherAI/pythia", revisions="ckpt*")
+        find_checkpoints("EleutherAI/pythia", Search(revisions="ckpt*"))
     with pytest.raises(ModelError, match="cannot list the revisions of 'org/none' on the Hub: no connection"):
-        find_checkpoints("org/none", revisions="step*")
+        find_checkpoints("org/none", Search(revisions="step*"))
     with pytest.raises(ArgumentError, match="--revisions needs a hub name"):
-        find_checkpoints(str(tmp_path), revisions="step*")
+        find_checkpoints(str(tmp_path), Search(revisions="step*"))
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_lists_of_every_kind_say_the_same(tmp_path, suffix, text):
     (tmp_path / "final").mkdir()
     listed = tmp_path / f"list.{suffix}"
     listed.write_text(text)
-    assert find_checkpoints("cs", listed=listed) == [
+    assert find_checkpoints("cs", Search(listed=listed)) == [
         Checkpoint("cs", 300, "org/name", "a1b2"),
         Checkpoint("cs", 900, str(tmp_path / "final"), tokens_seen=9_000_000),
     ]
@@ -233,12 +233,12 @@ def test_lists_of_every_kind_say_the_same(tmp_path, suffix, text):
 def test_a_wrong_list_is_a_sentence_with_its_place(tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
     with pytest.raises(ArgumentError, match=words):
-        find_checkpoints("cs", listed=tmp_path / name)
+        find_checkpoints("cs", Search(listed=tmp_path / name))
 
 
 def test_a_list_may_give_tokens_instead_of_steps(tmp_path):
     (tmp_path / "l.csv").write_text("path,tokens\n./b,2e9\n./a,1e9\n")
-    found = find_checkpoints("cs", listed=tmp_path / "l.csv")
+    found = find_checkpoints("cs", Search(listed=tmp_path / "l.csv"))
     assert [(c.step, c.tokens_seen, c.name) for c in found] == [
         (None, 10**9, "cs@tokens1000000000"),
         (None, 2 * 10**9, "cs@tokens2000000000"),
@@ -247,4 +247,4 @@ def test_a_list_may_give_tokens_instead_of_steps(tmp_path):
 
 def test_a_missing_list_is_a_sentence(tmp_path):
     with pytest.raises(ArgumentError, match=r"cannot read the list --checkpoints .*none.yaml: No such file"):
-        find_checkpoints("cs", listed=tmp_path / "none.yaml")
+        find_checkpoints("cs", Search(listed=tmp_path / "none.yaml"))

@@ -16,14 +16,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchbench.backends.options import ModelOptions
+from benchbench.backends.engines import ModelOptions
 from benchbench.cli.sweep_view import trainings_of
 from benchbench.extensions.demo.training import DemoSettings, train
-from benchbench.runner.settings import RunSettings
-from benchbench.runner.sweep.events import CheckpointFinished, CheckpointSkipped, CheckpointStarted
-from benchbench.runner.sweep.ready import Readiness
-from benchbench.runner.sweep.settings import SweepSettings
-from benchbench.runner.sweep.sweep import sweep
+from benchbench.runner.checkpoint import Readiness
+from benchbench.runner.settings import RunSettings, SweepSettings
+from benchbench.runner.sweep import sweep
+from benchbench.runner.sweep.session import CheckpointFinished, CheckpointSkipped, CheckpointStarted
 from benchbench.store.find import find_sweep
 from benchbench.tasks.settings import RenderSettings
 from tests import models
@@ -226,9 +225,9 @@ def test_the_curve_ends_in_a_verdict_per_task(trained, tmp_path):
     run, paths = trained
     folder = sweep(demo_settings(run, tmp_path / "results", paths[0]), readiness=impatient()).folder
     (found,) = trainings_of(folder)
-    assert found.judged
+    assert found.main_curves
     steps = (0, 15, 30, 45, 60, 75, 90, 105, 120)
-    assert all(curve.verdict is not None and curve.verdict.steps == steps for curve in found.judged)
+    assert all(curve.verdict is not None and curve.verdict.steps == steps for curve in found.main_curves)
     assert found.smooth
     outcomes = {curve.verdict.outcome for curve in found.smooth.values()}
     assert outcomes <= {"improving", "no detectable improvement"}

@@ -10,12 +10,12 @@ import benchbench
 from benchbench.backends.encode import Encoder
 from benchbench.cli.sweep_view import trainings_of
 from benchbench.core.errors import ArgumentError
+from benchbench.runner.checkpoint import Readiness
+from benchbench.runner.settings import from_json, to_json
 from benchbench.runner.sweep import session as session_module
-from benchbench.runner.sweep.events import CheckpointFinished, CheckpointSkipped
+from benchbench.runner.sweep import sweep
 from benchbench.runner.sweep.folder import SweepWriter, status_of
-from benchbench.runner.sweep.ready import Readiness
-from benchbench.runner.sweep.settings import from_json, to_json
-from benchbench.runner.sweep.sweep import sweep
+from benchbench.runner.sweep.session import CheckpointFinished, CheckpointSkipped
 from benchbench.store.lock import RunLock
 from tests import models
 from tests.runner.sweep.series import (

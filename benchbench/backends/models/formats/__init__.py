@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from benchbench.backends.engines import ModelOptions
+from benchbench.backends.models.files import ModelSource
 from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.models.memory import MemoryEstimate
-from benchbench.backends.models.source import ModelSource
-from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from benchbench.core.plugins import load_place
 from benchbench.core.types import Json

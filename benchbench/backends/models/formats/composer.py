@@ -13,8 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbench.backends.models.formats.shards import check_index, has_shards, read_shards
-from benchbench.backends.models.formats.state_dict import StateDictFormat, TrainingState
+from benchbench.backends.models.formats.state_dict import (
+    StateDictFormat,
+    TrainingState,
+    check_index,
+    has_shards,
+    read_shards,
+)
 from benchbench.backends.models.identity import load_pickle
 from benchbench.core.errors import ModelError
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.config import (
     architecture_of,
     check_config,
@@ -20,15 +21,20 @@ from benchbench.backends.models.config import (
     stored_dtype,
     uses_own_code,
 )
+from benchbench.backends.models.files import ModelSource, check_weights, read_object, safetensors_header, unchanged
 from benchbench.backends.models.find import find_tokenizer
 from benchbench.backends.models.formats import CheckpointFormat
-from benchbench.backends.models.identity import BROKEN_OFF, model_identity, read_object
-from benchbench.backends.models.loaded import LoadedModel, check_same, set_length
+from benchbench.backends.models.identity import BROKEN_OFF, model_identity
+from benchbench.backends.models.loaded import (
+    LoadedModel,
+    check_swap,
+    copy_into,
+    from_pretrained,
+    new_tensors,
+    set_length,
+)
 from benchbench.backends.models.memory import MemoryEstimate, check_memory, estimate_config
-from benchbench.backends.models.source import ModelSource
 from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_identity
-from benchbench.backends.models.weights import check_weights, safetensors_header, unchanged
-from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -59,8 +65,6 @@ class FolderFormat(CheckpointFormat):
 
     def load(self, source: ModelSource, options: ModelOptions, device: torch.device) -> LoadedModel:
         """See `CheckpointFormat`."""
-        from benchbench.backends.models.pretrained import from_pretrained
-
         folder = source.folder
         raw = read_config(folder)
         files = check_weights(folder)
@@ -103,13 +107,7 @@ class FolderFormat(CheckpointFormat):
 
     def swap(self, loaded: LoadedModel, source: ModelSource) -> str:
         """See `CheckpointFormat`."""
-        from benchbench.backends.models.pretrained import copy_into, new_tensors
-
-        files = check_weights(source.folder)
-        config, generation = read_config(source.folder), read_object(source.folder / "generation_config.json")
-        check_same(loaded, source, config, generation)
-        code = sorted(source.folder.glob("*.py")) if loaded.own_code else []
-        identity = model_identity(source.folder, files, code=code)
+        files, identity = check_swap(loaded, source)
         kind, dtype = loaded.architecture, loaded.dtype
         with unchanged(files):
             tensors = new_tensors(loaded.model, source, files, kind=kind, dtype=dtype, trusted=loaded.own_code)

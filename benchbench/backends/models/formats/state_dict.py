@@ -1,26 +1,38 @@
 """What formats share whose tensors we read ourselves: from a training's state to a transformers model in memory.
 
-Without a converted copy on disk: transformers' own class is filled from the tensors.
+Without a converted copy on disk: transformers' own class is filled from the tensors. They may lie in torch's
+distributed shards (`torch.distributed.checkpoint`), whose index is unpickled with torch's data classes alone.
 """
 
 from __future__ import annotations
 
 import inspect
+import pickle
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.config import check_config, choose_dtype, kind_of, made_config, mpt_config
+from benchbench.backends.models.files import ModelSource, quiet, read_object, unchanged
 from benchbench.backends.models.find import find_tokenizer
 from benchbench.backends.models.formats import CheckpointFormat
-from benchbench.backends.models.identity import BROKEN_OFF, identity_from, read_object, tensors_identity
-from benchbench.backends.models.loaded import LoadedModel, check_same, set_length
-from benchbench.backends.models.source import ModelSource, quiet
+from benchbench.backends.models.identity import BROKEN_OFF, identity_from, tensors_identity
+from benchbench.backends.models.loaded import (
+    LoadedModel,
+    causal_class,
+    check_same,
+    copy_into,
+    fills,
+    from_tensors,
+    saved_config,
+    saved_generation,
+    set_length,
+)
 from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_identity
-from benchbench.backends.models.weights import unchanged
-from benchbench.backends.options import ModelOptions
 from benchbench.core.errors import ModelError
 from benchbench.core.types import Json
 
@@ -48,8 +60,6 @@ class StateDictFormat(CheckpointFormat):
 
     def load(self, source: ModelSource, options: ModelOptions, device: torch.device) -> LoadedModel:
         """See `CheckpointFormat`."""
-        from benchbench.backends.models.pretrained import causal_class, from_tensors, saved_config, saved_generation
-
         if options.tokenizer is None:
             raise ModelError(
                 f"{source.name} is {self.title}; name the tokenizer that it was trained with: --tokenizer FOLDER."
@@ -87,8 +97,6 @@ class StateDictFormat(CheckpointFormat):
 
     def swap(self, loaded: LoadedModel, source: ModelSource) -> str:
         """See `CheckpointFormat`."""
-        from benchbench.backends.models.pretrained import causal_class, copy_into, fills, saved_config
-
         if loaded.tokenizer_source is None:
             raise ModelError(f"{source.name} needs a --tokenizer, and the loaded model has brought its own.")
         with unchanged(files_of(source)):
@@ -144,3 +152,102 @@ def files_of(source: ModelSource) -> list[Path]:
     """The files that such a checkpoint is read from."""
     path = source.path
     return [path] if path.is_file() else sorted(path.iterdir())
+
+
+INDEX = ".metadata"
+"""The file that is written last."""
+NAMES = frozenset(
+    [
+        "torch.distributed.checkpoint.metadata",
+        "torch.distributed.checkpoint.filesystem",
+        "torch.serialization._get_layout",
+        "torch.storage",
+        "torch.Size",
+        "torch.device",
+        "collections.OrderedDict",
+        "pathlib.PosixPath",
+    ]
+)
+"""Modules and names that the index may ask for: data classes of torch's own."""
+MERGE_ERRORS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    AttributeError,
+    EOFError,
+    KeyError,
+    TypeError,
+    pickle.UnpicklingError,
+)
+
+
+def has_shards(folder: Path) -> bool:
+    """Whether shards lie in `folder`, whole or not."""
+    return folder.is_dir() and any(folder.glob("*.distcp"))
+
+
+def check_index(folder: Path) -> None:
+    """ModelError where the index, which is written last, is not there."""
+    if not (folder / INDEX).is_file():
+        raise ModelError(f"{folder} has shards but no {INDEX}, which is written last.")
+
+
+class _AsksForCodeError(Exception):
+    """An index names something that no index needs."""
+
+
+class _IndexUnpickler(pickle.Unpickler):
+    """Reads an index and refuses whatever is not part of one."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The class, if the index may ask for it."""
+        import torch
+
+        dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
+        if dtype or module in NAMES or f"{module}.{name}" in NAMES:
+            return super().find_class(module, name)
+        raise _AsksForCodeError(f"{module}.{name}")
+
+
+def read_shards(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors of all shards whose keys begin with `prefix`, under their names without it; others stay on disk.
+
+    Empty where there are none. ModelError where the index asks for code, or the shards cannot be put together.
+    """
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    try:
+        return _merged(folder, prefix)
+    except _AsksForCodeError as error:
+        raise ModelError(
+            f"{folder / INDEX} asks for {error}, which no index of shards needs; it might run code, "
+            "so it was not opened."
+        ) from None
+    except (*MERGE_ERRORS, CheckpointException) as error:
+        said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise ModelError(f"the shards in {folder} cannot be merged: {said[-1].strip()}") from None
+
+
+def _index(folder: Path) -> Mapping[str, Any]:
+    with (folder / INDEX).open("rb") as file:
+        stored: Mapping[str, Any] = _IndexUnpickler(file).load().state_dict_metadata
+    return stored
+
+
+def _merged(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
+    """What torch's own loader puts together, in this process alone."""
+    import torch
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    wanted = {
+        key: torch.empty(info.size, dtype=info.properties.dtype)
+        for key, info in _index(folder).items()
+        if key.startswith(prefix) and isinstance(info, TensorStorageMetadata)
+    }
+    if wanted:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that no other process takes part
+            load(wanted, storage_reader=FileSystemReader(folder), no_dist=True)
+    return {key.removeprefix(prefix): tensor for key, tensor in wanted.items()}

@@ -3,8 +3,7 @@ import shutil
 
 import pytest
 
-from benchbench.runner.checkpoint import Checkpoint
-from benchbench.runner.sweep.ready import OLD, Readiness
+from benchbench.runner.checkpoint import OLD, Checkpoint, Readiness
 from tests import models
 from tests.composer import composer_file, composer_shards
 

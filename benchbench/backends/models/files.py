@@ -1,10 +1,14 @@
-"""Weight files on disk: which ones a checkpoint has, and whether they are whole. Reads headers only, needs no torch."""
+"""A model's files on this machine: where they lie, which format they have, and whether the weights are whole.
+
+Reads headers only, needs no torch.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
+import pickle
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +17,63 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import ModelError
+from benchbench.core.types import Json
+
+LOAD_ERRORS = (
+    *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError, AssertionError, EOFError),
+    *(struct.error, pickle.UnpicklingError),
+)
+"""What transformers raises for a model that it cannot build; the repository's own code may raise any of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A model on this machine."""
+
+    path: Path
+    """The folder or file that is loaded."""
+    format: str = "folder"
+    """Its name in `formats.FORMATS`."""
+    revision: str | None = None
+    """Commit of a hub name; None for local models."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the files beside the weights lie: configuration, tokenizer, code."""
+        return self.path.parent if self.path.is_file() else self.path
+
+    @property
+    def gguf_file(self) -> str | None:
+        """Name of the GGUF file in `folder`, as transformers wants it, if that is what is loaded."""
+        return self.path.name if self.format == "gguf" else None
+
+    @property
+    def name(self) -> str:
+        """For sentences."""
+        return str(self.path)
+
+
+@contextlib.contextmanager
+def quiet(source: ModelSource) -> Iterator[None]:
+    """transformers without progress bars and warnings; what it raises becomes a ModelError naming the model."""
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers.utils import logging as transformers_logging
+
+    logging: Any = transformers_logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (*LOAD_ERRORS, StrictDataclassError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        said = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])
+        raise ModelError(f"transformers cannot load {source.name}: {said}") from error
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
@@ -45,6 +106,10 @@ BITS = {
 """Bits per element of the safetensors types. An unknown type's size is not checked."""
 
 
+TORCH_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""Types that are computed with: name in safetensors and GGUF files → in torch."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
     """Where one tensor lies in its file."""
@@ -56,6 +121,25 @@ class TensorInfo:
     """First byte, counted from the start of the file."""
     end: int
     """One past the last byte."""
+
+
+def read_object(path: Path) -> dict[str, Json]:
+    """The object in a JSON file, or {} if there is no file. Raises ModelError where it is not one."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds no JSON object of keys and values.")
+    return value
+
+
+def read_json(path: Path) -> Json:
+    """Content of a JSON file, or {} if there is none. Raises ModelError where it is not JSON."""
+    try:
+        value: Json = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ModelError(f"{path} is not JSON: {error}.") from None
+    return value
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:

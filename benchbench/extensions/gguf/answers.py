@@ -1,4 +1,5 @@
-"""Walks the prefix plan with llama.cpp: a shared prefix is read once, rows and branches run side by side as sequences.
+"""Scores pairs and writes texts with llama.cpp, over the prefix plan: a shared prefix is read once, rows and branches
+run side by side as sequences.
 
 Sequence 0 holds the block's tokens. A row starts as a copy of it, a branch as a copy of its row; copies share the
 cached keys and values. Every batch computes the same tokens whoever is skipped, so that a resumed run gets the same
@@ -14,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.plan import Block, Limits, PlanRow, PrefixPlan, make_plan
+from benchbench.backends.plan import Block, Limits, PlanRow, PrefixPlan, make_plan, unmerged
 from benchbench.backends.tokens import Exhausted, Scored
-from benchbench.extensions.gguf.llama import SEQUENCES, LlamaContext, LlamaModel, OutOfCellsError, Step
+from benchbench.backends.writing import Chooser, Ending, Job, Written, by_params
+from benchbench.core.types import GenerationParams
+from benchbench.extensions.gguf.llama import SEQUENCES, GGUFTokenizer, LlamaContext, LlamaModel, OutOfCellsError, Step
 
 LOGIT_BYTES = 128 * 2**20
 """How much memory the logits of one batch may take."""
@@ -246,3 +249,85 @@ def cells_needed(plan: PrefixPlan, growth: int = 0) -> int:
 def widened(limits: Limits, growth: int) -> Limits:
     """`limits` for contexts to continue by `growth` tokens: no branches, one more place for a mark at the end."""
     return replace(limits, width=limits.width + 1, row_branch_tokens=0, growth=growth)
+
+
+@dataclass(slots=True)
+class _Row:
+    """A text that is being written in sequence `sequence`."""
+
+    request: int
+    job: Job
+    sequence: int
+    chooser: Chooser
+    tokens: list[int] = field(default_factory=list)
+
+
+class LlamaGenerator:
+    """Greedy and sampled text. Beam search is not offered."""
+
+    def __init__(self, scorer: LlamaScorer, tokenizer: GGUFTokenizer) -> None:
+        self.scorer, self.cache = scorer, scorer.cache
+        self.ending = Ending(tokenizer, tokenizer.eos)
+
+    def write(self, jobs: Sequence[Job], skip: Collection[int]) -> Iterator[Written | Exhausted]:
+        """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
+        for params, indices in by_params(jobs).items():
+            yield from self._alike(jobs, indices, params, set(indices) - set(skip))
+
+    def _alike(
+        self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, wanted: Collection[int]
+    ) -> Iterator[Written | Exhausted]:
+        """Jobs with the same settings."""
+        inputs = [(unmerged(jobs[i].context, i), len(jobs[i].context) - 1, ()) for i in indices]
+        limits = widened(self.scorer.limits, params.max_gen_toks)
+        plan = make_plan(inputs, limits, sharing=self.scorer.sharing)
+        try:
+            self.cache.reserve(cells_needed(plan, params.max_gen_toks))
+        except OutOfCellsError as error:
+            yield from (Exhausted(request, str(error)) for request in sorted(wanted))
+            return
+        yield from self._walk(plan, jobs, indices, wanted)
+
+    def _walk(
+        self, plan: PrefixPlan, jobs: Sequence[Job], indices: Sequence[int], wanted: Collection[int]
+    ) -> Iterator[Written]:
+        places = {place for place, i in enumerate(indices) if i in wanted}
+        for block, batch in batches_of(plan, places):
+            self.cache.hold(plan, block)
+            self.scorer.batches += 1
+            rows = [
+                _Row(indices[request], jobs[indices[request]], sequence, Chooser(jobs[indices[request]]))
+                for sequence, request in enumerate((r for row in batch for r in row.requests), start=1)
+            ]
+            yield from (written for written in self._batch(plan.blocks[block], rows) if written.request in wanted)
+
+    def _batch(self, block: Block, rows: list[_Row]) -> Iterator[Written]:
+        start = len(block.tokens)
+        steps: list[Step] = []
+        for row in rows:
+            self.cache.context.copy(0, row.sequence)
+            rest = row.job.context[start:]
+            steps += [Step(t, start + i, row.sequence, i == len(rest) - 1) for i, t in enumerate(rest)]
+        alive = {row.sequence: row for row in rows}
+        while alive:
+            chosen = []
+            for i, logits in self.cache.read(steps):
+                row = alive[steps[i].sequence]
+                row.tokens.append(self._next(row, logits))
+                chosen.append(row)
+            for row in chosen:
+                reason = self.ending.reason(row.tokens, row.job.params)
+                if reason is not None:
+                    del alive[row.sequence]
+                    self.cache.context.cut(row.sequence, 0)
+                    yield self.ending.written(row.request, row.tokens, row.job.params, reason)
+            steps = [
+                Step(row.tokens[-1], len(row.job.context) + len(row.tokens) - 1, row.sequence, True)
+                for row in alive.values()
+            ]
+
+    @staticmethod
+    def _next(row: _Row, logits: Logits) -> int:
+        if row.chooser.plain:
+            return int(np.argmax(logits))
+        return row.chooser.choose(logits, row.tokens)

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from benchbench.core.errors import StoreError
+from benchbench.store.find import find_models
 from benchbench.store.folder import RunWriter
-from benchbench.store.model_lookup import find_models
 from tests.store.make import finished_run, planned, record
 
 

@@ -1,4 +1,4 @@
-"""What an importer finds in a file, before it becomes a run folder."""
+"""What a reader finds in a file of another harness, before it becomes a run folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import TypeAlias
 
 from benchbench.core import registry
 from benchbench.core.ids import content_hash
-from benchbench.core.record import UNKNOWN, BackendRecord, Origin
+from benchbench.core.json_record import finite
+from benchbench.core.record import (
+    UNKNOWN,
+    BackendRecord,
+    Origin,
+)
 from benchbench.core.types import Json
 from benchbench.extensions.interchange.lm_eval_items import SamplesFile
 from benchbench.store.names import home_of
@@ -52,7 +57,7 @@ class ImportedTask:
 
     @property
     def lacks_chance(self) -> bool:
-        """Something is chosen from, and nobody said what a guesser gets."""
+        """Something is chosen from, and no source says what a guesser gets."""
         return self.chance is None and self.output_type == "multiple_choice"
 
 
@@ -133,9 +138,17 @@ def items_behind(value: float | None, stderr: float | None) -> int | None:
     return near if near > 1 and whole else None
 
 
-def better_high(metric: str) -> bool:
-    """More is better, as far as the metric's name tells."""
-    return registry.higher_is_better(metric.partition(",")[0])
+def imported_score(
+    metric: str, value: float | None, stderr: float | None, n: int | None, higher_is_better: object = None
+) -> ImportedScore:
+    """A value as a source has it, with what can be worked out where the source does not say."""
+    known = finite(value)
+    note = None if known is not None else "the value is missing" if value is None else f"the value is {value}"
+    if n is None and (n := items_behind(known, stderr)) is not None:
+        note = "n worked out from the standard error"
+    if higher_is_better is None:
+        higher_is_better = registry.higher_is_better(metric.partition(",")[0])
+    return ImportedScore(metric, None if known is None else float(known), stderr, n, bool(higher_is_better), note)
 
 
 def in_order(scores: Iterable[ImportedScore]) -> tuple[ImportedScore, ...]:

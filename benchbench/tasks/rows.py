@@ -1,0 +1,267 @@
+"""Rows of data sets, each a dict of JSON values: from JSON lines, CSV, parquet, plain text, or the Hugging Face Hub.
+
+The only module that imports `datasets`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from benchbench.core.errors import DataError
+from benchbench.core.types import Json
+from benchbench.tasks.task import Task
+
+Row = dict[str, Json]
+
+
+DATA_ENV = "BENCHBENCH_DATA"
+FILE_FORMATS = ("json", "csv", "parquet", "text")
+"""Values of `dataset_path` that mean files beside the task, as in `datasets`."""
+
+
+def root_or_env(data_root: Path | None) -> Path | None:
+    """`data_root`, else the folder that the environment variable BENCHBENCH_DATA names; None: the Hub."""
+    return Path(os.environ[DATA_ENV]) if data_root is None and os.environ.get(DATA_ENV) else data_root
+
+
+def check_names(task: Task) -> None:
+    """DataError if a name would lead out of the data root: names of data sets become parts of a path."""
+    config = task.config
+    if not is_data_set_name(config.dataset_path):
+        raise DataError(f"{task.where('dataset_path')}: {config.dataset_path!r} is not `organisation/name`.")
+    if not is_configuration_name(config.dataset_name):
+        raise DataError(f"{task.where('dataset_name')}: {config.dataset_name!r} is not the name of a configuration.")
+
+
+def is_data_set_name(path: str) -> bool:
+    """`organisation/name` or `name`, and no way out of a folder."""
+    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) is not None and ".." not in path
+
+
+def is_configuration_name(name: str | None) -> bool:
+    """The name of one folder, or none."""
+    return name is None or re.fullmatch(r"[^/\\]+", name.replace("..", "/")) is not None
+
+
+def missing_split(task: Task, split: str, known: list[str], place: str) -> DataError:
+    """The error for a split that does not exist, with those that do."""
+    hint = " --split names another." if known else ""
+    return DataError(f"{task.name}: no split {split!r} in {place}. Splits there: {', '.join(known) or 'none'}.{hint}")
+
+
+def read_json(path: Path) -> Iterator[Row]:
+    """A JSON array of objects, or JSON lines. DataError for anything else."""
+    if path.suffix.lower() == ".json":
+        try:
+            rows = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}: not JSON: {error}.") from error
+        if isinstance(rows, list):
+            yield from (_object(row, path, number) for number, row in enumerate(rows))
+            return
+    yield from read_jsonl(path)
+
+
+def read_jsonl(path: Path) -> Iterator[Row]:
+    """One JSON object per line. DataError, with the line's number, for anything else."""
+    number = 0
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _object(json.loads(line.decode("utf-8")), path, number)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: {error}.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def _object(value: Json, path: Path, number: int) -> Row:
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: row {number} is not an object with fields.")
+    return value
+
+
+def read_csv(path: Path) -> Iterator[Row]:
+    """Rows of a CSV file with a header; every value is text, as the file has it. DataError for uneven rows."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            for number, row in enumerate(csv.DictReader(lines, strict=True), 1):
+                if None in row or None in row.values():
+                    raise DataError(f"{path}: row {number} has not as many fields as the header.")
+                yield {str(key): value for key, value in row.items()}
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path}: not CSV in UTF-8: {error}.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def read_text(path: Path) -> Iterator[Row]:
+    """Every line as a row with the field `text`. DataError if it cannot be read."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                yield {"text": line.rstrip("\n")}
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: cannot be read: {error}.") from error
+
+
+def read_parquet(path: Path) -> Iterator[Row]:
+    """Rows of a parquet file. DataError if pyarrow is missing or the file damaged."""
+    try:
+        import pyarrow
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise DataError(f"{path}: reading parquet needs pyarrow: pip install pyarrow.") from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from (plain_row(row) for row in batch.to_pylist())
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not readable as parquet: {error}.") from error
+
+
+def plain_row(row: Mapping[str, object]) -> Row:
+    """`plain` of every field."""
+    return {str(name): plain(value) for name, value in row.items()}
+
+
+def plain(value: object) -> Json:
+    """`value` as JSON has it: dates as ISO text, bytes as hexadecimal text."""
+    if isinstance(value, dict):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": read_jsonl,
+    ".parquet": read_parquet,
+    ".csv": read_csv,
+}
+
+
+class SplitInfo(Protocol):
+    """What `datasets` knows of where a split is from."""
+
+    download_checksums: Mapping[str, object] | None
+    """By the address of each file."""
+
+
+class HubSplit(Protocol):
+    """What is used of `datasets.Dataset`."""
+
+    info: SplitInfo
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Mapping[str, object]]: ...
+    def select(self, indices: range) -> HubSplit:
+        """Some of its rows."""
+        ...
+
+    def to_parquet(self, path: str) -> int:
+        """Writes them."""
+        ...
+
+
+class HubSource:
+    """One configuration of a Hub data set, loaded through `datasets` (and its cache)."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        config = task.config
+        kwargs = {key: value for key, value in (config.dataset_kwargs or {}).items() if key != "trust_remote_code"}
+        named = None if config.dataset_revision else kwargs.pop("revision", None)
+        wanted = config.dataset_revision or (None if named is None else str(named))
+        try:
+            self._splits = _load(config.dataset_path, config.dataset_name, wanted, tuple(sorted(kwargs.items())))
+        except ImportError as error:
+            raise DataError(
+                "Loading from the Hub needs `datasets`: pip install datasets; or use --data-root."
+            ) from error
+        except Exception as error:  # datasets, huggingface_hub and httpx raise what they like; all of it is a record
+            raise DataError(_sentence(task, error)) from error
+        self.revision = resolved_revision(config.dataset_path, wanted, self._splits)
+        self.path = f"hf://datasets/{config.dataset_path}" + (f"@{self.revision}" if self.revision else "")
+
+    def splits(self) -> list[str]:
+        """See DataSource."""
+        return sorted(self._splits)
+
+    def rows(self, split: str, limit: int | None = None) -> list[Row]:
+        """See DataSource."""
+        if split not in self._splits:
+            raise missing_split(self._task, split, self.splits(), self.path)
+        data = self._splits[split]
+        if len(data) == 0:
+            raise DataError(f"{self._task.name}: the split {split!r} of {self.path} is empty.")
+        kept = data if limit is None else data.select(range(min(limit, len(data))))
+        return [plain_row(row) for row in kept]
+
+    def save(self, split: str, path: Path) -> int:
+        """Writes a split as `.jsonl` or `.parquet`, as the name of `path` says; returns the number of its rows."""
+        if split not in self._splits:
+            raise missing_split(self._task, split, self.splits(), self.path)
+        data = self._splits[split]
+        if path.suffix == ".parquet":
+            data.to_parquet(str(path))
+            return len(data)
+        with path.open("w", encoding="utf-8", newline="\n") as lines:
+            lines.writelines(json.dumps(plain_row(row), ensure_ascii=False) + "\n" for row in data)
+        return len(data)
+
+
+@lru_cache(maxsize=4)
+def _load(
+    path: str, name: str | None, revision: str | None, kwargs: tuple[tuple[str, object], ...]
+) -> Mapping[str, HubSplit]:
+    from datasets import DatasetDict, load_dataset
+
+    data = load_dataset(path, name, revision=revision, **dict(kwargs))
+    if not isinstance(data, DatasetDict):
+        raise TypeError(f"expected splits, got {type(data).__name__}")
+    splits: Mapping[str, HubSplit] = data
+    return splits
+
+
+def resolved_revision(path: str, wanted: str | None, splits: Mapping[str, HubSplit]) -> str | None:
+    """The commit that was loaded: from the files' addresses, else from the Hub, else what was asked for."""
+    for data in splits.values():
+        for address in data.info.download_checksums or {}:
+            found = re.search(r"@([0-9a-f]{40})/", str(address))
+            if found:
+                return found[1]
+    return _asked_hub(path, wanted) or wanted
+
+
+def _asked_hub(path: str, wanted: str | None) -> str | None:
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().dataset_info(path, revision=wanted, timeout=10).sha
+    except Exception:  # noqa: BLE001  # offline with a filled cache: the data are there, their name is not
+        return None
+
+
+def _sentence(task: Task, error: Exception) -> str:
+    config = task.config
+    name = config.dataset_path + (f" ({config.dataset_name})" if config.dataset_name else "")
+    reason = " ".join(str(error).split())
+    reason = reason if len(reason) <= 200 else reason[:197] + "…"
+    return (
+        f"{task.name}: its data set {name} could not be loaded from the Hub: {type(error).__name__}: {reason} "
+        f"Without a network, point --data-root (or {DATA_ENV}) at a folder that holds {config.dataset_path}."
+    )
