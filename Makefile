@@ -6,6 +6,7 @@
 # make env-comet  an environment with COMET in .venv-comet (1.4 GB)          make test-comet   the tests that score with it
 # make bench   speed against lm-eval          make parity   numbers against lm-eval
 # make mutate  how many changed lines of stats, scoring and leaderboard a test notices
+# make fuzz   damaged files and answers against every command, 5,000 tries of each kind
 # make simulate   how often intervals, duels, ranks and verdicts are right where the truth is known
 PYTHON ?= python3
 VENV   ?= .venv
@@ -20,7 +21,7 @@ VLLM   := .venv-vllm
 COMET  := .venv-comet
 WHEELS := build/wheels
 
-.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate mutate wheel clean
+.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate mutate fuzz wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -91,6 +92,9 @@ simulate: $(VENV)/.installed-dev
 
 mutate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutation $(ARGS)
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel

@@ -26,24 +26,23 @@ def values(old: Any) -> st.SearchStrategy[Any]:
 def tree_edits(draw: st.DrawFn, file: str, tree: Any, more: Mapping[str, tuple[Any, ...]]) -> Edit:
     """An edit of a file that holds `tree`. `more`: values that mean something for a key of that name."""
     places = list(paths(tree))
-    path = draw(st.sampled_from(places))
-    old = at(tree, path)
-    what = draw(st.integers(0, 11))
+    named = [path for path in places if path and path[-1] in more]
+    path = draw(st.one_of(st.sampled_from(named), st.sampled_from(places)) if named else st.sampled_from(places))
+    old, meant = at(tree, path), more.get(str(path[-1])) if path else None
+    what = draw(st.integers(0, 9))
     if what == 0 and path:
         return Drop(file, path)
     if what == 1:
         return Copy(file, draw(st.sampled_from(places)), path)
     if what == 2 and path and isinstance(path[-1], str):
         return Twice(file, path, draw(values(old)))
-    if what in (3, 4) and more:
-        name = draw(st.sampled_from(sorted(more)))
-        usual = [one for one in places if one and one[-1] == name] or [(name,)]
-        inner = [(*path, name)] if isinstance(old, dict) else []
-        return Put(file, draw(st.sampled_from(usual * 3 + inner)), draw(st.sampled_from(more[name])))
-    if what == 5 and isinstance(old, dict):
+    if what == 3 and isinstance(old, dict):
         return Put(file, (*path, draw(st.sampled_from(TEXTS))), draw(values(None)))
-    named = more.get(str(path[-1])) if path else None
-    return Put(file, path, draw(st.one_of(values(old), st.sampled_from(named)) if named else values(old)))
+    if what == 4 and more:
+        name = draw(st.sampled_from(sorted(more)))
+        inner = [(*path, name)] if isinstance(old, dict) else []
+        return Put(file, draw(st.sampled_from([(name,), *inner])), draw(st.sampled_from(more[name])))
+    return Put(file, path, draw(st.one_of(st.sampled_from(meant), values(old)) if meant else values(old)))
 
 
 @st.composite

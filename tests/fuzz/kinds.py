@@ -128,7 +128,7 @@ ANSWER = {
     },
 }
 SCRIPTED = f"run --backend scripted --model hash --tasks toy_quiz,toy_write {TASKS}"
-HF = f"run --backend hf --device cpu --tasks toy_quiz,toy_write {TASKS}"
+HF = f"run --backend hf --device cpu --tasks toy_quiz,toy_write --limit 1 {TASKS}"
 WORDS = f"run --backend api --model words {TASKS} --model-args"
 CHAT = f"{TASKS} --apply-chat-template"
 READ_RUN = (
@@ -225,7 +225,7 @@ KINDS: dict[str, Kind] = {
             ("model/tokenizer.json", "model/tokenizer_config.json", "model/chat_template.jinja"),
             (
                 f"{HF} --model model",
-                f"run --backend hf --device cpu --tasks toy_write {CHAT} --model model",
+                f"run --backend hf --device cpu --tasks toy_write --limit 1 {CHAT} --model model",
                 f"tasks render toy_write {CHAT} --model model",
                 "doctor model",
                 f"tasks check toy_write {TASKS} --tokenizer model",
