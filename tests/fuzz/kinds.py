@@ -254,7 +254,7 @@ def look(kind: Kind, case: Case, place: Path) -> list[Fault]:
             for edit in case.edits:
                 if kind.name != "server":
                     apply(edit, box)
-            options = f"base_url={url},timeout=2,retries=1,concurrency=2"
+            options = f"base_url={url},timeout=1,retries=1,concurrency=2"
             model = case.edits[0].file.split("/")[0] if case.edits else ""
             command = case.command.replace(ADDRESS, options).replace(MODEL, model)
             return call(box, *command.split())[2] + changed_beside(beside(box))

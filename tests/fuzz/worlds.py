@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from tests import models
@@ -108,12 +111,28 @@ def results(folder: Path) -> None:
 
 def live(folder: Path) -> None:
     """A run that was stopped before its first task was sealed, with all of its lines written."""
-    from benchbench.store.folder import RunWriter
-
     tasks(folder)
-    with mock.patch.object(RunWriter, "seal", side_effect=KeyboardInterrupt):
+
+    def stops(real: Callable[..., Any]) -> Callable[..., Any]:
+        def rename(*args: Any, **kwargs: Any) -> Any:
+            if Path(args[1]).name.startswith("part-"):
+                raise KeyboardInterrupt
+            return real(*args, **kwargs)
+
+        return rename
+
+    patches = [mock.patch.object(place, name, stops(getattr(place, name))) for place, name in RENAMES]
+    with contextlib.ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(patch)
         call(folder, *f"{SCRIPTED} --model hash".split())
+    if len(list(folder.glob("results/*/*/items/*/live.jsonl"))) != 1:
+        raise AssertionError("the run was not stopped where it should be")
     fixed_names(folder)
+
+
+RENAMES = ((Path, "rename"), (Path, "replace"), (os, "rename"), (os, "replace"))
+"""Ways to give a finished part its name."""
 
 
 def runs(folder: Path) -> list[Path]:
