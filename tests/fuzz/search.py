@@ -97,8 +97,8 @@ class Search:
             raise _EnoughError
 
     def _with_one_edit(self, found: Finding) -> Finding:
-        """With the edit that is enough alone, where one is: for faults that were not made small otherwise."""
-        for edit in found.case.edits if found.fault.what in DEAR and len(found.case.edits) > 1 else ():
+        """With the edit that is enough alone, where one is."""
+        for edit in found.case.edits if len(found.case.edits) > 1 else ():
             case = Case(found.case.command, (edit,))
             self.begun(case)
             if any(fault.name == found.fault.name for fault in look(self.kind, case, self.place)):
