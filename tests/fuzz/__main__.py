@@ -128,7 +128,7 @@ def _work(options: argparse.Namespace) -> None:
         faulthandler.dump_traceback_later(HARD_BOUND, exit=True)
 
     kind = KINDS[options.only[0]]
-    passed_over = {one["fault"] for one in _findings(options.place)} | {one.fault for one in KNOWN}
+    passed_over = {one["fault"] for one in _findings(options.place)} | {one.fault for one in KNOWN if one.open}
     search = Search(kind, options.place, passed_over, begun)
     count = 0
     for n in range(1, 10**6):  # a few at a time, so that what is found is written down soon

@@ -26,7 +26,7 @@ from tests.fuzz.worlds import TASKS
 
 ADDRESS, MODEL = "@ADDRESS@", "@MODEL@"
 """In commands: options that lead to the server; the folder of the first file that is damaged."""
-LINKS = ("tasks/", "run-", "results/")
+LINKS = ("tasks/", "run-", "sweep-")
 """Folders out of which no link may lead. Models (the Hub's cache), data roots and lists are the user's own."""
 BIG = (0, -1, 1, 10**9, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
 
@@ -176,7 +176,7 @@ KINDS: dict[str, Kind] = {
         Kind(
             "sweep",
             "results",
-            ("results/sweeps/*/*.json", "results/sweeps/*/units/*/*.json", "list.jsonl"),
+            ("sweep-0/*.json", "sweep-0/units/*/*.json", "list.jsonl"),
             SWEEP,
             RECORD_KEYS,
         ),

@@ -18,7 +18,7 @@ import pytest
 from benchbench.cli import main
 from tests.fuzz.edits import Copy, Cut, Drop, Edit, Flip, Instead, Put, Splice, Twice, Write, apply
 from tests.fuzz.kinds import KINDS, Case, look
-from tests.fuzz.known import KNOWN, MENDED, Known
+from tests.fuzz.known import KNOWN, Known
 from tests.fuzz.search import Search
 from tests.fuzz.values import BESIDE, Raw
 from tests.fuzz.watch import KEY, SECRET, call
@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_ends_in_a_result_or_a_sentence(kind: str, place: Path) -> None:
-    found = Search(KINDS[kind], place, {one.fault for one in KNOWN}).run(TRIES, start=0)
+    found = Search(KINDS[kind], place, {one.fault for one in KNOWN if one.open}).run(TRIES, start=0)
     assert [(one.fault.name, one.case, one.fault.text[-1500:]) for one in found] == []
 
 
@@ -50,13 +50,17 @@ def _id(one: Known) -> str:
     return f"{one.kind}: {one.fault}"
 
 
-@pytest.mark.parametrize(
-    "one",
-    [pytest.param(one, marks=pytest.mark.xfail(strict=True, reason=one.reason), id=_id(one)) for one in KNOWN]
-    + [pytest.param(one, id=_id(one)) for one in MENDED],
-)
+@pytest.mark.parametrize("one", [one for one in KNOWN if not one.open], ids=_id)
 def test_an_input_that_led_to_a_fault_no_longer_does(one: Known, place: Path) -> None:
     assert [fault.text[-1500:] for fault in look(KINDS[one.kind], one.case, place)] == []
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="not mended yet: see the entry")
+@pytest.mark.parametrize("one", [one for one in KNOWN if one.open], ids=_id)
+def test_an_input_that_leads_to_a_fault(one: Known, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.fuzz.watch.IDLE_SECONDS", 1)
+    monkeypatch.setattr("tests.fuzz.watch.CPU_SECONDS", 3)
+    assert look(KINDS[one.kind], one.case, place) == []
 
 
 # The watch sees what it is there for.

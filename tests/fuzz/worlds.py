@@ -127,7 +127,7 @@ def live(folder: Path) -> None:
             stack.enter_context(patch)
         call(folder, *f"{SCRIPTED} --model hash".split())
     if len(list(folder.glob("results/*/*/items/*/live.jsonl"))) != 1:
-        raise AssertionError("the run was not stopped where it should be")
+        raise RuntimeError("the run was not stopped where it should be")
     fixed_names(folder)
 
 
@@ -141,9 +141,11 @@ def runs(folder: Path) -> list[Path]:
 
 
 def fixed_names(folder: Path) -> None:
-    """`run-0`, `run-1`, … link to the run folders, whose names are hashes."""
+    """`run-0`, `run-1`, … and `sweep-0` link to the folders, whose names hold hashes."""
     for n, run in enumerate(runs(folder)):
         (folder / f"run-{n}").symlink_to(run)
+    for n, path in enumerate(sorted(folder.glob("results/sweeps/*"))):
+        (folder / f"sweep-{n}").symlink_to(path.relative_to(folder))
 
 
 def model(folder: Path) -> None:
@@ -188,7 +190,7 @@ def sound(folder: Path, command: str) -> None:
     """A command that must do its work without a fault."""
     status, said, faults = call(folder, *command.split())
     if status or faults:
-        raise AssertionError(f"{command}: {status}\n{said}\n{faults}")
+        raise RuntimeError(f"{command}: {status}\n{said}\n{faults}")
 
 
 WORLDS: dict[str, Callable[[Path], None]] = {
