@@ -6,6 +6,7 @@
 # make env-comet  an environment with COMET in .venv-comet (1.4 GB)          make test-comet   the tests that score with it
 # make bench   speed against lm-eval          make parity   numbers against lm-eval
 # make mutate  how many changed lines of stats, scoring and leaderboard a test notices
+# make fuzz   damaged files and answers against every command, 5,000 tries of each kind
 # make simulate   how often intervals, duels, ranks and verdicts are right where the truth is known
 # make audit   known faults in the packages that are installed          make licences   their licences, to docs/licences.md
 # make lock    the hashes of the versions in constraints*.txt, to locked/
@@ -27,7 +28,7 @@ COMET  := .venv-comet
 TOOLS  := .venv-tools
 WHEELS := build/wheels
 
-.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate mutate audit licences lock wheel clean
+.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate mutate fuzz audit licences lock wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -98,6 +99,9 @@ simulate: $(VENV)/.installed-dev
 
 mutate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutation $(ARGS)
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 # Without an answer from a database of known faults it says so and ends well: a machine may not reach one.
 audit: $(TOOLS)/.installed

@@ -114,14 +114,11 @@ def _wrong_gold(prepared: PreparedTask) -> Iterator[str]:
 
 def _token_counter(name: str) -> Callable[[PreparedTask], dict[str, float]]:
     """A function from a prepared task to the tokens of its prompts: mean, and most."""
-    from transformers import AutoTokenizer
-
+    from benchbench.backends.models.find import find_tokenizer
+    from benchbench.backends.models.tokenizer import load_tokenizer
     from benchbench.tasks.check import request_text
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise ArgumentError(f"--tokenizer {name}: no tokenizer could be loaded from there.") from error
+    tokenizer = load_tokenizer(find_tokenizer(name), trusted=False)
 
     def count(prepared: PreparedTask) -> dict[str, float]:
         texts = [request_text(rendered.requests[0]) for rendered in prepared.docs]
