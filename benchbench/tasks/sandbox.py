@@ -18,6 +18,7 @@ from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.patterns import TooMuchWorkError
 from benchbench.core.plugins import load_entry_point
 from benchbench.core.types import Json
 from benchbench.tasks import limits
@@ -147,7 +148,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals = dict(_GLOBALS)
         self.binop_table |= {"+": limits.add, "*": limits.multiply, "**": limits.power, "%": limits.modulo}
         self.concat = partial(limits.join, "")  # type: ignore[method-assign]
-        own = {"regex_replace": self.meter.regex_replace, "sum": self._sum}
+        own: dict[str, Callable[..., Any]] = {"regex_replace": self.meter.regex_replace, "sum": self._sum}
         self.filters = {name: self._metered(function) for name, function in {**FILTERS, **own}.items()}
         self.filters |= {"_counted": self.meter.counted, "_bounded": self._bounded, "_concat": self._concat}
         self.filters |= {"_sized": self.meter.bounded, "_arguments": self._arguments}
@@ -183,7 +184,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _arguments(self, values: Any) -> Any:
         """The values behind `*` or `**` in a call."""
         if hasattr(values, "__len__") and len(values) > MAX_ARGUMENTS:
-            raise limits.TooMuchWorkError(f"calls something with more than {MAX_ARGUMENTS:,} arguments")
+            raise TooMuchWorkError(f"calls something with more than {MAX_ARGUMENTS:,} arguments")
         return values
 
     def _bounded(self, container: Any) -> Any:
@@ -221,7 +222,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if name in ("center", "ljust", "rjust", "zfill"):
                 limits.check_width(args[0])
         found = __self.meter.bounded(super().call(__context, __obj, *args, **kwargs))
-        if type(text) in _SIZED and len(text) > limits.LARGE:
+        if isinstance(text, _SIZED) and len(text) > limits.LARGE:
             __self.meter.look_at_clock()
         return found
 
@@ -374,7 +375,7 @@ def _compiled(env: Sandbox, tree: nodes.Template, where: str) -> Template:
     tree.set_environment(env)
     try:
         return env.from_string(tree)
-    except (TemplateError, RecursionError, MemoryError, SyntaxError, limits.TooMuchWorkError) as error:
+    except (TemplateError, RecursionError, MemoryError, SyntaxError, TooMuchWorkError) as error:
         raise TaskError(f"{where}: the template does not compile: {error}.") from error
 
 
