@@ -145,7 +145,8 @@ def test_own_files_lie_in_the_folder_or_the_data_root(tmp_path: Path) -> None:
     for name, reason in {
         "root.jsonl": "no such file", "../out.jsonl": "lies outside", "link.jsonl": "lies outside",
         "/etc/passwd": "outside", "pipe.jsonl": "no regular file", ".": "no regular file",
-        "http://a/b": "is an address", "zip::x": "is an address", "x" * 5000: "cannot be opened", "a\0b": "names files", "": "names files",
+        "http://a/b": "is an address", "zip::x": "is an address", "x" * 5000: "cannot be opened",
+        "a\0b": "names files", "": "names files",
     }.items():  # fmt: skip
         with pytest.raises(DataError, match=reason):
             own_files("w", {"test": name}, task, ())
