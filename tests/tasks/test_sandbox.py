@@ -169,7 +169,7 @@ HEAVY = {
     "{% set l = range(4999) | list %}{{ " + "l ~ " * 99 + "1 }}": "characters or",
     "{% set l = range(999) | list %}{% set x %}" + "{{ l }}" * 999 + "{% endset %}": "characters in all",
     "{{ cycler(*('x' * 1001)) }}": "more than 1,000 arguments",
-    "{{ ([[1]] * 4000) | sum(start=[]) }}": "characters in all",
+    "{{ ([[1]] * 4000) | sum(start=[]) }}": "characters",
     "{{ (['a'] * 4000) | sum(start='') }}": "characters in all",
     "{{ ('x' * 30000) | list | length }}": "takes a text of more than 20,000 characters apart",
     "{{ ('a-' * 15000) | title }}": "takes a text of more than 20,000 characters apart",

@@ -12,7 +12,7 @@ import logging
 import random
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -26,7 +26,7 @@ from benchbench.extensions.lm_eval.names import INSTALL, NOT_INSTALLED, Named, i
 from benchbench.tasks.borders import FILE_FORMATS, check_hub, is_configuration_name, is_data_set_name, own_files
 from benchbench.tasks.dialect import PlainLoader, task_text
 from benchbench.tasks.rows import DATA_ENV, READERS, resolved_revision
-from benchbench.tasks.sandbox import Program, compile_template
+from benchbench.tasks.sandbox import compile_template
 
 VERSION = "0.4.13"
 """The one version that this room is written for: it uses parts that lm-eval does not promise to keep."""
@@ -203,16 +203,16 @@ class _Templates:
 
     def from_string(self, source: str) -> _Template:
         """A template, compiled once. TaskError if it may not run."""
-        return _Template(compile_template(str(source), "the template"))
+        return _Template(compile_template(str(source), "the template").text)
 
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    program: Program
+    text: Callable[[Mapping[str, Any]], str]
 
     def render(self, **doc: Any) -> str:
         """Its text on a doc; raises what the template raises."""
-        return self.program.text(doc)
+        return self.text(doc)
 
 
 class _Patterns:
