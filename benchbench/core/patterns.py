@@ -101,8 +101,9 @@ def _bounded(pattern: str, method: str, text: str, *args: Any, seconds: float = 
     """A call of `_METHODS`. TooMuchWorkError if it takes too long; re.error for what is no regular expression."""
     if len(text) > MAX_TEXT:
         raise TooMuchWorkError(f"uses a regular expression on a text of more than {MAX_TEXT:,} characters")
+    compiled = _compiled(pattern)
     if _steps(pattern, text) <= CHEAP:
-        return _METHODS[method](_compiled(pattern), text, *args)
+        return _METHODS[method](compiled, text, *args)
     left = min(seconds, getattr(_clock, "left", MAX_SECONDS), MAX_SECONDS / 2 ** min(_timeouts[pattern], 30))
     left = max(left, LEAST_SECONDS)
     start = time.thread_time()

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from benchbench.core.errors import DataError
 from benchbench.core.files import is_regular
@@ -46,7 +45,7 @@ def check_hub(
     path: object,
     name: object = None,
     revision: object = None,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     *,
     may_name_hub_files: bool = False,
 ) -> None:

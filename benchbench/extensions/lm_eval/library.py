@@ -12,7 +12,7 @@ import logging
 import random
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -21,7 +21,7 @@ from typing import Any
 
 from benchbench.core import patterns
 from benchbench.core.errors import DataError, TaskError
-from benchbench.core.sandbox import Program, compile_template
+from benchbench.core.sandbox import compile_template
 from benchbench.extensions.lm_eval import PREFIX
 from benchbench.extensions.lm_eval.names import INSTALL, NOT_INSTALLED, Named, index, names, tasks_folder
 from benchbench.tasks.borders import FILE_FORMATS, check_hub, is_configuration_name, is_data_set_name, own_files
@@ -203,16 +203,16 @@ class _Templates:
 
     def from_string(self, source: str) -> _Template:
         """A template, compiled once. TaskError if it may not run."""
-        return _Template(compile_template(str(source), "the template"))
+        return _Template(compile_template(str(source), "the template").text)
 
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    program: Program
+    text: Callable[[Mapping[str, Any]], str]
 
     def render(self, **doc: Any) -> str:
         """Its text on a doc; raises what the template raises."""
-        return self.program.text(doc)
+        return self.text(doc)
 
 
 class _Patterns:
