@@ -150,6 +150,7 @@ class Answering:
 def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answering], None]:
     """Sets who answers the requests of every client that is opened afterwards."""
     monkeypatch.setattr(client_module, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(client_module, "DEAD_AFTER", 1000)  # every question gets its odd answer
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     plain = httpx.AsyncClient
 
