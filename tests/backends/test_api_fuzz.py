@@ -32,30 +32,42 @@ from tests.backends.test_api import scoring, writing
 TRIES = int(os.environ.get("BENCHBENCH_FUZZ_TRIES", "60"))
 KEY = "sk-SECRET-0123456789abcdef"
 LONGEST = 20.0
-"""Seconds that one try may take on a busy machine; each of its few requests has half a second and one more try."""
+"""Seconds that one try may take on a busy machine; each of its few requests has half a second."""
 
 ODD = st.one_of(
+    st.sampled_from([KEY, KEY[:14], " ".join(KEY), f"Bearer {KEY}", KEY.encode().hex()]),
+    st.sampled_from([0, -1, 2**31 - 1, 2**31, 10**40, -(10**40), 0.5, 1e308, -1e308, math.inf, -math.inf, math.nan]),
     st.sampled_from(
         [
-            None, True, 0, -1, 1, 2**31 - 1, 2**31, 10**40, -(10**40), 0.5, 1e308, -1e308, math.inf, -math.inf,
-            math.nan, "", "words", KEY, KEY[:14], " ".join(KEY), f"Bearer {KEY}", KEY.encode().hex(), "\x00", "\x1b[2J",
-            "\u202e", "😀", "a" * 5000, [], {}, [[]], [None], {"": None}, [[[[[[[[]]]]]]]],
+            None,
+            True,
+            "",
+            "words",
+            "\x00",
+            "\x1b[2J",
+            "\u202e",
+            "😀",
+            "a" * 5000,
+            [],
+            {},
+            [[]],
+            [None],
+            {"": None},
+            [[[[[[]]]]]],
         ]
     ),
-    st.text(max_size=20),
-    st.integers(),
-    st.floats(),
-)  # fmt: skip
+    st.one_of(st.text(max_size=20), st.integers(), st.floats()),
+)
 NAMES = [
+    "text", "text", "content", "completion_tokens", "token_logprobs",
     "model", "system_fingerprint", "choices", "text", "finish_reason", "stop_reason", "logprobs", "tokens",
     "token_logprobs", "text_offset", "top_logprobs", "usage", "prompt_tokens", "completion_tokens",
     "prompt_tokens_details", "message",
     "content", "refusal", "error", "data", "id", "max_model_len", "meta", "n_ctx_train",
 ]  # fmt: skip
 Edit = tuple[str, str, Any]
-EDITS = st.lists(
-    st.tuples(st.sampled_from(NAMES), st.sampled_from(["set", "inside", "drop", "twice"]), ODD), max_size=3
-)
+HOW = st.sampled_from(["set", "set", "inside", "drop", "twice"])
+EDITS = st.lists(st.tuples(st.sampled_from(NAMES), HOW, ODD), min_size=4, max_size=12)
 HEADERS = st.dictionaries(
     st.sampled_from(["Retry-After", "Content-Encoding", "Content-Type", "Location", "Set-Cookie", "X-Echo"]),
     st.one_of(
@@ -90,7 +102,7 @@ def changed(value: Any, edit: Edit) -> Any:
 
 
 class Answering:
-    """Sound answers to the first `sound` questions, or until the model is open, then edited ones."""
+    """Sound answers to the first `sound` questions, or until the model is open, then ones with an edit each."""
 
     def __init__(
         self, sound: int | None, edits: Sequence[Edit], raw: Any, status: int, headers: dict[str, str]
@@ -106,8 +118,8 @@ class Answering:
             return httpx.Response(200, stream=httpx.ByteStream(json.dumps(value).encode()))
         if self.status >= 400:
             value = {"error": {"message": "x" * 280 + str(self.edits), "code": self.raw and str(self.raw)[:50]}}
-        for edit in self.edits:
-            value = changed(value, edit)
+        if self.edits:
+            value = changed(value, self.edits[self.asked % len(self.edits)])
         data = json.dumps(value).encode("utf-8", errors="surrogatepass")
         if isinstance(self.raw, bytes):
             data = self.raw
@@ -138,6 +150,7 @@ class Answering:
 def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answering], None]:
     """Sets who answers the requests of every client that is opened afterwards."""
     monkeypatch.setattr(client_module, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(client_module, "DEAD_AFTER", 1000)  # every question gets its odd answer
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     plain = httpx.AsyncClient
 
@@ -150,7 +163,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answering], None]:
 
 def outcome(answers: Answering, endpoint: str) -> list[Any]:
     """All that a run would keep or show of the server."""
-    args = {"base_url": "http://localhost/v1", "timeout": "0.5", "retries": "1", "endpoint": endpoint}
+    args = {"base_url": "http://localhost/v1", "timeout": "0.5", "retries": "0", "endpoint": endpoint}
     kept: list[Any] = []
     backend = None
     try:
@@ -158,7 +171,7 @@ def outcome(answers: Answering, endpoint: str) -> list[Any]:
         assert isinstance(backend, TextBackend)
         answers.is_open = True
         assert backend.info.max_length < 2**31
-        for answer in (*backend.generate(writing(2)), *backend.loglikelihood(scoring(1))):
+        for answer in (*backend.generate(writing(6)), *backend.loglikelihood(scoring(2))):
             check(answer)
             kept.append(answer)
     except BenchbenchError as error:
