@@ -11,7 +11,7 @@ import typer
 
 from benchbench.cli.console import print_json, say, stoppable, tell, watching
 from benchbench.cli.options import AsJson, Output
-from benchbench.core.errors import BenchbenchError, StoreError
+from benchbench.core.errors import BenchbenchError
 from benchbench.store.damage import Damage, damage_of_run, damage_of_sweep, restore, restore_file, without_checksum
 from benchbench.store.find import SWEEPS, SweepFolder, all_runs
 from benchbench.store.folder import RunFolder
@@ -54,8 +54,6 @@ def check(
     """
     root = output if path is None else path
     runs, sweeps = _folders(root)
-    if not runs and not sweeps:
-        raise StoreError(f"there are no runs in {root}. Start with `benchbench run --model M`.")
     old = [run for run in runs if without_checksum(run)]
     found: list[Finding] = []
     with stoppable(), watching(quiet=as_json) as on_event:

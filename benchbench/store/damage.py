@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from benchbench.core.errors import DamageError, StoreError, VersionError
+from benchbench.core.errors import StoreError, VersionError
 from benchbench.store.extra_scores import added_files, part_of, read_metric
 from benchbench.store.files import (
     copy_of,
@@ -103,7 +103,7 @@ def _of_record(path: Path, read: Callable[[], object], otherwise: Remedy, *, nee
 
 def _is_json(copy: bytes | None, path: Path) -> bool:
     """The copy is there and whole."""
-    with suppress(DamageError):
+    with suppress(StoreError):
         return copy is not None and bool(decode_json(copy, str(path)))
     return False
 
