@@ -59,6 +59,11 @@ def load_tokenizer(
                 "rights of your account: read it, then give --trust-remote-code."
             ) from error
         raise
+    length: object = tokenizer.model_max_length
+    if not isinstance(length, int | float) or length != length or length < 1:
+        raise ModelError(
+            f"the tokenizer of {source.name} has model_max_length {length!r}; expected a number of tokens."
+        )
     tokenizer.padding_side = "left"
     _ensure_pad(tokenizer)
     prefix_token_id(tokenizer)
