@@ -181,6 +181,7 @@ class CausalGenerator(Halving):
                     attention_mask=torch.ones_like(context),
                     max_new_tokens=params.max_gen_toks,
                     logits_processor=[watch],
+                    return_dict_in_generate=False,
                     stopping_criteria=stop_at(params.until, self.ending, context.shape[1], watch),
                     pad_token_id=self.tokenizer.pad_token_id,
                     use_cache=trusted,

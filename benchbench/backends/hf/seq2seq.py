@@ -211,6 +211,7 @@ class Seq2SeqEngine(Halving):
                 attention_mask=mask,
                 max_new_tokens=params.max_gen_toks,
                 logits_processor=[watch],
+                return_dict_in_generate=False,
                 stopping_criteria=stop_at(params.until, self.ending, 1, watch),
                 pad_token_id=self.tokenizer.pad_token_id,
                 **generate_arguments(params),

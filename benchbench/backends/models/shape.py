@@ -32,7 +32,7 @@ MODULES = re.compile(r"(num|n)_(\w+_)?(layers?|blocks|experts|heads|codebooks)|(
 """Keys that say how many parts of a kind are made, one by one."""
 MAX_NUMBER = 2**40
 """No honest number of a configuration that sizes something is larger."""
-FREE_LAYERS = 1024
+FREE_LAYERS = 64
 """So many layers may be made whatever the weights hold."""
 MAX_MODULES = 1 << 14
 FREE_PARAMETERS = 1 << 24

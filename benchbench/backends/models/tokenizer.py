@@ -64,9 +64,10 @@ def load_tokenizer(
         raise ModelError(
             f"the tokenizer of {source.name} has model_max_length {length!r}; expected a number of tokens."
         )
-    tokenizer.padding_side = "left"
-    _ensure_pad(tokenizer)
-    prefix_token_id(tokenizer)
+    with quiet(source):
+        tokenizer.padding_side = "left"
+        _ensure_pad(tokenizer)
+        prefix_token_id(tokenizer)
     return tokenizer
 
 
