@@ -91,7 +91,9 @@ def _has_no_data(task: Task, settings: RenderSettings) -> bool:
     from benchbench.tasks.documents import open_rows
 
     try:
-        return task.config.eval_split not in open_rows(task, settings.data_root).splits()
+        return (
+            task.config.eval_split not in open_rows(task, settings.data_root, trusted=settings.trust_task_code).splits()
+        )
     except DataError:
         return True
 

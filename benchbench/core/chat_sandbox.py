@@ -12,10 +12,10 @@ from jinja2 import Template, TemplateError, Undefined, filters, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import SandboxedEnvironment
-from jinja2.utils import Namespace
 
 from benchbench.core import limits
-from benchbench.core.sandbox import MAX_TEMPLATE_CHARS, Sandbox, check_statements
+from benchbench.core.patterns import TooMuchWorkError
+from benchbench.core.sandbox import MAX_TEMPLATE_CHARS, Guard, Sandbox, check_statements
 from benchbench.core.types import Json
 
 TODAY = "26 Jul 2024"
@@ -60,7 +60,7 @@ def _before_tag(text: str, final: str) -> str:
 
 def _text(source: str, scope: Mapping[str, Any]) -> str:
     if len(source) > MAX_TEMPLATE_CHARS:
-        raise limits.TooMuchWorkError(f"it has more than {MAX_TEMPLATE_CHARS:,} characters")
+        raise TooMuchWorkError(f"it has more than {MAX_TEMPLATE_CHARS:,} characters")
     if not hasattr(_local, "sandbox"):
         _local.sandbox = ChatSandbox()
     sandbox: ChatSandbox = _local.sandbox
@@ -97,13 +97,6 @@ class _Dict:
         return dict.fromkeys(*args, **kwargs)
 
 
-class _Namespace(Namespace):
-    """Jinja's namespace, printed without its contents: those may hold it again."""
-
-    def __repr__(self) -> str:
-        return "<namespace>"
-
-
 def _raise_exception(message: str) -> None:
     raise TemplateError(message)
 
@@ -118,7 +111,7 @@ def _tojson(
     width = len(indent) if isinstance(indent, str) else indent or 0
     between = sum(len(separator) for separator in separators or ())
     if width > MAX_INDENT or between > MAX_INDENT:
-        raise limits.TooMuchWorkError(f"writes JSON with more than {MAX_INDENT} characters between values")
+        raise TooMuchWorkError(f"writes JSON with more than {MAX_INDENT} characters between values")
     levels = _depth(x) if width else 1
     if limits.weight(x) * (1 + (width * levels + between) // 4) > limits.MAX_CHARS:
         raise limits.too_long()
@@ -163,7 +156,6 @@ class ChatSandbox(Sandbox):
         self.add_extension(loopcontrols)
         self.globals |= {
             "dict": _Dict(),
-            "namespace": _Namespace,
             "raise_exception": _raise_exception,
             "strftime_now": _strftime_now,
         }
@@ -177,7 +169,9 @@ class ChatSandbox(Sandbox):
             self.meter.close()  # so that the compiler runs no filters on constants
             tree = self.parse(source)
             check_statements(tree)
-            self._templates[source] = self.compiled(tree)
+            tree = Guard().visit(tree)
+            tree.set_environment(self)
+            self._templates[source] = self.from_string(tree)
         template = self._templates[source]
         self.meter.start()
         return limits.join("", template.root_render_func(template.new_context(dict(scope))))
@@ -191,7 +185,7 @@ class ChatSandbox(Sandbox):
 
         def bounded(*args: Any, **kwargs: Any) -> str:
             if _WIDE_FIELD.search(pattern):
-                raise limits.TooMuchWorkError("formats a text with a field of a thousand characters or more")
+                raise TooMuchWorkError("formats a text with a field of a thousand characters or more")
             if pattern.count("{") * limits.weight([*args, *kwargs.values()]) > limits.MAX_CHARS:
                 raise limits.too_long()
             return formatted(*args, **kwargs)

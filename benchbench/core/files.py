@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """`path` for reading, links followed. OSError, with a clause as its `strerror`, for anything but a regular file.
 
     A pipe without a writer, a device or a folder is refused at once, and a pipe that takes the file's place after it

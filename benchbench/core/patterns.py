@@ -37,8 +37,8 @@ MAX_CHARS = 4_000_000
 MAX_SELECT = 1_000_000
 CHEAP = 1_000_000
 """Steps (by an upper bound) up to which a call needs no clock: about 10 ms."""
-MAX_TIMEOUTS = 5
-"""After so many a pattern is not tried any more: a task has thousands of docs."""
+LEAST_SECONDS = 0.005
+"""A pattern has half its time after each text that took too long, and never less: a task has thousands of docs."""
 HELPER_SECONDS = 60.0
 """Wait for an answer of the helper on a crowded machine."""
 HELPER_BYTES = 2 << 30
@@ -101,11 +101,11 @@ def _bounded(pattern: str, method: str, text: str, *args: Any, seconds: float = 
     """A call of `_METHODS`. TooMuchWorkError if it takes too long; re.error for what is no regular expression."""
     if len(text) > MAX_TEXT:
         raise TooMuchWorkError(f"uses a regular expression on a text of more than {MAX_TEXT:,} characters")
+    compiled = _compiled(pattern)
     if _steps(pattern, text) <= CHEAP:
-        return _METHODS[method](_compiled(pattern), text, *args)
-    if _timeouts[pattern] >= MAX_TIMEOUTS:
-        raise _too_slow(pattern, f" on {MAX_TIMEOUTS} texts, and is not tried on others")
-    left = min(seconds, getattr(_clock, "left", MAX_SECONDS))
+        return _METHODS[method](compiled, text, *args)
+    left = min(seconds, getattr(_clock, "left", MAX_SECONDS), MAX_SECONDS / 2 ** min(_timeouts[pattern], 30))
+    left = max(left, LEAST_SECONDS)
     start = time.thread_time()
     try:
         if _can_interrupt():
@@ -259,6 +259,8 @@ def _can_interrupt() -> bool:
 @contextmanager
 def _alarm(seconds: float, pattern: str) -> Iterator[None]:
     """Raise TooMuchWorkError in the main thread after `seconds` of its processor time."""
+    shown = pattern if len(pattern) <= 60 else f"{pattern[:59]}…"
+    error = TooMuchWorkError(f"uses a regular expression that takes longer than {seconds:.3g} seconds: {shown}")
     deadline = time.thread_time() + seconds
     armed = True
 
@@ -266,22 +268,17 @@ def _alarm(seconds: float, pattern: str) -> Iterator[None]:
         nonlocal armed
         if armed and time.thread_time() >= deadline:  # the timer counts other threads too
             armed = False
-            raise _too_slow(pattern)
+            raise error
 
     handler = signal.signal(signal.SIGVTALRM, stop)
     try:
-        signal.setitimer(signal.ITIMER_VIRTUAL, max(seconds, 0.001), 0.05)
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 0.02)
         yield
         armed = False
     finally:
         armed = False
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, handler)
-
-
-def _too_slow(pattern: str, more: str = "") -> TooMuchWorkError:
-    shown = pattern if len(pattern) <= 60 else f"{pattern[:59]}…"
-    return TooMuchWorkError(f"uses a regular expression that takes longer than {MAX_SECONDS:g} seconds{more}: {shown}")
 
 
 class _Helper:
@@ -314,13 +311,13 @@ class _Helper:
         try:
             pickle.dump(request, cast(IO[bytes], sent))
             cast(IO[bytes], sent).flush()
-            if select.select([received], [], [], HELPER_SECONDS)[0]:
+            if select.select([cast(IO[bytes], received)], [], [], HELPER_SECONDS)[0]:
                 kind, value = pickle.load(cast(IO[bytes], received))  # noqa: S301 - written by `_serve`
                 return str(kind), value
         except (OSError, EOFError, pickle.UnpicklingError):
             pass
         self.close()
-        return "slow", str(_too_slow(request[1]))
+        return "slow", "uses a regular expression that takes too long"
 
     def close(self) -> None:
         """End the process, if there is one."""

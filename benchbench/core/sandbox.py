@@ -19,6 +19,7 @@ from jinja2.visitor import NodeTransformer
 
 from benchbench.core import limits
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.patterns import TooMuchWorkError
 from benchbench.core.plugins import load_entry_point
 from benchbench.core.types import Json
 
@@ -69,8 +70,7 @@ def _center(value: Any, width: int = 80) -> str:
 
 
 def _round(value: float, precision: int = 0, method: Any = "common") -> float:
-    if precision > 20:
-        raise limits.TooMuchWorkError("rounds to more than 20 digits")
+    limits.check_digits(precision)
     return filters.do_round(value, precision, method)
 
 
@@ -93,13 +93,6 @@ def _string(value: Any) -> str:
     return str(_weighed(value))
 
 
-def _sum(value: Iterable[Any], attribute: str | int | None = None, start: int | float = 0) -> int | float:
-    total = start
-    for part in value:
-        total = limits.add(total, part if attribute is None else part[attribute])
-    return total
-
-
 def _tojson(value: Any) -> str:
     return str(filters.do_tojson(nodes.EvalContext(_PLAIN), _weighed(value)))
 
@@ -113,18 +106,34 @@ def _weighed(value: Any) -> Any:
     return value
 
 
+_WORD_BY_WORD = ("dictsort", "list", "reverse", "sort", "title", "unique", "wordcount")
+"""Filters that make a list of the words or letters of a text."""
+
+
+def _taking_apart(function: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for value in args:
+            limits.check_size(value)
+        return function(*(limits.at_most(value) if hasattr(value, "__next__") else value for value in args), **kwargs)
+
+    return update_wrapper(checked, function)
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     **{name: filters.FILTERS[name] for name in _JINJA_OWN},
+    **{name: _taking_apart(filters.FILTERS[name]) for name in _WORD_BY_WORD},
     "center": _center,
     "int": _int,
     "join": _join,
-    "regex_replace": limits.regex_replace,
     "replace": _replace,
     "round": _round,
     "string": _string,
-    "sum": _sum,
     "tojson": _tojson,
 }
+
+
+_SIZED = (str, list, tuple, dict)
+MAX_ARGUMENTS = 1000
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -139,8 +148,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals = dict(_GLOBALS)
         self.binop_table |= {"+": limits.add, "*": limits.multiply, "**": limits.power, "%": limits.modulo}
         self.concat = partial(limits.join, "")  # type: ignore[method-assign]
-        self.filters = {name: self._metered(function) for name, function in FILTERS.items()}
+        own: dict[str, Callable[..., Any]] = {"regex_replace": self.meter.regex_replace, "sum": self._sum}
+        self.filters = {name: self._metered(function) for name, function in {**FILTERS, **own}.items()}
         self.filters |= {"_counted": self.meter.counted, "_bounded": self._bounded, "_concat": self._concat}
+        self.filters |= {"_sized": self.meter.bounded, "_arguments": self._arguments}
         self.tests = {name: self._metered(function) for name, function in self.tests.items()}  # type: ignore[arg-type]
 
     def _metered(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,7 +159,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
         def metered(*args: Any, **kwargs: Any) -> Any:
             meter.tick()
-            return meter.bounded(function(*args, **kwargs))
+            found = meter.bounded(function(*args, **kwargs))
+            if any(type(value) in _SIZED and len(value) > limits.LARGE for value in args):
+                meter.look_at_clock()
+            return found
 
         return update_wrapper(metered, function)
 
@@ -158,7 +172,20 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return value
         if hasattr(value, "__next__"):
             raise TypeError("the value is a generator; add `|list` or `|join`")
-        return self.meter.bounded(value)
+        self.meter.bounded(value)
+        return self.meter.bounded(str(value)) if type(value) in _SIZED else value
+
+    def _sum(self, value: Iterable[Any], attribute: str | int | None = None, start: int | float = 0) -> int | float:
+        total = start
+        for part in self.meter.counted(value):
+            total = self.meter.bounded(limits.add(total, part if attribute is None else part[attribute]))
+        return total
+
+    def _arguments(self, values: Any) -> Any:
+        """The values behind `*` or `**` in a call."""
+        if hasattr(values, "__len__") and len(values) > MAX_ARGUMENTS:
+            raise TooMuchWorkError(f"calls something with more than {MAX_ARGUMENTS:,} arguments")
+        return values
 
     def _bounded(self, container: Any) -> Any:
         for value in container.values() if isinstance(container, dict) else container:
@@ -167,13 +194,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self.meter.bounded(container)
 
     def _concat(self, parts: Iterable[Any]) -> str:
-        return self.meter.bounded(limits.join("", [str(self._printable(part)) for part in parts]))  # type: ignore[no-any-return]
-
-    def compiled(self, tree: nodes.Template) -> Template:
-        """The tree made ready, with everything that may grow bounded as it is made."""
-        tree = _Guard().visit(tree)
-        tree.set_environment(self)
-        return self.from_string(tree)
+        return self.meter.bounded(limits.join("", (str(self._printable(part)) for part in parts)))  # type: ignore[no-any-return]
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """A short list of methods per type; nothing with an underscore in front."""
@@ -193,15 +214,22 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Call `__obj`, as a step, with its result bounded before it is made."""
         __self.meter.tick()
         text = getattr(__obj, "__self__", None)
-        if isinstance(text, str) and not kwargs:
+        if isinstance(text, str):
             name = __obj.__name__
             if name == "join":
-                return limits.join(text, __self.meter.counted(*args))
+                return __self.meter.bounded(limits.join(text, __self.meter.counted(*args)))
             if name == "replace":
-                return limits.replace(text, *args)
+                return __self.meter.bounded(limits.replace(text, *args, **_own(kwargs)))
             if name in ("center", "ljust", "rjust", "zfill"):
                 limits.check_width(args[0])
-        return __self.meter.bounded(super().call(__context, __obj, *args, **kwargs))
+        found = __self.meter.bounded(super().call(__context, __obj, *args, **kwargs))
+        if isinstance(text, _SIZED) and len(text) > limits.LARGE:
+            __self.meter.look_at_clock()
+        return found
+
+
+def _own(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name[0] != "_"}  # without those that jinja2 adds
 
 
 _local = threading.local()
@@ -228,7 +256,7 @@ def parse(source: str, where: str) -> nodes.Template:
         raise TaskError(f"{where}: the template does not parse: {error}.") from error
     try:
         check_statements(tree)
-    except limits.TooMuchWorkError as error:
+    except TooMuchWorkError as error:
         raise TaskError(f"{where}: {error}.") from error
     _check_names(tree, where)
     return tree
@@ -238,9 +266,9 @@ def check_statements(tree: nodes.Template) -> None:
     """TooMuchWorkError, whose message is a clause, for statements whose work or text cannot be bounded."""
     for kind, word in _STATEMENTS_REFUSED.items():
         if tree.find(kind) is not None:
-            raise limits.TooMuchWorkError(f"`{word}` is not allowed: a template stands alone")
+            raise TooMuchWorkError(f"`{word}` is not allowed: a template stands alone")
     if any(loop.recursive for loop in tree.find_all(nodes.For)):
-        raise limits.TooMuchWorkError("`recursive` loops are not allowed")
+        raise TooMuchWorkError("`recursive` loops are not allowed")
 
 
 def _check_names(tree: nodes.Template, where: str) -> None:
@@ -263,7 +291,7 @@ def _register_filter(env: Sandbox, name: str) -> bool:
     return True
 
 
-class _Guard(NodeTransformer):
+class Guard(NodeTransformer):
     """Rewrites a tree so that loops are counted and containers and `~` are bounded as they are made.
 
     jinja2 finds the methods by the names of its node classes.
@@ -277,6 +305,17 @@ class _Guard(NodeTransformer):
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         return _filtered(nodes.List(node.nodes, lineno=node.lineno), "_concat")
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _filtered(node, "_sized") if isinstance(node.arg, nodes.Slice) else node
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        for part in ("dyn_args", "dyn_kwargs"):
+            if getattr(node, part) is not None:
+                setattr(node, part, _filtered(getattr(node, part), "_arguments"))
+        return node
 
     def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
         return _filtered(self.generic_visit(node), "_bounded")
@@ -325,7 +364,7 @@ class Program:
         template = self._text
         return limits.join("", template.root_render_func(self._context(template, scope)))
 
-    def value(self, scope: Mapping[str, Json]) -> Any:
+    def value(self, scope: Mapping[str, Json]) -> object:
         """The value of a single expression with its own type; of any other template its text."""
         template = self._expression
         if template is None:
@@ -344,9 +383,11 @@ class Program:
 
 
 def _compiled(env: Sandbox, tree: nodes.Template, where: str) -> Template:
+    tree = Guard().visit(tree)
+    tree.set_environment(env)
     try:
-        return env.compiled(tree)
-    except (TemplateError, RecursionError, MemoryError, SyntaxError, limits.TooMuchWorkError) as error:
+        return env.from_string(tree)
+    except (TemplateError, RecursionError, MemoryError, SyntaxError, TooMuchWorkError) as error:
         raise TaskError(f"{where}: the template does not compile: {error}.") from error
 
 
@@ -356,5 +397,8 @@ def compile_template(source: str, where: str) -> Program:
     if source not in programs:
         if len(programs) >= MAX_PROGRAMS:
             programs.clear()
-        programs[source] = Program(source, where)
+        try:
+            programs[source] = Program(source, where)
+        except (RecursionError, MemoryError) as error:
+            raise TaskError(f"{where}: the template is nested too deeply.") from error
     return programs[source]
