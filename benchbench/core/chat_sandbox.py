@@ -12,11 +12,10 @@ from jinja2 import Template, TemplateError, Undefined, filters, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import SandboxedEnvironment
-from jinja2.utils import Namespace
 
 from benchbench.core import limits
 from benchbench.core.patterns import TooMuchWorkError
-from benchbench.core.sandbox import MAX_TEMPLATE_CHARS, Sandbox, check_statements
+from benchbench.core.sandbox import MAX_TEMPLATE_CHARS, Guard, Sandbox, check_statements
 from benchbench.core.types import Json
 
 TODAY = "26 Jul 2024"
@@ -98,13 +97,6 @@ class _Dict:
         return dict.fromkeys(*args, **kwargs)
 
 
-class _Namespace(Namespace):
-    """Jinja's namespace, printed without its contents: those may hold it again."""
-
-    def __repr__(self) -> str:
-        return "<namespace>"
-
-
 def _raise_exception(message: str) -> None:
     raise TemplateError(message)
 
@@ -164,7 +156,6 @@ class ChatSandbox(Sandbox):
         self.add_extension(loopcontrols)
         self.globals |= {
             "dict": _Dict(),
-            "namespace": _Namespace,
             "raise_exception": _raise_exception,
             "strftime_now": _strftime_now,
         }
@@ -178,7 +169,9 @@ class ChatSandbox(Sandbox):
             self.meter.close()  # so that the compiler runs no filters on constants
             tree = self.parse(source)
             check_statements(tree)
-            self._templates[source] = self.compiled(tree)
+            tree = Guard().visit(tree)
+            tree.set_environment(self)
+            self._templates[source] = self.from_string(tree)
         template = self._templates[source]
         self.meter.start()
         return limits.join("", template.root_render_func(template.new_context(dict(scope))))

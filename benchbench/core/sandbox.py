@@ -122,12 +122,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _concat(self, parts: Iterable[Any]) -> str:
         return self.meter.bounded(limits.join("", (str(self._printable(part)) for part in parts)))  # type: ignore[no-any-return]
 
-    def compiled(self, tree: nodes.Template) -> Template:
-        """The tree made ready, with everything that may grow bounded as it is made."""
-        tree = _Guard().visit(tree)
-        tree.set_environment(self)
-        return self.from_string(tree)
-
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """A short list of methods per type; nothing with an underscore in front."""
         if isinstance(obj, (LoopContext, Macro, Cycler, Joiner, Namespace)):
@@ -151,13 +145,17 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if name == "join":
                 return __self.meter.bounded(limits.join(text, __self.meter.counted(*args)))
             if name == "replace":
-                return __self.meter.bounded(limits.replace(text, *args, **kwargs))
+                return __self.meter.bounded(limits.replace(text, *args, **_own(kwargs)))
             if name in ("center", "ljust", "rjust", "zfill"):
                 limits.check_width(args[0])
         found = __self.meter.bounded(super().call(__context, __obj, *args, **kwargs))
         if isinstance(text, _SIZED) and len(text) > limits.LARGE:
             __self.meter.look_at_clock()
         return found
+
+
+def _own(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name[0] != "_"}  # without those that jinja2 adds
 
 
 _local = threading.local()
@@ -219,7 +217,7 @@ def _register_filter(env: Sandbox, name: str) -> bool:
     return True
 
 
-class _Guard(NodeTransformer):
+class Guard(NodeTransformer):
     """Rewrites a tree so that loops are counted and containers and `~` are bounded as they are made.
 
     jinja2 finds the methods by the names of its node classes.
@@ -292,7 +290,7 @@ class Program:
         template = self._text
         return limits.join("", template.root_render_func(self._context(template, scope)))
 
-    def value(self, scope: Mapping[str, Json]) -> Any:
+    def value(self, scope: Mapping[str, Json]) -> object:
         """The value of a single expression with its own type; of any other template its text."""
         template = self._expression
         if template is None:
@@ -311,8 +309,10 @@ class Program:
 
 
 def _compiled(env: Sandbox, tree: nodes.Template, where: str) -> Template:
+    tree = Guard().visit(tree)
+    tree.set_environment(env)
     try:
-        return env.compiled(tree)
+        return env.from_string(tree)
     except (TemplateError, RecursionError, MemoryError, SyntaxError, TooMuchWorkError) as error:
         raise TaskError(f"{where}: the template does not compile: {error}.") from error
 

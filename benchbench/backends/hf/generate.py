@@ -11,7 +11,7 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.cache import KeysValues, ReservedLayer, cache_of, keys_values
 from benchbench.backends.hf.causal import CausalModel, left_padded
-from benchbench.backends.hf.halving import Halving, halves
+from benchbench.backends.hf.halving import Halving, computing, halves
 from benchbench.backends.hf.scorer import CausalScorer, prefilled
 from benchbench.backends.models.tokenizer import end_tokens
 from benchbench.backends.plan import Block, Limits, make_plan, unmerged
@@ -175,16 +175,18 @@ class CausalGenerator(Halving):
             context = torch.tensor([jobs[index].context], device=self.model.device)
             torch.manual_seed(seed(jobs[index]))
             watch = Watch(self.model.device)
-            output = self.model.model.generate(
-                input_ids=context,
-                attention_mask=torch.ones_like(context),
-                max_new_tokens=params.max_gen_toks,
-                logits_processor=[watch],
-                stopping_criteria=stop_at(params.until, self.ending, context.shape[1], watch),
-                pad_token_id=self.tokenizer.pad_token_id,
-                use_cache=trusted,
-                **generate_arguments(params),
-            )
+            with computing(self.model.model):
+                output = self.model.model.generate(
+                    input_ids=context,
+                    attention_mask=torch.ones_like(context),
+                    max_new_tokens=params.max_gen_toks,
+                    logits_processor=[watch],
+                    return_dict_in_generate=False,
+                    stopping_criteria=stop_at(params.until, self.ending, context.shape[1], watch),
+                    pad_token_id=self.tokenizer.pad_token_id,
+                    use_cache=trusted,
+                    **generate_arguments(params),
+                )
             tokens = output[0, context.shape[1] :].tolist()
             self.model.computed_tokens += context.shape[1] + len(tokens) * params.num_beams
             yield not_finite(index) if watch.saw_nan else self.ending.finished(index, tokens, params)

@@ -153,6 +153,8 @@ def kind_of(model_type: Json) -> Architecture | None:
     """What transformers' own class of this type is, or None if there is none."""
     from transformers.models.auto import modeling_auto
 
+    if not isinstance(model_type, str):
+        return None
     if model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         return "seq2seq"
     return "causal" if model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else None

@@ -32,8 +32,9 @@ MODULES = re.compile(r"(num|n)_(\w+_)?(layers?|blocks|experts|heads|codebooks)|(
 """Keys that say how many parts of a kind are made, one by one."""
 MAX_NUMBER = 2**40
 """No honest number of a configuration that sizes something is larger."""
-FREE_MODULES = 1024
-"""So many parts may be made whatever the weights hold."""
+FREE_LAYERS = 64
+"""So many layers may be made whatever the weights hold."""
+MAX_MODULES = 1 << 14
 FREE_PARAMETERS = 1 << 24
 """So many parameters may be made whatever the weights hold."""
 MAX_BUFFER_BYTES = 1 << 31
@@ -63,9 +64,9 @@ def check_numbers(raw: Mapping[str, Json], names: Collection[str], place: object
             continue
         if key in POSITIVE and not 1 <= value <= MAX_NUMBER:
             raise ModelError(f"{place} has {key}={_shown(value)}; expected a whole number of 1 or more.")
-        if key in LAYERS and value > FREE_MODULES and value > 2 * layers:
+        if key in LAYERS and value > FREE_LAYERS and value > 2 * layers:
             raise ModelError(f"{place} has {key}={_shown(value)}, but the weights beside it hold {layers} layers.")
-        if MODULES.fullmatch(key) and value > 2 * max(FREE_MODULES, layers) ** 2:
+        if MODULES.fullmatch(key) and value > MAX_MODULES:
             raise ModelError(f"{place} has {key}={_shown(value)}, more than any model has.")
 
 

@@ -59,9 +59,15 @@ def load_tokenizer(
                 "rights of your account: read it, then give --trust-remote-code."
             ) from error
         raise
-    tokenizer.padding_side = "left"
-    _ensure_pad(tokenizer)
-    prefix_token_id(tokenizer)
+    length: object = tokenizer.model_max_length
+    if not isinstance(length, int | float) or length != length or length < 1:
+        raise ModelError(
+            f"the tokenizer of {source.name} has model_max_length {length!r}; expected a number of tokens."
+        )
+    with quiet(source):
+        tokenizer.padding_side = "left"
+        _ensure_pad(tokenizer)
+        prefix_token_id(tokenizer)
     return tokenizer
 
 

@@ -34,6 +34,7 @@ from benchbench.backends.models.formats import CheckpointFormat
 from benchbench.backends.models.identity import BROKEN_OFF, model_identity
 from benchbench.backends.models.loaded import (
     LoadedModel,
+    check_prefix,
     check_swap,
     copy_into,
     from_pretrained,
@@ -99,6 +100,7 @@ class FolderFormat(CheckpointFormat):
             hashing = pool.submit(model_identity, folder, files, code=code)
             model = from_pretrained(source, kind, config=config, dtype=dtype, trusted=own_code)
             identity = hashing.result()
+        check_prefix(model, tokenizer, source.name)
         return LoadedModel(
             model=model,
             tokenizer=tokenizer,

@@ -39,9 +39,9 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MAX_TEXT = 1 << 26
 """Longest string that is believed, in bytes: beyond it the header is corrupt."""
-MAX_COUNT = 1 << 22
+MAX_COUNT = 1 << 20
 """Most keys, tensors or entries of one list that are believed: vocabularies have less than 300,000 words."""
-MAX_ENTRIES = 1 << 23
+MAX_ENTRIES = 1 << 22
 """Most keys, tensors and entries of all lists of one file."""
 MAX_DIMENSIONS = 8
 MAX_DEPTH = 4
@@ -191,8 +191,16 @@ def _parse(path: Path, front: _Front, version: int) -> GGUFHeader:
     metadata = {}
     for _ in range(pairs):
         key = front.text()
+        if key in metadata:
+            raise OverflowError(f"{key!r} stands twice")
         metadata[key] = front.value(front.number("I"))
-    return GGUFHeader(path, version, metadata, tuple(_tensor(front) for _ in range(count)))
+    tensors: dict[str, GGUFTensor] = {}
+    for _ in range(count):
+        tensor = _tensor(front)
+        if tensor.name in tensors or not tensor.name:
+            raise OverflowError(f"a tensor named {tensor.name!r} stands twice, or has no name")
+        tensors[tensor.name] = tensor
+    return GGUFHeader(path, version, metadata, tuple(tensors.values()))
 
 
 def _tensor(front: _Front) -> GGUFTensor:
