@@ -133,8 +133,9 @@ class FileSource:
             raise missing_split(self._task, split, self.splits(), self.path)
         kind = self._task.config.dataset_path
         read = {"json": read_json, "csv": read_csv, "parquet": read_parquet, "text": read_text}[kind]
-        rows = (row for path in self._files[split] for row in read(path))
-        return _not_empty(list(islice(rows, limit)), self._task, split, self._files[split][0])
+        files = self._files[split]
+        rows = (row for path in files for row in read(path))
+        return _not_empty(list(islice(rows, limit)), self._task, split, files[0] if files else self._task.path)
 
 
 def _data_files(task: Task, root: Path | None) -> dict[str, list[Path]]:

@@ -57,7 +57,6 @@ KNOWN: tuple[Known, ...] = (
         "traceback IndexError tasks/documents.py:rows",
         RUN_OWN,
         Put("tasks/pack/own.yaml", ("dataset_kwargs", "data_files", "test"), []),
-        "a list of no files",
     ),
     Known(
         "yaml",

@@ -17,6 +17,7 @@ import site
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -37,6 +38,8 @@ ADDRESS_SPACE = 6 << 30
 """What may be mapped on top; a limit, so that a fault stays a fault of one process."""
 KEY = "sk-FUZZ-0123456789abcdef"
 SECRET = "the-text-of-a-file-outside"
+BUG = "This is a bug in benchbench"
+"""What a command says where it would have ended in a traceback."""
 STATUSES = (0, 1, 2)
 """Done, too many failed docs (or found unsound), wrong input."""
 
@@ -66,14 +69,15 @@ def call(box: Path, *argv: str) -> tuple[int | None, str, list[Fault]]:
     said = io.StringIO()
     watch = _Watch(box)
     status: int | None = None
-    with _as_from_a_shell(box, argv, said), _bounds() as memory, watch:
+    with _as_from_a_shell(box, argv, said), _bounds(watch) as memory, watch:
         try:
             status = _main()
         except TooLong:
-            watch.add("hang", _innermost(sys.exc_info()[2]), traceback.format_exc())
+            pass  # noted when it was raised
         except BaseException as error:  # noqa: BLE001 - whatever comes out of it is the finding
             watch.add("traceback", f"{type(error).__name__} {_innermost(error.__traceback__)}", traceback.format_exc())
-    if status is not None and status not in STATUSES:
+    reported = BUG in said.getvalue() or status not in (None, *STATUSES)
+    if reported and not watch.expired:
         watch.add(*_unknown_status(box, status, said.getvalue()))
     if memory.grown > MEGABYTES:
         watch.add("memory", argv[0], f"{memory.grown:.0f} MB more")
@@ -91,7 +95,7 @@ def _main() -> int:
     return 0
 
 
-def _unknown_status(box: Path, status: int, said: str) -> tuple[str, str, str]:
+def _unknown_status(box: Path, status: int | None, said: str) -> tuple[str, str, str]:
     """A bug that was reported: where, from the report that the output names."""
     text = said
     for name in re.findall(r"[^\s'\"`]+", said):
@@ -136,6 +140,7 @@ def _as_from_a_shell(box: Path, argv: tuple[str, ...], said: io.StringIO) -> Ite
     Of the tasks that ship only the demo's are read: reading all of them is most of the time of a small command.
     """
     before = Path.cwd(), sys.argv, tempfile.tempdir, warnings.showwarning, dict(os.environ)
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
     (box / "tmp").mkdir(exist_ok=True)
     os.chdir(box)
     sys.argv, tempfile.tempdir = ["benchbench", *argv], str(box / "tmp")
@@ -147,6 +152,7 @@ def _as_from_a_shell(box: Path, argv: tuple[str, ...], said: io.StringIO) -> Ite
             yield
         finally:
             sys.stdin = stdin
+            sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
             cwd, sys.argv, tempfile.tempdir, warnings.showwarning, environment = before
             os.chdir(cwd)
             os.environ.clear()
@@ -159,18 +165,19 @@ class _Memory:
 
 
 @contextlib.contextmanager
-def _bounds() -> Iterator[_Memory]:
+def _bounds(watch: _Watch) -> Iterator[_Memory]:
     """Processor time, time, and address space of the block; how many MB its resident memory grew at most."""
 
-    def over(*_: Any) -> None:
+    def over(_: int, frame: Any) -> None:
+        watch.expire(frame)
         raise TooLong
 
-    def tick(*_: Any) -> None:
+    def tick(number: int, frame: Any) -> None:
         nonlocal used, idle
         idle = idle + 1 if time.process_time() - used < 0.01 else 0
         used = time.process_time()
         if idle >= IDLE_SECONDS:
-            raise TooLong
+            over(number, frame)
 
     used, idle = time.process_time(), 0
     memory = _Memory()
@@ -181,7 +188,7 @@ def _bounds() -> Iterator[_Memory]:
     before = _status("VmRSS")
     resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + ADDRESS_SPACE, hard))
     signal.setitimer(signal.ITIMER_REAL, 1, 1)
-    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS, CPU_SECONDS)
     try:
         yield memory
     finally:
@@ -205,6 +212,13 @@ class _Watch:
     def __init__(self, box: Path) -> None:
         self.box = os.path.realpath(box)
         self.faults: list[Fault] = []
+        self.expired = False
+
+    def expire(self, frame: Any) -> None:
+        """Notes where the bound of time found the command, the first time."""
+        if not self.expired:
+            self.expired = True
+            self.add("hang", _place(frame) or "outside the package", "".join(traceback.format_stack(frame)[-12:]))
 
     def add(self, what: str, place: str, text: str) -> None:
         """Notes a fault."""
@@ -225,7 +239,7 @@ class _Watch:
         what = _CHECKS[event](self, *args)
         if what is not None:
             kind, place = what
-            near = _innermost_now() or str(place).rsplit("/", 1)[-1]
+            near = _place(sys._getframe(1)) or str(place).rsplit("/", 1)[-1]
             self.add(kind, f"{near} {event}", f"{event}{args!r}"[:500])
             raise PermissionError(errno.EACCES, f"refused while watched: {event} {place}")
 
@@ -273,9 +287,8 @@ def _inside(path: str, places: tuple[str, ...]) -> bool:
     return any(path == place or path.startswith(f"{place}/") for place in places)
 
 
-def _innermost_now() -> str:
-    """The last frame in the package of what runs now; empty in a thread of a library."""
-    frame: Any = sys._getframe(2)
+def _place(frame: Any) -> str:
+    """The last frame in the package of those that lead to this one; empty in a thread of a library."""
     while frame is not None:
         name = frame.f_code.co_filename
         if "/benchbench/" in name and "/tests/" not in name:
