@@ -224,19 +224,23 @@ class Guard(NodeTransformer):
     """
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
+        """See jinja2."""
         self.generic_visit(node)
         node.iter = _filtered(node.iter, "_counted")
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        """See jinja2."""
         self.generic_visit(node)
         return _filtered(nodes.List(node.nodes, lineno=node.lineno), "_concat")
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+        """See jinja2."""
         self.generic_visit(node)
         return _filtered(node, "_sized") if isinstance(node.arg, nodes.Slice) else node
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
+        """See jinja2."""
         self.generic_visit(node)
         for part in ("dyn_args", "dyn_kwargs"):
             if getattr(node, part) is not None:
@@ -244,11 +248,13 @@ class Guard(NodeTransformer):
         return node
 
     def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
+        """See jinja2."""
         return _filtered(self.generic_visit(node), "_bounded")
 
     visit_Dict = visit_List  # noqa: N815
 
     def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
+        """See jinja2."""
         self.generic_visit(node)
         return _filtered(node, "_bounded") if node.ctx == "load" else node
 
