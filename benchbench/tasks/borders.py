@@ -97,10 +97,12 @@ def builders() -> frozenset[str]:
     return KNOWN_BUILDERS | {*known} | {module.name for module in iter_modules(packaged_modules.__path__)}
 
 
-KNOWN_BUILDERS = frozenset(
-    "arrow audiofolder cache conll eval fasta fastq folder_based_builder genbank generator harbor hdf5 iceberg imagefolder "
-    "lance meshfolder mmcif niftifolder pandas pdb pdffolder spark sql tsfile videofolder vortex webdataset xml".split()
-)
+KNOWN_BUILDERS = frozenset((
+    "arrow", "audiofolder", "cache", "conll", "eval", "fasta", "fastq",
+    "folder_based_builder", "genbank", "generator", "harbor", "hdf5", "iceberg", "imagefolder",
+    "lance", "meshfolder", "mmcif", "niftifolder", "pandas", "pdb", "pdffolder",
+    "spark", "sql", "tsfile", "videofolder", "vortex", "webdataset", "xml",
+))  # fmt: skip
 """Those of datasets 5.2."""
 
 
