@@ -219,17 +219,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if name == "join":
                 return __self.meter.bounded(limits.join(text, __self.meter.counted(*args)))
             if name == "replace":
-                return __self.meter.bounded(limits.replace(text, *args, **_own(kwargs)))
+                given = {key: value for key, value in kwargs.items() if key[0] != "_"}  # jinja2 adds some
+                return __self.meter.bounded(limits.replace(text, *args, **given))
             if name in ("center", "ljust", "rjust", "zfill"):
                 limits.check_width(args[0])
         found = __self.meter.bounded(super().call(__context, __obj, *args, **kwargs))
         if isinstance(text, _SIZED) and len(text) > limits.LARGE:
             __self.meter.look_at_clock()
         return found
-
-
-def _own(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in kwargs.items() if name[0] != "_"}  # without those that jinja2 adds
 
 
 _local = threading.local()
@@ -291,7 +288,7 @@ def _register_filter(env: Sandbox, name: str) -> bool:
     return True
 
 
-class Guard(NodeTransformer):
+class _Guard(NodeTransformer):
     """Rewrites a tree so that loops are counted and containers and `~` are bounded as they are made.
 
     jinja2 finds the methods by the names of its node classes.
@@ -383,7 +380,7 @@ class Program:
 
 
 def _compiled(env: Sandbox, tree: nodes.Template, where: str) -> Template:
-    tree = Guard().visit(tree)
+    tree = _Guard().visit(tree)
     tree.set_environment(env)
     try:
         return env.from_string(tree)
