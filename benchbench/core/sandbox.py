@@ -245,16 +245,15 @@ def parse(source: str, where: str) -> nodes.Template:
         raise TaskError(f"{where}: a template of more than {MAX_TEMPLATE_CHARS:,} characters.")
     try:
         tree = sandbox().parse(source)
+        check_statements(tree)
+    except TooMuchWorkError as error:
+        raise TaskError(f"{where}: {error}.") from error
     except TemplateSyntaxError as error:
         raise TaskError(f"{where}: the template does not parse: {error.message} (its line {error.lineno}).") from error
     except RecursionError as error:
         raise TaskError(f"{where}: the template is nested too deeply.") from error
     except ValueError as error:
         raise TaskError(f"{where}: the template does not parse: {error}.") from error
-    try:
-        check_statements(tree)
-    except TooMuchWorkError as error:
-        raise TaskError(f"{where}: {error}.") from error
     _check_names(tree, where)
     return tree
 
