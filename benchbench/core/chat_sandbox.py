@@ -15,7 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from benchbench.core import limits
 from benchbench.core.patterns import TooMuchWorkError
-from benchbench.core.sandbox import MAX_TEMPLATE_CHARS, Guard, Sandbox, check_statements
+from benchbench.core.sandbox import MAX_TEMPLATE_CHARS, Sandbox, _Guard, check_statements
 from benchbench.core.types import Json
 
 TODAY = "26 Jul 2024"
@@ -169,7 +169,7 @@ class ChatSandbox(Sandbox):
             self.meter.close()  # so that the compiler runs no filters on constants
             tree = self.parse(source)
             check_statements(tree)
-            tree = Guard().visit(tree)
+            tree = _Guard().visit(tree)
             tree.set_environment(self)
             self._templates[source] = self.from_string(tree)
         template = self._templates[source]

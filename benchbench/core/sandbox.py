@@ -145,17 +145,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if name == "join":
                 return __self.meter.bounded(limits.join(text, __self.meter.counted(*args)))
             if name == "replace":
-                return __self.meter.bounded(limits.replace(text, *args, **_own(kwargs)))
+                given = {key: value for key, value in kwargs.items() if key[0] != "_"}  # jinja2 adds some
+                return __self.meter.bounded(limits.replace(text, *args, **given))
             if name in ("center", "ljust", "rjust", "zfill"):
                 limits.check_width(args[0])
         found = __self.meter.bounded(super().call(__context, __obj, *args, **kwargs))
         if isinstance(text, _SIZED) and len(text) > limits.LARGE:
             __self.meter.look_at_clock()
         return found
-
-
-def _own(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in kwargs.items() if name[0] != "_"}  # without those that jinja2 adds
 
 
 _local = threading.local()
@@ -174,16 +171,15 @@ def parse(source: str, where: str) -> nodes.Template:
         raise TaskError(f"{where}: a template of more than {MAX_TEMPLATE_CHARS:,} characters.")
     try:
         tree = sandbox().parse(source)
+        check_statements(tree)
+    except TooMuchWorkError as error:
+        raise TaskError(f"{where}: {error}.") from error
     except TemplateSyntaxError as error:
         raise TaskError(f"{where}: the template does not parse: {error.message} (its line {error.lineno}).") from error
     except RecursionError as error:
         raise TaskError(f"{where}: the template is nested too deeply.") from error
     except ValueError as error:
         raise TaskError(f"{where}: the template does not parse: {error}.") from error
-    try:
-        check_statements(tree)
-    except TooMuchWorkError as error:
-        raise TaskError(f"{where}: {error}.") from error
     _check_names(tree, where)
     return tree
 
@@ -217,7 +213,7 @@ def _register_filter(env: Sandbox, name: str) -> bool:
     return True
 
 
-class Guard(NodeTransformer):
+class _Guard(NodeTransformer):
     """Rewrites a tree so that loops are counted and containers and `~` are bounded as they are made.
 
     jinja2 finds the methods by the names of its node classes.
@@ -315,7 +311,7 @@ class Program:
 
 
 def _compiled(env: Sandbox, tree: nodes.Template, where: str) -> Template:
-    tree = Guard().visit(tree)
+    tree = _Guard().visit(tree)
     tree.set_environment(env)
     try:
         return env.from_string(tree)
