@@ -174,6 +174,9 @@ def _lm_eval(run: str, output: Path) -> bytes:
 
 def _rows_file(path: Path, form: Format) -> bytes:
     from benchbench.store.frames import load_runs
+    from benchbench.store.spreadsheet import to_csv
 
     frame = load_runs(path)
-    return bytes(frame.to_parquet(index=False)) if form == "parquet" else frame.to_csv(index=False).encode("utf-8")
+    return (
+        bytes(frame.to_parquet(index=False)) if form == "parquet" else to_csv(frame).encode("utf-8", errors="replace")
+    )
