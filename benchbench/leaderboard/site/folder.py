@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from benchbench.core.errors import ArgumentError, RunInUse, StoreError
-from benchbench.store.files import make_folder, os_errors, write_whole
+from benchbench.store.files import make_folder, os_errors
 from benchbench.store.lock import shortly
 
 MARK = ".benchbench-site"
@@ -180,7 +180,8 @@ def _clear(work: Path, real: Path) -> None:
             _give_back(new, real)
         if new.is_dir():
             shutil.rmtree(new)
-        inode.unlink(missing_ok=True)
+        for path in (inode, work / "both"):
+            path.unlink(missing_ok=True)
 
 
 def _give_back(old: Path, real: Path) -> None:
@@ -213,7 +214,8 @@ def _write_inside(real: Path, pages: Mapping[str, bytes]) -> None:
         new = work / "new"
         try:
             _stage(new, pages)
-            write_whole(real / MARK, _listed({*old, *pages} - {MARK}))
+            (work / "both").write_bytes(_listed({*old, *pages} - {MARK}))
+            (work / "both").replace(real / MARK)
             for folder in {path.partition("/")[0] for path in pages if "/" in path}:
                 (real / folder).mkdir(exist_ok=True)
             for path in sorted(pages, key=lambda path: path == "index.html"):
@@ -222,7 +224,7 @@ def _write_inside(real: Path, pages: Mapping[str, bytes]) -> None:
                 (real / path).unlink(missing_ok=True)
             (new / MARK).replace(real / MARK)
         finally:
-            shutil.rmtree(new, ignore_errors=True)
+            _clear(work, real)
     for folder in FOLDERS:
         with suppress(OSError):
             (real / folder).rmdir()
