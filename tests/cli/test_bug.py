@@ -166,7 +166,7 @@ def test_what_is_no_bug_keeps_its_own_code(world: Breaking) -> None:
     assert not list(world.folder.glob("benchbench-bug-*"))
 
 
-class Wordless(RuntimeError):
+class WordlessError(RuntimeError):
     """Cannot say what it is."""
 
     def __str__(self) -> str:
@@ -178,8 +178,8 @@ def chained() -> BaseException:
         try:
             {}["inner"]
         except KeyError:
-            raise Wordless  # noqa: B904 - the chain is what is tested
-    except Wordless as error:
+            raise WordlessError  # noqa: B904 - the chain is what is tested
+    except WordlessError as error:
         return error
 
 
