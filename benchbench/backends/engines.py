@@ -15,7 +15,7 @@ from math import inf
 from typing import Annotated, cast
 
 from benchbench.backends.protocol import Backend
-from benchbench.core.errors import BackendError, did_you_mean
+from benchbench.core.errors import ArgumentError, BackendError, did_you_mean
 from benchbench.core.plugins import entry_point_names, entry_points, load_place
 from benchbench.core.settings import Setting, name_value_pairs
 from benchbench.core.types import GenerationParams
@@ -87,6 +87,12 @@ class ModelOptions:
             pairs=True,
         ),
     ] = ()
+
+    def __post_init__(self) -> None:
+        if self.batch_tokens is not None and self.batch_tokens < 1:
+            raise ArgumentError(f"--batch-tokens {self.batch_tokens}: a batch holds 1 token or more.")
+        if self.max_length is not None and self.max_length < 2:
+            raise ArgumentError(f"--max-length {self.max_length} is too short to predict a token from another.")
 
 
 GROUP = "benchbench.engines"

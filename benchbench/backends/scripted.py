@@ -37,6 +37,7 @@ from benchbench.core.types import (
     RollingRequest,
 )
 
+LONGEST_DELAY = 3600
 R = TypeVar("R", LoglikelihoodRequest, RollingRequest, GenerateRequest)
 TableKey = tuple[str | None, str | None]
 """(whole prompt or None for any, continuation or None for a generation)."""
@@ -195,7 +196,12 @@ def _read_script(model: str) -> Script:
         except ValueError:
             raise ModelError(f"the scripted model's {name} is {value!r}; it must be a number.") from None
     table = {} if source == "hash" else _read_table(Path(source))
-    return Script(table, hashed=source == "hash", **options)
+    script = Script(table, hashed=source == "hash", **options)
+    if script.batch < 1 or not 0 <= script.fail <= 1 or not 0 <= script.delay <= LONGEST_DELAY:
+        raise ModelError(
+            f"the scripted model {model!r}: batch is 1 or more, fail a share from 0 to 1, delay 0 to {LONGEST_DELAY} s."
+        )
+    return script
 
 
 def _read_table(path: Path) -> dict[TableKey, dict[str, Json]]:

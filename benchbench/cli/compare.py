@@ -11,6 +11,7 @@ import typer
 from benchbench.cli.console import cell, figure_table, finite, number, p_value, print_json, say, stdout, tell
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Weights
+from benchbench.core.errors import ArgumentError
 from benchbench.core.format import clean_lines, decimals, several
 from benchbench.core.format import number as page_number
 
@@ -50,7 +51,10 @@ def compare(
     from benchbench.leaderboard.comparison import CompareOptions, compare_models
     from benchbench.leaderboard.duels import flat, frame
     from benchbench.store.find import find_models
+    from benchbench.store.spreadsheet import to_csv
 
+    if as_json and as_csv:
+        raise ArgumentError("--json and --csv are two forms of one output; give one of them.")
     found = compare_models(
         find_models(models, results), CompareOptions(tuple(metric) if metric else None, delta, weights)
     )
@@ -59,7 +63,7 @@ def compare(
         value = {"models": found.models, "rows": [flat(row) for row in found.rows], "refused": refused}
         print_json(finite(value))
     elif as_csv:
-        typer.echo(clean_lines(frame(found).to_csv(index=False)), nl=False)
+        typer.echo(clean_lines(to_csv(frame(found))), nl=False)
     else:
         show(found)
     if not as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
@@ -21,6 +22,8 @@ from benchbench.core.types import Json
 
 app = VerbApp()
 
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,4})?")
+
 LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "safetensors", "gguf", "lm_eval")
 
 
@@ -36,6 +39,8 @@ def doctor(
     """Say which engines work here and, for MODEL, how much memory it needs. Loads no weights."""
     if dtype not in DTYPES:
         raise ArgumentError(f"--dtype {dtype!r} is not one of {', '.join(DTYPES)}.{did_you_mean(dtype, DTYPES)}")
+    if DEVICE.fullmatch(device) is None:
+        raise ArgumentError(f"--device {device!r} is not one of auto, cpu, cuda or, for one of several GPUs, cuda:1.")
     machine = machine_facts()
     needs = None if model is None else model_facts(model, dtype, device, memory(), gpus())
     if as_json:

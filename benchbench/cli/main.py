@@ -6,17 +6,22 @@ second one, and no word of a command line is dropped in silence.
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import CompletionItem, TyperCommand, TyperGroup  # type: ignore[attr-defined]
 
+from benchbench.cli.bug import BugReports, say, write_report
 from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, BenchbenchError
 
@@ -113,8 +118,12 @@ VERBS = {
 }
 """Each verb is the `app` of benchbench.cli.<verb>. The texts stand here so that help needs no import."""
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-"""Exit codes besides 0: too many failed docs, wrong input, Ctrl-C."""
+FAILED, BAD_INPUT, BUG, INTERRUPTED = 1, 2, 70, 130
+"""Exit codes besides 0: too many failed docs or no room on the machine, wrong input, a bug of ours, Ctrl-C."""
+
+
+class _EndOfFileError(Exception):
+    """An EOFError that nobody caught, as its cause."""
 
 
 class LazyGroup(TyperGroup):
@@ -141,6 +150,13 @@ class LazyGroup(TyperGroup):
         """What a shell offers: the verbs, without importing any, and the options."""
         verbs = [CompletionItem(name, help=text) for name, text in VERBS.items() if name.startswith(incomplete)]
         return [*verbs, *super(TyperGroup, self).shell_complete(ctx, incomplete)]
+
+    def invoke(self, ctx: Any) -> Any:
+        """As typer's, which takes any EOFError for the end of what a person types; nothing here asks for that."""
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            raise _EndOfFileError from error
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The list of verbs, without importing any."""
@@ -172,24 +188,82 @@ def benchbench(
 
 
 def main() -> None:
-    """Runs the command line. Wrong input ends in a sentence on stderr and exit code 2."""
+    """Runs the command line and ends the process; whatever goes wrong is a sentence on stderr and an exit code."""
     warnings.showwarning = _show_warning
+    reports = BugReports()
+    reports.install()
     try:
-        app(prog_name="benchbench")
-    except BenchbenchError as error:
-        _say("error", str(error))
-        sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)
+        _prepare_stdout()
+        code = _run()
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - the last place where it can be told
+        code = _tell(error, reports)
+    sys.exit(BUG if reports.count and not code else code)
+
+
+def _prepare_stdout() -> None:
+    """A terminal that lacks a letter gets an escape; a command without stdout writes to nobody."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _run() -> int | str | None:
+    try:
+        typer.main.get_command(app)(prog_name="benchbench")
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+def _tell(error: BaseException, reports: BugReports) -> int:
+    """Says what went wrong; the exit code."""
+    match error:
+        case BenchbenchError():
+            _say("error", str(error))
+            return BAD_INPUT
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case BrokenPipeError():  # the reader, e.g. `head`, has seen enough
+            _drop_stdout()
+            return 0
+        case RecursionError():
+            _say("error", f"{NESTED} If so, please send {write_report(error) or 'this sentence'}.")
+            return BAD_INPUT
+        case _ if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            _say("error", NO_MEMORY)
+            return FAILED
+        case OSError(errno=int(number)) if number in MACHINE:
+            _drop_stdout()
+            _say("error", f"{error.filename or 'the output'} cannot be used: {os.strerror(number)}.")
+            return FAILED
+    reports.tell(error.__cause__ if isinstance(error, _EndOfFileError) and error.__cause__ else error)
+    return BUG
+
+
+NO_MEMORY = (
+    "there was not enough memory. What was computed is kept: the same command goes on from there. Less is needed with "
+    "a smaller --batch-tokens or --max-length, or with fewer --tasks at once."
+)
+NESTED = (
+    "something that was read is nested too deeply (RecursionError): a task file, a template, a record or a config. "
+    "Look there first; a file that is not nested points to a bug in benchbench."
+)
+MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of the operating system that say what the machine is short of."""
+
+
+def _drop_stdout() -> None:
+    """What is still to be written to stdout goes nowhere, lest the end of the process fail on it."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(kind: str, text: str) -> None:
     from benchbench.core.format import clean_lines
 
-    sys.stderr.write(f"{kind}: {clean_lines(text)}\n")
+    say(f"{kind}: {clean_lines(text)}")
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

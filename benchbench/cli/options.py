@@ -230,6 +230,14 @@ def task_index(include_paths: Iterable[Path] | None = None) -> TaskIndex:
     return TaskIndex(list(include_paths or ()))
 
 
+def check_target(to: Path) -> None:
+    """ArgumentError where no file can be written at `to`."""
+    if to.is_dir():
+        raise ArgumentError(f"--to {to} is a folder; a file was expected.")
+    if not to.parent.is_dir():
+        raise ArgumentError(f"--to {to}: there is no folder {to.parent}. Make it first: mkdir -p {to.parent}")
+
+
 Weights = Annotated[
     Literal["benchmarks", "tasks"],
     typer.Option(help="What counts alike in a mean of tasks: benchmarks (MMLU's subjects share one weight) or tasks."),

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from benchbench.cli.console import cell, print_json_text, say, stderr, stdout
-from benchbench.cli.options import Output, task_index
+from benchbench.cli.options import Output, check_target, task_index
 from benchbench.core.errors import ArgumentError, DataError, StoreError
 from benchbench.core.format import clean_lines
 from benchbench.store.find import all_runs, find_run
@@ -128,6 +128,8 @@ def export(
     if form == "lm-eval" and to is not None and to.suffix != ".json":
         _lm_eval_folder(run, output, to)
         return
+    if to is not None:
+        check_target(to)
     if form == "lm-eval":
         data = _lm_eval(run or "latest", output)
     else:
@@ -174,6 +176,9 @@ def _lm_eval(run: str, output: Path) -> bytes:
 
 def _rows_file(path: Path, form: Format) -> bytes:
     from benchbench.store.frames import load_runs
+    from benchbench.store.spreadsheet import to_csv
 
     frame = load_runs(path)
-    return bytes(frame.to_parquet(index=False)) if form == "parquet" else frame.to_csv(index=False).encode("utf-8")
+    return (
+        bytes(frame.to_parquet(index=False)) if form == "parquet" else to_csv(frame).encode("utf-8", errors="replace")
+    )

@@ -11,7 +11,7 @@ import typer
 
 from benchbench.cli.console import cell, print_json, say, stdout, stoppable, tell, tell_lines, text_table, watching
 from benchbench.cli.main import VerbApp
-from benchbench.cli.options import AsJson, Output, Weights, with_settings
+from benchbench.cli.options import AsJson, Output, Weights, check_target, with_settings
 from benchbench.core import json_record
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.format import magnitude, several
@@ -309,6 +309,8 @@ def plot(
     from benchbench.store.files import write_whole
     from benchbench.store.find import find_sweep
 
+    if to is not None:
+        check_target(to)
     trainings = trainings_of(find_sweep(sweep, output))
     if not trainings:
         raise ArgumentError("nothing is done yet.")

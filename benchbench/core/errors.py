@@ -1,6 +1,7 @@
 """Errors a user can act on. Each is a sentence: what was given, what was expected, what to do next.
 
-The command line prints the sentence and exits with 2; a traceback means a defect of ours.
+The command line prints the sentence and exits with 2. Anything else that is raised is a bug of ours: it becomes a file
+to send (`cli/bug.py`), and exit code 70.
 """
 
 from __future__ import annotations

@@ -15,6 +15,9 @@ _OBEYED_ON_ONE_LINE = re.compile(f"[\x00-\x1f{_OBEYED}]")
 _OBEYED_BUT_NEWLINE = re.compile(f"[\x00-\x09\x0b-\x1f{_OBEYED}]")
 _OBEYED_OR_INVISIBLE = re.compile(f"[\x00-\x08\x0b-\x1f{_OBEYED}{_INVISIBLE}]")
 
+OBEYED_OR_INVISIBLE = f"\x00-\x1f{_OBEYED}{_INVISIBLE}"
+"""The same with line breaks and tabs, as what stands between the brackets of a pattern."""
+
 LONGEST = 4000
 """Characters of a text that a page shows."""
 LONGEST_NAME = 160

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
@@ -16,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchbench.core.errors import StoreError
+from benchbench.core.errors import BenchbenchError, StoreError
 from benchbench.core.task_scoring import unit_names
 from benchbench.leaderboard.records import Cell
 from benchbench.scoring.estimates import corpus_estimate
@@ -234,16 +237,32 @@ def spread(work: Callable[[Part], Made], parts: Sequence[Part], processes: int) 
         yield map(work, parts)
         return
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(processes, context, initializer=_hold, initargs=(work, parts)) as pool:
+    with ProcessPoolExecutor(processes, context, initializer=_hold, initargs=(work, parts, os.getpid())) as pool:
         futures: list[Future[Made]] = [pool.submit(_do, place) for place in range(len(parts))]
         try:
             yield (future.result() for future in futures)
+        except BrokenProcessPool:
+            raise BenchbenchError(ENDED) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _hold(work: Callable[[Any], Any], parts: Sequence[Any]) -> None:
-    """Forked processes have both from memory: nothing but numbers and results goes through a pipe."""
+ENDED = (
+    "a process that helped was ended from outside, most likely for want of memory. Nothing on disk was changed. Fewer "
+    "processes need less: taskset -c 0 benchbench leaderboard works in one."
+)
+_PR_SET_PDEATHSIG = 1
+
+
+def _hold(work: Callable[[Any], Any], parts: Sequence[Any], parent: int) -> None:
+    """Forked processes have both from memory: nothing but numbers and results goes through a pipe.
+
+    Ctrl-C is the business of the process that began them; when that one is gone, they go, too.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
     _held.append((work, parts))
 
 

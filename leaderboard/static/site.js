@@ -163,7 +163,8 @@
   const shownCells = (row) => [...row.cells].filter((cell) => !cell.hasAttribute("data-off") && !cell.hasAttribute("data-drawn"));
   const plain = (cell) => (cell.dataset.high ? `${cell.dataset.v}-${cell.dataset.high}` : cell.dataset.v !== undefined ? cell.dataset.v : cell.textContent.trim());
   const quoted = (text) => {
-    const safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? "'" + text : text; // no formula for a spreadsheet
+    // No formula for a spreadsheet: as store/spreadsheet.py says.
+    const safe = /^[\s"'`\u00b4\u2018-\u201f]*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]/.test(text) && Number.isNaN(Number(text)) ? "'" + text : text;
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   const download = (table, name, kind) => {

@@ -23,6 +23,7 @@ from benchbench.extensions.interchange.imported import (
     in_order,
 )
 from benchbench.store.names import names_called
+from benchbench.store.spreadsheet import unprotected
 
 FIELDS = ("model", "step", "tokens_seen", "task", "metric", "value", "stderr", "n", "num_fewshot", "version", "date")
 NEEDED = ("model", "task", "metric", "value")
@@ -95,7 +96,14 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Json]]]:
         dialect = "excel-tab" if path.suffix == ".tsv" else "excel"
         reader = csv.DictReader(file, dialect=dialect)
         for row in reader:
-            yield reader.line_num, {key: value or None for key, value in row.items() if key is not None}
+            yield reader.line_num, dict(_cells(row))
+
+
+def _cells(row: Mapping[str | None, str | list[str] | None]) -> Iterator[tuple[str, str | None]]:
+    """Heading and text of the cells that have a heading, without apostrophes that keep a formula from being one."""
+    for key, value in row.items():
+        if key is not None:
+            yield unprotected(key), unprotected(value) if isinstance(value, str) and value else None
 
 
 def _json_row(text: str, path: Path, number: int) -> dict[str, Json]:

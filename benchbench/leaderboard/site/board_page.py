@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from benchbench.core.format import between, magnitude, name, several
+from benchbench.core.format import between, magnitude, name, several, visible
 from benchbench.leaderboard.board import Board, Coverage, Standing
 from benchbench.leaderboard.chart import StripScale, axis_of, rank_strip, strip
 from benchbench.leaderboard.duels import Duels
@@ -351,7 +351,7 @@ def _on_demand(board: Board, variants: Sequence[Variant], titles: dict[Variant, 
     rows = [ranked.standing for _, ranked in ranked_models(board)]
     tasks = {
         slug("|".join(key(variant))): {
-            "label": titles[variant],
+            "label": visible(titles[variant]),
             "values": [None if (x := row.normalised.get(variant)) is None else round(100 * x, 4) for row in rows],
         }
         for variant in variants

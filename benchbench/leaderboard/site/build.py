@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from benchbench.core.errors import ArgumentError, DataError
+from benchbench.core.errors import DataError
 from benchbench.core.format import name, several, shown
 from benchbench.leaderboard.board import FEWER_DRAWS, MANY, Board, make_board
 from benchbench.leaderboard.duels import Duels
@@ -18,10 +17,12 @@ from benchbench.leaderboard.paired import FEW, ItemScores, cores, spread
 from benchbench.leaderboard.records import Entry, Records, Variant, read_records
 from benchbench.leaderboard.site.board_page import Download, board_fields, board_page, ranked_models, suite_column
 from benchbench.leaderboard.site.docs_page import page_of_docs
+from benchbench.leaderboard.site.folder import check_out, write_site
 from benchbench.leaderboard.site.model_page import page_of_model, reported_page
 from benchbench.leaderboard.site.parts import (
     Page,
     PageRenderer,
+    as_shown,
     docs_page,
     labels,
     model_page,
@@ -35,14 +36,11 @@ from benchbench.leaderboard.training import VerdictOptions
 from benchbench.leaderboard.trainings import make_training
 from benchbench.leaderboard.weights import Weighting, benchmarks
 from benchbench.stats.ranks import DRAWS
-from benchbench.store.files import make_folder, os_errors, write_whole
 from benchbench.store.frames import RUN_COLUMNS, mark_current, run_rows
 from benchbench.store.reported import FOLDER, ReportedSource, read_reported
+from benchbench.store.spreadsheet import to_csv
 
-MARK = ".benchbench-site"
-"""Names the files of a site, so that the next build takes away those that it no longer writes."""
 MOST_SUITES = 6
-_SUBFOLDERS = ("data", "docs", "models", "suites", "sweeps", "tasks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +77,13 @@ def build_site(roots: Sequence[Path], out: Path, options: SiteOptions | None = N
         StoreError: a results folder is missing, or `out` cannot be written.
     """
     chosen = options or SiteOptions()
-    _check_out(out)
+    check_out(out)
     records = read_records(roots)
     reported, problems = _reported(roots)
     site = _Site(records, reported, chosen)
     site.problems += problems
     pages = dict(site.pages([str(root) for root in roots]))
-    _write(out, pages)
+    write_site(out, pages)
     tasks = {variant.task for entry in records.entries for variant in entry.cells}
     html = sum(path.endswith(".html") for path in pages)
     return Built(
@@ -300,31 +298,6 @@ def _suite_lead(suite: str, board: Board) -> str:
     return f"The models on {here} of {total} tasks of {name(suite)}; missing: {_listed(board.missing)}."
 
 
-def _check_out(out: Path) -> None:
-    if out.is_file():
-        raise ArgumentError(f"--out {out} is a file; a folder was expected.")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
-        raise ArgumentError(f"--out {out} holds other files than a site; give an empty or new folder.")
-
-
-def _write(out: Path, pages: Mapping[str, bytes]) -> None:
-    make_folder(out)
-    old = (out / MARK).read_text(encoding="utf-8").splitlines() if (out / MARK).is_file() else []
-    write_whole(out / MARK, "".join(f"{path}\n" for path in sorted({*old, *pages})).encode())
-    for folder in {path.partition("/")[0] for path in pages if "/" in path}:
-        make_folder(out / folder)
-    for path, content in pages.items():
-        with os_errors(out / path, "write"):
-            (out / path).write_bytes(content)
-    for path in set(old) - set(pages):
-        if path.partition("/")[0] in (*_SUBFOLDERS, path) and ".." not in path:
-            (out / path).unlink(missing_ok=True)
-    for folder in _SUBFOLDERS:
-        if (out / folder).is_dir() and not any((out / folder).iterdir()):
-            shutil.rmtree(out / folder)
-    write_whole(out / MARK, "".join(f"{path}\n" for path in sorted(pages)).encode())
-
-
 KINDS = ("csv", "json", "parquet")
 
 
@@ -351,11 +324,11 @@ def _files(name: str, rows: Sequence[Mapping[str, object]], columns: Mapping[str
 
     frame = pd.DataFrame(list(rows), columns=list(columns)).astype(dict(columns))
     plain = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in plain)
+    lines = ",\n".join(as_shown(json.dumps(row, ensure_ascii=False, allow_nan=False)) for row in plain)
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
     return {
-        f"data/{name}.csv": frame.to_csv(index=False).encode("utf-8", errors="replace"),
-        f"data/{name}.json": f"[\n{lines}\n]\n".encode("utf-8", errors="replace"),
+        f"data/{name}.csv": to_csv(frame).encode("utf-8", errors="replace"),
+        f"data/{name}.json": f"[\n{lines}\n]\n".encode(),
         f"data/{name}.parquet": buffer.getvalue(),
     }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 
 from benchbench.core import __version__
 from benchbench.core.errors import StoreError
-from benchbench.core.format import name, number, shown, visible, whole_number
+from benchbench.core.format import clean_json, name, number, shown, visible, whole_number
 from benchbench.core.ids import content_hash
 from benchbench.leaderboard.records import Entry, Variant
 from benchbench.store.names import same_weights
@@ -293,9 +293,14 @@ def packaged_site() -> Path:
     return inside if inside.is_dir() else package.parent / "leaderboard"
 
 
+def as_shown(text: str) -> str:
+    """JSON with escapes for what an editor or a terminal obeys; halves of pairs, which are no text, as `?`."""
+    return clean_json(text.encode("utf-8", errors="replace").decode("utf-8"))
+
+
 def embedded(value: object) -> str:
     """JSON that can stand in a script element whatever it holds."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = as_shown(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

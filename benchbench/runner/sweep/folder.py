@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -60,14 +60,26 @@ class SweepWriter(SweepFolder):
     def of(cls, settings: SweepSettings) -> SweepWriter:
         """The folder that this sweep has, or would have."""
         names = settings.name or "+".join(map(own_name, model_places(settings)))
-        return cls(settings.run.output / SWEEPS / folder_name(f"{names}-{settings.sweep_id()}"))
+        path = settings.run.output / SWEEPS / folder_name(f"{names}-{settings.sweep_id()}")
+        return cls(path if path.is_dir() else cls._moved(settings) or path)
+
+    @classmethod
+    def _moved(cls, settings: SweepSettings) -> Path | None:
+        """The folder of this sweep in results that lay elsewhere when it was first asked for."""
+        wanted = to_json(settings, only_identity=True)
+        for path in sorted((settings.run.output / SWEEPS).glob("*/sweep.json")):
+            with suppress(StoreError, ArgumentError):
+                if to_json(cls(path.parent).settings(), only_identity=True) == wanted:
+                    return path.parent
+        return None
 
     def settings(self) -> SweepSettings:
-        """What was asked. StoreError if sweep.json is missing or damaged."""
+        """What was asked, for the results folder that this one is in now. StoreError if sweep.json cannot be read."""
         try:
-            return from_json(an_object(self.content()["settings"], f"`settings` of {self.path / 'sweep.json'}"))
+            asked = from_json(an_object(self.content()["settings"], f"`settings` of {self.path / 'sweep.json'}"))
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise DamageError(f"{self.path / 'sweep.json'} is not as expected ({error!r}).{REPAIR}") from error
+        return replace(asked, run=replace(asked.run, output=self.output))
 
     def unit_folder(self, unit: Unit) -> Path:
         """Where the unit's two files lie."""

@@ -13,7 +13,8 @@ import pytest
 
 import benchbench
 from benchbench.core.errors import ArgumentError
-from benchbench.leaderboard.site.build import MARK, SiteOptions, build_site
+from benchbench.leaderboard.site.build import SiteOptions, build_site
+from benchbench.leaderboard.site.folder import MARK
 from benchbench.stats.ranks import mean_covariance, rank_intervals
 from benchbench.store.folder import PART
 from tests.leaderboard.site.page import Page

@@ -299,3 +299,19 @@ def test_scripted_models_can_be_swept_from_a_list(world, tmp_path):
     done = sweep(on_list(world, scripted_list(tmp_path, 3), tmp_path / "results"), readiness=impatient()).done
     assert [(one.step, one.tokens_seen) for one in done] == [(10, 1000), (20, 2000), (30, 3000)]
     assert len({one.model_identity for one in done}) == 3
+
+
+def test_a_sweep_goes_on_where_its_results_lie_now(world, tmp_path):
+    asked = on_list(world, scripted_list(tmp_path, 2), tmp_path / "old")
+    first = sweep(asked).folder
+    other = SweepWriter.create(on_list(world, tmp_path / "checkpoints.jsonl", tmp_path / "old", name="other"))
+    (tmp_path / "old").rename(tmp_path / "new")
+    moved = SweepWriter(tmp_path / "new" / "sweeps" / first.path.name)
+    settings = moved.settings()
+    assert settings.run.output == tmp_path / "new"
+    heard = []
+    again = sweep(settings, on_event=heard.append)
+    assert again.folder.path == moved.path
+    assert [path.name for path in sorted(moved.path.parent.iterdir())] == sorted([first.path.name, other.path.name])
+    assert not (tmp_path / "old").exists()
+    assert not any(isinstance(event, CheckpointFinished) for event in heard), "everything was done before"
