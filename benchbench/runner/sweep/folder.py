@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from benchbench.core.errors import ArgumentError, DamageError
+from benchbench.core.errors import ArgumentError, DamageError, StoreError
 from benchbench.core.json_record import an_object
 from benchbench.core.types import Json
 from benchbench.runner.checkpoint import Checkpoint, Look, Readiness
