@@ -40,7 +40,7 @@ class Plan:
     @property
     def requests(self) -> int:
         """Requests of all tasks."""
-        return sum(len(doc.requests) for prepared in self.tasks for doc in prepared.docs)
+        return sum(prepared.asked.requests for prepared in self.tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def estimate(prepared: PreparedTask) -> Estimate:
     return Estimate(
         task=prepared.task.name,
         docs=len(prepared.docs),
-        requests=sum(len(doc.requests) for doc in prepared.docs),
+        requests=prepared.asked.requests,
         num_fewshot=prepared.num_fewshot,
         tokens_alone=alone // BYTES_PER_TOKEN,
         tokens_shared=_shared_bytes(prepared.docs) // BYTES_PER_TOKEN,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from benchbench.backends.protocol import Backend
 from benchbench.core.errors import BackendError
 from benchbench.core.ids import text_hash
 from benchbench.core.record import BackendRecord, ChatRecord, PlannedTask, PlanRecord, Provenance, Row, RunRecord
-from benchbench.core.types import GenerateRequest, Item, Json
+from benchbench.core.types import Item, Json
 from benchbench.runner.checkpoint import Checkpoint, step_at, tokens_at
 from benchbench.runner.evaluate import evaluate
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
@@ -100,7 +101,7 @@ def _tell_refusals(plan: Plan, backend: Backend, on_event: OnEvent) -> None:
     """Says before the work begins what the engine will refuse, and raises BackendError if that is every task."""
     refused = {}
     for prepared in plan.tasks:
-        asked = {r.params for doc in prepared.docs for r in doc.requests if isinstance(r, GenerateRequest)}
+        asked = prepared.asked.settings
         reasons = [why for params in asked if (why := backend.refuses(params)) is not None]
         if reasons:
             refused[prepared.task.name] = (reasons[0], len(reasons) == len(asked))
@@ -212,7 +213,7 @@ def _work(
     others = (
         [] if writer.plan().fresh else same_compute(settings.output, compute_identity(backend.info), but=writer.path)
     )
-    items: dict[str, list[Item]] = {}
+    items: dict[str, Sequence[Item]] = {}
     told: set[str] = set()
     for text in () if plan.chat is None else plan.chat.notes:
         on_event(Note(text))
@@ -220,7 +221,7 @@ def _work(
     for prepared in plan.tasks:
         name = prepared.task.name
         items[name] = evaluate(prepared, backend, writer, others, on_event)
-        on_event(TaskFinished(name, sum(len(doc.requests) for doc in prepared.docs)))
+        on_event(TaskFinished(name, prepared.asked.requests))
         for text in backend.notes:
             if text not in told:
                 told.add(text)

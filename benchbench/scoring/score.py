@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import cast
 
 from benchbench.core.errors import BenchbenchError
+from benchbench.core.item_table import table_of
 from benchbench.core.registry import FAMILIES
 from benchbench.core.task_scoring import Group, ScoredTask, columns
 from benchbench.core.types import (
@@ -113,14 +115,14 @@ def count_outcomes(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:
     from them `ties` and, where the task's first metric is 0 or 1 for every item, `wrong`: answered items
     that score 0. Truncated and unanswered items are scored too, so accuracy counts theirs as well.
     """
-    counts = dict.fromkeys(("answered", "unanswered", "truncated", "failed"), 0)
-    for item in items:
-        counts[item.outcome] += 1
-    counts["ties"] = sum(item.tie for item in items)
+    table, counts = table_of(items), dict.fromkeys(("answered", "unanswered", "truncated", "failed"), 0)
+    outcomes = table.outcomes()
+    counts |= Counter(outcomes)
+    counts["ties"] = sum(table.numbers("tie"))
     first = next((column.name for column in columns(spec)), "")  # none: the rows will tell the metrics
-    answered = [item.scores.get(first) for item in items if item.outcome == "answered"]
-    if all(score in (0.0, 1.0) for score in answered):
-        counts["wrong"] = sum(score == 0.0 for score in answered)
+    scores = [score for score, outcome in zip(table.scores(first), outcomes, strict=True) if outcome == "answered"]
+    if all(score in (0.0, 1.0) for score in scores):
+        counts["wrong"] = scores.count(0.0)
     return counts
 
 

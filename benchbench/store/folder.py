@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,32 @@ from benchbench.store.files import (
     os_errors,
     read_json,
     remove_strays,
+    replacing,
     write_json,
     write_whole,
 )
 from benchbench.store.lines import LineLog, read_lines
 from benchbench.store.lock import RunLock
 from benchbench.store.names import completed, folder_name, is_former
-from benchbench.store.table import encode_part, item_from_line, item_to_line, read_part
+from benchbench.store.part_items import PartItems, held_or_read
+from benchbench.store.table import (
+    encode_part,
+    item_from_line,
+    item_to_line,
+    join_parts,
+    read_part,
+    reused_in,
+    sort_items,
+)
 
 PART = "part-00000.parquet"
 LIVE = "live.jsonl"
+WINDOW_PARTS = "window-*.parquet"
+"""What is done of a large task whose part is not made yet."""
+
+
+Influence = Callable[[Sequence[Item]], Mapping[str, Sequence[float | None]]]
+"""Items → score columns that rest on all of them."""
 
 
 class RunFolder:
@@ -90,10 +106,29 @@ class RunFolder:
         return (self.task_folder(task) / PART).is_file()
 
     def items(self, task: str) -> list[Item]:
-        """The task's items so far, sorted: those of its part, or else of live.jsonl (the last line of each doc)."""
+        """The task's items so far, sorted: those of its part, or else of its windows and of live.jsonl (the last line
+        of each doc).
+        """
         if self.is_sealed(task):
             return items_with_added(read_part(self.task_folder(task) / PART), self.path, task)
-        return [item for item, _ in self.live(task)]
+        windows = sorted(self.task_folder(task).glob(WINDOW_PARTS))
+        done = [item for path in windows for item in read_part(path)] + [item for item, _ in self.live(task)]
+        return sort_items({(item.doc_id, item.prompt_name): item for item in done}.values())
+
+    def sealed_items(self, task: str) -> Sequence[Item]:
+        """The items of a sealed task as the run made them, sorted; those of a large one are not held, but read."""
+        return held_or_read(self.task_folder(task) / PART)
+
+    def window(self, task: str, number: int) -> list[tuple[Item, bool]]:
+        """As `live`, of a finished window of a large task; empty if it is not finished."""
+        path = self._window_path(task, number)
+        if not path.is_file():
+            return []
+        reused = reused_in(path)
+        return [(item, item.doc_id in reused) for item in read_part(path)]
+
+    def _window_path(self, task: str, number: int) -> Path:
+        return self.task_folder(task) / WINDOW_PARTS.replace("*", f"{number:05}")
 
     def live(self, task: str) -> list[tuple[Item, bool]]:
         """(item, was reused from another run) for each doc in live.jsonl, sorted."""
@@ -164,11 +199,32 @@ class RunWriter(RunFolder):
         write_whole(self.task_folder(task) / PART, encode_part(items))
         self.drop_live(task)
 
+    def seal_window(self, task: str, number: int, items: Sequence[Item], reused: Collection[int]) -> None:
+        """Writes the items of one window of a large task; the docs `reused` were taken over from other runs.
+
+        After that live.jsonl is gone, unless the window was finished before: then it may hold items of a later one.
+        """
+        path = self._window_path(task, number)
+        again = path.is_file()
+        write_whole(path, encode_part(items, reused))
+        if not again:
+            self.drop_live(task)
+
+    def seal_windows(self, task: str, count: int, influence: Influence) -> Sequence[Item]:
+        """Makes one part of the windows, with the columns that `influence` gives for all items; returns these."""
+        parts, path = [self._window_path(task, number) for number in range(count)], self.task_folder(task) / PART
+        added = influence(PartItems(parts))
+        with replacing(path) as target:
+            join_parts(parts, target, added)
+        self.drop_live(task)
+        return self.sealed_items(task)
+
     def drop_live(self, task: str) -> None:
-        """Removes live.jsonl of a sealed task, left there by a kill between the part and the removal."""
-        path = self.task_folder(task) / LIVE
-        with os_errors(path, "remove"):
-            path.unlink(missing_ok=True)
+        """Removes live.jsonl, and of a sealed task its windows: a kill may have left them beside the part."""
+        folder = self.task_folder(task)
+        for path in (folder / LIVE, *(folder.glob(WINDOW_PARTS) if self.is_sealed(task) else ())):
+            with os_errors(path, "remove"):
+                path.unlink(missing_ok=True)
 
     def finish(self, record: RunRecord) -> None:
         """Writes run.json, which makes the run a finished one."""
