@@ -76,20 +76,20 @@ def _item(
         prompt_name=rendered.prompt_name,
         item_key=item_key,
         gold=_gold(rendered),
-        targets=tuple(map(storable, rendered.choices or rendered.targets)),
+        targets=tuple([storable(text) for text in rendered.choices or rendered.targets]),
         prediction=None if score.prediction is None else storable(score.prediction),
         outcome=score.outcome,
         tie=score.tie,
-        loglikelihoods=tuple(r.total for r in lls),
-        is_greedy=tuple(r.is_greedy for r in lls),
-        num_tokens=tuple(r.num_tokens for r in good),
-        texts=tuple(storable(r.text) for r in completions),
-        finish_reasons=tuple(r.finish_reason for r in completions),
-        dropped_shots=max((r.dropped_shots for r in good), default=0),
-        truncated_tokens=max((r.truncated_tokens for r in good), default=0),
+        loglikelihoods=tuple([r.total for r in lls]),
+        is_greedy=tuple([r.is_greedy for r in lls]),
+        num_tokens=tuple([r.num_tokens for r in good]),
+        texts=tuple([storable(r.text) for r in completions]),
+        finish_reasons=tuple([r.finish_reason for r in completions]),
+        dropped_shots=max([r.dropped_shots for r in good], default=0),
+        truncated_tokens=max([r.truncated_tokens for r in good], default=0),
         failure=None if failure is None else storable(failure),
         scores={name: None if value is None else float(value) for name, value in score.scores.items()},
-        prompt_tokens=tuple(r.prompt_tokens for r in good),
+        prompt_tokens=tuple([r.prompt_tokens for r in good]),
     )
 
 
@@ -270,6 +270,8 @@ def _ask(
 
 class _OpenDoc:
     """A doc of which some responses are still out."""
+
+    __slots__ = ("_responses", "doc")
 
     def __init__(self, doc: AskedDoc) -> None:
         self.doc = doc

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchbench.backends.protocol import ChatFormat
 from benchbench.core.errors import ArgumentError, TaskError
 from benchbench.core.ids import content_hash
+from benchbench.core.memory import rare_collections
 from benchbench.core.task_scoring import Group
 from benchbench.core.types import GenerateRequest, Json, RenderedDoc, Request, RollingRequest
 from benchbench.runner.events import Note, OnEvent, Preparing
@@ -57,6 +58,7 @@ class Estimate:
     """If every shared few-shot block and every doc's prompt were computed once."""
 
 
+@rare_collections()
 def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
     """Selects, loads and renders the tasks. TaskError or DataError, naming the task, if one cannot be."""
     from benchbench.tasks.index import TaskIndex

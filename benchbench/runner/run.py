@@ -12,6 +12,7 @@ from benchbench.backends import open_backend
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import BackendError
 from benchbench.core.ids import text_hash
+from benchbench.core.memory import rare_collections
 from benchbench.core.record import BackendRecord, ChatRecord, PlannedTask, PlanRecord, Provenance, Row, RunRecord
 from benchbench.core.types import Item, Json
 from benchbench.runner.checkpoint import Checkpoint, step_at, tokens_at
@@ -200,6 +201,7 @@ def _location(settings: RunSettings) -> str:
     return model if settings.model.backend == "api" else find_location(model)
 
 
+@rare_collections()
 def _work(
     plan: Plan,
     settings: RunSettings,

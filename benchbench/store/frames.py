@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from benchbench.core.errors import StoreError, did_you_mean
-from benchbench.core.record import ModelRun, Row, RunRecord, TaskRecord
+from benchbench.core.record import ModelRun, PlanRecord, Row, RunRecord, TaskRecord
 from benchbench.core.types import Item
 from benchbench.store.extra_scores import KEYS, added_part, scores_beside, scores_folder, with_added_columns
 from benchbench.store.find import all_runs, finished_runs
 from benchbench.store.folder import PART, RunFolder
-from benchbench.store.names import told_apart
+from benchbench.store.names import folder_name, told_apart
 from benchbench.store.table import COLUMNS, column_name, encode_part, read_table, whole_parquet
 
 if TYPE_CHECKING:
@@ -238,12 +238,12 @@ class _OfRun:
     num_fewshot: int | None
 
 
-_RUN_TYPES = {"run": "string", "run_id": "string", "model": "string", "step": "int64", "num_fewshot": "int64"}
+OF_RUN = tuple(field.name for field in fields(_OfRun))
 
 
 def _refuse_unknown(asked: Sequence[str] | None, known: Sequence[str], root: Path) -> None:
     if unknown := next((name for name in asked or () if name not in known), None):
-        hint = did_you_mean(unknown, [*known, *_RUN_TYPES, *COLUMNS])
+        hint = did_you_mean(unknown, [*known, *OF_RUN, *COLUMNS])
         raise StoreError(f"the items under {root} have no column {unknown!r}.{hint}")
 
 
@@ -263,10 +263,16 @@ def _tables(run: RunFolder, plan: ModelRun, wanted: set[str] | None, asked: Sequ
     try:
         for task in run.tasks():
             if wanted is None or task in wanted:
-                of = _OfRun(str(run.path), run.path.name, plan.model, plan.step, plan.num_fewshot(task))
+                of = _OfRun(str(run.path), run.path.name, plan.model, plan.step, _shots_of(plan, task))
                 yield _chosen(_task_table(run, task, asked), of, asked)
     except StoreError as error:
         warnings.warn(f"passed over {run.path}: {error}", stacklevel=2)
+
+
+def _shots_of(plan: ModelRun, task: str) -> int | None:
+    """`task` is the name of its folder."""
+    tasks = plan.tasks if isinstance(plan, PlanRecord | RunRecord) else {}
+    return next((one.num_fewshot for name, one in tasks.items() if folder_name(name) == task), None)
 
 
 def _task_table(run: RunFolder, task: str, asked: Sequence[str] | None) -> pa.Table:
@@ -294,11 +300,11 @@ def _chosen(table: pa.Table, of: _OfRun, asked: Sequence[str] | None) -> pa.Tabl
     """The table with the columns of its run in front, and of all only those that are asked for."""
     import pyarrow as pa
 
-    names = [name for name in _RUN_TYPES if asked is None or name in asked]
-    own = [pa.repeat(pa.scalar(getattr(of, name), _RUN_TYPES[name]), table.num_rows) for name in names]
-    kept = [name for name in table.column_names if asked is None or name in asked]
-    arrays = [*own, *(table.column(name) for name in kept)]
-    return pa.Table.from_arrays(arrays, names=[*names, *kept])
+    types = {"step": pa.int64(), "num_fewshot": pa.int64(), **dict.fromkeys(("run", "run_id", "model"), pa.string())}
+    kept = table.select([name for name in table.column_names if asked is None or name in asked])
+    for place, name in enumerate(name for name in OF_RUN if asked is None or name in asked):
+        kept = kept.add_column(place, name, pa.array([getattr(of, name)] * table.num_rows, types[name]))
+    return kept.replace_schema_metadata(None)
 
 
 AT_A_TIME = 2**20

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from itertools import repeat
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,13 @@ ITEM_SCHEMA_VERSION = 1
 COLUMNS = tuple(field.name for field in fields(Item) if field.name != "scores")
 """The fixed columns of the item table, in order. The score columns come after them."""
 
+_FIXED = attrgetter(*COLUMNS)
 LISTS = ("targets", "loglikelihoods", "is_greedy", "num_tokens", "texts", "finish_reasons", "prompt_tokens")
 
 
 def item_to_line(item: Item) -> dict[str, Json]:
     """The item as a JSON-able dict with Item's field names; `scores` stays nested."""
-    line = {name: getattr(item, name) for name in COLUMNS}
-    return {**line, "scores": dict(item.scores)}
+    return {**dict(zip(COLUMNS, _FIXED(item), strict=True)), "scores": dict(item.scores)}
 
 
 def item_from_line(line: Mapping[str, Any]) -> Item:
@@ -43,7 +44,7 @@ def _item(values: Mapping[str, Any], scores: Mapping[str, float | None]) -> Item
 
 def storable(text: str) -> str:
     """Half surrogate pairs, which a model may write byte by byte, cannot be stored as UTF-8: they become `?`."""
-    return text.encode("utf-8", errors="replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def sort_items(items: Iterable[Item]) -> list[Item]:
