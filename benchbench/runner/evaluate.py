@@ -250,14 +250,15 @@ def _ask(
     """Asks the backend for every doc that is not kept; each is scored and written as it is complete."""
     task = scoring.spec.task
     requests = [request for doc in docs for request in doc.rendered.requests]
-    skip = frozenset(request.key for doc in docs if doc.id in kept for request in doc.rendered.requests)
+    skip = frozenset([request.key for doc in docs if doc.id in kept for request in doc.rendered.requests])
     waiting = {doc.id: _OpenDoc(doc) for doc in docs if doc.id not in kept}
     done: list[Item] = []
+    progress = Progress(task)
     for response in _responses(backend, requests, skip):
-        on_event(Progress(task))
-        doc_id = response.request.doc_id
-        if doc_id in waiting and waiting[doc_id].complete_with(response):
-            doc = waiting.pop(doc_id)
+        on_event(progress)
+        doc = waiting.get(response.request.doc_id)
+        if doc is not None and doc.complete_with(response):
+            del waiting[doc.doc.id]
             done.append(score_item(scoring, doc.doc.rendered, doc.in_order(), doc.doc.key))
             live.append(done[-1])
     if waiting:

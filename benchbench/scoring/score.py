@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import cast
 
 from benchbench.core.errors import BenchbenchError
@@ -69,7 +70,7 @@ def score_doc(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Resp
     Raises:
         TaskError: the task names a metric, filter or option that does not exist.
     """
-    ordered = sorted(responses, key=lambda response: response.request.index)
+    ordered = sorted(responses, key=_INDEX)
     if (reason := why_failed(rendered, ordered)) is not None:
         return failed(spec, reason)
     try:
@@ -78,6 +79,9 @@ def score_doc(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Resp
         raise
     except Exception as error:  # noqa: BLE001 - a metric that breaks on one doc becomes a record of it
         return failed(spec, f"scoring raised {type(error).__name__}: {error}")
+
+
+_INDEX = attrgetter("request.index")
 
 
 def failed(spec: ScoringSpec, reason: str) -> ItemScore:
@@ -104,8 +108,8 @@ def why_failed(rendered: RenderedDoc, responses: Sequence[Response]) -> str | No
             return f"{response.kind}: {response.message}"
         if isinstance(response, Loglikelihood) and math.isnan(response.total):
             return f"nan_logits: the log-likelihood of request {response.request.index} is not a number"
-    asked = {request.index for request in rendered.requests}
-    if missing := sorted(asked - {response.request.index for response in responses}):
+    answered = {response.request.index for response in responses}
+    if missing := sorted([request.index for request in rendered.requests if request.index not in answered]):
         return f"no_response: request {missing[0]} was never answered"
     return None
 

@@ -12,6 +12,8 @@ from types import TracebackType
 from benchbench.core.types import Json
 from benchbench.store.files import os_errors, write_all
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 
 def read_lines(path: Path) -> Iterator[dict[str, Json]]:
     """The objects in `path`, oldest first. Lines that are not whole are passed over; a missing file is empty."""
@@ -43,7 +45,7 @@ class LineLog:
 
     def append(self, value: Mapping[str, Json]) -> None:
         """Adds one line. StoreError if the disk is full or gone; then no part of the line stays."""
-        data = json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
+        data = _ENCODER.encode(value).encode("ascii") + b"\n"
         with os_errors(self.path, "write to"):
             try:
                 write_all(self._fd, data)

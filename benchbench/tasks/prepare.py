@@ -20,7 +20,7 @@ from benchbench.tasks.rows import Row
 from benchbench.tasks.settings import RenderSettings
 from benchbench.tasks.sources import source_of
 from benchbench.tasks.spool import held
-from benchbench.tasks.task import AnyTask, PreparedTask, Task
+from benchbench.tasks.task import AnyTask, AskedCounter, PreparedTask, Task
 
 
 def prepare(task: AnyTask, settings: RenderSettings) -> PreparedTask:
@@ -55,8 +55,8 @@ def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
         chat=_chat(task, settings),
     )
     renderer.learn_inputs(renderer.doc(first, 0))
-    shots_of, hashed = _shots(renderer, source, count, settings), DataHash()
-    docs = held(_rendered(chain((first,), rows), renderer, shots_of, hashed))
+    shots_of, hashed, counter = _shots(renderer, source, count, settings), DataHash(), AskedCounter()
+    docs = held(counter.over(_rendered(chain((first,), rows), renderer, shots_of, hashed)))
     return PreparedTask(
         task=task,
         docs=docs,
@@ -67,6 +67,7 @@ def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
         data_revision=source.revision,
         data_path=source.path,
         notes=tuple(_notes(stated, settings, shots_of.moved(), len(docs))),
+        counted=counter.result(),
     )
 
 

@@ -235,7 +235,9 @@ class PromptRenderer:
             pairs = [(prompt, delimiter + choice) for choice in choices]
         if self._mutual:
             pairs += [(self._empty, delimiter + choice) for choice in choices]
-        requests = tuple(LoglikelihoodRequest(name, doc.id, i, prompt, text) for i, (prompt, text) in enumerate(pairs))
+        requests = tuple(
+            [LoglikelihoodRequest(name, doc.id, i, prompt, text) for i, (prompt, text) in enumerate(pairs)]
+        )
         return self._rendered(doc, requests, choices=choices, gold=gold)
 
     def _answer_delimiter(self, scope: Mapping[str, Json], doc: Doc) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -227,14 +227,25 @@ class Asked:
     settings: frozenset[GenerationParams]
     """Of the texts to be written."""
 
-    @classmethod
-    def by(cls, docs: Iterable[RenderedDoc]) -> Asked:
-        """Counted over `docs`."""
-        count, settings = 0, set[GenerationParams]()
+
+class AskedCounter:
+    """Counts what docs ask as they come by."""
+
+    def __init__(self) -> None:
+        self._requests, self._settings = 0, set[GenerationParams]()
+
+    def over(self, docs: Iterable[RenderedDoc]) -> Iterator[RenderedDoc]:
+        """`docs`, counted."""
         for doc in docs:
-            count += len(doc.requests)
-            settings.update(one.params for one in doc.requests if isinstance(one, GenerateRequest))
-        return cls(count, frozenset(settings))
+            self._requests += len(doc.requests)
+            for request in doc.requests:
+                if isinstance(request, GenerateRequest):
+                    self._settings.add(request.params)
+            yield doc
+
+    def result(self) -> Asked:
+        """What the docs so far ask."""
+        return Asked(self._requests, frozenset(self._settings))
 
 
 @dataclass(frozen=True)
@@ -259,7 +270,15 @@ class PreparedTask:
     own_scoring: TaskScoring | None = None
     """The scoring that the task's source brings; None: benchbench's own."""
 
+    counted: Asked | None = None
+    """What all docs ask, where that was counted when they were made."""
+
     @cached_property
     def asked(self) -> Asked:
         """What all docs ask."""
-        return Asked.by(self.docs)
+        if self.counted is not None:
+            return self.counted
+        counter = AskedCounter()
+        for _ in counter.over(self.docs):
+            pass
+        return counter.result()
