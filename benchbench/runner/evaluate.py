@@ -48,14 +48,14 @@ def score_item(scoring: TaskScoring, rendered: RenderedDoc, responses: Sequence[
     A scorer that raises makes a failed item, never a wrong one. TaskError and its like pass: the task is
     wrong, and would be for every doc.
     """
-    from benchbench.scoring.score import failed
-
     failure = next((f"{r.kind}: {r.message}" for r in responses if isinstance(r, Failure)), None)
     try:
         score = scoring.score(rendered, responses)
     except BenchbenchError:
         raise
     except Exception as error:  # noqa: BLE001 - a scorer that raises becomes a record, not the end of a run
+        from benchbench.scoring.score import failed
+
         score = failed(scoring.spec, f"scoring_error: {error!r}")
     if failure is None and score.outcome == "failed":
         failure = score.explanation or "the item could not be scored"

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from benchbench.core.types import Json
-from benchbench.store.files import os_errors, write_all
+from benchbench.store.files import os_errors, sentence, write_all
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
@@ -46,13 +46,14 @@ class LineLog:
     def append(self, value: Mapping[str, Json]) -> None:
         """Adds one line. StoreError if the disk is full or gone; then no part of the line stays."""
         data = _ENCODER.encode(value).encode("ascii") + b"\n"
-        with os_errors(self.path, "write to"):
-            try:
-                write_all(self._fd, data)
-            except BaseException:
-                with suppress(OSError):
-                    os.ftruncate(self._fd, self._size)
-                raise
+        try:
+            write_all(self._fd, data)
+        except BaseException as error:
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._size)
+            if isinstance(error, OSError):
+                raise sentence(self.path, "write to", error) from error
+            raise
         self._size += len(data)
 
     def close(self) -> None:

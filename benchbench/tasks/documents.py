@@ -283,7 +283,7 @@ class Deriver:
     def doc(self, row: Mapping[str, Json], number: int, *, keep: bool = False) -> Doc:
         """The Doc of a row. With `keep`, a derived field that the row already has stays (inline shots)."""
         fields: Row = dict(row)
-        scope = fields | self._variables
+        scope = fields | self._variables if self._fields or self._cluster else fields
         for name, field in self._fields:
             if not (keep and name in row):
                 fields[name] = scope[name] = field.value(scope, number)
