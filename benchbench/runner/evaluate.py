@@ -173,7 +173,7 @@ class _TaskRun:
             earlier = [*self._writer.window(self._task, number), *self._writer.live(self._task)]
             docs = self._prepared.docs[start : start + self._starts.step]
             items, reused, is_new = self._window(docs, earlier, is_first=number == 0)
-            if is_new:
+            if is_new or not self._writer.has_window(self._task, number):
                 self._writer.seal_window(self._task, number, items, reused)
             count += len(reused)
         find = partial(influence, self._scoring.spec)

@@ -119,6 +119,10 @@ class RunFolder:
         """The items of a sealed task as the run made them, sorted; those of a large one are not held, but read."""
         return held_or_read(self.task_folder(task) / PART)
 
+    def has_window(self, task: str, number: int) -> bool:
+        """This window of a large task is finished."""
+        return self._window_path(task, number).is_file()
+
     def window(self, task: str, number: int) -> list[tuple[Item, bool]]:
         """As `live`, of a finished window of a large task; empty if it is not finished."""
         path = self._window_path(task, number)

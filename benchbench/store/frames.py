@@ -224,7 +224,7 @@ def load_items(
     table = pa.concat_tables(tables, promote_options="default")
     _refuse_unknown(asked, table.column_names, root)
     frame: pd.DataFrame = (table if asked is None else table.select(asked)).to_pandas()
-    return frame
+    return frame.astype({name: "Int64" for name in ("step", "num_fewshot") if name in frame})
 
 
 @dataclass(frozen=True, slots=True)

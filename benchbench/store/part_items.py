@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from benchbench.core.types import WINDOW, Item, Outcome
-from benchbench.store.table import COLUMNS, LISTS, column_name, items_of, part_scores, read_part, whole_parquet
+from benchbench.store.table import (
+    COLUMNS,
+    LISTS,
+    column_name,
+    items_of,
+    part_scores,
+    read_part,
+    score_names,
+    whole_parquet,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,6 +147,20 @@ def _shared(column: pa.ChunkedArray[Any]) -> list[Any]:
     """The column's values; equal ones are one object."""
     known: dict[object, object] = {}
     return [known.setdefault(value, value) for chunk in column.chunks for value in chunk.to_pylist()]
+
+
+def items_with_keys(path: Path, keys: Collection[str]) -> Iterator[Item]:
+    """The items of those row groups of a part in which there is one of `keys`. StoreError if the part is damaged.
+
+    The keys alone are read first: most runs of the same weights share none, and texts can be large.
+    """
+    import pyarrow.parquet as pq
+
+    with whole_parquet(path), pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            found = file.read_row_group(group, columns=["item_key"], use_threads=False).column("item_key").to_pylist()
+            if any(key in keys for key in found):
+                yield from items_of(file.read_row_group(group), score_names(file.schema_arrow))
 
 
 def rows_in(path: Path) -> int:

@@ -142,7 +142,7 @@ def _filled(part: pa.Table, schema: pa.Schema, more: Mapping[str, pa.Array[Any]]
 def read_part(path: Path) -> list[Item]:
     """The items of one parquet part, sorted. StoreError if it cannot be read."""
     table = read_table(path)
-    return [*items_of(table, _score_names(table.schema))]
+    return [*items_of(table, score_names(table.schema))]
 
 
 def items_of(
@@ -180,7 +180,7 @@ def part_scores(path: Path) -> dict[str, str]:
 
     with whole_parquet(path):
         schema = pq.read_schema(path)
-    return _score_names(schema)
+    return score_names(schema)
 
 
 @contextmanager
@@ -198,7 +198,7 @@ def _number(value: float | bool | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _score_names(schema: pa.Schema) -> dict[str, str]:
+def score_names(schema: pa.Schema) -> dict[str, str]:
     """Metric name → column name."""
     return {metric_name(column): column for column in schema.names if column not in COLUMNS}
 

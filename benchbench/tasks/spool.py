@@ -54,14 +54,15 @@ _WRITTEN: dict[type, Callable[[object], _Rebuilt]] = {
 }
 
 
-def held(values: Iterable[T], *, block: int = WINDOW) -> Sequence[T]:
-    """A tuple of `values` if they are no more than a window, else a `Spool` of them in blocks of `block`.
+def held(values: Iterable[T], *, block: int | None = None) -> Sequence[T]:
+    """A tuple of `values` if they are no more than a window, else a `Spool` of them in blocks of `block`
+    (of a window, where it is None).
 
     DataError where the temporary file cannot be written.
     """
     values = iter(values)
     first = tuple(islice(values, WINDOW + 1))
-    return first if len(first) <= WINDOW else Spool(chain(first, values), block)
+    return first if len(first) <= WINDOW else Spool(chain(first, values), block or WINDOW)
 
 
 class Spool(Sequence[T], Generic[T]):
