@@ -1,4 +1,4 @@
-"""Kills runs at chosen system calls: `python -m tests.runner.crash WORLD FIRST STEP [WINDOW]` prints a JSON line a kill.
+"""Kills runs at chosen system calls: `python -m tests.runner.crash WORLD FIRST STEP [WINDOW]`, a JSON line a kill.
 
 Each run is a forked child, so that a kill costs no start-up. A child killed in the middle of a write leaves half of it.
 """

@@ -10,7 +10,7 @@ import yaml
 
 from benchbench.core.item_table import HeldItems, answered, table_of
 from benchbench.runner.run import run
-from benchbench.store.folder import RunFolder
+from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.part_items import PartItems
 from benchbench.store.table import read_part
 from tests.conftest import REPO
@@ -96,7 +96,8 @@ def test_a_stopped_run_goes_on_in_its_window(world, monkeypatch, answers):
     expected = {item.doc_id: item.loglikelihoods for item in items_of(whole.path)["toy_quiz"]}
     assert all(item.loglikelihoods == expected[item.doc_id] for item in done)
     again = run(settings(world, tasks="toy_quiz"))
-    assert again.resumed and part_bytes(again.path) == part_bytes(whole.path)
+    assert again.resumed
+    assert part_bytes(again.path) == part_bytes(whole.path)
     assert comparable(again.record) == comparable(whole.record)
 
 
@@ -108,9 +109,21 @@ def test_other_runs_are_reused_window_by_window(world, monkeypatch):
     assert part_bytes(again.path)["items/toy_quiz/part-00000.parquet"] == part_bytes(first.path).popitem()[1]
 
 
+def test_a_window_that_was_answered_but_not_sealed_is_sealed(world, monkeypatch):
+    window_of(5, monkeypatch.setattr)
+    whole = run(settings(world, tasks="toy_quiz", output=world / "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "seal_window", lambda self, task, number, *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(settings(world, tasks="toy_quiz"))
+    again = run(settings(world, tasks="toy_quiz"))
+    assert part_bytes(again.path) == part_bytes(whole.path)
+
+
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_any_call_ends_the_same(tmp_path):
     make_world(tmp_path, quiz=7, write=1)
-    arguments = [sys.executable, "-m", "tests.runner.crash", str(tmp_path), "11", "9", "3"]
+    arguments = [sys.executable, "-m", "tests.runner.crash", str(tmp_path), "1", "2", "3"]
     done = subprocess.run(arguments, cwd=REPO, capture_output=True, text=True, check=True)
     kills = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(kills) > 3
@@ -122,12 +135,16 @@ def test_items_are_read_as_they_would_be_held(world, monkeypatch):
     path = run(settings(world, f"{ALONE},fail=0.1", tasks="toy_quiz")).path / "items/toy_quiz/part-00000.parquet"
     held = read_part(path)
     read = PartItems([path])
-    assert isinstance(table_of(held), HeldItems) and table_of(read) is read
-    assert list(read) == held and read[-1] == held[-1] and read[3:9:2] == held[3:9:2]
+    assert isinstance(table_of(held), HeldItems)
+    assert table_of(read) is read
+    assert list(read) == held
+    assert read[-1] == held[-1]
+    assert read[3:9:2] == held[3:9:2]
     assert any(item.outcome == "failed" for item in held)
     for mine, theirs in ((read, HeldItems(held)), (answered(read), answered(held))):
         assert len(mine) == len(theirs)
-        assert mine.scores("acc") == theirs.scores("acc") and mine.scores("none") == theirs.scores("none")
+        assert mine.scores("acc") == theirs.scores("acc")
+        assert mine.scores("none") == theirs.scores("none")
         assert (mine.clusters(), mine.outcomes()) == (theirs.clusters(), theirs.outcomes())
         assert mine.numbers("doc_id") == theirs.numbers("doc_id")
         assert mine.sizes("targets") == theirs.sizes("targets")

@@ -81,7 +81,8 @@ def test_columns_are_those_that_were_asked_for_in_their_order(tmp_path):
     frame = benchbench.load_items(path, columns=["acc", "step", "doc_id"])
     assert list(frame.columns) == ["acc", "step", "doc_id"]
     whole = benchbench.load_items(path)
-    assert frame.acc.tolist() == whole.acc.tolist() and frame.doc_id.tolist() == whole.doc_id.tolist()
+    assert frame.acc.tolist() == whole.acc.tolist()
+    assert frame.doc_id.tolist() == whole.doc_id.tolist()
     assert benchbench.load_items(path, columns=["run_id"]).run_id.tolist() == ["abc"] * 3
     assert list(benchbench.load_items(tmp_path / "m", "none", columns=["doc_id", "model"]).columns) == [
         "doc_id",

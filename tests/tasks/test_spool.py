@@ -1,5 +1,6 @@
 """Large tasks rendered to a temporary file, and templates that need no Jinja: the same docs as ever."""
 
+import errno
 import os
 
 import pytest
@@ -23,10 +24,12 @@ def test_a_large_task_is_prepared_as_a_small_one(make_task, monkeypatch, mode, s
     whole = prepare(task, settings)
     window_of(5, monkeypatch.setattr)
     spooled = prepare(task, settings)
-    assert isinstance(whole.docs, tuple) and isinstance(spooled.docs, Spool)
+    assert isinstance(whole.docs, tuple)
+    assert isinstance(spooled.docs, Spool)
     assert tuple(spooled.docs) == whole.docs
     assert (spooled.data_hash, spooled.notes, spooled.asked) == (whole.data_hash, whole.notes, whole.asked)
-    assert whole.data_hash and spooled.asked.requests == sum(len(doc.requests) for doc in whole.docs)
+    assert whole.data_hash
+    assert spooled.asked.requests == sum(len(doc.requests) for doc in whole.docs)
 
 
 def test_docs_of_one_window_share_their_shots(make_task, monkeypatch):
@@ -41,23 +44,31 @@ def test_a_spool_is_read_by_place_and_by_slice(monkeypatch):
     window_of(4, monkeypatch.setattr)
     assert held(range(4)) == (0, 1, 2, 3)
     values = held(range(11))
-    assert isinstance(values, Spool) and list(values) == list(range(11)) and len(values) == 11
+    assert isinstance(values, Spool)
+    assert list(values) == list(range(11))
+    assert len(values) == 11
     assert (values[0], values[7], values[-1]) == (0, 7, 10)
-    assert values[2:9] == [2, 3, 4, 5, 6, 7, 8] and values[::-3] == [10, 7, 4, 1]
+    assert values[2:9] == [2, 3, 4, 5, 6, 7, 8]
+    assert values[::-3] == [10, 7, 4, 1]
     with pytest.raises(IndexError):
         values[11]
 
 
-def test_a_full_disk_is_a_sentence(monkeypatch, tmp_path):
+def test_a_full_disk_is_a_sentence(monkeypatch):
     window_of(4, monkeypatch.setattr)
-    monkeypatch.setattr("benchbench.tasks.spool.TemporaryFile", lambda prefix: open(os.devnull, "rb"))
-    with pytest.raises(DataError, match="temporary file: .* TMPDIR"):
+
+    def no_room(prefix: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("benchbench.tasks.spool.TemporaryFile", no_room)
+    with pytest.raises(DataError, match=r"temporary file: .* TMPDIR"):
         held(range(11))
 
 
 def test_hashes_are_held_as_numbers():
     hashes = [content_hash(n) for n in range(50)] + ["00000000000000ff"]
-    assert list(Hashes(hashes)) == hashes and Hashes(hashes)[-1:] == hashes[-1:]
+    assert list(Hashes(hashes)) == hashes
+    assert Hashes(hashes)[-1:] == hashes[-1:]
 
 
 def test_the_hash_of_data_that_come_one_by_one_is_that_of_all():
