@@ -20,7 +20,7 @@ VLLM   := .venv-vllm
 COMET  := .venv-comet
 WHEELS := build/wheels
 
-.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate mutate wheel clean
+.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate scale mutate wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -88,6 +88,9 @@ parity: $(VENV)/.installed-dev
 
 simulate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulate $(ARGS)
+
+scale: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.scale $(ARGS)
 
 mutate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutation $(ARGS)

@@ -1,10 +1,14 @@
 """A run of many docs needs no more memory than one of a few windows, and no more time a doc."""
 
+import gc
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchbench.core.types import Item, RenderedDoc
+from benchbench.store.folder import RunWriter
 from benchbench.store.frames import load_items
 from tests.scale import Cost, in_process, measured, run_cost, write_task
 from tests.windows import window_of
@@ -20,6 +24,31 @@ def most_traced(folder: Path, docs: int) -> float:
     return most / 2**20
 
 
+def alive(kind: type) -> int:
+    """How many objects of a class there are."""
+    return sum(type(one) is kind for one in gc.get_objects())
+
+
+def test_no_more_than_a_window_is_held(tmp_path, monkeypatch):
+    window_of(20, monkeypatch.setattr)
+    seal, seen = RunWriter.seal_window, []
+
+    def watched(self: RunWriter, *arguments: Any) -> None:
+        seen.append((alive(RenderedDoc), alive(Item)))
+        seal(self, *arguments)
+
+    monkeypatch.setattr(RunWriter, "seal_window", watched)
+    gc.collect()
+    before = alive(RenderedDoc), alive(Item)
+    write_task(tmp_path, 210)
+    run_cost(tmp_path, tmp_path / "results")
+    assert len(seen) == 11
+    docs, items = (max(counts) - known for counts, known in zip(zip(*seen, strict=True), before, strict=True))
+    assert 20 <= docs <= 40
+    assert 20 <= items <= 40
+
+
+@pytest.mark.slow
 def test_memory_is_that_of_a_window(tmp_path, monkeypatch):
     window_of(100, monkeypatch.setattr)
     most_traced(tmp_path / "warm", 1)  # what is imported once
