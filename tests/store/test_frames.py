@@ -1,6 +1,8 @@
 import json
+import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from benchbench.store.find import find_run
 from benchbench.store.folder import RunWriter
 from benchbench.store.frames import OF_RUN, RUN_COLUMNS
 from benchbench.store.table import COLUMNS
+from tests.conftest import REPO
 from tests.store.make import finished_run, item, planned, record
 
 
@@ -97,6 +100,19 @@ def test_columns_that_are_not_asked_for_are_not_read(tmp_path, monkeypatch):
     )
     benchbench.load_items(finished_run(tmp_path / "m" / "abc"), columns=["acc", "model"])
     assert read == [["acc"]]
+
+
+def test_the_guide_reads_items_lazily(tmp_path, monkeypatch):
+    finished_run(tmp_path / "results" / "m" / "abc")
+    with RunWriter(tmp_path / "results" / "n" / "def", planned()) as writer:
+        writer.seal("texts", [item(task="texts", scores={"bleu": 1.0}), item(1, task="texts", outcome="failed")])
+    guide = (REPO / "results/README.md").read_text(encoding="utf-8")
+    (block,) = [one for one in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "pyarrow.dataset" in one]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["docs"] == 4
+    assert {"acc", "bleu"} <= set(names["schema"].names)
 
 
 def test_a_column_that_no_item_has_is_a_sentence(tmp_path):
