@@ -105,6 +105,7 @@ def test_columns_that_are_not_asked_for_are_not_read(tmp_path, monkeypatch):
 def test_the_guide_reads_items_lazily(tmp_path, monkeypatch):
     finished_run(tmp_path / "results" / "m" / "abc")
     with RunWriter(tmp_path / "results" / "n" / "def", planned()) as writer:
+        writer.open_task("texts").close()
         writer.seal("texts", [item(task="texts", scores={"bleu": 1.0}), item(1, task="texts", outcome="failed")])
     guide = (REPO / "results/README.md").read_text(encoding="utf-8")
     (block,) = [one for one in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "pyarrow.dataset" in one]
