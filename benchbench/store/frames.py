@@ -16,7 +16,7 @@ from benchbench.store.extra_scores import KEYS, added_part, scores_beside, score
 from benchbench.store.find import all_runs, finished_runs
 from benchbench.store.folder import PART, RunFolder
 from benchbench.store.names import folder_name, told_apart
-from benchbench.store.table import COLUMNS, column_name, encode_part, read_table, whole_parquet
+from benchbench.store.table import COLUMNS, column_name, encode_part, part_scores, read_table, whole_parquet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -222,7 +222,7 @@ def load_items(
     if not tables:
         tables = [_chosen(_from_items([]).select(list(COLUMNS)), _OfRun(str(root), root.name, "", None, None), asked)]
     table = pa.concat_tables(tables, promote_options="default")
-    _refuse_unknown(asked, table.column_names, root)
+    _refuse_unknown(asked, table, root, chosen)
     frame: pd.DataFrame = (table if asked is None else table.select(asked)).to_pandas()
     return frame.astype({name: "Int64" for name in ("step", "num_fewshot") if name in frame})
 
@@ -241,9 +241,12 @@ class _OfRun:
 OF_RUN = tuple(field.name for field in fields(_OfRun))
 
 
-def _refuse_unknown(asked: Sequence[str] | None, known: Sequence[str], root: Path) -> None:
-    if unknown := next((name for name in asked or () if name not in known), None):
-        hint = did_you_mean(unknown, [*known, *OF_RUN, *COLUMNS])
+def _refuse_unknown(asked: Sequence[str] | None, table: pa.Table, root: Path, runs: Sequence[RunFolder]) -> None:
+    unknown = next((name for name in asked or () if name not in table.column_names), None)
+    if unknown is not None:
+        parts = [run.task_folder(task) / PART for run in runs for task in run.tasks() if run.is_sealed(task)]
+        scores = {column for part in parts for column in part_scores(part).values()}
+        hint = did_you_mean(unknown, [*OF_RUN, *COLUMNS, *sorted(scores)])
         raise StoreError(f"the items under {root} have no column {unknown!r}.{hint}")
 
 
