@@ -60,6 +60,12 @@ def stands(file: Path, name: str, value: Any) -> None:
     assert difference is None, difference
 
 
+def shortened(value: Any) -> str:
+    """The value as text, its middle left out where it is long."""
+    text = repr(value)
+    return text if len(text) <= 400 else f"{text[:200]} … {text[-200:]}"
+
+
 def first_difference(known: Any, found: Any, place: str) -> str | None:
     """Where two values differ first, and how."""
     if isinstance(known, float | int) and isinstance(found, float | int) and not isinstance(known, bool):
@@ -70,5 +76,5 @@ def first_difference(known: Any, found: Any, place: str) -> str | None:
     elif isinstance(known, list) and isinstance(found, list) and len(known) == len(found):
         parts = [(a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(known, found, strict=True))]
     else:
-        return None if known == found else f"{place}: {known!r} before, {found!r} now"
+        return None if known == found else f"{place}: {shortened(known)} before, {shortened(found)} now"
     return next((text for part in parts if (text := first_difference(*part)) is not None), None)

@@ -12,6 +12,7 @@ import typer
 from benchbench.cli.console import cell, print_json, say, stdout, stoppable, tell, tell_lines, text_table, watching
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output, Weights, with_settings
+from benchbench.core import json_record
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.format import magnitude, several
 from benchbench.runner.settings import SweepSettings
@@ -84,6 +85,9 @@ def execute(
             f"{settings.run.max_failed:.1%} allows."
         )
         raise typer.Exit(1)
+    if result.failed:
+        say("Not scored: " + " ".join(f"{checkpoint.name}: {why}" for checkpoint, why in result.failed))
+        raise typer.Exit(1)
 
 
 def _print(folder: SweepFolder, *, as_json: bool, options: VerdictOptions | None = None) -> None:
@@ -116,7 +120,7 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
         groups = [dry_run(replace(settings.run, tasks=tasks), on_event=on_event) for tasks in settings.task_groups]
     if as_json:
         asked = [{"tasks": [asdict(estimate) for estimate in estimates]} for estimates in groups]
-        print_json({"units": [asdict(unit) for unit in units], "to_do": todo, "groups": asked})
+        print_json({"units": json_record.as_json(units), "to_do": todo, "groups": asked})
         return
     show_estimates([estimate for estimates in groups for estimate in estimates])
     say(f"Each checkpoint is asked that; {todo} of {len(units)} units are to be done.")
@@ -213,7 +217,7 @@ def status(sweep: SweepName = "latest", output: Output = Path("results"), as_jso
     settings = folder.settings()
     units = with_queue(folder, status_of(folder, settings))
     if as_json:
-        print_json({"sweep": str(folder.path), "units": [asdict(unit) for unit in units]})
+        print_json({"sweep": str(folder.path), "units": json_record.as_json(units)})
         return
     _show_status(units, len(settings.task_groups))
     counts = Counter(unit.state for unit in units)

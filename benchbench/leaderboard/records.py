@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchbench.core import __version__
@@ -137,14 +137,17 @@ class Records:
     """By name and step."""
     skipped: tuple[str, ...]
     """Runs that were not taken, and why."""
+    listed: tuple[Entry, ...] = field(init=False)
+    """One entry per model: of a series of checkpoints the last, of the same weights under several names one. Made once:
+    duels know an entry by its identity.
+    """
 
-    @property
-    def listed(self) -> tuple[Entry, ...]:
-        """One entry per model: of a series of checkpoints the last, of the same weights under several names one."""
+    def __post_init__(self) -> None:
         trainings = self.trainings()
         last = {id(members[-1]) for members in trainings.values()}
         later = {id(entry) for entry in self.entries if entry.position is not None and entry.series in trainings}
-        return tuple(_without_twins(e for e in self.entries if id(e) in last or id(e) not in later))
+        listed = tuple(_without_twins(e for e in self.entries if id(e) in last or id(e) not in later))
+        object.__setattr__(self, "listed", listed)
 
     def series(self) -> dict[str, tuple[Entry, ...]]:
         """Training runs with two checkpoints or more, by step; of a step that was overwritten the newest."""
@@ -227,14 +230,14 @@ def _finished(folders: Iterable[RunFolder], skipped: list[str]) -> Iterator[Fini
 
 def _newest(runs: Iterable[FinishedRun], skipped: list[str]) -> Iterator[FinishedRun]:
     """Each run once, newest first; copies of a run are named."""
-    seen: dict[str, FinishedRun] = {}
+    seen: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda one: (one.finished, one.name), reverse=True):
-        record = run.record
-        same = content_hash([record.model, record.run_id, as_json(record.rows)])
-        if same in seen:
-            skipped.append(f"{run.name}: the same run as {seen[same].name}.")
+        others = seen.setdefault((run.record.model, run.record.run_id), [])
+        same = next((one for one in others if as_json(one.record.rows) == as_json(run.record.rows)), None)
+        if same is not None:
+            skipped.append(f"{run.name}: the same run as {same.name}.")
             continue
-        seen[same] = run
+        others.append(run)
         yield run
 
 

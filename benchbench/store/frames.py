@@ -14,7 +14,7 @@ from benchbench.core.record import ModelRun, PlanRecord, Row, RunRecord, TaskRec
 from benchbench.core.types import Item
 from benchbench.store.extra_scores import KEYS, added_part, scores_beside, scores_folder, with_added_columns
 from benchbench.store.find import all_runs, finished_runs
-from benchbench.store.folder import PART, RunFolder
+from benchbench.store.folder import RunFolder
 from benchbench.store.names import folder_name, told_apart
 from benchbench.store.table import COLUMNS, column_name, encode_part, part_scores, read_table, whole_parquet
 
@@ -244,7 +244,7 @@ OF_RUN = tuple(field.name for field in fields(_OfRun))
 def _refuse_unknown(asked: Sequence[str] | None, table: pa.Table, root: Path, runs: Sequence[RunFolder]) -> None:
     unknown = next((name for name in asked or () if name not in table.column_names), None)
     if unknown is not None:
-        parts = [run.task_folder(task) / PART for run in runs for task in run.tasks() if run.is_sealed(task)]
+        parts = [run.part(task) for run in runs for task in run.tasks() if run.is_sealed(task)]
         scores = {column for part in parts for column in part_scores(part).values()}
         hint = did_you_mean(unknown, [*OF_RUN, *COLUMNS, *sorted(scores)])
         raise StoreError(f"the items under {root} have no column {unknown!r}.{hint}")
@@ -282,7 +282,7 @@ def _task_table(run: RunFolder, task: str, asked: Sequence[str] | None) -> pa.Ta
     """The items of a task; of a sealed one without added scores only the columns that are asked for."""
     if not run.is_sealed(task):
         return _from_items(run.items(task))
-    path, added = run.task_folder(task) / PART, scores_folder(run.path, task).is_dir()
+    path, added = run.part(task), scores_folder(run.path, task).is_dir()
     if asked is None or added:
         return with_added_columns(read_table(path), run.path, task)
     with whole_parquet(path):
@@ -375,7 +375,6 @@ def read_clusters(run: RunFolder, task: str) -> dict[int, str | None]:
 
 
 def _part(run: RunFolder, task: str) -> Path:
-    path = run.task_folder(task) / PART
-    if not path.is_file():
+    if not run.is_sealed(task) and folder_name(task) not in run.parts():
         raise StoreError(f"the run {run.path} has no finished items of {task}.")
-    return path
+    return run.part(task)

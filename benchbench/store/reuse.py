@@ -9,7 +9,7 @@ from pathlib import Path
 from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.core.record import PlanRecord
 from benchbench.core.types import Item, Json
-from benchbench.store.folder import PART, RunFolder
+from benchbench.store.folder import RunFolder
 from benchbench.store.names import find_home, folder_name
 from benchbench.store.part_items import items_with_keys
 
@@ -50,7 +50,7 @@ def reusable(runs: Collection[RunFolder], task: str, wanted: Collection[str]) ->
 
 def _answered(run: RunFolder, task: str, keys: Collection[str]) -> Iterator[Item]:
     sealed = run.is_sealed(task)
-    for item in items_with_keys(run.task_folder(task) / PART, keys) if sealed else run.items(task):
+    for item in items_with_keys(run.part(task), keys) if sealed else run.items(task):
         if item.item_key in keys and item.outcome != "failed":
             yield item
 

@@ -41,10 +41,16 @@ def prepare(task: AnyTask, settings: RenderSettings) -> PreparedTask:
     return source.prepare(task, settings)
 
 
+MAX_REQUESTS = 20_000_000
+"""Of one task that repeats them."""
+
+
 def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
     task, count = _with_splits(stated, settings), _num_fewshot(stated, settings)
-    source = open_rows(task, settings.data_root)
+    source = open_rows(task, settings.data_root, trusted=settings.trust_task_code)
     rows = source.each(str(task.config.eval_split), settings.limit)
+    if task.config.repeats > 1:
+        rows = _not_too_many(rows, task)
     first = next(rows)
     renderer = PromptRenderer(
         task,
@@ -69,6 +75,17 @@ def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
         notes=tuple(_notes(stated, settings, shots_of.moved(), len(docs))),
         counted=counter.result(),
     )
+
+
+def _not_too_many(rows: Iterator[Row], task: Task) -> Iterator[Row]:
+    """The rows of a task that repeats its requests. TaskError for more of these than MAX_REQUESTS."""
+    held_rows = list(rows)
+    if len(held_rows) * task.config.repeats > MAX_REQUESTS:
+        raise TaskError(
+            f"{task.where('repeats')}: {len(held_rows):,} docs asked {task.config.repeats:,} times are more than "
+            f"{MAX_REQUESTS:,} requests; use --limit."
+        )
+    return iter(held_rows)
 
 
 def _rendered(

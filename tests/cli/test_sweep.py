@@ -80,6 +80,7 @@ def test_status_says_what_is_done_and_what_is_new(swept, tmp_path):
     assert "2 done, 1 being written" in done.stderr
     units = json.loads(world.about("status", "--json").stdout)["units"]
     assert [unit["state"] for unit in units] == ["done", "done", "being written"]
+    assert list(units[0]["done"])[:3] == ["series", "checkpoint", "target"]  # the unit's file and no more
     assert "there is no checkpoint at" in units[2]["why"]
     again = world.about("resume")
     assert again.returncode == 0

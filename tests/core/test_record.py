@@ -9,7 +9,18 @@ import pytest
 
 from benchbench.core.errors import StoreError
 from benchbench.core.record import Counts, Provenance, RunRecord
+from benchbench.store.find import Done
 from tests.store.make import record
+
+DONE = {
+    **dict.fromkeys(("series", "checkpoint", "target", "stamp", "asked", "run", "run_id"), "x"),
+    **dict.fromkeys(("model_identity", "tokenizer_identity", "finished"), "y"),
+    "step": 5,
+    "tokens_seen": None,
+    "group": 0,
+    "timing": {"load": 0.0, "first": None, "run": 1.5},
+    "failed_share": 0.0,
+}
 
 
 def read(**changes: Any) -> RunRecord:
@@ -20,6 +31,12 @@ def test_a_record_is_written_with_its_own_keys_in_their_order_also_those_that_no
     known = record(later={"x": [1, None]}, checkpoint={"step": 5})
     known["rows"][0] = {"unknown": True, **known["rows"][0]}
     assert json.dumps(RunRecord.from_json(known, "run.json").to_json()) == json.dumps(known)
+
+
+@pytest.mark.parametrize("share", [0.0, 0, 0.25, -0.0])
+def test_a_number_is_written_as_it_was_read_zero_too(share: float) -> None:
+    read_again = Done.from_json({**DONE, "failed_share": share}, "done.json").to_json()
+    assert json.dumps(read_again) == json.dumps({**DONE, "failed_share": share})
 
 
 def test_a_new_object_has_every_key_and_one_that_was_read_only_those_that_say_something() -> None:

@@ -91,6 +91,8 @@ def _below(
 ) -> Iterator[Change]:
     if isinstance(node, ast.stmt):
         statement = node
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
     for new in replacements(node):
         yield Change(parent, field, index, node, ast.copy_location(new, node), statement, at_import)
     at_import = at_import and not isinstance(node, ast.FunctionDef | ast.Lambda)

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import os
+import resource
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import _lru_cache_wrapper
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -32,8 +35,14 @@ from tests.mutation.mutants import Mutant, changed
 
 REPO = Path(__file__).resolve().parent.parent.parent
 OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0")
-LEAST_SECONDS, TIMES = 60.0, 10.0
-"""A mutant that runs this long, and as many times longer than its tests did, has made them hang."""
+QUICK = "not slow and not browser and not slurm and not comet and not vllm and not gguf and not network"
+"""Marks of the tests that are run."""
+LEAST_SECONDS, TIMES = 20.0, 4.0
+"""A mutant that computes this long, and as many times longer than its tests took, has made them hang; one that waits
+has five times as long. Seconds of the processor, because a machine that others use, too, is slow at times."""
+WAITS = 5.0
+OUTCOMES = {0: "survived", -signal.SIGXCPU: "hangs"}
+"""Exit code of a mutant's tests → what became of it; of any other: killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ class Covered:
     lines: Mapping[str, Mapping[int, frozenset[str]]]
     """File → line → the tests, or files of tests, that execute it; "" where that was at import."""
     seconds: Mapping[str, float]
-    """How long each test took."""
+    """How long each test and its children used a processor, which other work on the machine does not change."""
 
     def tests_of(self, mutant: Mutant) -> list[str]:
         """The tests that execute a mutant's lines, quick ones first.
@@ -73,6 +82,13 @@ class Watch:
         settings.load_profile("mutation")
 
     @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        start = sum(os.times()[:4])
+        result = yield
+        self.seconds[item.nodeid] += sum(os.times()[:4]) - start
+        return result
+
+    @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
         self.enter(item.nodeid.partition("::")[0])
         return (yield)
@@ -82,12 +98,19 @@ class Watch:
         self.enter(item.nodeid)
         return (yield)
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.seconds[report.nodeid] += report.duration
-
     def enter(self, name: str) -> None:
         if self.coverage is not None:
+            forget()
             self.coverage.switch_context(name)
+
+
+def forget() -> None:
+    """Empties the caches of benchbench's functions, so that every test is seen to execute what it asks for."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("benchbench."):
+            for function in list(vars(module).values()):
+                if isinstance(function, _lru_cache_wrapper):
+                    function.cache_clear()
 
 
 class Instead(SourceFileLoader, MetaPathFinder):
@@ -125,34 +148,48 @@ def fork(work: Callable[[], int]) -> int:
     os._exit(code)
 
 
-def cover(tests: Sequence[str], sources: Sequence[str], folder: Path) -> tuple[Covered, list[str]]:
-    """Runs the tests once; also names the libraries that they import.
+def cover(tests: Sequence[str], sources: Sequence[str], jobs: int, folder: Path) -> tuple[Covered, list[str]]:
+    """Runs the tests once, some files in each process; also names the libraries that they import.
 
     Raises:
         RuntimeError: a test fails without any change.
     """
-    found = folder / "covered.json"
+    files = sorted(str(file) for test in tests for file in _files(REPO / test))
+    parts = [(files[i::jobs], folder / f"covered{i}") for i in range(jobs)]
+    children = [fork(lambda f=part, p=place: _cover(f, sources, p)) for part, place in parts]  # type: ignore[misc]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    if any(codes):
+        raise RuntimeError(f"the tests fail as they are (pytest ended with {codes}): {' '.join(tests)}")
+    lines: dict[str, dict[int, frozenset[str]]] = {}
+    seconds, others = dict[str, float](), set[str]()
+    for _, place in parts:
+        read, took, names = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
+        seconds |= took
+        others |= set(names)
+        for path, known in read.items():
+            for line, contexts in known.items():
+                found = lines.setdefault(path, {})
+                found[int(line)] = found.get(int(line), frozenset()) | frozenset(contexts)
+    return Covered(lines, seconds), sorted(others)
 
-    def work() -> int:
-        from coverage import Coverage
 
-        coverage = Coverage(data_file=None, source=[str(REPO / source) for source in sources], config_file=False)
-        watch = Watch(coverage)
-        coverage.start()
-        code = run_pytest([*tests, "-m", "not slow"], watch, folder / "tests")
-        coverage.stop()
-        data = coverage.get_data()
-        lines = {path: data.contexts_by_lineno(path) for path in data.measured_files()}
-        others = [name for name in sys.modules if name.partition(".")[0] not in ("benchbench", "tests", "__main__")]
-        found.write_text(json.dumps([lines, watch.seconds, others]), encoding="utf-8")
-        return code
+def _files(test: Path) -> Iterable[Path]:
+    return [test] if test.is_file() else test.rglob("test_*.py")
 
-    code = os.waitstatus_to_exitcode(os.waitpid(fork(work), 0)[1])
-    if code != 0:
-        raise RuntimeError(f"the tests fail as they are (pytest ended with {code}): {' '.join(tests)}")
-    lines, seconds, others = json.loads(found.read_text(encoding="utf-8"))
-    read = {path: {int(line): frozenset(names) for line, names in known.items()} for path, known in lines.items()}
-    return Covered(read, seconds), others
+
+def _cover(tests: Sequence[str], sources: Sequence[str], place: Path) -> int:
+    from coverage import Coverage
+
+    coverage = Coverage(data_file=None, source=[str(REPO / source) for source in sources], config_file=False)
+    watch = Watch(coverage)
+    coverage.start()
+    code = run_pytest([*tests, "-m", QUICK], watch, place)
+    coverage.stop()
+    data = coverage.get_data()
+    lines = {path: data.contexts_by_lineno(path) for path in data.measured_files()}
+    others = [name for name in sys.modules if name.partition(".")[0] not in ("benchbench", "tests", "__main__")]
+    place.with_suffix(".json").write_text(json.dumps([lines, watch.seconds, others]), encoding="utf-8")
+    return code
 
 
 def import_all(names: Sequence[str]) -> None:
@@ -169,7 +206,7 @@ def judge(
     """Each mutant with what became of it, as they end: `killed`, `hangs`, `survived`, or `not run` by any test.
 
     Args:
-        most: seconds that the tests of one mutant took together, at most; the quickest are taken.
+        most: seconds of a processor for the tests of one mutant, at most; the quickest are taken.
     """
     waiting, running = list(reversed(mutants)), dict[int, tuple[Mutant, float]]()
     while waiting or running:
@@ -180,10 +217,9 @@ def judge(
                 yield mutant, "not run"
                 continue
             place = folder / str(len(waiting))
-            running[fork(lambda m=mutant, t=tests, p=place: _attack(m, t, p))] = (  # type: ignore[misc]
-                mutant,
-                time.monotonic() + LEAST_SECONDS + TIMES * seconds,
-            )
+            most_seconds = LEAST_SECONDS + TIMES * seconds
+            child = fork(lambda m=mutant, t=tests, p=place, s=most_seconds: _attack(m, t, p, s))  # type: ignore[misc]
+            running[child] = mutant, time.monotonic() + WAITS * most_seconds
         yield from _ended(running)
 
 
@@ -197,7 +233,8 @@ def _within(covered: Covered, tests: Sequence[str], most: float) -> tuple[list[s
     return taken, total
 
 
-def _attack(mutant: Mutant, tests: Sequence[str], folder: Path) -> int:
+def _attack(mutant: Mutant, tests: Sequence[str], folder: Path, seconds: float) -> int:
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds) + 5))
     sys.meta_path.insert(0, Instead(mutant.path, changed(mutant)))
     return run_pytest(tests, Watch(), folder)
 
@@ -208,7 +245,7 @@ def _ended(running: dict[int, tuple[Mutant, float]]) -> Iterator[tuple[Mutant, s
     for child, (mutant, end) in list(running.items()):
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            outcome = "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
+            outcome = OUTCOMES.get(os.waitstatus_to_exitcode(status), "killed")
         elif time.monotonic() > end:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)

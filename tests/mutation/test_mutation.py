@@ -41,6 +41,7 @@ with tempfile.TemporaryDirectory() as folder:
         ("if a:\n    b()", ["if not a:", "pass"]),
         ("@cache(1)\nclass A:\n    '''Text.'''\n    b = True", ["False"]),
         ("x = f'{1} text'", []),
+        ("if TYPE_CHECKING:\n    x = 1", []),
     ],
 )
 def test_what_is_changed(code: str, after: list[str], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchbench.core.errors import TaskError
-from benchbench.tasks.sandbox import compile_template
+from benchbench.core.sandbox import compile_template
 from benchbench.tasks.template import Field
 
 DOC: Mapping[str, Any] = {
@@ -114,8 +114,8 @@ HOSTILE = {
     "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}": "characters",
     "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}": "characters",
     "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x %}{{ n.x*2 }}{% endset %}{% endfor %}": "charac",
-    "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}": "characters",
-    "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = dict(a=n.x, b=n.x) %}{% endfor %}": "characters",
+    "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}": "characters|seconds",
+    "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = dict(a=n.x, b=n.x) %}{% endfor %}": "char|sec",
     "{% for i in range(90000) %}{{ 'a' * 90000 }}{% endfor %}": "characters",
     "{% set x %}{% for i in range(90000) %}{{ 'a' * 90000 }}{% endfor %}{% endset %}": "characters in all",
     "{{ range(99999) | map('string') | map('center', 100000) | list | length }}": "characters in all",

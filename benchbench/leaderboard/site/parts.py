@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field as DataclassField
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
@@ -118,16 +118,17 @@ class Column(Generic[Line]):
     """Behind the heading, for a note below the table."""
     fields: tuple[Field[Line], ...] = ()
     """The same in the data files."""
+    classes: str = field(init=False)
+    """Of its cells."""
+
+    def __post_init__(self) -> None:
+        classes = " ".join(filter(None, ["n" * self.numeric, "small" * self.small, self.css]))
+        object.__setattr__(self, "classes", classes)
 
     @property
     def numeric(self) -> bool:
         """Aligned right."""
         return self.right or self.sort == "n"
-
-    @property
-    def classes(self) -> str:
-        """Classes of its cells."""
-        return " ".join(filter(None, ["n" * self.numeric, "small" * self.small, self.css]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +264,11 @@ def _differing(variant: Variant, members: list[Variant]) -> Iterable[str]:
         most = max((int(count) for count in counts if count.isdigit()), default=0)
         whole = variant.num_docs == str(most)
         yield f"{variant.num_docs} docs" if whole or not most else f"{variant.num_docs} of {most} docs"
-    for field, what in (("data_hash", "docs"), ("prompt_hash", "prompt"), ("metric_hash", "scoring")):
+    for hash_of, what in (("data_hash", "docs"), ("prompt_hash", "prompt"), ("metric_hash", "scoring")):
         alike = [one for one in members if (one.kind, one.num_docs) == (variant.kind, variant.num_docs)]
-        known = sorted({getattr(one, field) for one in alike})
+        known = sorted({getattr(one, hash_of) for one in alike})
         if len(known) > 1:
-            yield f"{what} {_letter(known.index(getattr(variant, field)))}"
+            yield f"{what} {_letter(known.index(getattr(variant, hash_of)))}"
 
 
 def _letter(place: int) -> str:
@@ -338,7 +339,7 @@ class PageRenderer:
         )
         return self._environment.get_template(page.template).render(
             {
-                **{field.name: getattr(page, field.name) for field in fields(page)},
+                **{one.name: getattr(page, one.name) for one in fields(page)},
                 "policy": Markup(policy),  # noqa: S704 - our own text
                 "css": Markup(css),  # noqa: S704
                 "js": Markup(js),  # noqa: S704

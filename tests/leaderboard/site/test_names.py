@@ -93,3 +93,11 @@ def test_stages_and_seeds_are_trainings_of_their_own(tmp_path: Path) -> None:
     built = build_site([tmp_path / "results"], tmp_path / "site")
     assert built.sweeps == 1
     assert "steps 1,000 to 2,000" in Page(next((tmp_path / "site" / "sweeps").iterdir())).text
+
+
+def test_the_same_weights_under_two_names_duel_with_the_others(tmp_path: Path) -> None:
+    for name, weights, seed, share in (("copy", "w1", 1, 0.9), ("first", "w1", 1, 0.9), ("weak", "w2", 2, 0.1)):
+        write_run(tmp_path / "results", name, scores(seed, share), run_id=name, weights=weights, **at(f"/m/{name}"))
+    build_site([tmp_path / "results"], tmp_path / "site")
+    won = [float(row["duels"][0]) for row in Page(tmp_path / "site" / "index.html").rows("board")]
+    assert won == [1.0, 0.0]
