@@ -28,7 +28,7 @@ COMET  := .venv-comet
 TOOLS  := .venv-tools
 WHEELS := build/wheels
 
-.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate mutate fuzz audit licences lock wheel clean
+.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate scale mutate fuzz audit licences lock wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -96,6 +96,9 @@ parity: $(VENV)/.installed-dev
 
 simulate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulate $(ARGS)
+
+scale: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.scale $(ARGS)
 
 mutate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutation $(ARGS)

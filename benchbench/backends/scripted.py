@@ -131,7 +131,8 @@ class ScriptedBackend:
             batch = ordered[start : start + self._script.batch]
             if all(request.key in skip for request in batch):
                 continue
-            time.sleep(self._script.delay)
+            if self._script.delay:
+                time.sleep(self._script.delay)
             noise = _unit([_text(request) for request in batch]) * 1e-9
             self._count(batch, skip)
             yield from ((request, noise) for request in batch if request.key not in skip)

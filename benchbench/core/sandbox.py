@@ -21,6 +21,7 @@ from benchbench.core import limits
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.jinja_filters import FILTERS
 from benchbench.core.patterns import TooMuchWorkError
+from benchbench.core.pieces import Pieces
 from benchbench.core.plugins import load_entry_point
 from benchbench.core.types import Json
 
@@ -272,13 +273,14 @@ def _single_expression(tree: nodes.Template) -> nodes.Expr | None:
 class Program:
     """A compiled template. It belongs to the thread that compiled it."""
 
-    __slots__ = ("_expression", "_meter", "_text", "is_expression")
+    __slots__ = ("_expression", "_meter", "_pieces", "_text", "is_expression")
 
     def __init__(self, source: str, where: str) -> None:
         env = sandbox()
         env.meter.close()
         self._meter = env.meter
         self._text = _compiled(env, parse(source, where), where)
+        self._pieces = Pieces.of(parse(source, where))
         expression = _single_expression(parse(source, where))
         self.is_expression = expression is not None
         self._expression = None
@@ -288,6 +290,9 @@ class Program:
 
     def text(self, scope: Mapping[str, Json]) -> str:
         """The template rendered. Raises whatever the template raises; see `template.Field` for sentences."""
+        plain = None if self._pieces is None else self._pieces.text(scope)
+        if plain is not None:
+            return plain
         self._meter.start()
         template = self._text
         return limits.join("", template.root_render_func(self._context(template, scope)))
@@ -297,6 +302,9 @@ class Program:
         template = self._expression
         if template is None:
             return self.text(scope)
+        plain = None if self._pieces is None else self._pieces.value(scope)
+        if plain is not None:
+            return plain
         self._meter.start()
         context = self._context(template, scope)
         for _ in template.root_render_func(context):

@@ -133,8 +133,22 @@ class ScoreColumn:
     """None: the first text as it is."""
 
 
+_KNOWN: dict[int, tuple[ScoringSpec, tuple[ScoreColumn, ...]]] = {}
+"""Columns by the spec's id, with the spec itself, so that its id stands for nothing else: every doc asks for them."""
+MOST_KNOWN = 1000
+
+
 def columns(spec: ScoringSpec) -> tuple[ScoreColumn, ...]:
     """Columns of a task: listed metrics first, in their order, then those always computed."""
+    known = _KNOWN.get(id(spec))
+    if known is None:
+        if len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.clear()
+        known = _KNOWN[id(spec)] = spec, _columns(spec)
+    return known[1]
+
+
+def _columns(spec: ScoringSpec) -> tuple[ScoreColumn, ...]:
     filters: tuple[FilterSpec | None, ...] = spec.filters or (None,)
     several = len(filters) > 1
     listed = [

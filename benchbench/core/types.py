@@ -18,6 +18,10 @@ FinishReason = Literal["stop", "eos", "length"]
 Outcome = Literal["answered", "unanswered", "truncated", "failed"]
 
 
+WINDOW = 20_000
+"""Docs of a task that are held in memory, asked and written together; a task of more is done window by window."""
+
+
 @dataclass(frozen=True, slots=True)
 class Doc:
     """One row of a data set, with the fields that the task derives from it."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.protocol import Backend, Work
 from benchbench.core.errors import BackendError, BenchbenchError
 from benchbench.core.task_scoring import TaskScoring
 from benchbench.core.types import (
+    WINDOW,
     Completion,
     Failure,
     GenerateRequest,
@@ -46,14 +48,14 @@ def score_item(scoring: TaskScoring, rendered: RenderedDoc, responses: Sequence[
     A scorer that raises makes a failed item, never a wrong one. TaskError and its like pass: the task is
     wrong, and would be for every doc.
     """
-    from benchbench.scoring.score import failed
-
     failure = next((f"{r.kind}: {r.message}" for r in responses if isinstance(r, Failure)), None)
     try:
         score = scoring.score(rendered, responses)
     except BenchbenchError:
         raise
     except Exception as error:  # noqa: BLE001 - a scorer that raises becomes a record, not the end of a run
+        from benchbench.scoring.score import failed
+
         score = failed(scoring.spec, f"scoring_error: {error!r}")
     if failure is None and score.outcome == "failed":
         failure = score.explanation or "the item could not be scored"
@@ -74,20 +76,20 @@ def _item(
         prompt_name=rendered.prompt_name,
         item_key=item_key,
         gold=_gold(rendered),
-        targets=tuple(map(storable, rendered.choices or rendered.targets)),
+        targets=tuple([storable(text) for text in rendered.choices or rendered.targets]),
         prediction=None if score.prediction is None else storable(score.prediction),
         outcome=score.outcome,
         tie=score.tie,
-        loglikelihoods=tuple(r.total for r in lls),
-        is_greedy=tuple(r.is_greedy for r in lls),
-        num_tokens=tuple(r.num_tokens for r in good),
-        texts=tuple(storable(r.text) for r in completions),
-        finish_reasons=tuple(r.finish_reason for r in completions),
-        dropped_shots=max((r.dropped_shots for r in good), default=0),
-        truncated_tokens=max((r.truncated_tokens for r in good), default=0),
+        loglikelihoods=tuple([r.total for r in lls]),
+        is_greedy=tuple([r.is_greedy for r in lls]),
+        num_tokens=tuple([r.num_tokens for r in good]),
+        texts=tuple([storable(r.text) for r in completions]),
+        finish_reasons=tuple([r.finish_reason for r in completions]),
+        dropped_shots=max([r.dropped_shots for r in good], default=0),
+        truncated_tokens=max([r.truncated_tokens for r in good], default=0),
         failure=None if failure is None else storable(failure),
         scores={name: None if value is None else float(value) for name, value in score.scores.items()},
-        prompt_tokens=tuple(r.prompt_tokens for r in good),
+        prompt_tokens=tuple([r.prompt_tokens for r in good]),
     )
 
 
@@ -112,33 +114,94 @@ class AskedDoc:
 
 def evaluate(
     prepared: PreparedTask, backend: Backend, writer: RunWriter, others: Sequence[RunFolder], on_event: OnEvent
-) -> list[Item]:
+) -> Sequence[Item]:
     """All items of the task, sorted and sealed on disk. Goes on from what the folder already holds.
 
+    A task of more docs than a window is asked, scored and written window by window, and its items are read from disk.
     `others` are runs of the same weights whose responses may be taken over.
     """
     task = prepared.task.name
     if writer.is_sealed(task):
         writer.drop_live(task)
-        return writer.items(task)
+        return writer.sealed_items(task)
     began, before = time.monotonic(), _totals(backend.work)
-    keys = backend.request_keys([doc.requests for doc in prepared.docs])
-    docs = [AskedDoc(rendered, key) for rendered, key in zip(prepared.docs, keys, strict=True)]
-    scoring, earlier = scoring_of(prepared), writer.live(task)
-    kept = _kept(docs, earlier)
-    reused = {item.doc_id for item, was_reused in earlier if was_reused and item.doc_id in kept}
-    with writer.open_task(task) as live:
-        taken = _take_over(docs, kept, others, scoring, live)
-        kept, reused = {**kept, **taken}, reused | taken.keys()
-        asked = _ask(docs, kept, backend, scoring, live, on_event)
-        items = scoring.with_influence(sort_items([*kept.values(), *asked]))
+    asking = _TaskRun(prepared, backend, writer, others, on_event)
+    items, reused = asking.at_once() if asking.windows == 1 else asking.by_windows()
     after = _totals(backend.work)
     work = {name: after[name] - before.get(name, 0) for name in after}
     about: dict[str, Json] = {"plan": backend.info.plan, "notes": list(backend.notes)}
     seconds = round(time.monotonic() - began, 3)
-    writer.note({"event": "task", "task": task, "seconds": seconds, "reused": len(reused), **about, **work})
-    writer.seal(task, items)
-    return items
+    writer.note({"event": "task", "task": task, "seconds": seconds, "reused": reused, **about, **work})
+    return items()
+
+
+class _TaskRun:
+    """A task while it is asked."""
+
+    def __init__(
+        self,
+        prepared: PreparedTask,
+        backend: Backend,
+        writer: RunWriter,
+        others: Sequence[RunFolder],
+        on_event: OnEvent,
+    ) -> None:
+        self._prepared, self._backend, self._writer = prepared, backend, writer
+        self._others, self._on_event = others, on_event
+        self._task, self._scoring = prepared.task.name, scoring_of(prepared)
+        held = len(prepared.docs) if prepared.own_scoring else WINDOW  # a source holds its documents anyway
+        self._starts = range(0, len(prepared.docs), max(1, held))
+        self.windows = max(1, len(self._starts))
+
+    def at_once(self) -> tuple[Callable[[], Sequence[Item]], int]:
+        """All docs: how to seal and get their items, and how many were reused."""
+        done, reused, _ = self._window(self._prepared.docs, self._writer.live(self._task), is_first=True)
+        items = self._scoring.with_influence(sort_items(done))
+
+        def seal() -> Sequence[Item]:
+            self._writer.seal(self._task, items)
+            return items
+
+        return seal, len(reused)
+
+    def by_windows(self) -> tuple[Callable[[], Sequence[Item]], int]:
+        """As `at_once`, holding the docs and items of one window at a time."""
+        from benchbench.scoring.estimates import influence
+
+        count = 0
+        for number, start in enumerate(self._starts):
+            earlier = [*self._writer.window(self._task, number), *self._writer.live(self._task)]
+            docs = self._prepared.docs[start : start + self._starts.step]
+            items, reused, is_new = self._window(docs, earlier, is_first=number == 0)
+            if is_new or not self._writer.has_window(self._task, number):
+                self._writer.seal_window(self._task, number, items, reused)
+            count += len(reused)
+        find = partial(influence, self._scoring.spec)
+        return lambda: self._writer.seal_windows(self._task, self.windows, find), count
+
+    def _window(
+        self, rendered: Sequence[RenderedDoc], earlier: Sequence[tuple[Item, bool]], *, is_first: bool
+    ) -> tuple[list[Item], set[int], bool]:
+        """The items of some docs, the ids of those that were reused, and whether any is new."""
+        keys = self._backend.request_keys([doc.requests for doc in rendered])
+        docs = [AskedDoc(one, key) for one, key in zip(rendered, keys, strict=True)]
+        kept = _kept(docs, earlier)
+        reused = {item.doc_id for item, was_reused in earlier if was_reused and item.doc_id in kept}
+        with self._writer.open_task(self._task) as live:
+            taken = _take_over(docs, kept, self._others, self._scoring, live)
+            kept, reused = {**kept, **taken}, reused | taken.keys()
+            self._tell(docs, kept, is_first=is_first)
+            asked = _ask(docs, kept, self._backend, self._scoring, live, self._on_event)
+        return [*kept.values(), *asked], reused, bool(taken or asked)
+
+    def _tell(self, docs: Sequence[AskedDoc], kept: Mapping[int, Item], *, is_first: bool) -> None:
+        """That the task begins, and how many of its requests need no asking."""
+        done = sum(len(doc.rendered.requests) for doc in docs if doc.id in kept)
+        if is_first:
+            self._on_event(TaskStarted(self._task, self._prepared.asked.requests, done))
+        else:
+            for _ in range(done):
+                self._on_event(Progress(self._task))
 
 
 def _totals(work: Work) -> dict[str, float]:
@@ -185,15 +248,15 @@ def _ask(
     """Asks the backend for every doc that is not kept; each is scored and written as it is complete."""
     task = scoring.spec.task
     requests = [request for doc in docs for request in doc.rendered.requests]
-    skip = frozenset(request.key for doc in docs if doc.id in kept for request in doc.rendered.requests)
-    on_event(TaskStarted(task, len(requests), len(skip)))
+    skip = frozenset([request.key for doc in docs if doc.id in kept for request in doc.rendered.requests])
     waiting = {doc.id: _OpenDoc(doc) for doc in docs if doc.id not in kept}
     done: list[Item] = []
+    progress = Progress(task)
     for response in _responses(backend, requests, skip):
-        on_event(Progress(task))
-        doc_id = response.request.doc_id
-        if doc_id in waiting and waiting[doc_id].complete_with(response):
-            doc = waiting.pop(doc_id)
+        on_event(progress)
+        doc = waiting.get(response.request.doc_id)
+        if doc is not None and doc.complete_with(response):
+            del waiting[doc.doc.id]
             done.append(score_item(scoring, doc.doc.rendered, doc.in_order(), doc.doc.key))
             live.append(done[-1])
     if waiting:
@@ -206,6 +269,8 @@ def _ask(
 
 class _OpenDoc:
     """A doc of which some responses are still out."""
+
+    __slots__ = ("_responses", "doc")
 
     def __init__(self, doc: AskedDoc) -> None:
         self.doc = doc

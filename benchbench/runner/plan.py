@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchbench.backends.protocol import ChatFormat
 from benchbench.core.errors import ArgumentError, TaskError
 from benchbench.core.ids import content_hash
+from benchbench.core.memory import rare_collections
 from benchbench.core.task_scoring import Group
 from benchbench.core.types import GenerateRequest, Json, RenderedDoc, Request, RollingRequest
 from benchbench.runner.events import Note, OnEvent, Preparing
@@ -40,7 +41,7 @@ class Plan:
     @property
     def requests(self) -> int:
         """Requests of all tasks."""
-        return sum(len(doc.requests) for prepared in self.tasks for doc in prepared.docs)
+        return sum(prepared.asked.requests for prepared in self.tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Estimate:
     """If every shared few-shot block and every doc's prompt were computed once."""
 
 
+@rare_collections()
 def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
     """Selects, loads and renders the tasks. TaskError or DataError, naming the task, if one cannot be."""
     from benchbench.tasks.index import TaskIndex
@@ -97,7 +99,7 @@ def estimate(prepared: PreparedTask) -> Estimate:
     return Estimate(
         task=prepared.task.name,
         docs=len(prepared.docs),
-        requests=sum(len(doc.requests) for doc in prepared.docs),
+        requests=prepared.asked.requests,
         num_fewshot=prepared.num_fewshot,
         tokens_alone=alone // BYTES_PER_TOKEN,
         tokens_shared=_shared_bytes(prepared.docs) // BYTES_PER_TOKEN,

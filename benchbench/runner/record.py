@@ -18,6 +18,7 @@ from benchbench.backends.engines import engines
 from benchbench.backends.protocol import ChatFormat
 from benchbench.core import __version__
 from benchbench.core.ids import content_hash
+from benchbench.core.item_table import table_of
 from benchbench.core.json_record import as_json, finite, text
 from benchbench.core.record import (
     BackendRecord,
@@ -150,7 +151,7 @@ def _with_chance(scoring: ScoringSpec, items: Sequence[Item]) -> ScoringSpec:
     """Where the task states no chance, that of choosing among each doc's choices at random."""
     if scoring.chance is not None or scoring.output_type != "multiple_choice":
         return scoring
-    shares = [1 / len(item.targets) for item in items if item.targets]
+    shares = [1 / size for size in table_of(items).sizes("targets") if size]
     return replace(scoring, chance=math.fsum(shares) / len(shares)) if shares else scoring
 
 
@@ -180,12 +181,14 @@ def count(spec: ScoringSpec, items: Sequence[Item]) -> Counts:
     """
     from benchbench.scoring.score import count_outcomes
 
+    table = table_of(items)
+    dropped, truncated = table.numbers("dropped_shots"), table.numbers("truncated_tokens")
     return Counts(
         n=len(items),
         **count_outcomes(spec, items),  # type: ignore[arg-type]  # every key is a count
-        shortened=sum(item.dropped_shots > 0 or item.truncated_tokens > 0 for item in items),
-        dropped_shots=sum(item.dropped_shots for item in items),
-        truncated_tokens=sum(item.truncated_tokens for item in items),
+        shortened=sum(shots > 0 or tokens > 0 for shots, tokens in zip(dropped, truncated, strict=True)),
+        dropped_shots=sum(dropped),
+        truncated_tokens=sum(truncated),
     )
 
 
@@ -271,12 +274,12 @@ def _group_rows(
 
 def _work(items: Mapping[str, Sequence[Item]]) -> Work:
     """Sizes that follow from the items alone, however the run was interrupted."""
-    rows = [item for task in items.values() for item in task]
+    tables = [table_of(task) for task in items.values()]
     return Work(
-        docs=len(rows),
-        requests=sum(len(item.num_tokens) for item in rows),
-        prompt_tokens=sum(sum(item.prompt_tokens) for item in rows),
-        scored_or_generated_tokens=sum(sum(item.num_tokens) for item in rows),
+        docs=sum(map(len, tables)),
+        requests=sum(sum(table.sizes("num_tokens")) for table in tables),
+        prompt_tokens=sum(table.total("prompt_tokens") for table in tables),
+        scored_or_generated_tokens=sum(table.total("num_tokens") for table in tables),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from benchbench.backends import open_backend
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import ArgumentError, BackendError, StoreError, VersionError
 from benchbench.core.ids import text_hash
+from benchbench.core.memory import rare_collections
 from benchbench.core.record import (
     BackendRecord,
     ChatRecord,
@@ -23,7 +24,7 @@ from benchbench.core.record import (
     TaskRecord,
 )
 from benchbench.core.settings import changed, from_record
-from benchbench.core.types import GenerateRequest, Item, Json
+from benchbench.core.types import Item, Json
 from benchbench.runner.checkpoint import Checkpoint, step_at, tokens_at
 from benchbench.runner.evaluate import evaluate
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
@@ -215,7 +216,7 @@ def _tell_refusals(plan: Plan, backend: Backend, on_event: OnEvent) -> None:
     """Says before the work begins what the engine will refuse, and raises BackendError if that is every task."""
     refused = {}
     for prepared in plan.tasks:
-        asked = {r.params for doc in prepared.docs for r in doc.requests if isinstance(r, GenerateRequest)}
+        asked = prepared.asked.settings
         reasons = [why for params in asked if (why := backend.refuses(params)) is not None]
         if reasons:
             refused[prepared.task.name] = (reasons[0], len(reasons) == len(asked))
@@ -320,6 +321,7 @@ def _location(settings: RunSettings) -> str:
     return model if settings.model.backend == "api" else find_location(model)
 
 
+@rare_collections()
 def _work(
     plan: Plan,
     settings: RunSettings,
@@ -333,7 +335,7 @@ def _work(
     others = (
         [] if writer.plan().fresh else same_compute(settings.output, compute_identity(backend.info), but=writer.path)
     )
-    items: dict[str, list[Item]] = {}
+    items: dict[str, Sequence[Item]] = {}
     told: set[str] = set()
     for text in () if plan.chat is None else plan.chat.notes:
         on_event(Note(text))
@@ -341,7 +343,7 @@ def _work(
     for prepared in plan.tasks:
         name = prepared.task.name
         items[name] = evaluate(prepared, backend, writer, [] if writer.asked_alone(name) else others, on_event)
-        on_event(TaskFinished(name, sum(len(doc.requests) for doc in prepared.docs)))
+        on_event(TaskFinished(name, prepared.asked.requests))
         for text in backend.notes:
             if text not in told:
                 told.add(text)

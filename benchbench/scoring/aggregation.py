@@ -17,9 +17,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from numpy.typing import ArrayLike
 
+from benchbench.core.item_table import answered
 from benchbench.core.json_record import finite
 from benchbench.core.registry import bounds_of, metric_bounds, share_interval
 from benchbench.core.task_scoring import ScoreColumn, columns
@@ -30,6 +32,7 @@ from benchbench.scoring.estimates import (
     CORPUS,
     ColumnItems,
     NoValueError,
+    Places,
     auroc_estimate,
     bits_per_unit,
     choice_scores,
@@ -65,7 +68,7 @@ def aggregate(spec: ScoringSpec, items: Sequence[Item], seed: int = 1234) -> lis
     Args:
         seed: for the bootstrap of medians; all other rows are without chance.
     """
-    usable = tuple(item for item in items if item.outcome != "failed")
+    usable = answered(items)
     return [
         as_row(spec.task, column, _aggregate(ColumnItems.of(spec, column, usable, seed))) for column in columns(spec)
     ]
@@ -151,7 +154,7 @@ def _group_notes(rows: Sequence[MetricResult], weight_by_size: bool, correlated:
 
 def _aggregate(usable: ColumnItems) -> Aggregate | str:
     """The value over items, or the reason why there is none."""
-    if not usable.items:
+    if not len(usable.items):
         return "no item was scored"
     try:
         return AGGREGATORS[usable.column.metric.aggregation](usable)
@@ -193,13 +196,14 @@ def _clamped(bounds: tuple[float, float] | None, interval: Interval | None) -> t
 
 def _scored(usable: ColumnItems) -> tuple[list[float], list[str | None], tuple[str, ...]]:
     """Item scores that have a value, their clusters, and a note on those that have none."""
-    pairs = [(item.scores.get(usable.column.name), item.cluster) for item in usable.items]
-    known = [(score, cluster) for score, cluster in pairs if score is not None and not math.isnan(score)]
+    scores, clusters = usable.items.scores(usable.column.name), usable.clusters
+    has_value = [score is not None and not math.isnan(score) for score in scores]
+    known = [score for score in scores if score is not None and not math.isnan(score)]
     if not known:
         raise NoValueError("no item has a value")
-    missing = len(pairs) - len(known)
-    notes = (f"{missing} of {len(pairs)} items have no value",) if missing else ()
-    return [score for score, _ in known], [cluster for _, cluster in known], notes
+    missing = len(scores) - len(known)
+    notes = (f"{missing} of {len(scores)} items have no value",) if missing else ()
+    return known, [*compress(clusters, has_value)], notes
 
 
 def _method(known: Uncertainty, alone: str) -> str:
@@ -234,28 +238,32 @@ def _median(usable: ColumnItems) -> Aggregate:
 
 
 def _weighted_perplexity(usable: ColumnItems) -> Aggregate:
-    estimate, items = nats_per_unit(usable)
+    estimate, places = nats_per_unit(usable)
     value, known = exponential(estimate.value, ratio_uncertainty(estimate, usable.clusters, unit_counts(usable)))
-    return Aggregate(value, known, _method(known, "ratio"), len(items))
+    return Aggregate(value, known, _method(known, "ratio"), len(places))
 
 
 def _bits_per_byte(usable: ColumnItems) -> Aggregate:
-    bits, items = bits_per_unit(usable)
+    bits, places = bits_per_unit(usable)
     known = ratio_uncertainty(bits, usable.clusters, unit_counts(usable))
-    return Aggregate(bits.value, known, _method(known, "ratio"), len(items))
+    return Aggregate(bits.value, known, _method(known, "ratio"), len(places))
 
 
 def _agreement(usable: ColumnItems) -> Aggregate:
     metric, found = AGREEMENTS[usable.column.metric.aggregation], predicted_choices(usable)
-    estimate, clusters = agreement(metric, found.gold, found.predicted), [item.cluster for item in found.items]
+    estimate, clusters = agreement(metric, found.gold, found.predicted), _at(usable.clusters, found.places)
     known = agreement_uncertainty(metric, estimate, found.gold, found.predicted, clusters, choices=found.choices)
-    return Aggregate(estimate.value, known, _method(known, "jackknife"), len(found.items))
+    return Aggregate(estimate.value, known, _method(known, "jackknife"), len(found.places))
+
+
+def _at(clusters: Sequence[str | None], places: Places) -> list[str | None]:
+    return [clusters[place] for place in places]
 
 
 def _auroc(usable: ColumnItems) -> Aggregate:
     estimate, scored = auroc_estimate(usable)
     gold, table, _ = choice_scores(usable)
-    known = macro_auroc_uncertainty(gold, table, [item.cluster for item in scored])
+    known = macro_auroc_uncertainty(gold, table, _at(usable.clusters, scored))
     return Aggregate(estimate.value, known, _method(known, "delong"), len(scored))
 
 

@@ -39,7 +39,7 @@ class ScoredChoices:
 
 def first_best(values: Sequence[float]) -> int:
     """Position of the largest value; the first of equal ones."""
-    return max(range(len(values)), key=values.__getitem__)
+    return values.index(max(values))
 
 
 def per_unit(totals: Sequence[float], units: Sequence[int]) -> list[float]:
@@ -147,9 +147,8 @@ def score_choice(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[L
     """
     scored = _scored_choices(rendered, responses)
     tie = scored.totals.count(max(scored.totals)) > 1
-    names = [column.name for column in columns(spec)]
     if not scored.gold:
-        scores: dict[str, float | None] = dict.fromkeys(names)
+        scores: dict[str, float | None] = dict.fromkeys(column.name for column in columns(spec))
         return ItemScore(scores, str(scored.winner), "answered", tie, "the doc names no right choice")
     scores = {column.name: ITEM_METRICS[column.metric.name](scored) for column in columns(spec)}
     return ItemScore(scores, str(scored.winner), "answered", tie)
@@ -160,12 +159,12 @@ def _scored_choices(rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -
     given, alone = responses[:count], responses[count:]
     return ScoredChoices(
         choices=rendered.choices,
-        gold=tuple(index for index in rendered.gold if 0 <= index < count),
-        totals=tuple(response.total for response in given),
-        greedy=tuple(response.is_greedy for response in given),
-        tokens=tuple(response.num_tokens for response in given),
-        texts=tuple(_scored_text(choice, response) for choice, response in zip(rendered.choices, given, strict=True)),
-        unconditional=tuple(response.total for response in alone) if len(alone) == count else None,
+        gold=tuple([index for index in rendered.gold if 0 <= index < count]),
+        totals=tuple([response.total for response in given]),
+        greedy=tuple([response.is_greedy for response in given]),
+        tokens=tuple([response.num_tokens for response in given]),
+        texts=tuple([_scored_text(choice, response) for choice, response in zip(rendered.choices, given, strict=True)]),
+        unconditional=tuple([response.total for response in alone]) if len(alone) == count else None,
     )
 
 

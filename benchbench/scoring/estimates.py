@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchbench.core.errors import StoreError
+from benchbench.core.item_table import ItemTable, answered, table_of
 from benchbench.core.patterns import TooMuchWorkError
 from benchbench.core.registry import influence_column
 from benchbench.core.task_scoring import ScoreColumn, ScoredTask, columns, unit_names
@@ -28,6 +29,9 @@ from benchbench.stats.influence import Estimate, Floats, mean, ratio
 from benchbench.stats.intervals import SHARES, Uncertainty, uncertainty
 from benchbench.stats.scores import Shape, bounded, counted, positive, score_uncertainty, symmetric
 
+Places = Sequence[int]
+"""Positions among the items that an estimate was made of."""
+
 
 class NoValueError(Exception):
     """A value over items is not defined; the message says why."""
@@ -38,21 +42,24 @@ class ColumnItems:
     """The items of a task that were not failures, and what aggregations need beside them."""
 
     column: ScoreColumn
-    items: tuple[Item, ...]
+    items: ItemTable
     """At least one."""
     is_first_filter: bool
     seed: int = 0
     """Of the bootstrap of medians."""
 
     @classmethod
-    def of(cls, spec: ScoringSpec, column: ScoreColumn, items: Sequence[Item], seed: int = 0) -> ColumnItems:
+    def of(
+        cls, spec: ScoringSpec, column: ScoreColumn, items: Sequence[Item] | ItemTable, seed: int = 0
+    ) -> ColumnItems:
         """The items under a column of the task that `spec` is of."""
-        return cls(column, tuple(items), column.filter == (spec.filters[0] if spec.filters else None), seed)
+        table = items if isinstance(items, ItemTable) else table_of(items)
+        return cls(column, table, column.filter == (spec.filters[0] if spec.filters else None), seed)
 
     @property
     def clusters(self) -> list[str | None]:
         """Cluster name of each item, None for an item of its own."""
-        return [item.cluster for item in self.items]
+        return self.items.clusters()
 
 
 def with_influence(spec: ScoringSpec, items: Sequence[Item]) -> list[Item]:
@@ -61,43 +68,57 @@ def with_influence(spec: ScoringSpec, items: Sequence[Item]) -> list[Item]:
     Two runs are compared by these where the metric is not a mean of item scores (BLEU, F1, bits per byte); for
     perplexities they are those of the logarithm. None for items that do not count.
     """
-    usable = tuple(item for item in items if item.outcome != "failed")
-    found: dict[str, dict[int, float]] = {}
-    for column in columns(spec):
-        if usable and column.metric.aggregation in ESTIMATORS:
-            found[influence_column(column.name)] = _influence(ColumnItems.of(spec, column, usable))
+    found = influence(spec, items)
     if not found:
         return list(items)
     return [
-        replace(item, scores={**item.scores, **{name: values.get(id(item)) for name, values in found.items()}})
-        for item in items
+        replace(item, scores={**item.scores, **{name: values[place] for name, values in found.items()}})
+        for place, item in enumerate(items)
     ]
 
 
-def _influence(usable: ColumnItems) -> dict[int, float]:
-    """id(item) → influence value, of the items that count; empty where the metric has no value."""
+def influence(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, list[float | None]]:
+    """Influence column → its value for each item, as `with_influence` puts them beside the scores."""
+    names = [column for column in columns(spec) if column.metric.aggregation in ESTIMATORS]
+    if not names:
+        return {}
+    counts = [outcome != "failed" for outcome in table_of(items).outcomes()]
+    if not any(counts):
+        return {}
+    usable, places = answered(items), [place for place, one in enumerate(counts) if one]
+    return {
+        influence_column(column.name): _influence(ColumnItems.of(spec, column, usable), places, len(counts))
+        for column in names
+    }
+
+
+def _influence(usable: ColumnItems, places: Sequence[int], size: int) -> list[float | None]:
+    """Influence values of `size` items, of which `usable` stand at `places`; all None where the metric has no value."""
+    found: list[float | None] = [None] * size
     try:
         estimate, scored = ESTIMATORS[usable.column.metric.aggregation](usable)
     except NoValueError:
-        return {}
-    return {id(item): value for item, value in zip(scored, estimate.influence.tolist(), strict=True)}
+        return found
+    for place, value in zip(scored, estimate.influence.tolist(), strict=True):
+        found[places[place]] = value
+    return found
 
 
 def unit_counts(usable: ColumnItems) -> list[int]:
     """Words or bytes of each item's target, counted again on what is stored."""
-    counts = [units(usable.column.metric.name, item.targets[0]) for item in usable.items]
+    counts = [units(usable.column.metric.name, item.targets[0]) for item in usable.items.reading("targets")]
     if sum(counts) == 0:
         raise NoValueError("the texts have no bytes")
     return counts
 
 
-def nats_per_unit(usable: ColumnItems) -> tuple[Estimate, tuple[Item, ...]]:
+def nats_per_unit(usable: ColumnItems) -> tuple[Estimate, Places]:
     """Total nats over total words or bytes."""
-    nats = [-math.fsum(item.loglikelihoods) for item in usable.items]
-    return ratio(nats, unit_counts(usable)), usable.items
+    nats = [-math.fsum(item.loglikelihoods) for item in usable.items.reading("loglikelihoods")]
+    return ratio(nats, unit_counts(usable)), range(len(nats))
 
 
-def bits_per_unit(usable: ColumnItems) -> tuple[Estimate, tuple[Item, ...]]:
+def bits_per_unit(usable: ColumnItems) -> tuple[Estimate, Places]:
     """Total bits over total bytes."""
     nats, items = nats_per_unit(usable)
     return Estimate(nats.value / math.log(2), nats.influence / math.log(2)), items
@@ -107,51 +128,56 @@ def bits_per_unit(usable: ColumnItems) -> tuple[Estimate, tuple[Item, ...]]:
 class PredictedChoices:
     """The docs with a right and a chosen answer."""
 
-    items: tuple[Item, ...]
+    places: list[int]
+    """Where they stand among the items."""
     gold: list[int]
     predicted: list[int]
-
-    @property
-    def choices(self) -> int:
-        """How many choices there are: of a doc the most, and at least two."""
-        return max(2, *(len(item.targets) for item in self.items))
+    choices: int
+    """How many choices there are: of a doc the most, and at least two."""
 
 
 def predicted_choices(usable: ColumnItems) -> PredictedChoices:
     """What `agreement` is taken of; a doc with several right choices counts as the one that it got right."""
-    scored = tuple(item for item in usable.items if item.gold is not None and item.prediction is not None)
+    read = usable.items.reading("gold", "prediction", "scores")
+    scored = [
+        (place, int(item.prediction), int(item.gold), item.scores.get("acc") == 1.0)
+        for place, item in enumerate(read)
+        if item.gold is not None and item.prediction is not None
+    ]
     if not scored:
         raise NoValueError("no item has a right choice")
-    predicted = [int(item.prediction or 0) for item in scored]
-    gold = [
-        guess if item.scores.get("acc") == 1.0 else int(item.gold or 0)
-        for item, guess in zip(scored, predicted, strict=True)
-    ]
+    places, predicted = [place for place, *_ in scored], [guess for _, guess, *_ in scored]
+    gold = [guess if is_right else first for _, guess, first, is_right in scored]
     if AGREEMENTS[usable.column.metric.aggregation] == "f1" and max(*gold, *predicted) > 1:
         raise NoValueError("f1 is defined for two choices")
-    return PredictedChoices(scored, gold, predicted)
+    sizes = usable.items.sizes("targets")
+    return PredictedChoices(places, gold, predicted, max(2, *(sizes[place] for place in places)))
 
 
-def agreement_estimate(usable: ColumnItems) -> tuple[Estimate, tuple[Item, ...]]:
+def agreement_estimate(usable: ColumnItems) -> tuple[Estimate, Places]:
     """F1, macro F1 or Matthews correlation of the docs with a right and a chosen answer."""
     found = predicted_choices(usable)
-    return agreement(AGREEMENTS[usable.column.metric.aggregation], found.gold, found.predicted), found.items
+    return agreement(AGREEMENTS[usable.column.metric.aggregation], found.gold, found.predicted), found.places
 
 
-def choice_scores(usable: ColumnItems) -> tuple[list[int], list[list[float]], tuple[Item, ...]]:
+def choice_scores(usable: ColumnItems) -> tuple[list[int], list[list[float]], Places]:
     """Right choice and scores of all choices of the docs that have one; all docs have the same choices.
 
     A choice's score is the softmax of the choices' mean token log-probabilities (BenCzechMark, arXiv 2412.17933).
     """
-    scored = tuple(item for item in usable.items if item.gold is not None and item.loglikelihoods)
-    if len({len(item.targets) for item in scored}) != 1:
+    sizes, right, table, places = usable.items.sizes("targets"), [], [], []
+    for place, item in enumerate(usable.items.reading("gold", "loglikelihoods", "num_tokens")):
+        if item.gold is not None and item.loglikelihoods:
+            count = sizes[place]
+            places.append(place)
+            right.append(int(item.gold))
+            table.append(softmax(per_unit(item.loglikelihoods[:count], item.num_tokens[:count])))
+    if len({sizes[place] for place in places}) != 1:
         raise NoValueError("auroc needs docs with a right choice, all with equally many choices")
-    count = len(scored[0].targets)
-    table = [softmax(per_unit(item.loglikelihoods[:count], item.num_tokens[:count])) for item in scored]
-    return [int(item.gold or 0) for item in scored], table, scored
+    return right, table, places
 
 
-def auroc_estimate(usable: ColumnItems) -> tuple[Estimate, tuple[Item, ...]]:
+def auroc_estimate(usable: ColumnItems) -> tuple[Estimate, Places]:
     """Macro one-vs-rest AUROC of the docs with a right choice."""
     gold, table, scored = choice_scores(usable)
     try:
@@ -162,13 +188,14 @@ def auroc_estimate(usable: ColumnItems) -> tuple[Estimate, tuple[Item, ...]]:
 
 def scored_corpus(usable: ColumnItems) -> CorpusScore:
     """sacrebleu's corpus score of what the column's filter leaves of the texts."""
-    texts = [_prediction(usable, item) for item in usable.items]
+    texts = [_prediction(usable, item) for item in usable.items.reading("prediction", "texts")]
+    targets = [item.targets for item in usable.items.reading("targets")]
     metric = usable.column.metric
-    return corpus_score(metric.aggregation, texts, [item.targets for item in usable.items], metric.kwargs)
+    return corpus_score(metric.aggregation, texts, targets, metric.kwargs)
 
 
-def _corpus_estimate(usable: ColumnItems) -> tuple[Estimate, tuple[Item, ...]]:
-    return scored_corpus(usable).estimate, usable.items
+def _corpus_estimate(usable: ColumnItems) -> tuple[Estimate, Places]:
+    return scored_corpus(usable).estimate, range(len(usable.items))
 
 
 def _prediction(usable: ColumnItems, item: Item) -> str:
@@ -184,14 +211,14 @@ def _prediction(usable: ColumnItems, item: Item) -> str:
 
 AGREEMENTS = {"f1": "f1", "macro_f1": "macro_f1", "matthews_corrcoef": "matthews_corrcoef", "mcc": "matthews_corrcoef"}
 CORPUS = ("bleu", "chrf", "chrf++", "ter")
-ESTIMATORS: dict[str, Callable[[ColumnItems], tuple[Estimate, tuple[Item, ...]]]] = {
+ESTIMATORS: dict[str, Callable[[ColumnItems], tuple[Estimate, Places]]] = {
     "weighted_perplexity": nats_per_unit,
     "bits_per_byte": bits_per_unit,
     "macro_auroc": auroc_estimate,
     **dict.fromkeys(AGREEMENTS, agreement_estimate),
     **dict.fromkeys(CORPUS, _corpus_estimate),
 }
-"""Aggregations that are not means of item scores: the estimate and the items it rests on."""
+"""Aggregations that are not means of item scores: the estimate and where the items that it rests on stand."""
 
 
 Clusters = Sequence[Hashable | None]
@@ -258,7 +285,7 @@ def corpus_estimate(spec: ScoringSpec, name: str, items: Sequence[Item]) -> dict
     except NoValueError as error:
         raise StoreError(f"{name} has no value on the docs that all sides have: {error}.") from error
     pulls = (estimate.value + estimate.influence).tolist()
-    return {item.doc_id: pull for item, pull in zip(scored, pulls, strict=True)}
+    return {items[place].doc_id: pull for place, pull in zip(scored, pulls, strict=True)}
 
 
 NO_INFLUENCE = ("median",)
@@ -287,7 +314,10 @@ def _unit_influence(member: ScoredTask) -> dict[str, UnitInfluence]:
     for column in columns(member.spec):
         aggregation = column.metric.aggregation
         name = influence_column(column.name) if aggregation in ESTIMATORS else column.name
-        known = [(score, item.cluster) for item in member.items if (score := item.scores.get(name)) is not None]
+        table = table_of(member.items)
+        known = [
+            (score, of) for score, of in zip(table.scores(name), table.clusters(), strict=True) if score is not None
+        ]
         scores = np.array([score for score, _ in known], dtype=np.float64)
         is_finite = np.isfinite(scores)
         if aggregation not in NO_INFLUENCE and is_finite.any():

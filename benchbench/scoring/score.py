@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import cast
 
 from benchbench.core import patterns
 from benchbench.core.errors import BenchbenchError
+from benchbench.core.item_table import table_of
 from benchbench.core.registry import FAMILIES
 from benchbench.core.task_scoring import Group, ScoredTask, columns
 from benchbench.core.types import (
@@ -68,7 +71,7 @@ def score_doc(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Resp
     Raises:
         TaskError: the task names a metric, filter or option that does not exist.
     """
-    ordered = sorted(responses, key=lambda response: response.request.index)
+    ordered = sorted(responses, key=_INDEX)
     if (reason := why_failed(rendered, ordered)) is not None:
         return failed(spec, reason)
     try:
@@ -80,6 +83,9 @@ def score_doc(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Resp
         return failed(spec, too_much(error))
     except Exception as error:  # noqa: BLE001 - a metric that breaks on one doc becomes a record of it
         return failed(spec, f"scoring raised {type(error).__name__}: {error}")
+
+
+_INDEX = attrgetter("request.index")
 
 
 def too_much(error: patterns.TooMuchWorkError) -> str:
@@ -111,8 +117,8 @@ def why_failed(rendered: RenderedDoc, responses: Sequence[Response]) -> str | No
             return f"{response.kind}: {response.message}"
         if isinstance(response, Loglikelihood) and math.isnan(response.total):
             return f"nan_logits: the log-likelihood of request {response.request.index} is not a number"
-    asked = {request.index for request in rendered.requests}
-    if missing := sorted(asked - {response.request.index for response in responses}):
+    answered = {response.request.index for response in responses}
+    if missing := sorted([request.index for request in rendered.requests if request.index not in answered]):
         return f"no_response: request {missing[0]} was never answered"
     return None
 
@@ -122,14 +128,14 @@ def count_outcomes(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:
     from them `ties` and, where the task's first metric is 0 or 1 for every item, `wrong`: answered items
     that score 0. Truncated and unanswered items are scored too, so accuracy counts theirs as well.
     """
-    counts = dict.fromkeys(("answered", "unanswered", "truncated", "failed"), 0)
-    for item in items:
-        counts[item.outcome] += 1
-    counts["ties"] = sum(item.tie for item in items)
+    table, counts = table_of(items), dict.fromkeys(("answered", "unanswered", "truncated", "failed"), 0)
+    outcomes = table.outcomes()
+    counts |= Counter(outcomes)
+    counts["ties"] = sum(table.numbers("tie"))
     first = next((column.name for column in columns(spec)), "")  # none: the rows will tell the metrics
-    answered = [item.scores.get(first) for item in items if item.outcome == "answered"]
-    if all(score in (0.0, 1.0) for score in answered):
-        counts["wrong"] = sum(score == 0.0 for score in answered)
+    scores = [score for score, outcome in zip(table.scores(first), outcomes, strict=True) if outcome == "answered"]
+    if all(score in (0.0, 1.0) for score in scores):
+        counts["wrong"] = scores.count(0.0)
     return counts
 
 

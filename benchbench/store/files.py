@@ -96,6 +96,23 @@ def write_whole(path: Path, data: bytes) -> None:
     fsync_folder(path.parent)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file to write, which becomes `path` when the block ends well, and is gone when it does not."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with os_errors(path, "write"):
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.rename(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+    fsync_folder(path.parent)
+
+
 MAX_RECORD = 2**28
 """Bytes of the largest JSON file that is read."""
 MAX_DIGITS = 18

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from benchbench.store.files import (
     read_json,
     remove_copied,
     remove_strays,
+    replacing,
     sha256_of,
     write_copy,
     write_json,
@@ -29,10 +30,26 @@ from benchbench.store.files import (
 from benchbench.store.lines import LineLog, encode_line, read_lines
 from benchbench.store.lock import RunLock
 from benchbench.store.names import completed, folder_name, is_former
-from benchbench.store.table import encode_part, item_from_line, item_to_line, read_part, read_table
+from benchbench.store.part_items import PartItems, held_or_read
+from benchbench.store.table import (
+    encode_part,
+    item_from_line,
+    item_to_line,
+    join_parts,
+    read_part,
+    read_table,
+    reused_in,
+    sort_items,
+)
 
 PART = "part-00000.parquet"
 LIVE = "live.jsonl"
+WINDOW_PARTS = "window-*.parquet"
+"""What is done of a large task whose part is not made yet."""
+
+
+Influence = Callable[[Sequence[Item]], Mapping[str, Sequence[float | None]]]
+"""Items → score columns that rest on all of them."""
 
 
 class RunFolder:
@@ -137,7 +154,8 @@ class RunFolder:
         return path
 
     def items(self, task: str) -> list[Item]:
-        """The task's items so far, sorted: those of its part, or else of live.jsonl (the last line of each doc).
+        """The task's items so far, sorted: those of its part, or else of its windows and of live.jsonl (the last
+        line of each doc).
 
         DamageError if the part is missing, or not what was written.
         """
@@ -148,7 +166,28 @@ class RunFolder:
         """The items as the run wrote them, without scores that were added later. DamageError as `items`."""
         if self.is_sealed(task) or (self.finished and folder_name(task) in self.parts()):
             return read_part(self.part(task))
-        return [item for item, _ in self.live(task)]
+        windows = sorted(self.task_folder(task).glob(WINDOW_PARTS))
+        done = [item for path in windows for item in read_part(path)] + [item for item, _ in self.live(task)]
+        return sort_items({(item.doc_id, item.prompt_name): item for item in done}.values())
+
+    def sealed_items(self, task: str) -> Sequence[Item]:
+        """The items of a sealed task as the run made them, sorted; those of a large one are not held, but read."""
+        return held_or_read(self.part(task))
+
+    def has_window(self, task: str, number: int) -> bool:
+        """This window of a large task is finished."""
+        return self._window_path(task, number).is_file()
+
+    def window(self, task: str, number: int) -> list[tuple[Item, bool]]:
+        """As `live`, of a finished window of a large task; empty if it is not finished."""
+        path = self._window_path(task, number)
+        if not path.is_file():
+            return []
+        reused = reused_in(path)
+        return [(item, item.doc_id in reused) for item in read_part(path)]
+
+    def _window_path(self, task: str, number: int) -> Path:
+        return self.task_folder(task) / WINDOW_PARTS.replace("*", f"{number:05}")
 
     def has_failures(self, task: str) -> bool:
         """Docs of a sealed task failed. DamageError as `items`."""
@@ -237,6 +276,27 @@ class RunWriter(RunFolder):
         write_whole(self.task_folder(task) / PART, data)
         self.drop_live(task)
 
+    def seal_window(self, task: str, number: int, items: Sequence[Item], reused: Collection[int]) -> None:
+        """Writes the items of one window of a large task; the docs `reused` were taken over from other runs.
+
+        After that live.jsonl is gone, unless the window was finished before: then it may hold items of a later one.
+        """
+        path = self._window_path(task, number)
+        again = path.is_file()
+        write_whole(path, encode_part(items, reused))
+        if not again:
+            self.drop_live(task)
+
+    def seal_windows(self, task: str, count: int, influence: Influence) -> Sequence[Item]:
+        """Makes one part of the windows, with the columns that `influence` gives for all items; returns these."""
+        parts, path = [self._window_path(task, number) for number in range(count)], self.task_folder(task) / PART
+        added = influence(PartItems(parts))
+        with replacing(path) as target:
+            join_parts(parts, target, added)
+            self._remember(task, sha256_of(target))
+        self.drop_live(task)
+        return self.sealed_items(task)
+
     def _remember(self, task: str, digest: str) -> None:
         """Notes the sha256 of a part that is about to get its name."""
         parts = dict(self.parts())
@@ -273,10 +333,11 @@ class RunWriter(RunFolder):
         return self.finished and self.parts() == RunFolder(self.path).own_record().provenance.parts
 
     def drop_live(self, task: str) -> None:
-        """Removes live.jsonl of a sealed task, left there by a kill between the part and the removal."""
-        path = self.task_folder(task) / LIVE
-        with os_errors(path, "remove"):
-            path.unlink(missing_ok=True)
+        """Removes live.jsonl, and of a sealed task its windows: a kill may have left them beside the part."""
+        folder = self.task_folder(task)
+        for path in (folder / LIVE, *(folder.glob(WINDOW_PARTS) if self.is_sealed(task) else ())):
+            with os_errors(path, "remove"):
+                path.unlink(missing_ok=True)
 
     def finish(self, record: RunRecord) -> None:
         """Writes run.json, which makes the run a finished one. Before it come copies of it and what lies beside it."""

@@ -9,14 +9,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from benchbench.core.errors import StoreError
-from benchbench.core.record import ModelRun, Row, RunRecord, TaskRecord
+from benchbench.core.errors import StoreError, did_you_mean
+from benchbench.core.record import ModelRun, PlanRecord, Row, RunRecord, TaskRecord
 from benchbench.core.types import Item
-from benchbench.store.extra_scores import KEYS, added_part, scores_beside, with_added_columns
+from benchbench.store.extra_scores import KEYS, added_part, scores_beside, scores_folder, with_added_columns
 from benchbench.store.find import all_runs, finished_runs
 from benchbench.store.folder import RunFolder
 from benchbench.store.names import folder_name, told_apart
-from benchbench.store.table import COLUMNS, column_name, encode_part, read_table, whole_parquet
+from benchbench.store.table import COLUMNS, column_name, encode_part, part_scores, read_table, whole_parquet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,15 +177,22 @@ def _age(row: RunRow) -> tuple[str, int, str]:
     return (str(row["finished"] or ""), path.stat().st_mtime_ns if path.is_file() else 0, str(row["run"]))
 
 
-def load_items(path: str | Path, task: str | Sequence[str] | None = None) -> pd.DataFrame:
+def load_items(
+    path: str | Path, task: str | Sequence[str] | None = None, *, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
     """One row per item (scored doc) of a run, or of all finished runs under `path`.
 
     `task` keeps one task or several. A run that is still going gives the items it has so far.
-    Broken folders are skipped with a warning.
+    `columns` keeps some columns, in their order; of finished tasks the others are not read, so that millions of items
+    fit in memory. Broken folders are skipped with a warning.
+
+    Raises:
+        StoreError: no item has a column of `columns`.
 
     | column | meaning |
     |---|---|
-    | run, run_id, model | as in `load_runs`; `run_id` here is the folder's name, attempt included |
+    | run, run_id, model, step | as in `load_runs`; `run_id` here is the folder's name, attempt included |
+    | num_fewshot | shots of the task |
     | task, doc_id, doc_hash | which doc; `doc_hash` joins two runs even where row numbers moved |
     | cluster | passage or source shared with other docs |
     | prompt_name | prompt variant |
@@ -210,11 +217,37 @@ def load_items(path: str | Path, task: str | Sequence[str] | None = None) -> pd.
     wanted = None if task is None else {task} if isinstance(task, str) else set(task)
     known = [(run, plan) for run in chosen for plan in _plans(run)]
     named = told_apart([plan for _, plan in known])
-    tables = [table for (run, _), plan in zip(known, named, strict=True) for table in _tables(run, plan.model, wanted)]
+    asked = None if columns is None else [*columns]
+    tables = [table for (run, _), plan in zip(known, named, strict=True) for table in _tables(run, plan, wanted, asked)]
     if not tables:
-        tables = [_with_run(RunFolder(root), "", _from_items([]).select(list(COLUMNS)))]
-    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
-    return frame
+        tables = [_chosen(_from_items([]).select(list(COLUMNS)), _OfRun(str(root), root.name, "", None, None), asked)]
+    table = pa.concat_tables(tables, promote_options="default")
+    _refuse_unknown(asked, table, root, chosen)
+    frame: pd.DataFrame = (table if asked is None else table.select(asked)).to_pandas()
+    return frame.astype({name: "Int64" for name in ("step", "num_fewshot") if name in frame})
+
+
+@dataclass(frozen=True, slots=True)
+class _OfRun:
+    """The columns of an item that say which run and task it is of."""
+
+    run: str
+    run_id: str
+    model: str
+    step: int | None
+    num_fewshot: int | None
+
+
+OF_RUN = tuple(field.name for field in fields(_OfRun))
+
+
+def _refuse_unknown(asked: Sequence[str] | None, table: pa.Table, root: Path, runs: Sequence[RunFolder]) -> None:
+    unknown = next((name for name in asked or () if name not in table.column_names), None)
+    if unknown is not None:
+        parts = [run.part(task) for run in runs for task in run.tasks() if run.is_sealed(task)]
+        scores = {column for part in parts for column in part_scores(part).values()}
+        hint = did_you_mean(unknown, [*OF_RUN, *COLUMNS, *sorted(scores)])
+        raise StoreError(f"the items under {root} have no column {unknown!r}.{hint}")
 
 
 def _plans(run: RunFolder) -> Iterator[ModelRun]:
@@ -229,19 +262,34 @@ def _plans(run: RunFolder) -> Iterator[ModelRun]:
         warnings.warn(f"passed over {run.path}: {error}", stacklevel=2)
 
 
-def _tables(run: RunFolder, model: str, wanted: set[str] | None) -> Iterator[pa.Table]:
+def _tables(run: RunFolder, plan: ModelRun, wanted: set[str] | None, asked: Sequence[str] | None) -> Iterator[pa.Table]:
     try:
         for task in run.tasks():
             if wanted is None or task in wanted:
-                yield _with_run(run, model, _task_table(run, task))
+                of = _OfRun(str(run.path), run.path.name, plan.model, plan.step, _shots_of(plan, task))
+                yield _chosen(_task_table(run, task, asked), of, asked)
     except StoreError as error:
         warnings.warn(f"passed over {run.path}: {error}", stacklevel=2)
 
 
-def _task_table(run: RunFolder, task: str) -> pa.Table:
-    if run.is_sealed(task):
-        return with_added_columns(read_table(run.part(task)), run.path, task)
-    return _from_items(run.items(task))
+def _shots_of(plan: ModelRun, task: str) -> int | None:
+    """`task` is the name of its folder."""
+    tasks = plan.tasks if isinstance(plan, PlanRecord | RunRecord) else {}
+    return next((one.num_fewshot for name, one in tasks.items() if folder_name(name) == task), None)
+
+
+def _task_table(run: RunFolder, task: str, asked: Sequence[str] | None) -> pa.Table:
+    """The items of a task; of a sealed one without added scores only the columns that are asked for."""
+    if not run.is_sealed(task):
+        return _from_items(run.items(task))
+    path, added = run.part(task), scores_folder(run.path, task).is_dir()
+    if asked is None or added:
+        return with_added_columns(read_table(path), run.path, task)
+    with whole_parquet(path):
+        import pyarrow.parquet as pq
+
+        names = [name for name in pq.read_schema(path).names if name in asked]
+    return read_table(path, names or ["doc_id"])
 
 
 def _from_items(items: list[Item]) -> pa.Table:
@@ -251,12 +299,15 @@ def _from_items(items: list[Item]) -> pa.Table:
     return pq.read_table(pa.BufferReader(encode_part(items)))
 
 
-def _with_run(run: RunFolder, model: str, table: pa.Table) -> pa.Table:
+def _chosen(table: pa.Table, of: _OfRun, asked: Sequence[str] | None) -> pa.Table:
+    """The table with the columns of its run in front, and of all only those that are asked for."""
     import pyarrow as pa
 
-    for position, (name, value) in enumerate([("run", str(run.path)), ("run_id", run.path.name), ("model", model)]):
-        table = table.add_column(position, name, pa.array([value] * table.num_rows, pa.string()))
-    return table.replace_schema_metadata(None)
+    types = {"step": pa.int64(), "num_fewshot": pa.int64(), **dict.fromkeys(("run", "run_id", "model"), pa.string())}
+    kept = table.select([name for name in table.column_names if asked is None or name in asked])
+    for place, name in enumerate(name for name in OF_RUN if asked is None or name in asked):
+        kept = kept.add_column(place, name, pa.array([getattr(of, name)] * table.num_rows, types[name]))
+    return kept.replace_schema_metadata(None)
 
 
 AT_A_TIME = 2**20

@@ -11,7 +11,7 @@ from benchbench.core.record import PlanRecord
 from benchbench.core.types import Item, Json
 from benchbench.store.folder import RunFolder
 from benchbench.store.names import find_home, folder_name
-from benchbench.store.table import read_table
+from benchbench.store.part_items import items_with_keys
 
 
 def same_compute(root: Path, identity: Mapping[str, Json], *, but: Path) -> list[RunFolder]:
@@ -49,16 +49,10 @@ def reusable(runs: Collection[RunFolder], task: str, wanted: Collection[str]) ->
 
 
 def _answered(run: RunFolder, task: str, keys: Collection[str]) -> Iterator[Item]:
-    if not run.is_sealed(task) or _holds_any(run, task, keys):
-        for item in run.items(task):
-            if item.item_key in keys and item.outcome != "failed":
-                yield item
-
-
-def _holds_any(run: RunFolder, task: str, keys: Collection[str]) -> bool:
-    """Reads the keys alone first: most runs of the same weights share none, and texts can be large."""
-    column = read_table(run.part(task), ["item_key"]).column("item_key")
-    return any(key in keys for key in column.to_pylist())
+    sealed = run.is_sealed(task)
+    for item in items_with_keys(run.part(task), keys) if sealed else run.items(task):
+        if item.item_key in keys and item.outcome != "failed":
+            yield item
 
 
 def refuse_other_weights(root: Path, name: str, weights: str, *, engine: str | None = None) -> None:

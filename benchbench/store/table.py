@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from itertools import repeat
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +17,19 @@ from benchbench.core.types import Item, Json
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
 
 ITEM_SCHEMA_VERSION = 1
 COLUMNS = tuple(field.name for field in fields(Item) if field.name != "scores")
 """The fixed columns of the item table, in order. The score columns come after them."""
 
-_LISTS = ("targets", "loglikelihoods", "is_greedy", "num_tokens", "texts", "finish_reasons", "prompt_tokens")
+_FIXED = attrgetter(*COLUMNS)
+LISTS = ("targets", "loglikelihoods", "is_greedy", "num_tokens", "texts", "finish_reasons", "prompt_tokens")
 
 
 def item_to_line(item: Item) -> dict[str, Json]:
     """The item as a JSON-able dict with Item's field names; `scores` stays nested."""
-    line = {name: getattr(item, name) for name in COLUMNS}
-    return {**line, "scores": dict(item.scores)}
+    return {**dict(zip(COLUMNS, _FIXED(item), strict=True)), "scores": dict(item.scores)}
 
 
 def item_from_line(line: Mapping[str, Any]) -> Item:
@@ -35,12 +39,12 @@ def item_from_line(line: Mapping[str, Any]) -> Item:
 
 def _item(values: Mapping[str, Any], scores: Mapping[str, float | None]) -> Item:
     fixed = {name: values[name] for name in COLUMNS}
-    return Item(**{**fixed, **{name: tuple(fixed[name]) for name in _LISTS}}, scores=scores)
+    return Item(**{**fixed, **{name: tuple(fixed[name]) for name in LISTS}}, scores=scores)
 
 
 def storable(text: str) -> str:
     """Half surrogate pairs, which a model may write byte by byte, cannot be stored as UTF-8: they become `?`."""
-    return text.encode("utf-8", errors="replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def sort_items(items: Iterable[Item]) -> list[Item]:
@@ -59,8 +63,15 @@ def metric_name(column: str) -> str:
     return bare if bare in COLUMNS else column
 
 
-def encode_part(items: Sequence[Item]) -> bytes:
-    """A parquet file (zstd) of `items`, sorted. The same items give the same bytes under one pyarrow version."""
+REUSED = b"benchbench.reused"
+"""Metadata of a window: the docs whose responses came from another run."""
+
+
+def encode_part(items: Sequence[Item], reused: Collection[int] = ()) -> bytes:
+    """A parquet file (zstd) of `items`, sorted. The same items give the same bytes under one pyarrow version.
+
+    `reused` are docs to be remembered as taken over from another run (`reused_in`).
+    """
     import pyarrow as pa
 
     rows = sort_items(items)
@@ -68,23 +79,91 @@ def encode_part(items: Sequence[Item]) -> bytes:
     columns = {name: column_name(name) for name in names}
     data: dict[str, list[Any]] = {name: [getattr(item, name) for item in rows] for name in COLUMNS}
     data.update({column: [_number(item.scores.get(name)) for item in rows] for name, column in columns.items()})
-    return parquet_bytes(pa.Table.from_pydict(data, schema=_schema(columns)))
+    schema = _schema(columns)
+    if reused:
+        schema = schema.with_metadata({**(schema.metadata or {}), REUSED: json.dumps(sorted(reused)).encode()})
+    return parquet_bytes(pa.Table.from_pydict(data, schema=schema))
+
+
+def reused_in(path: Path) -> frozenset[int]:
+    """The docs that `encode_part` was told of as reused. StoreError if the part is damaged."""
+    import pyarrow.parquet as pq
+
+    with whole_parquet(path):
+        metadata = pq.read_schema(path).metadata or {}
+    return frozenset(json.loads(metadata.get(REUSED, b"[]")))
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
     """The table as a parquet file, as all of ours are compressed."""
+    buffer = io.BytesIO()
+    with parquet_writer(buffer, table.schema) as writer:
+        writer.write_table(table)
+    return buffer.getvalue()
+
+
+def parquet_writer(target: io.BytesIO | Path, schema: pa.Schema) -> ParquetWriter:
+    """Writes a parquet file, as all of ours are compressed; each table that it is given becomes row groups."""
     import pyarrow.parquet as pq
 
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", compression_level=3)
-    return buffer.getvalue()
+    return pq.ParquetWriter(target, schema, compression="zstd", compression_level=3)
+
+
+def join_parts(parts: Sequence[Path], target: Path, added: Mapping[str, Sequence[float | None]]) -> None:
+    """Writes `parts` one after the other as one part, with the score columns `added`, which run over all of them.
+
+    No more than one of `parts` is held. StoreError if one is damaged, OSError if `target` cannot be written.
+    """
+    import pyarrow as pa
+
+    metrics = dict.fromkeys((*(name for part in parts for name in part_scores(part)), *added))
+    columns = {name: column_name(name) for name in metrics}
+    schema, place = _schema(columns), 0
+    with parquet_writer(target, schema) as writer:
+        for path in parts:
+            part = read_table(path)
+            size = part.num_rows
+            more = {
+                columns[name]: pa.array(values[place : place + size], pa.float64()) for name, values in added.items()
+            }
+            writer.write_table(_filled(part, schema, more))
+            place += size
+
+
+def _filled(part: pa.Table, schema: pa.Schema, more: Mapping[str, pa.Array[Any]]) -> pa.Table:
+    """The part with the columns of `schema`: its own, those in `more`, and of the rest nothing."""
+    import pyarrow as pa
+
+    nothing = pa.nulls(part.num_rows, pa.float64())
+    arrays = [part.column(name) if name in part.column_names else more.get(name, nothing) for name in schema.names]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def read_part(path: Path) -> list[Item]:
     """The items of one parquet part, sorted. StoreError if it cannot be read."""
     table = read_table(path)
-    names = _score_names(table.schema)
-    return [_item(row, {name: row[column] for name, column in names.items()}) for row in table.to_pylist()]
+    return [*items_of(table, score_names(table.schema))]
+
+
+def items_of(
+    rows: pa.Table | pa.RecordBatch, scores: Mapping[str, str], defaults: Mapping[str, object] | None = None
+) -> Iterator[Item]:
+    """The items of some rows. `scores` maps metrics to columns; `defaults` says what a column is that `rows` lack.
+
+    KeyError for a column that neither has.
+    """
+    count, present = rows.num_rows, set(rows.schema.names)
+    lists = [_values(rows, name) if name in present else [(defaults or {})[name]] * count for name in COLUMNS]
+    fixed = zip(*lists, strict=True)
+    names, places = [*scores], [rows.column(column).to_pylist() for column in scores.values()]
+    by_item = zip(*places, strict=True) if places else repeat((), count)
+    for values, found in zip(fixed, by_item, strict=True):
+        yield Item(**dict(zip(COLUMNS, values, strict=True)), scores=dict(zip(names, found, strict=True)))
+
+
+def _values(rows: pa.Table | pa.RecordBatch, name: str) -> list[Any]:
+    values: list[Any] = rows.column(name).to_pylist()
+    return [tuple(one) for one in values] if name in LISTS else values
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -101,7 +180,7 @@ def part_scores(path: Path) -> dict[str, str]:
 
     with whole_parquet(path):
         schema = pq.read_schema(path)
-    return _score_names(schema)
+    return score_names(schema)
 
 
 @contextmanager
@@ -119,7 +198,7 @@ def _number(value: float | bool | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _score_names(schema: pa.Schema) -> dict[str, str]:
+def score_names(schema: pa.Schema) -> dict[str, str]:
     """Metric name → column name."""
     return {metric_name(column): column for column in schema.names if column not in COLUMNS}
 

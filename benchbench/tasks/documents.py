@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from benchbench.tasks.data_root import pulled_revision
 from benchbench.tasks.rows import (
     DATA_ENV,
     READERS,
+    AllRows,
     HubSource,
     Row,
     check_names,
@@ -47,8 +48,12 @@ class DataSource(Protocol):
         """Names of the splits that exist."""
         ...
 
+    def each(self, split: str, limit: int | None = None) -> Iterator[Row]:
+        """The rows of a split one by one, the first `limit` of them if given. DataError if it is missing or empty."""
+        ...
+
     def rows(self, split: str, limit: int | None = None) -> list[Row]:
-        """The rows of a split in order, the first `limit` of them if given. DataError if it is missing or empty."""
+        """All that `each` gives."""
         ...
 
 
@@ -67,7 +72,7 @@ def open_source(task: Task, data_root: Path | None, *, trusted: bool = False) ->
     return FolderSource(task, root)
 
 
-class FolderSource:
+class FolderSource(AllRows):
     """`<root>/<org>/<name>/<config or default>/<split>.{jsonl,parquet,csv}`."""
 
     def __init__(self, task: Task, root: Path) -> None:
@@ -87,13 +92,13 @@ class FolderSource:
         """See DataSource."""
         return sorted({path.stem for path in self._folder.iterdir() if path.suffix.lower() in READERS})
 
-    def rows(self, split: str, limit: int | None = None) -> list[Row]:
+    def each(self, split: str, limit: int | None = None) -> Iterator[Row]:
         """See DataSource."""
         for suffix, read in READERS.items():
             path = self._folder / f"{split}{suffix}"
             if is_split_name(split) and is_regular(path):
                 self._read[path] = pulled_revision(self._root, path)
-                return _not_empty(list(islice(read(path), limit)), self._task, split, path)
+                return _not_empty(islice(read(path), limit), self._task, split, path)
         raise missing_split(self._task, split, self.splits(), self.path)
 
     @property
@@ -113,7 +118,7 @@ def _what_is_there(data_set: Path, root: Path) -> str:
     )
 
 
-class FileSource:
+class FileSource(AllRows):
     """Files that `dataset_kwargs.data_files` names, beside the task file."""
 
     revision: str | None = None
@@ -127,7 +132,7 @@ class FileSource:
         """See DataSource."""
         return sorted(self._files)
 
-    def rows(self, split: str, limit: int | None = None) -> list[Row]:
+    def each(self, split: str, limit: int | None = None) -> Iterator[Row]:
         """See DataSource."""
         if split not in self._files:
             raise missing_split(self._task, split, self.splits(), self.path)
@@ -135,7 +140,7 @@ class FileSource:
         read = {"json": read_json, "csv": read_csv, "parquet": read_parquet, "text": read_text}[kind]
         files = self._files[split]
         rows = (row for path in files for row in read(path))
-        return _not_empty(list(islice(rows, limit)), self._task, split, files[0] if files else self._task.path)
+        return _not_empty(islice(rows, limit), self._task, split, files[0] if files else self._task.path)
 
 
 def _data_files(task: Task, root: Path | None) -> dict[str, list[Path]]:
@@ -150,10 +155,11 @@ def _data_files(task: Task, root: Path | None) -> dict[str, list[Path]]:
     return own_files(where, files, task.path.parent, () if root is None else (root,))
 
 
-def _not_empty(rows: list[Row], task: Task, split: str, path: Path) -> list[Row]:
-    if not rows:
+def _not_empty(rows: Iterator[Row], task: Task, split: str, path: Path) -> Iterator[Row]:
+    first = next(rows, None)
+    if first is None:
         raise DataError(f"{task.name}: the split {split!r} is empty ({path}).")
-    return rows
+    return chain((first,), rows)
 
 
 class NothingKeptError(DataError):
@@ -170,7 +176,7 @@ def open_rows(task: Task, data_root: Path | None, *, trusted: bool = False) -> D
     return source if task.config.keep is None else FilteredSource(task, task.config.keep, source)
 
 
-class JoinedSource:
+class JoinedSource(AllRows):
     """Every row with its row of another configuration in one more field."""
 
     def __init__(self, task: Task, join: Join, source: DataSource, other: DataSource) -> None:
@@ -188,13 +194,13 @@ class JoinedSource:
         """See DataSource."""
         return [split for split in self._source.splits() if split in self._other.splits()]
 
-    def rows(self, split: str, limit: int | None = None) -> list[Row]:
+    def each(self, split: str, limit: int | None = None) -> Iterator[Row]:
         """See DataSource. DataError for a row without a partner, or with several."""
         partners: dict[object, Row] = {}
-        for row in self._other.rows(split):
+        for row in self._other.each(split):
             if partners.setdefault(self._key(row), row) is not row:
                 raise DataError(f"{self._where()} {self._key(row)!r} stands twice in {self._other.path}, {split}.")
-        return [self._with_partner(row, partners) for row in self._source.rows(split, limit)]
+        return (self._with_partner(row, partners) for row in self._source.each(split, limit))
 
     def _with_partner(self, row: Row, partners: dict[object, Row]) -> Row:
         key = self._key(row)
@@ -214,7 +220,7 @@ class JoinedSource:
         return f"{self._task.where('join')}: by {self._join.by!r}:"
 
 
-class FilteredSource:
+class FilteredSource(AllRows):
     """The rows for which the task's `keep` expression is true, in order."""
 
     def __init__(self, task: Task, keep: str, source: DataSource) -> None:
@@ -230,13 +236,14 @@ class FilteredSource:
         """See DataSource."""
         return self._source.splits()
 
-    def rows(self, split: str, limit: int | None = None) -> list[Row]:
+    def each(self, split: str, limit: int | None = None) -> Iterator[Row]:
         """See DataSource. NothingKeptError if no row is left."""
-        rows = self._source.rows(split)
-        chosen = list(islice(self._chosen(rows), limit))
-        if not chosen:
-            raise NothingKeptError(f"{self._task.where('keep')}: none of the {len(rows)} rows of {split!r} is kept.")
-        return chosen
+        chosen = islice(self._chosen(self._source.each(split)), limit)
+        first = next(chosen, None)
+        if first is None:
+            count = sum(1 for _ in self._source.each(split))
+            raise NothingKeptError(f"{self._task.where('keep')}: none of the {count} rows of {split!r} is kept.")
+        return chain((first,), chosen)
 
     def _chosen(self, rows: Iterable[Row]) -> Iterator[Row]:
         field: Field | None = None
@@ -269,7 +276,7 @@ class Deriver:
     def doc(self, row: Mapping[str, Json], number: int, *, keep: bool = False) -> Doc:
         """The Doc of a row. With `keep`, a derived field that the row already has stays (inline shots)."""
         fields: Row = dict(row)
-        scope = fields | self._variables
+        scope = fields | self._variables if self._fields or self._cluster else fields
         for name, field in self._fields:
             if not (keep and name in row):
                 fields[name] = scope[name] = field.value(scope, number)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache
+from itertools import chain
 
 from benchbench.core.chat import ChatSettings, Shot
 from benchbench.core.errors import ArgumentError, DataError, TaskError
-from benchbench.core.ids import content_hash
-from benchbench.core.types import Doc, Json
+from benchbench.core.ids import DataHash, content_hash
+from benchbench.core.types import Doc, Json, RenderedDoc
 from benchbench.tasks import shots
 from benchbench.tasks.config import FewshotConfig, PromptVariant
 from benchbench.tasks.documents import DataSource, open_rows
@@ -17,7 +19,8 @@ from benchbench.tasks.render import Block, PromptRenderer
 from benchbench.tasks.rows import Row
 from benchbench.tasks.settings import RenderSettings
 from benchbench.tasks.sources import source_of
-from benchbench.tasks.task import AnyTask, PreparedTask, Task
+from benchbench.tasks.spool import held
+from benchbench.tasks.task import AnyTask, AskedCounter, PreparedTask, Task
 
 
 def prepare(task: AnyTask, settings: RenderSettings) -> PreparedTask:
@@ -39,40 +42,59 @@ def prepare(task: AnyTask, settings: RenderSettings) -> PreparedTask:
 
 
 MAX_REQUESTS = 20_000_000
-"""Of one task: each is an object in memory before the first is asked."""
+"""Of one task that repeats them."""
 
 
 def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
     task, count = _with_splits(stated, settings), _num_fewshot(stated, settings)
     source = open_rows(task, settings.data_root, trusted=settings.trust_task_code)
-    rows = source.rows(str(task.config.eval_split), settings.limit)
-    if len(rows) * task.config.repeats > MAX_REQUESTS:
-        raise TaskError(
-            f"{task.where('repeats')}: {len(rows):,} docs asked {task.config.repeats:,} times are more than "
-            f"{MAX_REQUESTS:,} requests; use --limit."
-        )
+    rows = source.each(str(task.config.eval_split), settings.limit)
+    if task.config.repeats > 1:
+        rows = _not_too_many(rows, task)
+    first = next(rows)
     renderer = PromptRenderer(
         task,
         prompt=settings.prompt,
-        first_row=rows[0],
+        first_row=first,
         overflow="truncate_left" if settings.fewshot_mode == "lm_eval" else "drop_shots",
         seed=settings.seed,
         chat=_chat(task, settings),
     )
-    docs = [renderer.doc(row, number) for number, row in enumerate(rows)]
-    renderer.learn_inputs(docs[0])
-    drawn = _draw(renderer, docs, source, count, settings)
+    renderer.learn_inputs(renderer.doc(first, 0))
+    shots_of, hashed, counter = _shots(renderer, source, count, settings), DataHash(), AskedCounter()
+    docs = held(counter.over(_rendered(chain((first,), rows), renderer, shots_of, hashed)))
     return PreparedTask(
         task=task,
-        docs=tuple(renderer.render(doc, block) for doc, block in zip(docs, drawn.blocks, strict=True)),
+        docs=docs,
         num_fewshot=count,
         fewshot_mode=settings.fewshot_mode,
         prompt_hash=prompt_hash(task, settings, count),
-        data_hash=content_hash([[doc.hash for doc in docs], drawn.hashes]),
+        data_hash=hashed.of_all(shots_of.used()),
         data_revision=source.revision,
         data_path=source.path,
-        notes=tuple(_notes(stated, settings, drawn, len(docs))),
+        notes=tuple(_notes(stated, settings, shots_of.moved(), len(docs))),
+        counted=counter.result(),
     )
+
+
+def _not_too_many(rows: Iterator[Row], task: Task) -> Iterator[Row]:
+    """The rows of a task that repeats its requests. TaskError for more of these than MAX_REQUESTS."""
+    held_rows = list(rows)
+    if len(held_rows) * task.config.repeats > MAX_REQUESTS:
+        raise TaskError(
+            f"{task.where('repeats')}: {len(held_rows):,} docs asked {task.config.repeats:,} times are more than "
+            f"{MAX_REQUESTS:,} requests; use --limit."
+        )
+    return iter(held_rows)
+
+
+def _rendered(
+    rows: Iterable[Row], renderer: PromptRenderer, shots_of: NoShots, hashed: DataHash
+) -> Iterator[RenderedDoc]:
+    for number, row in enumerate(rows):
+        doc = renderer.doc(row, number)
+        hashed.add(doc.hash)
+        yield renderer.render(doc, shots_of.block(doc))
 
 
 def _with_splits(task: Task, settings: RenderSettings) -> Task:
@@ -109,7 +131,7 @@ def _chat(task: Task, settings: RenderSettings) -> ChatSettings | None:
     return None if task.output_type == "loglikelihood_rolling" else settings.chat
 
 
-def _notes(stated: Task, settings: RenderSettings, drawn: _Drawn, docs: int) -> Iterator[str]:
+def _notes(stated: Task, settings: RenderSettings, moved: int, docs: int) -> Iterator[str]:
     """What a reader of the results should know: settings that changed the task, or did not apply to it."""
     is_rolling = stated.output_type == "loglikelihood_rolling"
     if settings.split is not None and settings.split != stated.config.eval_split:
@@ -121,49 +143,88 @@ def _notes(stated: Task, settings: RenderSettings, drawn: _Drawn, docs: int) -> 
             yield f"The prompt {settings.prompt!r} is for translation models: shots do not apply and were left out."
     if settings.chat is not None and is_rolling:
         yield "Texts are scored whole: the chat template does not apply."
-    if drawn.moved:
-        yield f"{drawn.moved} of {docs} documents are among the shots and were given the next candidate instead."
+    if moved:
+        yield f"{moved} of {docs} documents are among the shots and were given the next candidate instead."
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """The shots of all documents."""
+class NoShots:
+    """The shots of a task that shows none."""
 
-    blocks: list[Block]
-    """Per document; equal ones are one object."""
-    hashes: list[str]
-    """Of the documents used as shots."""
-    moved: int = 0
-    """Documents that are themselves shots of the common block, and got others."""
+    _block = Block()
+
+    def block(self, doc: Doc) -> Block:
+        """Those of `doc`. To be called once per document, in order."""
+        return self._block
+
+    def used(self) -> list[str]:
+        """Hashes of the pool's documents that served as shots so far, sorted."""
+        return []
+
+    def moved(self) -> int:
+        """Documents so far that are themselves shots of the common block, and got others."""
+        return 0
 
 
-def _draw(
-    renderer: PromptRenderer, docs: Sequence[Doc], source: DataSource, count: int, settings: RenderSettings
-) -> _Drawn:
+MOST_SHOTS = 4096
+"""Shots, and blocks of them, that are kept ready: of a larger pool some are rendered again."""
+
+
+class DrawnShots(NoShots):
+    """Shots from a pool, as `--fewshot-mode` says. Documents with the same shots get the same object."""
+
+    def __init__(self, renderer: PromptRenderer, pool: shots.Pool, rows: Sequence[Row], pick: shots.Picker) -> None:
+        self._renderer, self._pool, self._rows, self._pick = renderer, pool, rows, pick
+        self._shot = lru_cache(MOST_SHOTS)(self._render)
+        self._made = lru_cache(MOST_SHOTS)(lambda chosen: Block([self._shot(index) for index in chosen]))
+        self._used: set[int] = set()
+        self._last: tuple[int, ...] = ()
+
+    def block(self, doc: Doc) -> Block:
+        """See NoShots."""
+        chosen = self._last = self._pick(doc)
+        self._used.update(chosen)
+        return self._made(chosen)
+
+    def used(self) -> list[str]:
+        """See NoShots."""
+        return sorted({self._pool.hashes[index] for index in self._used})
+
+    def _render(self, index: int) -> Shot:
+        doc = self._renderer.deriver.doc(self._rows[index], index, keep=self._pool.name == SAMPLES)
+        return self._renderer.shot(doc, f"shot {index}")
+
+
+class FixedShots(DrawnShots):
+    """One block for all documents but those that are in it."""
+
+    def __init__(self, renderer: PromptRenderer, pool: shots.Pool, rows: Sequence[Row], pick: shots.Picker) -> None:
+        super().__init__(renderer, pool, rows, pick)
+        self._picks: Counter[tuple[int, ...]] = Counter()
+
+    def block(self, doc: Doc) -> Block:
+        """See NoShots."""
+        made = super().block(doc)
+        self._picks[self._last] += 1
+        return made
+
+    def moved(self) -> int:
+        """See NoShots."""
+        return self._picks.total() - self._picks[self._last]
+
+
+def _shots(renderer: PromptRenderer, source: DataSource, count: int, settings: RenderSettings) -> NoShots:
     if count == 0:
-        return _Drawn([Block()] * len(docs), [])
+        return NoShots()
     name, rows, in_order = _pool_rows(renderer.task, source)
-
-    @cache
-    def shot(index: int) -> Shot:
-        doc = renderer.deriver.doc(rows[index], index, keep=name == SAMPLES)
-        return renderer.shot(doc, f"shot {index}")
-
-    pool = shots.Pool(renderer.task.name, name, tuple(content_hash(row) for row in rows), in_order)
-    pick = _picker(renderer.task, pool, count, settings)
-    picks = [pick(doc) for doc in docs]
-    texts: dict[tuple[int, ...], Block] = {}
-    for chosen in picks:
-        if chosen not in texts:
-            texts[chosen] = Block([shot(index) for index in chosen])
-    moved = len(docs) - picks.count(picks[-1]) if settings.fewshot_mode == "fixed" else 0
-    return _Drawn([texts[chosen] for chosen in picks], shots.used(pool.hashes, picks), moved)
+    pool = shots.Pool(renderer.task.name, name, shots.Hashes(content_hash(row) for row in rows), in_order)
+    kind = FixedShots if settings.fewshot_mode == "fixed" else DrawnShots
+    return kind(renderer, pool, rows, _picker(renderer.task, pool, count, settings))
 
 
 SAMPLES = "fewshot_config.samples"
 
 
-def _pool_rows(task: Task, source: DataSource) -> tuple[str, list[Row], bool]:
+def _pool_rows(task: Task, source: DataSource) -> tuple[str, Sequence[Row], bool]:
     """The pool's name, its rows, and whether the task wants the first ones."""
     config = task.config
     shot_config = config.fewshot_config or FewshotConfig()
@@ -172,7 +233,7 @@ def _pool_rows(task: Task, source: DataSource) -> tuple[str, list[Row], bool]:
     if split is None and shot_config.samples is not None:
         return SAMPLES, [dict(sample) for sample in shot_config.samples], True
     try:
-        return f"split {split!r}", source.rows(str(split)), first
+        return f"split {split!r}", held(source.each(str(split)), block=1), first
     except DataError as error:
         raise DataError(
             f"{error} Shots of {task.name} come from there; name another with --fewshot-split, or use --num-fewshot 0."

@@ -235,8 +235,8 @@ class PromptRenderer:
             pairs = [(prompt, delimiter + choice) for choice in choices]
         if self._mutual:
             pairs += [(self._empty, delimiter + choice) for choice in choices]
-        requests = tuple(LoglikelihoodRequest(name, doc.id, i, prompt, text) for i, (prompt, text) in enumerate(pairs))
-        return self._rendered(doc, requests, choices=choices, gold=gold)
+        asked = [LoglikelihoodRequest(name, doc.id, i, prompt, text) for i, (prompt, text) in enumerate(pairs)]
+        return self._rendered(doc, tuple(asked), choices=choices, gold=gold)
 
     def _answer_delimiter(self, scope: Mapping[str, Json], doc: Doc) -> str:
         """What stands between a prompt and a choice: nothing where the choice begins the assistant's turn."""

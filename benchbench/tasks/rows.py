@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from functools import lru_cache
@@ -212,7 +213,19 @@ class HubSplit(Protocol):
         ...
 
 
-class HubSource:
+class AllRows(ABC):
+    """A source that gives its rows one by one, and so also all of them."""
+
+    @abstractmethod
+    def each(self, split: str, limit: int | None = None) -> Iterator[Row]:
+        """See DataSource."""
+
+    def rows(self, split: str, limit: int | None = None) -> list[Row]:
+        """See DataSource."""
+        return list(self.each(split, limit))
+
+
+class HubSource(AllRows):
     """One configuration of a Hub data set, loaded through `datasets` (and its cache)."""
 
     def __init__(self, task: Task, *, trusted: bool = False) -> None:
@@ -240,15 +253,14 @@ class HubSource:
         """See DataSource."""
         return sorted(self._splits)
 
-    def rows(self, split: str, limit: int | None = None) -> list[Row]:
+    def each(self, split: str, limit: int | None = None) -> Iterator[Row]:
         """See DataSource."""
         if split not in self._splits:
             raise missing_split(self._task, split, self.splits(), self.path)
         data = self._splits[split]
         if len(data) == 0:
             raise DataError(f"{self._task.name}: the split {split!r} of {self.path} is empty.")
-        kept = data if limit is None else data.select(range(min(limit, len(data))))
-        return [plain_row(row) for row in kept]
+        return (plain_row(row) for row in (data if limit is None else data.select(range(min(limit, len(data))))))
 
     def save(self, split: str, path: Path) -> int:
         """Writes a split as `.jsonl` or `.parquet`, as the name of `path` says; returns the number of its rows."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
+from typing import overload
 
 from benchbench.core.errors import DataError
 from benchbench.core.types import Doc
@@ -18,7 +20,7 @@ class Pool:
     task: str
     name: str
     """What to call it in sentences: a split, or `fewshot_config.samples`."""
-    hashes: tuple[str, ...]
+    hashes: Sequence[str]
     in_order: bool
     """The task wants the first ones, not a draw (`first_n`, or its own samples)."""
 
@@ -85,8 +87,8 @@ def lm_eval(pool: Pool, count: int, seed: int, *, drop_doc: bool) -> Picker:
     size = len(pool.hashes)
 
     def first(doc: Doc) -> tuple[int, ...]:
-        kept = [index for index in range(size) if not (drop_doc and pool.hashes[index] == doc.hash)]
-        return tuple(kept[:count])
+        kept = (index for index in range(size) if not (drop_doc and pool.hashes[index] == doc.hash))
+        return tuple(islice(kept, count))
 
     def draw(doc: Doc) -> tuple[int, ...]:
         wanted = count + 1 if drop_doc else count
@@ -130,6 +132,20 @@ def _without(pool: Pool, order: Iterator[int], doc: Doc, count: int) -> tuple[in
     return found
 
 
-def used(pool: Sequence[str], picks: Sequence[tuple[int, ...]]) -> list[str]:
-    """Hashes of the pool's documents that serve as shots, sorted."""
-    return sorted({pool[index] for pick in set(picks) for index in pick})
+class Hashes(Sequence[str]):
+    """Content hashes of 16 hex digits, held as 8 bytes each."""
+
+    def __init__(self, hashes: Iterable[str]) -> None:
+        self._numbers = array("Q", (int(one, 16) for one in hashes))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        if isinstance(place, slice):
+            return [f"{one:016x}" for one in self._numbers[place]]
+        return f"{self._numbers[place]:016x}"

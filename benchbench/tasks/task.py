@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,16 @@ from typing import Protocol, Self, TypeAlias
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.registry import check_filter, metric_spec
 from benchbench.core.task_scoring import TaskScoring
-from benchbench.core.types import FilterSpec, Json, MetricSpec, OutputType, RenderedDoc, ScoringSpec
+from benchbench.core.types import (
+    FilterSpec,
+    GenerateRequest,
+    GenerationParams,
+    Json,
+    MetricSpec,
+    OutputType,
+    RenderedDoc,
+    ScoringSpec,
+)
 from benchbench.tasks.config import GenerationKwargs, PromptVariant, TaskConfig, check
 from benchbench.tasks.dialect import TaskVariant, where
 from benchbench.tasks.settings import FewshotMode, GenKwargs, override
@@ -210,12 +219,42 @@ class SourcedTask(Protocol):
 AnyTask: TypeAlias = Task | SourcedTask
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the docs of a task ask."""
+
+    requests: int
+    settings: frozenset[GenerationParams]
+    """Of the texts to be written."""
+
+
+class AskedCounter:
+    """Counts what docs ask as they come by."""
+
+    def __init__(self) -> None:
+        self._requests, self._settings = 0, set[GenerationParams]()
+
+    def over(self, docs: Iterable[RenderedDoc]) -> Iterator[RenderedDoc]:
+        """`docs`, counted."""
+        for doc in docs:
+            self._requests += len(doc.requests)
+            for request in doc.requests:
+                if isinstance(request, GenerateRequest):
+                    self._settings.add(request.params)
+            yield doc
+
+    def result(self) -> Asked:
+        """What the docs so far ask."""
+        return Asked(self._requests, frozenset(self._settings))
+
+
 @dataclass(frozen=True)
 class PreparedTask:
     """A task's documents as requests, with the fingerprints that its scores will carry."""
 
     task: AnyTask
-    docs: tuple[RenderedDoc, ...]
+    docs: Sequence[RenderedDoc]
+    """Of a large task read from a temporary file, a window at a time (`tasks/spool.py`)."""
     num_fewshot: int
     fewshot_mode: FewshotMode
     """How the shots were drawn."""
@@ -230,3 +269,16 @@ class PreparedTask:
     """Sentences a reader of the results should know."""
     own_scoring: TaskScoring | None = None
     """The scoring that the task's source brings; None: benchbench's own."""
+
+    counted: Asked | None = None
+    """What all docs ask, where that was counted when they were made."""
+
+    @cached_property
+    def asked(self) -> Asked:
+        """What all docs ask."""
+        if self.counted is not None:
+            return self.counted
+        counter = AskedCounter()
+        for _ in counter.over(self.docs):
+            pass
+        return counter.result()

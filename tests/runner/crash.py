@@ -1,4 +1,4 @@
-"""Kills runs at chosen system calls: `python -m tests.runner.crash WORLD FIRST STEP` prints one JSON line per kill.
+"""Kills runs at chosen system calls: `python -m tests.runner.crash WORLD FIRST STEP [WINDOW]`, a JSON line a kill.
 
 Each run is a forked child, so that a kill costs no start-up. A child killed in the middle of a write leaves half of it.
 """
@@ -17,6 +17,7 @@ from benchbench.core.errors import BenchbenchError
 from benchbench.runner.run import run
 from benchbench.store.lock import LOCK_NAME
 from tests.runner.toy import comparable, part_bytes, settings
+from tests.windows import window_of
 
 
 def in_child(work: Callable[[], None]) -> int:
@@ -68,7 +69,9 @@ def results(output: Path) -> tuple[dict[str, bytes], dict[str, Any], list[str]]:
 
 
 def main() -> None:
-    """Kills at calls FIRST, FIRST + STEP, … until a run gets through."""
+    """Kills at calls FIRST, FIRST + STEP, … until a run gets through; with WINDOW, tasks of more docs are large."""
+    if len(sys.argv) > 4:
+        window_of(int(sys.argv[4]))
     world, first, step = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     assert in_child(lambda: run(settings(world, output=world / "whole")) and None) == 0
     expected = results(world / "whole")

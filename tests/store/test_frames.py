@@ -1,15 +1,19 @@
 import json
+import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 import benchbench
 from benchbench.core.errors import StoreError
+from benchbench.store import frames, table
 from benchbench.store.find import find_run
 from benchbench.store.folder import RunWriter
-from benchbench.store.frames import RUN_COLUMNS
+from benchbench.store.frames import OF_RUN, RUN_COLUMNS
 from benchbench.store.table import COLUMNS
+from tests.conftest import REPO
 from tests.store.make import finished_run, item, planned, record
 
 
@@ -35,7 +39,7 @@ def test_an_empty_results_folder_has_the_same_columns(tmp_path):
     frame = benchbench.load_runs(tmp_path)
     assert list(frame.columns) == list(RUN_COLUMNS)
     assert {name: str(kind) for name, kind in frame.dtypes.items()} == RUN_COLUMNS
-    assert list(benchbench.load_items(tmp_path).columns) == ["run", "run_id", "model", *COLUMNS]
+    assert list(benchbench.load_items(tmp_path).columns) == [*OF_RUN, *COLUMNS]
 
 
 def test_broken_folders_are_named_and_passed_over(tmp_path):
@@ -50,7 +54,7 @@ def test_broken_folders_are_named_and_passed_over(tmp_path):
 
 def test_items_have_a_column_per_score(tmp_path):
     frame = benchbench.load_items(finished_run(tmp_path / "m" / "abc"))
-    assert list(frame.columns) == ["run", "run_id", "model", *COLUMNS, "acc", "bpb_gold"]
+    assert list(frame.columns) == [*OF_RUN, *COLUMNS, "acc", "bpb_gold"]
     assert frame.acc.tolist() == [1.0, 1.0, 1.0]
     assert frame.loglikelihoods[0].tolist() == [-2.5, -1 / 3]
 
@@ -61,6 +65,60 @@ def test_items_of_several_runs_and_of_one_task(tmp_path):
     assert len(benchbench.load_items(tmp_path)) == 5
     assert len(benchbench.load_items(tmp_path, task="toy")) == 5
     assert len(benchbench.load_items(tmp_path, task=["other"])) == 0
+
+
+def test_items_say_their_run_step_and_shots(tmp_path):
+    made = record("abc", model="m@step500", series="m", step=500)
+    made["tasks"]["toy"]["num_fewshot"] = 3
+    path = finished_run(tmp_path / "m" / "abc")
+    (path / "run.json").write_text(json.dumps(made))
+    frame = benchbench.load_items(tmp_path)
+    assert frame[["run", "run_id", "model", "step", "num_fewshot"]].drop_duplicates().to_numpy().tolist() == [
+        [str(path), "abc", "m@step500", 500, 3]
+    ]
+    assert (str(frame.dtypes["step"]), str(frame.dtypes["num_fewshot"])) == ("Int64", "Int64")
+
+
+def test_columns_are_those_that_were_asked_for_in_their_order(tmp_path):
+    path = finished_run(tmp_path / "m" / "abc")
+    frame = benchbench.load_items(path, columns=["acc", "step", "doc_id"])
+    assert list(frame.columns) == ["acc", "step", "doc_id"]
+    whole = benchbench.load_items(path)
+    assert frame.acc.tolist() == whole.acc.tolist()
+    assert frame.doc_id.tolist() == whole.doc_id.tolist()
+    assert benchbench.load_items(path, columns=["run_id"]).run_id.tolist() == ["abc"] * 3
+    assert list(benchbench.load_items(tmp_path / "m", "none", columns=["doc_id", "model"]).columns) == [
+        "doc_id",
+        "model",
+    ]
+
+
+def test_columns_that_are_not_asked_for_are_not_read(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        frames, "read_table", lambda path, columns: read.append(columns) or table.read_table(path, columns)
+    )
+    benchbench.load_items(finished_run(tmp_path / "m" / "abc"), columns=["acc", "model"])
+    assert read == [["acc"]]
+
+
+def test_the_guide_reads_items_lazily(tmp_path, monkeypatch):
+    finished_run(tmp_path / "results" / "m" / "abc")
+    with RunWriter(tmp_path / "results" / "n" / "def", planned()) as writer:
+        writer.open_task("texts").close()
+        writer.seal("texts", [item(task="texts", scores={"bleu": 1.0}), item(1, task="texts", outcome="failed")])
+    guide = (REPO / "results/README.md").read_text(encoding="utf-8")
+    (block,) = [one for one in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "pyarrow.dataset" in one]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["docs"] == 4
+    assert {"acc", "bleu"} <= set(names["schema"].names)
+
+
+def test_a_column_that_no_item_has_is_a_sentence(tmp_path):
+    with pytest.raises(StoreError, match=r"have no column 'ac'\. Did you mean acc"):
+        benchbench.load_items(finished_run(tmp_path / "m" / "abc"), columns=["ac"])
 
 
 def test_items_of_a_run_that_is_still_going(tmp_path):
