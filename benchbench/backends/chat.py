@@ -1,4 +1,4 @@
-"""Conversations to text: a model's own chat template, rendered in transformers' sandbox, and its control tokens.
+"""Conversations to text: a model's own chat template, rendered within bounds, and its control tokens.
 
 A document that mentions `<|im_end|>` must not end a turn. Such places are wrapped in marks before the template sees
 them; afterwards everything that is marked is encoded as the text it is.
@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from jinja2 import TemplateError
 
 from benchbench.core.chat import Conversation, Message
+from benchbench.core.chat_sandbox import TODAY, render
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import text_hash
 
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 Apply = Callable[[list[dict[str, str]], bool], str]
 """(messages, whether the answer goes on with the last one) → text."""
 
-TODAY = "26 Jul 2024"
-"""What a template that writes today's date is told: the same prompts every day. Llama's templates fall back on it."""
 PROBE = "benchbench"
-TROUBLE = (TemplateError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
-"""What a template's code may raise, and what transformers raises where a template loses the message to go on with."""
+TROUBLE = (
+    *(TemplateError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError),
+    *(MemoryError, AssertionError, SyntaxError),
+)
+"""What a template's code may raise, and what is raised where a template loses the message to go on with."""
 
 
 class ChatTemplate:
@@ -131,34 +133,25 @@ def template_of(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
         )
     if not tokenizer.chat_template:
         raise no_template(name)
-    source: str = tokenizer.get_chat_template()
-    dated = with_date(source)
-
-    def apply(messages: list[dict[str, str]], go_on: bool) -> str:
-        text = tokenizer.apply_chat_template(
-            messages, chat_template=dated, tokenize=False, add_generation_prompt=not go_on, continue_final_message=go_on
-        )
-        return str(text)
-
-    return ChatTemplate(name, source, apply, lambda: control_tokens(tokenizer, source))
+    found: object = tokenizer.chat_template
+    source = found["default"] if isinstance(found, dict) else found
+    return bare_template(name, source, tokenizer.special_tokens_map, lambda: control_tokens(tokenizer, str(source)))
 
 
 def bare_template(
-    name: str, source: str | None, variables: Mapping[str, str], control: Callable[[], ControlTokens]
+    name: str, source: object, variables: Mapping[str, str], control: Callable[[], ControlTokens]
 ) -> ChatTemplate:
-    """A template without a transformers tokenizer; `variables` are its bos_token and eos_token. ModelError if None."""
+    """The template `source`, which reads `variables`: special tokens by name. ModelError where it is none."""
     if not source:
         raise no_template(name)
-    dated = with_date(source)
+    if not isinstance(source, str):
+        raise ModelError(f"the chat template of {name} is a {type(source).__name__}, not text.")
+    text = source
 
     def apply(messages: list[dict[str, str]], go_on: bool) -> str:
-        from transformers.utils.chat_template_utils import render_jinja_template
+        return render(text, messages, variables, go_on=go_on)
 
-        kwargs: dict[str, Any] = {**variables, "add_generation_prompt": not go_on, "continue_final_message": go_on}
-        rendered: Any = render_jinja_template(conversations=[messages], chat_template=dated, **kwargs)[0]
-        return str(rendered[0])
-
-    return ChatTemplate(name, source, apply, control)
+    return ChatTemplate(name, text, apply, control)
 
 
 def no_template(name: str) -> ModelError:
@@ -167,13 +160,6 @@ def no_template(name: str) -> ModelError:
         f"{name} has no chat template: it is a base model, or its chat_template.jinja was not copied. Leave "
         "--apply-chat-template out, or name a tokenizer that has one with --tokenizer."
     )
-
-
-def with_date(source: str) -> str:
-    """The template with a fixed date in place of today's."""
-    if "strftime_now" not in source:
-        return source
-    return f"{{% macro strftime_now(format) %}}{TODAY}{{% endmacro %}}{source}"
 
 
 START, END, CHAT = "\ufdd0", "\ufdd1", "\ufdd2"

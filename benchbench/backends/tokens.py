@@ -53,6 +53,11 @@ class Exhausted:
     kind: str = "out_of_memory"
 
 
+def not_finite(request: int) -> Exhausted:
+    """A text that cannot go on: among the scores of its next token one is NaN, or none is finite."""
+    return Exhausted(request, "The model's scores of the next token are not finite numbers.", "nan_logits")
+
+
 class TokenBackend(ABC):
     """The request methods of `Backend` over an engine that scores token pairs and continues token contexts."""
 

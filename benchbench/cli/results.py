@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from rich.table import Table
 from benchbench.cli.console import cell, figure_table, interval, number, print_json, stdout, tell, text_table
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output
+from benchbench.cli.results_check import check
 from benchbench.cli.results_exchange import export, import_results
 from benchbench.cli.run import show as show_record
 from benchbench.cli.run import to_json
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
     from benchbench.core.types import Item, Json
     from benchbench.leaderboard.prompts import PromptTable
 
-app = VerbApp(no_args_is_help=True, help="List, show, import and export results.")
+app = VerbApp(no_args_is_help=True, help="List, show, check, import and export results.")
 app.command("import")(import_results)
 app.command("export")(export)
+app.command("check")(check)
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A path, a run id or its beginning, or `latest`.")]
 
@@ -68,10 +71,11 @@ def _all_facts(runs: Sequence[RunFolder]) -> list[dict[str, Json]]:
 
 
 def _record(run: RunFolder) -> RunRecord | PlanRecord | None:
-    """The run's record, or its plan; None for a broken folder."""
+    """The run's record, or its plan; None, with a warning, for a broken folder."""
     try:
         return run.record() if run.finished else run.plan()
-    except StoreError:
+    except StoreError as error:
+        warnings.warn(f"{run.path} is broken: {error}", stacklevel=2)
         return None
 
 

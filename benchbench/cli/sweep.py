@@ -85,6 +85,9 @@ def execute(
             f"{settings.run.max_failed:.1%} allows."
         )
         raise typer.Exit(1)
+    if result.failed:
+        say("Not scored: " + " ".join(f"{checkpoint.name}: {why}" for checkpoint, why in result.failed))
+        raise typer.Exit(1)
 
 
 def _print(folder: SweepFolder, *, as_json: bool, options: VerdictOptions | None = None) -> None:

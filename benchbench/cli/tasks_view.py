@@ -91,7 +91,9 @@ def _has_no_data(task: Task, settings: RenderSettings) -> bool:
     from benchbench.tasks.documents import open_rows
 
     try:
-        return task.config.eval_split not in open_rows(task, settings.data_root).splits()
+        return (
+            task.config.eval_split not in open_rows(task, settings.data_root, trusted=settings.trust_task_code).splits()
+        )
     except DataError:
         return True
 
@@ -112,14 +114,11 @@ def _wrong_gold(prepared: PreparedTask) -> Iterator[str]:
 
 def _token_counter(name: str) -> Callable[[PreparedTask], dict[str, float]]:
     """A function from a prepared task to the tokens of its prompts: mean, and most."""
-    from transformers import AutoTokenizer
-
+    from benchbench.backends.models.find import find_tokenizer
+    from benchbench.backends.models.tokenizer import load_tokenizer
     from benchbench.tasks.check import request_text
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise ArgumentError(f"--tokenizer {name}: no tokenizer could be loaded from there.") from error
+    tokenizer = load_tokenizer(find_tokenizer(name), trusted=False)
 
     def count(prepared: PreparedTask) -> dict[str, float]:
         texts = [request_text(rendered.requests[0]) for rendered in prepared.docs]

@@ -34,6 +34,14 @@ class StoreError(BenchbenchError):
     """A run folder cannot be written, read or is in use."""
 
 
+class DamageError(StoreError):
+    """A file of a run folder is not what was written there: torn, changed, missing, or no such file at all."""
+
+
+class VersionError(StoreError):
+    """A file of a run folder is of a later version of benchbench."""
+
+
 class RunInUse(StoreError):  # noqa: N818 - it reads as a sentence
     """Another process writes the run folder just now."""
 

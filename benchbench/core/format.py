@@ -76,11 +76,21 @@ def decimals(values: Iterable[float | None]) -> int:
     return 4 if largest < 10 else 2 if largest < 1000 else 0
 
 
+_NOISE = 1e-9
+"""Below it a difference of scores is a rounding error of sums that are equal."""
+
+
 def number(value: float | None, places: int = 4, *, sign: bool = False) -> str:
-    """A number with a true minus sign, never minus zero; `–` where there is none."""
+    """A number with a true minus sign, `–` where there is none.
+
+    A zero has no minus sign, but with `sign` a small negative number keeps its own: `+0.000` as the lower end of an
+    interval would say that 0 lies outside.
+    """
     if value is None or not math.isfinite(value):
         return "–"
-    return true_minus(f"{round(value, places) + 0.0:{'+' if sign else ''}.{places}f}")
+    if sign:
+        return true_minus(f"{0.0 if abs(value) < _NOISE else value:+.{places}f}")
+    return true_minus(f"{round(value, places) + 0.0:.{places}f}")
 
 
 def true_minus(text: str) -> str:

@@ -9,10 +9,12 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
-from benchbench.core.errors import StoreError
+from benchbench.core.errors import DamageError, VersionError
 from benchbench.core.types import Json
 
 _OWN = ("others", "keys")
+LARGEST = 2**63
+"""Whole numbers below it fit every table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,8 @@ class JsonRecord:
     keys: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
     """Keys of the file in their order; None for a record that is made new."""
 
+    schema: ClassVar[int | None] = None
+    """The newest `schema_version` of such files that this version reads; None: they have none."""
     order: ClassVar[tuple[str, ...]] = ()
     """Keys of a new record in their order; empty: that of the fields."""
     optional: ClassVar[tuple[str, ...]] = ()
@@ -36,10 +40,12 @@ class JsonRecord:
         A number that is none (text, NaN, infinity) is a missing value.
 
         Raises:
-            StoreError: it lacks a key that has no default, or has a list or an object where there should be none; the
+            DamageError: it lacks a key that has no default, or has a list or an object where there should be none; the
                 sentence names file and key.
+            VersionError: a later version wrote it.
         """
         found = an_object(value, where)
+        refuse_later(found, cls.schema, where)
         kind: Any = cls
         shape = _shape(kind, tuple(found))
         others = {key: found[key] for key in shape.unknown} if shape.unknown else None
@@ -117,7 +123,7 @@ def _shape(kind: Any, keys: tuple[str, ...]) -> _Shape:
 def _values(shape: _Shape, value: Mapping[str, Json], where: str) -> dict[str, Any]:
     """Field → what the object says of it."""
     if shape.lacking:
-        raise StoreError(f"{where} lacks {', '.join(shape.lacking[:3])}; it is damaged, or of another version.")
+        raise DamageError(f"{where} lacks {', '.join(shape.lacking[:3])}; it is damaged, or of another version.")
     found = {name: one if type(one := value[name]) in right else read(one) for name, right, read in shape.plain}
     for name, nested in shape.nested:
         found[name] = nested(value[name], where, name)
@@ -125,10 +131,20 @@ def _values(shape: _Shape, value: Mapping[str, Json], where: str) -> dict[str, A
 
 
 def an_object(value: Json, where: str) -> dict[str, Json]:
-    """The object. StoreError, beginning with `where`, if the value is none."""
+    """The object. DamageError, beginning with `where`, if the value is none."""
     if isinstance(value, dict):
         return value
-    raise StoreError(f"{where} is no object of keys and values; the file is damaged.")
+    raise DamageError(f"{where} is no object of keys and values; the file is damaged.")
+
+
+def refuse_later(value: Mapping[str, Json], schema: int | None, where: str) -> None:
+    """VersionError where the file that `where` names says a `schema_version` that this benchbench does not read."""
+    found = value.get("schema_version", schema)
+    if schema is not None and (type(found) is not int or not 1 <= found <= schema):
+        raise VersionError(
+            f"schema version {found!r} of {where}; this benchbench reads version {schema}. Read it with the version "
+            "of benchbench that wrote it, or a newer one."
+        )
 
 
 def object_at(value: Mapping[str, Json], key: str) -> Mapping[str, Json]:
@@ -146,7 +162,7 @@ def number(value: Json) -> float | None:
     """The value where it is a finite number."""
     if type(value) is float:
         return value if math.isfinite(value) else None
-    return float(value) if type(value) is int else None
+    return float(value) if type(value) is int and abs(value) < LARGEST else None
 
 
 def finite(value: float | None) -> float | None:
@@ -157,12 +173,12 @@ def finite(value: float | None) -> float | None:
 def whole(value: Json) -> int | None:
     """The value where it is a whole number."""
     if type(value) is int:
-        return value
-    return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else None
+        return value if abs(value) < LARGEST else None
+    return int(value) if isinstance(value, float) and abs(value) < LARGEST and value.is_integer() else None
 
 
 Reader = Callable[[Any, str, str], object]
-"""(value, the object that holds it, its key) → the field. StoreError as `JsonRecord.from_json`."""
+"""(value, the object that holds it, its key) → the field. DamageError as `JsonRecord.from_json`."""
 
 Plain = tuple[tuple[type, ...], Callable[[Any], object]]
 """The types of JSON that are right as they are, and what becomes of others."""
@@ -209,7 +225,7 @@ def _list_reader(args: tuple[Any, ...]) -> Reader:
 
     def read(value: Any, where: str, key: str) -> tuple[object, ...]:
         if not isinstance(value, list) or (Ellipsis not in args and len(value) != len(inner)):
-            raise StoreError(f"`{key}` of {where} is no such list as it should be; the file is damaged.")
+            raise DamageError(f"`{key}` of {where} is no such list as it should be; the file is damaged.")
         return tuple(inner[min(i, len(inner) - 1)](one, where, key) for i, one in enumerate(value))
 
     return read

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar, Self, get_args
+from typing import ClassVar, get_args
 
 from benchbench.core.errors import StoreError
-from benchbench.core.json_record import JsonRecord, an_object, text
+from benchbench.core.json_record import JsonRecord, text
 from benchbench.core.types import BackendInfo, FilterSpec, Json, MetricSpec, OutputType, ScoringSpec
 
 RUN_SCHEMA_VERSION = 1
@@ -223,8 +223,14 @@ class Provenance(JsonRecord):
     """Where the model lay: an absolute path or a hub name."""
     home: str | None = None
     """Where the training that it belongs to lay."""
+    include_paths: tuple[str, ...] = ()
+    """Where the task files lay that do not ship (plan.json)."""
+    data_root: str | None = None
+    """Where the data sets lay, if not on the Hub (plan.json)."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Task → sha256 of the file with its items (run.json)."""
 
-    optional: ClassVar[tuple[str, ...]] = ("created", "location", "home")
+    optional: ClassVar[tuple[str, ...]] = ("created", "location", "home", "include_paths", "data_root", "parts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +281,7 @@ class ModelRun(JsonRecord):
     backend: BackendRecord = field(default_factory=BackendRecord)
     provenance: Provenance = field(default_factory=Provenance)
 
+    schema: ClassVar[int | None] = RUN_SCHEMA_VERSION
     optional: ClassVar[tuple[str, ...]] = ("chat", "origin", "added")
 
     @property
@@ -323,16 +330,6 @@ class RunRecord(ModelRun):
         *("schema_version", "run_id", "attempt", "model", "series", "step", "tokens_seen", "chat", "origin"),
         *("settings", "backend", "versions", "tasks", "groups", "rows", "work", "provenance", "added"),
     )
-
-    @classmethod
-    def from_json(cls, value: Json, where: str) -> Self:
-        """The record in a run.json, which `where` names. StoreError as `JsonRecord.from_json`, or of another schema."""
-        version = an_object(value, where).get("schema_version", RUN_SCHEMA_VERSION)
-        if version != RUN_SCHEMA_VERSION:
-            raise StoreError(
-                f"schema version {version!r} of {where}; this benchbench reads version {RUN_SCHEMA_VERSION}."
-            )
-        return super(RunRecord, cls).from_json(value, where)  # slots make a class of their own, which bare super misses
 
     @property
     def num_docs(self) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.patterns import check
 from benchbench.core.plugins import entry_point_names, load_entry_point
 from benchbench.core.types import Json, MetricSpec, OutputType
 
@@ -297,6 +298,7 @@ def metric_spec(
     if info is not None and (unknown := sorted(set(options) - set(info.kwargs))):
         allowed = ", ".join(info.kwargs) or "none"
         raise TaskError(f"Metric {name!r} has no option {unknown[0]!r}; its options: {allowed}.")
+    _check_patterns(f"Metric {name!r}", options)
     family = FAMILIES[output_type]
     possible = [known for known in AGGREGATIONS if _CORPUS.get(known, family) == family]
     default = "mean" if info is None else info.aggregation
@@ -346,3 +348,30 @@ def check_filter(name: str, kwargs: Mapping[str, Json]) -> None:
         )
     if missing := [option for option in info.required if option not in kwargs]:
         raise TaskError(f"Filter {name!r} needs the option {missing[0]!r}.")
+    _check_patterns(f"Filter {name!r}", kwargs)
+    for option, least in (("k", 1), ("group_select", -MAX_COUNT)):
+        value = kwargs.get(option, least)
+        if type(value) is not int or not least <= value <= MAX_COUNT:
+            raise TaskError(
+                f"Filter {name!r}: `{option}` is {value!r}; it is a whole number, {least:,} to {MAX_COUNT:,}."
+            )
+
+
+MAX_COUNT = 1_000_000
+MAX_PATTERNS = 100
+
+
+def _check_patterns(what: str, options: Mapping[str, Json]) -> None:
+    """Refuses regular expressions that are none, before a model is asked. TaskError."""
+    ignored = options.get("regexes_to_ignore")
+    listed = ignored if isinstance(ignored, list) else [] if ignored is None else [*str(ignored)]
+    if len(listed) > MAX_PATTERNS:
+        raise TaskError(f"{what}: `regexes_to_ignore` has {len(listed):,} entries; {MAX_PATTERNS} are the most.")
+    found = [("regexes_to_ignore", pattern) for pattern in listed]
+    if "regex_pattern" in options:
+        found.append(("regex_pattern", options["regex_pattern"]))
+    for option, pattern in found:
+        try:
+            check(pattern)
+        except ValueError as error:
+            raise TaskError(f"{what}: `{option}`: {error}.") from error

@@ -168,6 +168,28 @@ def as_record(settings: object) -> dict[str, object]:
     return found
 
 
+def from_record(kind: type[S], value: Mapping[str, object]) -> S:
+    """The settings of which `as_record` kept `value`; what a record does not keep has its default.
+
+    TypeError where `value` holds something else than a record does.
+    """
+    given: dict[str, Any] = {}
+    for field in fields_of(kind):
+        if field.parts is not None and not field.is_optional:
+            given[field.name] = from_record(field.parts, value)
+        elif field.setting.pairs and field.name in value:
+            given[field.name] = _sorted_pairs(value[field.name])
+        elif field.name in value:
+            given[field.name] = _read(field.hint, value[field.name])
+    return kind(**given)
+
+
+def _sorted_pairs(value: object) -> tuple[tuple[object, object], ...]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r} is no object of names and values")
+    return tuple(sorted(value.items()))
+
+
 def to_json(settings: object, *, only_identity: bool = False) -> dict[str, object]:
     """The settings as JSON values, paths absolute; `from_json` reads them back.
 

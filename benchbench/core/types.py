@@ -196,6 +196,11 @@ class Failure:
     message: str
 
 
+PASSING_FAILURES = frozenset(
+    ["rate_limited", "server_error", "timeout", "unreachable", "connection", "bad_answer", "out_of_memory"]
+)
+"""Kinds of failures that may be gone the next time: such docs are asked again. Any other kind stays as it is."""
+
 Response: TypeAlias = Loglikelihood | Completion | Failure
 
 
@@ -304,6 +309,11 @@ class Item:
     """Item scores; each becomes a column of its own in the parquet part."""
     prompt_tokens: tuple[int, ...] = ()
     """Tokens before the scored or generated ones, one per request."""
+
+    @property
+    def failed_for_now(self) -> bool:
+        """It failed for a reason that may be gone the next time."""
+        return self.failure is not None and self.failure.partition(":")[0] in PASSING_FAILURES
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,8 +117,11 @@ class Readiness:
     settle: float = SETTLE
     stale: float = STALE
     clock: Callable[[], float] = time.time
+    """As files have their times."""
+    timer: Callable[[], float] = time.monotonic
+    """For how long a checkpoint has not changed: nobody sets it back."""
     _since: dict[str, tuple[str, float]] = field(default_factory=dict)
-    """Target → (stamp, when this stamp was first seen)."""
+    """Target → (stamp, when this stamp was first seen, by the timer)."""
 
     def look(self, checkpoint: Checkpoint) -> Look:
         """The state of `checkpoint` now. What is on the hub is always whole."""
@@ -126,12 +129,12 @@ class Readiness:
         if checkpoint.revision is not None or not (path.exists() or path.is_absolute()):
             return Look("ready", checkpoint.target)
         stamp, newest = _stamp(path)
-        now = self.clock()
+        now = self.timer()
         seen, since = self._since.get(checkpoint.target, ("", now))
         if seen != stamp:
             since = now
             self._since[checkpoint.target] = (stamp, since)
-        age = now - newest if newest is not None else 0.0
+        age = self.clock() - newest if newest is not None else 0.0
         still = max(now - since, age if age >= OLD else 0.0)
         try:
             check_whole(path)

@@ -152,11 +152,9 @@ def _totals(work: Work) -> dict[str, float]:
 
 
 def _kept(docs: Sequence[AskedDoc], live: Iterable[tuple[Item, bool]]) -> dict[int, Item]:
-    """Items of an earlier session that still answer what is asked. Failed ones are asked again."""
+    """Items of an earlier session that still answer what is asked. Those that failed for now are asked again."""
     keys = {doc.id: doc.key for doc in docs}
-    return {
-        item.doc_id: item for item, _ in live if keys.get(item.doc_id) == item.item_key and item.outcome != "failed"
-    }
+    return {item.doc_id: item for item, _ in live if keys.get(item.doc_id) == item.item_key and not item.failed_for_now}
 
 
 def _take_over(

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchbench.backends import open_backend
 from benchbench.backends.protocol import Backend
-from benchbench.core.errors import BackendError
+from benchbench.core.errors import ArgumentError, BackendError, StoreError, VersionError
 from benchbench.core.ids import text_hash
-from benchbench.core.record import BackendRecord, ChatRecord, PlannedTask, PlanRecord, Provenance, Row, RunRecord
+from benchbench.core.record import (
+    BackendRecord,
+    ChatRecord,
+    PlannedTask,
+    PlanRecord,
+    Provenance,
+    Row,
+    RunRecord,
+    TaskRecord,
+)
+from benchbench.core.settings import changed, from_record
 from benchbench.core.types import GenerateRequest, Item, Json
 from benchbench.runner.checkpoint import Checkpoint, step_at, tokens_at
 from benchbench.runner.evaluate import evaluate
@@ -19,7 +30,9 @@ from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, Ta
 from benchbench.runner.plan import Estimate, Plan, estimate, make_plan, task_identity
 from benchbench.runner.record import make_record, now
 from benchbench.runner.settings import RunSettings
+from benchbench.store.damage import Remedy, damage_of_run, is_complete, remove_aside, restore
 from benchbench.store.folder import RunFolder, RunWriter, attempt_number, choose_attempt
+from benchbench.store.lock import RunLock
 from benchbench.store.names import (
     compute_identity,
     find_home,
@@ -87,13 +100,115 @@ def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: O
         plan = replace(plan, chat=backend.chat)
     identity = _identity(plan, settings, backend)
     path = choose_attempt(settings.output / folder_name(identity.model), identity.run_id, fresh=settings.fresh)
-    if RunFolder(path).finished:
-        return _already_complete(path)
     identity = replace(identity, attempt=attempt_number(path, identity.run_id))
-    with RunWriter(path, identity) as writer:
-        if writer.finished:  # by another process, between our look and our lock
-            return _already_complete(path)
+    return _run_in(RunFolder(path), plan, settings, identity, backend, on_event)
+
+
+def repair(folder: RunFolder, settings: RunSettings, *, on_event: OnEvent = ignore) -> RunResult:
+    """Restores a damaged run: asks the model for what the folder cannot restore by itself, and nothing else.
+
+    `settings` are those of the run (`settings_of`). StoreError if the model, the tasks or benchbench would give another
+    run today.
+    """
+    known = folder.plan()
+    plan = make_plan(settings, on_event)
+    on_event(OpeningModel(settings.model.model))
+    engine = open_backend(settings.model)
+    try:
+        plan = replace(plan, chat=engine.chat) if settings.render.chat is not None else plan
+        if _identity(plan, settings, engine).run_id != known.run_id:
+            raise StoreError(
+                f"{folder.path} cannot be made again: the model, the tasks, their data or the engine are not those of "
+                "the run any more. Give the command that made it, where it was made."
+            )
+        return _run_in(folder, plan, settings, known, engine, on_event)
+    finally:
+        engine.close()
+
+
+def settings_of(plan: PlanRecord, root: Path) -> RunSettings:
+    """The settings of the run of which plan.json is known, with results in `root`. StoreError if it says too little."""
+    try:
+        found = from_record(RunSettings, plan.settings)
+    except (TypeError, ValueError, KeyError, AttributeError, ArgumentError) as error:
+        raise StoreError(f"plan.json of the run {plan.run_id} says too little to run it again ({error}).") from error
+    place = plan.provenance
+    data_root = None if place.data_root is None else Path(place.data_root)
+    return changed(found, output=root, include_paths=tuple(map(Path, place.include_paths)), data_root=data_root)
+
+
+def _run_in(
+    folder: RunFolder,
+    plan: Plan,
+    settings: RunSettings,
+    identity: PlanRecord,
+    backend: Backend,
+    on_event: OnEvent,
+) -> RunResult:
+    """The run in its folder: from disk if nothing is left to do."""
+    _restore(folder, on_event)
+    again = retries(folder, every=settings.retry_failed)
+    if not again and is_complete(folder):
+        return _already_complete(folder.path)
+    with RunWriter(folder.path, identity) as writer:
+        if not again and is_complete(writer):  # by another process, between our look and our lock
+            return _already_complete(folder.path)
+        for task, (keep, count) in again.items():
+            on_event(Note(f"{count} docs of {task} that failed are asked again."))
+            writer.open_again(task, keep)
         return _work(plan, settings, identity, backend, writer, on_event)
+
+
+def _restore(folder: RunFolder, on_event: OnEvent) -> None:
+    """Restores what is damaged, or puts it out of the way, and says so. VersionError if a later version wrote it."""
+    found = list(damage_of_run(folder))
+    if found:
+        _refuse_later(folder)
+        with RunLock(folder.path):
+            for damage in restore(folder):
+                on_event(Note(f"{damage.why} {_REMEDIES[damage.remedy]}"))
+        folder.forget()
+
+
+def _refuse_later(folder: RunFolder) -> None:
+    for read in (folder.plan, folder.own_record):
+        try:
+            read()
+        except VersionError:
+            raise
+        except StoreError:
+            continue
+
+
+_REMEDIES: Mapping[Remedy, str] = {
+    "copy": "It was restored from its copy.",
+    "original": "It was written again.",
+    "lines": "Those docs are asked again.",
+    "run": "It is made again.",
+    "score": "`benchbench score` makes it again.",
+    "none": "",
+}
+"""What became of a damaged file, as a sentence."""
+
+
+def retries(folder: RunFolder, *, every: bool = False) -> dict[str, tuple[list[Item], int]]:
+    """Task → its items that stand, and how many failed docs are to be asked again: those that failed for now.
+
+    `every`: all that failed.
+    """
+    tasks = folder.own_record().tasks if folder.finished else folder.plan().tasks if folder.is_planned else {}
+    found: dict[str, tuple[list[Item], int]] = {}
+    for task, about in tasks.items():
+        if isinstance(about, TaskRecord) and not about.counts.failed:
+            continue
+        if folder.is_sealed(task):
+            items = folder.own_items(task) if folder.has_failures(task) else []
+        else:
+            items = folder.own_items(task) if every else []
+        keep = [item for item in items if not (item.outcome == "failed" if every else item.failed_for_now)]
+        if len(keep) < len(items):
+            found[task] = (keep, len(items) - len(keep))
+    return found
 
 
 def _tell_refusals(plan: Plan, backend: Backend, on_event: OnEvent) -> None:
@@ -143,9 +258,15 @@ def _identity(plan: Plan, settings: RunSettings, backend: Backend) -> PlanRecord
             host=socket.gethostname(),
             location=location,
             home=find_home(location, settings.model.revision),
+            include_paths=tuple(str(path.expanduser().absolute()) for path in settings.include_paths),
+            data_root=_absolute(settings.render.data_root),
             keys=("created", "host", "location", "home"),
         ),
     )
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.expanduser().absolute())
 
 
 def _chat(plan: Plan, settings: RunSettings) -> ChatRecord | None:
@@ -219,14 +340,18 @@ def _work(
         writer.note({"event": "chat", "notes": [text]})
     for prepared in plan.tasks:
         name = prepared.task.name
-        items[name] = evaluate(prepared, backend, writer, others, on_event)
+        items[name] = evaluate(prepared, backend, writer, [] if writer.asked_alone(name) else others, on_event)
         on_event(TaskFinished(name, sum(len(doc.requests) for doc in prepared.docs)))
         for text in backend.notes:
             if text not in told:
                 told.add(text)
                 on_event(Note(text))
+    if writer.has_same_results():
+        remove_aside(writer)
+        return RunResult(writer.path, writer.record(), resumed=True)
     record = make_record(plan, settings, identity, backend.info, items, list(writer.log()))
     if record.provenance.reused:
         on_event(Note(f"{record.provenance.reused} docs were taken over from other runs of the same weights."))
     writer.finish(record)
+    remove_aside(writer)
     return RunResult(writer.path, writer.record(), resumed=writer.resumed)

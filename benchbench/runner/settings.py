@@ -66,6 +66,15 @@ class RunSettings:
     fresh: Annotated[
         bool, Setting("Compute everything again, as a new attempt.", panel="Output", identity=False, record=False)
     ] = False
+    retry_failed: Annotated[
+        bool,
+        Setting(
+            "Ask all failed docs again, also those that fail for good (too long, not supported).",
+            panel="Output",
+            identity=False,
+            record=False,
+        ),
+    ] = False
     max_failed: Annotated[
         float, Setting("Exit with 1 if a larger share of docs failed, 0 to 1.", panel="Output", identity=False)
     ] = 0.01

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchbench.core.errors import StoreError
+from benchbench.core.patterns import TooMuchWorkError
 from benchbench.core.registry import influence_column
 from benchbench.core.task_scoring import ScoreColumn, ScoredTask, columns, unit_names
 from benchbench.core.types import Item, ScoringSpec
@@ -174,7 +175,10 @@ def _prediction(usable: ColumnItems, item: Item) -> str:
     """The text that this column's filter leaves; the stored prediction is the first filter's."""
     if usable.is_first_filter:
         return item.prediction or ""
-    filtered = apply_filter(usable.column.filter, item.texts, FilterContext())
+    try:
+        filtered = apply_filter(usable.column.filter, item.texts, FilterContext())
+    except TooMuchWorkError as error:
+        raise NoValueError(f"the task {error}") from error
     return filtered.texts[0] if filtered.texts else ""
 
 

@@ -22,10 +22,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from string import ascii_uppercase
 from typing import Any, Protocol, TypeVar, cast
 
+from benchbench.core import patterns
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.plugins import load_entry_point
 from benchbench.core.registry import FILTER_GROUP
@@ -49,6 +49,7 @@ def apply_filter(spec: FilterSpec | None, texts: Sequence[str], context: FilterC
 
     Raises:
         TaskError: unknown filter or option, or a pattern that is no regular expression.
+        TooMuchWorkError: a pattern takes too long on these texts.
     """
     current = list(texts)
     for name, kwargs in (("take_first", {}),) if spec is None else spec.steps:
@@ -133,8 +134,7 @@ def regex(
     fallback: str = INVALID,
 ) -> list[str]:
     """The `group_select`-th match in each text (its first non-empty group), or the fallback."""
-    pattern = _compiled(regex_pattern)
-    found = [_match(pattern, text, group_select) for text in texts]
+    found = [_match(regex_pattern, text, group_select) for text in texts]
     return [fallback if match is None else match for match in found]
 
 
@@ -158,13 +158,13 @@ def multi_choice_regex(  # noqa: PLR0913 - the options are lm-eval's
 
     letters = dict(zip((simplify(choice.strip()) for choice in context.choices), ascii_uppercase, strict=False))
     by_length = sorted((re.escape(choice) for choice in letters), key=len, reverse=True)
-    choice_texts = re.compile("|".join(by_length))
-    after_colon = re.compile(rf":[\s]*({'|'.join(ascii_uppercase[: len(context.choices)])})")
+    choice_texts = re.compile("|".join(by_length))  # words of ours alone: nothing in it goes back
+    after_colon = rf":[\s]*({'|'.join(ascii_uppercase[: len(context.choices)])})"
 
     def extract(text: str) -> str:
-        if match := _match(_compiled(regex_pattern), text, group_select):
+        if match := _match(regex_pattern, text, group_select):
             return match
-        if match := _match(choice_texts, simplify(text), group_select):
+        if match := _chosen(choice_texts.findall(simplify(text)), group_select):
             return f"({letters[match]})" if match in letters else match
         match = _match(after_colon, text, group_select)
         return f"({match})" if match else fallback
@@ -172,30 +172,26 @@ def multi_choice_regex(  # noqa: PLR0913 - the options are lm-eval's
     return [extract(text) for text in texts]
 
 
-def _match(pattern: re.Pattern[str], text: str, select: int) -> str | None:
+def _match(pattern: str, text: str, select: int) -> str | None:
     """The selected match, stripped; of a match with groups the first non-empty one; None if there is none."""
-    matches = pattern.findall(text)
-    if not -len(matches) <= select < len(matches):
-        return None
-    chosen = matches[select]
-    if isinstance(chosen, tuple):
-        chosen = next((group for group in chosen if group), None)
-    return None if chosen is None else str(chosen).strip()
+    found = patterns.pick(pattern, text, select)
+    if isinstance(found, tuple):
+        found = next((group for group in found if group), None)
+    return None if found is None else found.strip()
 
 
-def _simplified(text: str, ignore_case: bool, ignore_punctuation: bool, patterns: tuple[str, ...]) -> str:
-    for pattern in patterns:
-        text = _compiled(pattern).sub("", text)
+def _chosen(matches: Sequence[str], select: int) -> str | None:
+    return matches[select].strip() if -len(matches) <= select < len(matches) else None
+
+
+def _simplified(text: str, ignore_case: bool, ignore_punctuation: bool, ignored: tuple[str, ...]) -> str:
+    for pattern in ignored:
+        text = patterns.sub(pattern, "", text)
     if ignore_case:
         text = text.lower()
     if ignore_punctuation:
         text = "".join(character for character in text if not unicodedata.category(character).startswith("P"))
     return text
-
-
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
 
 
 FILTERS: dict[str, Filter] = {

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from benchbench.core import patterns
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.registry import METRIC_GROUP
 from benchbench.core.task_scoring import ScoreColumn, columns
@@ -67,7 +68,7 @@ def simplify(
         TaskError: a pattern is no regular expression, or no normalisation has this name.
     """
     for pattern in regexes_to_ignore or ():
-        text = _compiled(pattern).sub("", text)
+        text = _without(pattern, text)
     if ignore_case:
         text = text.lower()
     if ignore_punctuation:
@@ -77,10 +78,9 @@ def simplify(
     return normalize_answer(text, normalization)
 
 
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _without(pattern: str, text: str) -> str:
     try:
-        return re.compile(pattern)
+        return patterns.sub(pattern, "", text)
     except re.error as error:
         raise TaskError(f"regexes_to_ignore: {pattern!r} is no regular expression: {error}.") from error
 
@@ -135,9 +135,20 @@ def rouge(name: str) -> TextMetric:
         prediction: str, targets: Sequence[str], *, use_stemmer: bool = False, tokenizer: str = "default"
     ) -> float:
         scorer = _scorer(name, use_stemmer, tokenizer)
+        _check_table(prediction, targets)
         return max((float(scorer.score(target, prediction)[name].fmeasure) for target in targets), default=0.0)
 
     return metric
+
+
+MAX_TABLE = 50_000_000
+"""Words of a text times words of a target: ROUGE-L compares each with each, and keeps all of it."""
+
+
+def _check_table(prediction: str, targets: Sequence[str]) -> None:
+    words = max((len(target.split()) for target in targets), default=0) * len(prediction.split())
+    if words > MAX_TABLE:
+        raise patterns.TooMuchWorkError(f"compares texts of more than {MAX_TABLE:,} pairs of words")
 
 
 @lru_cache(maxsize=16)

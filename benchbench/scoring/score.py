@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from benchbench.core import patterns
 from benchbench.core.errors import BenchbenchError
 from benchbench.core.registry import FAMILIES
 from benchbench.core.task_scoring import Group, ScoredTask, columns
@@ -71,11 +72,19 @@ def score_doc(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Resp
     if (reason := why_failed(rendered, ordered)) is not None:
         return failed(spec, reason)
     try:
-        return _score(spec, rendered, ordered)
+        with patterns.one_doc():
+            return _score(spec, rendered, ordered)
     except BenchbenchError:
         raise
+    except patterns.TooMuchWorkError as error:
+        return failed(spec, too_much(error))
     except Exception as error:  # noqa: BLE001 - a metric that breaks on one doc becomes a record of it
         return failed(spec, f"scoring raised {type(error).__name__}: {error}")
+
+
+def too_much(error: patterns.TooMuchWorkError) -> str:
+    """Why a doc failed whose answer a pattern of the task could not be tried on in time."""
+    return f"too_much_work: the task {error}"
 
 
 def failed(spec: ScoringSpec, reason: str) -> ItemScore:

@@ -7,18 +7,30 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchbench.core.errors import StoreError
+from benchbench.core.errors import DamageError, StoreError
 from benchbench.core.json_record import JsonRecord
 from benchbench.core.record import Row, RunRecord
 from benchbench.core.types import Item, Json, MetricSpec
-from benchbench.store.files import make_folder, os_errors, read_json, write_json, write_whole
+from benchbench.store.files import (
+    REPAIR,
+    inside,
+    make_folder,
+    os_errors,
+    read_json,
+    remove_copied,
+    sha256_of,
+    write_json,
+    write_whole,
+)
 from benchbench.store.names import folder_name
 from benchbench.store.table import column_name, metric_name, parquet_bytes, read_table
 
@@ -28,6 +40,7 @@ if TYPE_CHECKING:
 SCORES = "scores"
 ADDED_SCHEMA_VERSION = 1
 KEYS = ("doc_id", "prompt_name")
+_PART = re.compile(r"[\w.@+=:-]+-([0-9a-f]{8})\.parquet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +59,17 @@ class AddedMetric(JsonRecord):
     made: Mapping[str, Json]
     """When, where and by what."""
 
+    schema: ClassVar[int | None] = ADDED_SCHEMA_VERSION
+
     @property
     def metric(self) -> str:
         """Its name, without filters."""
         return self.spec.name
+
+    def is_same(self, other: AddedMetric) -> bool:
+        """They say the same, whenever and wherever they were made."""
+        one, two = (replace(metric, made=_what_counts(metric.made)) for metric in (self, other))
+        return one == two
 
     @property
     def columns(self) -> list[str]:
@@ -57,21 +77,54 @@ class AddedMetric(JsonRecord):
         return [row.metric for row in self.rows]
 
 
+def _what_counts(made: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in made.items() if name not in ("finished", "host", "seconds")}
+
+
 def read_added(run: Path) -> list[AddedMetric]:
     """What was added to the run in this folder, by task and metric. StoreError if a file is damaged."""
-    return [_read(path) for path in sorted((run / SCORES).glob("*/*.json"))]
+    return [read_metric(path) for path in added_files(run)]
 
 
-def _read(path: Path) -> AddedMetric:
+def added_files(run: Path, task: str = "*") -> list[Path]:
+    """The JSON files of what was added, of all tasks or of the one whose folder is named."""
+    return sorted(path for path in (run / SCORES).glob(f"{task}/*.json") if inside(run, str(path.relative_to(run))))
+
+
+def read_metric(path: Path) -> AddedMetric:
+    """One file of those. DamageError if it is damaged, or names as its part what is no part of its folder."""
     try:
-        return AddedMetric.from_json(read_json(path), str(path))
-    except StoreError as error:
-        raise StoreError(f"{error} Remove it, and score again.") from error
+        added = AddedMetric.from_json(read_json(path), str(path))
+    except DamageError as error:
+        raise DamageError(f"{error} Remove it, and score again.") from error
+    if added.part is not None and not _PART.fullmatch(added.part):
+        raise DamageError(
+            f"`part` of {path} is {added.part!r}; it is the name of a file beside it, as {path.stem}-0a1b2c3d.parquet. "
+            "Remove it, and score again."
+        )
+    return added
+
+
+def part_of(path: Path, added: AddedMetric) -> Path | None:
+    """The parquet file with the scores of the metric in `path`, as it was written; None for groups.
+
+    Raises:
+        DamageError: it is missing, or not what was written: its name ends in its hash.
+    """
+    if added.part is None:
+        return None
+    part = path.parent / added.part
+    with os_errors(part, "read"):
+        if not part.is_file():
+            raise DamageError(f"{part} is missing; the added scores are damaged.{REPAIR}")
+        if sha256_of(part)[:8] != added.part[-16:-8]:
+            raise DamageError(f"{part} is damaged: its content is not that of its name.{REPAIR}")
+    return part
 
 
 def scores_folder(run: Path, task: str) -> Path:
-    """Where the metrics added to a task lie."""
-    return run / SCORES / folder_name(task)
+    """Where the metrics added to a task lie. DamageError if a link leads out of the run there."""
+    return inside(run, SCORES, folder_name(task))
 
 
 def live_path(run: Path, task: str, metric: str) -> Path:
@@ -93,24 +146,34 @@ def write_added(run: Path, added: AddedMetric, items: Sequence[Item] = ()) -> Ad
         part = f"{name}-{hashlib.sha256(data).hexdigest()[:8]}.parquet"
         write_whole(folder / part, data)
     written = replace(added, part=part)
-    write_json(folder / f"{name}.json", written.to_json())
-    for old in folder.glob(f"{name}-????????.parquet"):
-        if old.name != part:
-            with suppress(OSError):
-                old.unlink()
+    before = _before(folder / f"{name}.json")
+    if before is not None and before.is_same(written):
+        written = before
+    else:
+        write_json(folder / f"{name}.json", written.to_json(), keep_copy=True)
+    _remove_parts(folder, name, but=part)
     live_path(run, added.task, added.metric).unlink(missing_ok=True)
     return written
 
 
+def _before(path: Path) -> AddedMetric | None:
+    with suppress(StoreError):
+        return read_metric(path)
+    return None
+
+
 def remove_added(run: Path, task: str, metric: str) -> None:
-    """Takes an added metric away; nothing happens if there is none."""
-    path = scores_folder(run, task) / f"{folder_name(metric)}.json"
-    if path.is_file():
-        part = read_json(path).get("part")
-        with os_errors(path, "remove"):
-            path.unlink()
-            if part is not None:
-                (path.parent / str(part)).unlink(missing_ok=True)
+    """Takes an added metric away, damaged or not; nothing happens if there is none."""
+    folder, name = scores_folder(run, task), folder_name(metric)
+    remove_copied(folder / f"{name}.json")
+    _remove_parts(folder, name)
+
+
+def _remove_parts(folder: Path, name: str, *, but: str | None = None) -> None:
+    for old in folder.glob(f"{glob.escape(name)}-????????.parquet"):
+        if old.name != but:
+            with suppress(OSError):
+                old.unlink()
 
 
 def _encode(items: Sequence[Item], columns: Sequence[str]) -> bytes:
@@ -151,10 +214,10 @@ def with_added_rows(record: RunRecord, run: Path) -> RunRecord:
 
 def added_part(run: Path, task: str, column: str) -> Path | None:
     """The parquet file that holds a score column which was added to a task."""
-    for path in sorted(scores_folder(run, task).glob("*.json")):
-        added = _read(path)
-        if added.part is not None and any(column in (name, f"{name}_influence") for name in added.columns):
-            return path.parent / added.part
+    for path in added_files(run, folder_name(task)):
+        added = read_metric(path)
+        if any(column in (name, f"{name}_influence") for name in added.columns):
+            return part_of(path, added)
     return None
 
 
@@ -164,10 +227,10 @@ def with_added_columns(table: pa.Table, run: Path, task: str) -> pa.Table:
     Raises:
         StoreError: they were made for other items.
     """
-    for path in sorted(scores_folder(run, task).glob("*.json")):
-        part = _read(path).part
+    for path in added_files(run, folder_name(task)):
+        part = part_of(path, read_metric(path))
         if part is not None:
-            scores = scores_beside(path.parent / part, table)
+            scores = scores_beside(part, table)
             for name in scores.column_names:
                 if name not in table.column_names:
                     table = table.append_column(name, scores.column(name))

@@ -1,15 +1,26 @@
-"""Files that are either whole or absent, and operating system errors as sentences."""
+"""Files that are either whole or absent, that know when they are damaged, and lie where they should.
+
+A JSON file carries the sha256 of its own content, under `checksum`, and the important ones have a copy beside them,
+from which they are restored. Files of former versions have neither, and are read all the same.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import re
+import stat
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-from benchbench.core.errors import StoreError
+from benchbench.core.errors import DamageError, StoreError
+from benchbench.core.json_record import refuse_later
+from benchbench.core.record import RUN_SCHEMA_VERSION
 from benchbench.core.types import Json
 
 _MAKE_ROOM = "Make room and give the same command again: what is already written is kept."
@@ -21,6 +32,7 @@ _ADVICE = {
     errno.EACCES: "permission denied. Choose another folder with --output, or ask its owner for write access.",
     errno.EPERM: "permission denied. Choose another folder with --output, or ask its owner for write access.",
     errno.ENOTDIR: "a part of the path is a file, not a folder. Choose another folder with --output.",
+    errno.ELOOP: "a link stands where a file of the run is needed. Remove it; nothing outside is read or written.",
     errno.EEXIST: "a file stands where a folder is needed. Choose another folder with --output.",
     errno.ENAMETOOLONG: "the path is too long for this file system. Choose a shorter --output.",
     errno.EIO: "the disk reports an input/output error.",
@@ -84,23 +96,195 @@ def write_whole(path: Path, data: bytes) -> None:
     fsync_folder(path.parent)
 
 
-def write_json(path: Path, value: Mapping[str, Json]) -> None:
-    """Writes `value` as indented JSON, whole or not at all. NaN and infinity are refused (ValueError)."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(path, text.encode("utf-8", errors="replace"))
+MAX_RECORD = 2**28
+"""Bytes of the largest JSON file that is read."""
+MAX_DIGITS = 18
+"""Of a whole number in a record; such a number fits 64 bits."""
+_CHECKSUM = re.compile(rb'"checksum": "([^"]{64})"[\s}]*\Z')
+_NONE_YET = b'"checksum": ""'
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """A file of a run folder for reading. DamageError where a link, a folder, a pipe or a device stands for it."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise DamageError(f"{path} is a link to somewhere else, which is not followed. Put a copy there.") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise DamageError(f"{path} is no plain file, but a folder, a pipe or a device. Remove it.")
+    return os.fdopen(handle, "rb")
+
+
+def read_plain(path: Path) -> bytes:
+    """All of such a file. DamageError as `open_plain`, and where it is longer than any record; OSError as `open`."""
+    with open_plain(path) as file:
+        data = file.read(min(os.fstat(file.fileno()).st_size, MAX_RECORD) + 1)
+    if len(data) > MAX_RECORD:
+        raise DamageError(f"{path} has more than {MAX_RECORD:,} bytes, the most that a record of a run has.")
+    return data
+
+
+def write_json(path: Path, value: Mapping[str, Json], *, keep_copy: bool = False) -> None:
+    """Writes `value` as indented JSON with its checksum, whole or not at all. ValueError for NaN and infinity.
+
+    `keep_copy`: also a copy, before it, to restore it from.
+    """
+    data = encode_json(value)
+    if keep_copy:
+        write_copy(path, data)
+    write_whole(path, data)
+
+
+def encode_json(value: Mapping[str, Json]) -> bytes:
+    """The file's bytes. The checksum comes last: under `provenance`, with all else in which equal runs may differ,
+    where that is last itself.
+    """
+    last, held = list(value)[-1:], value.get("provenance")
+    whole: dict[str, Json] = {**value, "checksum": ""}
+    if last == ["provenance"] and isinstance(held, dict):
+        whole = {**value, "provenance": {**held, "checksum": ""}}
+    text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    head, _, tail = text.encode("utf-8", errors="replace").rpartition(_NONE_YET)
+    digest = hashlib.sha256(head + _NONE_YET + tail).hexdigest().encode()
+    return head + b'"checksum": "' + digest + b'"' + tail
 
 
 def read_json(path: Path) -> dict[str, Json]:
-    """The JSON object in `path`; StoreError if it is missing or not one."""
+    """The JSON object in `path`, without a checksum of its own.
+
+    StoreError if it is missing, DamageError if it is damaged, VersionError if it is of a later version.
+    """
     with os_errors(path, "read"):
-        data = path.read_bytes()
+        data = read_plain(path)
+    return decode_json(data, str(path))
+
+
+def decode_json(data: bytes, where: str) -> dict[str, Json]:
+    """The JSON object of a file that `where` names. DamageError if it is none, or another than was written.
+
+    VersionError if a later version wrote it, which may make its checksum in another way.
+    """
+    has_checksum = _is_whole(data, where)
     try:
-        value = json.loads(data)
-    except ValueError as error:
-        raise StoreError(f"{path} is not JSON ({error}); the run folder is damaged.") from error
+        value: Json = json.loads(data) if _MANY_DIGITS not in data.translate(_DIGITS) else _STRICT.decode(data.decode())
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise DamageError(f"{where} is not JSON ({reason}); the run folder is damaged.{REPAIR}") from None
     if not isinstance(value, dict):
-        raise StoreError(f"{path} holds no JSON object; the run folder is damaged.")
+        raise DamageError(f"{where} holds no JSON object; the run folder is damaged.{REPAIR}")
+    if has_checksum:
+        value.pop("checksum", None)
     return value
+
+
+REPAIR = " `benchbench results check --repair` restores what it can."
+
+
+def _is_whole(data: bytes, where: str) -> bool:
+    """Whether the file carries a checksum. DamageError if it is not that of its content."""
+    if _checksum_in(data) is None:
+        return False
+    if not is_sound(data):
+        _refuse_later(data, where)
+        raise DamageError(f"{where} is damaged: its content is not that of its checksum.{REPAIR}")
+    return True
+
+
+def is_sound(data: bytes) -> bool:
+    """The checksum that the bytes of a JSON file carry is theirs."""
+    found = _checksum_in(data)
+    if found is None:
+        return False
+    start, end = found.span(1)
+    return hashlib.sha256(data[:start] + data[end:]).hexdigest().encode() == found[1]
+
+
+def _checksum_in(data: bytes) -> re.Match[bytes] | None:
+    return _CHECKSUM.search(data, max(0, len(data) - 200))
+
+
+def _refuse_later(data: bytes, where: str) -> None:
+    with suppress(ValueError, RecursionError):
+        value = json.loads(data)
+        if isinstance(value, dict) and isinstance(value.get("schema_version"), int):
+            refuse_later(value, RUN_SCHEMA_VERSION, where)
+
+
+def has_checksum(path: Path) -> bool:
+    """The JSON file carries its checksum; files of former versions do not."""
+    return _checksum_in(read_plain(path)) is not None
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS + 1:
+        raise ValueError(f"a whole number of {len(digits)} digits")
+    return int(digits)
+
+
+_STRICT = json.JSONDecoder(parse_int=_integer)
+"""Slower than `json.loads`, and needed only where there are so many digits in a row."""
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_MANY_DIGITS = b"0" * (MAX_DIGITS + 1)
+
+
+def copy_of(path: Path) -> Path:
+    """Where the copy of `path` lies."""
+    return path.with_name(f".{path.name}.copy")
+
+
+def write_copy(path: Path, data: bytes) -> None:
+    """Writes the copy of what `path` holds, or is about to."""
+    write_whole(copy_of(path), zlib.compress(data, 9))
+
+
+def read_copy(path: Path) -> bytes | None:
+    """What the copy of `path` holds; None where there is none, or it is damaged."""
+    try:
+        made = zlib.decompressobj()
+        packed = read_plain(copy_of(path))
+        data = made.decompress(packed, MAX_RECORD)
+    except (zlib.error, OSError, DamageError):
+        return None
+    return data if made.eof and not made.unused_data else None
+
+
+def remove_copied(path: Path) -> None:
+    """Removes `path` and its copy."""
+    for one in (copy_of(path), path):
+        with os_errors(one, "remove"):
+            one.unlink(missing_ok=True)
+
+
+def set_aside(path: Path) -> Path:
+    """Renames what is damaged out of the way, to `<name>.damaged`; returns where it is now."""
+    aside = path.with_name(f"{path.name}.damaged")
+    with os_errors(path, "rename"):
+        path.rename(aside)
+    return aside
+
+
+def inside(folder: Path, *names: str) -> Path:
+    """The path of a file below `folder`, whose `names` may come from a file. DamageError if it lies anywhere else.
+
+    Links are followed to see where it lies, so that no link inside leads out. Nothing need be there.
+    """
+    path = folder.joinpath(*names)
+    real, root = os.path.realpath(path), os.path.realpath(folder)
+    if not real.startswith(f"{root.rstrip(os.sep)}{os.sep}"):
+        raise DamageError(f"{path} lies outside of {folder}; nothing there is read or written.")
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's content, in hex. DamageError if it is no plain file, OSError if it cannot be read."""
+    found = hashlib.sha256()
+    with open_plain(path) as file:
+        while block := file.read(2**20):
+            found.update(block)
+    return found.hexdigest()
 
 
 def remove_strays(folder: Path, *, below: bool = True) -> None:

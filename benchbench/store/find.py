@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchbench.core.errors import StoreError, did_you_mean
-from benchbench.core.json_record import JsonRecord
+from benchbench.core.json_record import JsonRecord, refuse_later
 from benchbench.core.types import Json
-from benchbench.store.files import read_json
+from benchbench.store.files import inside, read_json
 from benchbench.store.folder import FinishedRun, RunFolder
 from benchbench.store.names import folder_name, told_apart
 
@@ -63,6 +63,8 @@ def _changed(run: RunFolder) -> float:
     return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
 
 
+SWEEP_SCHEMA_VERSION = 1
+"""Of sweep.json."""
 SWEEPS = "sweeps"
 """The folder in a results folder that holds its sweeps."""
 
@@ -115,8 +117,10 @@ class SweepFolder:
         return self.path.parent.parent
 
     def content(self) -> dict[str, Json]:
-        """sweep.json. StoreError if it is missing or damaged."""
-        return read_json(self.path / "sweep.json")
+        """sweep.json. StoreError if it is missing, damaged, or of a later version."""
+        found = read_json(self.path / "sweep.json")
+        refuse_later(found, SWEEP_SCHEMA_VERSION, str(self.path / "sweep.json"))
+        return found
 
     def all_done(self) -> list[Done]:
         """Every unit that is done, by series, step and group; also those whose checkpoint is gone by now."""
@@ -128,7 +132,7 @@ class SweepFolder:
         done = self.all_done()
         latest = {(one.series, one.group): one.asked for one in done}
         same = [one for one in done if one.asked == latest[one.series, one.group]]
-        return [RunFolder(self.output / one.run) for one in same]
+        return [self.run_of(one) for one in same]
 
     def read_done(self, unit: Path) -> Done | None:
         """done.json in a unit's folder, if it is there and whole and the run that it names is still finished."""
@@ -137,9 +141,14 @@ class SweepFolder:
             return None
         try:
             done = Done.from_json(read_json(path), str(path))
-        except StoreError:
+            return done if self.run_of(done).finished else None
+        except StoreError as error:
+            warnings.warn(f"passed over {path}: {error}", stacklevel=2)
             return None
-        return done if RunFolder(self.output / done.run).finished else None
+
+    def run_of(self, done: Done) -> RunFolder:
+        """The run folder that done.json names. DamageError if it lies outside of the results folder."""
+        return RunFolder(inside(self.output, done.run))
 
 
 def all_sweeps(output: Path) -> Iterator[SweepFolder]:

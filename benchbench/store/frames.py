@@ -14,8 +14,8 @@ from benchbench.core.record import ModelRun, Row, RunRecord, TaskRecord
 from benchbench.core.types import Item
 from benchbench.store.extra_scores import KEYS, added_part, scores_beside, with_added_columns
 from benchbench.store.find import all_runs, finished_runs
-from benchbench.store.folder import PART, RunFolder
-from benchbench.store.names import told_apart
+from benchbench.store.folder import RunFolder
+from benchbench.store.names import folder_name, told_apart
 from benchbench.store.table import COLUMNS, column_name, encode_part, read_table, whole_parquet
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def _tables(run: RunFolder, model: str, wanted: set[str] | None) -> Iterator[pa.
 
 def _task_table(run: RunFolder, task: str) -> pa.Table:
     if run.is_sealed(task):
-        return with_added_columns(read_table(run.task_folder(task) / PART), run.path, task)
+        return with_added_columns(read_table(run.part(task)), run.path, task)
     return _from_items(run.items(task))
 
 
@@ -324,7 +324,6 @@ def read_clusters(run: RunFolder, task: str) -> dict[int, str | None]:
 
 
 def _part(run: RunFolder, task: str) -> Path:
-    path = run.task_folder(task) / PART
-    if not path.is_file():
+    if not run.is_sealed(task) and folder_name(task) not in run.parts():
         raise StoreError(f"the run {run.path} has no finished items of {task}.")
-    return path
+    return run.part(task)

@@ -1,34 +1,65 @@
-"""A file of JSON lines to which one process appends: a kill tears at most the last line, and readers pass over it."""
+"""A file of JSON lines to which one process appends: a kill tears at most the last line, and readers pass over it.
+
+Each line ends in a checksum of its own. A line that is not what was written is passed over, too.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from benchbench.core.types import Json
-from benchbench.store.files import os_errors, write_all
+from benchbench.store.files import open_plain, os_errors, write_all
+
+MAX_LINE = 2**28
+"""Bytes of the longest line that is read."""
+_CHECKSUM = re.compile(rb',?"crc":"([0-9a-f]{8})"}\Z')
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Json]]:
     """The objects in `path`, oldest first. Lines that are not whole are passed over; a missing file is empty."""
-    data = b""
-    with os_errors(path, "read"), suppress(FileNotFoundError):
-        data = path.read_bytes()
-    return _whole(data)
+    return (value for value in judged_lines(path) if value is not None)
 
 
-def _whole(data: bytes) -> Iterator[dict[str, Json]]:
-    for line in data.split(b"\n")[:-1]:
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            yield value
+def judged_lines(path: Path) -> Iterator[dict[str, Json] | None]:
+    """Each line's object, oldest first; None for one that is damaged. What stands behind the last line is left out.
+
+    Files of former versions have no checksums; where one line has one, those after it have.
+    """
+    has_checksum = False
+    with os_errors(path, "read"), suppress(FileNotFoundError), open_plain(path) as file:
+        while (line := file.readline(MAX_LINE)).endswith(b"\n"):
+            value, is_checked = _read_line(line[:-1])
+            has_checksum |= is_checked
+            yield value if is_checked or not has_checksum else None
+
+
+def _read_line(line: bytes) -> tuple[dict[str, Json] | None, bool]:
+    """The line's object, None if it is none, and whether its checksum is right."""
+    found = _CHECKSUM.search(line, max(0, len(line) - 20))
+    if found is not None and zlib.crc32(line[: found.start()]) != int(found[1], 16):
+        return None, False
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None, False
+    if not isinstance(value, dict):
+        return None, False
+    if found is not None:
+        del value["crc"]
+    return value, found is not None
+
+
+def encode_line(value: Mapping[str, Json]) -> bytes:
+    """The object as a line with its checksum."""
+    whole = json.dumps(value, separators=(",", ":")).encode("ascii")[:-1]
+    return whole + (b"," if value else b"") + b'"crc":"%08x"}\n' % zlib.crc32(whole)
 
 
 class LineLog:
@@ -38,12 +69,12 @@ class LineLog:
         """Opens `path` for appending and cuts off a torn last line. Only the holder of the run's lock may do this."""
         self.path = path
         with os_errors(path, "open"):
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
             self._size = _cut_torn_line(self._fd)
 
     def append(self, value: Mapping[str, Json]) -> None:
         """Adds one line. StoreError if the disk is full or gone; then no part of the line stays."""
-        data = json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
+        data = encode_line(value)
         with os_errors(self.path, "write to"):
             try:
                 write_all(self._fd, data)

@@ -34,7 +34,7 @@ class RunLock:
     def _take(self) -> int:
         while True:
             with os_errors(self.path, "open"):
-                fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+                fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
             try:
                 self._flock(fd)
             except BaseException:
@@ -89,7 +89,7 @@ def shortly(folder: Path, seconds: float = 10.0) -> Iterator[None]:
 def is_held(folder: Path) -> bool:
     """Whether a process holds the lock of `folder` just now. A lock file that a killed process left is not held."""
     try:
-        fd = os.open(folder / LOCK_NAME, os.O_RDWR)
+        fd = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_NOFOLLOW)
     except OSError:
         return False
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.core.record import PlanRecord
 from benchbench.core.types import Item, Json
-from benchbench.store.folder import PART, RunFolder
+from benchbench.store.folder import RunFolder
 from benchbench.store.names import find_home, folder_name
 from benchbench.store.table import read_table
 
@@ -57,7 +57,7 @@ def _answered(run: RunFolder, task: str, keys: Collection[str]) -> Iterator[Item
 
 def _holds_any(run: RunFolder, task: str, keys: Collection[str]) -> bool:
     """Reads the keys alone first: most runs of the same weights share none, and texts can be large."""
-    column = read_table(run.task_folder(task) / PART, ["item_key"]).column("item_key")
+    column = read_table(run.part(task), ["item_key"]).column("item_key")
     return any(key in keys for key in column.to_pylist())
 
 

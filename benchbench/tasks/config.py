@@ -27,7 +27,14 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+MAX_COUNT = 10_000
+"""Shots, repeats of a question and the like: more than anybody asks for, and few enough to be tried."""
+MAX_TOKENS = 1_000_000
+MAX_ENTRIES = 100
+"""Metrics, filters, steps of a filter."""
+
 Names = Annotated[list[str], BeforeValidator(_as_list)]
+Tokens = Annotated[int | None, Field(ge=1, le=MAX_TOKENS)]
 Target = str | int | list[int] | list[str]
 Choices = str | list[str] | dict[str, str]
 
@@ -64,25 +71,25 @@ class FilterPipeline(_Strict):
     """One entry of `filter_list`."""
 
     name: str
-    filter: list[FilterStep]
+    filter: Annotated[list[FilterStep], Field(max_length=MAX_ENTRIES)]
 
 
 class GenerationKwargs(_Strict):
     """How to generate; names as in lm-eval and transformers."""
 
     until: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
-    max_gen_toks: int | None = Field(None, ge=1)
-    max_new_tokens: int | None = Field(None, ge=1)
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
+    max_gen_toks: Tokens = None
+    max_new_tokens: Tokens = None
+    max_tokens: Tokens = None
+    max_completion_tokens: Tokens = None
     do_sample: bool | None = None
-    temperature: float | None = Field(None, ge=0)
-    top_k: int | None = None
-    top_p: float | None = None
-    num_beams: int = Field(1, ge=1)
-    length_penalty: float = 1.0
-    repetition_penalty: float = 1.0
-    no_repeat_ngram_size: int = Field(0, ge=0)
+    temperature: float | None = Field(None, ge=0, allow_inf_nan=False)
+    top_k: int | None = Field(None, ge=-1, le=MAX_TOKENS)
+    top_p: float | None = Field(None, allow_inf_nan=False)
+    num_beams: int = Field(1, ge=1, le=MAX_COUNT)
+    length_penalty: float = Field(1.0, allow_inf_nan=False)
+    repetition_penalty: float = Field(1.0, allow_inf_nan=False)
+    no_repeat_ngram_size: int = Field(0, ge=0, le=MAX_COUNT)
 
 
 class PromptVariant(_Strict):
@@ -156,11 +163,11 @@ class TaskConfig(_Strict):
     tgt_lang: str | None = None
     prompts: dict[str, PromptVariant] = {}
     fewshot_config: FewshotConfig | None = None
-    num_fewshot: int | None = Field(None, ge=0)
+    num_fewshot: int | None = Field(None, ge=0, le=MAX_COUNT)
     generation_kwargs: GenerationKwargs | None = None
-    repeats: int = Field(1, ge=1)
-    metric_list: list[MetricEntry] | None = None
-    filter_list: list[FilterPipeline] | None = None
+    repeats: int = Field(1, ge=1, le=MAX_COUNT)
+    metric_list: list[MetricEntry] | None = Field(None, max_length=MAX_ENTRIES)
+    filter_list: list[FilterPipeline] | None = Field(None, max_length=MAX_ENTRIES)
     chance: float | None = Field(None, ge=0, le=1)
     licence: str | None = None
     citation: str | None = None

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Literal
 
 from benchbench.core.errors import DataError
-from benchbench.tasks.rows import FILE_FORMATS, READERS, HubSource, check_names
+from benchbench.core.files import open_regular, read_regular
+from benchbench.tasks.borders import FILE_FORMATS
+from benchbench.tasks.rows import READERS, HubSource, check_names
 from benchbench.tasks.task import AnyTask, Task
 
 LOCK = "data.lock.json"
 LOCK_FORMAT = 1
+MAX_LOCK_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,11 @@ def read_lock(root: Path) -> dict[str, LockEntry]:
     if not path.exists():
         return {}
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_regular(path, MAX_LOCK_BYTES).decode("utf-8"))
         if value["format"] != LOCK_FORMAT:
             raise DataError(f"{path}: format {value['format']!r} is not {LOCK_FORMAT}; a newer benchbench wrote it.")
         entries = {name: LockEntry(**entry) for name, entry in value["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is no lock file: {error}. Remove it and pull again.") from error
     for name in entries:
         if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -90,7 +93,7 @@ def write_lock(root: Path, entries: Mapping[str, LockEntry]) -> None:
 def entry_of(path: Path, documents: int, revision: str | None, asked: str | None) -> LockEntry:
     """What the lock says of a file."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return LockEntry(digest, path.stat().st_size, documents, revision, asked)
     except OSError as error:
@@ -168,14 +171,15 @@ def count(path: Path) -> int:
     """Documents in a file, without parsing them where the format allows it. DataError if it cannot be read."""
     try:
         if path.suffix == ".jsonl":
-            with path.open("rb") as lines:
+            with open_regular(path) as lines:
                 return sum(1 for line in lines if line.strip())
         if path.suffix == ".parquet":
             import pyarrow
             import pyarrow.parquet as parquet
 
             try:
-                return int(parquet.read_metadata(path).num_rows)
+                with open_regular(path):
+                    return int(parquet.read_metadata(path).num_rows)
             except pyarrow.ArrowException as error:
                 raise DataError(f"{path}: not readable as parquet: {error}.") from error
     except OSError as error:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import yaml
 
 from benchbench.core.errors import TaskError
+from benchbench.core.files import is_regular, read_regular
 from benchbench.core.types import Json
 
 MAX_FILE_BYTES = 1_000_000
@@ -22,16 +25,46 @@ MAX_DEPTH = 60
 MAX_SAFE_SIGNS = 1000
 """Fewer signs that open a level cannot nest deep enough to hurt."""
 
+MAX_NUMBER = 100
+"""Signs of a number."""
+
+TEXT_TAG = "tag:yaml.org,2002:str"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_Base):  # type: ignore[misc]
-    """PyYAML's safe loader that also refuses a key given twice."""
+class PlainLoader(_Base):  # type: ignore[misc]
+    """PyYAML's safe loader with numbers as a person writes them, and as in YAML 1.2 none in base 60."""
+
+    def resolve(self, kind: type, value: str, implicit: tuple[bool, bool]) -> str:
+        """The tag of a node."""
+        tag: str = super().resolve(kind, value, implicit)
+        return TEXT_TAG if tag in _NUMBERS and ":" in value else tag
+
+
+class _Loader(PlainLoader):
+    """A loader that also refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Json]:
         _refuse_repeated_keys(node)
         mapping: dict[Hashable, Json] = super().construct_mapping(node, deep=deep)
         return mapping
+
+
+def _construct_number(loader: PlainLoader, node: yaml.ScalarNode) -> int | float:
+    """A number of a length that a person would write. ConstructorError for others, infinity and NaN."""
+    text = node.value
+    construct = getattr(yaml.SafeLoader, f"construct_yaml_{node.tag.rpartition(':')[2]}")
+    if len(text) <= MAX_NUMBER and ":" not in text:
+        value: int | float = construct(loader, node)
+        if isfinite(value):
+            return value
+    shown = text if len(text) <= 20 else f"{text[:19]}…"
+    raise yaml.constructor.ConstructorError(None, None, f"{shown!r} is no number that a task can use", node.start_mark)
+
+
+for _tag in _NUMBERS:
+    PlainLoader.add_constructor(_tag, _construct_number)
 
 
 def _refuse_repeated_keys(node: yaml.MappingNode) -> None:
@@ -43,12 +76,16 @@ def _refuse_repeated_keys(node: yaml.MappingNode) -> None:
             seen.add(key.value)
 
 
+_WRONG_FOR_ITS_TAG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What PyYAML raises for `!!bool maybe`, or a date in month 99."""
+
+
 def read_yaml(path: Path) -> dict[str, Json]:
     """The mapping in `path`. TaskError, with file and line, for anything that is not plain data."""
     text = _read_text(path)
     loader = _Loader(text)
     try:
-        _check_depth(text, path)
+        check_depth(text, path)
         node = loader.get_single_node()
         _check_size(node, path)
         value = loader.construct_document(node) if node is not None else None
@@ -56,7 +93,13 @@ def read_yaml(path: Path) -> dict[str, Json]:
         raise TaskError(_sentence(path, error)) from error
     except RecursionError as error:
         raise _too_deep(path) from error
-    except ValueError as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:  # a tag on what it is not for
         raise TaskError(f"{path}: a value cannot be read: {error}.") from error
     finally:
         loader.dispose()
@@ -91,25 +134,42 @@ def _child(node: yaml.Node | None, step: str | int) -> tuple[int, yaml.Node] | N
 def _compose(path: Path) -> yaml.Node | None:
     try:
         text = _read_text(path)
-        _check_depth(text, path)
-        root: yaml.Node | None = yaml.compose(text, Loader=_Base)
+        check_depth(text, path)
+        root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
         return root
-    except (yaml.YAMLError, TaskError):
+    except (yaml.YAMLError, TaskError, RecursionError, ValueError):
         return None
+
+
+def task_text(path: Path) -> str:
+    """The text of a task file in any dialect of YAML, for a loader that has no bounds of its own. TaskError."""
+    text = _read_text(path)
+    try:
+        check_depth(text, path)
+        _check_size(yaml.compose(text, Loader=PlainLoader), path)
+    except yaml.YAMLError as error:
+        raise TaskError(_sentence(path, error)) from error
+    except RecursionError as error:
+        raise _too_deep(path) from error
+    return text
 
 
 def _read_text(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise TaskError(f"{path}: larger than {MAX_FILE_BYTES:,} bytes; put rows in a data file, not in the task.")
-        return path.read_text(encoding="utf-8")
+        return read_regular(path, MAX_FILE_BYTES).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}: not UTF-8 text (byte {error.start}).") from error
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise TaskError(
+                f"{path}: larger than {MAX_FILE_BYTES:,} bytes; put rows in a data file, not in the task."
+            ) from error
         raise TaskError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:  # a NUL byte in the name
+        raise TaskError(f"{str(path)!r}: cannot be read: {error}.") from error
 
 
-def _check_depth(text: str, path: Path) -> None:
+def check_depth(text: str, path: Path) -> None:
     """Before nodes are made: libyaml's composer recurses in C, and a deep file would crash the process."""
     if sum(text.count(sign) for sign in ("[", "{", "- ", "? ", ": ", "-\t", "?\t", ":\t")) < MAX_SAFE_SIGNS:
         return
@@ -172,6 +232,8 @@ def kind_of(value: object) -> str:
 
 
 MAX_VARIANTS = 20_000
+MAX_INCLUDES = 100
+"""Files that one task file may read, each time it does so."""
 FILE_KEYS = ("include", "languages", "matrix", "matrix_skip")
 """Keys that shape the file and are gone from its variants."""
 RUN_TIME_KEYS = frozenset((
@@ -197,12 +259,17 @@ class TaskVariant:
 
 def read_task_file(path: Path) -> tuple[dict[str, Json], dict[str, Path]]:
     """The file's keys with its `include` parents' keys under them, and where each inherited key came from."""
-    return _read_with_parents(path, ())
+    return _read_with_parents(path, (), iter(range(MAX_INCLUDES)))
 
 
-def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Json], dict[str, Path]]:
+def _read_with_parents(
+    path: Path, children: tuple[Path, ...], left: Iterator[int]
+) -> tuple[dict[str, Json], dict[str, Path]]:
+    """`left` has one entry for each file that may still be read."""
     if path in children:
         raise TaskError(f"{path}: includes itself, by way of {', '.join(str(child) for child in children)}.")
+    if next(left, None) is None:
+        raise TaskError(f"{children[0]}: includes more than {MAX_INCLUDES} files, one by way of the other.")
     own = read_yaml(path)
     parents = own.pop("include", None) or []
     merged: dict[str, Json] = {}
@@ -210,7 +277,7 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[dict[str
     for name in parents if isinstance(parents, list) else [parents]:
         if not isinstance(name, str):
             raise TaskError(f"{where(path, ['include'])}: `include` takes file names, not {name!r}.")
-        values, places = _read_with_parents(path.parent / name, (*children, path))
+        values, places = _read_with_parents(path.parent / name, (*children, path), left)
         merged |= values
         origins |= {key: places.get(key, path.parent / name) for key in values}
     for key in own:
@@ -311,5 +378,5 @@ def _fill_text(path: Path, key: str, text: str, variables: Mapping[str, Json]) -
 
 def where(path: Path, location: Sequence[str | int]) -> str:
     """`file:line` of the key at `location`, or just the file."""
-    line = line_of(path, location) if path.is_file() else None
+    line = line_of(path, location) if is_regular(path) else None
     return f"{path}:{line}" if line is not None else str(path)

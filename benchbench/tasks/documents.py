@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 from benchbench.core.errors import DataError, TaskError
+from benchbench.core.files import is_regular
 from benchbench.core.ids import content_hash
 from benchbench.core.types import Doc, Json
+from benchbench.tasks.borders import FILE_FORMATS, is_split_name, own_files
 from benchbench.tasks.config import Join
 from benchbench.tasks.data_root import pulled_revision
 from benchbench.tasks.rows import (
     DATA_ENV,
-    FILE_FORMATS,
     READERS,
     HubSource,
     Row,
@@ -51,14 +52,19 @@ class DataSource(Protocol):
         ...
 
 
-def open_source(task: Task, data_root: Path | None) -> DataSource:
-    """The task's data set. `data_root` wins over the environment variable BENCHBENCH_DATA; without either, the Hub."""
+def open_source(task: Task, data_root: Path | None, *, trusted: bool = False) -> DataSource:
+    """The task's data set. `data_root` wins over the environment variable BENCHBENCH_DATA; without either, the Hub.
+
+    `trusted`: the task may name whatever `datasets` can read.
+    """
     config = task.config
-    if config.dataset_path in FILE_FORMATS:
-        return FileSource(task, _data_files(task))
-    check_names(task)
     root = root_or_env(data_root)
-    return HubSource(task) if root is None else FolderSource(task, root)
+    if config.dataset_path in FILE_FORMATS:
+        return FileSource(task, _data_files(task, root))
+    if root is None:
+        return HubSource(task, trusted=trusted)
+    check_names(task)
+    return FolderSource(task, root)
 
 
 class FolderSource:
@@ -85,7 +91,7 @@ class FolderSource:
         """See DataSource."""
         for suffix, read in READERS.items():
             path = self._folder / f"{split}{suffix}"
-            if "/" not in split and path.is_file():
+            if is_split_name(split) and is_regular(path):
                 self._read[path] = pulled_revision(self._root, path)
                 return _not_empty(list(islice(read(path), limit)), self._task, split, path)
         raise missing_split(self._task, split, self.splits(), self.path)
@@ -127,35 +133,21 @@ class FileSource:
             raise missing_split(self._task, split, self.splits(), self.path)
         kind = self._task.config.dataset_path
         read = {"json": read_json, "csv": read_csv, "parquet": read_parquet, "text": read_text}[kind]
-        rows = (row for path in self._files[split] for row in read(path))
-        return _not_empty(list(islice(rows, limit)), self._task, split, self._files[split][0])
+        files = self._files[split]
+        rows = (row for path in files for row in read(path))
+        return _not_empty(list(islice(rows, limit)), self._task, split, files[0] if files else self._task.path)
 
 
-def _data_files(task: Task) -> dict[str, list[Path]]:
+def _data_files(task: Task, root: Path | None) -> dict[str, list[Path]]:
+    """Files below the task's own folder, or in the data root: a stranger's task may not read the rest of the disk."""
     kwargs = task.config.dataset_kwargs or {}
-    files = kwargs.get("data_files")
-    if isinstance(files, (str, list)):
-        files = {"train": files}
-    if not isinstance(files, dict) or set(kwargs) - {"data_files"}:
+    files, where = kwargs.get("data_files"), task.where("dataset_kwargs")
+    if not isinstance(files, (str, list, dict)) or set(kwargs) - {"data_files"}:
         raise DataError(
-            f"{task.where('dataset_kwargs')}: with `dataset_path: {task.config.dataset_path}` this is "
-            "`{data_files: {split: file}}`, and nothing else."
+            f"{where}: with `dataset_path: {task.config.dataset_path}` this is `{{data_files: {{split: file}}}}`, and "
+            "nothing else."
         )
-    return {str(s): [_beside(task, name) for name in (v if isinstance(v, list) else [v])] for s, v in files.items()}
-
-
-def _beside(task: Task, name: object) -> Path:
-    """A file below the task's own folder: a stranger's task may not read the rest of the disk."""
-    folder = task.path.parent.resolve()
-    path = (folder / str(name)).resolve()
-    if not path.is_relative_to(folder):
-        raise DataError(
-            f"{task.where('dataset_kwargs')}: {name} lies outside the task's folder {folder}; put it there, "
-            "or use --data-root."
-        )
-    if not path.is_file():
-        raise DataError(f"{task.where('dataset_kwargs')}: no such file: {path}.")
-    return path
+    return own_files(where, files, task.path.parent, () if root is None else (root,))
 
 
 def _not_empty(rows: list[Row], task: Task, split: str, path: Path) -> list[Row]:
@@ -168,21 +160,22 @@ class NothingKeptError(DataError):
     """`keep` leaves no row of a split."""
 
 
-def open_rows(task: Task, data_root: Path | None) -> DataSource:
+def open_rows(task: Task, data_root: Path | None, *, trusted: bool = False) -> DataSource:
     """The task's data set as `open_source` gives it, through the task's `join` and `keep`."""
-    source = open_source(task, data_root)
+    source = open_source(task, data_root, trusted=trusted)
     if task.config.join is not None:
-        source = JoinedSource(task, task.config.join, source, data_root)
+        other = task.config.model_copy(update={"dataset_name": task.config.join.dataset_name})
+        partner = open_source(replace(task, config=other), data_root, trusted=trusted)
+        source = JoinedSource(task, task.config.join, source, partner)
     return source if task.config.keep is None else FilteredSource(task, task.config.keep, source)
 
 
 class JoinedSource:
     """Every row with its row of another configuration in one more field."""
 
-    def __init__(self, task: Task, join: Join, source: DataSource, data_root: Path | None) -> None:
-        config = task.config.model_copy(update={"dataset_name": join.dataset_name})
-        self._task, self._join, self._source = task, join, source
-        self._other = open_source(replace(task, config=config), data_root)
+    def __init__(self, task: Task, join: Join, source: DataSource, other: DataSource) -> None:
+        """`other` is the task's data set under the configuration that `join` names."""
+        self._task, self._join, self._source, self._other = task, join, source, other
         self.path = source.path
 
     @property

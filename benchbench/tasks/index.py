@@ -73,7 +73,9 @@ class TaskIndex:
         if not root.exists():
             raise TaskError(f"{root}: no such task file or folder.")
         found: dict[str, TaskVariant] = {}
-        for path in [root] if root.is_file() else sorted([*root.rglob("*.yaml"), *root.rglob("*.yml")]):
+        for path in [root] if not root.is_dir() else sorted([*root.rglob("*.yaml"), *root.rglob("*.yml")]):
+            if path.is_dir():
+                continue  # its files are found by themselves
             if path.name == SUITES_FILE:
                 self.suites |= {suite.name: suite for suite in _read_suites(path)}
             elif not path.name.startswith("_"):

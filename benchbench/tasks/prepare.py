@@ -38,10 +38,19 @@ def prepare(task: AnyTask, settings: RenderSettings) -> PreparedTask:
     return source.prepare(task, settings)
 
 
+MAX_REQUESTS = 20_000_000
+"""Of one task: each is an object in memory before the first is asked."""
+
+
 def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
     task, count = _with_splits(stated, settings), _num_fewshot(stated, settings)
-    source = open_rows(task, settings.data_root)
+    source = open_rows(task, settings.data_root, trusted=settings.trust_task_code)
     rows = source.rows(str(task.config.eval_split), settings.limit)
+    if len(rows) * task.config.repeats > MAX_REQUESTS:
+        raise TaskError(
+            f"{task.where('repeats')}: {len(rows):,} docs asked {task.config.repeats:,} times are more than "
+            f"{MAX_REQUESTS:,} requests; use --limit."
+        )
     renderer = PromptRenderer(
         task,
         prompt=settings.prompt,

@@ -13,11 +13,11 @@ from benchbench.core.errors import DataError, TaskError
 from benchbench.core.json_record import an_object
 from benchbench.core.record import TaskRecord
 from benchbench.core.types import Item, RenderedDoc
+from benchbench.tasks.borders import FILE_FORMATS
 from benchbench.tasks.config import TaskConfig
 from benchbench.tasks.documents import open_rows
 from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.render import Block, PromptRenderer
-from benchbench.tasks.rows import FILE_FORMATS
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
 

@@ -6,25 +6,31 @@ The only module that imports `datasets`.
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 from benchbench.core.errors import DataError
+from benchbench.core.files import open_regular, read_regular
 from benchbench.core.types import Json
+from benchbench.tasks.borders import check_hub, is_configuration_name, is_data_set_name
 from benchbench.tasks.task import Task
 
 Row = dict[str, Json]
 
 
 DATA_ENV = "BENCHBENCH_DATA"
-FILE_FORMATS = ("json", "csv", "parquet", "text")
-"""Values of `dataset_path` that mean files beside the task, as in `datasets`."""
+MAX_LINE_BYTES = 64_000_000
+"""Longest row of a text format; longer than any document that a model reads."""
+MAX_ROW_DEPTH = 100
+MAX_JSON_BYTES = 1_000_000_000
+"""Largest file that is one JSON array, which is read whole."""
 
 
 def root_or_env(data_root: Path | None) -> Path | None:
@@ -41,16 +47,6 @@ def check_names(task: Task) -> None:
         raise DataError(f"{task.where('dataset_name')}: {config.dataset_name!r} is not the name of a configuration.")
 
 
-def is_data_set_name(path: str) -> bool:
-    """`organisation/name` or `name`, and no way out of a folder."""
-    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) is not None and ".." not in path
-
-
-def is_configuration_name(name: str | None) -> bool:
-    """The name of one folder, or none."""
-    return name is None or re.fullmatch(r"[^/\\]+", name.replace("..", "/")) is not None
-
-
 def missing_split(task: Task, split: str, known: list[str], place: str) -> DataError:
     """The error for a split that does not exist, with those that do."""
     hint = " --split names another." if known else ""
@@ -61,8 +57,12 @@ def read_json(path: Path) -> Iterator[Row]:
     """A JSON array of objects, or JSON lines. DataError for anything else."""
     if path.suffix.lower() == ".json":
         try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
+            rows = json.loads(read_regular(path, MAX_JSON_BYTES).decode("utf-8"))
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+        except RecursionError as error:
+            raise DataError(f"{path}: not JSON: it is nested too deeply.") from error
+        except ValueError as error:
             raise DataError(f"{path}: not JSON: {error}.") from error
         if isinstance(rows, list):
             yield from (_object(row, path, number) for number, row in enumerate(rows))
@@ -74,44 +74,77 @@ def read_jsonl(path: Path) -> Iterator[Row]:
     """One JSON object per line. DataError, with the line's number, for anything else."""
     number = 0
     try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _object(json.loads(line.decode("utf-8")), path, number)
-    except (ValueError, RecursionError) as error:
+        for number, line in enumerate(_lines(path), 1):
+            if line.strip():
+                signs = line.count(b"[") + line.count(b"{")
+                yield _object(json.loads(line.decode("utf-8")), path, number, signs)
+    except RecursionError as error:
+        raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: it is nested too deeply.") from error
+    except ValueError as error:
         raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: {error}.") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
-def _object(value: Json, path: Path, number: int) -> Row:
+def _lines(path: Path) -> Iterator[bytes]:
+    """Lines of a regular file, with their ends. OSError if it is none, or for a line without end."""
+    with open_regular(path) as file:
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            if len(line) > MAX_LINE_BYTES:
+                raise OSError(errno.EFBIG, f"it has a line of more than {MAX_LINE_BYTES:,} bytes", str(path))
+            yield line
+
+
+def _object(value: Json, path: Path, number: int, signs: int = MAX_ROW_DEPTH + 1) -> Row:
+    """`signs`: brackets in the row's text, of which no fewer can nest too deeply."""
     if not isinstance(value, dict):
         raise DataError(f"{path}: row {number} is not an object with fields.")
+    if signs > MAX_ROW_DEPTH and _is_deep(value):
+        raise DataError(f"{path}: row {number} is nested deeper than {MAX_ROW_DEPTH} levels.")
     return value
+
+
+def _is_deep(row: Row) -> bool:
+    level: list[Json] = [row]
+    for _ in range(MAX_ROW_DEPTH):
+        level = [part for value in level if isinstance(value, dict | list) for part in _parts(value)]
+    return bool(level)
+
+
+def _parts(value: dict[str, Json] | list[Json]) -> Iterable[Json]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def read_csv(path: Path) -> Iterator[Row]:
     """Rows of a CSV file with a header; every value is text, as the file has it. DataError for uneven rows."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            for number, row in enumerate(csv.DictReader(lines, strict=True), 1):
-                if None in row or None in row.values():
-                    raise DataError(f"{path}: row {number} has not as many fields as the header.")
-                yield {str(key): value for key, value in row.items()}
+        for number, row in enumerate(csv.DictReader(_csv_lines(path), strict=True), 1):
+            if None in row or None in row.values():
+                raise DataError(f"{path}: row {number} has not as many fields as the header.")
+            yield {str(key): value for key, value in row.items()}
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: not CSV in UTF-8: {error}.") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
+def _csv_lines(path: Path) -> Iterator[str]:
+    """Lines with their ends, whichever of the three a file uses."""
+    for number, line in enumerate(_lines(path)):
+        text = line.decode("utf-8-sig" if number == 0 else "utf-8")
+        yield from (part for part in re.split(r"(?<=\r)(?!\n)", text) if part)
+
+
 def read_text(path: Path) -> Iterator[Row]:
     """Every line as a row with the field `text`. DataError if it cannot be read."""
     try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                yield {"text": line.rstrip("\n")}
-    except (ValueError, OSError) as error:
+        for line in _lines(path):
+            for part in line.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n"):
+                yield {"text": part}
+    except ValueError as error:
         raise DataError(f"{path}: cannot be read: {error}.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
 def read_parquet(path: Path) -> Iterator[Row]:
@@ -122,10 +155,12 @@ def read_parquet(path: Path) -> Iterator[Row]:
     except ImportError as error:
         raise DataError(f"{path}: reading parquet needs pyarrow: pip install pyarrow.") from error
     try:
-        with parquet.ParquetFile(path) as file:
+        with open_regular(path), parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
                 yield from (plain_row(row) for row in batch.to_pylist())
-    except (pyarrow.ArrowException, OSError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: not readable as parquet: {error.strerror or error}.") from error
+    except (pyarrow.ArrowException, ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}.") from error
 
 
@@ -180,14 +215,18 @@ class HubSplit(Protocol):
 class HubSource:
     """One configuration of a Hub data set, loaded through `datasets` (and its cache)."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, trusted: bool = False) -> None:
+        """DataError unless the task names a data set of the Hub and nothing else, or is `trusted`."""
         self._task = task
         config = task.config
+        if not trusted:
+            where = task.where("dataset_kwargs" if config.dataset_kwargs else "dataset_path")
+            check_hub(where, config.dataset_path, config.dataset_name, config.dataset_revision, config.dataset_kwargs)
         kwargs = {key: value for key, value in (config.dataset_kwargs or {}).items() if key != "trust_remote_code"}
         named = None if config.dataset_revision else kwargs.pop("revision", None)
         wanted = config.dataset_revision or (None if named is None else str(named))
         try:
-            self._splits = _load(config.dataset_path, config.dataset_name, wanted, tuple(sorted(kwargs.items())))
+            self._splits = _load(config.dataset_path, config.dataset_name, wanted, json.dumps(kwargs, sort_keys=True))
         except ImportError as error:
             raise DataError(
                 "Loading from the Hub needs `datasets`: pip install datasets; or use --data-root."
@@ -225,12 +264,11 @@ class HubSource:
 
 
 @lru_cache(maxsize=4)
-def _load(
-    path: str, name: str | None, revision: str | None, kwargs: tuple[tuple[str, object], ...]
-) -> Mapping[str, HubSplit]:
+def _load(path: str, name: str | None, revision: str | None, options: str) -> Mapping[str, HubSplit]:
+    """`options`: a JSON object, so that equal ones are loaded once."""
     from datasets import DatasetDict, load_dataset
 
-    data = load_dataset(path, name, revision=revision, **dict(kwargs))
+    data = load_dataset(path, name, revision=revision, **json.loads(options))
     if not isinstance(data, DatasetDict):
         raise TypeError(f"expected splits, got {type(data).__name__}")
     splits: Mapping[str, HubSplit] = data

@@ -13,6 +13,10 @@ from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.settings import Setting, name_value_pairs
 from benchbench.core.types import GenerationParams, Json
 
+MAX_SHOTS = 10_000
+MAX_DOCS = 1_000_000_000
+MAX_SEED = 2**63 - 1
+
 FewshotMode = Literal["fixed", "per_doc", "lm_eval"]
 """One block of shots per task, other shots for each doc, or lm-eval's sequential sampler."""
 
@@ -51,7 +55,12 @@ class RenderSettings:
     ] = None
     trust_task_code: Annotated[
         bool,
-        Setting("Run Python that comes with lm_eval: tasks.", panel="Tasks", identity=False, record=False),
+        Setting(
+            "Run Python of lm_eval: tasks, and let task files name any data.",
+            panel="Tasks",
+            identity=False,
+            record=False,
+        ),
     ] = False
     gen_kwargs: Annotated[
         GenKwargs,
@@ -67,10 +76,14 @@ class RenderSettings:
     ] = ()
 
     def __post_init__(self) -> None:
-        if self.num_fewshot is not None and self.num_fewshot < 0:
-            raise ArgumentError(f"--num-fewshot is {self.num_fewshot}; it must be 0 or more.")
-        if self.limit is not None and self.limit < 1:
-            raise ArgumentError(f"--limit is {self.limit}; it must be 1 or more (leave it out for all docs).")
+        if self.num_fewshot is not None and not 0 <= self.num_fewshot <= MAX_SHOTS:
+            raise ArgumentError(f"--num-fewshot is {self.num_fewshot}; it must be 0 or more, up to {MAX_SHOTS:,}.")
+        if self.limit is not None and not 1 <= self.limit <= MAX_DOCS:
+            raise ArgumentError(
+                f"--limit is {self.limit}; it must be 1 or more (leave it out for all docs), up to {MAX_DOCS:,}."
+            )
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ArgumentError(f"--seed is {self.seed}; it must be 0 or more, up to {MAX_SEED:,}.")
 
 
 LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
@@ -98,7 +111,7 @@ def parse_gen_kwargs(text: str) -> GenKwargs:
 def _from_json(text: str) -> dict[str, Json]:
     try:
         found: dict[str, Json] = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArgumentError(f"--gen-kwargs begins like a JSON object, but is none: {error}.") from error
     return found
 
@@ -112,7 +125,7 @@ def _value(text: str) -> Json:
     try:
         value: Json = json.loads(text.lower() if text in ("True", "False", "None") else text)
         return value
-    except ValueError:
+    except (ValueError, RecursionError):
         return text.encode().decode("unicode_escape") if "\\" in text and text.isascii() else text
 
 

@@ -137,7 +137,7 @@ def test_a_slow_server_is_given_up_in_time_and_named(server: FaultyServer) -> No
     (answer,) = backend.generate(writing(1))
     assert isinstance(answer, Failure)
     assert answer.kind == "timeout"
-    assert "no answer within 1 s" in answer.message
+    assert "no whole answer within 1 s" in answer.message
     given_up.set()
 
 

@@ -113,7 +113,7 @@ def test_an_option_that_transformers_ignores_is_refused(mpt, tmp_path):
 def test_a_truncated_file_is_a_sentence(mpt, composer, tmp_path):
     cut = tmp_path / "ep0-ba500-rank0.pt"
     cut.write_bytes(composer.read_bytes()[:-2000])
-    refused(cut, mpt, "ep0-ba500-rank0.pt cannot be read as a torch file")
+    refused(cut, mpt, "ep0-ba500-rank0.pt is not a whole torch file")
 
 
 def test_a_missing_tensor_is_a_sentence(mpt, tmp_path):

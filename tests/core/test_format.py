@@ -63,7 +63,7 @@ def test_a_name_stands_on_one_line_and_is_never_empty():
 
 def test_numbers_have_a_true_minus_and_no_minus_zero():
     assert [number(x, 2) for x in (0.125, -1.5, -0.001, None, math.nan, math.inf)] == ["0.12", "−1.50", "0.00", *"–––"]
-    assert [number(x, 1, sign=True) for x in (0.25, -0.25, -0.01)] == ["+0.2", "−0.2", "+0.0"]
+    assert [number(x, 1, sign=True) for x in (0.25, -0.25, -0.01, -1e-14)] == ["+0.2", "−0.2", "−0.0", "+0.0"]
     assert between(-1, 2, 1) == "−1.0 … 2.0"
     assert between(None, 2) == between(1, None) == ""
     assert [whole_number(x) for x in (7, 1_234_567, -1000, None)] == ["7", "1\u202f234\u202f567", "−1\u202f000", "–"]

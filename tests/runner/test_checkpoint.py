@@ -34,10 +34,12 @@ class Looking:
 
     def __init__(self, path):
         self.clock, self.checkpoint = Clock(path), Checkpoint("s", 5, str(path))
-        self.readiness = Readiness(clock=self.clock)
+        self.seconds = 0.0
+        self.readiness = Readiness(clock=self.clock, timer=lambda: self.seconds)
 
     def __call__(self, seconds=0.0):
         self.clock.now += seconds
+        self.seconds += seconds
         return self.readiness.look(self.checkpoint)
 
 
@@ -63,6 +65,14 @@ def test_every_change_starts_the_wait_anew_and_changes_the_stamp(folder):
     assert (before.state, after.state) == ("ready", "settling")
     assert before.stamp != after.stamp
     assert look(3.0).state == "ready"
+
+
+def test_a_clock_that_is_set_back_makes_nobody_wait(folder):
+    look = Looking(folder)
+    assert look().state == "settling"
+    look.clock.now -= 365 * 24 * 3600.0
+    assert look(1.0).state == "settling"
+    assert look(1.5).state == "ready"
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])

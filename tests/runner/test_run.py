@@ -9,7 +9,7 @@ from benchbench.backends.engines import ModelOptions
 from benchbench.backends.scripted import ScriptedBackend
 from benchbench.core.errors import ArgumentError, BackendError, StoreError, TaskError
 from benchbench.core.settings import changed
-from benchbench.core.types import Completion, GenerateRequest
+from benchbench.core.types import Completion, Failure, GenerateRequest
 from benchbench.runner import events
 from benchbench.runner.run import dry_run, run
 from benchbench.runner.settings import RunSettings
@@ -208,6 +208,9 @@ def test_a_failed_item_is_asked_again_by_the_next_session(world):
 
 class Failing(Counting):
     """Fails for reasons that pass, as a server does."""
+
+    def _failure(self, request: Any) -> Failure:
+        return Failure(request, "server_error", "the server answered HTTP 500")
 
     def _fails(self, request: Any) -> bool:
         return True

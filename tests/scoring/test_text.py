@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchbench.core import patterns
 from benchbench.core.errors import TaskError
 from benchbench.core.types import FilterSpec
 from benchbench.scoring.generation import exact_match, f1, is_included, normalize_answer, rouge
@@ -140,9 +141,28 @@ def test_letters_are_found_through_the_doc_s_choices() -> None:
     assert found.scores["exact_match"] == 1.0
 
 
-def test_a_wrong_option_is_a_sentence_not_a_failed_item() -> None:
-    spec = spec_of("generate_until", ("exact_match", {"regexes_to_ignore": ["("]}))
+def test_a_wrong_option_is_a_sentence_before_anything_is_asked() -> None:
     with pytest.raises(TaskError, match="no regular expression"):
-        score_doc(spec, *text_doc(["a"], ["a"]))
+        spec_of("generate_until", ("exact_match", {"regexes_to_ignore": ["("]}))
+    with pytest.raises(TaskError, match="no regular expression"):
+        exact_match("a", ["a"], regexes_to_ignore=["("])
     with pytest.raises(TaskError, match="Did you mean french"):
         f1("a", ["a"], normalization="frensh")
+
+
+@pytest.mark.parametrize("where", ["filter", "metric"])
+def test_a_pattern_without_end_fails_the_item_and_is_never_wrong(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "MAX_SECONDS", 0.1)
+    slow = FilterSpec("slow", (("regex", {"regex_pattern": "(a+)+$"}), ("take_first", {})))
+    metric = "exact_match" if where == "filter" else ("exact_match", {"regexes_to_ignore": ["(a+)+$"]})
+    spec = spec_of("generate_until", metric, filters=[slow] if where == "filter" else [])
+    found = score_doc(spec, *text_doc(["a" * 40 + "!"], ["x"]))
+    assert (found.outcome, set(found.scores.values()), found.prediction) == ("failed", {None}, None)
+    assert "too_much_work: the task uses a regular expression that takes longer than" in str(found.explanation)
+    assert score_doc(spec, *text_doc(["b"], ["b"])).outcome in ("answered", "unanswered")
+
+
+def test_rouge_of_texts_without_bound_fails_the_item() -> None:
+    spec = spec_of("generate_until", "rougeL")
+    found = score_doc(spec, *text_doc(["a " * 10_000], ["b " * 10_000]))
+    assert (found.outcome, found.scores) == ("failed", {"rougeL": None})

@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbench.core.errors import StoreError
-from benchbench.store.lines import LineLog, read_lines
+from benchbench.store.lines import LineLog, encode_line, read_lines
 
 VALUES = st.dictionaries(st.text(max_size=5), st.text(max_size=20) | st.integers() | st.none(), max_size=3)
 
@@ -73,15 +72,13 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_half_line(tmp_path, monkeypatch
     with pytest.raises(StoreError, match=words):
         log.append({"b": 2})
     monkeypatch.undo()
-    assert path.read_bytes() == b'{"a":1}\n'
+    assert path.read_bytes() == encode_line({"a": 1})
     log.append({"c": 3})
-    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"a": 1}, {"c": 3}]
+    assert list(read_lines(path)) == [{"a": 1}, {"c": 3}]
 
 
-def test_a_device_that_is_really_full_is_a_sentence(tmp_path):
+def test_a_device_that_is_really_full_is_a_sentence():
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    path = tmp_path / "live.jsonl"
-    path.symlink_to("/dev/full")
     with pytest.raises(StoreError, match=r"disk is full. Make room and give the same command again"):
-        LineLog(path).append({"a": 1})
+        LineLog(Path("/dev/full")).append({"a": 1})

@@ -43,7 +43,7 @@ def test_a_broken_neighbour_is_passed_over_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match="passed over"):
         runs = same_compute(tmp_path, W1, but=tmp_path / "m" / "new")
     assert [run.path for run in runs] == [bad, good]
-    with pytest.warns(UserWarning, match="cannot be read as parquet"):
+    with pytest.warns(UserWarning, match="is damaged: its content is not that of its checksum"):
         assert list(reusable(runs, "toy", {"key0"})) == ["key0"]
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchbench.core import limits
 from benchbench.core.errors import TaskError
-from benchbench.tasks.sandbox import compile_template
+from benchbench.core.sandbox import compile_template
 from benchbench.tasks.template import Field
 
 DOC: Mapping[str, Any] = {
@@ -99,6 +100,17 @@ HOSTILE = {
     "{{ 'a'.zfill(10**9) }}": "characters",
     "{{ '%1000000000d' % 1 }}": "thousand characters",
     "{{ '%*d' % (1000000000, 1) }}": "thousand characters",
+    "{{ '%(a)1000000000d' % {'a': 1} }}": "thousand characters",
+    "{{ '%((a))1000000000d' % {'(a)': 1} }}": "thousand characters",
+    "{{ '%.1000000000f' % 1.5 }}": "thousand characters",
+    "{{ ('%(a)s' * 9000) % {'a': 'x' * 100000} }}": "characters",
+    "{{ ('%s' * 99) % (('x' * 100000,) * 99) }}": "characters",
+    "{{ ('%999d' * 9000) % 1 }}": "characters",
+    "{{ '%a' % ('\u20ac' * 1000000) }}": "characters",
+    "{{ ('%%' * 1000000) % () }}": "more than 100,000 fields",
+    "{{ 5 | round(-999999999) }}": "rounds to more than 20 digits",
+    "{{ q" + ".a" * 5000 + " }}": "nested too deeply",
+    "{{ 'a'" + " | upper" * 9000 + " }}": "nested too deeply",
     "{{ ('a' * 10**6).replace('a', 'b' * 10**6) }}": "characters",
     "{{ ('a' * 10**6) | replace('a', 'b' * 10**6) }}": "characters",
     "{{ ('a' * 10**6) | regex_replace('a', 'b' * 10**4) }}": "characters",
@@ -114,8 +126,8 @@ HOSTILE = {
     "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}": "characters",
     "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}": "characters",
     "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x %}{{ n.x*2 }}{% endset %}{% endfor %}": "charac",
-    "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}": "characters",
-    "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = dict(a=n.x, b=n.x) %}{% endfor %}": "characters",
+    "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}": "charac|second",
+    "{% set n = namespace(x=[]) %}{% for i in range(99) %}{% set n.x = dict(a=n.x, b=n.x) %}{% endfor %}": "charac|sec",
     "{% for i in range(90000) %}{{ 'a' * 90000 }}{% endfor %}": "characters",
     "{% set x %}{% for i in range(90000) %}{{ 'a' * 90000 }}{% endfor %}{% endset %}": "characters in all",
     "{{ range(99999) | map('string') | map('center', 100000) | list | length }}": "characters in all",
@@ -152,6 +164,45 @@ def test_a_hostile_template_is_stopped_with_a_sentence(source: str) -> None:
     assert peak < 600_000_000
 
 
+HEAVY = {
+    "{% set t = 'x' * 39999 %}{{ [" + "t[1:], " * 99 + "1] | length }}": "characters in all",
+    "{% set l = range(4999) | list %}{{ " + "l ~ " * 99 + "1 }}": "characters or",
+    "{% set l = range(999) | list %}{% set x %}" + "{{ l }}" * 999 + "{% endset %}": "characters in all",
+    "{{ cycler(*('x' * 1001)) }}": "more than 1,000 arguments",
+    "{{ ([[1]] * 4000) | sum(start=[]) }}": "characters",
+    "{{ (['a'] * 4000) | sum(start='') }}": "characters in all",
+    "{{ ('x' * 30000) | list | length }}": "takes a text of more than 20,000 characters apart",
+    "{{ ('a-' * 15000) | title }}": "takes a text of more than 20,000 characters apart",
+    "{{ ('x' * 39999) | map(attribute='y') | list }}": "entries",
+    "{% set n = namespace() %}" + "".join(f"{{% set n.a{i} = 'x' * 30000 %}}" for i in range(99)): "characters in all",
+    "{% set n = namespace(l=[]) %}{% for i in range(9999) %}{% set n.l = n.l + [i] %}{% endfor %}": "characters in all",
+}
+"""What no check at the end would stop in time, for bounds of a hundredth."""
+
+
+@pytest.mark.parametrize("source", HEAVY, ids=lambda source: source[:60])
+def test_what_is_made_on_the_way_is_counted(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds = {"MAX_CHARS": 40_000, "MAX_ENTRIES": 5_000, "MAX_TOTAL_CHARS": 500_000, "MAX_WORD_CHARS": 20_000}
+    for name, value in bounds.items():
+        monkeypatch.setattr(limits, name, value)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TaskError, match=HEAVY[source]):
+            render(source)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_one_slow_call_after_the_other_ends_when_the_time_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_SECONDS", 0.1)
+    source = "{% set t = 'ab' * 99999 %}{% for i in range(9999) %}{% set x = t.count('ba' * 1000) %}{% endfor %}"
+    began = time.process_time()
+    with pytest.raises(TaskError, match="takes longer than"):
+        render(source)
+    assert time.process_time() - began < 2
+
+
 def test_a_hostile_expression_is_stopped_as_well() -> None:
     field = Field("{{ ['a' * 10**9] }}", "t.yaml", ())
     with pytest.raises(TaskError, match="characters"):
@@ -160,7 +211,6 @@ def test_a_hostile_expression_is_stopped_as_well() -> None:
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*b", "a*a*a*a*a*a*a*c"])
 def test_a_slow_regular_expression_stops_outside_the_main_thread_too(pattern: str) -> None:
-    pytest.importorskip("regex")
     found: list[Any] = []
 
     def work() -> None:

@@ -13,7 +13,7 @@ def _choose(options: ModelOptions) -> Choice | None:
 ENGINE = Engine(
     name="api",
     opener="benchbench.backends.api.tokens:open_server",
-    options="benchbench.backends.api.client:ServerOptions",
+    options="benchbench.backends.api.options:ServerOptions",
     abilities=Abilities(beams=False, ngrams=False),
     module="httpx",
     install="pip install 'benchbench-eval[api]'",

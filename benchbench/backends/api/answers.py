@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchbench.backends.api.client import AnswerError, BadAnswerError
+from benchbench.backends.api.client import AnswerError
+from benchbench.backends.api.shapes import (
+    Answer,
+    BadAnswerError,
+    EchoedAnswer,
+    IdsAnswer,
+    ModelEntry,
+    TokenLogprob,
+    Usage,
+    WrittenAnswer,
+    WrittenChoice,
+    scored,
+)
 from benchbench.backends.chat import ChatTemplate
 from benchbench.backends.writing import Job, Written, cut_at_stop, seed
 from benchbench.core.chat import Conversation
@@ -34,19 +46,23 @@ class ServerFacts:
     fingerprints: set[str] = field(default_factory=set)
     """Every `system_fingerprint` seen."""
     listed: Mapping[str, Any] = field(default_factory=dict)
-    """The model's entry in the server's list."""
+    """The model's entry in the server's list, as it stands there: it is hashed, and not shown."""
+    entry: ModelEntry = field(default_factory=ModelEntry)
+    """What is read of it."""
 
     @property
     def max_length(self) -> int | None:
         """Tokens that the server says the model holds."""
-        meta = self.listed.get("meta")
-        length = self.listed.get("max_model_len") or (meta or {}).get("n_ctx_train")
-        return int(length) if length else None
+        return self.entry.max_length
 
 
-def check_name(facts: ServerFacts, answer: Mapping[str, Any], answers_as: str | None) -> None:
+MOST_FINGERPRINTS = 100
+"""A server that names another one with every answer is not counted further."""
+
+
+def check_name(facts: ServerFacts, answer: Answer, answers_as: str | None) -> None:
     """ModelError where an answer comes from another model than the one asked for, or than before."""
-    name = str(answer.get("model", facts.asked))
+    name = facts.asked if answer.model is None else answer.model
     dated = name.startswith(f"{facts.asked}-") and name[len(facts.asked) + 1 :][:1].isdigit()
     if name not in (facts.asked, answers_as) and not dated:
         raise ModelError(
@@ -56,8 +72,8 @@ def check_name(facts: ServerFacts, answer: Mapping[str, Any], answers_as: str | 
     if facts.answered and name != facts.answered:
         raise ModelError(f"the server answered as {facts.answered} and now answers as {name}: another model.")
     facts.answered = name
-    if answer.get("system_fingerprint"):
-        facts.fingerprints.add(str(answer["system_fingerprint"]))
+    if answer.system_fingerprint and len(facts.fingerprints) < MOST_FINGERPRINTS:
+        facts.fingerprints.add(answer.system_fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +96,10 @@ class EchoedToken:
     is_best: bool
 
 
-def ids_score(answer: Mapping[str, Any], ids: Sequence[int], context: int) -> TextScore:
+def ids_score(answer: IdsAnswer, ids: Sequence[int], context: int) -> TextScore:
     """Score of `ids[context:]` from vLLM's `prompt_logprobs`. BadAnswerError where it is over other tokens."""
-    rows = choice(answer).get("prompt_logprobs")
-    if not isinstance(rows, list):
+    rows = answer.choices[0].prompt_logprobs
+    if rows is None:
         raise BadAnswerError("an answer had no prompt_logprobs")
     if len(rows) != len(ids):
         raise BadAnswerError(f"an answer had log-probabilities of {len(rows)} tokens, not {len(ids)}")
@@ -92,33 +108,37 @@ def ids_score(answer: Mapping[str, Any], ids: Sequence[int], context: int) -> Te
         entry = (row or {}).get(str(token))
         if entry is None:
             raise BadAnswerError(f"an answer had no log-probability of token {token}")
-        total += float(entry["logprob"])
-        greedy = greedy and _is_best(entry, row)
+        total += scored(entry.logprob)
+        greedy = greedy and _is_best(entry, row or {})
     return TextScore(total, greedy, len(ids) - context, context)
 
 
-def _is_best(entry: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    if entry.get("rank") is not None:
-        return int(entry["rank"]) == 1
-    return bool(entry["logprob"] >= max(other["logprob"] for other in row.values()))
+def _is_best(entry: TokenLogprob, row: Mapping[str, TokenLogprob]) -> bool:
+    if entry.rank is not None:
+        return entry.rank == 1
+    return entry.logprob >= max(other.logprob for other in row.values())
 
 
-def echoed_tokens(answer: Mapping[str, Any], text: str) -> list[EchoedToken]:
+def echoed_tokens(answer: EchoedAnswer, text: str) -> list[EchoedToken]:
     """The prompt's tokens of an answer with `echo`. BadAnswerError where the lists do not fit each other or `text`."""
-    first = choice(answer)
-    if text not in str(first.get("text", "")):
+    first = answer.choices[0]
+    if text not in (first.text or ""):
         raise BadAnswerError("an answer did not echo the prompt")
-    listed = first.get("logprobs") or {}
-    names = ("tokens", "token_logprobs", "text_offset", "top_logprobs")
-    columns: list[Any] = [listed.get(name) for name in names]
-    if not all(isinstance(column, list) for column in columns):
+    listed = first.logprobs
+    if (
+        listed is None
+        or listed.tokens is None
+        or listed.token_logprobs is None
+        or listed.text_offset is None
+        or listed.top_logprobs is None
+    ):
         raise BadAnswerError("an answer had no log-probabilities of the prompt")
-    if len({len(column) for column in columns}) != 1 or not columns[0]:
+    tokens, logprobs, offsets, best = listed.tokens, listed.token_logprobs, listed.text_offset, listed.top_logprobs
+    if len({len(tokens), len(logprobs), len(offsets), len(best)}) != 1 or not tokens:
         raise BadAnswerError("the lists of log-probabilities in an answer were of unlike lengths")
-    tokens, logprobs, offsets, best = columns
     shift = _special_before(tokens, offsets, text)
     found = [
-        EchoedToken(str(token), int(offset) - shift, None if value is None else float(value), _tops(value, top))
+        EchoedToken(token, offset - shift, value, _tops(value, top))
         for token, value, offset, top in zip(tokens, logprobs, offsets, best, strict=True)
     ]
     return [token for token in found if token.start < len(text)]
@@ -148,24 +168,16 @@ def echo_score(tokens: Sequence[EchoedToken], context: int) -> TextScore:
             f"The continuation begins inside the token {inside!r}, so the server's log-probabilities cannot be "
             "divided. Name the model's tokenizer (--model-args tokenizer=...) for a server that takes token ids.",
         )
-    scored = tokens[first:]
-    values = [token.logprob for token in scored]
+    rest = tokens[first:]
+    values = [token.logprob for token in rest]
     if any(value is None for value in values):
         raise AnswerError(
             "first_token_unknown",
             "The server does not say how likely the first token of a text is, so that a text without a context cannot "
             "be scored.",
         )
-    total = sum(value for value in values if value is not None)
-    return TextScore(total, all(token.is_best for token in scored), len(scored), first)
-
-
-def choice(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The only choice of an answer."""
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
-        raise BadAnswerError(f"an answer had {len(choices) if isinstance(choices, list) else 'no'} choices, not one")
-    return choices[0]
+    total = sum(scored(value) for value in values if value is not None)
+    return TextScore(total, all(token.is_best for token in rest), len(rest), first)
 
 
 def echo_body(text: str) -> dict[str, object]:
@@ -197,42 +209,42 @@ def writing_body(job: Job, *, length_name: str = "max_tokens") -> dict[str, obje
     return body
 
 
-def written(answer: Mapping[str, Any], index: int, params: GenerationParams) -> tuple[Written, int]:
+LONGEST_TOKEN = 1000
+"""Characters: no tokenizer has longer ones, so that a longer text was not written within the tokens asked for."""
+
+
+def written(answer: WrittenAnswer, index: int, params: GenerationParams) -> tuple[Written, int]:
     """The text of an answer, cut at the first stop string, and how many prompt tokens the server counted.
 
     AnswerError where the server wrote nothing on purpose, or stopped early because its own room was used up.
     """
-    first = choice(answer)
-    raw = first["message"].get("content") if "message" in first else first["text"]
-    finish = first.get("finish_reason")
-    usage = answer.get("usage") or {}
-    tokens = int(usage.get("completion_tokens") or 0)
-    if finish == "content_filter":
+    first, usage = answer.choices[0], answer.usage or Usage()
+    raw = first.text if first.message is None else first.message.content
+    tokens = usage.completion_tokens or 0
+    if first.finish_reason == "content_filter":
         raise AnswerError("content_filter", "The server withheld its answer (finish_reason content_filter).")
-    if raw is None and first.get("message", {}).get("refusal"):
+    if raw is None and first.message is not None and first.message.refusal:
         raise AnswerError("refused", "The model refused to answer.")
-    if raw is not None and not isinstance(raw, str):
-        raise BadAnswerError("an answer's text was not a string")
-    if finish == "length" and 0 < tokens < params.max_gen_toks:
+    if raw is not None and len(raw) > LONGEST_TOKEN * (params.max_gen_toks + 1):
+        raise BadAnswerError(f"an answer's text was too long for {params.max_gen_toks} tokens")
+    if first.finish_reason == "length" and 0 < tokens < params.max_gen_toks:
         raise AnswerError(
             "context_too_long",
             f"The server stopped after {tokens} of {params.max_gen_toks} tokens, because prompt and text fill its "
             "context.",
         )
     text = cut_at_stop(raw or "", params.until)
-    return Written(index, text, _reason(finish, first, params, cut=text != raw), tokens), int(
-        usage.get("prompt_tokens") or 0
-    )
+    return Written(index, text, _reason(first, params, cut=text != raw), tokens), usage.prompt_tokens or 0
 
 
-def _reason(finish: Any, first: Mapping[str, Any], params: GenerationParams, *, cut: bool) -> FinishReason:
+def _reason(first: WrittenChoice, params: GenerationParams, *, cut: bool) -> FinishReason:
     """`stop` also covers ends that the server does not tell from an end token: only vLLM names its stop_reason."""
     if cut:
         return "stop"
-    if finish == "length":
+    if first.finish_reason == "length":
         return "length"
-    told = "stop_reason" in first
-    by_string = isinstance(first.get("stop_reason"), str) if told else any(params.until)
+    told = "stop_reason" in first.model_fields_set
+    by_string = isinstance(first.stop_reason, str) if told else any(params.until)
     return "stop" if by_string else "eos"
 
 

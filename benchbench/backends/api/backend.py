@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from benchbench.backends.api.answers import (
 )
 from benchbench.backends.api.client import AnswerError
 from benchbench.backends.api.server import ServerConnection
+from benchbench.backends.api.shapes import EchoedAnswer
 from benchbench.backends.chat import template_of
 from benchbench.backends.encode import move_spaces
 from benchbench.backends.engines import ModelOptions, refusal
@@ -152,10 +153,10 @@ class TextBackend:
         return Loglikelihood(request, score.total, score.is_greedy, score.num_tokens, score.prompt_tokens, dropped)
 
     async def _echo(self, text: str, context: int) -> TextScore:
-        def read(answer: Mapping[str, Any]) -> TextScore:
+        def read(answer: EchoedAnswer) -> TextScore:
             return echo_score(echoed_tokens(answer, text), context)
 
-        return await self.server.post("completions", echo_body(text), read)
+        return await self.server.post("completions", echo_body(text), EchoedAnswer, read)
 
     def loglikelihood_rolling(
         self, requests: Sequence[RollingRequest], *, skip: RequestKeys = NOTHING

@@ -12,7 +12,6 @@ from benchbench.backends.api.answers import (
     Messages,
     ServerFacts,
     check_name,
-    choice,
     echo_body,
     echoed_tokens,
     going_on,
@@ -20,7 +19,19 @@ from benchbench.backends.api.answers import (
     writing_body,
     written,
 )
-from benchbench.backends.api.client import AnswerError, BadAnswerError, Client, server_options
+from benchbench.backends.api.client import AnswerError, Client
+from benchbench.backends.api.options import server_options
+from benchbench.backends.api.shapes import (
+    Answer,
+    BadAnswerError,
+    EchoedAnswer,
+    IdsAnswer,
+    ModelEntry,
+    ModelList,
+    NextAnswer,
+    WrittenAnswer,
+    read_entry,
+)
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.protocol import Work
 from benchbench.backends.writing import Job
@@ -28,11 +39,16 @@ from benchbench.core.errors import BackendError, ModelError, did_you_mean
 from benchbench.core.ids import content_hash
 from benchbench.core.types import BackendInfo
 
+A = TypeVar("A", bound=Answer)
 J = TypeVar("J")
 T = TypeVar("T")
 
 VERSION = "1"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
+
+MOST_NAMES = 1000
+LONGEST_NAME = 100
+"""Names, and characters of one, among which a model that is not listed is looked for."""
 
 PROBES = ("The quick brown fox jumps over the", "2, 4, 6, 8, 10,", "Paris is the capital of", "once upon a time there")
 CHECKS = 4
@@ -47,12 +63,13 @@ async def explore(client: Client, model: str, ids: Sequence[int] | None) -> Serv
 
     Raises BackendError or ModelError where the server cannot be reached, has no such model or answers as another one.
     """
-    facts = ServerFacts(model, listed=await _listed(client, model))
+    listed = await _listed(client, model)
+    facts = ServerFacts(model, listed=listed, entry=_entry(client, model, listed))
     options = client.options
     facts.chat = options.endpoint == "chat"
     if not facts.chat:
         try:
-            await _ask(client, facts, {"prompt": PROBES[0], "max_tokens": 1, "temperature": 0})
+            await _ask(client, facts, WrittenAnswer, {"prompt": PROBES[0], "max_tokens": 1, "temperature": 0})
         except AnswerError as error:
             if options.endpoint == "completions" or error.kind in CONNECTION_TROUBLE:
                 raise BackendError(f"the server at {options.base_url} does not complete text: {error}") from None
@@ -68,28 +85,38 @@ async def explore(client: Client, model: str, ids: Sequence[int] | None) -> Serv
 async def _listed(client: Client, model: str) -> Mapping[str, Any]:
     """The model's entry in the server's list; {} where it keeps none."""
     try:
-        entries = await client.get("models", lambda answer: list(answer["data"]))
+        entries = (await client.get("models", ModelList)).data
     except AnswerError as error:
         if error.kind in CONNECTION_TROUBLE:
             raise BackendError(f"the server at {client.options.base_url} {error}") from None
         return {}
-    by_name = {str(entry.get("id")): entry for entry in entries if isinstance(entry, dict)}
+    by_name: dict[str, Mapping[str, Any]] = {
+        str(entry.get("id")): entry for entry in entries if isinstance(entry, dict)
+    }
     if not by_name or model in by_name:
         return by_name.get(model, {})
-    names = ", ".join(sorted(by_name)[:5])
+    known = [shown for name in sorted(by_name)[:MOST_NAMES] if (shown := client.key.redact(name[:LONGEST_NAME]))]
     raise ModelError(
-        f"the server at {client.options.base_url} has no model {model!r}; it has {names}.{did_you_mean(model, by_name)}"
+        f"the server at {client.options.base_url} has no model {model!r}; it has {', '.join(known[:5])}."
+        f"{did_you_mean(model, known)}"
     )
 
 
-async def _ask(client: Client, facts: ServerFacts, body: Mapping[str, object], *, path: str = "completions") -> Any:
-    """One probe; its only choice."""
+def _entry(client: Client, model: str, listed: Mapping[str, Any]) -> ModelEntry:
+    try:
+        return read_entry(listed)
+    except BadAnswerError as error:
+        raise BackendError(
+            f"the server at {client.options.base_url} lists {model} with numbers that cannot be: "
+            f"{client.key.redact(str(error))}."
+        ) from None
 
-    def parse(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        choice(answer)
-        return answer
 
-    answer = await client.post(path, {"model": facts.asked, **body}, parse)
+async def _ask(
+    client: Client, facts: ServerFacts, shape: type[A], body: Mapping[str, object], *, path: str = "completions"
+) -> A:
+    """One probe."""
+    answer = await client.post(path, {"model": facts.asked, **body}, shape, lambda found: found)
     check_name(facts, answer, client.options.answers_as)
     return answer
 
@@ -97,13 +124,13 @@ async def _ask(client: Client, facts: ServerFacts, body: Mapping[str, object], *
 async def _probe_chat(client: Client, facts: ServerFacts) -> None:
     body = {"messages": [{"role": "user", "content": PROBES[0]}]}
     try:
-        await _ask(client, facts, body | {"max_tokens": 1}, path="chat/completions")
+        await _ask(client, facts, WrittenAnswer, body | {"max_tokens": 1}, path="chat/completions")
     except AnswerError as error:
         if "max_completion_tokens" not in str(error):
             raise BackendError(
                 f"the server at {client.options.base_url} neither completes nor chats: {error}"
             ) from None
-        await _ask(client, facts, body | {"max_completion_tokens": 16}, path="chat/completions")
+        await _ask(client, facts, WrittenAnswer, body | {"max_completion_tokens": 16}, path="chat/completions")
 
 
 async def _probe_scoring(client: Client, facts: ServerFacts, ids: Sequence[int] | None) -> None:
@@ -120,16 +147,17 @@ async def _probe_scoring(client: Client, facts: ServerFacts, ids: Sequence[int] 
 async def _scores_ids(client: Client, facts: ServerFacts, ids: Sequence[int]) -> bool:
     """Whether the server takes token ids, and its tokens are those of the tokenizer that was named."""
     try:
-        answer = await _ask(client, facts, {"prompt": list(ids), "max_tokens": 1, "prompt_logprobs": 0})
+        body = {"prompt": list(ids), "max_tokens": 1, "prompt_logprobs": 0}
+        answer = await _ask(client, facts, IdsAnswer, body)
         ids_score(answer, ids, 1)
-    except (AnswerError, BadAnswerError, ValueError):
+    except (AnswerError, BadAnswerError):
         return False
-    rows = [row for row in choice(answer)["prompt_logprobs"] if row]
-    decoded = [str(row[str(token)].get("decoded_token", "")) for token, row in zip(ids[1:], rows, strict=True)]
+    rows = (answer.choices[0].prompt_logprobs or [])[1:]
+    decoded = [(row or {})[str(token)].decoded_token or "" for token, row in zip(ids[1:], rows, strict=True)]
     if not PROBES[0].endswith("".join(decoded)):
         raise ModelError(
             f"the tokenizer {client.options.tokenizer} is not that of {facts.asked}: the server reads its tokens as "
-            f"{''.join(decoded)!r}, not as {PROBES[0]!r}."
+            f"{client.key.redact(''.join(decoded))!r}, not as {PROBES[0]!r}."
         )
     return True
 
@@ -138,9 +166,10 @@ async def _echo_trouble(client: Client, facts: ServerFacts) -> str:
     """Compares what the server would write next with what it says of the same token in a prompt; "" if they agree."""
     checked, worst = 0, 0.0
     for text in PROBES:
-        answer = await _ask(client, facts, {"prompt": text, "max_tokens": 1, "temperature": 0, "logprobs": 5})
-        written = ((choice(answer).get("logprobs") or {}).get("top_logprobs") or [None])[0] or {}
-        for token, value in sorted(written.items(), key=lambda pair: -pair[1])[:CHECKS]:
+        body = {"prompt": text, "max_tokens": 1, "temperature": 0, "logprobs": 5}
+        found = (await _ask(client, facts, NextAnswer, body)).choices[0].logprobs
+        likely = (found.top_logprobs if found else None) or [None]
+        for token, value in sorted((likely[0] or {}).items(), key=lambda pair: -pair[1])[:CHECKS]:
             as_prompt = await _as_prompt(client, facts, text, token)
             if as_prompt is not None:
                 checked, worst = checked + 1, max(worst, abs(as_prompt - value))
@@ -161,7 +190,7 @@ async def _as_prompt(client: Client, facts: ServerFacts, text: str, token: str) 
     if not token.isascii() or not token.isprintable() or not token.strip():
         return None
     whole = text + token
-    answer = await _ask(client, facts, echo_body(whole))
+    answer = await _ask(client, facts, EchoedAnswer, echo_body(whole))
     last = echoed_tokens(answer, whole)[-1]
     return last.logprob if last.text == token and last.start == len(text) else None
 
@@ -272,8 +301,13 @@ class ServerConnection:
             "checked, and may change behind that name"
         ]
         if len(facts.fingerprints) > 1:
+            shown = sorted(facts.fingerprints)
+            more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+            found.append(f"the server changed while it answered: system_fingerprint {', '.join(shown[:5])}{more}")
+        if self.client.longest_asked > self.options.timeout:
             found.append(
-                f"the server changed while it answered: system_fingerprint {', '.join(sorted(facts.fingerprints))}"
+                "the server asked for longer waits (Retry-After) than were made: at most the timeout of "
+                f"{self.options.timeout:g} s at once"
             )
         return tuple(found)
 
@@ -285,30 +319,33 @@ class ServerConnection:
         work.batches = counts["requests"]
         names = ("requests", "retries", "prompt_tokens", "completion_tokens")
         work.served = {name: counts[name] for name in names}
+        if self.client.waited:
+            work.served["waited_seconds"] = round(self.client.waited, 3)
         if (cost := self.client.cost()) is not None:
             work.served["cost"] = cost
 
-    async def post(self, path: str, body: Mapping[str, object], read: Callable[[Mapping[str, Any]], T]) -> T:
+    async def post(self, path: str, body: Mapping[str, object], shape: type[A], read: Callable[[A], T]) -> T:
         """What `read` makes of the answer, which has to be that of the model asked for. Raises as `Client.post`."""
 
-        def parse(answer: Mapping[str, Any]) -> T:
+        def parse(answer: A) -> T:
             check_name(self.facts, answer, self.options.answers_as)
             return read(answer)
 
-        return await self.client.post(path, {"model": self.facts.asked, **body}, parse)
+        return await self.client.post(path, {"model": self.facts.asked, **body}, shape, parse)
 
     async def write(self, prompt: str | Sequence[int] | Messages, job: Job, index: int) -> tuple[Any, int]:
         """(text, prompt tokens) of one job. AnswerError where there is none."""
 
-        def read(answer: Mapping[str, Any]) -> Any:
+        def read(answer: WrittenAnswer) -> Any:
             return written(answer, index, job.params)
 
         body = writing_body(job, length_name=self.length_name)
         if not self.facts.chat:
-            return await self.post("completions", body | {"prompt": prompt}, read)
+            return await self.post("completions", body | {"prompt": prompt}, WrittenAnswer, read)
         messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         try:
-            return await self.post("chat/completions", body | {"messages": messages} | going_on(messages), read)
+            asked = body | {"messages": messages} | going_on(messages)
+            return await self.post("chat/completions", asked, WrittenAnswer, read)
         except AnswerError as error:
             if self.length_name in body and "max_completion_tokens" in str(error) and error.kind == "refused":
                 self.length_name = "max_completion_tokens"

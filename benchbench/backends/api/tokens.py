@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from benchbench.backends.api import ENGINE
 from benchbench.backends.api.answers import TextScore, ids_score
 from benchbench.backends.api.backend import TextBackend
-from benchbench.backends.api.client import AnswerError, server_options
+from benchbench.backends.api.client import AnswerError
+from benchbench.backends.api.options import server_options
 from benchbench.backends.api.server import PROBES, ServerConnection
+from benchbench.backends.api.shapes import IdsAnswer
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.find import find_model
@@ -79,12 +81,12 @@ class TokensBackend(TokenBackend):
     async def _score(self, job: tuple[tuple[int, tuple[int, ...]], list[int]]) -> list[Scored | Exhausted]:
         (context, ids), requests = job
 
-        def read(answer: Mapping[str, Any]) -> TextScore:
+        def read(answer: IdsAnswer) -> TextScore:
             return ids_score(answer, ids, context)
 
         body = {"prompt": list(ids), "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
         try:
-            score = await self.server.post("completions", body, read)
+            score = await self.server.post("completions", body, IdsAnswer, read)
         except AnswerError as error:
             return [Exhausted(request, str(error), error.kind) for request in requests]
         return [Scored(request, score.total, score.is_greedy, score.num_tokens, True) for request in requests]
@@ -141,4 +143,6 @@ def _length(options: ModelOptions, server: ServerConnection) -> int:
         raise ArgumentError(
             f"--max-length {options.max_length:,} is more than the server's {limit:,} tokens, less two."
         )
+    if limit is not None and limit <= 2:
+        raise ModelError(f"the server says that {options.model} holds {limit} tokens; a text of one needs 3.")
     return options.max_length or (limit - 2 if limit else DEFAULT_LENGTH)

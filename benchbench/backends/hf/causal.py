@@ -26,6 +26,7 @@ from benchbench.backends.hf.cache import (
     repeated,
     shifted,
 )
+from benchbench.backends.hf.halving import computing
 from benchbench.backends.plan import Block, PlanRow
 from benchbench.backends.tokens import Scored
 
@@ -106,9 +107,10 @@ class CausalModel:
         if "use_cache" in self._accepted:
             kwargs["use_cache"] = past is not None
         self.computed_tokens += ids.numel()
-        with HeadOn(self._head, ids.shape, lambda states: states.reshape(-1, states.shape[-1])[rows]) as head:
+        pick = HeadOn(self._head, ids.shape, lambda states: states.reshape(-1, states.shape[-1])[rows])
+        with computing(self.model), pick as head:
             output = self.model(**kwargs)
-        return head.logits(output.logits), getattr(output, "past_key_values", None)
+            return head.logits(output.logits), getattr(output, "past_key_values", None)
 
     def prefix(self, ids: Sequence[int], start: int, past: list[KeysValues] | None) -> list[KeysValues]:
         """Keys and values of a whole prefix, of which the first `start` tokens are in `past`."""

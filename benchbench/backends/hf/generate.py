@@ -11,11 +11,11 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.cache import KeysValues, ReservedLayer, cache_of, keys_values
 from benchbench.backends.hf.causal import CausalModel, left_padded
-from benchbench.backends.hf.halving import Halving, halves
+from benchbench.backends.hf.halving import Halving, computing, halves
 from benchbench.backends.hf.scorer import CausalScorer, prefilled
 from benchbench.backends.models.tokenizer import end_tokens
 from benchbench.backends.plan import Block, Limits, make_plan, unmerged
-from benchbench.backends.tokens import Exhausted
+from benchbench.backends.tokens import Exhausted, not_finite
 from benchbench.backends.writing import Ending, Job, Written, by_params, logits_processors, seed
 from benchbench.core.types import GenerationParams
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SHRINK_BELOW = 0.75
 """When fewer than this share of a batch's rows still write, the others are taken out of the cache."""
+NO_TOKEN = -1
+"""In place of the next token of a row whose scores are not finite."""
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class CausalGenerator(Halving):
     def _batch(
         self, block: Block, states: list[KeysValues] | None, jobs: Sequence[tuple[int, Job]]
     ) -> Iterator[Written | Exhausted]:
-        def run(piece: Sequence[tuple[int, Job]]) -> list[Written]:
+        def run(piece: Sequence[tuple[int, Job]]) -> list[Written | Exhausted]:
             return self._continue(block, states, piece)
 
         return self.in_pieces(jobs, run, smaller=halves, requests=lambda piece: [request for request, _ in piece])
@@ -89,7 +91,7 @@ class CausalGenerator(Halving):
     @torch.inference_mode()
     def _continue(
         self, block: Block, states: list[KeysValues] | None, jobs: Sequence[tuple[int, Job]]
-    ) -> list[Written]:
+    ) -> list[Written | Exhausted]:
         start = len(block.tokens)
         params = jobs[0][1].params
         device = self.model.device
@@ -104,7 +106,7 @@ class CausalGenerator(Halving):
         mask[:, : laid.width] = laid.mask
         rows = [_Row(request, job, generator=_seeded(job)) for request, job in jobs]
         lengths = torch.tensor([len(job.context) for _, job in jobs], device=device)
-        finished: list[Written] = []
+        finished: list[Written | Exhausted] = []
         step = 0
         while True:
             tokens = self._choose(logits, rows, params)
@@ -112,12 +114,11 @@ class CausalGenerator(Halving):
             for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
                 if row.request < 0:
                     continue
-                row.tokens.append(token)
-                reason = self.ending.reason(row.tokens, params)
-                if reason is None:
+                ended = self._add(row, token, params)
+                if ended is None:
                     alive.append(place)
                 else:
-                    finished.append(self.ending.written(row.request, row.tokens, params, reason))
+                    finished.append(ended)
                     row.request = -1
             if not alive:
                 return finished
@@ -128,7 +129,7 @@ class CausalGenerator(Halving):
                 mask, lengths = mask[keep], lengths[keep]
                 _keep_rows(cache, keep)
             logits, _ = self.model.logits(
-                torch.tensor(tokens, device=device)[:, None],
+                torch.tensor([max(token, 0) for token in tokens], device=device)[:, None],
                 torch.arange(len(rows), device=device),
                 mask=mask[:, : laid.width + step],
                 positions=(lengths + step - 1)[:, None],
@@ -136,8 +137,18 @@ class CausalGenerator(Halving):
                 keep_past=True,
             )
 
+    def _add(self, row: _Row, token: int, params: GenerationParams) -> Written | Exhausted | None:
+        """The row goes on with `token`, or ends and is returned."""
+        if token == NO_TOKEN:
+            return not_finite(row.request)
+        row.tokens.append(token)
+        reason = self.ending.reason(row.tokens, params)
+        return None if reason is None else self.ending.written(row.request, row.tokens, params, reason)
+
     def _choose(self, logits: torch.Tensor, rows: Sequence[_Row], params: GenerationParams) -> list[int]:
-        """The next token of each row."""
+        """The next token of each row, NO_TOKEN where the scores of one that still writes are not finite."""
+        best = logits.argmax(dim=-1)  # NaN counts as the largest
+        is_finite = logits.gather(-1, best[:, None])[:, 0].isfinite()
         processors = logits_processors(params)
         if processors:
             read = [torch.tensor([[*row.job.context, *row.tokens]], device=logits.device) for row in rows]
@@ -147,35 +158,38 @@ class CausalGenerator(Halving):
                     for ids, one in zip(read, logits.float(), strict=True)
                 ]
             )
+            best = logits.argmax(dim=-1)
         if not params.do_sample:
-            greedy: list[int] = logits.argmax(dim=-1).tolist()
+            greedy: list[int] = best.masked_fill(~is_finite, NO_TOKEN).tolist()
             return greedy
-        probabilities = torch.softmax(logits.float(), dim=-1).cpu()
-        return [
-            int(torch.multinomial(one, 1, generator=row.generator))
-            for one, row in zip(probabilities, rows, strict=True)
-        ]
+        probabilities = torch.softmax(logits.float(), dim=-1)
+        probabilities[:, 0].masked_fill_(~is_finite, torch.nan)  # so that one transfer brings both
+        return [_draw(one, row.generator) for one, row in zip(probabilities.cpu(), rows, strict=True)]
 
     @torch.inference_mode()
     def _with_transformers(
         self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, trusted: bool
-    ) -> Iterator[Written]:
+    ) -> Iterator[Written | Exhausted]:
         """Beam search; and models whose past or padding cannot be trusted, which read everything anew each step."""
         for index in indices:
             context = torch.tensor([jobs[index].context], device=self.model.device)
             torch.manual_seed(seed(jobs[index]))
-            output = self.model.model.generate(
-                input_ids=context,
-                attention_mask=torch.ones_like(context),
-                max_new_tokens=params.max_gen_toks,
-                stopping_criteria=stop_at(params.until, self.ending, context.shape[1]),
-                pad_token_id=self.tokenizer.pad_token_id,
-                use_cache=trusted,
-                **generate_arguments(params),
-            )
+            watch = Watch(self.model.device)
+            with computing(self.model.model):
+                output = self.model.model.generate(
+                    input_ids=context,
+                    attention_mask=torch.ones_like(context),
+                    max_new_tokens=params.max_gen_toks,
+                    logits_processor=[watch],
+                    return_dict_in_generate=False,
+                    stopping_criteria=stop_at(params.until, self.ending, context.shape[1], watch),
+                    pad_token_id=self.tokenizer.pad_token_id,
+                    use_cache=trusted,
+                    **generate_arguments(params),
+                )
             tokens = output[0, context.shape[1] :].tolist()
             self.model.computed_tokens += context.shape[1] + len(tokens) * params.num_beams
-            yield self.ending.finished(index, tokens, params)
+            yield not_finite(index) if watch.saw_nan else self.ending.finished(index, tokens, params)
 
 
 def _keep_rows(cache: Any, rows: torch.Tensor) -> None:
@@ -184,15 +198,43 @@ def _keep_rows(cache: Any, rows: torch.Tensor) -> None:
             layer.keep_rows(rows)
 
 
-def stop_at(until: Sequence[str], ending: Ending, start: int) -> StoppingCriteriaList:
-    """What tells transformers' `generate` to stop: a stop string in what a row holds from token `start` on."""
+def _draw(probabilities: torch.Tensor, generator: torch.Generator | None) -> int:
+    """A token by its probability; NO_TOKEN where they are NaN: [vocabulary], on the CPU."""
+    return NO_TOKEN if probabilities[0].isnan() else int(torch.multinomial(probabilities, 1, generator=generator))
+
+
+class Watch:
+    """A logits processor of transformers' `generate` that notes where a row's scores are not finite.
+
+    Such rows are given equal scores, which beam search and sampling survive.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.seen = torch.zeros((), dtype=torch.bool, device=device)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """`scores` [rows, vocabulary] of the next tokens."""
+        bad = ~scores.amax(dim=-1).isfinite()
+        self.seen |= bad.any()
+        return scores.masked_fill_(bad[:, None], 0.0)
+
+    @property
+    def saw_nan(self) -> bool:
+        """Whether a row's scores were not finite at any step so far."""
+        return bool(self.seen)
+
+
+def stop_at(until: Sequence[str], ending: Ending, start: int, watch: Watch) -> StoppingCriteriaList:
+    """What tells transformers' `generate` to stop: a stop string in what a row holds from token `start` on, or scores
+    that are not finite, in any row.
+    """
     from transformers import StoppingCriteriaList
 
     stops = [stop for stop in until if stop]
 
     def stopped(ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         texts = [ending.decode(row[start:]) for row in ids.tolist()] if stops else [""] * len(ids)
-        return torch.tensor([any(stop in text for stop in stops) for text in texts], device=ids.device)
+        return torch.tensor([any(stop in text for stop in stops) for text in texts], device=ids.device) | watch.seen
 
     return StoppingCriteriaList([stopped])
 

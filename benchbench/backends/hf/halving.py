@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
+from benchbench.backends.models.files import told
 from benchbench.backends.tokens import Exhausted, first_line
+from benchbench.core.errors import BackendError
 
 Part = TypeVar("Part")
 Answer = TypeVar("Answer")
@@ -69,6 +72,21 @@ def halves(pieces: Sequence[Part]) -> list[Sequence[Part]]:
     """In two; nothing where there is one."""
     middle = len(pieces) // 2
     return [pieces[:middle], pieces[middle:]] if middle else []
+
+
+@contextmanager
+def computing(model: object) -> Iterator[None]:
+    """For calls of transformers' own code: what it raises, apart from a full memory, becomes a BackendError.
+
+    A configuration of a stranger may be read without a word when the model is made, and mean nothing when it computes.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        name = type(model).__name__
+        raise BackendError(f"transformers cannot compute with this {name}: {told(error)}") from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -125,7 +125,9 @@ class CausalScorer(Halving):
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            self.notes.append(f"The {layout} plan failed on this model ({first_line(error)}); it is not used.")
+            self.notes.append(
+                f"The {layout} plan failed on this model ({first_line(error.__cause__ or error)}); it is not used."
+            )
             return False
         for i, expected in plain.items():
             got = planned[i]

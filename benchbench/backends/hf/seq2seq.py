@@ -15,11 +15,11 @@ import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.causal import HeadOn
-from benchbench.backends.hf.generate import generate_arguments, model_end_tokens, stop_at
-from benchbench.backends.hf.halving import Halving, halves
+from benchbench.backends.hf.generate import Watch, generate_arguments, model_end_tokens, stop_at
+from benchbench.backends.hf.halving import Halving, computing, halves
 from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.models.tokenizer import Languages
-from benchbench.backends.tokens import Exhausted, Scored
+from benchbench.backends.tokens import Exhausted, Scored, not_finite
 from benchbench.backends.writing import Ending, Job, Written, by_params, seed
 from benchbench.core.types import GenerationParams
 
@@ -84,7 +84,7 @@ class Seq2SeqEngine(Halving):
             wanted = [request for request in batch if request not in skip]
             if wanted:
 
-                def run(requests: Sequence[int]) -> list[Written]:
+                def run(requests: Sequence[int]) -> list[Written | Exhausted]:
                     return self._write_batch(requests, jobs)
 
                 for written in self.in_pieces(batch, run, smaller=halves, requests=list):
@@ -130,7 +130,8 @@ class Seq2SeqEngine(Halving):
         from transformers.modeling_outputs import BaseModelOutput
 
         ids, mask = self._padded([group.context for group in groups])
-        states = self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
+        with computing(self.model):
+            states = self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
         rows = [row for group in groups for row in group.rows]
         owner = torch.tensor([g for g, group in enumerate(groups) for _ in group.rows], device=self.device)
         inputs, target_mask = self._padded([self._decoder_inputs(tokens) for _, tokens in rows])
@@ -154,7 +155,8 @@ class Seq2SeqEngine(Halving):
 
     def _logits(self, wanted: torch.Tensor, **inputs: Any) -> torch.Tensor:
         """Logits [wanted.sum(), vocabulary]; the head runs on the wanted decoder positions alone."""
-        with HeadOn(self.model.get_output_embeddings(), wanted.shape, lambda states: states[wanted]) as head:
+        pick = HeadOn(self.model.get_output_embeddings(), wanted.shape, lambda states: states[wanted])
+        with computing(self.model), pick as head:
             return head.logits(self.model(**inputs, use_cache=False).logits)
 
     def _decoder_inputs(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
@@ -196,23 +198,30 @@ class Seq2SeqEngine(Halving):
                 yield batch
 
     @torch.inference_mode()
-    def _write_batch(self, requests: Sequence[int], jobs: Sequence[Job]) -> list[Written]:
+    def _write_batch(self, requests: Sequence[int], jobs: Sequence[Job]) -> list[Written | Exhausted]:
         params = jobs[requests[0]].params
         forced = self._first_token(params)
         ids, mask = self._padded([jobs[i].context or (self.prefix_token_id,) for i in requests])
+        watch = Watch(self.device)
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with computing(self.model), torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed(jobs[requests[0]]))
             output = self.model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=params.max_gen_toks,
-                stopping_criteria=stop_at(params.until, self.ending, 1),
+                logits_processor=[watch],
+                return_dict_in_generate=False,
+                stopping_criteria=stop_at(params.until, self.ending, 1, watch),
                 pad_token_id=self.tokenizer.pad_token_id,
                 **generate_arguments(params),
                 **forced,
             )
         self.computed_tokens += ids.numel() + output[:, 1:].numel() * params.num_beams
+        if watch.saw_nan:
+            # Alone, because a row that had ended by then may be fed on with the others, and its scores no longer count.
+            alone = [] if len(requests) == 1 else [w for i in requests for w in self._write_batch([i], jobs)]
+            return alone or [not_finite(requests[0])]
         pad = int(self.tokenizer.pad_token_id)
         rows = zip(requests, output.tolist(), strict=True)
         return [self.ending.finished(i, row[1:], params, pad=pad) for i, row in rows]

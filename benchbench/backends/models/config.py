@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from benchbench.backends.models.files import TORCH_DTYPES, ModelSource, quiet, read_json, safetensors_header
+from benchbench.backends.models.files import (
+    TORCH_DTYPES,
+    ModelSource,
+    check_files,
+    quiet,
+    read_json,
+    safetensors_header,
+)
 from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
 from benchbench.core.json_record import object_at
 from benchbench.core.types import Json
@@ -146,6 +153,8 @@ def kind_of(model_type: Json) -> Architecture | None:
     """What transformers' own class of this type is, or None if there is none."""
     from transformers.models.auto import modeling_auto
 
+    if not isinstance(model_type, str):
+        return None
     if model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         return "seq2seq"
     return "causal" if model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else None
@@ -180,9 +189,17 @@ def own_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> 
     inner = getattr(config, "text_config", None) or config
     for key in LENGTH_KEYS:
         if getattr(inner, key, None) is not None:
-            return int(getattr(inner, key))
+            return _length(key, getattr(inner, key), "config.json")
     length = getattr(tokenizer, "model_max_length", None)
-    return int(length) if length is not None and length < UNSET_LENGTH else None
+    if isinstance(length, int | float) and length >= UNSET_LENGTH:
+        return None
+    return None if length is None else _length("model_max_length", length, "tokenizer_config.json")
+
+
+def _length(key: str, value: object, file: str) -> int:
+    if not isinstance(value, int | float) or not 2 <= value <= UNSET_LENGTH or value != int(value):
+        raise ModelError(f"{key} of {file} is {value!r}; expected a number of tokens, from 2 to a thousand million.")
+    return int(value)
 
 
 def can_grow(raw: Mapping[str, Json]) -> bool:
@@ -209,6 +226,7 @@ def choose_length(wanted: int | None, own: int | None, raw: Mapping[str, Json], 
 def read_config(folder: Path) -> dict[str, Json]:
     """config.json of a model folder. Raises ModelError where there is none, and says what the folder is instead."""
     path = folder / "config.json"
+    check_files(folder)
     if path.is_file():
         raw = read_json(path)
         if isinstance(raw, dict) and (folder / "adapter_config.json").is_file():

@@ -8,22 +8,24 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import pickle
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from benchbench.core.errors import ModelError
+from benchbench.core.files import is_regular, open_regular, read_regular
 from benchbench.core.types import Json
 
-LOAD_ERRORS = (
-    *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError, AssertionError, EOFError),
-    *(struct.error, pickle.UnpicklingError),
-)
-"""What transformers raises for a model that it cannot build; the repository's own code may raise any of them."""
+MAX_JSON = 100_000_000
+"""Most bytes of a JSON file of a model. The largest honest ones are tokenizers of 40 MB."""
+MAX_VALUES = 8_000_000
+"""Most values in it: each takes ten times its bytes in memory."""
+MAX_FILE = 1 << 28
+"""Most bytes of a file beside the weights."""
+SMALL_FILES = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".spm", ".py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,10 @@ class ModelSource:
 
 @contextlib.contextmanager
 def quiet(source: ModelSource) -> Iterator[None]:
-    """transformers without progress bars and warnings; what it raises becomes a ModelError naming the model."""
-    from huggingface_hub.errors import StrictDataclassError
+    """transformers without progress bars and warnings; whatever it raises becomes a ModelError naming the model.
+
+    Only calls of transformers belong inside: a fault of ours would be taken for one of the model's.
+    """
     from transformers.utils import logging as transformers_logging
 
     logging: Any = transformers_logging
@@ -65,14 +69,49 @@ def quiet(source: ModelSource) -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
-    except (*LOAD_ERRORS, StrictDataclassError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        said = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])
-        raise ModelError(f"transformers cannot load {source.name}: {said}") from error
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"transformers cannot load {source.name}: {told(error)}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of tokenizers and safetensors, which are written in Rust
+            raise
+        raise ModelError(f"transformers cannot load {source.name}: {told(error)}") from error
     finally:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def told(error: BaseException) -> str:
+    """What an exception of a library says: its first line, or two where that ends in a colon.
+
+    With its name, where it is a kind of error that the libraries do not raise in order to be read.
+    """
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])[:400]
+    spoken = isinstance(error, OSError | ValueError | RuntimeError | ImportError)
+    is_clear = spoken and not isinstance(error, RecursionError | UnicodeError) and said
+    return said if is_clear else ": ".join(filter(None, [type(error).__name__, said]))
+
+
+def check_files(folder: Path) -> None:
+    """ModelError where a file of a model is a pipe or a device, which would be read without end, or is far too large.
+
+    Looks at the folder itself, and at the one inside it that transformers reads more templates from.
+    """
+    for path in [*_listed(folder), *_listed(folder / "additional_chat_templates")]:
+        if path.is_dir() or not path.exists():
+            continue
+        if not is_regular(path):
+            raise ModelError(f"{path} is a pipe or a device; a model consists of files.")
+        size = path.stat().st_size
+        if path.suffix in SMALL_FILES and size > MAX_FILE:
+            raise ModelError(f"{path} has {size:,} bytes; no file of this kind is larger than {MAX_FILE:,}.")
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 SAFETENSORS = "model.safetensors"
@@ -134,11 +173,23 @@ def read_object(path: Path) -> dict[str, Json]:
 def read_json(path: Path) -> Json:
     """Content of a JSON file, or {} if there is none. Raises ModelError where it is not JSON."""
     try:
-        value: Json = json.loads(path.read_bytes())
+        return parsed(read_regular(path, MAX_JSON))
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from None
     except ValueError as error:
         raise ModelError(f"{path} is not JSON: {error}.") from None
+
+
+def parsed(data: bytes) -> Json:
+    """What JSON of a stranger says. ValueError, whose message is a clause, where it is none, too deep or too much."""
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
+        raise ValueError(f"it holds more than {MAX_VALUES:,} values")
+    try:
+        value: Json = json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     return value
 
 
@@ -164,8 +215,8 @@ def check_weights(folder: Path) -> tuple[Path, ...]:
     for path in files:
         if path.suffix == ".safetensors":
             tensors.update(dict.fromkeys(safetensors_header(path), path.name))
-        elif not zipfile.is_zipfile(path):
-            raise ModelError(f"{path} is not a whole torch file: it is truncated, corrupt or still being written.")
+        else:
+            check_torch_file(path)
     index = folder / (SAFETENSORS + INDEX)
     if files[0].suffix == ".safetensors" and files[0].name != SAFETENSORS:
         for tensor, name in _weight_map(index).items():
@@ -174,10 +225,26 @@ def check_weights(folder: Path) -> tuple[Path, ...]:
     return files
 
 
+def check_torch_file(path: Path) -> None:
+    """ModelError for a torch file that is cut short, or whose parts would be larger in memory than on disk."""
+    if not is_regular(path):
+        raise ModelError(f"{path} is a pipe or a device; a model consists of files.")
+    try:
+        with zipfile.ZipFile(path) as file:
+            parts = file.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError):
+        raise ModelError(
+            f"{path} is not a whole torch file: it is truncated, corrupt or still being written."
+        ) from None
+    packed = next((part.filename for part in parts if part.compress_type != zipfile.ZIP_STORED), None)
+    if packed is not None:
+        raise ModelError(f"{path} is not a torch file: its part {packed!r} is compressed, which torch never does.")
+
+
 def safetensors_header(path: Path) -> dict[str, TensorInfo]:
     """Tensor name → place, for one safetensors file. Raises ModelError where size, offsets and shapes disagree."""
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with opened(path) as file:
         prefix = file.read(8)
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else MAX_HEADER + 1
         if length > MAX_HEADER:
@@ -186,7 +253,7 @@ def safetensors_header(path: Path) -> dict[str, TensorInfo]:
     if len(raw) < length:
         raise _cut_short(path, 8 + length, size)
     try:
-        entries = json.loads(raw)
+        entries: Any = parsed(raw)
         tensors = {k: _tensor(v, 8 + length) for k, v in entries.items() if k != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ModelError(f"{path} is corrupt: its safetensors header cannot be read.") from None
@@ -197,7 +264,20 @@ def safetensors_header(path: Path) -> dict[str, TensorInfo]:
     if bad is not None or end != size:
         what = f"the bytes of {bad!r} do not fit its shape" if bad else f"{size - end} bytes follow the last tensor"
         raise ModelError(f"{path} is corrupt: {what}.")
+    at = 8 + length
+    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
+        if tensor.start != at:
+            raise ModelError(f"{path} is corrupt: {name!r} does not begin where the tensor before it ends.")
+        at = tensor.end
     return tensors
+
+
+def opened(path: Path) -> BinaryIO:
+    """A regular file, to be read. ModelError for anything else."""
+    try:
+        return open_regular(path)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
 @contextlib.contextmanager
@@ -233,7 +313,10 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 def _weight_map(index: Path) -> Mapping[str, str]:
     try:
-        weight_map = json.loads(index.read_bytes())["weight_map"]
+        whole: Any = parsed(read_regular(index, MAX_JSON))
+        weight_map = whole["weight_map"]
+    except OSError as error:
+        raise ModelError(f"{index} cannot be read: {error.strerror or error}.") from None
     except (ValueError, KeyError, TypeError):
         raise ModelError(f"{index} is corrupt: expected JSON with a weight_map.") from None
     if not isinstance(weight_map, dict) or any(Path(str(name)).name != name for name in weight_map.values()):
@@ -243,8 +326,10 @@ def _weight_map(index: Path) -> Mapping[str, str]:
 
 def _tensor(entry: Any, data_start: int) -> TensorInfo:
     start, end = entry["data_offsets"]
-    shape = tuple(int(n) for n in entry["shape"])
-    return TensorInfo(str(entry["dtype"]), shape, data_start + int(start), data_start + int(end))
+    shape = tuple(entry["shape"])
+    if any(type(n) is not int or not 0 <= n < 1 << 63 for n in (start, end, *shape)):
+        raise ValueError("a size is no whole number")
+    return TensorInfo(str(entry["dtype"]), shape, data_start + start, data_start + end)
 
 
 def _fits(tensor: TensorInfo) -> bool:

@@ -17,6 +17,7 @@ from benchbench.backends.models.formats.gguf import GGUFHeader, read_header
 from benchbench.backends.models.memory import MemoryEstimate, estimate_config
 from benchbench.backends.models.tokenizer import load_tokenizer
 from benchbench.core.errors import ModelError, did_you_mean
+from benchbench.core.files import is_regular
 from benchbench.core.types import Json
 
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.py", "*.jinja", "*.tiktoken", "*.spm"]
@@ -80,6 +81,8 @@ def _in_folder(folder: Path) -> ModelSource:
 
 
 def _recognised(path: Path) -> ModelSource:
+    if not path.is_dir() and not is_regular(path):
+        raise ModelError(f"{path} is a pipe or a device; a model consists of files.")
     found = recognise(path)
     if found is None:
         raise ModelError(f"{path} is a file; give the folder of a transformers model, or a .gguf or .pt file.")
@@ -239,7 +242,7 @@ def gguf_template(name: str, header: GGUFHeader, encode: Callable[[Pieces], list
         ]
         return ControlTokens([*found, *written], encode)
 
-    return bare_template(name, None if source is None else str(source), variables, control)
+    return bare_template(name, source, variables, control)
 
 
 def _listed(header: GGUFHeader, key: str) -> list[Json]:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from benchbench.backends.models.files import TensorInfo, read_json, safetensors_header
+from benchbench.backends.models.files import TensorInfo, check_torch_file, read_json, safetensors_header, told
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import canonical_json, content_hash
 from benchbench.core.types import Json
@@ -210,14 +210,15 @@ def load_pickle(path: Path) -> Mapping[str, Any]:
 
     import torch
 
+    check_torch_file(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
         raise ModelError(
             f"{path} holds more than tensors and would run code when opened, so it was not. Convert it to safetensors."
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as a torch file: {str(error).splitlines()[0]}") from None
+    except Exception as error:
+        raise ModelError(f"{path} cannot be read as a torch file: {told(error)}") from error
     if not isinstance(state, dict):
         raise ModelError(f"{path} holds a {type(state).__name__}, expected tensors by name.")
     return state

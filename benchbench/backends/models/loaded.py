@@ -212,6 +212,17 @@ def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str) -> Pr
     return model
 
 
+def check_prefix(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """ModelError where the token that stands before an empty context is none that the model has read."""
+    table: Any = model.get_input_embeddings()
+    rows, prefix = int(table.weight.shape[0]), prefix_token_id(tokenizer)
+    if not 0 <= prefix < rows:
+        raise ModelError(
+            f"the tokenizer of {name} begins a text with token {prefix:,}, but the model knows {rows:,} tokens. "
+            "Tokenizer and weights do not belong together."
+        )
+
+
 def _more(names: Sequence[object]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 

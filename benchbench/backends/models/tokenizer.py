@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from benchbench.backends.models.files import ModelSource, quiet, read_object
+from benchbench.backends.models.files import ModelSource, check_files, quiet, read_object
 from benchbench.backends.models.identity import tokenizer_identity
 from benchbench.core.errors import ModelError, did_you_mean
 from benchbench.core.json_record import object_at
@@ -39,6 +39,7 @@ def load_tokenizer(
     """
     from transformers import AutoTokenizer
 
+    check_files(source.folder)
     kwargs: dict[str, Any] = {"gguf_file": source.gguf_file} if source.gguf_file else {"use_fast": True}
     own_code = has_own_tokenizer(source.folder) and not source.gguf_file
     if not source.gguf_file and not own_code and not has_tokenizer(source.folder):
@@ -58,9 +59,15 @@ def load_tokenizer(
                 "rights of your account: read it, then give --trust-remote-code."
             ) from error
         raise
-    tokenizer.padding_side = "left"
-    _ensure_pad(tokenizer)
-    prefix_token_id(tokenizer)
+    length: object = tokenizer.model_max_length
+    if not isinstance(length, int | float) or length != length or length < 1:
+        raise ModelError(
+            f"the tokenizer of {source.name} has model_max_length {length!r}; expected a number of tokens."
+        )
+    with quiet(source):
+        tokenizer.padding_side = "left"
+        _ensure_pad(tokenizer)
+        prefix_token_id(tokenizer)
     return tokenizer
 
 
@@ -91,12 +98,10 @@ def end_tokens(named: object, tokenizer: PreTrainedTokenizerBase, place: str) ->
 
     Raises ModelError, naming `place`, for something else than numbers.
     """
-    ids = set(named if isinstance(named, (list, tuple)) else [] if named is None else [named])
-    if tokenizer.eos_token_id is not None:
-        ids.add(tokenizer.eos_token_id)
+    ids = [*named] if isinstance(named, (list, tuple)) else [] if named is None else [named]
     if not all(isinstance(token, int) for token in ids):
         raise ModelError(f"{place}: eos_token_id is {named!r}, expected a number or a list of numbers.")
-    return frozenset(ids)
+    return frozenset([*ids] if tokenizer.eos_token_id is None else [*ids, tokenizer.eos_token_id])
 
 
 def has_tokenizer(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.tokens import Scored
+from benchbench.backends.tokens import Exhausted, Scored, not_finite
 from benchbench.backends.vllm.engine import RunningEngine
 from benchbench.backends.vllm.plan import Ask, make_asks, make_chunks
 from benchbench.backends.writing import Ending, Job, Written, seed
@@ -145,7 +145,7 @@ class VLLMWriter:
         self.engine = engine
         self.ending = ending
 
-    def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written]:
+    def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
         """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
         order = sorted(range(len(jobs)), key=lambda i: (jobs[i].context, jobs[i].seed_text))
         contexts = [jobs[i].context for i in order]
@@ -157,7 +157,7 @@ class VLLMWriter:
                 self.engine.forget()
                 yield from (written for written in self._chunk(chunk, jobs) if written.request not in skip)
 
-    def _chunk(self, chunk: Sequence[int], jobs: Sequence[Job]) -> Iterator[Written]:
+    def _chunk(self, chunk: Sequence[int], jobs: Sequence[Job]) -> Iterator[Written | Exhausted]:
         tokens: list[list[int]] = [[] for _ in chunk]
         prompts = [(jobs[i].context, self._params(jobs[i])) for i in chunk]
         for place, output in self.engine.run(prompts):
@@ -165,14 +165,22 @@ class VLLMWriter:
             if not tokens[place]:
                 self.engine.computed_tokens += len(job.context) - (output.num_cached_tokens or 0)
             # A step may bring more than one token; the text ends at the first that ends it.
-            for token in output.outputs[0].token_ids:
+            news = output.outputs[0]
+            for token, logprob in zip(news.token_ids, news.logprobs.logprobs, strict=True):
                 tokens[place].append(token)
                 self.engine.computed_tokens += 1
-                reason = self.ending.reason(tokens[place], job.params)
-                if reason is not None:
+                ended = self._ended(chunk[place], job, tokens[place], logprob)
+                if ended is not None:
                     self.engine.end(place)
-                    yield self.ending.written(chunk[place], tokens[place], job.params, reason)
+                    yield ended
                     break
+
+    def _ended(self, request: int, job: Job, tokens: Sequence[int], logprob: float) -> Written | Exhausted | None:
+        """The text, where it ends with the last of `tokens`, whose log-probability is `logprob`."""
+        if not math.isfinite(logprob):
+            return not_finite(request)
+        reason = self.ending.reason(tokens, job.params)
+        return None if reason is None else self.ending.written(request, tokens, job.params, reason)
 
     def _params(self, job: Job) -> Any:
         from vllm import SamplingParams
@@ -189,5 +197,7 @@ class VLLMWriter:
             stop_token_ids=sorted(self.ending.eos),
             ignore_eos=True,  # the ids above are all there are
             detokenize=False,
+            logprobs=0,  # that of the token itself, which tells whether the scores were numbers
+            flat_logprobs=True,
             output_kind=RequestOutputKind.DELTA,
         )

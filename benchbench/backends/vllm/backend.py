@@ -33,6 +33,7 @@ from benchbench.backends.models.find import find_model, find_tokenizer, split_re
 from benchbench.backends.models.formats import format_named
 from benchbench.backends.models.identity import BROKEN_OFF, model_identity
 from benchbench.backends.models.loaded import OPEN_ANEW, OpenedModel, check_swap
+from benchbench.backends.models.shape import check_implementations, check_numbers, check_size, stored_shapes
 from benchbench.backends.models.tokenizer import end_tokens, load_tokenizer, own_tokenizer_identity
 from benchbench.backends.tokens import Exhausted, Scored, TokenBackend
 from benchbench.backends.vllm import ENGINE
@@ -85,9 +86,14 @@ def _open(source: ModelSource, options: ModelOptions, settings: VLLMOptions, dev
     tokenizer_source = None if options.tokenizer is None else find_tokenizer(options.tokenizer)
     raw = read_config(folder)
     files = check_weights(folder)
+    shapes = stored_shapes(files)
+    check_numbers(raw, shapes, folder / "config.json")
+    check_implementations(raw, folder / "config.json")
     own_code = uses_own_code(raw, folder, trusted=trusted) and raw.get("model_type") != "mpt"
     _check_architecture(raw, source, own_code=own_code)
     config = config_object(source, raw if raw.get("model_type") != "mpt" else _plain_mpt(raw), trusted=own_code)
+    if not own_code:
+        check_size(source, config, shapes, "causal")
     tokenizer = load_tokenizer(tokenizer_source or source, trusted=trusted, config=config)
     dtype, note = choose_dtype(options.dtype, raw, stored_dtype(files), device)
     length = choose_length(options.max_length, own_length(config, tokenizer), raw, source.name)

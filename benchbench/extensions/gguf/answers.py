@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.plan import Block, Limits, PlanRow, PrefixPlan, make_plan, unmerged
-from benchbench.backends.tokens import Exhausted, Scored
+from benchbench.backends.tokens import Exhausted, Scored, not_finite
 from benchbench.backends.writing import Chooser, Ending, Job, Written, by_params
 from benchbench.core.types import GenerationParams
 from benchbench.extensions.gguf.llama import SEQUENCES, GGUFTokenizer, LlamaContext, LlamaModel, OutOfCellsError, Step
@@ -123,9 +123,23 @@ class LlamaScorer:
             yield from (Exhausted(request, str(error)) for request in sorted(wanted))
             return
         for block, batch in batches_of(plan, wanted):
-            self.cache.hold(plan, block)
-            self.batches += 1
-            yield from (scored for scored in self._batch(plan.blocks[block], batch) if scored.request in wanted)
+            yield from (scored for scored in self._settled(plan, block, batch) if scored.request in wanted)
+
+    def _settled(self, plan: PrefixPlan, block: int, batch: Sequence[PlanRow]) -> Iterator[Scored]:
+        """The answers of a batch. Rows with a NaN are asked again alone: llama.cpp hands it on to what lies in the same
+        cache, also to what comes after.
+        """
+        self.cache.hold(plan, block)
+        self.batches += 1
+        answers = {scored.request: scored for scored in self._batch(plan.blocks[block], batch)}
+        if all(scored.finite for scored in answers.values()):
+            yield from answers.values()
+            return
+        self.cache.forget()
+        for row in batch:
+            own = [answers[request] for request in row.requests]
+            is_settled = len(batch) == 1 or all(scored.finite for scored in own)
+            yield from own if is_settled else self._settled(plan, block, [row])
 
     def _batch(self, block: Block, batch: Sequence[PlanRow]) -> Iterator[Scored]:
         readings = {request: _Reading() for row in batch for request in row.requests}
@@ -290,18 +304,31 @@ class LlamaGenerator:
 
     def _walk(
         self, plan: PrefixPlan, jobs: Sequence[Job], indices: Sequence[int], wanted: Collection[int]
-    ) -> Iterator[Written]:
+    ) -> Iterator[Written | Exhausted]:
         places = {place for place, i in enumerate(indices) if i in wanted}
         for block, batch in batches_of(plan, places):
-            self.cache.hold(plan, block)
-            self.scorer.batches += 1
-            rows = [
-                _Row(indices[request], jobs[indices[request]], sequence, Chooser(jobs[indices[request]]))
-                for sequence, request in enumerate((r for row in batch for r in row.requests), start=1)
-            ]
-            yield from (written for written in self._batch(plan.blocks[block], rows) if written.request in wanted)
+            requests = [indices[request] for row in batch for request in row.requests]
+            yield from (answer for answer in self._settled(plan, block, requests, jobs) if answer.request in wanted)
 
-    def _batch(self, block: Block, rows: list[_Row]) -> Iterator[Written]:
+    def _settled(
+        self, plan: PrefixPlan, block: int, requests: Sequence[int], jobs: Sequence[Job]
+    ) -> Iterator[Written | Exhausted]:
+        """The texts of a batch, as they end. Those with a NaN are asked again alone, for the scorer's reason."""
+        self.cache.hold(plan, block)
+        self.scorer.batches += 1
+        failed = []
+        rows = [_Row(i, jobs[i], sequence, Chooser(jobs[i])) for sequence, i in enumerate(requests, start=1)]
+        for answer in self._batch(plan.blocks[block], rows):
+            if isinstance(answer, Written):
+                yield answer
+            else:
+                failed.append(answer)
+        if failed:
+            self.cache.forget()
+        for answer in failed:
+            yield from [answer] if len(requests) == 1 else self._settled(plan, block, [answer.request], jobs)
+
+    def _batch(self, block: Block, rows: list[_Row]) -> Iterator[Written | Exhausted]:
         start = len(block.tokens)
         steps: list[Step] = []
         for row in rows:
@@ -313,21 +340,30 @@ class LlamaGenerator:
             chosen = []
             for i, logits in self.cache.read(steps):
                 row = alive[steps[i].sequence]
-                row.tokens.append(self._next(row, logits))
-                chosen.append(row)
-            for row in chosen:
-                reason = self.ending.reason(row.tokens, row.job.params)
-                if reason is not None:
+                chosen.append((row, self._next(row, logits)))
+            for row, token in chosen:
+                ended = self._add(row, token)
+                if ended is not None:
                     del alive[row.sequence]
                     self.cache.context.cut(row.sequence, 0)
-                    yield self.ending.written(row.request, row.tokens, row.job.params, reason)
+                    yield ended
             steps = [
                 Step(row.tokens[-1], len(row.job.context) + len(row.tokens) - 1, row.sequence, True)
                 for row in alive.values()
             ]
 
+    def _add(self, row: _Row, token: int | None) -> Written | Exhausted | None:
+        """The row goes on with `token`, or ends and is returned."""
+        if token is None:
+            return not_finite(row.request)
+        row.tokens.append(token)
+        reason = self.ending.reason(row.tokens, row.job.params)
+        return None if reason is None else self.ending.written(row.request, row.tokens, row.job.params, reason)
+
     @staticmethod
-    def _next(row: _Row, logits: Logits) -> int:
-        if row.chooser.plain:
-            return int(np.argmax(logits))
-        return row.chooser.choose(logits, row.tokens)
+    def _next(row: _Row, logits: Logits) -> int | None:
+        """The next token; None where the scores are not finite."""
+        best = int(np.argmax(logits))  # NaN counts as the largest
+        if not np.isfinite(logits[best]):
+            return None
+        return best if row.chooser.plain else row.chooser.choose(logits, row.tokens)

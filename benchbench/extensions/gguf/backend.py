@@ -16,7 +16,7 @@ from benchbench.backends.engine_options import WHOLE, EngineOptions, expected, r
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.files import TORCH_DTYPES, ModelSource
 from benchbench.backends.models.find import find_model, gguf_template
-from benchbench.backends.models.formats.gguf import GGUFHeader, read_header, split_files
+from benchbench.backends.models.formats.gguf import GGUFHeader, read_header, read_headers, split_files
 from benchbench.backends.models.identity import file_identity
 from benchbench.backends.tokens import Exhausted, Scored, TokenBackend
 from benchbench.backends.writing import Job, Written
@@ -62,9 +62,8 @@ class GGUFBackend(TokenBackend):
         self._open(source.folder / str(source.gguf_file))
 
     def _open(self, path: Path) -> None:
-        for part in split_files(path):
-            header = read_header(part)
-        self.header = header if part == path else read_header(path)
+        headers = {header.path: header for header in read_headers(path)}
+        self.header = headers[path]
         dtype = TORCH_DTYPES.get(self.header.quantisation, self.header.quantisation)
         if self.options.dtype not in ("auto", dtype):
             raise ArgumentError(

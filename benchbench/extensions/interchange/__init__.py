@@ -14,13 +14,16 @@ from functools import partial
 from pathlib import Path
 
 from benchbench.core.errors import DataError
+from benchbench.core.files import read_regular
 from benchbench.extensions.interchange.imported import ImportedRun, ImportedTask, Training
 from benchbench.extensions.interchange.lm_eval import is_lm_eval, read_lm_eval
-from benchbench.extensions.interchange.lm_eval_items import SamplesFile
+from benchbench.extensions.interchange.lm_eval_items import SamplesFile, as_such_files_are
 from benchbench.extensions.interchange.table import Mapped, read_table
 from benchbench.store.names import folder_name
 
 TABLES = (".csv", ".tsv", ".jsonl")
+MAX_RESULTS = 2**29
+"""Bytes of the largest results file that is read."""
 FEWEST_VALUES = 5
 """Runs that share at least so many values, all equal to the last digit, are one measurement."""
 
@@ -51,7 +54,8 @@ def find_imports(path: Path, mapped: Mapped, chance: Callable[[str], float | Non
     passed: list[str] = []
     for file in files:
         try:
-            runs += _read(file, path, mapped)
+            with as_such_files_are(file):
+                runs += _read(file, path, mapped)
         except (DataError, UnicodeDecodeError, OSError) as error:
             if path.is_file():
                 raise error if isinstance(error, DataError) else DataError(f"{path} cannot be read: {error}.") from None
@@ -67,8 +71,8 @@ def _read(file: Path, root: Path, mapped: Mapped) -> list[ImportedRun]:
     name = file.name if file == root else f"{root.name}/{file.relative_to(root).as_posix()}"
     if file.suffix == ".json":
         try:
-            content = json.loads(file.read_bytes())
-        except ValueError as error:
+            content = json.loads(read_regular(file, MAX_RESULTS))
+        except (ValueError, RecursionError) as error:
             raise DataError(f"not JSON ({error}).") from error
         if not is_lm_eval(content):
             raise DataError("no lm-eval results: an object with `results` and `config` was expected.")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from benchbench.core.errors import DataError
+from benchbench.core.files import open_regular
 from benchbench.core.ids import content_hash
 from benchbench.core.json_record import object_at
 from benchbench.core.record import Example
@@ -28,6 +32,15 @@ OURS = "benchbench"
 """In files that `results export` wrote: what else the item held."""
 
 
+@contextmanager
+def as_such_files_are(path: Path) -> Iterator[None]:
+    """Turns what goes wrong where a file says something else than its kind does into a DataError that names it."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError, csv.Error) as error:
+        raise DataError(f"{path} is not as such files are ({type(error).__name__}: {str(error)[:200]}).") from error
+
+
 @dataclass(frozen=True, slots=True)
 class SamplesFile:
     """A file of one task's samples, read when it is wanted: such files can be large."""
@@ -41,7 +54,8 @@ class SamplesFile:
         Raises:
             DataError: a line that is not a sample, naming file and line.
         """
-        return _read_items(self.path, self.task)
+        with as_such_files_are(self.path):
+            return _read_items(self.path, self.task)
 
     def example(self) -> Example | None:
         """Prompt and continuations of the first doc, as they were asked; None if the file does not hold them."""
@@ -67,13 +81,13 @@ def _read_items(path: Path, task: str) -> list[Item]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Json]]]:
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file, 1):
             if not text.strip():
                 continue
             try:
                 line = json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}, line {number}: not JSON ({error}); the file may have been cut.") from error
             if not isinstance(line, dict):
                 raise DataError(f"{path}, line {number}: an object was expected.")

@@ -27,7 +27,9 @@ from benchbench.core.record import (
 from benchbench.core.registry import METRICS, metric_range
 from benchbench.core.types import Item, Json, MetricSpec
 from benchbench.extensions.interchange.imported import ImportedRun, ImportedScore, ImportedTask
+from benchbench.store.damage import damage_of_run, is_complete, remove_aside, restore
 from benchbench.store.folder import RunFolder, RunWriter
+from benchbench.store.lock import RunLock
 from benchbench.store.names import folder_name
 
 NORMAL = NormalDist().inv_cdf(0.975)
@@ -38,15 +40,20 @@ def write_imported(run: ImportedRun, root: Path) -> tuple[RunFolder, bool]:
     """The run's folder in `root`, and whether it was written now (not there before).
 
     The folder's name is a hash of what was imported, so that importing a file twice makes one run. A record that a
-    former version made, without the model's series, is written anew.
+    former version made, without the model's series, is written anew, and so is a damaged one.
     """
     run_id = content_hash(_identity(run), digits=12)
     folder = RunFolder(root / folder_name(run.model.name) / run_id)
-    if folder.finished and not folder.is_of_former_version():
+    if any(damage_of_run(folder)):
+        with RunLock(folder.path):
+            restore(folder)
+        folder.forget()
+    if is_complete(folder) and not folder.is_of_former_version():
         return folder, False
     with RunWriter(folder.path, _plan(run, run_id)) as writer:
         items = {name: _write_items(writer, name, task) for name, task in run.tasks.items()}
         writer.finish(_record(run, run_id, items))
+        remove_aside(writer)
     return folder, True
 
 

@@ -10,25 +10,23 @@ import contextlib
 import io
 import logging
 import random
+import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchbench.core import patterns
 from benchbench.core.errors import DataError, TaskError
+from benchbench.core.sandbox import compile_template
 from benchbench.extensions.lm_eval import PREFIX
 from benchbench.extensions.lm_eval.names import INSTALL, NOT_INSTALLED, Named, index, names, tasks_folder
-from benchbench.tasks.rows import (
-    DATA_ENV,
-    FILE_FORMATS,
-    READERS,
-    is_configuration_name,
-    is_data_set_name,
-    resolved_revision,
-)
+from benchbench.tasks.borders import FILE_FORMATS, check_hub, is_configuration_name, is_data_set_name, own_files
+from benchbench.tasks.dialect import PlainLoader, task_text
+from benchbench.tasks.rows import DATA_ENV, READERS, resolved_revision
 
 VERSION = "0.4.13"
 """The one version that this room is written for: it uses parts that lm-eval does not promise to keep."""
@@ -124,13 +122,22 @@ def _unread_python() -> Iterator[None]:
     """While open, lm-eval's loader leaves `!function` as it stands, and its factory builds no task."""
     from lm_eval.tasks import _factory, _yaml_loader
 
-    kept = _yaml_loader._import_func_in_yml, _factory.ConfigurableTask
-    _yaml_loader._import_func_in_yml = PythonReference
+    kept = _yaml_loader._import_func_in_yml, _factory.ConfigurableTask, _yaml_loader._Base, _yaml_loader.Path
+    _yaml_loader._import_func_in_yml = lambda spec, folder: PythonReference(spec, Path(folder))
+    _yaml_loader._Base, _yaml_loader.Path = PlainLoader, _TaskFile
     _factory.ConfigurableTask = lambda config: Definition(config["task"], config, None)
     try:
         yield
     finally:
-        _yaml_loader._import_func_in_yml, _factory.ConfigurableTask = kept
+        _yaml_loader._import_func_in_yml, _factory.ConfigurableTask, _yaml_loader._Base, _yaml_loader.Path = kept
+
+
+class _TaskFile(type(Path())):  # type: ignore[misc]
+    """A path that lm-eval's loader opens: what is no task file, or one without bounds, is refused."""
+
+    def open(self, mode: str = "rb") -> io.BytesIO:
+        """Its bytes."""
+        return io.BytesIO(task_text(self).encode())
 
 
 def _entry(named: Named) -> Any:
@@ -156,13 +163,19 @@ def _entries() -> dict[str, object]:
 @contextlib.contextmanager
 def inside() -> Iterator[None]:
     """Around every call into lm-eval: templates in a sandbox, nothing printed, the random generators as they were."""
+    import lm_eval.api.metrics
+    import lm_eval.filters.extraction
     import lm_eval.utils
     import numpy as np
 
     logger = logging.getLogger("lm_eval")
-    level, templates, state, arrays = logger.level, lm_eval.utils.env, random.getstate(), np.random.get_state()
+    level, state, arrays = logger.level, random.getstate(), np.random.get_state()
     logger.setLevel(logging.CRITICAL)
-    lm_eval.utils.env = _templates()
+    with_patterns = (lm_eval.filters.extraction, lm_eval.api.metrics)
+    templates = lm_eval.utils.env
+    lm_eval.utils.env = _Templates()
+    for module in with_patterns:
+        module.re = _Patterns()
     try:
         silent = io.StringIO()
         with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent), warnings.catch_warnings():
@@ -170,6 +183,8 @@ def inside() -> Iterator[None]:
             yield
     finally:
         lm_eval.utils.env = templates
+        for module in with_patterns:
+            module.re = re
         logger.setLevel(level)
         random.setstate(state)
         np.random.set_state(arrays)
@@ -183,23 +198,48 @@ def seed_as_lm_eval() -> None:
     np.random.seed(1234)
 
 
-@cache
-def _templates() -> Any:
-    """lm-eval's Jinja environment in a sandbox, each template compiled once."""
-    import lm_eval.utils
-    from jinja2.sandbox import SandboxedEnvironment
+class _Templates:
+    """Stands where lm-eval has its Jinja environment: templates run in the sandbox of our own, to the same bytes."""
 
-    class Templates(SandboxedEnvironment):
-        def from_string(self, source: Any, *args: Any, **kwargs: Any) -> Any:
-            if source not in compiled:
-                compiled[source] = super().from_string(source, *args, **kwargs)
-            return compiled[source]
+    def from_string(self, source: str) -> _Template:
+        """A template, compiled once. TaskError if it may not run."""
+        return _Template(compile_template(str(source), "the template").text)
 
-    compiled: dict[Any, Any] = {}
-    theirs = lm_eval.utils.env
-    made = Templates(loader=theirs.loader, undefined=theirs.undefined, keep_trailing_newline=True)
-    made.filters.update(theirs.filters)
-    return made
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    text: Callable[[Mapping[str, Any]], str]
+
+    def render(self, **doc: Any) -> str:
+        """Its text on a doc; raises what the template raises."""
+        return self.text(doc)
+
+
+class _Patterns:
+    """Stands where lm-eval's filters and metrics have `re`: the same functions, with a clock on those that they use."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(re, name)
+
+    def compile(self, pattern: str) -> Any:
+        """Such a pattern. The long ones are lm-eval's own: all choices of a doc."""
+        return _Pattern(pattern) if len(pattern) <= patterns.MAX_PATTERN else re.compile(pattern)
+
+    def sub(self, pattern: str, replacement: str, text: str) -> str:
+        """See `re`."""
+        return patterns.sub(pattern, replacement, text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    pattern: str
+
+    def __post_init__(self) -> None:
+        patterns.check(self.pattern)
+
+    def findall(self, text: str) -> list[Any]:
+        """See `re`."""
+        return patterns.findall(self.pattern, text)
 
 
 class Loaded:
@@ -211,11 +251,14 @@ class Loaded:
 
 
 @contextlib.contextmanager
-def rows_from(root: Path | None, who: str, spare: str | None = None) -> Iterator[Loaded]:
+def rows_from(
+    root: Path | None, who: str, spare: str | None = None, *, file: Path | None = None, trusted: bool = False
+) -> Iterator[Loaded]:
     """While open, lm-eval's tasks get their rows from `root`, or from the Hub if that is None. DataError if they fail.
 
-    `spare` names the split of shots that nobody will draw: lm-eval reads it all the same, so where it is not there it
-    is empty.
+    `file` is the task's: unless it is `trusted`, data files that it names lie in its folder or in `root`, and nothing
+    but the Hub is asked. `spare` names the split of shots that nobody will draw: lm-eval reads it all the same, so
+    where it is not there it is empty.
     """
     import datasets
 
@@ -229,12 +272,25 @@ def rows_from(root: Path | None, who: str, spare: str | None = None) -> Iterator
 
     def from_root(path: str, name: str | None = None, *, split: str | None = None, **kwargs: Any) -> Any:
         if root is None or path in FILE_FORMATS:
+            if not trusted:
+                kwargs = checked(path, name, kwargs)
             return from_elsewhere(path, name, split=split, **kwargs)
         folder = folder_of(root, path, name, who)
         loaded.places.append(str(folder))
         files = _files(folder, who)
         parts = {name: datasets.Dataset.from_list(list(READERS[file.suffix](file))) for name, file in files.items()}
         return Splits(parts) if split is None else Splits(parts)[split]
+
+    def checked(path: str, name: str | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What the task gives, with its own files in full; DataError if it names anything else."""
+        is_lm_evals = file is not None and file.resolve().is_relative_to(tasks_folder().resolve())
+        files = kwargs.get("data_files")
+        if path not in FILE_FORMATS or (is_lm_evals and "hf://" in str(files)):
+            check_hub(who, path, name, options=kwargs, may_name_hub_files=is_lm_evals)
+            return kwargs
+        named = own_files(who, files, (file or Path()).parent, () if root is None else (root,))
+        check_hub(who, "own/files", name, options={**kwargs, "data_files": None})
+        return {**kwargs, "data_files": {split: [str(one) for one in paths] for split, paths in named.items()}}
 
     def from_elsewhere(path: str, name: str | None = None, **kwargs: Any) -> Any:
         try:

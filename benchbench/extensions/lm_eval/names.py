@@ -20,7 +20,9 @@ from typing import Any, Literal
 import yaml
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.files import read_regular
 from benchbench.extensions.lm_eval import PREFIX
+from benchbench.tasks.dialect import MAX_FILE_BYTES, PlainLoader, check_depth
 
 Kind = Literal["task", "class", "group", "tag"]
 INSTALL = "pip install 'benchbench-eval[lm-eval]'"
@@ -29,11 +31,10 @@ NOT_INSTALLED = f"{PREFIX}… runs tasks of lm-eval, which is not installed. {IN
 _KEYS = re.compile(rb"^[\"']?(task|group|tag|class|include)[\"']?[ \t]*:(.*(?:\n(?:[ \t#-].*)?)*)", re.MULTILINE)
 _PLAIN = re.compile(rb"\s*([\"']?)([A-Za-z_][\w./-]*)\1\s*")
 _NO_TEXT = {b"null", b"true", b"false", b"yes", b"no", b"on", b"off", b"y", b"n"}
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_Base):  # type: ignore[misc]
-    """PyYAML's safe loader, to which every tag is text."""
+class _Loader(PlainLoader):
+    """A safe loader, to which every tag is text."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, suffix, node: str(node.value))
@@ -100,7 +101,7 @@ def index(root: Path) -> dict[str, Named]:
     for path in sorted(_files(root), key=Path.as_posix):
         try:
             named, labels = _named(path)
-        except (yaml.YAMLError, ValueError, OSError):
+        except (yaml.YAMLError, TaskError, RecursionError, ValueError, OSError):
             continue  # lm-eval, too, knows nothing of a file that it cannot read
         if found.setdefault(named.name, named) is named:
             for label in labels:
@@ -115,7 +116,7 @@ def _of_file(path: Path) -> Named:
         raise TaskError(f"{PREFIX}{path}: no such file.")
     try:
         return _named(path.resolve())[0]
-    except (yaml.YAMLError, ValueError, OSError) as error:
+    except (yaml.YAMLError, TaskError, RecursionError, ValueError, OSError) as error:
         raise TaskError(f"{path} is no task file of lm-eval's: {error}") from error
 
 
@@ -157,11 +158,15 @@ def _head(path: str, above: tuple[str, ...] = ()) -> Mapping[str, object]:
 @cache
 def _own(path: str) -> Mapping[str, object]:
     """Those that the file itself has; the same few files are included thousands of times."""
-    return {key.decode(): _value(text) for key, text in _KEYS.findall(Path(path).read_bytes().replace(b"\r\n", b"\n"))}
+    return {
+        key.decode(): _value(text)
+        for key, text in _KEYS.findall(read_regular(Path(path), MAX_FILE_BYTES).replace(b"\r\n", b"\n"))
+    }
 
 
 def _value(text: bytes) -> Any:
     plain = _PLAIN.fullmatch(text)
     if plain and plain[2].lower() not in _NO_TEXT:
         return plain[2].decode()
+    check_depth(text.decode("utf-8"), Path("it"))
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader

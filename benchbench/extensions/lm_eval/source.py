@@ -37,7 +37,7 @@ from benchbench.extensions.lm_eval.library import (
     seed_as_lm_eval,
 )
 from benchbench.extensions.lm_eval.names import find, matching
-from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_python, with_python
+from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_bounds, check_python, with_python
 from benchbench.tasks.rows import plain, plain_row, root_or_env
 from benchbench.tasks.settings import LENGTHS, RenderSettings, generation_params
 from benchbench.tasks.sources import SourceEntry
@@ -78,6 +78,7 @@ class LmEvalTasks:
 
         _check_settings(task, settings)
         check_python(task, trusted=settings.trust_task_code)
+        check_bounds(task)
         built = _build(task, settings)
         places: dict[int, list[int]] = {}
         rendered = []
@@ -150,7 +151,8 @@ def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
     root = root_or_env(settings.data_root)
     shots = settings.num_fewshot if settings.num_fewshot is not None else task.config.get("num_fewshot")
     spare = task.shot_split() if not shots and task.shot_split() != task.eval_split() else None
-    with inside(), rows_from(root, task.name, spare) as loaded:
+    trusted = settings.trust_task_code
+    with inside(), rows_from(root, task.name, spare, file=task.path, trusted=trusted) as loaded:
         seed_as_lm_eval()
         try:
             upstream = _construct(with_python(dict(task.config)))

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import DataError, TaskError
+from benchbench.core.patterns import check
 from benchbench.core.registry import FAMILIES
 from benchbench.core.types import Json, OutputType, ScoringSpec
 from benchbench.extensions.lm_eval import PREFIX
 from benchbench.extensions.lm_eval.library import VERSION, Definition, PythonReference
 from benchbench.extensions.lm_eval.names import tasks_folder
-from benchbench.tasks.config import TaskConfig
-from benchbench.tasks.settings import GenKwargs, override
+from benchbench.tasks.config import MAX_COUNT, MAX_TOKENS, TaskConfig
+from benchbench.tasks.settings import LENGTHS, GenKwargs, override
 from benchbench.tasks.task import Task
 
 ALLOW = "--trust-task-code"
@@ -131,6 +132,38 @@ def check_python(task: UpstreamTask, *, trusted: bool) -> None:
         )
     if task.config.get("doc_to_image") or task.config.get("doc_to_audio"):
         raise TaskError(f"{task.name} asks about images or sound; the backends here read text.")
+
+
+def check_bounds(task: UpstreamTask) -> None:
+    """Refuses patterns that are no regular expressions, and counts beyond those of tasks of ours. TaskError."""
+    for key in ("filter_list", "metric_list"):
+        for name, value in _options(task.config.get(key)):
+            listed = value if isinstance(value, list) else [value]
+            try:
+                if name in ("regex_pattern", "regexes_to_ignore"):
+                    [check(pattern) for pattern in listed if not isinstance(pattern, PythonReference)]
+            except ValueError as error:
+                raise TaskError(f"{task.where(key)}: `{name}`: {error}.") from error
+    kwargs = task.config.get("generation_kwargs") or {}
+    limits = {"repeats": MAX_COUNT, "num_fewshot": MAX_COUNT}
+    counts = {name: (task.config.get(name), most) for name, most in limits.items()}
+    if isinstance(kwargs, Mapping):
+        counts |= {name: (kwargs.get(name), MAX_TOKENS) for name in LENGTHS} | {
+            "num_beams": (kwargs.get("num_beams"), MAX_COUNT)
+        }
+    for name, (value, most) in counts.items():
+        if isinstance(value, int | float) and not 0 <= value <= most:
+            raise TaskError(f"{task.where(name)} is {value!r}; it is 0 or more, up to {most:,}.")
+
+
+def _options(value: Any) -> Iterator[tuple[str, Any]]:
+    """(key, value) of every mapping in a value."""
+    if isinstance(value, Mapping):
+        yield from value.items()
+        value = [*value.values()]
+    if isinstance(value, list):
+        for part in value:
+            yield from _options(part)
 
 
 def _output_type(config: Mapping[str, Any], name: str) -> OutputType:

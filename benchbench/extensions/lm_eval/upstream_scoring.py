@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from benchbench.core import patterns
 from benchbench.core.errors import BenchbenchError
 from benchbench.core.registry import influence_column, metric_bounds, metric_range
 from benchbench.core.task_scoring import Group, GroupMetric, ScoreColumn, ScoredTask
@@ -33,7 +34,7 @@ from benchbench.scoring.aggregation import Aggregate, aggregate_group, as_row
 from benchbench.scoring.estimates import (
     CORPUS,
 )
-from benchbench.scoring.score import kept_responses, why_failed
+from benchbench.scoring.score import kept_responses, too_much, why_failed
 from benchbench.stats.scores import bootstrap, median_interval
 
 Values = Mapping[str, object]
@@ -58,9 +59,12 @@ class UpstreamScoring:
         reason = why_failed(rendered, ordered)
         if reason is None:
             try:
-                values, prediction = self._results.of_doc(rendered, ordered)
+                with patterns.one_doc():
+                    values, prediction = self._results.of_doc(rendered, ordered)
             except BenchbenchError:
                 raise
+            except patterns.TooMuchWorkError as error:
+                reason = too_much(error)
             except Exception as error:  # noqa: BLE001 - a stranger's code that breaks on one doc becomes a record of it
                 reason = f"scoring raised {type(error).__name__}: {error}"
         if reason is not None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from pathlib import Path
 
 from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
@@ -31,10 +32,12 @@ from benchbench.extensions.rescore.stored import (
 from benchbench.runner.events import Note, OnEvent, ignore
 from benchbench.runner.record import now, versions
 from benchbench.scoring.aggregation import aggregate, aggregate_group
-from benchbench.store.extra_scores import AddedMetric, live_path, read_added, remove_added, write_added
+from benchbench.store.damage import damage_of_run, restore_file
+from benchbench.store.extra_scores import SCORES, AddedMetric, live_path, read_added, remove_added, write_added
 from benchbench.store.files import remove_strays
 from benchbench.store.folder import RunFolder
 from benchbench.store.lock import RunLock
+from benchbench.store.names import folder_name
 from benchbench.tasks.index import TaskIndex
 
 SEED = 1234
@@ -48,14 +51,46 @@ def score(run: RunFolder, settings: ScoreSettings, *, on_event: OnEvent = ignore
 
     Raises the BenchbenchError of whatever is wrong with the run, its data, a metric's name or COMET's environment.
     """
-    record = run.own_record()
     _check_metrics(settings.metrics)
+    run.own_record()
     with RunLock(run.path), ExitStack() as stack:
         remove_strays(run.path)
+        _take_damaged_away(run, settings.metrics, on_event)
+        record = run.own_record()
         rescoring = Rescoring(run, record, settings, on_event, stack)
         scored = [one for metric in settings.metrics for one in rescoring.score(metric)]
         rescoring.add_groups({one.metric for one in scored})
     return ScoreResult(run.path, run.record(), tuple(scored))
+
+
+def score_again(run: RunFolder, lost: Sequence[Path], *, on_event: OnEvent = ignore) -> None:
+    """Makes added scores again of which a file is damaged: those that the paths in `lost` name. Errors as `score`."""
+    record, index = run.own_record(), {folder_name(name): name for name in run.own_record().tasks}
+    for folder, metric in dict.fromkeys((path.parent.name, _metric_of(path)) for path in lost):
+        members = next((one.tasks for one in record.groups if folder_name(one.name) == folder), ())
+        tasks = ",".join([index[folder]] if folder in index else members)
+        plan = run.plan().provenance
+        data_root = None if plan.data_root is None else Path(plan.data_root)
+        paths = tuple(map(Path, plan.include_paths))
+        settings = ScoreSettings((metric,), tasks=tasks or None, include_paths=paths, data_root=data_root)
+        score(run, settings, on_event=on_event)
+
+
+def _metric_of(path: Path) -> str:
+    """The metric of `<metric>.json`, or of `<metric>-<8 hex>.parquet`."""
+    return path.stem if path.suffix == ".json" else path.stem[:-9]
+
+
+def _take_damaged_away(run: RunFolder, metrics: Sequence[str], on_event: OnEvent) -> None:
+    """Restores what is damaged of added scores from its copy; takes away what is made again now."""
+    for damage in [one for one in damage_of_run(run) if one.path.parent.parent == run.path / SCORES]:
+        metric = _metric_of(damage.path)
+        if damage.remedy in ("copy", "original"):
+            restore_file(damage)
+            on_event(Note(f"{damage.why} It was restored."))
+        elif damage.path.suffix == ".json" and any(folder_name(name) == metric for name in metrics):
+            remove_added(run.path, damage.path.parent.name, metric)
+            on_event(Note(f"{damage.why} It is made again."))
 
 
 def _check_metrics(metrics: Sequence[str]) -> None:

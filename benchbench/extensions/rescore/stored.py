@@ -117,8 +117,8 @@ class StoredTask:
 
     @cached_property
     def items(self) -> list[Item]:
-        """Sorted, with their scores."""
-        return self._run.items(self.name)
+        """Sorted, with the scores of the run itself."""
+        return self._run.own_items(self.name)
 
     @cached_property
     def definition(self) -> RecordedTask:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, did_you_mean
+from benchbench.core.files import read_regular
 from benchbench.core.types import Json
 
+LARGEST_FILE = 2**20
+"""Bytes of a cluster file."""
 SIGNAL_SLACK = 60
 """Slurm may send its signal up to this many seconds early (sbatch's manual, --signal)."""
 START_UP = 60
@@ -56,6 +61,7 @@ class Cluster:
     """True: the nodes see the results folder, although it does not look like it."""
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if self.time is not None:
             self._check_time(seconds(self.time))
         if self.mem is not None and _MEMORY.fullmatch(self.mem) is None:
@@ -64,6 +70,20 @@ class Cluster:
             raise ArgumentError(f"gpus is {self.gpus!r}; expected a number, perhaps with a type: 1 or a100:2.")
         for option in self.sbatch:
             _check_option(option)
+
+    def _check_kinds(self) -> None:
+        """Also for what was kept in a sweep's folder: no value may begin a line of its own in the script."""
+        for name in ("partition", "account", "qos", "time", "mem", "gpus", "python"):
+            if (value := getattr(self, name)) is not None:
+                _line(name, value)
+        for option in self.sbatch:
+            _line("sbatch", option)
+        for name in ("cpus", "parallel", "signal"):
+            value = getattr(self, name)
+            if not (type(value) is int and value > 0) and not (name == "parallel" and value is None):
+                raise ArgumentError(f"{name} is {value!r}; expected a whole number, 1 or more.")
+        if not isinstance(self.setup, str):
+            raise ArgumentError(f"setup is {self.setup!r}; expected lines of text.")
 
     def _check_time(self, limit: int) -> None:
         needed = self.signal + SIGNAL_SLACK + START_UP
@@ -105,9 +125,12 @@ def read_cluster(path: Path) -> Cluster:
 
     try:
         # BaseLoader keeps every value as text: YAML would make 14400 of 4:00:00
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - builds text only
+        text = read_regular(path, LARGEST_FILE).decode("utf-8")
+        value = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - builds text only
     except OSError as error:
         raise ArgumentError(f"cannot read the cluster file {path}: {error.strerror}.") from None
+    except RecursionError:
+        raise ArgumentError(f"{path} cannot be read as YAML: it is nested too deep.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArgumentError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from None
     if value in (None, ""):
@@ -145,9 +168,23 @@ def seconds(time: str) -> int:
 
 
 def _check_option(option: str) -> None:
-    name = re.match(r"--([a-z][a-z-]*)", option)
-    if name is None:
+    try:
+        words = shlex.split(option)
+    except ValueError as error:
+        raise ArgumentError(f"sbatch has {option!r}, which cannot be read: {error}.") from None
+    if not words or re.match(r"--[a-z]", words[0]) is None:
         raise ArgumentError(f"sbatch has {option!r}; expected long options such as --constraint=h100.")
+    for word in words:
+        _check_word(option, word)
+
+
+def _check_word(option: str, word: str) -> None:
+    """Also of what stands behind the first option: sbatch takes several on a line."""
+    name = re.match(r"--([a-z][a-z-]*)", word)
+    if name is None:
+        if word.startswith("-"):
+            raise ArgumentError(f"sbatch has {option!r}; expected long options such as --constraint=h100.")
+        return
     if name[1] in _OURS:
         raise ArgumentError(f"sbatch has {option!r}, but --{name[1]} is set by the engine; leave it out.")
     if name[1] in _KEYS_FOR:
@@ -159,7 +196,7 @@ def _read(key: str, value: object) -> Any:
 
 
 def _line(key: str, value: object) -> str:
-    if not isinstance(value, str) or "\n" in value:
+    if not isinstance(value, str) or any(unicodedata.category(sign)[0] in "CZ" and sign != " " for sign in value):
         raise ArgumentError(f"{key} is {value!r}; expected one line of text.")
     return value
 

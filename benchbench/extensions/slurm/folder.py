@@ -9,6 +9,7 @@ slurm/cluster.json        the cluster file, as it was read last
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchbench.core.errors import StoreError
+from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.extensions.slurm.cluster import Cluster
 from benchbench.extensions.slurm.queue import Task, tasks_of
 from benchbench.runner.checkpoint import Checkpoint
@@ -77,6 +78,7 @@ def kept_cluster(sweep: SweepFolder) -> Cluster | None:
 
 def job_script(cluster: Cluster, name: str, folder: Path, count: int) -> str:
     """The script that runs units 0 … count-1 of `folder`, each as one array task, with its log beside it."""
+    _check_path(folder)
     python = shlex.quote(sys.executable) if cluster.python is None else cluster.python
     units = shlex.quote(str(folder / "units.json"))
     unseen = shlex.quote(f"error: this node does not see {folder}: the results folder has to be on a shared disk.")
@@ -122,8 +124,19 @@ def _options(cluster: Cluster, name: str, folder: Path, count: int) -> list[str]
 
 
 def _quoted(value: str) -> str:
-    """As sbatch reads a value with spaces in a script's comment lines."""
-    return f'"{value}"' if any(sign.isspace() for sign in value) else value
+    """As sbatch reads a value in a script's comment lines: quoted where a space, a quote or a `#` would end it."""
+    if re.fullmatch(r"[\w%+,./:=@^~-]+", value):
+        return value
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
+
+
+def _check_path(folder: Path) -> None:
+    """ArgumentError for a folder that no line of a script can name."""
+    if not str(folder).isprintable():
+        raise ArgumentError(
+            f"the results folder {str(folder)!r} has a line break or another invisible character in its name, which a "
+            "job script cannot hold; choose one without (--output)."
+        )
 
 
 def script_for(sweep: SweepFolder, cluster: Cluster, number: int, count: int) -> str:
@@ -133,16 +146,17 @@ def script_for(sweep: SweepFolder, cluster: Cluster, number: int, count: int) ->
 
 def next_number(sweep: SweepFolder) -> int:
     """The number of the array that comes next, from 1."""
-    return max((int(path.name) for path in slurm_folder(sweep).glob("[0-9]*")), default=0) + 1
+    return max((int(path.name) for path in slurm_folder(sweep).glob("[0-9]*") if path.name.isdecimal()), default=0) + 1
 
 
 def write_array(sweep: SweepFolder, cluster: Cluster, units: Sequence[Unit]) -> Array:
     """Writes an array's units and script; nothing is submitted."""
     number = next_number(sweep)
     path = slurm_folder(sweep) / str(number)
+    script = script_for(sweep, cluster, number, len(units))
     make_folder(path)
     write_json(path / "units.json", {"units": [asdict(unit) for unit in units]})
-    write_whole(path / "job.sh", script_for(sweep, cluster, number, len(units)).encode())
+    write_whole(path / "job.sh", script.encode())
     return Array(path, "", _name(sweep, number), tuple(units))
 
 
@@ -162,8 +176,8 @@ def read_array(path: Path) -> Array:
 
 def arrays(sweep: SweepFolder) -> list[Array]:
     """The arrays of a sweep, the first one first."""
-    paths = sorted(slurm_folder(sweep).glob("[0-9]*/units.json"), key=lambda path: int(path.parent.name))
-    return [read_array(path.parent) for path in paths]
+    paths = [path.parent for path in slurm_folder(sweep).glob("[0-9]*/units.json") if path.parent.name.isdecimal()]
+    return [read_array(path) for path in sorted(paths, key=lambda path: int(path.name))]
 
 
 def sent(sweep: SweepFolder) -> dict[tuple[str, int, int], Sent]:
@@ -178,7 +192,8 @@ def sent(sweep: SweepFolder) -> dict[tuple[str, int, int], Sent]:
 
 
 def _name(sweep: SweepFolder, number: int) -> str:
-    return f"benchbench-{sweep.path.name.rpartition('-')[2]}-{number}"
+    last = re.sub(r"[^\w.]", "_", sweep.path.name.rpartition("-")[2])
+    return f"benchbench-{last}-{number}"
 
 
 def _unit(value: dict[str, Any]) -> Unit:

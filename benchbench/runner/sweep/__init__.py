@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchbench.backends.models.identity import tokenizer_identity
-from benchbench.core.errors import BackendError, ModelError, RunInUse, StoreError
+from benchbench.core.errors import BackendError, DamageError, ModelError, RunInUse, StoreError, VersionError
 from benchbench.runner.checkpoint import Checkpoint, Look, Readiness
 from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.find import find_all
@@ -53,11 +53,11 @@ def units_of(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> list
 
 
 def is_done(folder: SweepWriter, unit: Unit, session: SweepSession, readiness: Readiness) -> bool:
-    """Its done.json is there, and files and tasks are those of then."""
+    """Its done.json is there, files and tasks are those of then, and its run needs nothing that it has not got here."""
     done = folder.done(unit)
     if done is None or done.asked != session.asked(unit.group):
         return False
-    return done.stamp == readiness.look(unit.checkpoint).stamp
+    return done.stamp == readiness.look(unit.checkpoint).stamp and not session.is_wanting(folder, unit, done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,8 @@ class SweepResult:
     done: tuple[Done, ...]
     skipped: tuple[tuple[Checkpoint, str], ...]
     """Checkpoints without results, and why."""
+    failed: tuple[tuple[Checkpoint, str], ...] = ()
+    """Those of them that were tried."""
 
 
 def sweep(
@@ -98,7 +100,8 @@ def sweep(
         local.work(first, keep_watching)
     finally:
         local.session.close()
-    return SweepResult(folder, tuple(folder.all_done()), tuple((c, why) for c, why in local.skipped.values()))
+    failed = tuple(local.skipped[target] for target in local.failed if target in local.skipped)
+    return SweepResult(folder, tuple(folder.all_done()), tuple(local.skipped.values()), failed)
 
 
 @dataclass(slots=True)
@@ -112,6 +115,8 @@ class _Local:
     readiness: Readiness
     skipped: dict[str, tuple[Checkpoint, str]] = field(default_factory=dict)
     """Target → checkpoint that is skipped, and why."""
+    failed: set[str] = field(default_factory=set)
+    """Targets that were tried in vain."""
     _given_up: dict[str, str] = field(default_factory=dict)
     """Unit → stamp of the files with which it failed."""
 
@@ -148,8 +153,9 @@ class _Local:
         """Runs the unit. A checkpoint that cannot be used is skipped until its files change."""
         try:
             run_unit(self.folder, unit, stamp, self.session)
-        except (ModelError, BackendError, RunInUse) as error:
+        except (ModelError, BackendError, RunInUse, DamageError, VersionError) as error:
             self._given_up[unit.id] = stamp
+            self.failed.add(unit.checkpoint.target)
             self._skip(unit, str(error))
         else:
             self.skipped.pop(unit.checkpoint.target, None)

@@ -9,19 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from benchbench.core.errors import ArgumentError, StoreError
+from benchbench.core.errors import ArgumentError, DamageError, StoreError
 from benchbench.core.json_record import an_object
 from benchbench.core.types import Json
 from benchbench.runner.checkpoint import Checkpoint, Look, Readiness
 from benchbench.runner.record import now
 from benchbench.runner.settings import SweepSettings, from_json, model_places, to_json
 from benchbench.runner.sweep.find import find_all
-from benchbench.store.files import make_folder, read_json, remove_strays, write_json
-from benchbench.store.find import SWEEPS, Done, SweepFolder
+from benchbench.store.files import REPAIR, make_folder, read_json, remove_strays, write_json
+from benchbench.store.find import SWEEP_SCHEMA_VERSION, SWEEPS, Done, SweepFolder
 from benchbench.store.lock import is_held, shortly
 from benchbench.store.names import folder_name, own_name
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +50,10 @@ class SweepWriter(SweepFolder):
         """The folder of this sweep, made if it is new. StoreError if it cannot be written."""
         folder = cls.of(settings)
         make_folder(folder.path)
-        value: dict[str, Json] = {"schema_version": SCHEMA_VERSION, "asked": now(), "settings": to_json(settings)}
+        value: dict[str, Json] = {"schema_version": SWEEP_SCHEMA_VERSION, "asked": now(), "settings": to_json(settings)}
         with shortly(folder.path):
             remove_strays(folder.path, below=False)
-            write_json(folder.path / "sweep.json", value)
+            write_json(folder.path / "sweep.json", value, keep_copy=True)
         return folder
 
     @classmethod
@@ -79,8 +77,8 @@ class SweepWriter(SweepFolder):
         """What was asked, for the results folder that this one is in now. StoreError if sweep.json cannot be read."""
         try:
             asked = from_json(an_object(self.content()["settings"], f"`settings` of {self.path / 'sweep.json'}"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"{self.path / 'sweep.json'} is not as expected ({error!r}).") from error
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise DamageError(f"{self.path / 'sweep.json'} is not as expected ({error!r}).{REPAIR}") from error
         return replace(asked, run=replace(asked.run, output=self.output))
 
     def unit_folder(self, unit: Unit) -> Path:
@@ -94,18 +92,21 @@ class SweepWriter(SweepFolder):
     def finish(self, unit: Unit, done: Done) -> None:
         """Writes done.json."""
         make_folder(self.unit_folder(unit))
-        write_json(self.unit_folder(unit) / "done.json", done.to_json())
+        write_json(self.unit_folder(unit) / "done.json", done.to_json(), keep_copy=True)
 
     def note(self, unit: Unit, state: Literal["running", "passed over"], why: str = "") -> None:
         """Writes state.json: what a person who looks at an unfinished unit should know."""
         make_folder(self.unit_folder(unit))
         who: dict[str, Json] = {"host": socket.gethostname(), "pid": os.getpid(), "since": now()}
-        write_json(self.unit_folder(unit) / "state.json", {"state": state, "why": why, **who})
+        noted: dict[str, Json] = {"state": state, "why": why, **who}
+        write_json(self.unit_folder(unit) / "state.json", noted, keep_copy=True)
 
     def state(self, unit: Unit) -> dict[str, Json]:
-        """What state.json says; {} where there is none."""
+        """What state.json says; {} where there is none, or a damaged one."""
         path = self.unit_folder(unit) / "state.json"
-        return read_json(path) if path.is_file() else {}
+        with suppress(DamageError):
+            return read_json(path) if path.is_file() else {}
+        return {}
 
 
 UnitState: TypeAlias = Literal["done", "running", "queued", "to do", "being written", "broken"]

@@ -13,15 +13,16 @@ from typing import TypeAlias
 
 from benchbench.backends import open_backend
 from benchbench.backends.protocol import Backend
-from benchbench.core.errors import ArgumentError, BackendError, ModelError
+from benchbench.core.errors import ArgumentError, BackendError, ModelError, StoreError
 from benchbench.core.ids import content_hash
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.events import Event, OpeningModel, Progress
 from benchbench.runner.plan import Plan, make_plan, task_identity
 from benchbench.runner.record import now
-from benchbench.runner.run import RunResult, run_plan
+from benchbench.runner.run import RunResult, retries, run_plan
 from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.folder import SweepWriter, Unit
+from benchbench.store.damage import damage_of_run
 from benchbench.store.files import make_folder, remove_strays
 from benchbench.store.find import Done
 from benchbench.store.lock import RunLock
@@ -86,6 +87,8 @@ class SweepSession:
         self._backend: Backend | None = None
         self._held: tuple[str, str] | None = None
         """(target, stamp) of the weights in memory."""
+        self._looked_at: set[str] = set()
+        """Units whose runs were looked at, or worked on, in this session."""
 
     def plan(self, group: int) -> Plan:
         """The prepared tasks of a group."""
@@ -121,6 +124,27 @@ class SweepSession:
         self._held = (checkpoint.target, stamp)
         return self._backend
 
+    def is_wanting(self, sweep: SweepWriter, unit: Unit, done: Done) -> bool:
+        """The unit's run is damaged, or has failed docs to be asked again. Each unit is tried once in a session."""
+        if unit.id in self._looked_at:
+            return False
+        try:
+            folder = sweep.run_of(done)
+            if any(damage_of_run(folder)) or (done.failed_share and retries(folder, every=self._retries_all)):
+                return True
+        except StoreError:
+            return True
+        self._looked_at.add(unit.id)
+        return False
+
+    @property
+    def _retries_all(self) -> bool:
+        return self.settings.run.retry_failed
+
+    def was_tried(self, unit: Unit) -> None:
+        """The unit is not tried again in this session for what may be missing in its run."""
+        self._looked_at.add(unit.id)
+
     def close(self) -> None:
         """Gives the model's memory back."""
         if self._backend is not None:
@@ -140,6 +164,7 @@ def run_unit(sweep: SweepWriter, unit: Unit, stamp: str, session: SweepSession) 
         remove_strays(sweep.unit_folder(unit))
         sweep.note(unit, "running")
         session.on_event(CheckpointStarted(unit.checkpoint, unit.group))
+        session.was_tried(unit)
         done, result = _run(sweep, unit, stamp, session)
         sweep.finish(unit, done)
     session.on_event(CheckpointFinished(unit.checkpoint, done, result))

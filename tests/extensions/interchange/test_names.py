@@ -12,6 +12,7 @@ import benchbench
 from benchbench.extensions.interchange import find_imports
 from benchbench.extensions.interchange.record import write_imported
 from benchbench.extensions.interchange.table import Mapped
+from benchbench.store.files import write_json
 from benchbench.store.find import all_runs
 
 
@@ -131,7 +132,7 @@ def test_a_record_that_a_former_version_imported_is_written_anew(tmp_path: Path)
     for name in ("series", "step", "tokens_seen"):
         del record[name]
     record["backend"]["model_identity"] = "unknown, imported as final"
-    (folder.path / "run.json").write_text(json.dumps(record))
+    write_json(folder.path / "run.json", record)
     assert write_imported(run, tmp_path / "results")[1]
     assert not folder.is_of_former_version()
     assert folder.record().backend.model_identity.startswith("unknown, imported as final (")

@@ -225,3 +225,94 @@ def test_generation_settings_follow_lm_evals_rules(kwargs, expected):
 def test_generation_settings_that_no_backend_has_are_refused(kwargs, said):
     with pytest.raises(TaskError, match=said):
         params_of(kwargs, "here", 7)
+
+
+PLAIN = {
+    "task": "t",
+    "dataset_path": "x/y",
+    "output_type": "generate_until",
+    "test_split": "test",
+    "doc_to_text": "{{q}}",
+    "doc_to_target": "{{a}}",
+}
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"include": "pipe"}, "a pipe, not a file"),
+        ({"include": "/dev/zero"}, "a device, not a file"),
+        ({"repeats": 10**9}, "up to 10,000"),
+        ({"num_fewshot": 10**9}, "up to 10,000"),
+        ({"generation_kwargs": {"until": ["x"], "max_gen_toks": 10**9}}, "up to 1,000,000"),
+        ({"filter_list": [{"name": "f", "filter": [{"function": "regex", "regex_pattern": "("}]}]}, "no regular expr"),
+        ({"metric_list": [{"metric": "exact_match", "regexes_to_ignore": ["("]}]}, "no regular expression"),
+        ({"dataset_path": "conll"}, "reader inside the library"),
+        (
+            {"dataset_path": "text", "dataset_kwargs": {"data_files": {"test": "/etc/passwd"}}},
+            "outside the task's folder",
+        ),
+        ({"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": "http://a/b"}}}, "is an address"),
+        ({"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": "hf://datasets/a/b/c"}}}, "is an address"),
+        ({"dataset_path": "a/b", "dataset_kwargs": {"cache_dir": "x"}}, "may not give"),
+        ({"dataset_path": "a/b", "dataset_kwargs": {"data_files": "http://a/b"}}, "inside the data set"),
+    ],
+    ids=str,
+)
+def test_a_stranger_s_file_has_the_bounds_of_tasks_of_ours(world, write, tmp_path, keys, reason):
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "beside.yaml")
+    entry = write(**{**PLAIN, **keys})
+    assert reason in refused(world, entry, tmp_path, BenchbenchError, data_root=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{{ 'a' * 10**9 }}", "characters"),
+        ("{{ '%999999999d' % 1 }}", "thousand characters"),
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "steps|seconds"),
+    ],
+)
+def test_templates_have_the_bounds_of_ours(world, write, tmp_path, text, reason):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"q": "w", "a": "b"}\n')
+    own = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": "rows.jsonl"}}, "doc_to_text": text}
+    said = refused(world, write(**{**PLAIN, **own}), tmp_path, BenchbenchError)
+    assert any(word in said for word in reason.split("|"))
+
+
+def test_deep_and_endless_yaml_is_a_sentence(world, write, tmp_path):
+    for text, reason in {
+        "metadata: " + "[" * 100_000: "nested deeper",
+        "metadata: {version: !!int " + ":".join(["59"] * 99_999) + "}": "no number that a task can use",
+        "? include\n: pipe\n": "a pipe, not a file",
+    }.items():
+        (tmp_path / "pipe").exists() or os.mkfifo(tmp_path / "pipe")
+        assert reason in refused(world, write(text, **PLAIN), tmp_path)
+
+
+def test_filters_and_metrics_have_a_clock(monkeypatch):
+    from benchbench.core import patterns
+    from benchbench.extensions.lm_eval.library import inside
+
+    monkeypatch.setattr(patterns, "MAX_SECONDS", 0.1)
+    from lm_eval.api.metrics import exact_match_hf_evaluate
+    from lm_eval.filters.extraction import MultiChoiceRegexFilter, RegexFilter
+
+    def letters():
+        return MultiChoiceRegexFilter(regexes_to_ignore=["(b+)+$"])
+
+    answers, docs = [["x yes bb", ": B", "(A) no"]], [{"choices": ["yes bb", "no"]}]
+    plain = RegexFilter("(a+)+$").apply([["b", "aaa"]], [{}]), letters().apply(answers, docs)
+    with inside():
+        slow, slow_letters = RegexFilter("(a+)+$"), letters()
+        assert (slow.apply([["b", "aaa"]], [{}]), slow_letters.apply(answers, docs)) == plain
+    for work in (
+        lambda: slow.apply([["a" * 40 + "!"]], [{}]),
+        lambda: slow_letters.apply([["b" * 40 + "!"]], [{"choices": ["yes", "no"]}]),
+    ):
+        with inside(), pytest.raises(patterns.TooMuchWorkError):
+            work()
+    with inside(), pytest.raises(patterns.TooMuchWorkError):
+        exact_match_hf_evaluate(["a" * 40 + "!"], ["a"], regexes_to_ignore=["(a+)+$"])

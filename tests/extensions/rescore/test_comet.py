@@ -13,9 +13,8 @@ from benchbench.extensions.rescore.score import score
 from benchbench.leaderboard.site.build import build_site
 from benchbench.stats.influence import mean
 from benchbench.stats.intervals import uncertainty
-from benchbench.store.folder import RunFolder
+from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.lock import RunLock
-from benchbench.store.table import encode_part
 from tests.extensions.comet_process.fake import FACTS, GOOD, expected, fake_python, good_python
 from tests.extensions.rescore.world import PAIRS, comet, finished, own_bytes, run_settings, world
 
@@ -114,7 +113,7 @@ def test_another_checkpoint_of_the_same_name_replaces_another_model_stands_besid
     other = good_python(place, sha256="cd" * 32)
     assert [one.state for one in score(run, comet(place, other, tasks=MT)).scored] == ["replaced"]
     assert "sha256:cdcd" in row(run.record(), MT, "comet:tiny").signature
-    assert len(list((run.path / "scores" / MT).iterdir())) == 2
+    assert len(list((run.path / "scores" / MT).glob("[!.]*"))) == 2
     score(run, comet(place, other, tasks=MT, model="org/kiwi"))
     assert [one.metric for one in run.record().rows if one.task == MT][2:] == ["comet:kiwi", "comet:tiny"]
 
@@ -152,10 +151,12 @@ def test_a_score_that_is_not_a_number_is_missing_and_counted(place, run):
 
 def test_failed_docs_have_no_score(place):
     run = finished(place, tasks="toy_mt")
-    path = next((run.path / "items" / MT).glob("*.parquet"))
-    items = run.items(MT)
+    items, record = run.items(MT), run.own_record()
     failed = replace(items[0], outcome="failed", texts=(), num_tokens=(), finish_reasons=(), prediction=None)
-    path.write_bytes(encode_part([failed, *items[1:]]))
+    with RunWriter(run.path, run.plan()) as writer:
+        writer.seal(MT, [failed, *items[1:]])
+        writer.finish(record)
+    run.forget()
     found = score(run, comet(place, good_python(place), tasks=MT)).scored[0].rows[0]
     assert found.n == 5
     assert run.items(MT)[0].scores["comet:tiny"] is None

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +113,64 @@ def test_a_wrong_cluster_file_is_a_sentence(read, text, words):
 def test_a_missing_cluster_file_is_a_sentence(tmp_path):
     with pytest.raises(ArgumentError, match=r"cannot read the cluster file .*no.yaml: No such file"):
         read_cluster(tmp_path / "no.yaml")
+
+
+HURTFUL = [
+    "a b", "it's", 'say "x"', "$(touch hurt)", "`touch hurt`", "-rf", "a;touch hurt", "a#b", "a\\b", "%j", "*",
+    "x'$(touch hurt)'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HURTFUL)
+def test_a_folder_cannot_leave_its_line_of_the_script(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "units.json").write_text("{}")
+    script = job_script(Cluster(python="echo"), "n", folder, 1)
+    assert len(script.splitlines()) == len(job_script(Cluster(python="echo"), "n", tmp_path, 1).splitlines())
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert str(folder) in done.stdout
+    assert not list(tmp_path.rglob("hurt"))
+
+
+@pytest.mark.parametrize("sign", ["\n", "\r", "\x0b", "\x1b", "\u2028", "\x85"])
+def test_what_would_begin_a_new_line_is_refused(sign):
+    with pytest.raises(ArgumentError, match="invisible character in its name"):
+        job_script(Cluster(), "n", Path(f"/a{sign}#SBATCH --wrap=x"), 1)
+    for key in ("partition", "account", "qos", "time", "mem", "gpus", "python"):
+        with pytest.raises(ArgumentError, match=rf"{key} is .*; expected"):
+            Cluster.from_json({**Cluster().to_json(), key: f"1{sign}#SBATCH --wrap=x"})
+    with pytest.raises(ArgumentError, match="sbatch is"):
+        Cluster(sbatch=(f"--comment=a{sign}#SBATCH --wrap=x",))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("cpus", "1\nrm -r x"), ("cpus", True), ("signal", -1), ("parallel", "2"), ("setup", 3), ("partition", 7)],
+)
+def test_what_a_sweeps_folder_keeps_is_checked_like_the_cluster_file(key, value):
+    with pytest.raises(ArgumentError, match=f"{key} is"):
+        Cluster.from_json({**Cluster().to_json(), key: value})
+
+
+@pytest.mark.parametrize(
+    "option", ["--comment=x --wrap=id", '--comment="a" --output=/x', "--comment=x -p gpu", "--c='"]
+)
+def test_options_behind_the_first_are_looked_at_too(option):
+    with pytest.raises(ArgumentError, match="sbatch has"):
+        Cluster(sbatch=(option,))
+    assert Cluster(sbatch=('--comment="a b"',)).sbatch
+
+
+def test_a_value_is_quoted_as_sbatch_reads_it():
+    script = job_script(Cluster(partition='g"p u#\\'), "n", Path("/a"), 1)
+    assert '#SBATCH --partition="g\\"p u#\\\\"' in script.splitlines()
+
+
+def test_a_cluster_file_that_is_no_file_or_too_deep_is_a_sentence(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ArgumentError, match="a pipe"):
+        read_cluster(tmp_path / "pipe.yaml")
+    (tmp_path / "deep.yaml").write_text("a: " + "[" * 5_000)
+    with pytest.raises(ArgumentError, match="YAML"):
+        read_cluster(tmp_path / "deep.yaml")

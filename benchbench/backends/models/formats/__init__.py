@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cache
@@ -10,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.engines import ModelOptions
-from benchbench.backends.models.files import ModelSource
+from benchbench.backends.models.files import MAX_JSON, ModelSource, parsed
 from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.models.memory import MemoryEstimate
 from benchbench.core.errors import ModelError
+from benchbench.core.files import is_regular, read_regular
 from benchbench.core.plugins import load_place
 from benchbench.core.types import Json
 
@@ -76,14 +76,15 @@ class CheckpointFormat(ABC):
 
 def _trainer_state(path: Path) -> Mapping[str, Json]:
     try:
-        state = json.loads((path / "trainer_state.json").read_bytes())
+        state = parsed(read_regular(path / "trainer_state.json", MAX_JSON))
     except (OSError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}
 
 
 def _number(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and 0 <= value < 1 << 63 else None
 
 
 @cache
@@ -114,6 +115,8 @@ def check_whole(path: Path) -> None:
     """ModelError where a part of the checkpoint is missing, cut short or unreadable. Reads headers only."""
     if not path.exists():
         raise ModelError(f"there is no checkpoint at {path}.")
+    if not path.is_dir() and not is_regular(path):
+        raise ModelError(f"{path} is a pipe or a device; a checkpoint consists of files.")
     if (found := recognise(path)) is not None:
         name, place = found
         format_named(name).check_whole(place)

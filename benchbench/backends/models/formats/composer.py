@@ -8,11 +8,11 @@ from __future__ import annotations
 import collections
 import datetime
 import functools
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchbench.backends.models.files import check_torch_file
 from benchbench.backends.models.formats.state_dict import (
     StateDictFormat,
     TrainingState,
@@ -44,8 +44,8 @@ class ComposerFormat(StateDictFormat):
         """See `CheckpointFormat`."""
         if path.is_dir():
             check_index(path)
-        elif not zipfile.is_zipfile(path):
-            raise ModelError(f"{path} is not a whole torch file: it is truncated, corrupt or still being written.")
+        else:
+            check_torch_file(path)
 
     def tokens_seen(self, path: Path) -> int | None:
         """See `CheckpointFormat`. A file has a clock."""

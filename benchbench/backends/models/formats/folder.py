@@ -21,12 +21,20 @@ from benchbench.backends.models.config import (
     stored_dtype,
     uses_own_code,
 )
-from benchbench.backends.models.files import ModelSource, check_weights, read_object, safetensors_header, unchanged
+from benchbench.backends.models.files import (
+    ModelSource,
+    check_files,
+    check_weights,
+    read_object,
+    safetensors_header,
+    unchanged,
+)
 from benchbench.backends.models.find import find_tokenizer
 from benchbench.backends.models.formats import CheckpointFormat
 from benchbench.backends.models.identity import BROKEN_OFF, model_identity
 from benchbench.backends.models.loaded import (
     LoadedModel,
+    check_prefix,
     check_swap,
     copy_into,
     from_pretrained,
@@ -34,6 +42,7 @@ from benchbench.backends.models.loaded import (
     set_length,
 )
 from benchbench.backends.models.memory import MemoryEstimate, check_memory, estimate_config
+from benchbench.backends.models.shape import check_implementations, check_numbers, check_size, stored_shapes
 from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_identity
 from benchbench.core.errors import ModelError
 
@@ -57,6 +66,7 @@ class FolderFormat(CheckpointFormat):
         """See `CheckpointFormat`."""
         if not (path / "config.json").is_file():
             raise ModelError(f"{path} has no config.json.")
+        check_files(path)
         check_weights(path)
 
     def estimate(self, source: ModelSource, dtype: str) -> MemoryEstimate:
@@ -68,6 +78,9 @@ class FolderFormat(CheckpointFormat):
         folder = source.folder
         raw = read_config(folder)
         files = check_weights(folder)
+        shapes = stored_shapes(files)
+        check_numbers(raw, shapes, folder / "config.json")
+        check_implementations(raw, folder / "config.json")
         own_code = uses_own_code(raw, folder, trusted=options.trust_remote_code)
         check_config(raw, folder, own_code=own_code)
         notes = (
@@ -79,12 +92,15 @@ class FolderFormat(CheckpointFormat):
         dtype, note = choose_dtype(options.dtype, raw, stored_dtype(files), device.type)
         check_memory(estimate_folder(folder, dtype), source.name, device)
         kind = architecture_of(raw)
+        if not own_code:
+            check_size(source, config, shapes, kind)
         length = set_length(config, raw, tokenizer, options, source.name)
         code = sorted(folder.glob("*.py")) if own_code else []
         with unchanged(files), ThreadPoolExecutor(1) as pool:
             hashing = pool.submit(model_identity, folder, files, code=code)
             model = from_pretrained(source, kind, config=config, dtype=dtype, trusted=own_code)
             identity = hashing.result()
+        check_prefix(model, tokenizer, source.name)
         return LoadedModel(
             model=model,
             tokenizer=tokenizer,

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.config import choose_dtype, config_object
-from benchbench.backends.models.files import ModelSource, unchanged
+from benchbench.backends.models.files import ModelSource, opened, unchanged
 from benchbench.backends.models.formats import CheckpointFormat
 from benchbench.backends.models.identity import file_identity
 from benchbench.backends.models.loaded import LoadedModel, from_pretrained, set_length
 from benchbench.backends.models.memory import MemoryEstimate, check_memory, expanded
+from benchbench.backends.models.shape import check_size, stored_layers
 from benchbench.backends.models.tokenizer import load_tokenizer
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import content_hash
@@ -36,10 +37,16 @@ if TYPE_CHECKING:
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-MAX_TEXT = 1 << 28
+MAX_TEXT = 1 << 26
 """Longest string that is believed, in bytes: beyond it the header is corrupt."""
-MAX_COUNT = 1 << 28
+MAX_COUNT = 1 << 20
+"""Most keys, tensors or entries of one list that are believed: vocabularies have less than 300,000 words."""
+MAX_ENTRIES = 1 << 22
+"""Most keys, tensors and entries of all lists of one file."""
 MAX_DIMENSIONS = 8
+MAX_DEPTH = 4
+"""Of lists in lists."""
+MAX_ALIGNMENT = 1 << 20
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """Value type → struct code."""
 TEXT, ARRAY = 8, 9
@@ -122,22 +129,24 @@ def read_header(path: Path) -> GGUFHeader:
     Raises ModelError where it is no GGUF file, one of an unknown version, corrupt, or shorter than its header promises.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with opened(path) as file:
         magic = file.read(4)
         if magic != MAGIC:
             raise ModelError(f"{path} is not a GGUF file: it begins with {magic!r}, not with the letters GGUF.")
         try:
             version = _version(path, file)
-            header = _parse(path, file, version)
+            header = _parse(path, _Front(file), version)
             data = file.tell()
         except (EOFError, struct.error):
             raise ModelError(
                 f"{path} is cut short: its {size:,} bytes end inside the header. It is still being written, or the "
                 "copy broke off."
             ) from None
-        except (OverflowError, UnicodeDecodeError, KeyError) as error:
+        except (OverflowError, UnicodeDecodeError, KeyError, MemoryError) as error:
             raise ModelError(f"{path} is corrupt: its GGUF header cannot be read ({error}).") from None
     alignment = whole(header.metadata.get("general.alignment")) or 32
+    if not 0 < alignment <= MAX_ALIGNMENT:
+        raise ModelError(f"{path} is corrupt: its general.alignment is {alignment:,}.")
     start = -(-data // alignment) * alignment
     end = max((start + tensor.offset + (tensor.size or 0) for tensor in header.tensors), default=data)
     if end > size:
@@ -164,7 +173,7 @@ def split_files(path: Path) -> tuple[Path, ...]:
 
 
 def _version(path: Path, file: BinaryIO) -> int:
-    version = int(_unpack(file, "I"))
+    version = _Front(file).number("I")
     if version in VERSIONS:
         return version
     if version & 0xFFFF == 0:
@@ -177,21 +186,29 @@ def _version(path: Path, file: BinaryIO) -> int:
     raise ModelError(f"{path} is a GGUF file of version {version}, which is no longer read; convert the model anew.")
 
 
-def _parse(path: Path, file: BinaryIO, version: int) -> GGUFHeader:
-    count, pairs = _count(file), _count(file)
+def _parse(path: Path, front: _Front, version: int) -> GGUFHeader:
+    count, pairs = front.count(), front.count()
     metadata = {}
     for _ in range(pairs):
-        key = _text(file)
-        metadata[key] = _value(file, int(_unpack(file, "I")))
-    return GGUFHeader(path, version, metadata, tuple(_tensor(file) for _ in range(count)))
+        key = front.text()
+        if key in metadata:
+            raise OverflowError(f"{key!r} stands twice")
+        metadata[key] = front.value(front.number("I"))
+    tensors: dict[str, GGUFTensor] = {}
+    for _ in range(count):
+        tensor = _tensor(front)
+        if tensor.name in tensors or not tensor.name:
+            raise OverflowError(f"a tensor named {tensor.name!r} stands twice, or has no name")
+        tensors[tensor.name] = tensor
+    return GGUFHeader(path, version, metadata, tuple(tensors.values()))
 
 
-def _tensor(file: BinaryIO) -> GGUFTensor:
-    name, dimensions = _text(file), int(_unpack(file, "I"))
+def _tensor(front: _Front) -> GGUFTensor:
+    name, dimensions = front.text(), front.number("I")
     if dimensions > MAX_DIMENSIONS:
         raise OverflowError(f"{name!r} has {dimensions} dimensions")
-    shape = tuple(int(_unpack(file, "Q")) for _ in range(dimensions))
-    kind, offset = int(_unpack(file, "I")), int(_unpack(file, "Q"))
+    shape = tuple(front.number("Q") for _ in range(dimensions))
+    kind, offset = front.number("I"), front.number("Q")
     known = BLOCKS.get(kind)
     if known is None:
         return GGUFTensor(name, shape, f"type {kind}", offset, None)
@@ -199,42 +216,55 @@ def _tensor(file: BinaryIO) -> GGUFTensor:
     return GGUFTensor(name, shape, title, offset, math.prod(shape) // elements * size)
 
 
-def _value(file: BinaryIO, kind: int) -> Json:
-    if kind == TEXT:
-        return _text(file)
-    if kind != ARRAY:
-        scalar: Json = _unpack(file, SCALARS[kind])
-        return scalar
-    inner, count = int(_unpack(file, "I")), _count(file)
-    if inner in SCALARS:
-        code = f"<{count}{SCALARS[inner]}"
-        return list(struct.unpack(code, _read(file, struct.calcsize(code))))
-    return [_value(file, inner) for _ in range(count)]
+class _Front:
+    """Reads values one after another. EOFError where the file ends; OverflowError for more than is believed."""
 
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = MAX_ENTRIES
 
-def _text(file: BinaryIO) -> str:
-    length = int(_unpack(file, "Q"))
-    if length > MAX_TEXT:
-        raise OverflowError(f"a text of {length:,} bytes")
-    return _read(file, length).decode("utf-8", errors="surrogateescape")
+    def value(self, kind: int, depth: int = 0) -> Json:
+        """A value of the type with this number. KeyError for a number that no type has."""
+        if kind == TEXT:
+            return self.text()
+        if kind != ARRAY:
+            scalar: Json = self._unpack(SCALARS[kind])
+            return scalar
+        if depth >= MAX_DEPTH:
+            raise OverflowError(f"lists in lists in lists, {MAX_DEPTH} deep")
+        inner, count = self.number("I"), self.count()
+        if inner in SCALARS:
+            code = f"<{count}{SCALARS[inner]}"
+            return list(struct.unpack(code, self._read(struct.calcsize(code))))
+        return [self.value(inner, depth + 1) for _ in range(count)]
 
+    def text(self) -> str:
+        """A text."""
+        length = self.number("Q")
+        if length > MAX_TEXT:
+            raise OverflowError(f"a text of {length:,} bytes")
+        return self._read(length).decode("utf-8", errors="surrogateescape")
 
-def _count(file: BinaryIO) -> int:
-    count = int(_unpack(file, "Q"))
-    if count > MAX_COUNT:
-        raise OverflowError(f"a list of {count:,} entries")
-    return count
+    def count(self) -> int:
+        """How many entries follow."""
+        count = self.number("Q")
+        self._left -= count
+        if count > MAX_COUNT or self._left < 0:
+            raise OverflowError(f"a list of {count:,} entries")
+        return count
 
+    def number(self, code: str) -> int:
+        """A whole number, by its struct code."""
+        return int(self._unpack(code))
 
-def _unpack(file: BinaryIO, code: str) -> Any:
-    return struct.unpack(f"<{code}", _read(file, struct.calcsize(f"<{code}")))[0]
+    def _unpack(self, code: str) -> Any:
+        return struct.unpack(f"<{code}", self._read(struct.calcsize(f"<{code}")))[0]
 
-
-def _read(file: BinaryIO, size: int) -> bytes:
-    data = file.read(size)
-    if len(data) < size:
-        raise EOFError
-    return data
+    def _read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        if len(data) < size:
+            raise EOFError
+        return data
 
 
 class GGUFFormat(CheckpointFormat):
@@ -254,8 +284,7 @@ class GGUFFormat(CheckpointFormat):
 
     def check_whole(self, path: Path) -> None:
         """See `CheckpointFormat`."""
-        for part in split_files(path):
-            read_header(part)
+        read_headers(path)
 
     def estimate(self, source: ModelSource, dtype: str) -> MemoryEstimate:
         """See `CheckpointFormat`. As llama.cpp computes it, in the types of the file."""
@@ -264,12 +293,13 @@ class GGUFFormat(CheckpointFormat):
     def load(self, source: ModelSource, options: ModelOptions, device: torch.device) -> LoadedModel:
         """See `CheckpointFormat`."""
         path = source.path
-        needed = estimate_gguf(path)
+        headers = read_headers(path)
         tokenizer = load_tokenizer(source, trusted=False)
         dtype, note = choose_dtype("float32" if options.dtype == "auto" else options.dtype, {}, None, device.type)
-        check_memory(expanded(needed, dtype), source.name, device)
+        check_memory(expanded(_estimated(headers), dtype), source.name, device)
         config = config_object(source, {}, trusted=False)
         raw = config.to_dict()
+        check_size(source, config, tensor_shapes(headers), "causal")
         length = set_length(config, raw, tokenizer, options, source.name)
         with unchanged([path]), ThreadPoolExecutor(1) as pool:
             hashing = pool.submit(file_identity, path)
@@ -298,9 +328,40 @@ class GGUFFormat(CheckpointFormat):
 FORMAT = GGUFFormat()
 
 
+def read_headers(path: Path) -> tuple[GGUFHeader, ...]:
+    """The headers of all parts of the file. ModelError where what they say of the model is not what they hold."""
+    headers = tuple(read_header(part) for part in split_files(path))
+    shapes = tensor_shapes(headers)
+    layers, largest = stored_layers(shapes), max((n for shape in shapes.values() for n in shape), default=0)
+    bounds = {
+        "block_count": (1, layers),
+        "embedding_length": (1, largest),
+        "attention.head_count": (0, largest),  # 0: a layer without attention
+        "attention.head_count_kv": (0, largest),
+    }
+    for header in headers:
+        for key, (least, most) in bounds.items():
+            stated = header.model(key)
+            numbers = [] if stated is None else stated if isinstance(stated, list) else [stated]
+            if any(type(number) is not int or not least <= number <= most for number in numbers):
+                raise ModelError(
+                    f"{path} is corrupt: its {header.architecture}.{key} is {str(stated)[:60]}, but its tensors have "
+                    f"{layers} layers and at most {largest:,} columns."
+                )
+    return headers
+
+
+def tensor_shapes(headers: Sequence[GGUFHeader]) -> dict[str, tuple[int, ...]]:
+    """Tensor name → shape."""
+    return {tensor.name: tensor.shape for header in headers for tensor in header.tensors}
+
+
 def estimate_gguf(path: Path) -> MemoryEstimate:
     """What llama.cpp needs for the file, with keys and values in float16. ModelError where it is broken."""
-    headers = [read_header(part) for part in split_files(path)]
+    return _estimated(read_headers(path))
+
+
+def _estimated(headers: Sequence[GGUFHeader]) -> MemoryEstimate:
     first = next((h for h in headers if h.architecture), headers[0])
     return MemoryEstimate(
         architecture=first.architecture or "unknown",
@@ -315,7 +376,7 @@ def estimate_gguf(path: Path) -> MemoryEstimate:
 def _gguf_cache(header: GGUFHeader) -> int | None:
     layers, width = whole(header.model("block_count")), whole(header.model("embedding_length"))
     heads = _per_layer(header.model("attention.head_count"), layers or 0)
-    if not (layers and heads and width):
+    if not (layers and width and max(heads, default=0)):
         return None
     key_heads = _per_layer(header.model("attention.head_count_kv"), layers or 0) or heads
     head = width // max(heads)

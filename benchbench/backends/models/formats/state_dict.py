@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.config import check_config, choose_dtype, kind_of, made_config, mpt_config
-from benchbench.backends.models.files import ModelSource, quiet, read_object, unchanged
+from benchbench.backends.models.files import ModelSource, check_files, quiet, read_object, unchanged
 from benchbench.backends.models.find import find_tokenizer
 from benchbench.backends.models.formats import CheckpointFormat
 from benchbench.backends.models.identity import BROKEN_OFF, identity_from, tensors_identity
@@ -32,6 +32,7 @@ from benchbench.backends.models.loaded import (
     saved_generation,
     set_length,
 )
+from benchbench.backends.models.shape import check_implementations, check_numbers, check_size
 from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_identity
 from benchbench.core.errors import ModelError
 from benchbench.core.types import Json
@@ -68,7 +69,11 @@ class StateDictFormat(CheckpointFormat):
         with unchanged(files_of(source)):
             state = self.read_state(source.path)
             raw = _raw_config(source, state, tokenizer_source)
+            shapes = {name: tuple(tensor.shape) for name, tensor in state.tensors.items()}
+            check_numbers(raw, shapes, source.name)
+            check_implementations(raw, source.name)
             config = _config_object(source, raw)
+            check_size(source, config, shapes, "causal")
             saved = saved_config(config, causal_class(config))
             tokenizer = load_tokenizer(tokenizer_source, trusted=options.trust_remote_code)
             stored = str(next(iter(state.tensors.values())).dtype).removeprefix("torch.")
@@ -169,16 +174,6 @@ NAMES = frozenset(
     ]
 )
 """Modules and names that the index may ask for: data classes of torch's own."""
-MERGE_ERRORS = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    AttributeError,
-    EOFError,
-    KeyError,
-    TypeError,
-    pickle.UnpicklingError,
-)
 
 
 def has_shards(folder: Path) -> bool:
@@ -188,6 +183,7 @@ def has_shards(folder: Path) -> bool:
 
 def check_index(folder: Path) -> None:
     """ModelError where the index, which is written last, is not there."""
+    check_files(folder)
     if not (folder / INDEX).is_file():
         raise ModelError(f"{folder} has shards but no {INDEX}, which is written last.")
 
@@ -223,9 +219,9 @@ def read_shards(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
             f"{folder / INDEX} asks for {error}, which no index of shards needs; it might run code, "
             "so it was not opened."
         ) from None
-    except (*MERGE_ERRORS, CheckpointException) as error:
+    except (Exception, CheckpointException) as error:
         said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise ModelError(f"the shards in {folder} cannot be merged: {said[-1].strip()}") from None
+        raise ModelError(f"the shards in {folder} cannot be merged: {said[-1].strip()}") from error
 
 
 def _index(folder: Path) -> Mapping[str, Any]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
-from types import FrameType
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from benchbench.core import patterns
+from benchbench.core.patterns import TooMuchWorkError
 
 MAX_CHARS = 4_000_000
 """Longest text (in characters) a template may make; also for all texts of a list together."""
@@ -18,16 +16,18 @@ MAX_ENTRIES = 500_000
 """Largest list, with the entries of its entries."""
 MAX_STEPS = 1_000_000
 """Loop rounds, calls, filters and tests of one rendering."""
-MAX_TOTAL_CHARS = 100_000_000
-"""Characters and entries of everything one rendering makes on its way."""
+MAX_TOTAL_CHARS = 50_000_000
+"""Characters of everything one rendering makes on its way, an entry of a list counted as ENTRY_CHARS."""
+ENTRY_CHARS = 16
+LARGE = 10_000
+"""Size of a value whose use costs enough to look at the clock."""
 MAX_SECONDS = 2.0
 """Processor time, so that a suspended or crowded machine stops no honest template."""
 MAX_INT_BITS = 4096
-MAX_PATTERN = 2_000
-
-
-class TooMuchWorkError(RuntimeError):
-    """A template asked for more than the sandbox gives. The message is a clause: what was too much."""
+MAX_WORD_CHARS = 1_000_000
+"""Longest text that is taken apart word by word or letter by letter."""
+MAX_DIGITS = 20
+MAX_FIELDS = 100_000
 
 
 class Meter:
@@ -53,24 +53,37 @@ class Meter:
         self.left -= 1
         if self.left < 0:
             raise TooMuchWorkError(f"takes more than {MAX_STEPS:,} steps (a loop without end?)")
-        if self.left & 255 == 0 and time.thread_time() > self.deadline:
+        if self.left & 255 == 0:
+            self.look_at_clock()
+
+    def look_at_clock(self) -> None:
+        """TooMuchWorkError when the time is used up."""
+        if time.thread_time() > self.deadline:
             raise TooMuchWorkError(f"takes longer than {MAX_SECONDS:g} seconds")
 
     def bounded(self, value: Any) -> Any:
         """`value`, after a check of its size; texts and containers are charged by their size."""
         kind = type(value)
         if kind is str:
-            size = len(value)
+            size = charge = len(value)
         elif kind in _CONTAINERS:
             size = weight(value)
+            charge = size + (ENTRY_CHARS - 1) * len(value)
         else:
             return value
         if size > MAX_CHARS:
             raise too_long()
-        self.room -= size
+        self.room -= charge
         if self.room < 0:
             raise TooMuchWorkError(f"makes more than {MAX_TOTAL_CHARS:,} characters in all")
+        if size > LARGE:
+            self.look_at_clock()
         return value
+
+    def regex_replace(self, string: str, pattern: str, repl: str, count: int = 0) -> str:
+        """`re.sub(pattern, repl, string, count)` within the bounds on size and time: lm-eval's filter of that name."""
+        left = self.deadline - time.thread_time()
+        return patterns.sub(pattern, str(repl), str(string), count, seconds=max(left, 0.001))
 
     def counted(self, values: Iterable[Any]) -> Iterator[Any]:
         """`values`, each charged as a step."""
@@ -145,10 +158,59 @@ def _not_too_large(value: Any) -> Any:
 
 
 def modulo(left: Any, right: Any) -> Any:
-    """`left % right`; as text formatting only with plain, narrow fields."""
-    if isinstance(left, str) and re.search(r"%[^%a-zA-Z]*(\d{4}|\*)", left):
-        raise TooMuchWorkError("formats a text with a field of a thousand characters or more")
+    """`left % right`; texts are formatted only if the result is not too long."""
+    if isinstance(left, str) and formatted_size(left, right) > MAX_CHARS:
+        raise too_long()
     return left % right
+
+
+_FIELD = re.compile(r"[#0\- +]*(\*|\d*)(?:\.(\*|\d*))?[hlL]?(.?)", re.DOTALL)
+_BRACKETS = re.compile(r"[()]")
+
+
+def formatted_size(text: str, values: Any) -> int:
+    """Characters of `text % values`, or more. TooMuchWorkError for a field of four digits of width."""
+    if text.count("%") > MAX_FIELDS:
+        raise TooMuchWorkError(f"formats a text with more than {MAX_FIELDS:,} fields")
+    size, number, place = len(text), 0, text.find("%")
+    while place >= 0 and size <= MAX_CHARS:
+        name, after = _field_name(text, place + 1)
+        found = _FIELD.match(text, after)
+        width, precision, kind = found.groups("") if found else ("", "", "")
+        if any(part == "*" or len(part) > 3 for part in (width, precision)):
+            raise TooMuchWorkError("formats a text with a field of a thousand characters or more")
+        if kind != "%":
+            size += _written(_value_of(values, name, number), kind) + int(width or 0) + int(precision or 0)
+            number += 1
+        place = text.find("%", found.end() if found else after)
+    return size
+
+
+def _field_name(text: str, place: int) -> tuple[str | None, int]:
+    """`(name)` at the beginning of a field, and where it ends; brackets in it come in pairs."""
+    if text[place : place + 1] != "(":
+        return None, place
+    depth = 0
+    for sign in _BRACKETS.finditer(text, place):
+        depth += 1 if sign[0] == "(" else -1
+        if depth == 0:
+            return text[place + 1 : sign.start()], sign.end()
+    return None, len(text)
+
+
+def _value_of(values: Any, name: str | None, number: int) -> Any:
+    if isinstance(values, Mapping):
+        return values.get(name, "") if name is not None else values
+    if isinstance(values, tuple):
+        return values[number] if number < len(values) else ""
+    return values
+
+
+def _written(value: Any, kind: str) -> int:
+    """Characters of a value in a text, or more: an escaped one takes up to ten."""
+    if isinstance(value, str):
+        return len(value) * (10 if kind in "ra" else 1)
+    return 10 * weight(value) if type(value) in _CONTAINERS else 2 * MAX_INT_BITS
 
 
 def _length(value: Any) -> int:
@@ -190,72 +252,21 @@ def check_width(width: Any) -> None:
         raise too_long()
 
 
-def regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
-    """`re.sub(pattern, repl, string, count)` within the bounds on size and time: lm-eval's filter of that name."""
-    if len(pattern) > MAX_PATTERN:
-        raise TooMuchWorkError(f"uses a regular expression of more than {MAX_PATTERN:,} characters")
-    largest = (len(string) + 1) * (len(repl) + 1) + repl.count("\\") * len(string)
-    new = repl if largest <= MAX_CHARS else _counted_replacement(repl)
-    if _is_simple(pattern) and len(string) <= 10_000:
-        return re.sub(pattern, new, string, count=count)
-    if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
-        with _alarm(MAX_SECONDS):
-            return re.sub(pattern, new, string, count=count)
-    return _sub_with_timeout(string, pattern, new, count)
+def check_size(value: Any) -> None:
+    """TooMuchWorkError for a text that is too long to be taken apart."""
+    if isinstance(value, str) and len(value) > MAX_WORD_CHARS:
+        raise TooMuchWorkError(f"takes a text of more than {MAX_WORD_CHARS:,} characters apart")
 
 
-def _counted_replacement(repl: str) -> Callable[[Any], str]:
-    """What `repl` stands for, match by match, until it gets too long in all."""
-    size = 0
-    plain = "\\" not in repl
-
-    def expand(match: Any) -> str:
-        nonlocal size
-        text = repl if plain else str(match.expand(repl))
-        size += len(text)
-        if size > MAX_CHARS:
+def at_most(values: Iterator[Any]) -> Iterator[Any]:
+    """The values, as long as a list of them is not too long."""
+    for number, value in enumerate(values):
+        if number >= MAX_ENTRIES:
             raise too_long()
-        return text
-
-    return expand
+        yield value
 
 
-@lru_cache(maxsize=256)
-def _is_simple(pattern: str) -> bool:
-    """At most one quantifier, and none on a group: at worst quadratic in the length of the text."""
-    plain = re.sub(r"\\.|\[\^?\]?[^\]]*\]", "x", pattern)
-    plain = re.sub(r"([*+?}])[?+]", r"\1", plain)
-    quantifiers = re.findall(r"(.?)([*+{]|(?<!\()\?)", plain)
-    return len(quantifiers) <= 1 and all(before != ")" for before, _ in quantifiers)
-
-
-def _sub_with_timeout(string: str, pattern: str, repl: str | Callable[[Any], str], count: int) -> str:
-    """Outside the main thread nothing can interrupt `re`; the `regex` package has a time limit of its own."""
-    try:
-        import regex  # type: ignore[import-untyped,unused-ignore]
-    except ImportError as error:
-        raise TooMuchWorkError("uses a regular expression that only the main thread may run") from error
-    try:
-        return str(regex.sub(pattern, repl, string, count=count, timeout=MAX_SECONDS))
-    except TimeoutError as error:
-        raise _too_slow() from error
-
-
-@contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    """Raise TooMuchWorkError in the main thread after `seconds` of processor time."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise _too_slow()
-
-    handler = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, handler)
-
-
-def _too_slow() -> TooMuchWorkError:
-    return TooMuchWorkError(f"uses a regular expression that takes longer than {MAX_SECONDS:g} seconds")
+def check_digits(digits: Any) -> None:
+    """TooMuchWorkError for rounding to more digits than a number has, before or behind the point."""
+    if isinstance(digits, int) and abs(digits) > MAX_DIGITS:
+        raise TooMuchWorkError(f"rounds to more than {MAX_DIGITS} digits")

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial, update_wrapper
 from typing import Any, cast
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, filters, nodes
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, nodes
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
+from benchbench.core import limits
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.jinja_filters import FILTERS
+from benchbench.core.patterns import TooMuchWorkError
 from benchbench.core.plugins import load_entry_point
 from benchbench.core.types import Json
-from benchbench.tasks import limits
 
 MAX_TEMPLATE_CHARS = 100_000
 MAX_PROGRAMS = 4096
@@ -56,75 +58,8 @@ class _Leaf(Namespace):
 
 _GLOBALS: dict[str, Any] = {"range": safe_range, "dict": dict, "namespace": _Leaf, "cycler": Cycler, "joiner": Joiner}
 
-_JINJA_OWN = (
-    "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "items", "last", "length",
-    "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "select", "selectattr",
-    "sort", "title", "trim", "unique", "upper", "wordcount",
-)  # fmt: skip
-
-
-def _center(value: Any, width: int = 80) -> str:
-    limits.check_width(width)
-    return str(value).center(width)
-
-
-def _round(value: float, precision: int = 0, method: Any = "common") -> float:
-    if precision > 20:
-        raise limits.TooMuchWorkError("rounds to more than 20 digits")
-    return filters.do_round(value, precision, method)
-
-
-def _int(value: Any, default: int = 0, base: int = 10) -> int:
-    if isinstance(value, str) and base != 10 and len(value) > limits.MAX_INT_BITS // 4:
-        raise limits.too_large()
-    return filters.do_int(value, default, base)
-
-
-def _join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
-    parts = value if attribute is None else (part[attribute] for part in value)
-    return limits.join(str(d), (str(_weighed(part)) for part in parts))
-
-
-def _replace(s: Any, old: str, new: str, count: int | None = None) -> str:
-    return limits.replace(str(s), str(old), str(new), -1 if count is None else count)
-
-
-def _string(value: Any) -> str:
-    return str(_weighed(value))
-
-
-def _sum(value: Iterable[Any], attribute: str | int | None = None, start: int | float = 0) -> int | float:
-    total = start
-    for part in value:
-        total = limits.add(total, part if attribute is None else part[attribute])
-    return total
-
-
-def _tojson(value: Any) -> str:
-    return str(filters.do_tojson(nodes.EvalContext(_PLAIN), _weighed(value)))
-
-
-_PLAIN = Environment()  # noqa: S701  # prompts are text, not markup
-
-
-def _weighed(value: Any) -> Any:
-    if type(value) is not str and limits.weight(value) > limits.MAX_CHARS:
-        raise limits.too_long()
-    return value
-
-
-FILTERS: Mapping[str, Callable[..., Any]] = {
-    **{name: filters.FILTERS[name] for name in _JINJA_OWN},
-    "center": _center,
-    "int": _int,
-    "join": _join,
-    "regex_replace": limits.regex_replace,
-    "replace": _replace,
-    "round": _round,
-    "string": _string,
-    "sum": _sum,
-    "tojson": _tojson,
-}
+_SIZED = (str, list, tuple, dict)
+MAX_ARGUMENTS = 1000
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -139,8 +74,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals = dict(_GLOBALS)
         self.binop_table |= {"+": limits.add, "*": limits.multiply, "**": limits.power, "%": limits.modulo}
         self.concat = partial(limits.join, "")  # type: ignore[method-assign]
-        self.filters = {name: self._metered(function) for name, function in FILTERS.items()}
+        own: dict[str, Callable[..., Any]] = {"regex_replace": self.meter.regex_replace, "sum": self._sum}
+        self.filters = {name: self._metered(function) for name, function in {**FILTERS, **own}.items()}
         self.filters |= {"_counted": self.meter.counted, "_bounded": self._bounded, "_concat": self._concat}
+        self.filters |= {"_sized": self.meter.bounded, "_arguments": self._arguments}
         self.tests = {name: self._metered(function) for name, function in self.tests.items()}  # type: ignore[arg-type]
 
     def _metered(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,7 +85,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
         def metered(*args: Any, **kwargs: Any) -> Any:
             meter.tick()
-            return meter.bounded(function(*args, **kwargs))
+            found = meter.bounded(function(*args, **kwargs))
+            if any(type(value) in _SIZED and len(value) > limits.LARGE for value in args):
+                meter.look_at_clock()
+            return found
 
         return update_wrapper(metered, function)
 
@@ -158,7 +98,20 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return value
         if hasattr(value, "__next__"):
             raise TypeError("the value is a generator; add `|list` or `|join`")
-        return self.meter.bounded(value)
+        self.meter.bounded(value)
+        return self.meter.bounded(str(value)) if type(value) in _SIZED else value
+
+    def _sum(self, value: Iterable[Any], attribute: str | int | None = None, start: int | float = 0) -> int | float:
+        total = start
+        for part in self.meter.counted(value):
+            total = self.meter.bounded(limits.add(total, part if attribute is None else part[attribute]))
+        return total
+
+    def _arguments(self, values: Any) -> Any:
+        """The values behind `*` or `**` in a call."""
+        if hasattr(values, "__len__") and len(values) > MAX_ARGUMENTS:
+            raise TooMuchWorkError(f"calls something with more than {MAX_ARGUMENTS:,} arguments")
+        return values
 
     def _bounded(self, container: Any) -> Any:
         for value in container.values() if isinstance(container, dict) else container:
@@ -167,7 +120,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self.meter.bounded(container)
 
     def _concat(self, parts: Iterable[Any]) -> str:
-        return self.meter.bounded(limits.join("", [str(self._printable(part)) for part in parts]))  # type: ignore[no-any-return]
+        return self.meter.bounded(limits.join("", (str(self._printable(part)) for part in parts)))  # type: ignore[no-any-return]
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """A short list of methods per type; nothing with an underscore in front."""
@@ -175,8 +128,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return bool(super().is_safe_attribute(obj, attr, value))
         return attr in _METHODS.get(type(obj), ())
 
-    def wrap_str_format(self, value: Any) -> None:
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """Nothing: `str.format` is no method of the sandbox, because its fields reach attributes and widths."""
+        return None
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """`+ * ** %`, refused before the result gets too long."""
@@ -186,15 +140,19 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Call `__obj`, as a step, with its result bounded before it is made."""
         __self.meter.tick()
         text = getattr(__obj, "__self__", None)
-        if isinstance(text, str) and not kwargs:
+        if isinstance(text, str):
             name = __obj.__name__
             if name == "join":
-                return limits.join(text, __self.meter.counted(*args))
+                return __self.meter.bounded(limits.join(text, __self.meter.counted(*args)))
             if name == "replace":
-                return limits.replace(text, *args)
+                given = {key: value for key, value in kwargs.items() if key[0] != "_"}  # jinja2 adds some
+                return __self.meter.bounded(limits.replace(text, *args, **given))
             if name in ("center", "ljust", "rjust", "zfill"):
                 limits.check_width(args[0])
-        return __self.meter.bounded(super().call(__context, __obj, *args, **kwargs))
+        found = __self.meter.bounded(super().call(__context, __obj, *args, **kwargs))
+        if isinstance(text, _SIZED) and len(text) > limits.LARGE:
+            __self.meter.look_at_clock()
+        return found
 
 
 _local = threading.local()
@@ -213,20 +171,26 @@ def parse(source: str, where: str) -> nodes.Template:
         raise TaskError(f"{where}: a template of more than {MAX_TEMPLATE_CHARS:,} characters.")
     try:
         tree = sandbox().parse(source)
+        check_statements(tree)
+    except TooMuchWorkError as error:
+        raise TaskError(f"{where}: {error}.") from error
     except TemplateSyntaxError as error:
         raise TaskError(f"{where}: the template does not parse: {error.message} (its line {error.lineno}).") from error
     except RecursionError as error:
         raise TaskError(f"{where}: the template is nested too deeply.") from error
     except ValueError as error:
         raise TaskError(f"{where}: the template does not parse: {error}.") from error
-    for kind, word in _STATEMENTS_REFUSED.items():
-        if tree.find(kind) is not None:
-            raise TaskError(f"{where}: `{word}` is not allowed: a template stands alone.")
-    for loop in tree.find_all(nodes.For):
-        if loop.recursive:
-            raise TaskError(f"{where}: `recursive` loops are not allowed.")
     _check_names(tree, where)
     return tree
+
+
+def check_statements(tree: nodes.Template) -> None:
+    """TooMuchWorkError, whose message is a clause, for statements whose work or text cannot be bounded."""
+    for kind, word in _STATEMENTS_REFUSED.items():
+        if tree.find(kind) is not None:
+            raise TooMuchWorkError(f"`{word}` is not allowed: a template stands alone")
+    if any(loop.recursive for loop in tree.find_all(nodes.For)):
+        raise TooMuchWorkError("`recursive` loops are not allowed")
 
 
 def _check_names(tree: nodes.Template, where: str) -> None:
@@ -256,20 +220,37 @@ class _Guard(NodeTransformer):
     """
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
+        """See jinja2."""
         self.generic_visit(node)
         node.iter = _filtered(node.iter, "_counted")
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        """See jinja2."""
         self.generic_visit(node)
         return _filtered(nodes.List(node.nodes, lineno=node.lineno), "_concat")
 
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+        """See jinja2."""
+        self.generic_visit(node)
+        return _filtered(node, "_sized") if isinstance(node.arg, nodes.Slice) else node
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
+        """See jinja2."""
+        self.generic_visit(node)
+        for part in ("dyn_args", "dyn_kwargs"):
+            if getattr(node, part) is not None:
+                setattr(node, part, _filtered(getattr(node, part), "_arguments"))
+        return node
+
     def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
+        """See jinja2."""
         return _filtered(self.generic_visit(node), "_bounded")
 
     visit_Dict = visit_List  # noqa: N815
 
     def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
+        """See jinja2."""
         self.generic_visit(node)
         return _filtered(node, "_bounded") if node.ctx == "load" else node
 
@@ -311,7 +292,7 @@ class Program:
         template = self._text
         return limits.join("", template.root_render_func(self._context(template, scope)))
 
-    def value(self, scope: Mapping[str, Json]) -> Any:
+    def value(self, scope: Mapping[str, Json]) -> object:
         """The value of a single expression with its own type; of any other template its text."""
         template = self._expression
         if template is None:
@@ -334,7 +315,7 @@ def _compiled(env: Sandbox, tree: nodes.Template, where: str) -> Template:
     tree.set_environment(env)
     try:
         return env.from_string(tree)
-    except (TemplateError, RecursionError, MemoryError, SyntaxError, limits.TooMuchWorkError) as error:
+    except (TemplateError, RecursionError, MemoryError, SyntaxError, TooMuchWorkError) as error:
         raise TaskError(f"{where}: the template does not compile: {error}.") from error
 
 
@@ -344,5 +325,8 @@ def compile_template(source: str, where: str) -> Program:
     if source not in programs:
         if len(programs) >= MAX_PROGRAMS:
             programs.clear()
-        programs[source] = Program(source, where)
+        try:
+            programs[source] = Program(source, where)
+        except (RecursionError, MemoryError) as error:
+            raise TaskError(f"{where}: the template is nested too deeply.") from error
     return programs[source]
