@@ -137,7 +137,7 @@ def test_a_full_disk_is_a_warning_and_training_goes_on(world, start, tmp_path):
     (tmp_path / "results").write_text("a file, not a folder")
     settings = base(world, tmp_path)
     callback = EvalCallback("toy_quiz", every=1, output=tmp_path / "results", settings=settings)
-    with pytest.warns(UserWarning, match="step 1 was not scored: cannot create"):
+    with pytest.warns(UserWarning, match="step 1 was not scored: .* a part of the path is a file"):
         trainer = train(start, tmp_path / "tiny", callback, steps=1, save=1)
     assert trainer.state.global_step == 1
 

@@ -31,8 +31,9 @@ from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, Ta
 from benchbench.runner.plan import Estimate, Plan, estimate, make_plan, task_identity
 from benchbench.runner.record import make_record, now
 from benchbench.runner.settings import RunSettings
+from benchbench.store.attempts import attempt_number, choose_attempt
 from benchbench.store.damage import Remedy, damage_of_run, is_complete, remove_aside, restore
-from benchbench.store.folder import RunFolder, RunWriter, attempt_number, choose_attempt
+from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.lock import RunLock
 from benchbench.store.names import (
     compute_identity,

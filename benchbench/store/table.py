@@ -10,16 +10,18 @@ from dataclasses import fields
 from itertools import repeat
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from benchbench.core.errors import StoreError
-from benchbench.core.types import Item, Json
+from benchbench.core.types import Item, Json, Outcome
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
 ITEM_SCHEMA_VERSION = 1
+MAX_COUNT = 2**63
+"""Counts and ids are below it: what a column of whole numbers holds."""
 COLUMNS = tuple(field.name for field in fields(Item) if field.name != "scores")
 """The fixed columns of the item table, in order. The score columns come after them."""
 
@@ -34,7 +36,49 @@ def item_to_line(item: Item) -> dict[str, Json]:
 
 def item_from_line(line: Mapping[str, Any]) -> Item:
     """The item that `item_to_line` wrote, unknown keys ignored. KeyError or TypeError if the line is not an item."""
-    return _item(line, dict(line["scores"]))
+    return checked(_item(line, dict(line["scores"])))
+
+
+_TEXTS = frozenset({"task", "doc_hash", "prompt_name", "item_key", "outcome"})
+_MAYBE_TEXTS = frozenset({"cluster", "gold", "prediction", "failure"})
+_COUNTS = frozenset({"doc_id", "dropped_shots", "truncated_tokens"})
+_ENTRIES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("targets", "texts", "finish_reasons"), (str,)),
+    "loglikelihoods": (float, int),
+    "is_greedy": (bool,),
+    "num_tokens": (int,),
+    "prompt_tokens": (int,),
+}
+
+
+def checked(item: Item) -> Item:
+    """The item. TypeError, with the field's name, if a value is none that its column can hold."""
+    for name, value in zip(COLUMNS, _FIXED(item), strict=True):
+        if not _fits(name, value):
+            raise TypeError(f"`{name}` of an item is {str(value)[:40]!r}")
+    if item.outcome not in get_args(Outcome):
+        raise TypeError(f"`outcome` of an item is {item.outcome!r}")
+    for name, score in item.scores.items():
+        if not isinstance(name, str) or not (score is None or isinstance(score, float | int)):
+            raise TypeError(f"the score {str(name)[:40]!r} of an item is {str(score)[:40]!r}")
+    return item
+
+
+def _fits(name: str, value: object) -> bool:
+    if name in _TEXTS:
+        return isinstance(value, str)
+    if name in _MAYBE_TEXTS:
+        return value is None or isinstance(value, str)
+    if name in _COUNTS:
+        return type(value) is int and 0 <= value < MAX_COUNT
+    if name == "tie":
+        return isinstance(value, bool)
+    kinds = _ENTRIES[name]
+    return isinstance(value, tuple) and all(type(one) in kinds and _holds(one) for one in value)
+
+
+def _holds(value: object) -> bool:
+    return not isinstance(value, int) or abs(value) < MAX_COUNT
 
 
 def _item(values: Mapping[str, Any], scores: Mapping[str, float | None]) -> Item:

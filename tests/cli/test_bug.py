@@ -14,8 +14,10 @@ import pytest
 
 import benchbench
 from benchbench.__main__ import main
+from benchbench.backends import engines
 from benchbench.cli.bug import BugReports, without_secrets
 from benchbench.cli.main import BUG, NO_MEMORY, _tell
+from benchbench.core import plugins
 from benchbench.core.errors import BenchbenchError
 from tests.cli.command import World
 
@@ -111,6 +113,8 @@ class Breaking(World):
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
             os.chdir(self.folder)
             sys.path.insert(0, str(self.plugin))
+            for known in (plugins.entry_points, plugins.load_entry_point, engines.engine):
+                known.cache_clear()
             sys.argv = line
             os.environ |= {"MY_ODD_NAME": "swordfish-1"} | ({} if what is None else {"BOOM": what})
             main()

@@ -99,13 +99,12 @@ metric_list: [{metric: exact_match}]
     ),
     Known("record", "read store/files.py:read_json open", "results ls", Instead("run-0/run.json", "outside"), OUTSIDE),
     Known("live", "hang store/lines.py:read_lines", SCRIPTED, Instead(QUIZ_LIVE, "fifo")),
-    Known("live", "traceback TypeError store/folder.py:live", SCRIPTED, Put(QUIZ_LIVE, (0, "doc_id"), "x"), TYPES),
+    Known("live", "traceback TypeError store/folder.py:live", SCRIPTED, Put(QUIZ_LIVE, (0, "doc_id"), "x")),
     Known(
         "live",
         "traceback ArrowTypeError store/table.py:encode_part",
         SCRIPTED,
         Put(QUIZ_LIVE, (0, "doc_hash"), ["x"]),
-        TYPES,
     ),
     Known(
         "live",
@@ -125,7 +124,6 @@ metric_list: [{metric: exact_match}]
         "traceback TypeError store/table.py:_number",
         SCRIPTED,
         Put(QUIZ_LIVE, (2, "scores", "acc"), []),
-        TYPES,
     ),
     Known(
         "sweep",
@@ -163,14 +161,12 @@ metric_list: [{metric: exact_match}]
         "traceback OverflowError store/table.py:encode_part",
         IMPORT,
         Put(SAMPLES, (0, "doc_id"), 10**40),
-        TYPES,
     ),
     Known(
         "imports",
         "traceback ArrowTypeError store/table.py:encode_part",
         IMPORT,
         Copy(SAMPLES, (), (2, "benchbench", "targets")),
-        TYPES,
     ),
     Known(
         "imports",

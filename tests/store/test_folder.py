@@ -3,7 +3,8 @@ import os
 import pytest
 
 from benchbench.core.errors import StoreError
-from benchbench.store.folder import LIVE, PART, RunFolder, RunWriter, choose_attempt
+from benchbench.store.attempts import choose_attempt
+from benchbench.store.folder import LIVE, PART, RunFolder, RunWriter
 from tests.store.make import finished_run, item, plan, planned, record, recorded
 
 

@@ -20,7 +20,7 @@ from benchbench.core.record import Example
 from benchbench.core.registry import influence_column
 from benchbench.core.types import Item, Json, Outcome
 from benchbench.extensions.interchange.export import OWN, ROLLING
-from benchbench.store.table import storable
+from benchbench.store.table import checked, storable
 
 FIXED = frozenset(
     {
@@ -77,7 +77,10 @@ def _read_items(path: Path, task: str) -> list[Item]:
             docs.setdefault(int(doc_id), []).append(line)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}, line {number}: a sample with `doc_id` was expected.") from error
-    return [_item(task, doc_id, lines) for doc_id, lines in sorted(docs.items())]
+    try:
+        return [checked(_item(task, doc_id, lines)) for doc_id, lines in sorted(docs.items())]
+    except TypeError as error:
+        raise DataError(f"{path}: a sample is not as lm-eval writes it: {error}.") from error
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Json]]]:

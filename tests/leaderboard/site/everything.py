@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from benchbench.core import __version__
 from benchbench.core.types import Item
+from benchbench.store.files import read_json, sha256_of, write_json
 from benchbench.store.folder import PART
 from benchbench.store.table import encode_part
 from tests.leaderboard.world import choice, rolling, write_run
@@ -67,12 +67,12 @@ def _write(root: Path, name: str, rank: int, tasks: Any = None, change: Any = No
     known = {"series": name, "step": None, "tokens_seen": None, **more}
     made = {task: _items(task, rank, name) for task in tasks or (*SIZES, "texts")}
     folder = write_run(root, name, made, groups=_groups(made), chance=CHANCE, files=FILES, **known)
-    values = json.loads((folder.path / "run.json").read_text(encoding="utf-8"))
+    values = read_json(folder.path / "run.json")
     values["versions"] = {"benchbench": __version__}
     values["provenance"]["finished"] = f"2026-01-{10 + rank:02}"
     if change is not None:
         change(values, folder.path)
-    (folder.path / "run.json").write_text(json.dumps(values), encoding="utf-8")
+    write_json(folder.path / "run.json", values)
 
 
 def _groups(made: dict[str, list[Item]]) -> list[dict[str, Any]]:
@@ -141,7 +141,9 @@ def _failed(values: dict[str, Any], folder: Path) -> None:
              scores={} if i % 5 == 0 else {"acc": (0.0, 1.0, 0.5, 0.25)[i % 4]})
         for i in range(SIZES["gaps"])
     ]  # fmt: skip
-    (folder / "items" / "gaps" / PART).write_bytes(encode_part(made))
+    part = folder / "items" / "gaps" / PART
+    part.write_bytes(encode_part(made))
+    values["provenance"]["parts"]["gaps"] = sha256_of(part)
     counts = {"answered": 5, "unanswered": 2, "truncated": 2, "failed": 3, "ties": 1, "shortened": 2}
     values["tasks"]["gaps"] |= {"counts": {"n": 12, **counts}, "output_type": "generate_until"}
 

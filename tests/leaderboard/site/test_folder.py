@@ -213,6 +213,7 @@ def test_what_a_kill_left_of_writing_one_by_one_is_gone_after_the_next_build(
         write_site(out, NEW)
         assert tree(out) == NEW | {"mine.txt": b"mine"}
         assert not (out / INSIDE).exists()
+    assert step > 3, "a build was killed"
 
 
 def test_a_file_that_came_in_the_moment_of_the_change_is_kept(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
