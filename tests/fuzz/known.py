@@ -38,7 +38,6 @@ QUIZ_LIVE, QUIZ_PART = "run-0/items/toy_quiz/live.jsonl", "run-0/items/toy_quiz/
 HF_MODEL, HF_ANY = f"{HF} --model model", f"{HF} --model {MODEL}"
 COUNT = f"tasks check toy_write {TASKS} --tokenizer model"
 
-OUTSIDE = "a link that leads out of the folder is followed"
 TYPES = "a value of another type is passed on"
 
 KNOWN: tuple[Known, ...] = (
@@ -97,7 +96,7 @@ metric_list: [{metric: exact_match}]
         "results ls",
         Put("run-0/run.json", (), DEEP),
     ),
-    Known("record", "read store/files.py:read_json open", "results ls", Instead("run-0/run.json", "outside"), OUTSIDE),
+    Known("record", "read store/files.py:read_json open", "results ls", Instead("run-0/run.json", "outside")),
     Known("live", "hang store/lines.py:read_lines", SCRIPTED, Instead(QUIZ_LIVE, "fifo")),
     Known("live", "traceback TypeError store/folder.py:live", SCRIPTED, Put(QUIZ_LIVE, (0, "doc_id"), "x")),
     Known(
@@ -117,7 +116,6 @@ metric_list: [{metric: exact_match}]
         "read store/lines.py:read_lines open",
         SCRIPTED,
         Instead(QUIZ_LIVE, "outside"),
-        OUTSIDE,
     ),
     Known(
         "live",
@@ -148,7 +146,6 @@ metric_list: [{metric: exact_match}]
         "read store/files.py:read_json open",
         "sweep status",
         Instead("sweep-0/sweep.json", "outside"),
-        OUTSIDE,
     ),
     Known(
         "parquet",

@@ -246,6 +246,11 @@ class _Watch:
     def _open(self, path: Any, mode: Any, flags: int) -> tuple[str, str] | None:
         if isinstance(path, int):
             return None
+        if flags & os.O_NOFOLLOW:  # the system refuses a link there: only the way to it is followed
+            named = Path(os.fsdecode(path))
+            path = Path(os.path.realpath(named.parent)) / named.name
+            if path.is_symlink():
+                return None
         changes = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
         return self._changed(path) if changes else self._read(path)
 
