@@ -15,7 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from benchbench.core import limits
 from benchbench.core.patterns import TooMuchWorkError
-from benchbench.core.sandbox import MAX_TEMPLATE_CHARS, Sandbox, _Guard, check_statements
+from benchbench.core.sandbox import MAX_TEMPLATE_CHARS, Guard, Sandbox, check_statements
 from benchbench.core.types import Json
 
 TODAY = "26 Jul 2024"
@@ -161,7 +161,7 @@ class ChatSandbox(Sandbox):
         }
         own = {"tojson": _tojson, "indent": _indent, "format": _format, "safe": _plain, "escape": _escape, "e": _escape}
         jinjas = {name: filters.FILTERS[name] for name in ("attr", "groupby", "truncate")}
-        self.filters |= {name: self._metered(function) for name, function in {**jinjas, **own}.items()}
+        self.filters |= {name: self.metered(function) for name, function in {**jinjas, **own}.items()}
 
     def text(self, source: str, scope: Mapping[str, Any]) -> str:
         """The template rendered. Raises whatever it raises."""
@@ -169,7 +169,7 @@ class ChatSandbox(Sandbox):
             self.meter.close()  # so that the compiler runs no filters on constants
             tree = self.parse(source)
             check_statements(tree)
-            tree = _Guard().visit(tree)
+            tree = Guard().visit(tree)
             tree.set_environment(self)
             self._templates[source] = self.from_string(tree)
         template = self._templates[source]

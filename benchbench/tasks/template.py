@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import TemplateError, UndefinedError
 
 from benchbench.core.errors import TaskError, did_you_mean
-from benchbench.core.sandbox import compile_template
 from benchbench.core.types import Json
+from benchbench.tasks.sandbox import compile_template
 
 FAILURES = (
     TemplateError,

@@ -38,7 +38,6 @@ QUIZ_LIVE, QUIZ_PART = "run-0/items/toy_quiz/live.jsonl", "run-0/items/toy_quiz/
 HF_MODEL, HF_ANY = f"{HF} --model model", f"{HF} --model {MODEL}"
 COUNT = f"tasks check toy_write {TASKS} --tokenizer model"
 
-TYPES = "a value of another type is passed on"
 
 KNOWN: tuple[Known, ...] = (
     Known(

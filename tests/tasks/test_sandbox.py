@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchbench.core import limits
 from benchbench.core.errors import TaskError
-from benchbench.core.sandbox import compile_template
+from benchbench.tasks.sandbox import compile_template
 from benchbench.tasks.template import Field
 
 DOC: Mapping[str, Any] = {

@@ -7,8 +7,8 @@ import pytest
 
 from benchbench.core.errors import DataError
 from benchbench.core.ids import DataHash, content_hash
-from benchbench.core.sandbox import Program
 from benchbench.tasks.prepare import prepare
+from benchbench.tasks.sandbox import Program
 from benchbench.tasks.settings import RenderSettings
 from benchbench.tasks.shots import Hashes
 from benchbench.tasks.spool import Spool, held

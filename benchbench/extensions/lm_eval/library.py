@@ -21,12 +21,12 @@ from typing import Any
 
 from benchbench.core import patterns
 from benchbench.core.errors import DataError, TaskError
-from benchbench.core.sandbox import compile_template
 from benchbench.extensions.lm_eval import PREFIX
 from benchbench.extensions.lm_eval.names import INSTALL, NOT_INSTALLED, Named, index, names, tasks_folder
 from benchbench.tasks.borders import FILE_FORMATS, check_hub, is_configuration_name, is_data_set_name, own_files
 from benchbench.tasks.dialect import PlainLoader, task_text
 from benchbench.tasks.rows import DATA_ENV, READERS, resolved_revision
+from benchbench.tasks.sandbox import compile_template
 
 VERSION = "0.4.13"
 """The one version that this room is written for: it uses parts that lm-eval does not promise to keep."""
