@@ -14,7 +14,7 @@ from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.patterns import TooMuchWorkError
 from benchbench.core.pieces import Pieces
 from benchbench.core.plugins import load_entry_point
-from benchbench.core.sandbox import GLOBALS, MAX_TEMPLATE_CHARS, Guard, Sandbox, check_statements, sandbox
+from benchbench.core.sandbox import GLOBALS, MAX_TEMPLATE_CHARS, Guard, check_statements, sandbox
 from benchbench.core.types import Json
 
 MAX_PROGRAMS = 4096
@@ -46,7 +46,7 @@ def parse(source: str, where: str) -> nodes.Template:
 def _check_names(tree: nodes.Template, where: str) -> None:
     env = sandbox()
     for node in tree.find_all(nodes.Filter):
-        if node.name not in env.filters and not _register_filter(env, node.name):
+        if node.name not in env.filters and not _register_filter(node.name):
             known = [name for name in env.filters if not name.startswith("_")]
             raise TaskError(f"{where}: no filter named {node.name!r}.{did_you_mean(node.name, known)}")
     for test in tree.find_all(nodes.Test):
@@ -54,11 +54,12 @@ def _check_names(tree: nodes.Template, where: str) -> None:
             raise TaskError(f"{where}: no test named {test.name!r}.{did_you_mean(test.name, env.tests)}")
 
 
-def _register_filter(env: Sandbox, name: str) -> bool:
+def _register_filter(name: str) -> bool:
     """Filters of installed packages: `name = module:function` in the entry point group FILTER_ENTRY_POINTS."""
     function = load_entry_point(FILTER_ENTRY_POINTS, name)
     if function is None:
         return False
+    env = sandbox()
     env.filters[name] = env.metered(cast("Callable[..., Any]", function))
     return True
 
@@ -82,14 +83,14 @@ class Program:
         env = sandbox()
         env.meter.close()
         self._meter = env.meter
-        self._text = _compiled(env, parse(source, where), where)
+        self._text = _compiled(parse(source, where), where)
         self._pieces = Pieces.of(parse(source, where))
         expression = _single_expression(parse(source, where))
         self.is_expression = expression is not None
         self._expression = None
         if expression is not None:
             result = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
-            self._expression = _compiled(env, nodes.Template([result], lineno=1), where)
+            self._expression = _compiled(nodes.Template([result], lineno=1), where)
 
     def text(self, scope: Mapping[str, Json]) -> str:
         """The template rendered. Raises whatever the template raises; see `template.Field` for sentences."""
@@ -121,8 +122,8 @@ class Program:
         return template.new_context({**GLOBALS, **scope}, shared=True)
 
 
-def _compiled(env: Sandbox, tree: nodes.Template, where: str) -> Template:
-    tree = Guard().visit(tree)
+def _compiled(tree: nodes.Template, where: str) -> Template:
+    env, tree = sandbox(), Guard().visit(tree)
     tree.set_environment(env)
     try:
         return env.from_string(tree)
