@@ -51,7 +51,6 @@ def test_whatever_stops_a_command_it_goes_on_to_the_same_bytes() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="until a build changes the site in one step", strict=False)
 def test_a_killed_build_leaves_the_old_site_or_the_new_one_and_the_next_is_whole() -> None:
     assert len(told("calls:leaderboard", "--step", "6")) >= 3
 

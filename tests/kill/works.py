@@ -68,14 +68,18 @@ def run_files(output: Path) -> Tree:
 
 
 def scored_files(output: Path) -> Tree:
-    """All files; records of scores without how long they took and when they were made."""
-    return {name: untimed(data) if name.endswith(".json") else data for name, data in tree(output).items()}
+    """All files; records of scores without how long they took and when they were made, and their copies by name."""
+    return {name: untimed(name, data) for name, data in tree(output).items()}
 
 
-def untimed(data: bytes) -> Any:
-    """JSON without times, and without the random part of names."""
+def untimed(name: str, data: bytes) -> Any:
+    """A file without times: of JSON what says none, and no checksum over them; of a copy that it is there."""
+    if name.endswith(".copy"):
+        return "a copy"
+    if not name.endswith(".json"):
+        return data
     values = json.loads(data)
-    return {key: value for key, value in values.items() if key not in ("provenance", "made", "seconds")}
+    return {key: value for key, value in values.items() if key not in ("provenance", "made", "seconds", "checksum")}
 
 
 def tree(folder: Path) -> Tree:
