@@ -150,7 +150,7 @@ def test_real_models_score_on_nodes_as_they_do_here(site, tmp_path):
     world = make_world(tmp_path / "world")
     series = mpt_series(tmp_path / "csmpt", (5, 20, 100))
     sent_now = submit(on_folder(world, series, tmp_path / "results"), LOW, readiness=impatient())
-    until(lambda: len(sent_now.folder.all_done()) == 3, 180, "for three checkpoints")
+    until(lambda: len(sent_now.folder.all_done()) == 3, 900, "for three checkpoints")
     local = sweep(on_folder(world, series, tmp_path / "local"), readiness=impatient())
     here, there = results(local.folder), results(sent_now.folder)
     assert list(here) == list(there) == [5, 20, 100]
