@@ -9,14 +9,16 @@ from io import BufferedReader
 from pathlib import Path
 
 
-def open_regular(path: Path) -> BufferedReader:
-    """`path` for reading, links followed. OSError, with a clause as its `strerror`, for anything but a regular file.
+def open_regular(path: Path, *, follow: bool = True) -> BufferedReader:
+    """`path` for reading. OSError, with a clause as its `strerror`, for anything but a regular file (EINVAL).
+
+    Without `follow` a link is none either (ELOOP); links on the way to it are followed.
 
     A pipe without a writer, a device or a folder is refused at once, and a pipe that takes the file's place after it
     was looked at does not make us wait.
     """
-    _check_regular(path.stat(), path)
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    _check_regular(path.stat(follow_symlinks=follow), path)
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     try:
         _check_regular(os.fstat(handle), path)
     except OSError:
@@ -43,6 +45,8 @@ def is_regular(path: Path) -> bool:
 
 
 def _check_regular(found: os.stat_result, path: Path) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.ELOOP, "it is a link, which is not followed", str(path))
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, f"it is {_KINDS.get(stat.S_IFMT(found.st_mode), 'no file')}", str(path))
 

@@ -10,7 +10,7 @@ from typing import Any
 from benchbench.core import patterns
 from benchbench.core.patterns import TooMuchWorkError
 
-MAX_CHARS = 4_000_000
+MAX_CHARS = patterns.MAX_CHARS
 """Longest text (in characters) a template may make; also for all texts of a list together."""
 MAX_ENTRIES = 500_000
 """Largest list, with the entries of its entries."""

@@ -98,8 +98,7 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
 def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: OnEvent = ignore) -> RunResult:
     """`run` with tasks already prepared and a model already open. BackendError if it can do none of the tasks."""
     _tell_refusals(plan, backend, on_event)
-    if settings.render.chat is not None:
-        plan = replace(plan, chat=backend.chat)
+    plan = _with_chat(plan, settings, backend)
     identity = _identity(plan, settings, backend)
     path = choose_attempt(settings.output / folder_name(identity.model), identity.run_id, fresh=settings.fresh)
     identity = replace(identity, attempt=attempt_number(path, identity.run_id))
@@ -117,7 +116,7 @@ def repair(folder: RunFolder, settings: RunSettings, *, on_event: OnEvent = igno
     on_event(OpeningModel(settings.model.model))
     engine = open_backend(settings.model)
     try:
-        plan = replace(plan, chat=engine.chat) if settings.render.chat is not None else plan
+        plan = _with_chat(plan, settings, engine)
         if _identity(plan, settings, engine).run_id != known.run_id:
             raise StoreError(
                 f"{folder.path} cannot be made again: the model, the tasks, their data or the engine are not those of "
@@ -126,6 +125,11 @@ def repair(folder: RunFolder, settings: RunSettings, *, on_event: OnEvent = igno
         return _run_in(folder, plan, settings, known, engine, on_event)
     finally:
         engine.close()
+
+
+def _with_chat(plan: Plan, settings: RunSettings, backend: Backend) -> Plan:
+    """The plan with the engine's chat template, where prompts become conversations."""
+    return plan if settings.render.chat is None else replace(plan, chat=backend.chat)
 
 
 def settings_of(plan: PlanRecord, root: Path) -> RunSettings:

@@ -76,7 +76,7 @@ def _read_done(path: Path) -> Done:
 def without_checksum(run: RunFolder) -> bool:
     """The run is of a version that wrote no checksums."""
     with suppress(StoreError, OSError):
-        return not has_checksum(run.path / ("run.json" if run.finished else "plan.json"))
+        return not has_checksum(read_plain(run.path / ("run.json" if run.finished else "plan.json")))
     return False
 
 
@@ -95,9 +95,10 @@ def _of_record(path: Path, read: Callable[[], object], otherwise: Remedy, *, nee
     except StoreError as error:
         yield Damage(path, str(error), "copy" if _is_json(copy, path) else otherwise)
     else:
-        if not has_checksum(path) and _is_json(copy, path):
+        data = read_plain(path)
+        if not has_checksum(data) and _is_json(copy, path):
             yield Damage(path, f"{path} is damaged: it has lost its checksum.", "copy")
-        elif copy_of(path).is_file() and copy != path.read_bytes():
+        elif copy_of(path).is_file() and copy != data:
             yield Damage(copy_of(path), f"{copy_of(path)} is damaged: it is no copy of {path.name}.", "original")
 
 

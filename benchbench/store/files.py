@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from benchbench.core.errors import DamageError, StoreError
+from benchbench.core.files import open_regular
 from benchbench.core.json_record import refuse_later
 from benchbench.core.record import RUN_SCHEMA_VERSION
 from benchbench.core.types import Json
@@ -79,32 +79,31 @@ def make_folder(folder: Path) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Writes `path` so that it is either absent (or as before) or complete: temporary file, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with os_errors(path, "write"):
+    with _renamed(path) as temporary:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-            try:
-                write_all(fd, data)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            temporary.rename(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-    fsync_folder(path.parent)
+            write_all(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file to write, which becomes `path` when the block ends well, and is gone when it does not."""
+    with _renamed(path) as temporary:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    """As `replacing`, of a file that the block itself makes safe on disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with os_errors(path, "write"):
         try:
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
             temporary.rename(path)
         except BaseException:
             with suppress(OSError):
@@ -124,15 +123,15 @@ _NONE_YET = b'"checksum": ""'
 def open_plain(path: Path) -> BinaryIO:
     """A file of a run folder for reading. DamageError where a link, a folder, a pipe or a device stands for it."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return open_regular(path, follow=False)
     except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise DamageError(f"{path} is a link to somewhere else, which is not followed. Put a copy there.") from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise DamageError(f"{path} is no plain file, but a folder, a pipe or a device. Remove it.")
-    return os.fdopen(handle, "rb")
+        if error.errno == errno.ELOOP:
+            raise DamageError(
+                f"{path} is a link to somewhere else, which is not followed. Put a copy there."
+            ) from error
+        if error.errno == errno.EINVAL:
+            raise DamageError(f"{path} is no plain file, but a folder, a pipe or a device. Remove it.") from error
+        raise
 
 
 def read_plain(path: Path) -> bytes:
@@ -202,7 +201,7 @@ REPAIR = " `benchbench results check --repair` restores what it can."
 
 def _is_whole(data: bytes, where: str) -> bool:
     """Whether the file carries a checksum. DamageError if it is not that of its content."""
-    if _checksum_in(data) is None:
+    if not has_checksum(data):
         return False
     if not is_sound(data):
         _refuse_later(data, where)
@@ -230,9 +229,9 @@ def _refuse_later(data: bytes, where: str) -> None:
             refuse_later(value, RUN_SCHEMA_VERSION, where)
 
 
-def has_checksum(path: Path) -> bool:
-    """The JSON file carries its checksum; files of former versions do not."""
-    return _checksum_in(read_plain(path)) is not None
+def has_checksum(data: bytes) -> bool:
+    """The bytes of a JSON file carry a checksum; those of former versions do not."""
+    return _checksum_in(data) is not None
 
 
 def _integer(digits: str) -> int:

@@ -19,6 +19,7 @@ from benchbench.store.files import open_plain, os_errors, write_all
 
 MAX_LINE = 2**28
 """Bytes of the longest line that is read."""
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _CHECKSUM = re.compile(rb',?"crc":"([0-9a-f]{8})"}\Z')
 
 
@@ -58,7 +59,7 @@ def _read_line(line: bytes) -> tuple[dict[str, Json] | None, bool]:
 
 def encode_line(value: Mapping[str, Json]) -> bytes:
     """The object as a line with its checksum."""
-    whole = json.dumps(value, separators=(",", ":")).encode("ascii")[:-1]
+    whole = _ENCODER.encode(value).encode("ascii")[:-1]
     return whole + (b"," if value else b"") + b'"crc":"%08x"}\n' % zlib.crc32(whole)
 
 

@@ -41,6 +41,7 @@ def item_from_line(line: Mapping[str, Any]) -> Item:
 
 _TEXTS = frozenset({"task", "doc_hash", "prompt_name", "item_key", "outcome"})
 _MAYBE_TEXTS = frozenset({"cluster", "gold", "prediction", "failure"})
+_OUTCOMES = frozenset(get_args(Outcome))
 _COUNTS = frozenset({"doc_id", "dropped_shots", "truncated_tokens"})
 _ENTRIES: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("targets", "texts", "finish_reasons"), (str,)),
@@ -56,7 +57,7 @@ def checked(item: Item) -> Item:
     for name, value in zip(COLUMNS, _FIXED(item), strict=True):
         if not _fits(name, value):
             raise TypeError(f"`{name}` of an item is {str(value)[:40]!r}")
-    if item.outcome not in get_args(Outcome):
+    if item.outcome not in _OUTCOMES:
         raise TypeError(f"`outcome` of an item is {item.outcome!r}")
     for name, score in item.scores.items():
         if not isinstance(name, str) or not (score is None or isinstance(score, float | int)):

@@ -17,7 +17,7 @@ from typing import Literal
 from benchbench.core.errors import DataError
 from benchbench.core.files import open_regular, read_regular
 from benchbench.tasks.borders import FILE_FORMATS
-from benchbench.tasks.rows import READERS, HubSource, check_names
+from benchbench.tasks.rows import READERS, HubSource, check_names, readable
 from benchbench.tasks.task import AnyTask, Task
 
 LOCK = "data.lock.json"
@@ -92,12 +92,10 @@ def write_lock(root: Path, entries: Mapping[str, LockEntry]) -> None:
 
 def entry_of(path: Path, documents: int, revision: str | None, asked: str | None) -> LockEntry:
     """What the lock says of a file."""
-    try:
+    with readable(path):
         with open_regular(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return LockEntry(digest, path.stat().st_size, documents, revision, asked)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,7 @@ def find_file(root: Path, place: str) -> Path | None:
 
 def count(path: Path) -> int:
     """Documents in a file, without parsing them where the format allows it. DataError if it cannot be read."""
-    try:
+    with readable(path):
         if path.suffix == ".jsonl":
             with open_regular(path) as lines:
                 return sum(1 for line in lines if line.strip())
@@ -182,8 +180,6 @@ def count(path: Path) -> int:
                     return int(parquet.read_metadata(path).num_rows)
             except pyarrow.ArrowException as error:
                 raise DataError(f"{path}: not readable as parquet: {error}.") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
     return count_read(path)
 
 

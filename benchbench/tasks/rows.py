@@ -12,6 +12,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -58,9 +59,8 @@ def read_json(path: Path) -> Iterator[Row]:
     """A JSON array of objects, or JSON lines. DataError for anything else."""
     if path.suffix.lower() == ".json":
         try:
-            rows = json.loads(read_regular(path, MAX_JSON_BYTES).decode("utf-8"))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+            with readable(path):
+                rows = json.loads(read_regular(path, MAX_JSON_BYTES).decode("utf-8"))
         except RecursionError as error:
             raise DataError(f"{path}: not JSON: it is nested too deeply.") from error
         except ValueError as error:
@@ -83,13 +83,20 @@ def read_jsonl(path: Path) -> Iterator[Row]:
         raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: it is nested too deeply.") from error
     except ValueError as error:
         raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: {error}.") from error
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns an OSError inside into a DataError sentence."""
+    try:
+        yield
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Lines of a regular file, with their ends. OSError if it is none, or for a line without end."""
-    with open_regular(path) as file:
+    """Lines of a regular file, with their ends. DataError if it is none, or for a line without end."""
+    with readable(path), open_regular(path) as file:
         while line := file.readline(MAX_LINE_BYTES + 1):
             if len(line) > MAX_LINE_BYTES:
                 raise OSError(errno.EFBIG, f"it has a line of more than {MAX_LINE_BYTES:,} bytes", str(path))
@@ -125,8 +132,6 @@ def read_csv(path: Path) -> Iterator[Row]:
             yield {str(key): value for key, value in row.items()}
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: not CSV in UTF-8: {error}.") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
 def _csv_lines(path: Path) -> Iterator[str]:
@@ -144,8 +149,6 @@ def read_text(path: Path) -> Iterator[Row]:
                 yield {"text": part}
     except ValueError as error:
         raise DataError(f"{path}: cannot be read: {error}.") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
 def read_parquet(path: Path) -> Iterator[Row]:

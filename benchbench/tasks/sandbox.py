@@ -20,8 +20,15 @@ from benchbench.core.types import Json
 MAX_PROGRAMS = 4096
 FILTER_ENTRY_POINTS = "benchbench.jinja_filters"
 
-_local = threading.local()
-"""Compiled templates: they belong to the sandbox of their thread."""
+
+class _Programs(threading.local):
+    """Compiled templates by their text: they belong to the sandbox of their thread."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Program] = {}
+
+
+_programs = _Programs()
 
 
 def parse(source: str, where: str) -> nodes.Template:
@@ -84,8 +91,9 @@ class Program:
         env.meter.close()
         self._meter = env.meter
         self._text = _compiled(parse(source, where), where)
-        self._pieces = Pieces.of(parse(source, where))
-        expression = _single_expression(parse(source, where))
+        tree = parse(source, where)  # compiling changed the first one
+        self._pieces = Pieces.of(tree)
+        expression = _single_expression(tree)
         self.is_expression = expression is not None
         self._expression = None
         if expression is not None:
@@ -133,7 +141,7 @@ def _compiled(tree: nodes.Template, where: str) -> Template:
 
 def compile_template(source: str, where: str) -> Program:
     """The compiled template, made once per thread and text. TaskError beginning with `where` if it may not run."""
-    programs: dict[str, Program] = _local.__dict__.setdefault("programs", {})
+    programs = _programs.known
     if source not in programs:
         if len(programs) >= MAX_PROGRAMS:
             programs.clear()

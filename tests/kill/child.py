@@ -108,8 +108,8 @@ def _become(arguments: list[str], said: Path, before: Callable[[], None]) -> Non
         os._exit(code if isinstance(code, int) else 1)
 
 
-def killed_at(call: int) -> Callable[[], None]:
-    """For a child: it is killed at its `call`-th write, sync, rename or removal; a write is then half done."""
+def deadly_at(call: int) -> Callable[..., Callable[..., Any]]:
+    """What wraps functions: at the `call`-th call of any of them the process is killed; a write is then half done."""
     left = [call]
 
     def deadly(real: Callable[..., Any], *, half: bool = False) -> Callable[..., Any]:
@@ -122,6 +122,13 @@ def killed_at(call: int) -> Callable[[], None]:
             return real(*args, **kwargs)
 
         return step
+
+    return deadly
+
+
+def killed_at(call: int) -> Callable[[], None]:
+    """For a child: it is killed at its `call`-th write, sync, rename or removal; a write is then half done."""
+    deadly = deadly_at(call)
 
     def change() -> None:
         os.write = deadly(os.write, half=True)  # type: ignore[assignment]

@@ -16,6 +16,7 @@ from typing import Any
 from benchbench.core.errors import BenchbenchError
 from benchbench.runner.run import run
 from benchbench.store.lock import LOCK_NAME
+from tests.kill.child import deadly_at
 from tests.runner.toy import comparable, part_bytes, settings
 from tests.windows import window_of
 
@@ -38,19 +39,7 @@ def in_child(work: Callable[[], None]) -> int:
 
 def killed_at(call: int, world: Path, output: Path) -> None:
     """A run that is killed at its `call`-th write, rename, removal or sync."""
-    left = [call]
-
-    def deadly(real: Callable[..., Any], *, half: bool = False) -> Callable[..., Any]:
-        def step(*args: Any, **kwargs: Any) -> Any:
-            left[0] -= 1
-            if left[0] == 0:
-                if half:
-                    real(args[0], bytes(args[1])[: len(args[1]) // 2])
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **kwargs)
-
-        return step
-
+    deadly = deadly_at(call)
     os.write = deadly(os.write, half=True)  # type: ignore[assignment]
     os.fsync, os.rename, os.unlink = deadly(os.fsync), deadly(os.rename), deadly(os.unlink)
     run(settings(world, output=output))

@@ -35,9 +35,8 @@ class Key:
 
     def __post_init__(self) -> None:
         forms = list(dict.fromkeys(map(_fold, _written(self.text)))) if len(_fold(self.text)) >= SHORTEST else []
-        made_of_words = bool(forms) and not _DIGIT.search(
-            forms[0]
-        )  # such as `sk-no-key-required`: it counts whole only
+        # A key made of words, such as `sk-no-key-required`, counts whole only.
+        made_of_words = bool(forms) and not _DIGIT.search(forms[0])
         pieces = tuple(forms) if made_of_words else tuple(run for form in forms for run in _runs(form, SHORTEST))
         mixed = pieces if made_of_words else tuple(run for run in pieces if _DIGIT.search(run) and not run.isdigit())
         step = SHORTEST // 2
