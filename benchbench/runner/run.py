@@ -34,7 +34,7 @@ from benchbench.runner.settings import RunSettings
 from benchbench.store.attempts import attempt_number, choose_attempt
 from benchbench.store.damage import Remedy, damage_of_run, is_complete, remove_aside, restore
 from benchbench.store.folder import RunFolder, RunWriter
-from benchbench.store.lock import RunLock
+from benchbench.store.lock import RunLock, remove_left
 from benchbench.store.names import (
     compute_identity,
     find_home,
@@ -155,6 +155,7 @@ def _run_in(
     _restore(folder, on_event)
     again = retries(folder, every=settings.retry_failed)
     if not again and is_complete(folder):
+        remove_left(folder.path)
         return _already_complete(folder.path)
     with RunWriter(folder.path, identity) as writer:
         if not again and is_complete(writer):  # by another process, between our look and our lock

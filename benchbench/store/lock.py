@@ -86,6 +86,13 @@ def shortly(folder: Path, seconds: float = 10.0) -> Iterator[None]:
         yield
 
 
+def remove_left(folder: Path) -> None:
+    """Removes the lock file that a killed process left in `folder`, if there is one and it may be written."""
+    if (folder / LOCK_NAME).exists():
+        with suppress(RunInUse, StoreError):
+            RunLock(folder).close()
+
+
 def is_held(folder: Path) -> bool:
     """Whether a process holds the lock of `folder` just now. A lock file that a killed process left is not held."""
     try:

@@ -14,6 +14,7 @@ from benchbench.runner import events
 from benchbench.runner.run import dry_run, run
 from benchbench.runner.settings import RunSettings
 from benchbench.store.folder import RunFolder, RunWriter
+from benchbench.store.lock import LOCK_NAME
 from tests.runner.toy import comparable, make_world, part_bytes, settings
 
 
@@ -109,6 +110,13 @@ def test_a_finished_run_is_shown_from_disk(world):
     assert again.already_complete
     assert backend.answered == 0
     assert again.record == first.record
+
+
+def test_a_kill_after_the_record_leaves_no_lock_once_the_command_was_given_again(world):
+    first = run(settings(world))
+    (first.path / LOCK_NAME).write_text("{}")
+    assert run(settings(world)).already_complete
+    assert not (first.path / LOCK_NAME).exists()
 
 
 def test_fresh_starts_anew_and_the_newest_attempt_is_gone_on_with(world):

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from benchbench.core.errors import StoreError
-from benchbench.store.lock import LOCK_NAME, RunLock, shortly
+from benchbench.store.lock import LOCK_NAME, RunLock, remove_left, shortly
 
 HOLD = "import sys, time; from pathlib import Path; from benchbench.store.lock import RunLock\n"
 HOLD += "lock = RunLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
@@ -57,3 +57,12 @@ def test_a_file_system_without_locks_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(StoreError, match="no file locks"):
         RunLock(tmp_path)
+
+
+def test_a_lock_that_a_killed_process_left_is_removed_and_one_that_is_held_is_not(tmp_path):
+    (tmp_path / LOCK_NAME).write_text("{}")
+    remove_left(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with RunLock(tmp_path):
+        remove_left(tmp_path)
+        assert (tmp_path / LOCK_NAME).exists()
