@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
 from benchbench.core.chat import ChatWriter, Conversation, Message, Overflow
+from benchbench.core.quick_dataclass import quick_dataclass
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -22,7 +23,7 @@ WINDOW = 20_000
 """Docs of a task that are held in memory, asked and written together; a task of more is done window by window."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Doc:
     """One row of a data set, with the fields that the task derives from it."""
 
@@ -35,7 +36,7 @@ class Doc:
     """Name of the passage or source document that this doc shares with others, if any."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Prompt:
     """The text before a continuation, kept in the parts that may be dropped when it is too long."""
 
@@ -86,7 +87,7 @@ class Prompt:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class RequestOfDoc:
     """What every request says: what it belongs to."""
 
@@ -101,7 +102,7 @@ class RequestOfDoc:
         return (self.task, self.doc_id, self.index)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class LoglikelihoodRequest(RequestOfDoc):
     """Ask how likely `continuation` is after `prompt`. The joining space belongs to `continuation`."""
 
@@ -109,7 +110,7 @@ class LoglikelihoodRequest(RequestOfDoc):
     continuation: str
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class RollingRequest(RequestOfDoc):
     """Ask how likely `text` is as a whole, in windows of the model's length."""
 
@@ -148,7 +149,7 @@ LANGUAGES = ("src_lang", "tgt_lang")
 """Settings of `GenerationParams` that only translation models have."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class GenerateRequest(RequestOfDoc):
     """Ask for text after `prompt`."""
 
@@ -159,7 +160,7 @@ class GenerateRequest(RequestOfDoc):
 Request: TypeAlias = LoglikelihoodRequest | RollingRequest | GenerateRequest
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Loglikelihood:
     """Answer to a loglikelihood or rolling request."""
 
@@ -176,7 +177,7 @@ class Loglikelihood:
     """Tokens cut on the left because the prompt did not fit the model."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Completion:
     """Answer to a generate request."""
 
@@ -208,7 +209,7 @@ PASSING_FAILURES = frozenset(
 Response: TypeAlias = Loglikelihood | Completion | Failure
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class RenderedDoc:
     """A doc turned into requests, with all that scoring needs besides the responses."""
 
@@ -265,7 +266,7 @@ class ScoringSpec:
         return {**asdict(self), "metrics": [metric.as_json() for metric in self.metrics]}
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class ItemScore:
     """What scoring says of one doc."""
 
@@ -279,7 +280,7 @@ class ItemScore:
     explanation: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Item:
     """One row of the item table: a scored doc under one prompt. Column names are these names."""
 

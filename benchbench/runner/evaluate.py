@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.protocol import Backend, Work
 from benchbench.core.errors import BackendError, BenchbenchError
+from benchbench.core.quick_dataclass import quick_dataclass
 from benchbench.core.task_scoring import TaskScoring
 from benchbench.core.types import (
     WINDOW,
@@ -99,7 +99,7 @@ def _gold(rendered: RenderedDoc) -> str | None:
     return storable(rendered.targets[0]) if rendered.targets else None
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class AskedDoc:
     """A rendered doc with the hash of what it asks."""
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from benchbench.core.quick_dataclass import quick_dataclass
 from benchbench.core.task_scoring import columns
 from benchbench.core.types import ItemScore, Loglikelihood, RenderedDoc, ScoringSpec
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class ScoredChoices:
     """The choices of one doc and what the model thinks of each; all tuples have one entry per choice."""
 

@@ -75,8 +75,7 @@ def score_doc(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Resp
     if (reason := why_failed(rendered, ordered)) is not None:
         return failed(spec, reason)
     try:
-        with patterns.one_doc():
-            return _score(spec, rendered, ordered)
+        return _score(spec, rendered, ordered)
     except BenchbenchError:
         raise
     except patterns.TooMuchWorkError as error:
@@ -101,7 +100,8 @@ def failed(spec: ScoringSpec, reason: str) -> ItemScore:
 def _score(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Response]) -> ItemScore:
     match FAMILIES[spec.output_type]:
         case "text":
-            return score_text(spec, rendered, [r for r in responses if isinstance(r, Completion)])
+            with patterns.one_doc():
+                return score_text(spec, rendered, [r for r in responses if isinstance(r, Completion)])
         case "choice":
             return score_choice(spec, rendered, [r for r in responses if isinstance(r, Loglikelihood)])
         case "likelihood":

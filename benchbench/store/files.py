@@ -56,9 +56,8 @@ def os_errors(path: Path, doing: str) -> Iterator[None]:
 
 def write_all(fd: int, data: bytes) -> None:
     """Writes all of `data`, going on after short writes (a signal, a nearly full disk)."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    while (written := os.write(fd, data)) < len(data):
+        data = data[written:]
 
 
 def fsync_folder(folder: Path) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 
 from benchbench.core.types import Json
-from benchbench.store.files import open_plain, os_errors, write_all
+from benchbench.store.files import open_plain, os_errors, sentence, write_all
 
 MAX_LINE = 2**28
 """Bytes of the longest line that is read."""
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 _CHECKSUM = re.compile(rb',?"crc":"([0-9a-f]{8})"}\Z')
 
 
@@ -76,13 +76,14 @@ class LineLog:
     def append(self, value: Mapping[str, Json]) -> None:
         """Adds one line. StoreError if the disk is full or gone; then no part of the line stays."""
         data = encode_line(value)
-        with os_errors(self.path, "write to"):
-            try:
-                write_all(self._fd, data)
-            except BaseException:
-                with suppress(OSError):
-                    os.ftruncate(self._fd, self._size)
-                raise
+        try:
+            write_all(self._fd, data)
+        except BaseException as error:
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._size)
+            if isinstance(error, OSError):
+                raise sentence(self.path, "write to", error) from error
+            raise
         self._size += len(data)
 
     def close(self) -> None:
