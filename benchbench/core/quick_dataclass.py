@@ -13,6 +13,6 @@ else:
 
     def quick_dataclass(*, frozen: bool, slots: bool):  # noqa: ANN201  # mypy reads the line above
         """`dataclass(frozen=…, slots=…)` for mypy, which refuses every assignment to a field. At run time nothing does:
-        a frozen dataclass takes three times as long to make.
+        a frozen dataclass takes several times as long to make.
         """
         return dataclass(slots=slots, unsafe_hash=frozen)

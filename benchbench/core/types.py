@@ -1,6 +1,7 @@
 """The values that travel between the rooms: docs, prompts, requests, responses, items.
 
-Frozen dataclasses and the standard library only, so that importing them costs nothing.
+Frozen dataclasses (`quick_dataclass` where there are several for each doc) and the standard library only, so that
+importing them costs nothing.
 """
 
 from __future__ import annotations

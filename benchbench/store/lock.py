@@ -89,7 +89,7 @@ def shortly(folder: Path, seconds: float = 10.0) -> Iterator[None]:
 def remove_left(folder: Path) -> None:
     """Removes the lock file that a killed process left in `folder`, if there is one and it may be written."""
     if (folder / LOCK_NAME).exists():
-        with suppress(RunInUse, StoreError):
+        with suppress(StoreError):
             RunLock(folder).close()
 
 
