@@ -122,8 +122,8 @@ def encode_part(items: Sequence[Item], reused: Collection[int] = ()) -> bytes:
     rows = sort_items(items)
     names = dict.fromkeys(name for item in rows for name in item.scores)
     columns = {name: column_name(name) for name in names}
-    fixed = [*zip(*map(_FIXED, rows), strict=True)] or [()] * len(COLUMNS)
-    data: dict[str, Sequence[Any]] = dict(zip(COLUMNS, fixed, strict=True))
+    fixed = [[*values] for values in zip(*map(_FIXED, rows), strict=True)] or [[]] * len(COLUMNS)
+    data: dict[str, list[Any]] = dict(zip(COLUMNS, fixed, strict=True))
     data.update({column: [_number(item.scores.get(name)) for item in rows] for name, column in columns.items()})
     schema = _schema(columns)
     if reused:
