@@ -170,7 +170,7 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def finite_json(value: Any) -> Any:
+def finite_json(value: object) -> object:
     """The value, at any depth, with None for NaN and infinities, which JSON has no word for."""
     match value:
         case dict():

@@ -155,8 +155,8 @@ def _is_ours(content: Mapping[str, Any]) -> bool:
 
 
 def _task(content: Mapping[str, Any], task: str, scores: Mapping[str, Any], find_samples: FindSamples) -> ImportedTask:
-    resolved = (content.get("configs") or {}).get(task)
-    resolved = finite_json(resolved) if isinstance(resolved, dict) else {}
+    resolved = finite_json((content.get("configs") or {}).get(task))
+    resolved = resolved if isinstance(resolved, dict) else {}
     shots = (content.get("n-shot") or {}).get(task, content["config"].get("num_fewshot"))
     found = _scores(content, task, scores)
     names = {score.metric.partition(",")[0] for score in found}
