@@ -17,7 +17,7 @@ from typing import Literal
 from benchbench.core.errors import DataError
 from benchbench.core.files import open_regular, read_regular
 from benchbench.tasks.borders import FILE_FORMATS
-from benchbench.tasks.rows import READERS, HubSource, check_names, readable
+from benchbench.tasks.rows import READERS, HubSource, bare_name, check_names, readable
 from benchbench.tasks.task import AnyTask, Task
 
 LOCK = "data.lock.json"
@@ -185,7 +185,7 @@ def count(path: Path) -> int:
 
 def count_read(path: Path) -> int:
     """Documents in a file, every one of them parsed. DataError for the first that is broken."""
-    return sum(1 for _ in READERS[path.suffix](path))
+    return sum(1 for _ in READERS[path.name[len(bare_name(path).stem) :].lower()](path))
 
 
 def damage(root: Path, lock: Mapping[str, LockEntry]) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +29,7 @@ from benchbench.tasks.rows import (
     read_parquet,
     read_text,
     root_or_env,
+    split_name,
 )
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
@@ -66,10 +68,16 @@ def open_source(task: Task, data_root: Path | None, *, trusted: bool = False) ->
     root = root_or_env(data_root)
     if config.dataset_path in FILE_FORMATS:
         return FileSource(task, _data_files(task, root))
+    if (kind := _MEANT.get(config.dataset_path.lower())) is not None and "data_files" in (config.dataset_kwargs or {}):
+        raise DataError(f"{task.where('dataset_path')} is {config.dataset_path!r}; for such files write {kind!r}.")
     if root is None:
         return HubSource(task, trusted=trusted)
     check_names(task)
     return FolderSource(task, root)
+
+
+_MEANT = {"jsonl": "json", "ndjson": "json", "jsonlines": "json", "tsv": "csv", "txt": "text"}
+"""What people write for the kind of their files, and its name."""
 
 
 class FolderSource(AllRows):
@@ -90,7 +98,7 @@ class FolderSource(AllRows):
 
     def splits(self) -> list[str]:
         """See DataSource."""
-        return sorted({path.stem for path in self._folder.iterdir() if path.suffix.lower() in READERS})
+        return sorted({name for path in self._folder.iterdir() if (name := split_name(path)) is not None})
 
     def each(self, split: str, limit: int | None = None) -> Iterator[Row]:
         """See DataSource."""
@@ -136,22 +144,40 @@ class FileSource(AllRows):
         """See DataSource."""
         if split not in self._files:
             raise missing_split(self._task, split, self.splits(), self.path)
-        kind = self._task.config.dataset_path
-        read = {"json": read_json, "csv": read_csv, "parquet": read_parquet, "text": read_text}[kind]
-        files = self._files[split]
+        files, read = self._files[split], self._reader()
         rows = (row for path in files for row in read(path))
         return _not_empty(islice(rows, limit), self._task, split, files[0] if files else self._task.path)
+
+    def _reader(self) -> Callable[[Path], Iterator[Row]]:
+        options = {key: str(value) for key, value in (self._task.config.dataset_kwargs or {}).items()}
+        match self._task.config.dataset_path:
+            case "json":
+                return partial(read_json, field=options.get("field"))
+            case "csv":
+                return partial(read_csv, separator=options.get("sep", options.get("delimiter")))
+            case "parquet":
+                return read_parquet
+        return read_text
+
+
+_FILE_OPTIONS = {"json": {"field"}, "csv": {"sep", "delimiter"}}
+"""Keys of `dataset_kwargs` beside `data_files` for a kind of file; the names are those of `datasets`."""
 
 
 def _data_files(task: Task, root: Path | None) -> dict[str, list[Path]]:
     """Files below the task's own folder, or in the data root: a stranger's task may not read the rest of the disk."""
     kwargs = task.config.dataset_kwargs or {}
     files, where = kwargs.get("data_files"), task.where("dataset_kwargs")
-    if not isinstance(files, (str, list, dict)) or set(kwargs) - {"data_files"}:
-        raise DataError(
-            f"{where}: with `dataset_path: {task.config.dataset_path}` this is `{{data_files: {{split: file}}}}`, and "
-            "nothing else."
-        )
+    kind = task.config.dataset_path
+    options = _FILE_OPTIONS.get(kind, set())
+    if not isinstance(files, (str, list, dict)) or set(kwargs) - {"data_files", *options}:
+        more = f"; it may also give {' or '.join(sorted(options))}" if options else ", and nothing else"
+        raise DataError(f"{where}: with `dataset_path: {kind}` this is `{{data_files: {{split: file}}}}`{more}.")
+    for key in options & {*kwargs}:
+        value = kwargs[key]
+        if not isinstance(value, str) or not value or (kind == "csv" and (len(value) > 1 or value in '"\r\n')):
+            expected = "one character" if kind == "csv" else "the name of a key"
+            raise DataError(f"{where}: `{key}` is {value!r}; it is {expected}.")
     return own_files(where, files, task.path.parent, () if root is None else (root,))
 
 

@@ -5,21 +5,25 @@ The only module that imports `datasets`.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import errno
+import gzip
 import json
 import os
 import re
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from benchbench.core.errors import DataError
-from benchbench.core.files import open_regular, read_regular
+from benchbench.core.files import open_regular
 from benchbench.core.types import Json
 from benchbench.tasks.borders import check_hub, is_configuration_name, is_data_set_name
 from benchbench.tasks.task import Task
@@ -55,20 +59,58 @@ def missing_split(task: Task, split: str, known: list[str], place: str) -> DataE
     return DataError(f"{task.name}: no split {split!r} in {place}. Splits there: {', '.join(known) or 'none'}.{hint}")
 
 
-def read_json(path: Path) -> Iterator[Row]:
-    """A JSON array of objects, or JSON lines. DataError for anything else."""
-    if path.suffix.lower() == ".json":
-        try:
-            with readable(path):
-                rows = json.loads(read_regular(path, MAX_JSON_BYTES).decode("utf-8"))
-        except RecursionError as error:
-            raise DataError(f"{path}: not JSON: it is nested too deeply.") from error
-        except ValueError as error:
+def read_json(path: Path, field: str | None = None) -> Iterator[Row]:
+    """A JSON array of objects, one under the key `field` or "data" of an object, or JSON lines.
+
+    Raises:
+        DataError: anything else.
+    """
+    if field is None and bare_name(path).suffix.lower() != ".json":
+        yield from read_jsonl(path)
+        return
+    try:
+        value = json.loads(_whole(path))
+    except RecursionError as error:
+        raise DataError(f"{path}: not JSON: it is nested too deeply.") from error
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data" or field is not None:
             raise DataError(f"{path}: not JSON: {error}.") from error
-        if isinstance(rows, list):
-            yield from (_object(row, path, number) for number, row in enumerate(rows))
-            return
-    yield from read_jsonl(path)
+        yield from read_jsonl(path)
+        return
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON in UTF-8: {error}.") from error
+    yield from (_object(row, path, number) for number, row in enumerate(_listed(value, path, field)))
+
+
+def _listed(value: Json, path: Path, field: str | None) -> list[Json]:
+    """The rows of a JSON file: it is a list, or has one under `field` or "data", or is a single row."""
+    if isinstance(value, list) and field is None:
+        return value
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected a list of objects{f' under {field!r}' if field else ''}.")
+    if field is not None:
+        if isinstance(rows := value.get(field), list):
+            return rows
+        raise DataError(f"{path}: has no list under {field!r}; its keys: {', '.join(map(str, value))[:200]}.")
+    rows = value.get("data")
+    if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+        return rows
+    lists = [key for key, part in value.items() if isinstance(part, list) and part and isinstance(part[0], dict)]
+    if lists:
+        raise DataError(
+            f"{path}: is one object, not a list of them. Say under which key its rows are: "
+            f"`dataset_kwargs: {{data_files: …, field: {lists[0]}}}`."
+        )
+    return [value]
+
+
+def _whole(path: Path) -> str:
+    """The text of a file that is read at once."""
+    with readable(path), _opened(path) as file:
+        content = file.read(MAX_JSON_BYTES + 1)
+        if len(content) > MAX_JSON_BYTES:
+            raise OSError(errno.EFBIG, f"it is larger than {MAX_JSON_BYTES:,} bytes", str(path))
+    return content.decode("utf-8-sig")
 
 
 def read_jsonl(path: Path) -> Iterator[Row]:
@@ -94,9 +136,49 @@ def readable(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
+GZIP = b"\x1f\x8b"
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet (.xlsx); unpack it, or save it as CSV in UTF-8",
+    b"BZh": "compressed with bzip2; unpack it, or use gzip",
+    b"\xfd7zXZ": "compressed with xz; unpack it, or use gzip",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it, or use gzip",
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+    b"PAR1": "parquet; write `dataset_path: parquet`",
+}
+"""First bytes of files that are no text in UTF-8, and what they are."""
+
+
+def bare_name(path: Path) -> Path:
+    """The path without the ending of a compressed file."""
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """A regular file of text, unpacked if gzip packed it, behind its byte order mark. OSError for another kind."""
+    with open_regular(path) as file:
+        start = file.peek(8)[:8]
+        for sign, kind in _OTHERS.items():
+            if start.startswith(sign):
+                raise OSError(errno.EINVAL, f"it is {kind}", str(path))
+        if not start.startswith(GZIP):
+            if start.startswith(codecs.BOM_UTF8):
+                file.read(len(codecs.BOM_UTF8))
+            yield file
+            return
+        try:
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                if unpacked.peek(3).startswith(codecs.BOM_UTF8):
+                    unpacked.read(len(codecs.BOM_UTF8))
+                yield unpacked
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise OSError(errno.EIO, f"it is a damaged gzip file ({error})", str(path)) from error
+
+
 def _lines(path: Path) -> Iterator[bytes]:
     """Lines of a regular file, with their ends. DataError if it is none, or for a line without end."""
-    with readable(path), open_regular(path) as file:
+    with readable(path), _opened(path) as file:
         while line := file.readline(MAX_LINE_BYTES + 1):
             if len(line) > MAX_LINE_BYTES:
                 raise OSError(errno.EFBIG, f"it has a line of more than {MAX_LINE_BYTES:,} bytes", str(path))
@@ -123,22 +205,41 @@ def _parts(value: dict[str, Json] | list[Json]) -> Iterable[Json]:
     return value.values() if isinstance(value, dict) else value
 
 
-def read_csv(path: Path) -> Iterator[Row]:
-    """Rows of a CSV file with a header; every value is text, as the file has it. DataError for uneven rows."""
+def read_csv(path: Path, separator: str | None = None) -> Iterator[Row]:
+    """Rows of a CSV file with a header; every value is text, as the file has it. DataError for uneven rows.
+
+    `separator`: None takes what the header is written with: a comma, a semicolon or a tab.
+    """
+    csv.field_size_limit(MAX_LINE_BYTES)  # its own is 131,072 characters; ours holds for each line
+    lines = _csv_lines(path)
     try:
-        for number, row in enumerate(csv.DictReader(_csv_lines(path), strict=True), 1):
+        first = next(lines, "")
+        if (said := re.fullmatch(r"sep=(.)\s*", first)) is not None:  # Excel's own way to say it
+            first, separator = next(lines, ""), separator or said[1]
+        chosen = separator or _separator(first, path)
+        for number, row in enumerate(csv.DictReader(chain((first,), lines), strict=True, delimiter=chosen), 1):
             if None in row or None in row.values():
-                raise DataError(f"{path}: row {number} has not as many fields as the header.")
+                raise DataError(
+                    f"{path}: row {number} has not as many fields as the header (the separator is {chosen!r}; "
+                    "`dataset_kwargs` may give another as `sep`)."
+                )
             yield {str(key): value for key, value in row.items()}
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: not CSV in UTF-8: {error}.") from error
 
 
+def _separator(header: str, path: Path) -> str:
+    """The sign that a header is written with; a comma where nothing speaks for another."""
+    if bare_name(path).suffix.lower() == ".tsv":
+        return "\t"
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max((",", ";", "\t"), key=bare.count)
+
+
 def _csv_lines(path: Path) -> Iterator[str]:
     """Lines with their ends, whichever of the three a file uses."""
-    for number, line in enumerate(_lines(path)):
-        text = line.decode("utf-8-sig" if number == 0 else "utf-8")
-        yield from (part for part in re.split(r"(?<=\r)(?!\n)", text) if part)
+    for line in _lines(path):
+        yield from (part for part in re.split(r"(?<=\r)(?!\n)", line.decode("utf-8")) if part)
 
 
 def read_text(path: Path) -> Iterator[Row]:
@@ -190,7 +291,20 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": read_jsonl,
     ".parquet": read_parquet,
     ".csv": read_csv,
+    ".tsv": read_csv,
+    ".json": read_json,
+    ".jsonl.gz": read_jsonl,
+    ".csv.gz": read_csv,
+    ".tsv.gz": read_csv,
+    ".json.gz": read_json,
 }
+"""Ending of a split's file in a data root, the preferred first."""
+
+
+def split_name(path: Path) -> str | None:
+    """The split that a file of a data root holds; None for a file that holds none."""
+    bare = bare_name(path)
+    return bare.stem if path.name[len(bare.stem) :].lower() in READERS else None
 
 
 class SplitInfo(Protocol):
