@@ -225,9 +225,13 @@ def _task_names(typed: str) -> Iterator[str]:
 
 def task_index(include_paths: Iterable[Path] | None = None) -> TaskIndex:
     """The tasks that there are, with those of --include-path."""
+    from benchbench.cli.console import clean_lines
     from benchbench.tasks.index import TaskIndex
 
-    return TaskIndex(list(include_paths or ()))
+    index = TaskIndex(list(include_paths or ()))
+    for path, reason in index.skipped.items():
+        typer.echo(clean_lines(f"Skipped {path}: {str(reason).removeprefix(str(path)).lstrip(': ')}"), err=True)
+    return index
 
 
 def check_target(to: Path) -> None:

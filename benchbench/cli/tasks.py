@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 app = VerbApp(no_args_is_help=True, help="List, show, render and check tasks.")
 
 TrustRemoteCode = Annotated[bool, option_of(ModelOptions, "trust_remote_code")]
-Name = Annotated[str, typer.Argument(metavar="T", help="Name of a task.")]
+Name = Annotated[str, typer.Argument(metavar="T", help="Name of a task, or its YAML file.")]
 
 
 @app.command()
@@ -182,6 +182,7 @@ def check(
 ) -> None:
     """Render every document, score the gold answers (they must be right), look for broken documents."""
     from benchbench.cli.tasks_view import Checker, print_report, print_summary
+    from benchbench.tasks.index import NoTaskError
 
     if (task is None) is not all_tasks:
         raise ArgumentError("Name what to check, or give --all for every task there is.")
@@ -190,8 +191,9 @@ def check(
     names = [*index.variants] if task is None else index.names(task)
     checker = Checker(index, settings, tokenizer, only_read_without_data=all_tasks and settings.data_root is not None)
     reports = []
-    for name in names:
-        reports.append(checker.report(name))
+    broken = [path for path, reason in index.skipped.items() if all_tasks and not isinstance(reason, NoTaskError)]
+    for name in (*names, *broken):
+        reports.append(checker.report(name) if isinstance(name, str) else checker.unread(name))
         if as_json:
             _print_json(reports[-1])
         elif not all_tasks or reports[-1]["errors"] or reports[-1]["warnings"]:
@@ -252,12 +254,17 @@ def _one(index: TaskIndex, name: str) -> AnyTask:
     from benchbench.tasks.sources import source_of
 
     if source_of(name) is None:
-        return index.task(name)
-    tasks = index.select(name).tasks
-    if len(tasks) > 1:
-        some = ", ".join(task.name for task in tasks[:3])
-        raise ArgumentError(f"{name} stands for {len(tasks)} tasks: name one of them, e.g. {some}.")
-    return tasks[0]
+        names = index.names(name)
+        return index.task(_only(name, names))
+    tasks = {task.name: task for task in index.select(name).tasks}
+    return tasks[_only(name, [*tasks])]
+
+
+def _only(name: str, names: Sequence[str]) -> str:
+    """The one task that `name` stands for. ArgumentError if there are several."""
+    if len(names) == 1:
+        return names[0]
+    raise ArgumentError(f"{name} stands for {len(names)} tasks: name one of them, e.g. {', '.join(names[:3])}.")
 
 
 def _print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

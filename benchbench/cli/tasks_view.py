@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbench.cli.console import tell_lines
@@ -39,16 +40,7 @@ class Checker:
 
     def report(self, name: str) -> Report:
         """The report on one task. One that cannot be read or rendered has an error like any other."""
-        report: Report = {
-            "task": name,
-            "file": str(self._index.variants[name].path),
-            "docs": 0,
-            "documents_stated": None,
-            "num_fewshot": None,
-            "prompts": [],
-            "errors": [],
-            "warnings": [],
-        }
+        report = _empty(name, self._index.variants[name].path)
         from benchbench.tasks.documents import NothingKeptError
 
         try:
@@ -59,6 +51,10 @@ class Checker:
             if not (self._only_read and isinstance(error, NothingKeptError)):
                 report["errors"].append(str(error))
         return report
+
+    def unread(self, path: Path) -> Report:
+        """The report on a file that was skipped, although it is meant for a task."""
+        return _empty(path.name, path) | {"errors": [str(self._index.skipped[path])]}
 
     def _render(self, task: Task, report: Report) -> None:
         """Every prompt of the task over every document; what holds for several prompts is reported once."""
@@ -79,6 +75,19 @@ class Checker:
                 report["tokens"] = self._count(prepared)
         stated = (task.config.metadata or {}).get("documents")
         report["documents_stated"] = stated if isinstance(stated, int) else None
+
+
+def _empty(name: str, path: Path) -> Report:
+    return {
+        "task": name,
+        "file": str(path),
+        "docs": 0,
+        "documents_stated": None,
+        "num_fewshot": None,
+        "prompts": [],
+        "errors": [],
+        "warnings": [],
+    }
 
 
 def _add(report: Report, kind: str, text: str) -> None:

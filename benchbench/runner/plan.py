@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchbench.backends.protocol import ChatFormat
 from benchbench.core.errors import ArgumentError, TaskError
+from benchbench.core.format import several
 from benchbench.core.ids import content_hash
 from benchbench.core.memory import rare_collections
 from benchbench.core.task_scoring import Group
@@ -64,7 +65,11 @@ def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
     from benchbench.tasks.index import TaskIndex
     from benchbench.tasks.prepare import prepare
 
-    selection = TaskIndex(settings.include_paths).select(settings.tasks)
+    index = TaskIndex(settings.include_paths)
+    selection = index.select(settings.tasks)
+    if index.skipped:
+        first = next(iter(index.skipped.values()))
+        on_event(Note(f"{several(len(index.skipped), 'file')} of --include-path skipped, e.g. {first}"))
     if settings.tasks is None:
         on_event(Note(f"No --tasks given: running the default suite, {len(selection.tasks)} tasks."))
     rendering, prepared = settings.render, []

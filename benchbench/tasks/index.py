@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -13,6 +15,7 @@ from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.task_scoring import Group
 from benchbench.core.types import Json
 from benchbench.tasks.dialect import TaskVariant, check_inside, read_task_file, read_yaml, variants, where
+from benchbench.tasks.group_file import GroupFile, group_file
 from benchbench.tasks.sources import source_of
 
 if TYPE_CHECKING:
@@ -20,17 +23,8 @@ if TYPE_CHECKING:
 
 SUITES_FILE = "suites.yaml"
 DEFAULT_SUITE = "default"
-GROUP_KEYS = (
-    "group",
-    "group_alias",
-    "task",
-    "aggregate_metric_list",
-    "weight_by_size",
-    "description",
-    "metadata",
-    "tag",
-)
-
+MOST_TOLD = 5
+"""Skipped files that an error names."""
 
 @dataclass(frozen=True)
 class Suite:
@@ -57,45 +51,83 @@ def packaged_tasks() -> Path:
     return inside if inside.is_dir() else package.parent / "tasks"
 
 
+class NoTaskError(TaskError):
+    """A file of something else."""
+
+
 class TaskIndex:
     """All tasks, groups, tags and suites. Reads files once; checks a task when it is selected."""
 
     def __init__(self, include_paths: Sequence[Path] = ()) -> None:
         self.variants: dict[str, TaskVariant] = {}
         self.suites: dict[str, Suite] = {}
-        self._group_files: dict[str, _GroupFile] = {}
+        self._group_files: dict[str, GroupFile] = {}
         self._tasks: dict[str, Task] = {}
         self._sourced: dict[str, SourcedTask] = {}
-        for root in (packaged_tasks(), *include_paths):
+        self.skipped: dict[Path, TaskError] = {}
+        """Files of --include-path that are no tasks of ours, and why."""
+        self._doubled: dict[str, str] = {}
+        """Names that two files of one folder give, and which."""
+        self._broken: dict[str, str] = {}
+        """Groups whose members are not all there, and which are not."""
+        self._add_root(packaged_tasks(), strict=True)
+        for root in include_paths:
             self._add_root(Path(root))
 
-    def _add_root(self, root: Path) -> None:
+    def _add_root(self, root: Path, *, strict: bool = False) -> None:
+        """`strict`: a file that is none of ours is an error; in a folder of somebody else it is named and skipped."""
         if not root.exists():
             raise TaskError(f"{root}: no such task file or folder.")
         found: dict[str, TaskVariant] = {}
+        groups: list[tuple[Path, dict[str, Json]]] = []
         folder = root if root.is_dir() else root.parent
-        for path in [root] if not root.is_dir() else sorted([*root.rglob("*.yaml"), *root.rglob("*.yml")]):
-            if path.is_dir():
-                continue  # its files are found by themselves
-            if path.name == SUITES_FILE:
-                check_inside(path, folder)
-                self.suites |= {suite.name: suite for suite in _read_suites(path)}
-            elif not path.name.startswith("_"):
-                self._add_file(path, found, folder)
+        strict = strict or not root.is_dir()
+        for path in _yaml_files(root) if root.is_dir() else [root]:
+            with self._told(path, strict):
+                self._add_file(path, found, groups, folder)
+        for path, raw in groups:
+            with self._told(path, strict):
+                file, inside = group_file(path, raw, folder, self.variants | found)
+                self._add_variants(inside, found)
+                self._group_files[file.name] = file
         self.variants |= found
 
-    def _add_file(self, path: Path, found: dict[str, TaskVariant], root: Path) -> None:
+    @contextmanager
+    def _told(self, path: Path, strict: bool) -> Iterator[None]:
+        try:
+            yield
+        except TaskError as error:
+            if strict:
+                raise
+            self.skipped[path] = error
+
+    def _add_file(
+        self, path: Path, found: dict[str, TaskVariant], groups: list[tuple[Path, dict[str, Json]]], root: Path
+    ) -> None:
+        if path.name == SUITES_FILE:
+            check_inside(path, root)
+            self.suites |= {suite.name: suite for suite in _read_suites(path)}
+            return
+        if path.name.startswith("_"):
+            return
         raw, origins = read_task_file(path, root)
         if isinstance(raw.get("task"), list):
-            group = _group_file(path, raw)
-            self._group_files[group.name] = group
+            groups.append((path, raw))
             return
         if "task" not in raw:
-            raise TaskError(f"{path}: no `task` key. A file that is only included gets a name that starts with _.")
-        for variant in variants(path, raw, origins):
-            if variant.name in found:
-                raise TaskError(f"{where(path, ['task'])}: {found[variant.name].path} has a task {variant.name!r} too.")
-            found[variant.name] = variant
+            raise NoTaskError(f"{path}: no `task` key. A file that is only included gets a name that starts with _.")
+        self._add_variants(variants(path, raw, origins), found)
+
+    def _add_variants(self, made: Iterable[TaskVariant], found: dict[str, TaskVariant]) -> None:
+        """All tasks of a file or none. TaskError if another file has one of them, which then has nobody's name."""
+        new: dict[str, TaskVariant] = {}
+        for variant in made:
+            if (other := found.get(variant.name) or new.get(variant.name)) is not None:
+                reason = f"{where(variant.path, ['task'])}: {other.path} has a task {variant.name!r} too."
+                self._doubled[variant.name] = reason
+                raise TaskError(reason)
+            new[variant.name] = variant
+        found |= new
 
     @cached_property
     def tags(self) -> dict[str, tuple[str, ...]]:
@@ -108,8 +140,13 @@ class TaskIndex:
         groups = {name: Group(name, names, self._weight(names)) for name, names in self._members.items()}
         for name, file in self._group_files.items():
             names = [*self._members.get(name, ())]
-            for entry in file.entries:
-                names += self._expand(entry, file.path, (name,))
+            try:
+                for entry in file.entries:
+                    names += self._expand(entry, file.path, (name,))
+            except TaskError as error:
+                self._broken[name] = str(error)
+                groups.pop(name, None)
+                continue
             groups[name] = Group(name, tuple(dict.fromkeys(names)), file.weight_by_size)
         return groups
 
@@ -140,6 +177,8 @@ class TaskIndex:
 
         if name not in self.variants:
             raise TaskError(f"No task named {name!r}.{self._near(name)} See `benchbench tasks ls`.")
+        if name in self._doubled:
+            raise TaskError(self._doubled[name])
         if name not in self._tasks:
             self._tasks[name] = Task.of(self.variants[name])
         return self._tasks[name]
@@ -174,6 +213,8 @@ class TaskIndex:
         elif entry in self.groups:
             groups[entry] = self.groups[entry]
             tasks |= dict.fromkeys(self.groups[entry].tasks)
+        elif entry in self._broken:
+            raise TaskError(f"{self._broken[entry]}{self._not_read()}")
         elif entry in self.tags:
             tasks |= dict.fromkeys(self.tags[entry])
         elif entry in self.suites:
@@ -190,6 +231,7 @@ class TaskIndex:
                 near = self._near(entry)
                 raise TaskError(
                     f"No task, group, tag or suite named {entry!r}{part_of}.{near} See `benchbench tasks ls`."
+                    f"{self._not_read()}"
                 )
             tasks |= dict.fromkeys(names)
 
@@ -200,8 +242,23 @@ class TaskIndex:
             self.__dict__.pop(cached, None)
         return [name for name, variant in self.variants.items() if before.get(name) is not variant]
 
+    def _not_read(self) -> str:
+        """What of --include-path was skipped, behind the sentence that something is missing."""
+        some = "".join(f"\n  {reason}" for reason in [*self.skipped.values()][:MOST_TOLD])
+        more = len(self.skipped) - MOST_TOLD
+        return f"\nSkipped:{some}" + (f"\n  … and {more} more" if more > 0 else "") if some else ""
+
     def _near(self, name: str) -> str:
         return did_you_mean(name, [*self.variants, *self._members, *self._group_files, *self.tags, *self.suites])
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    """The YAML files below a folder, sorted, without those of hidden folders."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if name.endswith((".yaml", ".yml")) and not name.startswith(".")]
+    return sorted(found)
 
 
 def _collect(found: Iterable[TaskVariant], key: str) -> dict[str, tuple[str, ...]]:
@@ -215,41 +272,6 @@ def _collect(found: Iterable[TaskVariant], key: str) -> dict[str, tuple[str, ...
 
 def _matching(pattern: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if fnmatchcase(name, pattern)] if any(sign in pattern for sign in "*?[") else []
-
-
-@dataclass(frozen=True, slots=True)
-class _GroupFile:
-    name: str
-    path: Path
-    entries: tuple[str, ...]
-    """Names of tasks, tags or groups."""
-    weight_by_size: bool
-
-
-def _group_file(path: Path, raw: dict[str, Json]) -> _GroupFile:
-    for key in raw:
-        if key not in GROUP_KEYS:
-            raise TaskError(
-                f"{where(path, [key])}: unknown key {key!r} in a group file.{did_you_mean(str(key), GROUP_KEYS)}"
-            )
-    name = raw.get("group")
-    if not isinstance(name, str):
-        raise TaskError(f"{path}: `task` is a list, so this is a group file: give it a `group` name.")
-    return _GroupFile(name, path, tuple(_entries(path, raw["task"])), _weight_of_file(raw))
-
-
-def _entries(path: Path, listed: Json) -> Iterator[str]:
-    for position, entry in enumerate(listed if isinstance(listed, list) else []):
-        if not isinstance(entry, str):
-            raise TaskError(f"{where(path, ['task', position])}: a group lists names of tasks, tags or groups.")
-        yield entry
-
-
-def _weight_of_file(raw: dict[str, Json]) -> bool:
-    listed = raw.get("aggregate_metric_list")
-    metrics = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    stated = [entry["weight_by_size"] for entry in metrics if "weight_by_size" in entry]
-    return bool(raw.get("weight_by_size", all(stated)))
 
 
 def _are_names(value: Json) -> TypeGuard[list[str]]:

@@ -292,11 +292,9 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".parquet": read_parquet,
     ".csv": read_csv,
     ".tsv": read_csv,
-    ".json": read_json,
     ".jsonl.gz": read_jsonl,
     ".csv.gz": read_csv,
     ".tsv.gz": read_csv,
-    ".json.gz": read_json,
 }
 """Ending of a split's file in a data root, the preferred first."""
 

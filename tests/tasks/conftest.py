@@ -73,6 +73,8 @@ def make_task(make_index: MakeIndex) -> MakeTask:
 
     def make(text: str, rows: Rows | None = None, name: str | None = None) -> Task:
         found = make_index({"t.yaml": text}, rows)
+        for reason in found.skipped.values():
+            raise reason
         return found.task(name if name is not None else next(iter(found.variants)))
 
     return make

@@ -153,9 +153,9 @@ def test_a_pack_with_double_names_or_a_circle_of_includes_is_refused(
     for name, text in files.items():
         (tmp_path / name).write_text(dedent(text), encoding="utf-8")
     result = run(tmp_path, "check", "--all")
-    assert isinstance(result.exception, TaskError)
-    assert said in str(result.exception)
-    assert str(tmp_path / "a.yaml") in str(result.exception)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert str(tmp_path / "a.yaml") in result.output
 
 
 def test_check_all_goes_on_after_a_broken_task_and_sums_up(folder: Path) -> None:

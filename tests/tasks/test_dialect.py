@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -126,8 +127,8 @@ def test_an_error_in_an_included_file_names_that_file(make_index: MakeIndex) -> 
 
 @pytest.mark.parametrize("value", ["5", "{a: b}", "[[x]]"])
 def test_an_include_that_is_no_file_name_is_a_sentence(make_index: MakeIndex, value: str) -> None:
-    with pytest.raises(TaskError, match=r"t\.yaml:2: `include` takes file names, not "):
-        make_index({"t.yaml": f"task: mine\ninclude: {value}\n"})
+    (reason,) = make_index({"t.yaml": f"task: mine\ninclude: {value}\n"}).skipped.values()
+    assert "t.yaml:2: `include` takes file names, not " in str(reason)
 
 
 @pytest.mark.parametrize("value", ["5", "{a: b}"])
@@ -141,8 +142,9 @@ def test_a_tag_that_is_no_name_is_a_sentence_about_its_task_alone(make_index: Ma
 
 
 def test_files_that_include_each_other_are_a_sentence(make_index: MakeIndex) -> None:
-    with pytest.raises(TaskError, match="includes itself"):
-        make_index({"a.yaml": "include: b.yaml\ntask: a\n", "b.yaml": "include: a.yaml\ntask: b\n"})
+    found = make_index({"a.yaml": "include: b.yaml\ntask: a\n", "b.yaml": "include: a.yaml\ntask: b\n"})
+    assert not found.variants
+    assert ["includes itself" in str(reason) for reason in found.skipped.values()] == [True, True]
 
 
 def test_the_resolved_task_is_json_and_holds_every_key_that_was_set(make_task: MakeTask) -> None:
@@ -185,14 +187,16 @@ def test_neither_a_link_nor_an_include_leads_out_of_the_folder(tmp_path: Path) -
     task = root / "pack" / "t.yaml"
     for name in ("../../_outside.yaml", str(outside)):
         task.write_text(f"task: mine\ninclude: {name}\n", encoding="utf-8")
-        with pytest.raises(TaskError, match=r"t\.yaml:2: .*_outside\.yaml lies outside .*tasks, which is not read"):
-            TaskIndex([root])
+        found = TaskIndex([root])
+        assert "mine" not in found.variants
+        assert re.search(
+            r"t\.yaml:2: .*_outside\.yaml lies outside .*tasks, which is not read", str(found.skipped[task])
+        )
         assert "mine" in TaskIndex([tmp_path]).variants
     for name in ("t.yaml", "suites.yaml"):
         (root / "pack" / name).unlink(missing_ok=True)
         (root / "pack" / name).symlink_to(outside)
-        with pytest.raises(TaskError, match=f"{name} lies outside"):
-            TaskIndex([root])
+        assert f"{name} lies outside" in str(TaskIndex([root]).skipped[root / "pack" / name])
         (root / "pack" / name).unlink()
     (root / "_base.yaml").write_text(CHOICE, encoding="utf-8")
     (root / "pack" / "_linked.yaml").symlink_to(root / "_base.yaml")

@@ -82,29 +82,87 @@ def test_the_users_file_wins_over_a_packaged_one(no_packaged_tasks: Path, make_i
     assert make_index({"c.yaml": task("c", "    version: mine\n")}).task("c").version == "mine"
 
 
-def test_two_files_with_one_name_are_a_sentence(make_index: MakeIndex) -> None:
-    with pytest.raises(TaskError, match=r"a\.yaml has a task 'x' too"):
-        make_index({"a.yaml": task("x"), "b.yaml": task("x")})
+def test_a_name_that_two_files_have_is_refused_and_no_other(make_index: MakeIndex) -> None:
+    found = make_index({"a.yaml": task("x", "    version: 1\n"), "b.yaml": task("x"), "c.yaml": task("y")})
+    assert [path.name for path in found.skipped] == ["b.yaml"]
+    with pytest.raises(TaskError, match=r"b\.yaml:\d+: .*a\.yaml has a task 'x' too"):
+        found.task("x")
+    assert found.task("y").name == "y"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("group: g\ntask: [a_oen]\n", "no task, group or tag named 'a_oen'. Did you mean a_one"),
-        ("group: g\ntask: [{task: x}]\n", "a group lists names"),
+        ("group: g\ntask: [{task: x}]\n", "no task named 'x', and the entry has no `dataset_path`"),
+        ("group: g\ntask: [7]\n", "a group lists names of tasks, tags or groups, or tasks"),
+        ("group: g\ntask: [{doc_to_text: x}]\n", "a task inside a group has a name"),
         ("task: [a_one]\n", "give it a `group` name"),
         ("group: g\ntask: [a_one]\nagregate: 1\n", "unknown key 'agregate'.*aggregate_metric_list"),
         ("dataset_path: x\n", "no `task` key"),
+        ("services: {}\n", "no `task` key"),
+        ("a: 1\n---\nb: 2\n", "but found another document"),
+        ("- 1\n", "expected a mapping"),
+        ("task: {a: b}\n", "`task` must be a name"),
+        ("task: x\ndoc_to_text: !function utils.x\n", "never Python"),
     ],
 )
-def test_a_wrong_group_file_is_a_sentence(make_index: MakeIndex, text: str, message: str) -> None:
-    with pytest.raises(TaskError, match=message):
-        _ = make_index({"a.yaml": task("a_one"), "g.yaml": text}).groups
+@pytest.mark.parametrize("name", ["g.yaml", "0.yml"])
+def test_a_file_that_is_none_of_ours_hides_no_other(make_index: MakeIndex, name: str, text: str, message: str) -> None:
+    found = make_index({"a.yaml": task("a_one"), name: text})
+    assert [task.name for task in found.select("a_one").tasks] == ["a_one"]
+    assert [path.name for path in found.skipped] == [name]
+    with pytest.raises(TaskError, match=f"(?s)named 'g'.*Skipped.*{message}"):
+        found.select("g")
 
 
-def test_a_wrong_suite_is_a_sentence(make_index: MakeIndex) -> None:
-    with pytest.raises(TaskError, match=r"suites\.yaml:1: a suite is"):
-        make_index({"suites.yaml": "small: 3\n"})
+def test_a_file_that_is_named_itself_is_not_skipped(found: TaskIndex, tmp_path: Path) -> None:
+    (tmp_path / "stray.yaml").write_text("services: {}\n", encoding="utf-8")
+    with pytest.raises(TaskError, match="no `task` key"):
+        found.select(str(tmp_path / "stray.yaml"))
+
+
+def test_a_group_with_a_lost_member_stops_nobody_who_did_not_ask_for_it(make_index: MakeIndex) -> None:
+    found = make_index({"a.yaml": task("a_one"), "g.yaml": "group: g\ntask: [a_oen, a_one]\n"})
+    assert [task.name for task in found.select("a_*").tasks] == ["a_one"]
+    assert "g" not in found.groups
+    with pytest.raises(TaskError, match="no task, group or tag named 'a_oen'. Did you mean a_one"):
+        found.select("g")
+
+
+def test_hidden_folders_and_files_are_not_read(make_index: MakeIndex) -> None:
+    found = make_index({
+        "a.yaml": task("a_one"),
+        ".github/workflow.yaml": "on: push\n",
+        "deep/.cache/b.yaml": task("b"),
+        ".pre-commit-config.yaml": "repos: []\n",
+    })
+    assert [*found.variants] == ["a_one"]
+    assert not found.skipped
+
+
+def test_a_group_file_may_hold_its_tasks(make_index: MakeIndex) -> None:
+    inside = """
+        group: g
+        dataset_path: json
+        test_split: test
+        output_type: multiple_choice
+        doc_to_choice: ["yes", "no"]
+        task:
+          - {task: g_0, doc_to_text: "{{ q }}", doc_to_target: 0, dataset_kwargs: {data_files: {test: x.jsonl}}}
+          - {task: a_one, num_fewshot: 3, dataset_path: org/own}
+          - other
+    """
+    changed = "group: h\ntask:\n  - {task: other, num_fewshot: 5}\n"
+    found = make_index({"a.yaml": task("a_one"), "b.yaml": task("other"), "g.yaml": inside, "h.yaml": changed})
+    assert not found.skipped
+    assert found.groups["g"].tasks == ("g_0", "g::a_one", "other")
+    assert found.task("g_0").config.doc_to_choice == ["yes", "no"]
+    assert found.task("g_0").config.group == []
+    assert found.task("a_one").config.num_fewshot != 3
+    assert found.task("g::a_one").config.num_fewshot == 3
+    assert found.groups["h"].tasks == ("h::other",)
+    assert found.task("h::other").config.num_fewshot == 5
+    assert found.task("h::other").config.doc_to_text == found.task("other").config.doc_to_text
 
 
 def test_a_broken_task_is_found_when_it_is_selected_not_when_another_is(make_index: MakeIndex) -> None:

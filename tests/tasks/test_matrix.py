@@ -75,15 +75,15 @@ def test_a_matrix_variable_hides_a_column_of_its_name(make_task: MakeTask) -> No
         ("matrix: {language: [a/b]}", "`task` must be a name"),
     ],
 )
-def test_a_wrong_matrix_is_a_sentence(make_index: MakeIndex, more: str, message: str) -> None:
+def test_a_wrong_matrix_is_a_sentence(make_task: MakeTask, more: str, message: str) -> None:
     with pytest.raises(TaskError, match=message):
-        make_index({"t.yaml": LANGUAGES + f"    {more}\n"})
+        make_task(LANGUAGES + f"    {more}\n")
 
 
-def test_a_matrix_that_explodes_is_refused_before_it_is_built(make_index: MakeIndex) -> None:
+def test_a_matrix_that_explodes_is_refused_before_it_is_built(make_task: MakeTask) -> None:
     axes = ", ".join(f"a{i}: [{', '.join(str(j) for j in range(50))}]" for i in range(8))
     with pytest.raises(TaskError, match="the matrix makes 39,062,500,000,000 tasks"):
-        make_index({"t.yaml": CHOICE + f"    matrix: {{{axes}}}\n"})
+        make_task(CHOICE + f"    matrix: {{{axes}}}\n")
 
 
 def test_every_packaged_variant_is_a_valid_task() -> None:
