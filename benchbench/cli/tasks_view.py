@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 20
 
+Sizes = Callable[[Sequence[str]], list[int]]
+"""From texts to their numbers of tokens."""
+
 Report = dict[str, Any]
 """task, file, docs, documents_stated (in the file), num_fewshot, prompts, errors, warnings; tokens if counted."""
 
@@ -35,7 +39,7 @@ class Checker:
         self, index: TaskIndex, settings: RenderSettings, tokenizer: str | None, *, only_read_without_data: bool
     ) -> None:
         self._index, self._settings = index, settings
-        self._count = _token_counter(tokenizer) if tokenizer is not None else None
+        self._size = _sizes(tokenizer) if tokenizer is not None else None
         self._only_read = only_read_without_data
 
     def report(self, name: str) -> Report:
@@ -60,6 +64,7 @@ class Checker:
         """Every prompt of the task over every document; what holds for several prompts is reported once."""
         from dataclasses import replace
 
+        from benchbench.cli.tasks_gold import gold_findings
         from benchbench.tasks.check import findings
         from benchbench.tasks.prepare import prepare
 
@@ -67,12 +72,11 @@ class Checker:
             prepared = prepare(task, replace(self._settings, prompt=prompt))
             report |= {"docs": len(prepared.docs), "num_fewshot": prepared.num_fewshot}
             report["prompts"].append(prompt)
-            for finding in findings(prepared):
-                _add(report, "errors" if finding.is_error else "warnings", f"document {finding.doc_id}: {finding.text}")
-            for text in _wrong_gold(prepared):
-                _add(report, "errors", text)
-            if self._count is not None and prompt == "default":
-                report["tokens"] = self._count(prepared)
+            for finding in chain(findings(prepared), gold_findings(prepared, self._size)):
+                place = "" if finding.doc_id is None else f"document {finding.doc_id}: "
+                _add(report, "errors" if finding.is_error else "warnings", f"{place}{finding.text}")
+            if self._size is not None and prompt == "default":
+                report["tokens"] = _tokens(prepared, self._size)
         stated = (task.config.metadata or {}).get("documents")
         report["documents_stated"] = stated if isinstance(stated, int) else None
 
@@ -107,34 +111,21 @@ def _has_no_data(task: Task, settings: RenderSettings) -> bool:
         return True
 
 
-def _wrong_gold(prepared: PreparedTask) -> Iterator[str]:
-    """The documents whose gold answer does not get full marks."""
-    from benchbench.scoring.score import score_doc
-    from benchbench.tasks.check import gold_responses, imperfect
-
-    spec = prepared.task.scoring
-    for rendered in prepared.docs:
-        score = score_doc(spec, rendered, gold_responses(prepared, rendered))
-        if score.outcome not in ("answered", "truncated"):
-            yield f"document {rendered.doc.id}: the gold answer counts as {score.outcome}"
-        for name, value in imperfect(spec, score).items():
-            yield f"document {rendered.doc.id}: the gold answer gets {name} = {value}, not 1"
-
-
-def _token_counter(name: str) -> Callable[[PreparedTask], dict[str, float]]:
-    """A function from a prepared task to the tokens of its prompts: mean, and most."""
+def _sizes(name: str) -> Sizes:
+    """A function from texts to their numbers of tokens."""
     from benchbench.backends.models.find import find_tokenizer
     from benchbench.backends.models.tokenizer import load_tokenizer
-    from benchbench.tasks.check import request_text
 
     tokenizer = load_tokenizer(find_tokenizer(name), trusted=False)
+    return lambda texts: [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
 
-    def count(prepared: PreparedTask) -> dict[str, float]:
-        texts = [request_text(rendered.requests[0]) for rendered in prepared.docs]
-        sizes = [len(ids) for ids in tokenizer(texts)["input_ids"]]
-        return {"mean": sum(sizes) / len(sizes), "most": max(sizes)}
 
-    return count
+def _tokens(prepared: PreparedTask, sizes: Sizes) -> dict[str, float]:
+    """Tokens of the prompts: mean, and most."""
+    from benchbench.tasks.finding import request_text
+
+    counts = sizes([request_text(rendered.requests[0]) for rendered in prepared.docs])
+    return {"mean": sum(counts) / len(counts), "most": max(counts)}
 
 
 def print_report(report: Report) -> None:

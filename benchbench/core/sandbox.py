@@ -64,6 +64,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         self.meter = limits.Meter()
+        self.printed: Callable[[object], None] | None = None
+        """Told of what a template prints that is neither text nor a number, where somebody wants to know."""
         super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, finalize=self._printable)
         self.globals = dict(GLOBALS)
         self.binop_table |= {"+": limits.add, "*": limits.multiply, "**": limits.power, "%": limits.modulo}
@@ -94,6 +96,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if hasattr(value, "__next__"):
             raise TypeError("the value is a generator; add `|list` or `|join`")
         self.meter.bounded(value)
+        if self.printed is not None and not isinstance(value, str | int | float):
+            self.printed(value)
         return self.meter.bounded(str(value)) if type(value) in _SIZED else value
 
     def _sum(self, value: Iterable[Any], attribute: str | int | None = None, start: int | float = 0) -> int | float:

@@ -1,57 +1,58 @@
-"""What can be wrong with a task's documents although they render, and what a perfect model would answer."""
+"""What can be wrong with a task's documents although they render."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from benchbench.core.errors import TaskError
-from benchbench.core.registry import METRICS
-from benchbench.core.types import (
-    Completion,
-    GenerateRequest,
-    ItemScore,
-    Loglikelihood,
-    LoglikelihoodRequest,
-    RenderedDoc,
-    Request,
-    Response,
-    ScoringSpec,
-)
+from benchbench.core.types import RenderedDoc
+from benchbench.tasks.check_templates import unseen
+from benchbench.tasks.finding import Finding, asked, look, question_text, request_text, shots_of
 from benchbench.tasks.recorded_task import source_texts
 from benchbench.tasks.task import PreparedTask, Task
-from benchbench.tasks.template import Field
-
-CERTAIN, IMPOSSIBLE = -1e-6, -1e6
-"""Log-likelihoods that a perfect model gives to the gold answer and to everything else."""
-
 
 EMPTY_PROMPT = "the prompt is empty"
 """Nothing to look at where the task itself says that nothing is asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something to look at."""
-
-    doc_id: int
-    text: str
-    is_error: bool
-    """The task cannot be scored rightly as it is; otherwise it is only worth knowing."""
-
-
 def findings(prepared: PreparedTask) -> Iterator[Finding]:
-    """Empty or equal choices, empty prompts, sources and targets, documents that come twice, broken text."""
+    """Templates that missed the document; empty or equal choices, empty prompts, sources and targets; documents that
+    come twice, by themselves or as shots; broken text.
+    """
+    task = own_task(prepared)
+    yield from unseen(task, prepared.docs)
     first_with: dict[str, int] = {}
     for rendered in prepared.docs:
         doc = rendered.doc
         found = dict.fromkeys([*_texts(rendered), *_choices(rendered)])
-        meant = own_task(prepared).prompt(rendered.prompt_name).doc_to_text == ""
+        meant = task.prompt(rendered.prompt_name).doc_to_text == ""
         yield from (finding for finding in found if not (meant and finding.text == EMPTY_PROMPT))
         earlier = first_with.setdefault(doc.hash, doc.id)
         if earlier != doc.id:
             yield Finding(doc.id, f"the same document as {earlier}", False)
+    yield from _repeated(prepared.docs)
     yield from _sources(prepared)
+
+
+def _repeated(docs: Sequence[RenderedDoc]) -> Iterator[Finding]:
+    """Questions that are asked twice, in documents that differ in something that is not asked; or told as a shot."""
+    first_with: dict[tuple[str, ...], RenderedDoc] = {}
+    for rendered in docs:
+        requests = asked(rendered)
+        questions = [look(question_text(request)) for request in requests]
+        if not any(questions):
+            continue
+        earlier = first_with.setdefault((*questions, "", *sorted(map(look, rendered.choices))), rendered)
+        if earlier.doc.hash != rendered.doc.hash:
+            also = "" if _right(earlier) == _right(rendered) else ", with another right answer"
+            yield Finding(rendered.doc.id, f"the same question as document {earlier.doc.id}{also}", False)
+        told = [look(shot) for shot in shots_of(requests[0])]
+        if any(question and any(shot.startswith(question) for shot in told) for question in questions):
+            yield Finding(rendered.doc.id, "a shot is the same question, with its answer", False)
+
+
+def _right(rendered: RenderedDoc) -> tuple[str, ...]:
+    return tuple(rendered.choices[index] for index in rendered.gold) if rendered.choices else rendered.targets
 
 
 def _sources(prepared: PreparedTask) -> Iterator[Finding]:
@@ -98,44 +99,16 @@ def _choices(rendered: RenderedDoc) -> Iterator[Finding]:
     if len(set(choices)) < len(choices):
         gold_twice = any(choices.count(choices[index]) > 1 for index in rendered.gold)
         yield Finding(number, "two choices are equal" + (", one of them right" if gold_twice else ""), False)
+    yield from _look_alikes(rendered)
     if rendered.gold and len(set(rendered.gold)) == len(choices):
         yield Finding(number, "every choice is right", False)
 
 
-def request_text(request: Request) -> str:
-    """Everything the model would read for a request before it answers; a rolling text as a whole."""
-    return request.prompt.text if isinstance(request, (LoglikelihoodRequest, GenerateRequest)) else request.text
-
-
-def gold_responses(prepared: PreparedTask, rendered: RenderedDoc) -> list[Response]:
-    """What a model would answer that always gives the gold answer, in the words of `doc_to_answer` if there are any."""
-    task = own_task(prepared)
-    text = rendered.targets[0] if rendered.targets else ""
-    if task.config.doc_to_answer is not None:
-        scope = {**rendered.doc.fields, **task.variables}
-        text = str(Field(task.config.doc_to_answer, task.where("doc_to_answer"), scope).text(scope, rendered.doc.id))
-    return [_gold_response(rendered, request, text) for request in rendered.requests]
-
-
-def _gold_response(rendered: RenderedDoc, request: Request, text: str) -> Response:
-    if isinstance(request, GenerateRequest):
-        return Completion(request, text, "stop", 1)
-    conditional = not rendered.choices or request.index < len(rendered.choices)
-    right = not rendered.choices or request.index in rendered.gold
-    total = (CERTAIN if right else IMPOSSIBLE) if conditional else -1.0
-    return Loglikelihood(request, total, right, 1)
-
-
-def imperfect(spec: ScoringSpec, score: ItemScore) -> Mapping[str, float | None]:
-    """The metrics among those of the task that are 1 for a right answer, and are not."""
-    wanted = {metric.name for metric in spec.metrics if _is_share(metric.name)}
-    return {
-        name: value
-        for name, value in score.scores.items()
-        if name.split(",")[0] in wanted and (value is None or abs(value - 1.0) > 1e-9)
-    }
-
-
-def _is_share(name: str) -> bool:
-    info = METRICS.get(name)
-    return info is not None and info.aggregation == "mean" and info.bounds == (0.0, 1.0) and info.higher_is_better
+def _look_alikes(rendered: RenderedDoc) -> Iterator[Finding]:
+    """Choices that differ in nothing but case, white space or the form of their characters."""
+    seen: dict[str, str] = {}
+    for choice in dict.fromkeys(rendered.choices):
+        other = seen.setdefault(look(choice), choice)
+        if other != choice:
+            text = f"the choices {other!r} and {choice!r} differ only in case, white space or Unicode form"
+            yield Finding(rendered.doc.id, text, False)

@@ -64,7 +64,9 @@ def group_file(
             inside += found
             names += [variant.name for variant in found]
         else:
-            raise TaskError(f"{where(path, ['task', position])}: a group lists names of tasks, tags or groups, or tasks.")
+            raise TaskError(
+                f"{where(path, ['task', position])}: a group lists names of tasks, tags or groups, or tasks."
+            )
     return GroupFile(name, path, tuple(names), _weight_of_file(raw)), inside
 
 

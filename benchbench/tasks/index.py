@@ -26,6 +26,7 @@ DEFAULT_SUITE = "default"
 MOST_TOLD = 5
 """Skipped files that an error names."""
 
+
 @dataclass(frozen=True)
 class Suite:
     """A named choice of tasks from `suites.yaml`."""

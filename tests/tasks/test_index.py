@@ -130,12 +130,14 @@ def test_a_group_with_a_lost_member_stops_nobody_who_did_not_ask_for_it(make_ind
 
 
 def test_hidden_folders_and_files_are_not_read(make_index: MakeIndex) -> None:
-    found = make_index({
-        "a.yaml": task("a_one"),
-        ".github/workflow.yaml": "on: push\n",
-        "deep/.cache/b.yaml": task("b"),
-        ".pre-commit-config.yaml": "repos: []\n",
-    })
+    found = make_index(
+        {
+            "a.yaml": task("a_one"),
+            ".github/workflow.yaml": "on: push\n",
+            "deep/.cache/b.yaml": task("b"),
+            ".pre-commit-config.yaml": "repos: []\n",
+        }
+    )
     assert [*found.variants] == ["a_one"]
     assert not found.skipped
 
