@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchbench.core.registry import METRICS
 from benchbench.core.types import GenerateRequest, ItemScore, RenderedDoc
+from benchbench.scoring.generation import NORMALIZED, simplified
 from benchbench.scoring.score import score_doc
 from benchbench.tasks.check import own_task
 from benchbench.tasks.check_gold import (
@@ -65,6 +66,7 @@ class _Trial:
         else:
             self._try_apart(rendered, answers[len(faults) - 1])
         yield from self._empty(rendered, texts)
+        yield from self._nothing_left(rendered)
 
     def _answer_faults(self, rendered: RenderedDoc, answer: WrittenAnswer) -> list[str]:
         if (least := self._least(answer.text)) > room(rendered):
@@ -90,7 +92,8 @@ class _Trial:
             why = f": {score.explanation}" if score.explanation else ""
             found.append(f"the gold answer counts as {score.outcome}{why}")
         found += [
-            f"the gold answer gets {name} = {value}, not 1" for name, value in imperfect(self._spec, score).items()
+            f"the gold answer gets {name} = {value}, not 1" + (f": {score.explanation}" if value is None else "")
+            for name, value in imperfect(self._spec, score).items()
         ]
         return found
 
@@ -106,6 +109,16 @@ class _Trial:
                 yield Finding(
                     rendered.doc.id, f"an empty answer gets {name} = 1; the right one is {texts[0]!r:.60}", True
                 )
+
+    def _nothing_left(self, rendered: RenderedDoc) -> Iterator[Finding]:
+        """Targets of which a metric's normalisation leaves nothing."""
+        for metric in self._spec.metrics:
+            for target in rendered.targets if metric.name in NORMALIZED else ():
+                if target.strip() and not simplified(metric.name, target, metric.kwargs).strip():
+                    text = (
+                        f"{metric.name} leaves nothing of the right answer {target!r:.60}; only the same text is right"
+                    )
+                    yield Finding(rendered.doc.id, text, is_error=False)
 
     def summary(self) -> Iterator[Finding]:
         """What holds for many documents, once."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.metric_options import check_options
 from benchbench.core.patterns import check
 from benchbench.core.plugins import entry_point_names, load_entry_point
 from benchbench.core.types import Json, MetricSpec, OutputType
@@ -45,7 +46,15 @@ class MetricInfo:
     """The interval in `stats.intervals.SHARES` that its mean has where every doc is worth 0 or 1."""
 
 
-_NORMALIZING = ("regexes_to_ignore", "ignore_case", "ignore_punctuation", "ignore_numbers", "normalization")
+_LOOKS = ("ignore_typography", "numbers")
+_NORMALIZING = (
+    "regexes_to_ignore",
+    "ignore_case",
+    "ignore_punctuation",
+    "ignore_numbers",
+    "normalization",
+    *_LOOKS,
+)
 _ROUGE = ("use_stemmer", "tokenizer")
 _INF = float("inf")
 
@@ -97,7 +106,7 @@ METRICS: Mapping[str, MetricInfo] = {
     "f1": MetricInfo(
         "Multiple choice: F1 of choice 1 over all docs. Generation: mean F1 of shared words, as in SQuAD.",
         ("choice", "text"),
-        kwargs=("normalization",),
+        kwargs=("normalization", *_LOOKS),
     ),
     "exact_match": MetricInfo(
         "Generation: share of answers equal to a target after the stated normalisation. Multiple choice: share of "
@@ -299,6 +308,8 @@ def metric_spec(
         allowed = ", ".join(info.kwargs) or "none"
         raise TaskError(f"Metric {name!r} has no option {unknown[0]!r}; its options: {allowed}.")
     _check_patterns(f"Metric {name!r}", options)
+    if info is not None:
+        check_options(name, options)
     family = FAMILIES[output_type]
     possible = [known for known in AGGREGATIONS if _CORPUS.get(known, family) == family]
     default = "mean" if info is None else info.aggregation

@@ -191,7 +191,10 @@ def scored_corpus(usable: ColumnItems) -> CorpusScore:
     texts = [_prediction(usable, item) for item in usable.items.reading("prediction", "texts")]
     targets = [item.targets for item in usable.items.reading("targets")]
     metric = usable.column.metric
-    return corpus_score(metric.aggregation, texts, targets, metric.kwargs)
+    try:
+        return corpus_score(metric.aggregation, texts, targets, metric.kwargs)
+    except (ImportError, LookupError, OSError, RuntimeError) as error:  # a tokenizer that is not on this machine
+        raise NoValueError(f"sacrebleu raised {type(error).__name__}: {error}") from error
 
 
 def _corpus_estimate(usable: ColumnItems) -> tuple[Estimate, Places]:

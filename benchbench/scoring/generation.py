@@ -15,11 +15,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from benchbench.core import patterns
-from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.errors import BenchbenchError, TaskError, did_you_mean
 from benchbench.core.registry import METRIC_GROUP
 from benchbench.core.task_scoring import ScoreColumn, columns
 from benchbench.core.types import Completion, ItemScore, Json, Outcome, RenderedDoc, ScoringSpec
 from benchbench.scoring.filters import FilterContext, Filtered, TextMetric, apply_filter, find_by_name
+from benchbench.scoring.typography import plain_numbers, plain_signs, without_punctuation
 from benchbench.stats.influence import Estimate, jackknife_sums
 
 ARTICLES = {"squad": ("a", "an", "the"), "french": ("un", "une", "des", "le", "la", "les")}
@@ -53,29 +54,39 @@ def _articles(language: str) -> re.Pattern[str]:
     return re.compile(rf"\b({'|'.join(ARTICLES[language])})\b")
 
 
-def simplify(
+def simplify(  # noqa: PLR0913 - the first options are lm-eval's
     text: str,
     *,
     regexes_to_ignore: Sequence[str] | None = None,
     ignore_case: bool = False,
     ignore_punctuation: bool = False,
     ignore_numbers: bool = False,
-    normalization: str = "none",
+    normalization: str | None = None,
+    ignore_typography: bool = False,
+    numbers: str | None = None,
 ) -> str:
     """A text as exact match compares it: patterns removed in order, then case, punctuation and digits.
+
+    With `ignore_typography` texts that look equal are equal, and all of Unicode's punctuation counts as such.
 
     Raises:
         TaskError: a pattern is no regular expression, or no normalisation has this name.
     """
     for pattern in regexes_to_ignore or ():
         text = _without(pattern, text)
+    if ignore_typography:
+        text = plain_signs(text)
+    if numbers is not None:
+        text = plain_numbers(text, numbers)
     if ignore_case:
         text = text.lower()
     if ignore_punctuation:
-        text = text.translate(_PUNCTUATION)
+        text = without_punctuation(text) if ignore_typography else text.translate(_PUNCTUATION)
     if ignore_numbers:
         text = text.translate(_DIGITS)
-    return normalize_answer(text, normalization)
+    if normalization not in (None, "none"):
+        text = normalize_answer(without_punctuation(text) if ignore_typography else text, str(normalization))
+    return " ".join(text.split()) if ignore_typography else text
 
 
 def _without(pattern: str, text: str) -> str:
@@ -86,21 +97,75 @@ def _without(pattern: str, text: str) -> str:
 
 
 def exact_match(prediction: str, targets: Sequence[str], **options: Any) -> float:
-    """1 if the text equals a target, both simplified alike; the options are those of `simplify`."""
+    """1 if the text equals a target, both simplified alike; the options are those of `simplify`.
+
+    A target of which a normalisation of ours leaves nothing ("Un" without its articles) is compared as it is; lm-eval's
+    own options are kept to the letter, and there it equals every text of which they leave nothing.
+    """
     answer = simplify(prediction, **options)
-    return float(any(answer == simplify(target, **options) for target in targets))
+    kept = options.get("normalization") in (None, "none") and not options.get("ignore_typography")
+    for target in targets:
+        wanted = simplify(target, **options)
+        if answer == wanted and (kept or wanted or _bare(prediction) == _bare(target)):
+            return 1.0
+    return 0.0
 
 
 def is_included(prediction: str, targets: Sequence[str], **options: Any) -> float:
-    """1 if the text contains a target, both simplified alike; the options are those of `simplify`."""
+    """1 if the text contains a target, both simplified alike; the options are those of `simplify`.
+
+    A target of which they leave nothing has to be there as it is, as a word.
+    """
     answer = simplify(prediction, **options)
-    return float(any(simplify(target, **options) in answer for target in targets))
+    for target in targets:
+        wanted = simplify(target, **options)
+        if wanted.strip() and wanted in answer:
+            return 1.0
+        if not wanted.strip() and _holds_word(_bare(prediction), _bare(target)):
+            return 1.0
+    return 0.0
 
 
-def f1(prediction: str, targets: Sequence[str], *, normalization: str = "squad") -> float:
-    """Best F1 of shared words over the targets. Two empty texts match, an empty and a full one do not."""
-    words = normalize_answer(prediction, normalization).split()
-    return max((_word_f1(words, normalize_answer(target, normalization).split()) for target in targets), default=0.0)
+NORMALIZED = ("exact_match", "is_included", "f1")
+"""Metrics that compare simplified texts."""
+
+
+def simplified(metric: str, text: str, options: Mapping[str, Any]) -> str:
+    """A text as one of NORMALIZED compares it."""
+    default = {"normalization": "squad"} if metric == "f1" else {}
+    return simplify(text, **{**default, **options})
+
+
+def _bare(text: str) -> str:
+    """What two texts are compared by where a normalisation leaves nothing of one."""
+    return " ".join(plain_signs(text).lower().split())
+
+
+def _holds_word(text: str, word: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None if word else not text
+
+
+def f1(
+    prediction: str,
+    targets: Sequence[str],
+    *,
+    normalization: str | None = "squad",
+    ignore_typography: bool = False,
+    numbers: str | None = None,
+) -> float:
+    """Best F1 of shared words over the targets. Two empty texts match, an empty and a full one do not.
+
+    A target of which the normalisation leaves nothing is compared as it is.
+    """
+    options = {"normalization": normalization or "squad", "ignore_typography": ignore_typography, "numbers": numbers}
+    words, best = simplified("f1", prediction, options).split(), 0.0
+    for target in targets:
+        wanted = simplified("f1", target, options).split()
+        if not wanted and not words:
+            best = max(best, float(_bare(prediction) == _bare(target)))
+        else:
+            best = max(best, _word_f1(words, wanted))
+    return best
 
 
 def _word_f1(words: list[str], target: list[str]) -> float:
@@ -248,12 +313,31 @@ def score_text(spec: ScoringSpec, rendered: RenderedDoc, completions: Sequence[C
     filtered: dict[str | None, Filtered] = {}
     for chosen in spec.filters or (None,):
         filtered[None if chosen is None else chosen.name] = apply_filter(chosen, texts, context)
-    scores = {
-        column.name: _mean_score(column, filtered[None if column.filter is None else column.filter.name], rendered)
-        for column in columns(spec)
-    }
+    scores, broken = _scores(spec, filtered, rendered)
     first = next(iter(filtered.values()))
-    return ItemScore(scores, first.texts[0] if first.texts else None, _outcome(completions, list(filtered.values())))
+    outcome = _outcome(completions, list(filtered.values()))
+    return ItemScore(scores, first.texts[0] if first.texts else None, outcome, explanation=broken)
+
+
+def _scores(
+    spec: ScoringSpec, filtered: Mapping[str | None, Filtered], rendered: RenderedDoc
+) -> tuple[dict[str, float | None], str | None]:
+    """The score of each column, and what some of them raised; these have None. What all raise is raised."""
+    scores: dict[str, float | None] = {}
+    broken: dict[str, Exception] = {}
+    for column in columns(spec):
+        try:
+            scores[column.name] = _mean_score(
+                column, filtered[None if column.filter is None else column.filter.name], rendered
+            )
+        except (BenchbenchError, patterns.TooMuchWorkError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a metric that breaks costs its own column
+            scores[column.name], broken[column.name] = None, error
+    if broken and len(broken) == len(scores):
+        raise next(iter(broken.values()))
+    told = "; ".join(f"{name} raised {type(error).__name__}: {error}" for name, error in broken.items())
+    return scores, told or None
 
 
 def _mean_score(column: ScoreColumn, filtered: Filtered, rendered: RenderedDoc) -> float | None:

@@ -54,7 +54,7 @@ def _unrendered(task: Task, variant: PromptVariant) -> Iterator[Finding]:
                     is_error=True,
                 )
     kwargs = task.config.generation_kwargs
-    plain = {
+    plain: dict[str, Sequence[str | None]] = {
         "target_delimiter": [variant.target_delimiter],
         "fewshot_delimiter": [variant.fewshot_delimiter],
         "generation_kwargs": (kwargs.until if kwargs is not None else None) or [],

@@ -89,8 +89,8 @@ def _inside(
         return
     if name not in known:
         raise TaskError(
-            f"{where(path, ['task', position])}: no task named {name!r}, and the entry has no `dataset_path` of its own."
-            f"{did_you_mean(name, known)}"
+            f"{where(path, ['task', position])}: no task named {name!r}, and the entry has no `dataset_path` of its "
+            f"own.{did_you_mean(name, known)}"
         )
     base = known[name]
     places = {key: base.origins.get(key, base.path) for key in base.raw} | dict.fromkeys(merged, path)

@@ -125,7 +125,7 @@ def test_a_group_with_a_lost_member_stops_nobody_who_did_not_ask_for_it(make_ind
     found = make_index({"a.yaml": task("a_one"), "g.yaml": "group: g\ntask: [a_oen, a_one]\n"})
     assert [task.name for task in found.select("a_*").tasks] == ["a_one"]
     assert "g" not in found.groups
-    with pytest.raises(TaskError, match="no task, group or tag named 'a_oen'. Did you mean a_one"):
+    with pytest.raises(TaskError, match=r"no task, group or tag named 'a_oen'\. Did you mean a_one"):
         found.select("g")
 
 

@@ -1,0 +1,72 @@
+"""The options of built-in metrics: what each may be, told before a model is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.types import Json
+
+SACREBLEU_TOKENIZERS = (
+    "13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "spm", "flores101", "flores200", "spBLEU-1K", "none",
+)  # fmt: skip
+"""Those of sacrebleu 2.5; a test compares them with the installed one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionInfo:
+    """One option."""
+
+    explanation: str
+    values: tuple[str, ...] = ()
+    """Texts that it may be; empty: true or false."""
+    is_list: bool = False
+    """A list of regular expressions instead."""
+
+
+OPTIONS: Mapping[str, OptionInfo] = {
+    "regexes_to_ignore": OptionInfo("Patterns that are removed from both texts first.", is_list=True),
+    "ignore_case": OptionInfo("Case does not count."),
+    "ignore_punctuation": OptionInfo("ASCII punctuation does not count; with `ignore_typography`, none of Unicode's."),
+    "ignore_numbers": OptionInfo("Digits do not count."),
+    "ignore_typography": OptionInfo(
+        "Texts that look equal are equal: composed and decomposed letters, straight and typographic quotes, dashes, "
+        "kinds and runs of white space."
+    ),
+    "numbers": OptionInfo(
+        "How numbers are written: `comma` takes 1 000 for 1000 and 3,14 for 3.14, `point` 1,000 for 1000.",
+        ("comma", "point"),
+    ),
+    "normalization": OptionInfo(
+        "Lower case, no ASCII punctuation, no articles of a language.", ("squad", "french", "none")
+    ),
+    "use_stemmer": OptionInfo("English words are compared by their stems."),
+    "tokenizer": OptionInfo("`default` knows a to z and 0 to 9 alone, `unicode` every script.", ("default", "unicode")),
+    "tokenize": OptionInfo("sacrebleu's tokenizer.", SACREBLEU_TOKENIZERS),
+    "lowercase": OptionInfo("Case does not count."),
+    "normalized": OptionInfo("Texts are tokenized as TERCOM does."),
+    "no_punct": OptionInfo("Punctuation does not count."),
+    "asian_support": OptionInfo("Characters of Asian scripts are words."),
+    "case_sensitive": OptionInfo("Case counts."),
+    "ties": OptionInfo(
+        "Which of equally likely choices is taken: `draw` draws one, the same in every run; `first` takes the first, "
+        "as lm-eval does.",
+        ("draw", "first"),
+    ),
+}
+
+
+def check_options(metric: str, options: Mapping[str, Json]) -> None:
+    """TaskError for the value of an option that no metric can use; null is the default."""
+    for name, value in options.items():
+        info = OPTIONS.get(name)
+        if info is None or value is None or info.is_list:
+            continue
+        if info.values and value not in info.values:
+            near = did_you_mean(value, info.values) if isinstance(value, str) else ""
+            raise TaskError(f"Metric {metric!r}: `{name}` is {value!r}; it is one of {', '.join(info.values)}.{near}")
+        if not info.values and not isinstance(value, bool):
+            raise TaskError(f"Metric {metric!r}: `{name}` is {value!r}; it is true or false.")
+    if options.get("tokenizer") == "unicode" and options.get("use_stemmer"):
+        raise TaskError(f"Metric {metric!r}: the stemmer is English and goes with `tokenizer: default` only.")
