@@ -55,6 +55,7 @@ _NORMALIZING = (
     "normalization",
     *_LOOKS,
 )
+_TIES = ("ties",)
 _ROUGE = ("use_stemmer", "tokenizer")
 _INF = float("inf")
 
@@ -69,12 +70,19 @@ METRICS: Mapping[str, MetricInfo] = {
         "Share of docs whose right choice has the highest log-likelihood; for loglikelihood tasks, share of docs "
         "whose every target token was the model's first choice.",
         ("choice", "likelihood"),
+        kwargs=_TIES,
     ),
-    "acc_norm": MetricInfo("Accuracy by log-likelihood per character of the choice, as in lm-eval.", ("choice",)),
-    "acc_bytes": MetricInfo("Accuracy by log-likelihood per UTF-8 byte of the choice.", ("choice",)),
-    "acc_token": MetricInfo("Accuracy by mean token log-probability of the choice, as in BenCzechMark.", ("choice",)),
+    "acc_norm": MetricInfo(
+        "Accuracy by log-likelihood per character of the choice, as in lm-eval.", ("choice",), kwargs=_TIES
+    ),
+    "acc_bytes": MetricInfo("Accuracy by log-likelihood per UTF-8 byte of the choice.", ("choice",), kwargs=_TIES),
+    "acc_token": MetricInfo(
+        "Accuracy by mean token log-probability of the choice, as in BenCzechMark.", ("choice",), kwargs=_TIES
+    ),
     "acc_mutual_info": MetricInfo(
-        "Accuracy by how much the prompt raises the log-likelihood of a choice over the choice alone.", ("choice",)
+        "Accuracy by how much the prompt raises the log-likelihood of a choice over the choice alone.",
+        ("choice",),
+        kwargs=_TIES,
     ),
     "bpb_gold": _cost(
         "Mean over docs of the bits per UTF-8 byte that the right choice costs: the smooth signal early in training.",
@@ -93,9 +101,13 @@ METRICS: Mapping[str, MetricInfo] = {
         ("choice",),
         aggregation="matthews_corrcoef",
         bounds=(-1.0, 1.0),
+        kwargs=_TIES,
     ),
     "macro_f1": MetricInfo(
-        "Mean over the choices of the F1 of each against the rest, over all docs.", ("choice",), aggregation="macro_f1"
+        "Mean over the choices of the F1 of each against the rest, over all docs.",
+        ("choice",),
+        aggregation="macro_f1",
+        kwargs=_TIES,
     ),
     "auroc": MetricInfo(
         "Mean over the choices of the area under the ROC curve of each against the rest, by the softmax of mean token "

@@ -1,7 +1,8 @@
 """Multiple choice: every normalisation side by side, from one set of log-likelihoods.
 
-Ties go to the first choice, as numpy's argmax in lm-eval does, and are flagged. Lengths are those of
-the choice as rendered, without the delimiter before it. A choice of no characters, bytes or tokens
+Of equally likely choices one is drawn by the doc's hash, so that a model which cannot tell choices apart scores chance;
+with the metric's option `ties: first` the first is taken, as numpy's argmax in lm-eval does. Ties are flagged. Lengths
+are those of the choice as rendered, without the delimiter before it. A choice of no characters, bytes or tokens
 has no value per character, byte or token, and never wins by that measure.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from operator import attrgetter, truediv
 
 from benchbench.core.quick_dataclass import quick_dataclass
@@ -31,11 +33,13 @@ class ScoredChoices:
     """What was scored for each choice, with the delimiter before it."""
     unconditional: tuple[float, ...] | None = None
     """Log-likelihoods without the prompt, where the task asks for acc_mutual_info."""
+    draw: str | None = None
+    """Hexadecimal digits that say which of equally good choices is taken; None takes the first."""
 
     @property
     def winner(self) -> int:
         """The choice that `acc` takes."""
-        return first_best(self.totals)
+        return best(self.totals, self.choices, self.draw)
 
     def text(self, index: int) -> str:
         """What was scored for a choice: the choice, or the shared ending where choices are contexts (winogrande)."""
@@ -43,9 +47,20 @@ class ScoredChoices:
         return choice if continuation.endswith(choice) else continuation.lstrip()
 
 
-def first_best(values: Sequence[float]) -> int:
-    """Position of the largest value; the first of equal ones."""
-    return values.index(max(values))
+def best(values: Sequence[float], choices: Sequence[str], draw: str | None) -> int:
+    """Position of the largest value; of equal ones that which `draw` says, or the first if it is None.
+
+    Of choices with one and the same text the first stands for all: no model can tell these apart.
+    """
+    top = max(values)
+    place = values.index(top)
+    if draw is None or values.count(top) == 1:
+        return place
+    tied: dict[str, int] = {}
+    for index, value in enumerate(values):
+        if value == top:
+            tied.setdefault(choices[index], index)
+    return [*tied.values()][int(draw, 16) % len(tied)]
 
 
 def per_unit(totals: Sequence[float], units: Sequence[int]) -> list[float]:
@@ -72,7 +87,7 @@ def count_bytes(text: str) -> int:
 
 
 def _right(values: Sequence[float], scored: ScoredChoices) -> float:
-    return 1.0 if first_best(values) in scored.gold else 0.0
+    return 1.0 if best(values, scored.choices, scored.draw) in scored.gold else 0.0
 
 
 def acc(scored: ScoredChoices) -> float:
@@ -159,8 +174,13 @@ def score_choice(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[L
     if not scored.gold:
         scores: dict[str, float | None] = dict.fromkeys(column.name for column in columns(spec))
         return ItemScore(scores, str(scored.winner), "answered", tie, "the doc names no right choice")
-    scores = {column.name: ITEM_METRICS[column.metric.name](scored) for column in columns(spec)}
-    return ItemScore(scores, str(scored.winner), "answered", tie)
+    as_first = [column.metric.kwargs.get("ties") == "first" for column in columns(spec)]
+    first = replace(scored, draw=None) if True in as_first else scored
+    scores = {
+        column.name: ITEM_METRICS[column.metric.name](first if is_first else scored)
+        for column, is_first in zip(columns(spec), as_first, strict=True)
+    }
+    return ItemScore(scores, str(first.winner), "answered", tie)
 
 
 _TOTAL, _IS_GREEDY, _NUM_TOKENS = map(attrgetter, ("total", "is_greedy", "num_tokens"))
@@ -179,6 +199,7 @@ def _scored_choices(rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -
         tokens=tuple(map(_NUM_TOKENS, given)),
         continuations=tuple(map(_CONTINUATION, given)),
         unconditional=tuple(map(_TOTAL, alone)) if len(alone) == count else None,
+        draw=rendered.doc.hash,
     )
 
 

@@ -106,7 +106,7 @@ def exact_match(prediction: str, targets: Sequence[str], **options: Any) -> floa
     kept = options.get("normalization") in (None, "none") and not options.get("ignore_typography")
     for target in targets:
         wanted = simplify(target, **options)
-        if answer == wanted and (kept or wanted or _bare(prediction) == _bare(target)):
+        if answer == wanted and (kept or wanted or _same(prediction, target)):
             return 1.0
     return 0.0
 
@@ -119,9 +119,8 @@ def is_included(prediction: str, targets: Sequence[str], **options: Any) -> floa
     answer = simplify(prediction, **options)
     for target in targets:
         wanted = simplify(target, **options)
-        if wanted.strip() and wanted in answer:
-            return 1.0
-        if not wanted.strip() and _holds_word(_bare(prediction), _bare(target)):
+        is_there = wanted in answer if wanted.strip() else _holds_word(_bare(prediction), _bare(target))
+        if is_there:
             return 1.0
     return 0.0
 
@@ -141,8 +140,13 @@ def _bare(text: str) -> str:
     return " ".join(plain_signs(text).lower().split())
 
 
+def _same(text: str, target: str) -> bool:
+    """Whether two texts of which nothing is left are the same; a target without any text is every such text's."""
+    return not target.strip() or _bare(text) == _bare(target)
+
+
 def _holds_word(text: str, word: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None if word else not text
+    return not word or re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
 
 
 def f1(
@@ -162,7 +166,7 @@ def f1(
     for target in targets:
         wanted = simplified("f1", target, options).split()
         if not wanted and not words:
-            best = max(best, float(_bare(prediction) == _bare(target)))
+            best = max(best, float(_same(prediction, target)))
         else:
             best = max(best, _word_f1(words, wanted))
     return best

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchbench.core.ids import content_hash
 from benchbench.core.types import Failure, LoglikelihoodRequest
-from benchbench.scoring.choice import first_best, per_unit, softmax
+from benchbench.scoring.choice import best, per_unit, softmax
 from benchbench.scoring.score import score_doc
 from tests.scoring.make import PROMPT, choice_doc, spec_of
 
@@ -46,15 +48,42 @@ def test_bits_per_byte_of_the_gold_choice_counts_utf8() -> None:
 def test_of_several_gold_choices_the_cheapest_per_byte_counts_and_any_is_right() -> None:
     found = score_doc(SPEC, *choice_doc(["aa", "b", "cccc"], [0, 2], [-3, -1, -4])).scores
     assert found["acc"] == 0
-    assert found["acc_norm"] == 0  # -1.5, -1, -1: the tie goes to the second choice
+    assert found["acc_norm"] in (0, 1)  # -1.5, -1, -1: one of the last two is drawn
     assert found["bpb_gold"] == pytest.approx(1 / math.log(2))
     assert score_doc(SPEC, *choice_doc(["a", "b", "c"], [1, 2], [-3, -1, -4])).scores["acc"] == 1
 
 
-def test_a_tie_goes_to_the_first_choice_and_is_flagged() -> None:
-    found = score_doc(SPEC, *choice_doc(["a", "b", "c"], [1], [-2, -1, -1]))
+FIRST = spec_of("multiple_choice", ("acc", {"ties": "first"}), ("acc_norm", {"ties": "first"}))
+
+
+def test_a_tie_is_flagged_and_with_ties_first_goes_to_the_first_choice() -> None:
+    found = score_doc(FIRST, *choice_doc(["a", "b", "c"], [1], [-2, -1, -1]))
     assert (found.prediction, found.tie, found.scores["acc"]) == ("1", True, 1)
     assert not score_doc(SPEC, *choice_doc(["a", "b"], [0], [-2, -1])).tie
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("gold", [0, 1])
+def test_a_model_that_cannot_tell_choices_apart_scores_chance(size: int, gold: int) -> None:
+    texts = ["a", "b", "c", "d"][:size]
+    docs = [choice_doc(texts, [gold], [-1.0] * size) for _ in range(400)]
+    made = [
+        (replace(rendered, doc=replace(rendered.doc, hash=content_hash(number))), responses)
+        for number, (rendered, responses) in enumerate(docs)
+    ]
+    for metric in ("acc", "acc_norm", "acc_bytes", "acc_token"):
+        scores = [score_doc(SPEC, *doc).scores[metric] for doc in made]
+        assert set(scores) == {0.0, 1.0}
+        assert sum(score or 0 for score in scores) / 400 == pytest.approx(1 / size, abs=4 * 0.5 / 20)
+        assert scores == [score_doc(SPEC, *doc).scores[metric] for doc in made]
+        predicted = [score_doc(SPEC, *doc).prediction for doc in made]
+        assert [prediction == str(gold) for prediction in predicted] == [score == 1 for score in scores]
+    assert {score_doc(FIRST, *doc).scores["acc"] for doc in made} == {float(gold == 0)}
+
+
+def test_a_draw_is_among_the_best_and_choices_of_one_text_are_one() -> None:
+    assert {best([-2, -1, -1, -3], "abcd", digits) for digits in "0123456789abcdef"} == {1, 2}
+    assert {best([-1, -1, -2], "aab", digits) for digits in "0123456789abcdef"} == {0}
 
 
 def test_an_empty_choice_never_wins_by_a_length_and_has_no_bits_per_byte() -> None:
@@ -127,8 +156,9 @@ def test_a_constant_added_to_all_choices_does_not_change_brier(values: list[floa
 def test_probabilities_sum_to_one_and_keep_the_order(values: list[float]) -> None:
     found = softmax(values)
     assert sum(found) == pytest.approx(1)
-    assert first_best(values) == values.index(max(values))
-    assert max(found) == found[first_best(values)]
+    texts = [*map(str, values)]
+    assert best(values, texts, None) == values.index(max(values))
+    assert max(found) == found[best(values, texts, "0")]
 
 
 def test_softmax_of_impossible_choices_is_uniform() -> None:

@@ -61,7 +61,8 @@ def test_multiple_choice_metrics_are_equal(seed: int) -> None:
         doc_to_target="label",
         metric_list=[{"metric": name} for name in names],
     )
-    spec = spec_of("multiple_choice", *names)
+    first = {name: {"ties": "first"} if name.startswith("acc") else {} for name in names}
+    spec = spec_of("multiple_choice", *first.items())
     check(aggregate(spec, items_of(spec, docs)), their_values(task, rows, results))
 
 
@@ -181,5 +182,7 @@ def test_frenchbench_s_f1_and_exact_are_equal() -> None:
     words = ["Le", "la", "l'eau", "petit,", "chat", "des", "Été", "un", "42", "les.", ""]
     for _ in range(300):
         a, b = (" ".join(rng.choices(words, k=rng.randrange(0, 4))) for _ in range(2))
+        if b.strip() and not utils.normalize_answer(b):
+            continue  # theirs calls every answer right of which nothing is left either
         assert f1(a, [b], normalization="french") == pytest.approx(utils.f1([a], [b]), abs=1e-12)
         assert exact_match(a, [b], normalization="french") == utils.exact([a], [b])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from benchbench.core import patterns
 from benchbench.core.errors import TaskError
 from benchbench.core.types import FilterSpec
-from benchbench.scoring.generation import exact_match, f1, is_included, normalize_answer, rouge
+from benchbench.scoring.filters import TextMetric
+from benchbench.scoring.generation import TEXT_METRICS, exact_match, f1, is_included, normalize_answer, rouge
 from benchbench.scoring.score import score_doc
-from tests.scoring.make import spec_of, text_doc
+from tests.scoring.make import items_of, spec_of, text_doc
 
 EM = spec_of("generate_until", "exact_match")
 NUMBER = FilterSpec("strict-match", (("regex", {}), ("take_first", {})))
@@ -166,3 +168,84 @@ def test_rouge_of_texts_without_bound_fails_the_item() -> None:
     spec = spec_of("generate_until", "rougeL")
     found = score_doc(spec, *text_doc(["a " * 10_000], ["b " * 10_000]))
     assert (found.outcome, found.scores) == ("failed", {"rougeL": None})
+
+
+@pytest.mark.parametrize("metric", [exact_match, f1, is_included])
+@pytest.mark.parametrize(
+    ("target", "normalization"), [("Un", "french"), ("La", "french"), ("The", "squad"), ("+", "squad")]
+)
+def test_a_target_that_normalises_to_nothing_is_no_answer_s_but_its_own(
+    metric: TextMetric, target: str, normalization: str
+) -> None:
+    for wrong in ("", " ", "je ne sais pas", "...", "des" if target != "La" else "un"):
+        assert metric(wrong, [target], normalization=normalization) == 0.0
+    assert metric(f" {target}", [target], normalization=normalization) == 1.0
+    assert metric(target.lower(), [target, "other"], normalization=normalization) == 1.0
+
+
+def test_lm_eval_s_own_options_stay_as_lm_eval_has_them() -> None:
+    assert exact_match("", ["---"], ignore_punctuation=True) == 1.0
+    assert f1("", [""]) == 1.0
+    assert is_included("anything", [""]) == 1.0
+
+
+LOOK_EQUAL = [
+    ("l\u2019eau", "l'eau"),
+    ("Plzen\u030c", "Plze\u0148"),
+    ("1914\u20131918", "1914-1918"),
+    ("\u00ab\u00a0Paris\u00a0\u00bb", '"Paris"'),
+    ("\u201ePraha\u201c", '"Praha"'),
+    ("1\u202f000", "1 000"),
+    ("Quoi\u00a0?", "Quoi?"),
+    ("ne\u00adkonec\u200bn\u00fd", "nekone\u010dn\u00fd".replace("\u010d", "c")),
+    ("\u22125", "-5"),
+    ("a\u2026", "a..."),
+]
+
+
+@pytest.mark.parametrize(("written", "target"), LOOK_EQUAL)
+def test_what_looks_equal_is_equal_where_the_task_says_so(written: str, target: str) -> None:
+    assert exact_match(written, [target]) == 0.0
+    assert exact_match(written, [target], ignore_typography=True) == 1.0
+    assert exact_match(target, [written], ignore_typography=True) == 1.0
+    assert is_included(f"x {written} y", [target], ignore_typography=True) == 1.0
+    assert f1(written, [target], normalization="french", ignore_typography=True) == 1.0
+
+
+def test_what_does_not_look_equal_is_not() -> None:
+    for one, other in (("x\u00b2", "x2"), ("\u00bd", "1/2"), ("e", "\u00e9"), ("I", "l"), ("10", "1 0")):
+        assert exact_match(one, [other], ignore_typography=True) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("written", "target", "numbers", "right"),
+    [
+        ("1 000", "1000", "comma", 1.0),
+        ("1\u202f234\u202f567", "1234567", "comma", 1.0),
+        ("3,14", "3.14", "comma", 1.0),
+        ("12 500,5 K\u010d", "12500.5 k\u010d", "comma", 1.0),
+        ("314", "3,14", "comma", 0.0),
+        ("10 00", "1000", "comma", 0.0),
+        ("1,000", "1000", "point", 1.0),
+        ("1,000.5", "1000.5", "point", 1.0),
+        ("3,14", "3.14", "point", 0.0),
+        ("3,14", "314", None, 1.0),
+    ],
+)
+def test_numbers_are_read_as_the_task_writes_them(written: str, target: str, numbers: str | None, right: float) -> None:
+    options: dict[str, Any] = {"ignore_case": True, "ignore_punctuation": True, "numbers": numbers}
+    assert exact_match(written, [target], **options) == right
+    assert exact_match(target, [written], **options) == right
+
+
+def test_a_metric_that_breaks_costs_its_own_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(prediction: str, targets: Sequence[str]) -> float:
+        raise KeyError("no dictionary")
+
+    monkeypatch.setitem(TEXT_METRICS, "rouge1", broken)
+    doc = text_doc(["cat"], ["cat"])
+    (item,) = items_of(spec_of("generate_until", "exact_match", "rouge1"), [doc])
+    assert item.scores == {"exact_match": 1.0, "rouge1": None}
+    assert item.outcome == "answered"
+    (item,) = items_of(spec_of("generate_until", "rouge1"), [doc])
+    assert item.outcome == "failed"
