@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from ast import literal_eval
 from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
+from random import Random
 from typing import Any
 
 from jinja2 import Environment, filters, nodes
@@ -50,6 +53,27 @@ def _tojson(value: Any) -> str:
     return str(filters.do_tojson(nodes.EvalContext(_PLAIN), _weighed(value)))
 
 
+def _fromjson(value: Any) -> Any:
+    """What a text holds as JSON, or as Python writes lists and mappings; other values as they are."""
+    if not isinstance(value, str):
+        return value
+    limits.check_size(value)
+    try:
+        return _weighed(json.loads(value))
+    except ValueError:
+        pass
+    try:
+        return _weighed(literal_eval(value.strip()))
+    except (ValueError, SyntaxError, MemoryError) as error:
+        raise ValueError(f"{value!r:.60} is no JSON") from error
+
+
+def _shuffle(value: Iterable[Any], seed: Any) -> list[Any]:
+    """The values in an order that `seed` (a number or a text) alone decides: the same wherever it runs."""
+    values = list(value)
+    return Random(str(seed)).sample(values, len(values))  # noqa: S311  # nothing secret
+
+
 _PLAIN = Environment()  # noqa: S701  # prompts are text, not markup
 
 
@@ -76,6 +100,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     **{name: filters.FILTERS[name] for name in _JINJA_OWN},
     **{name: _taking_apart(filters.FILTERS[name]) for name in _WORD_BY_WORD},
     "center": _center,
+    "fromjson": _fromjson,
+    "shuffle": _taking_apart(_shuffle),
     "int": _int,
     "join": _join,
     "replace": _replace,

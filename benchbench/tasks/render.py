@@ -5,12 +5,13 @@ Joins as lm-eval's `fewshot_context`, `build_qa_turn` and `construct_requests` d
 
 from __future__ import annotations
 
+from ast import literal_eval
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from benchbench.core.chat import ChatSettings, Conversation, Overflow, Shot
-from benchbench.core.errors import TaskError
+from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.types import (
     Doc,
     GenerateRequest,
@@ -50,7 +51,10 @@ class Turn:
 
     def __init__(self, task: Task, prompt: PromptVariant, columns: Collection[str]) -> None:
         def field(key: str) -> Field:
-            return Field(getattr(prompt, key), task.where(key), columns)
+            spec = getattr(prompt, key)
+            if key == "doc_to_choice" and isinstance(spec, str) and spec not in columns:
+                spec = written_list(spec) or spec
+            return Field(spec, task.where(key), columns)
 
         self._task = task
         self._question, self._target = field("doc_to_text"), field("doc_to_target")
@@ -59,10 +63,7 @@ class Turn:
         self.target_delimiter = prompt.target_delimiter if prompt.target_delimiter is not None else " "
         self.shot_delimiter = prompt.fewshot_delimiter if prompt.fewshot_delimiter is not None else "\n\n"
         if self._choices is not None and self._choices.is_template and not self._choices.is_expression:
-            raise TaskError(
-                f"{self._choices.where}: text is never read as a list; write one expression that gives a list, "
-                'e.g. "{{[option1, option2]}}".'
-            )
+            raise _no_list(str(prompt.doc_to_choice), self._choices.where, columns)
 
     def question(self, scope: Mapping[str, Json], doc: object) -> str | int:
         """The question's text; or, for tasks with several inputs, the index of the right one."""
@@ -123,11 +124,47 @@ class Turn:
             return part
         if isinstance(part, str) and part in choices:
             return choices.index(part)
-        hint = " For an index, write {{…|int}}." if isinstance(part, str) and part.isdecimal() else ""
         raise TaskError(
             f"{self._target.where}: document {doc} has the target {part!r}, which is none of its {len(choices)} "
-            f"choices.{hint}"
+            f"choices.{_label_hint(part, len(choices), self._target.column)}"
         )
+
+
+def written_list(text: str) -> list[str] | None:
+    """The texts of a list that is written as text, `['A', 'B']`; None if it is no such list."""
+    if not text.lstrip().startswith("[") or "{{" in text or "{%" in text:
+        return None
+    try:
+        value = literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, list) and value and all(isinstance(one, str) for one in value) else None
+
+
+def _no_list(text: str, where: str, columns: Collection[str]) -> TaskError:
+    if "{" not in text:
+        known = ", ".join(sorted(map(str, columns))[:30])
+        return TaskError(f"{where}: no column {text!r}.{did_you_mean(text, columns)} Columns: {known}.")
+    return TaskError(
+        f"{where}: text is never read as a list; write one expression that gives a list, "
+        'e.g. "{{[option1, option2]}}".'
+    )
+
+
+def _label_hint(part: int | str, count: int, column: str | None) -> str:
+    """How what a data set has for the right choice becomes its position."""
+    name = column or "label"
+    if isinstance(part, int):
+        first = f" If it counts from 1, write {{{{ {name} - 1 }}}}." if part == count else ""
+        return f" Positions count from 0.{first}"
+    label = part.strip()
+    if label.isdecimal():
+        return " For an index, write {{…|int}}."
+    if len(label.strip("().")) == 1 and label.strip("().").isalpha():
+        letters = "abcdefghijklmnopqrstuvwxyz"[: max(count, 1)]
+        letters = letters if label.islower() else letters.upper()
+        return f" A letter becomes an index (a position, from 0) by \"{{{{ '{letters}'.index({name}) }}}}\"."
+    return " It is the text of a choice, letter by letter, or an index (a position, from 0)."
 
 
 def _texts(values: Sequence[Any]) -> tuple[str, ...]:
