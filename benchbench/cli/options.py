@@ -225,7 +225,7 @@ def _task_names(typed: str) -> Iterator[str]:
 
 def task_index(include_paths: Iterable[Path] | None = None) -> TaskIndex:
     """The tasks that there are, with those of --include-path."""
-    from benchbench.cli.console import clean_lines
+    from benchbench.core.format import clean_lines
     from benchbench.tasks.index import TaskIndex
 
     index = TaskIndex(list(include_paths or ()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -190,10 +191,10 @@ def check(
     index = task_index(include_path)
     names = [*index.variants] if task is None else index.names(task)
     checker = Checker(index, settings, tokenizer, only_read_without_data=all_tasks and settings.data_root is not None)
-    reports = []
     broken = [path for path, reason in index.skipped.items() if all_tasks and not isinstance(reason, NoTaskError)]
-    for name in (*names, *broken):
-        reports.append(checker.report(name) if isinstance(name, str) else checker.unread(name))
+    reports = []
+    for one in chain(map(checker.report, names), map(checker.unread, broken)):
+        reports.append(one)
         if as_json:
             _print_json(reports[-1])
         elif not all_tasks or reports[-1]["errors"] or reports[-1]["warnings"]:

@@ -20,7 +20,7 @@ def limits_of_bleu(pairs: Sequence[tuple[str, Sequence[str]]], options: Mapping[
     """Sentences on BLEU of right answers, each with its targets. Source: Post 2018, arXiv 1804.08771."""
     answers = [answer for answer, _ in pairs]
     value = corpus_score("bleu", answers, [targets for _, targets in pairs], options).estimate.value
-    short = sum(len(answer.split()) < FOUR for answer in answers)
+    short = sum(_words(answer) < FOUR for answer in answers)
     tokenizer = options.get("tokenize") or "13a"
     if tokenizer in _WITH_SPACES and 2 * sum(map(_has_no_spaces, answers)) > len(answers):
         yield (
@@ -32,6 +32,10 @@ def limits_of_bleu(pairs: Sequence[tuple[str, Sequence[str]]], options: Mapping[
             f"bleu: the gold answers get {value:.2f} of 100: {short:,} of {len(answers):,} have fewer than four words, "
             "and BLEU counts runs of four; chrf suits short texts"
         )
+
+
+def _words(text: str) -> int:
+    return len(_NO_SPACES.findall(text)) or len(text.split())
 
 
 def _has_no_spaces(text: str) -> bool:

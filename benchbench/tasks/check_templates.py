@@ -60,9 +60,9 @@ def _unrendered(task: Task, variant: PromptVariant) -> Iterator[Finding]:
         "generation_kwargs": (kwargs.until if kwargs is not None else None) or [],
     }
     for key, texts in plain.items():
-        for text in texts:
-            if isinstance(text, str) and _has_braces(text):
-                yield Finding(None, f"{task.where(key)}: {text!r} is never rendered", is_error=True)
+        for one in texts:
+            if one is not None and _has_braces(one):
+                yield Finding(None, f"{task.where(key)}: {one!r} is never rendered", is_error=True)
     for name, value in task.variables.items():
         if isinstance(value, str) and _has_braces(value):
             yield Finding(

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from functools import lru_cache
+from io import BufferedIOBase
 from itertools import chain
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from benchbench.core.errors import DataError
 from benchbench.core.files import open_regular
@@ -155,7 +156,7 @@ def bare_name(path: Path) -> Path:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[BufferedIOBase]:
     """A regular file of text, unpacked if gzip packed it, behind its byte order mark. OSError for another kind."""
     with open_regular(path) as file:
         start = file.peek(8)[:8]
