@@ -129,10 +129,10 @@ NORMALIZED = ("exact_match", "is_included", "f1")
 """Metrics that compare simplified texts."""
 
 
-def simplified(metric: str, text: str, options: Mapping[str, Any]) -> str:
+def simplified(metric: str, text: str, options: Mapping[str, Json]) -> str:
     """A text as one of NORMALIZED compares it."""
-    default = {"normalization": "squad"} if metric == "f1" else {}
-    return simplify(text, **{**default, **options})
+    chosen: dict[str, Any] = {"normalization": "squad"} if metric == "f1" else {}
+    return simplify(text, **{**chosen, **options})
 
 
 def _bare(text: str) -> str:

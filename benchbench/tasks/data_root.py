@@ -17,8 +17,9 @@ from typing import Literal
 from benchbench.core.errors import DataError
 from benchbench.core.files import open_regular, read_regular
 from benchbench.tasks.borders import FILE_FORMATS
-from benchbench.tasks.rows import READERS, HubSource, bare_name, check_names, readable
+from benchbench.tasks.rows import READERS, HubSource, check_names
 from benchbench.tasks.task import AnyTask, Task
+from benchbench.tasks.text_file import bare_name, readable
 
 LOCK = "data.lock.json"
 LOCK_FORMAT = 1

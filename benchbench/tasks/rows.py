@@ -5,20 +5,14 @@ The only module that imports `datasets`.
 
 from __future__ import annotations
 
-import codecs
 import csv
-import errno
-import gzip
 import json
 import os
 import re
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import date, datetime
 from functools import lru_cache
-from io import BufferedIOBase
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -28,16 +22,13 @@ from benchbench.core.files import open_regular
 from benchbench.core.types import Json
 from benchbench.tasks.borders import check_hub, is_configuration_name, is_data_set_name
 from benchbench.tasks.task import Task
+from benchbench.tasks.text_file import MAX_LINE_BYTES, bare_name, lines_of, whole_text
 
 Row = dict[str, Json]
 
 
 DATA_ENV = "BENCHBENCH_DATA"
-MAX_LINE_BYTES = 64_000_000
-"""Longest row of a text format; longer than any document that a model reads."""
 MAX_ROW_DEPTH = 100
-MAX_JSON_BYTES = 1_000_000_000
-"""Largest file that is one JSON array, which is read whole."""
 
 
 def root_or_env(data_root: Path | None) -> Path | None:
@@ -70,7 +61,7 @@ def read_json(path: Path, field: str | None = None) -> Iterator[Row]:
         yield from read_jsonl(path)
         return
     try:
-        value = json.loads(_whole(path))
+        value = json.loads(whole_text(path))
     except RecursionError as error:
         raise DataError(f"{path}: not JSON: it is nested too deeply.") from error
     except json.JSONDecodeError as error:
@@ -105,20 +96,11 @@ def _listed(value: Json, path: Path, field: str | None) -> list[Json]:
     return [value]
 
 
-def _whole(path: Path) -> str:
-    """The text of a file that is read at once."""
-    with readable(path), _opened(path) as file:
-        content = file.read(MAX_JSON_BYTES + 1)
-        if len(content) > MAX_JSON_BYTES:
-            raise OSError(errno.EFBIG, f"it is larger than {MAX_JSON_BYTES:,} bytes", str(path))
-    return content.decode("utf-8-sig")
-
-
 def read_jsonl(path: Path) -> Iterator[Row]:
     """One JSON object per line. DataError, with the line's number, for anything else."""
     number = 0
     try:
-        for number, line in enumerate(_lines(path), 1):
+        for number, line in enumerate(lines_of(path), 1):
             if line.strip():
                 signs = line.count(b"[") + line.count(b"{")
                 yield _object(json.loads(line.decode("utf-8")), path, number, signs)
@@ -126,64 +108,6 @@ def read_jsonl(path: Path) -> Iterator[Row]:
         raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: it is nested too deeply.") from error
     except ValueError as error:
         raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: {error}.") from error
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turns an OSError inside into a DataError sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
-
-
-GZIP = b"\x1f\x8b"
-_OTHERS = {
-    b"PK\x03\x04": "a zip archive or a spreadsheet (.xlsx); unpack it, or save it as CSV in UTF-8",
-    b"BZh": "compressed with bzip2; unpack it, or use gzip",
-    b"\xfd7zXZ": "compressed with xz; unpack it, or use gzip",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it, or use gzip",
-    b"\xff\xfe": "UTF-16; save it as UTF-8",
-    b"\xfe\xff": "UTF-16; save it as UTF-8",
-    b"PAR1": "parquet; write `dataset_path: parquet`",
-}
-"""First bytes of files that are no text in UTF-8, and what they are."""
-
-
-def bare_name(path: Path) -> Path:
-    """The path without the ending of a compressed file."""
-    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BufferedIOBase]:
-    """A regular file of text, unpacked if gzip packed it, behind its byte order mark. OSError for another kind."""
-    with open_regular(path) as file:
-        start = file.peek(8)[:8]
-        for sign, kind in _OTHERS.items():
-            if start.startswith(sign):
-                raise OSError(errno.EINVAL, f"it is {kind}", str(path))
-        if not start.startswith(GZIP):
-            if start.startswith(codecs.BOM_UTF8):
-                file.read(len(codecs.BOM_UTF8))
-            yield file
-            return
-        try:
-            with gzip.GzipFile(fileobj=file) as unpacked:
-                if unpacked.peek(3).startswith(codecs.BOM_UTF8):
-                    unpacked.read(len(codecs.BOM_UTF8))
-                yield unpacked
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise OSError(errno.EIO, f"it is a damaged gzip file ({error})", str(path)) from error
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """Lines of a regular file, with their ends. DataError if it is none, or for a line without end."""
-    with readable(path), _opened(path) as file:
-        while line := file.readline(MAX_LINE_BYTES + 1):
-            if len(line) > MAX_LINE_BYTES:
-                raise OSError(errno.EFBIG, f"it has a line of more than {MAX_LINE_BYTES:,} bytes", str(path))
-            yield line
 
 
 def _object(value: Json, path: Path, number: int, signs: int = MAX_ROW_DEPTH + 1) -> Row:
@@ -239,14 +163,14 @@ def _separator(header: str, path: Path) -> str:
 
 def _csv_lines(path: Path) -> Iterator[str]:
     """Lines with their ends, whichever of the three a file uses."""
-    for line in _lines(path):
+    for line in lines_of(path):
         yield from (part for part in re.split(r"(?<=\r)(?!\n)", line.decode("utf-8")) if part)
 
 
 def read_text(path: Path) -> Iterator[Row]:
     """Every line as a row with the field `text`. DataError if it cannot be read."""
     try:
-        for line in _lines(path):
+        for line in lines_of(path):
             for part in line.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n"):
                 yield {"text": part}
     except ValueError as error:
