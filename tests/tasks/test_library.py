@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchbench.core.metric_options import OPTIONS
+from benchbench.core.registry import FILTERS, METRICS
 from benchbench.tasks.dialect import read_yaml
 from benchbench.tasks.index import TaskIndex, packaged_tasks
 
@@ -72,3 +74,10 @@ def test_the_french_suite_holds_all_of_french_bench(index: TaskIndex) -> None:
     french = [name for name in index.variants if name.startswith("french_bench_")]
     assert len(french) == 18
     assert set(french) < set(index.names("french"))
+
+
+def test_the_guide_names_every_metric_option_and_filter() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    explained = {**METRICS, **FILTERS, **OPTIONS}
+    missing = [name for name, info in explained.items() if f"| `{name}` | {info.explanation}" not in text]
+    assert not missing
