@@ -65,8 +65,8 @@ class _Trial:
             yield from (Finding(rendered.doc.id, text, True) for text in faults[0])
         else:
             self._try_apart(rendered, answers[len(faults) - 1])
-        yield from self._empty(rendered, texts)
-        yield from self._nothing_left(rendered)
+        right_if_empty = [*self._empty(rendered, texts)]
+        yield from right_if_empty or self._nothing_left(rendered)
 
     def _answer_faults(self, rendered: RenderedDoc, answer: WrittenAnswer) -> list[str]:
         if (least := self._least(answer.text)) > room(rendered):

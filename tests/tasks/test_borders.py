@@ -13,6 +13,7 @@ from benchbench.tasks import rows
 from benchbench.tasks.borders import check_hub, own_files
 from benchbench.tasks.data_root import needed_splits, pull
 from benchbench.tasks.documents import open_source
+from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.prepare import prepare
 from benchbench.tasks.settings import RenderSettings
 from tests.tasks.conftest import CHOICE, QUESTIONS, MakeIndex, MakeTask
@@ -174,20 +175,22 @@ def test_task_files_are_regular_files_with_numbers_of_a_persons_length(make_inde
         "0x" + "f" * 999: "no number", "!!int ''": "cannot be read", "!!bool x": "cannot be read",
         "!!timestamp x": "cannot be read", "2024-99-99": "cannot be read",
     }.items():  # fmt: skip
-        with pytest.raises(TaskError, match=reason):
-            make_index({"t.yaml": text.replace("59:59", line)})
+        assert reason in skipped(make_index({"t.yaml": text.replace("59:59", line)}))
     os.mkfifo(tmp_path / "tasks" / "pipe")
-    with pytest.raises(TaskError, match="pipe, not a file"):
-        make_index({"t.yaml": text + "    include: pipe\n"})
+    assert "pipe, not a file" in skipped(make_index({"t.yaml": text + "    include: pipe\n"}))
     os.mkfifo(tmp_path / "tasks" / "z.yaml")
-    with pytest.raises(TaskError, match="pipe, not a file"):
-        make_index({"t.yaml": text})
+    assert "pipe, not a file" in skipped(make_index({"t.yaml": text}))
+
+
+def skipped(found: TaskIndex) -> str:
+    """Why the one file that was skipped was."""
+    (reason,) = found.skipped.values()
+    return str(reason)
 
 
 def test_includes_end(make_index: MakeIndex) -> None:
     long = {f"_{i}.yaml": f"include: _{i + 1}.yaml\n" for i in range(300)} | {"_300.yaml": "tag: x\n"}
-    with pytest.raises(TaskError, match="includes more than 100 files"):
-        make_index({"t.yaml": "include: _0.yaml\n", **long})
+    assert "includes more than 100 files" in skipped(make_index({"t.yaml": "include: _0.yaml\n", **long}))
     wide = {f"_{i}.yaml": f"include: [_{i + 1}.yaml, _{i + 1}.yaml]\n" for i in range(30)} | {"_30.yaml": "tag: x\n"}
     with pytest.raises(TaskError, match="includes more than 100 files"):
         make_index({"t.yaml": "include: _0.yaml\n", **wide})
