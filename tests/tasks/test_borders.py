@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchbench.core.errors import BenchbenchError, DataError, TaskError
-from benchbench.tasks import rows
+from benchbench.tasks import rows, text_file
 from benchbench.tasks.borders import check_hub, own_files
 from benchbench.tasks.data_root import needed_splits, pull
 from benchbench.tasks.documents import open_source
@@ -192,8 +192,7 @@ def test_includes_end(make_index: MakeIndex) -> None:
     long = {f"_{i}.yaml": f"include: _{i + 1}.yaml\n" for i in range(300)} | {"_300.yaml": "tag: x\n"}
     assert "includes more than 100 files" in skipped(make_index({"t.yaml": "include: _0.yaml\n", **long}))
     wide = {f"_{i}.yaml": f"include: [_{i + 1}.yaml, _{i + 1}.yaml]\n" for i in range(30)} | {"_30.yaml": "tag: x\n"}
-    with pytest.raises(TaskError, match="includes more than 100 files"):
-        make_index({"t.yaml": "include: _0.yaml\n", **wide})
+    assert "includes more than 100 files" in skipped(make_index({"t.yaml": "include: _0.yaml\n", **wide}))
 
 
 @pytest.mark.parametrize(
@@ -219,7 +218,7 @@ def test_rows_have_bounds_that_are_said(tmp_path: Path, monkeypatch: pytest.Monk
     path.write_text('{"a": ' + "[" * 150 + "]" * 150 + "}\n")
     with pytest.raises(DataError, match="deeper than 100 levels"):
         list(rows.read_jsonl(path))
-    monkeypatch.setattr(rows, "MAX_LINE_BYTES", 20)
+    monkeypatch.setattr(text_file, "MAX_LINE_BYTES", 20)
     for read in (rows.read_jsonl, rows.read_csv, rows.read_text):
         path.write_text('{"a": "' + "x" * 50 + '"}\n')
         with pytest.raises(DataError, match="a line of more than 20 bytes"):
