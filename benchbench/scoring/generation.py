@@ -161,7 +161,8 @@ def f1(
 
     A target of which the normalisation leaves nothing is compared as it is.
     """
-    options = {"normalization": normalization or "squad", "ignore_typography": ignore_typography, "numbers": numbers}
+    options: dict[str, Json] = {"ignore_typography": ignore_typography, "numbers": numbers}
+    options["normalization"] = normalization or "squad"
     words, best = simplified("f1", prediction, options).split(), 0.0
     for target in targets:
         wanted = simplified("f1", target, options).split()
