@@ -174,13 +174,15 @@ def score_choice(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[L
     if not scored.gold:
         scores: dict[str, float | None] = dict.fromkeys(column.name for column in columns(spec))
         return ItemScore(scores, str(scored.winner), "answered", tie, "the doc names no right choice")
-    as_first = [column.metric.kwargs.get("ties") == "first" for column in columns(spec)]
-    first = replace(scored, draw=None) if True in as_first else scored
-    scores = {
-        column.name: ITEM_METRICS[column.metric.name](first if is_first else scored)
-        for column, is_first in zip(columns(spec), as_first, strict=True)
-    }
-    return ItemScore(scores, str(first.winner), "answered", tie)
+    first, found = scored, {}
+    for column in columns(spec):
+        options = column.metric.kwargs
+        if options and options.get("ties") == "first":
+            first = replace(scored, draw=None)
+            found[column.name] = ITEM_METRICS[column.metric.name](first)
+        else:
+            found[column.name] = ITEM_METRICS[column.metric.name](scored)
+    return ItemScore(found, str(first.winner), "answered", tie)
 
 
 _TOTAL, _IS_GREEDY, _NUM_TOKENS = map(attrgetter, ("total", "is_greedy", "num_tokens"))

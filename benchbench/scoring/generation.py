@@ -161,11 +161,16 @@ def f1(
 
     A target of which the normalisation leaves nothing is compared as it is.
     """
-    options: dict[str, Json] = {"ignore_typography": ignore_typography, "numbers": numbers}
-    options["normalization"] = normalization or "squad"
-    words, best = simplified("f1", prediction, options).split(), 0.0
+    language = normalization or "squad"
+
+    def split(text: str) -> list[str]:
+        if not ignore_typography and numbers is None:
+            return normalize_answer(text, language).split()
+        return simplify(text, normalization=language, ignore_typography=ignore_typography, numbers=numbers).split()
+
+    words, best = split(prediction), 0.0
     for target in targets:
-        wanted = simplified("f1", target, options).split()
+        wanted = split(target)
         if not wanted and not words:
             best = max(best, float(_same(prediction, target)))
         else:
