@@ -117,6 +117,8 @@ def _listed(folder: Path) -> list[Path]:
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
 INDEX = ".index.json"
+OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The number that files of torch before 1.6 begin with, as pickled."""
 MAX_HEADER = 100_000_000
 """The format's own limit on the header, in bytes."""
 
@@ -229,16 +231,27 @@ def check_torch_file(path: Path) -> None:
     """ModelError for a torch file that is cut short, or whose parts would be larger in memory than on disk."""
     if not is_regular(path):
         raise ModelError(f"{path} is a pipe or a device; a model consists of files.")
+    if is_old_torch(path):
+        return
     try:
         with zipfile.ZipFile(path) as file:
             parts = file.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError):
-        raise ModelError(
-            f"{path} is not a whole torch file: it is truncated, corrupt or still being written."
-        ) from None
+        raise not_whole(path) from None
     packed = next((part.filename for part in parts if part.compress_type != zipfile.ZIP_STORED), None)
     if packed is not None:
         raise ModelError(f"{path} is not a torch file: its part {packed!r} is compressed, which torch never does.")
+
+
+def is_old_torch(path: Path) -> bool:
+    """Whether a torch file is of the format before torch 1.6: pickles one after another, whose header tells no sizes."""
+    with opened(path) as file:
+        return OLD_TORCH in file.read(2 * len(OLD_TORCH) + 4)
+
+
+def not_whole(path: Path) -> ModelError:
+    """For a torch file that ends too early, or does not make sense."""
+    return ModelError(f"{path} is not a whole torch file: it is truncated, corrupt or still being written.")
 
 
 def safetensors_header(path: Path) -> dict[str, TensorInfo]:

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from benchbench.backends.models.files import TensorInfo, check_torch_file, read_json, safetensors_header, told
+from benchbench.backends.models.files import (
+    TensorInfo,
+    check_torch_file,
+    is_old_torch,
+    not_whole,
+    read_json,
+    safetensors_header,
+    told,
+)
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import canonical_json, content_hash
 from benchbench.core.types import Json
@@ -81,6 +90,8 @@ TOKENIZER_FILES = (
     "vocab.json",
     "vocab.txt",
 )
+ASKS_FOR_CODE = re.compile(r"(?i)global|function|instantiate|reduce")
+"""In torch's words on a pickle that names something else than tensors; others are about one that does not make sense."""
 TORCH_TYPES = {
     "float32": "F32",
     "float16": "F16",
@@ -211,13 +222,18 @@ def load_pickle(path: Path) -> Mapping[str, Any]:
     import torch
 
     check_torch_file(path)
+    old = is_old_torch(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=not old)
+    except pickle.UnpicklingError as error:
+        if old and not ASKS_FOR_CODE.search(str(error)):
+            raise not_whole(path) from None
         raise ModelError(
             f"{path} holds more than tensors and would run code when opened, so it was not. Convert it to safetensors."
         ) from None
     except Exception as error:
+        if old:
+            raise not_whole(path) from error
         raise ModelError(f"{path} cannot be read as a torch file: {told(error)}") from error
     if not isinstance(state, dict):
         raise ModelError(f"{path} holds a {type(state).__name__}, expected tensors by name.")

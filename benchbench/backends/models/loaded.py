@@ -7,11 +7,13 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.config import LENGTH_KEYS, Architecture, choose_length, own_length, read_config
+from benchbench.backends.models.constants import Stored, check_ignored, stored_under
 from benchbench.backends.models.files import (
     ModelSource,
     TensorInfo,
@@ -19,8 +21,9 @@ from benchbench.backends.models.files import (
     quiet,
     read_object,
     safetensors_header,
+    weight_files,
 )
-from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity, model_identity
+from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity, load_pickle, model_identity
 from benchbench.backends.models.tokenizer import has_tokenizer, own_tokenizer_identity, prefix_token_id
 from benchbench.core.errors import ModelError
 from benchbench.core.types import Json
@@ -158,7 +161,7 @@ def from_pretrained(
             output_loading_info=True,
             **kwargs,
         )
-    return _checked(loaded, source.name)
+    return _checked(loaded, source.name, partial(_stored_tensor, source))
 
 
 def from_tensors(
@@ -177,7 +180,7 @@ def from_tensors(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    return _checked(loaded, source.name)
+    return _checked(loaded, source.name, tensors.get)
 
 
 def causal_class(config: PretrainedConfig) -> type[PreTrainedModel]:
@@ -187,7 +190,30 @@ def causal_class(config: PretrainedConfig) -> type[PreTrainedModel]:
     return cast("type[PreTrainedModel]", transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)])
 
 
-def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str) -> PreTrainedModel:
+def _stored_tensor(source: ModelSource, key: str) -> torch.Tensor | None:
+    """The tensor that transformers calls `key`, from the weight files of a folder."""
+    for path in () if source.gguf_file else weight_files(source.folder):
+        if path.suffix == ".safetensors":
+            found = stored_under(tuple(safetensors_header(path)), key)
+            if found is not None:
+                return _read_tensor(path, found)
+            continue
+        tensors = load_pickle(path)
+        found = stored_under(tuple(map(str, tensors)), key)
+        if found is not None:
+            return cast("torch.Tensor", tensors[found])
+    return None
+
+
+def _read_tensor(path: Path, name: str) -> torch.Tensor:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:
+        tensor: torch.Tensor = file.get_tensor(name)
+    return tensor
+
+
+def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str, stored: Stored) -> PreTrainedModel:
     """The model that transformers has loaded, whose report says that no tensor was missing, left over or misshapen."""
     model, info = loaded
     misshapen = sorted(info["mismatched_keys"])
@@ -202,13 +228,7 @@ def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str) -> Pr
         raise ModelError(
             f"{name} lacks {missing[0]}{_more(missing)}: the weights are incomplete, or config.json is another model's."
         )
-    modules = dict(model.named_modules())
-    ignored = sorted(key for key in info["unexpected_keys"] if key.rpartition(".")[0] in modules)
-    if ignored:
-        raise ModelError(
-            f"{name} has {ignored[0]}{_more(ignored)}, which transformers' {type(model).__name__} would ignore, "
-            "so every score would be wrong."
-        )
+    check_ignored(model, info["unexpected_keys"], stored, name)
     return model
 
 
