@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Architecture = Literal["causal", "seq2seq"]
 
+PROBES = ("a", "1", ".")
+"""Texts of which every tokenizer knows one."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedPair:
@@ -100,7 +103,9 @@ class Encoder:
     """A tokenizer with lm-eval's rules for beginning-of-sequence tokens and boundaries.
 
     `tokenizer` is a transformers tokenizer, or one with `open_chat`, which finds its chat template; `max_length` counts
-    tokens; `languages` are those of a translation model.
+    tokens; `languages` are those of a translation model. `add_bos_token` and `prefix_token_id` are lm-eval's: whether a
+    text gets the tokenizer's special tokens, None: as the tokenizer does; and the token that stands before an empty
+    context, None: that which begins a text, else that which ends one.
     """
 
     def __init__(
@@ -110,16 +115,38 @@ class Encoder:
         architecture: Architecture = "causal",
         languages: SourceLanguages | None = None,
         open_chat: Callable[[], ChatTemplate] | None = None,
+        *,
+        add_bos_token: bool | None = None,
+        prefix_token_id: int | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.languages = languages
         self._open_chat = open_chat
         self.max_length = max_length
         self.architecture = architecture
+        self._special = add_bos_token
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-        prefix = bos if bos is not None else eos
+        own = bos if bos is not None else eos
+        prefix = own if prefix_token_id is None else prefix_token_id
         self._prefix_text = "" if prefix is None else str(tokenizer.decode(prefix))
         self.prefix_token_id = cast(int, prefix)  # `load_tokenizer` refuses one that has neither
+
+    @cached_property
+    def appended(self) -> tuple[int, ...]:
+        """The special tokens that the tokenizer puts behind every text, which the texts of a causal model go without.
+
+        They would stand between a context and what comes next, or be scored in place of the last token. An encoder
+        reads a text that is finished, so those of an encoder-decoder stay.
+        """
+        return appended_tokens(self.tokenizer) if self.architecture == "causal" else ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results may not expect, as sentences without a full stop."""
+        if not self.appended or self._special is False:
+            return ()
+        text = "".join(str(self.tokenizer.decode(token)) for token in self.appended)
+        return (f"the tokenizer puts {text} behind every text; it is left out, because the text goes on there",)
 
     @cached_property
     def chat(self) -> ChatTemplate:
@@ -174,9 +201,11 @@ class Encoder:
     def _encode(self, texts: list[str], special: bool | None) -> list[list[int]]:
         if not texts:
             return []
+        special = self._special if special is None else special
         kwargs = {} if special is None else {"add_special_tokens": special}
         encoded = self.tokenizer(texts, return_attention_mask=False, verbose=False, **kwargs)
-        return [list(ids) for ids in encoded["input_ids"]]
+        end = () if special is False else self.appended
+        return [_without_end(list(ids), end) for ids in encoded["input_ids"]]
 
     def pairs(self, requests: Sequence[LoglikelihoodRequest]) -> list[EncodedPair | Unencodable]:
         """Encode and fit. Requests of one doc with the same prompt lose the same shots."""
@@ -297,13 +326,14 @@ class Encoder:
 
     def _unique_tokens(self, texts: list[str], languages: list[str | None]) -> list[list[int]]:
         known: dict[tuple[str, str | None], list[int]] = {}
+        special = None if self.architecture == "causal" or self._special is None else True
         for language in dict.fromkeys(languages):
             unique = list(dict.fromkeys(t for t, of in zip(texts, languages, strict=True) if of == language))
             if language is None or self.languages is None:
-                found = self.tokens(unique)
+                found = self.tokens(unique, special=special)
             else:
                 with self.languages.reading(language):
-                    found = self.tokens(unique)
+                    found = self.tokens(unique, special=special)
             known |= {(text, language): ids for text, ids in zip(unique, found, strict=True)}
         empty = [self.prefix_token_id] if self.architecture == "causal" else []
         return [known[key] or empty for key in zip(texts, languages, strict=True)]
@@ -331,6 +361,23 @@ def rolling_windows(tokens: Sequence[int], prefix_token: int, max_length: int) -
         windows.append(EncodedPair(tokens[begin:done], tokens[done:end]))
         done = end
     return windows
+
+
+def appended_tokens(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The special tokens that `tokenizer` puts behind a text: what follows the text's own ids."""
+    for probe in PROBES:
+        whole, bare = (
+            tokenizer([probe], add_special_tokens=special, return_attention_mask=False, verbose=False)["input_ids"][0]
+            for special in (True, False)
+        )
+        for end in range(len(bare), len(whole) + 1):
+            if bare and list(whole[end - len(bare) : end]) == list(bare):
+                return tuple(whole[end:])
+    return ()
+
+
+def _without_end(ids: list[int], end: tuple[int, ...]) -> list[int]:
+    return ids[: -len(end)] if end and tuple(ids[-len(end) :]) == end else ids
 
 
 def move_spaces(context: str, continuation: str) -> tuple[str, str]:

@@ -244,7 +244,7 @@ def check_torch_file(path: Path) -> None:
 
 
 def is_old_torch(path: Path) -> bool:
-    """Whether a torch file is of the format before torch 1.6: pickles one after another, whose header tells no sizes."""
+    """Whether a torch file is of the format before torch 1.6: pickles one after another, with no table of sizes."""
     with opened(path) as file:
         return OLD_TORCH in file.read(2 * len(OLD_TORCH) + 4)
 

@@ -24,8 +24,8 @@ from benchbench.backends.models.files import (
     weight_files,
 )
 from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity, load_pickle, model_identity
-from benchbench.backends.models.tokenizer import has_tokenizer, own_tokenizer_identity, prefix_token_id
-from benchbench.core.errors import ModelError
+from benchbench.backends.models.tokenizer import first_token_id, has_tokenizer, own_tokenizer_identity
+from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.types import Json
 
 if TYPE_CHECKING:
@@ -66,11 +66,13 @@ class OpenedModel:
     """The user gave --trust-remote-code."""
     tokenizer_source: ModelSource | None = None
     """Where the tokenizer is from, if not from beside the weights."""
+    prefix: int | None = None
+    """The token before an empty context, where the user names another than the tokenizer's own."""
 
     @property
     def prefix_token_id(self) -> int:
         """The token before an empty context: beginning, else end of sequence, as in lm-eval."""
-        return prefix_token_id(self.tokenizer)
+        return first_token_id(self.tokenizer) if self.prefix is None else self.prefix
 
 
 @dataclass(slots=True, kw_only=True)
@@ -232,10 +234,19 @@ def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str, store
     return model
 
 
-def check_prefix(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """ModelError where the token that stands before an empty context is none that the model has read."""
+def check_prefix(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, wanted: int | None = None
+) -> None:
+    """ModelError where the token that stands before an empty context, `wanted` or the tokenizer's own, is none that the
+    model has read; ArgumentError where the user named it.
+    """
     table: Any = model.get_input_embeddings()
-    rows, prefix = int(table.weight.shape[0]), prefix_token_id(tokenizer)
+    rows = int(table.weight.shape[0])
+    if wanted is not None:
+        if not 0 <= wanted < rows:
+            raise ArgumentError(f"prefix_token_id={wanted:,}: {name} knows {rows:,} tokens, counted from 0.")
+        return
+    prefix = first_token_id(tokenizer)
     if not 0 <= prefix < rows:
         raise ModelError(
             f"the tokenizer of {name} begins a text with token {prefix:,}, but the model knows {rows:,} tokens. "
