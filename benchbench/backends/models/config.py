@@ -39,6 +39,9 @@ OTHER_HEADS = (
     "ForMultipleChoice",
 )
 
+SWITCHES: Mapping[str, str | None] = {"xlm": "causal", "xlnet": None}
+"""Families whose causal class reads on both sides unless another key than is_decoder is true; None: always."""
+
 MPT_HONOURED: Mapping[str, tuple[Json, ...]] = {
     "expansion_ratio": (4,),
     "logit_scale": (None,),
@@ -78,6 +81,27 @@ def check_config(raw: Mapping[str, Json], folder: Path, *, own_code: bool) -> No
         )
     if raw.get("model_type") == "mpt" and not own_code:
         _check_mpt(raw, folder)
+
+
+def check_direction(config: PretrainedConfig, place: object) -> None:
+    """ModelError for an encoder: transformers opens it as a causal model, and it reads what it is to predict."""
+    kind = config.model_type
+    switch = SWITCHES.get(kind, "is_decoder" if is_two_way(kind) else None)
+    if (kind not in SWITCHES and switch is None) or (switch is not None and getattr(config, switch, False)):
+        return
+    only = f" Only a model that was trained with {switch}=true in config.json can be evaluated here." if switch else ""
+    raise ModelError(
+        f"{place} is an encoder ({kind}): it reads the text on both sides of a token, so what it says of the next one "
+        f"is no language model's score.{only}"
+    )
+
+
+def is_two_way(model_type: str) -> bool:
+    """Whether transformers' causal class of this type reads on both sides unless it is told not to."""
+    from transformers.models.auto import modeling_auto
+
+    masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return (masked and kind_of(model_type) == "causal") or model_type == "bert-generation"
 
 
 def _check_mpt(raw: Mapping[str, Json], folder: Path) -> None:

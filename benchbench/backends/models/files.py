@@ -221,7 +221,7 @@ def check_weights(folder: Path) -> tuple[Path, ...]:
             check_torch_file(path)
     index = folder / (SAFETENSORS + INDEX)
     if files[0].suffix == ".safetensors" and files[0].name != SAFETENSORS:
-        for tensor, name in _weight_map(index).items():
+        for tensor, name in weight_map(index).items():
             if tensors.get(tensor) != name:
                 raise ModelError(f"{index} says that {name} holds {tensor!r}, but it does not.")
     return files
@@ -312,7 +312,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
-    names = sorted(set(_weight_map(index).values()))
+    names = sorted(set(weight_map(index).values()))
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -324,7 +324,8 @@ def _shards(index: Path) -> tuple[Path, ...]:
     return tuple(index.parent / name for name in names)
 
 
-def _weight_map(index: Path) -> Mapping[str, str]:
+def weight_map(index: Path) -> Mapping[str, str]:
+    """Tensor → the file beside the index that holds it. ModelError where the index says something else."""
     try:
         whole: Any = parsed(read_regular(index, MAX_JSON))
         weight_map = whole["weight_map"]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
+TEKKEN_MODULES = ("mistral_common", "PIL")
+"""Without both transformers reads Mistral's vocabulary with no token that begins a text."""
 VOCABULARIES = (
     "tokenizer.json",
     "tokenizer.model",
@@ -53,6 +55,8 @@ def load_tokenizer(
     own_code = has_own_tokenizer(source.folder) and not source.gguf_file
     if not source.gguf_file and not own_code:
         _check_there(source)
+        if _is_tekken(source.folder):
+            kwargs["mistral_format"] = True
     try:
         with quiet(source):
             tokenizer = AutoTokenizer.from_pretrained(
@@ -81,18 +85,21 @@ def load_tokenizer(
 
 def _check_there(source: ModelSource) -> None:
     """ModelError where the folder has no tokenizer, or one that needs a package."""
-    if (source.folder / TEKKEN).is_file() and not any(any(source.folder.glob(name)) for name in VOCABULARIES):
-        if util.find_spec("mistral_common") is None:
-            raise ModelError(
-                f"the only tokenizer of {source.name} is Mistral's {TEKKEN}, which a package reads: "
-                "pip install mistral-common"
-            )
-        return
+    if _is_tekken(source.folder) and not all(util.find_spec(module) for module in TEKKEN_MODULES):
+        raise ModelError(
+            f"the only tokenizer of {source.name} is Mistral's {TEKKEN}, which needs packages to be read: "
+            "pip install mistral-common pillow"
+        )
     if not has_tokenizer(source.folder):
         raise ModelError(
             f"{source.name} has no tokenizer: expected tokenizer.json, tokenizer.model or vocab.json there. "
             "Copy the tokenizer files of the model that it was trained from."
         )
+
+
+def _is_tekken(folder: Path) -> bool:
+    """Whether Mistral's vocabulary is all that there is: transformers would read it without its special tokens."""
+    return (folder / TEKKEN).is_file() and not any(any(folder.glob(name)) for name in VOCABULARIES)
 
 
 def _cut_nothing(tokenizer: PreTrainedTokenizerBase) -> None:
