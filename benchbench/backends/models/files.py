@@ -71,6 +71,10 @@ def quiet(source: ModelSource) -> Iterator[None]:
         yield
     except ModelError:
         raise
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"transformers cannot load {source.name} without the package {error.name}: pip install {error.name}"
+        ) from error
     except Exception as error:
         raise ModelError(f"transformers cannot load {source.name}: {told(error)}") from error
     except BaseException as error:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -137,10 +138,24 @@ def _code(folder: Path) -> list[tuple[str, str]]:
     return sorted((path.name, file_identity(path)) for path in folder.glob("*.py"))
 
 
+def loads_directly(device: torch.device) -> bool:
+    """Whether a model's tensors go from their files to `device` one by one: transformers needs accelerate for that."""
+    return device.type != "cpu" and util.find_spec("accelerate") is not None
+
+
 def from_pretrained(
-    source: ModelSource, kind: Architecture, *, config: PretrainedConfig, dtype: str, trusted: bool
+    source: ModelSource,
+    kind: Architecture,
+    *,
+    config: PretrainedConfig,
+    dtype: str,
+    trusted: bool,
+    device: torch.device | None = None,
 ) -> PreTrainedModel:
-    """transformers' model on the CPU. Raises ModelError unless every tensor was found, fitted and used."""
+    """transformers' model, on `device` where it `loads_directly`, else on the CPU.
+
+    Raises ModelError unless every tensor was found, fitted and used.
+    """
     import torch
     import transformers
 
@@ -151,6 +166,9 @@ def from_pretrained(
         silence = contextlib.redirect_stderr(io.StringIO())  # its progress bar cannot be switched off
         gguf = transformers.GgufConfig(gguf_file=source.gguf_file, dequantize=True)
         kwargs = {"gguf_file": source.gguf_file, "quantization_config": gguf}
+    elif device is not None and loads_directly(device):
+        kwargs = {"device_map": {"": device}}
+    quantised = getattr(config, "quantization_config", None) is not None  # taken away where it is expanded
     with quiet(source), silence:
         loaded = auto.from_pretrained(
             source.folder,
@@ -163,7 +181,22 @@ def from_pretrained(
             output_loading_info=True,
             **kwargs,
         )
-    return _checked(loaded, source.name, partial(_stored_tensor, source))
+    model = _checked(loaded, source.name, partial(_stored_tensor, source))
+    if quantised:
+        _in_one_type(model, getattr(torch, dtype))
+    return model
+
+
+def _in_one_type(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Tensors that a quantised checkpoint holds in half precision are computed with in `dtype`, as the others are.
+
+    transformers leaves them as they are stored, and torch multiplies no two types.
+    """
+    import torch
+
+    for parameter in model.parameters():
+        if parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.to(dtype)
 
 
 def from_tensors(
