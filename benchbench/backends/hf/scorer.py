@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.cache import KeysValues
+from benchbench.backends.hf.cache import CannotShareError, KeysValues
 from benchbench.backends.hf.causal import CausalModel, Layout, run_batch
 from benchbench.backends.hf.check import (
+    EXACT,
     Kind,
     Sample,
+    Shape,
     Verdict,
     attention_window,
+    cheap_sample,
+    compare,
+    computed,
     described,
-    disagreement,
     may_change_with_length,
     sample,
     switches,
@@ -36,12 +40,29 @@ SHARING: tuple[Layout, ...] = ("packed", "branched")
 """Layouts in which a prefix is computed once for all that share it."""
 WHOLE: tuple[Layout, ...] = ("plain", "unpadded", "single")
 """Layouts in which every text is computed whole, the fastest first. The last is right by definition."""
+CHECK_SHARE = 0.02
+"""Share of a plan's tokens that texts alone may take, before the check is made with short ones (never where lengths may
+change what the model computes)."""
+COPIES = 4
+"""Of a text in one batch, to see how much only the order of sums moves its numbers in half precision."""
 IN_USE: dict[Layout, str] = {
     "plain": "Prefixes that requests share are computed anew for each of them.",
     "unpadded": "Padding changes the numbers of this model: only texts of one length are computed together.",
     "single": "Other texts in its batch change a text's numbers on this model: one is computed at a time, slowly.",
 }
 """What is told of a layout to which a check has led."""
+
+
+@dataclass(slots=True)
+class _Done:
+    """What a check has computed, and the run need not compute again."""
+
+    alone: dict[PlanLeaf, list[Scored]] = field(default_factory=dict)
+    """Texts, and what they gave alone."""
+    answers: dict[int, list[Scored | Exhausted]] = field(default_factory=dict)
+    """By the id of a batch of the plan."""
+    states: dict[tuple[int, ...], list[KeysValues] | None] = field(default_factory=dict)
+    """By the tokens of a block."""
 
 
 class CausalScorer(Halving):
@@ -72,15 +93,15 @@ class CausalScorer(Halving):
             return
         settled = [(group, *self._settle([pairs[i] for i in group])) for group in self._by_length(pairs)]
         self.layout = settled[0][1]
-        for indices, layout, plan in settled:
+        for indices, layout, plan, done in settled:
             places = {place for place, i in enumerate(indices) if i in wanted}
-            for scored in self._run(plan, layout, places):
+            for scored in self._run(plan, layout, places, done):
                 yield replace(scored, request=indices[scored.request])
 
     def trusts(self, layout: Layout, pairs: Sequence[EncodedPair]) -> bool:
         """Whether `layout` gives for `pairs` what one text alone gives; checked once per kind of work and model."""
         groups = ([pairs[i] for i in group] for group in self._by_length(pairs))
-        return all(self._is_right(layout, self._plan(group, layout), {}) for group in groups)
+        return all(self._is_right(layout, self._plan(group, layout)) for group in groups)
 
     def _by_length(self, pairs: Sequence[EncodedPair]) -> list[list[int]]:
         """The pairs between any two lengths at which the model is known to change, shortest first."""
@@ -89,17 +110,18 @@ class CausalScorer(Halving):
             groups.setdefault(bisect_left(self._switches, len(pair.inputs)), []).append(i)
         return [groups[key] for key in sorted(groups)]
 
-    def _settle(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, PrefixPlan]:
-        """The first layout that is right for `pairs`, and their plan in it."""
-        alone: dict[PlanLeaf, list[Scored]] = {}
+    def _settle(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, PrefixPlan, _Done]:
+        """The first layout that is right for `pairs`, their plan in it, and what is done of it."""
+        done = _Done()
         layouts = self._layouts(pairs)
         for layout in layouts:
             plan = self._plan(pairs, layout)
-            if self._is_right(layout, plan, alone):
+            if self._is_right(layout, plan, done):
                 break
+            done = _Done(done.alone)
         if layout != layouts[0]:
             self._tell(IN_USE.get(layout))
-        return layout, plan
+        return layout, plan, done
 
     def _layouts(self, pairs: Sequence[EncodedPair]) -> list[Layout]:
         """What is tried for `pairs`. Beyond a sliding window a packed mask would replace the model's own."""
@@ -111,15 +133,16 @@ class CausalScorer(Halving):
         plan = make_plan(inputs, self.limits, sharing=layout in SHARING)
         return _split(plan, layout) if layout in ("unpadded", "single") else plan
 
-    def _is_right(self, layout: Layout, plan: PrefixPlan, alone: dict[PlanLeaf, list[Scored]]) -> bool:
-        """Whether the plan gives what one text alone gives; `alone` keeps that for the layouts that are tried next."""
+    def _is_right(self, layout: Layout, plan: PrefixPlan, done: _Done | None = None) -> bool:
+        """Whether the plan gives what one text alone gives. `done` takes what the check computes of the run itself."""
         if layout == "single":
             return True
         kind, shape = described(plan, layout)
         known = self._verdicts.setdefault(kind, [])
         verdict = next((one for one in known if one.speaks_for(shape)), None)
         if verdict is None:
-            verdict = Verdict(shape, self._fault(layout, self._sample(plan, layout), alone))
+            checked = self._sample(plan, layout, shape, whole=done is not None)
+            verdict = Verdict(shape, self._fault(layout, checked, done or _Done()))
             known.append(verdict)
             if verdict.fault is not None:
                 shortest = min(len(leaf.tokens) for row in plan.rows for leaf in row.leaves)
@@ -131,28 +154,56 @@ class CausalScorer(Halving):
         if note is not None and note not in self.notes:
             self.notes.append(note)
 
-    def _sample(self, plan: PrefixPlan, layout: Layout) -> Sample:
-        checked = sample(plan, layout)
-        longest = max((len(leaf.tokens) for row in checked.plan.rows for leaf in row.leaves), default=0)
+    def _sample(self, plan: PrefixPlan, layout: Layout, shape: Shape, *, whole: bool) -> Sample:
+        """What is checked. `whole`: what the check computes of the plan need not be computed again."""
+        real = sample(plan, layout, whole=whole)
         is_known = type(self.model.model).__module__.startswith("transformers.models.")
-        if not is_known or may_change_with_length(self.config, longest):
-            return checked
-        return without_far_past(checked)
+        if not is_known or may_change_with_length(self.config, max(shape.longest, shape.widest)):
+            return real
+        cheap = without_far_past(cheap_sample(plan, layout))
+        cost = real.alone_tokens + (0 if whole else computed(real.plan))
+        is_dear = cost > max(CHECK_SHARE * computed(plan), cheap.alone_tokens + computed(cheap.plan))
+        return cheap if is_dear else real
 
-    def _fault(self, layout: Layout, checked: Sample, alone: dict[PlanLeaf, list[Scored]]) -> str | None:
+    def _fault(self, layout: Layout, checked: Sample, done: _Done) -> str | None:
         """In what the checked rows differ from their texts alone, as the end of a sentence; None if in nothing."""
-        expected = [scored for leaf in checked.alone for scored in self._alone(leaf, alone)]
+        expected = {one.request: one for leaf in checked.alone for one in self._alone(leaf, done.alone)}
         try:
-            got = {scored.request: scored for scored in self._run(checked.plan, layout, None)}
+            for got in self._compute(checked.plan, layout, done if checked.is_whole else _Done()):
+                one = expected.get(got.request)
+                if one is not None and isinstance(got, Scored) and (nats := self._difference(one, got, checked)):
+                    return f"it differs from one text alone by {nats:.3g} nats"
         except Exception as error:
             if is_out_of_memory(error):
                 raise
+            if isinstance(error, CannotShareError):
+                return f"what this model keeps of a text cannot be shared ({error})"
             cause = error.__cause__ or error
             return f"this model cannot compute it ({type(cause).__name__}: {first_line(cause)})"
+        return None
+
+    def _compute(self, plan: PrefixPlan, layout: Layout, done: _Done) -> Iterator[Scored | Exhausted]:
+        for block, states in prefilled(self.model, plan, None):
+            done.states[block.tokens] = states
+            for batch in block.batches:
+                done.answers[id(batch)] = answers = list(self._batch(layout, block, states, batch))
+                yield from answers
+
+    def _difference(self, expected: Scored, got: Scored, checked: Sample) -> float:
+        """In nats, beyond what rounding explains on this model; 0 if it explains all."""
         tolerance = tolerance_of(self.model.model)
-        pairs = [(one, other) for one in expected if isinstance(other := got[one.request], Scored)]
-        differences = [difference for one, other in pairs if (difference := disagreement(one, other, tolerance))]
-        return f"it differs from one text alone by {max(differences):.3g} nats" if differences else None
+        difference = compare(expected, got, tolerance)
+        if difference and tolerance is not EXACT:
+            return compare(expected, got, tolerance.scaled(self._noise(expected, checked)))
+        return difference
+
+    def _noise(self, expected: Scored, checked: Sample) -> float:
+        """How far a text's log-probabilities move, at the worst token, in a batch of copies of it."""
+        leaf = next(leaf for leaf in checked.alone if any(r.request == expected.request for r in leaf.readers))
+        copies = [PlanRow((leaf,), 0, len(leaf.tokens))] * COPIES
+        scored = self._batch("unpadded", Block((), -1, ()), None, copies)
+        texts = [one.logprobs for one in scored if isinstance(one, Scored) and one.request == expected.request]
+        return max((abs(a - b) for text in texts for a, b in zip(text, expected.logprobs, strict=True)), default=0.0)
 
     def _alone(self, leaf: PlanLeaf, known: dict[PlanLeaf, list[Scored]]) -> list[Scored]:
         """What the readers of a text get where nothing is computed beside it; nothing where memory runs out."""
@@ -162,14 +213,14 @@ class CausalScorer(Halving):
             known[leaf] = [scored for scored in answers if isinstance(scored, Scored)]
         return known[leaf]
 
-    def _run(self, plan: PrefixPlan, layout: Layout, wanted: set[int] | None) -> Iterator[Scored | Exhausted]:
-        for block, states in prefilled(self.model, plan, wanted):
+    def _run(self, plan: PrefixPlan, layout: Layout, wanted: set[int], done: _Done) -> Iterator[Scored | Exhausted]:
+        for block, states in prefilled(self.model, plan, wanted, done.states):
             for batch in block.batches:
-                if wanted is not None and not any(r in wanted for row in batch for r in row.requests):
-                    continue
-                for scored in self._batch(layout, block, states, batch):
-                    if wanted is None or scored.request in wanted:
-                        yield scored
+                if any(r in wanted for row in batch for r in row.requests):
+                    answers = done.answers.pop(id(batch), None)
+                    for scored in answers or self._batch(layout, block, states, batch):
+                        if scored.request in wanted:
+                            yield scored
 
     def _batch(
         self, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
@@ -212,10 +263,13 @@ def _split(plan: PrefixPlan, layout: Layout) -> PrefixPlan:
 
 
 def prefilled(
-    model: CausalModel, plan: PrefixPlan, wanted: set[int] | None
+    model: CausalModel,
+    plan: PrefixPlan,
+    wanted: set[int] | None,
+    known: dict[tuple[int, ...], list[KeysValues] | None] | None = None,
 ) -> Iterator[tuple[Block, list[KeysValues] | None]]:
     """The blocks that `wanted` requests need (None: all), each with the keys and values of its prefix, which
-    are forgotten when no later block extends it.
+    are forgotten when no later block extends it. `known` has those of some blocks by their tokens, and gives them away.
     """
     states: dict[int, list[KeysValues] | None] = {-1: None, 0: None}
     needed = _needed_blocks(plan, wanted)
@@ -224,7 +278,8 @@ def prefilled(
             continue
         if block.tokens:
             above = plan.blocks[block.parent].tokens if block.parent > 0 else ()
-            states[index] = model.prefix(block.tokens, len(above), states[block.parent])
+            ready = known.pop(block.tokens, None) if known else None
+            states[index] = ready or model.prefix(block.tokens, len(above), states[block.parent])
         yield block, states[index]
         if not any(later.parent == index for later in plan.blocks[index + 1 :]):
             states.pop(index, None)
