@@ -149,7 +149,7 @@ def test_the_check_holds_the_block_and_the_branches_of_the_run(tmp_path: Path) -
     scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
     checked: list[Sample] = []
     make = scorer._sample
-    scorer._sample = lambda *args: checked.append(make(*args)) or checked[-1]  # type: ignore[method-assign, func-returns-value]
+    scorer._sample = lambda *args, **options: checked.append(make(*args, **options)) or checked[-1]  # type: ignore[method-assign, func-returns-value]
     assert scorer.trusts("packed", pairs)
     plan = checked[-1].plan
     assert any(block.tokens for block in plan.blocks)
