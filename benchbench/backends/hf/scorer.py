@@ -99,9 +99,13 @@ class CausalScorer(Halving):
                 yield replace(scored, request=indices[scored.request])
 
     def trusts(self, layout: Layout, pairs: Sequence[EncodedPair]) -> bool:
-        """Whether `layout` gives for `pairs` what one text alone gives; checked once per kind of work and model."""
+        """Whether texts can be continued in that layout: whether it gives for `pairs`, the ends of their contexts, what
+        one text alone gives; checked once per kind of work and model.
+        """
+        # Batches of writing are as large as memory allows, so that their rows differ more than those of scoring.
+        limits = replace(self.limits, batch_overhead=self.limits.batch_tokens)
         groups = ([pairs[i] for i in group] for group in self._by_length(pairs))
-        return all(self._is_right(layout, self._plan(group, layout)) for group in groups)
+        return all(self._is_right(layout, self._plan(group, layout, limits)) for group in groups)
 
     def _by_length(self, pairs: Sequence[EncodedPair]) -> list[list[int]]:
         """The pairs between any two lengths at which the model is known to change, shortest first."""
@@ -128,9 +132,9 @@ class CausalScorer(Halving):
         is_long = self.window is not None and max(len(pair.inputs) for pair in pairs) > self.window
         return [layout for layout in self._possible if not (is_long and layout == "packed")]
 
-    def _plan(self, pairs: Sequence[EncodedPair], layout: Layout) -> PrefixPlan:
+    def _plan(self, pairs: Sequence[EncodedPair], layout: Layout, limits: Limits | None = None) -> PrefixPlan:
         inputs = [(pair.inputs, pair.first_row, pair.continuation) for pair in pairs]
-        plan = make_plan(inputs, self.limits, sharing=layout in SHARING)
+        plan = make_plan(inputs, limits or self.limits, sharing=layout in SHARING)
         return _split(plan, layout) if layout in ("unpadded", "single") else plan
 
     def _is_right(self, layout: Layout, plan: PrefixPlan, done: _Done | None = None) -> bool:
@@ -279,7 +283,7 @@ def prefilled(
         if block.tokens:
             above = plan.blocks[block.parent].tokens if block.parent > 0 else ()
             ready = known.pop(block.tokens, None) if known else None
-            states[index] = ready or model.prefix(block.tokens, len(above), states[block.parent])
+            states[index] = model.prefix(block.tokens, len(above), states[block.parent]) if ready is None else ready
         yield block, states[index]
         if not any(later.parent == index for later in plan.blocks[index + 1 :]):
             states.pop(index, None)
