@@ -22,7 +22,7 @@ from benchbench.backends.writing import Job, Written
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.types import BackendInfo, GenerationParams
 
-VERSION = "1"
+VERSION = "2"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
 LOGIT_BYTES = {"cpu": 256 * 2**20, "cuda": 2**30}
 """How much memory one batch's logits may take, as fp32."""
