@@ -100,7 +100,8 @@ class HFBackend(TokenBackend):
         """See `TokenBackend`."""
         if self._seq2seq is not None:
             self.work.tokens_computed = self._seq2seq.computed_tokens
-            self.work.batches, self.work.out_of_memory_retries = self._seq2seq.batches, self._seq2seq.retries
+            self.work.batches = self._seq2seq.batches + self._seq2seq.writer.batches
+            self.work.out_of_memory_retries = self._seq2seq.retries + self._seq2seq.writer.retries
             return
         if self.info.plan != self._scorer.layout:
             self.info = replace(self.info, plan=self._scorer.layout)
@@ -115,8 +116,8 @@ class HFBackend(TokenBackend):
 
     def _now_is(self, name: str, revision: str | None = None) -> None:
         """The weights in memory are those of `name` now: forgets what was found out with others."""
-        if self._seq2seq is None:
-            self._scorer.forget()
+        engine = self._seq2seq if self._seq2seq is not None else self._scorer
+        engine.forget()
         self.options = replace(self.options, model=name, revision=revision)
         self.info = replace(self._describe(), chosen=self.info.chosen)
 
