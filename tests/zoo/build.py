@@ -25,22 +25,28 @@ AS_MADE = ("a_log", "dt_", "conv", "time_", "norm", "lambda", "inv_freq", "layer
 def build(family: str, kind: Kind, folder: Path) -> Path:
     """Writes model and tokenizer into `folder`, which is returned."""
     import transformers
+    from transformers.models.auto import modeling_auto
 
     auto: Any = transformers.AutoModelForSeq2SeqLM if kind == "seq2seq" else transformers.AutoModelForCausalLM
+    if kind == "causal" and family in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        auto = transformers.AutoModelForImageTextToText  # as its checkpoints are, towers and all
     torch.manual_seed(0)
-    model = auto.from_config(tiny_config(family))
+    model = auto.from_config(tiny_config(family, kind))
     enlarge(model)
     model.save_pretrained(folder)
     write_tokenizer(folder, kind)
     return folder
 
 
-def tiny_config(family: str) -> PretrainedConfig:
+def tiny_config(family: str, kind: Kind) -> PretrainedConfig:
     """The family's configuration with every known size made small."""
     from transformers import CONFIG_MAPPING
 
     made = CONFIG_MAPPING[family]
-    config: PretrainedConfig = made(**small_values(made, nested(EXTRAS.get(family, {}))))
+    values = small_values(made, nested(EXTRAS.get(family, {})))
+    if kind == "seq2seq":
+        values.setdefault("decoder_start_token_id", EOS)
+    config: PretrainedConfig = made(**values)
     return config
 
 
@@ -80,6 +86,8 @@ def small_values(made: type[PretrainedConfig], extras: Mapping[str, Any]) -> dic
             )
         elif isinstance(value, list | tuple) and len(value) == depth:
             values[name] = shortened(list(value))
+    if "kv_lora_rank" in values:  # latent attention has keys and values for every head
+        values["num_key_value_heads"] = values["num_attention_heads"]
     values |= {name: value for name, value in extras.items() if not isinstance(default.get(name), PretrainedConfig)}
     return values
 
@@ -90,7 +98,8 @@ def _default(made: type[PretrainedConfig], extras: Mapping[str, Any]) -> dict[st
         config = made()
     except Exception:  # the defaults of a few families contradict each other
         config = made(**{name: value for name, value in extras.items() if not isinstance(value, dict)})
-    return {one.name: config.__dict__.get(one.name) for one in fields(made)}  # type: ignore[arg-type]
+    other = made.attribute_map
+    return {one.name: config.__dict__.get(other.get(one.name, one.name)) for one in fields(made)}  # type: ignore[arg-type]
 
 
 def shortened(layers: list[Any]) -> list[Any]:

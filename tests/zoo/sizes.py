@@ -43,7 +43,7 @@ _NAMES: tuple[tuple[int, str], ...] = (
         64,
         "hidden_size n_embd d_model dim_model emb_dim attention_hidden_size embedding_size input_embedding_size "
         "output_embedding_size word_embed_proj_dim embedding_dim mamba_d_ssm lru_width pronunciation_embed_dim "
-        "shape_embed_dim embed_dim out_hidden_size backbone_hidden_size projection_dim output_dim",
+        "shape_embed_dim embed_dim out_hidden_size backbone_hidden_size hidden_dim vision_output_dim projector_input_dim projector_output_dim projection_dim output_dim",
     ),
     (
         96,
@@ -61,7 +61,7 @@ _NAMES: tuple[tuple[int, str], ...] = (
         "num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads attention_heads "
         "num_encoder_attention_heads num_decoder_attention_heads t2u_encoder_attention_heads mamba_d_conv "
         "t2u_decoder_attention_heads speech_encoder_attention_heads num_experts num_local_experts n_routed_experts "
-        "moe_num_experts linear_num_heads linear_num_value_heads index_n_heads swa_num_attention_heads zero_expert_num",
+        "moe_num_experts linear_num_heads num_query_heads linear_num_value_heads index_n_heads swa_num_attention_heads zero_expert_num",
     ),
     (
         2,
@@ -101,5 +101,69 @@ TOKENS: dict[str, int] = {
 DROPPED = frozenset(["forced_eos_token_id", "forced_bos_token_id", "begin_suppress_tokens", "suppress_tokens"])
 """Rules of generation of one checkpoint, not of a family."""
 
-EXTRAS: dict[str, dict[str, Any]] = {}
+_HYBRID = ["mamba", "attention", "mamba", "attention"]
+_SHARED_ENDS = {
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+    "num_kv_shared_layers": 2,
+    "intermediate_size": 96,
+    "activation_sparsity_pattern": [0.5, 0.5, 0.0, 0.0],
+}
+_NARROW_WINDOWS = {
+    "layer_types": ["indexed_attention", "sliding_attention", "indexed_attention", "sliding_attention"],
+    **{f"swa_{name}": 4 for name in ("num_attention_heads", "num_key_value_heads")},
+    **{f"swa_{name}": 16 for name in ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "v_head_dim")},
+    "swa_head_dim": 24,
+}
+_SPARSE = {
+    "indexer_n_heads": 2,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 16,
+    "indexer_budget": 16,
+    "indexer_compress_ratio": 4,
+}
+EXTRAS: dict[str, dict[str, Any]] = {
+    "bailing_hybrid": {"layer_types": ["linear_attention", "full_attention"] * 2},
+    "blt": {"encoder_hash_byte_group_vocab": 64},
+    "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0}}},
+    "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0}},
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "dots3_note": {
+        **{f"text_config.{name}": value for name, value in _NARROW_WINDOWS.items()},
+        "vision_config.adapter_in_dim": 64,
+        "vision_config.adapter_out_dim": 64,
+        "audio_config.adapter_input_size": 64,
+        "audio_config.adapter_out_dim": 64,
+        "audio_config.downsample_hidden_size": 16,
+    },
+    "dots3_note_text": _NARROW_WINDOWS,
+    "emu3": {"vocabulary_map": {"<image>": 310, "<|extra_200|>": 311, "<|visual token 000000|>": 312}},
+    "falcon_mamba": {"num_hidden_layers": 2},
+    "gemma3n_text": _SHARED_ENDS,
+    "gemma3n": {f"text_config.{name}": value for name, value in _SHARED_ENDS.items()},
+    "gemma4_unified_assistant": {f"text_config.{name}": value for name, value in _SHARED_ENDS.items()},
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
+    "granite_speech": {"encoder_config.hidden_dim": 64, "encoder_config.num_layers": 2},
+    "granite_speech_plus": {"encoder_config.hidden_dim": 64, "encoder_config.num_layers": 2},
+    "granitemoehybrid": {"layer_types": _HYBRID},
+    "hunyuan_v1_dense": {"head_dim": 16},
+    "hunyuan_v1_moe": {"head_dim": 16},
+    "hrm_text": {"H_cycles": 1, "L_cycles": 2, "L_bp_cycles": [1]},
+    "laguna": {"num_attention_heads_per_layer": [4, 8, 4, 8]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
+    "mamba": {"num_hidden_layers": 2},
+    "mamba2": {"num_heads": 8, "head_dim": 16},
+    "ministral": {"head_dim": 16},
+    "nemo_speechlm": {"audio_config.head_config.audio_hidden_size": 64},
+    "nemotron": {"num_key_value_heads": 2},
+    "qwen4_exp_text": _SPARSE,
+    "qwen4_exp": {f"text_config.{name}": value for name, value in _SPARSE.items()},
+    "reformer": {"is_decoder": True, "axial_pos_shape": [16, 32], "axial_pos_embds_dim": [16, 48], "num_buckets": 4},
+    "rwkv": {"num_hidden_layers": 2},
+    "vibevoice_asr": {
+        f"{part}_tokenizer_encoder_config.{name}": value
+        for part in ("acoustic", "semantic")
+        for name, value in {"num_filters": 2, "downsampling_ratios": [2, 2], "depths": [1, 1, 1]}.items()
+    },
+    "zamba": {"layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"]},
+}
 """Family → values of its configuration, by their path: `text_config.head_dim`."""
