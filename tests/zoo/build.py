@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tests.models import TEXT
-from tests.zoo.families import Kind
+from tests.zoo.families import Kind, maker
 from tests.zoo.sizes import BOS, DROPPED, EOS, EXTRAS, HOLE, LAYERS, PAD, POSITIONS, SIZES, TOKENS
 
 if TYPE_CHECKING:
@@ -24,14 +24,8 @@ AS_MADE = ("a_log", "dt_", "conv", "time_", "norm", "lambda", "inv_freq", "layer
 
 def build(family: str, kind: Kind, folder: Path) -> Path:
     """Writes model and tokenizer into `folder`, which is returned."""
-    import transformers
-    from transformers.models.auto import modeling_auto
-
-    auto: Any = transformers.AutoModelForSeq2SeqLM if kind == "seq2seq" else transformers.AutoModelForCausalLM
-    if kind == "causal" and family in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
-        auto = transformers.AutoModelForImageTextToText  # as its checkpoints are, towers and all
     torch.manual_seed(0)
-    model = auto.from_config(tiny_config(family, kind))
+    model = maker(family).from_config(tiny_config(family, kind))
     enlarge(model)
     model.save_pretrained(folder)
     write_tokenizer(folder, kind)

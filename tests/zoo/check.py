@@ -82,7 +82,7 @@ def _ask(result: Result, folder: Path, dtype: str) -> None:
         result.outcome, result.sentence = "traceback", said(error)
         return
     try:
-        oracle = Oracle(folder, result.kind, backend.info.max_length, dtype)
+        oracle = Oracle(folder, result.family, result.kind, backend.info.max_length, dtype)
         _compare(result, answers, oracle, dtype)
     except Exception as error:
         result.outcome, result.sentence = "does not run", said(error)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, RollingRequest
-from tests.zoo.families import Kind
+from tests.zoo.families import Kind, opener
 
 TIE = 1e-3
 """Two tokens whose logits are nearer than this are as likely as each other: rounding decides."""
@@ -44,11 +44,10 @@ class Text:
 class Oracle:
     """The model in `folder`, asked one text at a time."""
 
-    def __init__(self, folder: Path, kind: Kind, max_length: int, dtype: str = "float32") -> None:
+    def __init__(self, folder: Path, family: str, kind: Kind, max_length: int, dtype: str = "float32") -> None:
         import transformers
 
-        auto: Any = transformers.AutoModelForSeq2SeqLM if kind == "seq2seq" else transformers.AutoModelForCausalLM
-        self.model: Any = auto.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+        self.model: Any = opener(family).from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
         self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
         self.kind = kind
         self.max_length = max_length
