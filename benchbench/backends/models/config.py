@@ -27,7 +27,7 @@ DEFAULT_LENGTH = 2048
 """lm-eval's: taken where neither the configuration nor the tokenizer tells a length."""
 UNSET_LENGTH = 1_000_000_000
 """Tokenizers write a huge number for "no limit"."""
-LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len")
+LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len", "max_target_positions")
 NO_LIMIT = -1
 """What transformers' XLNet says of its length."""
 COUNTED_FROM_PAD = frozenset(
