@@ -11,6 +11,7 @@ import torch
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.causal import CausalModel
+from benchbench.backends.hf.causality import check_causal
 from benchbench.backends.hf.generate import CausalGenerator
 from benchbench.backends.hf.scorer import CausalScorer
 from benchbench.backends.models.find import find_model, split_revision
@@ -157,6 +158,8 @@ def load_model(options: ModelOptions) -> LoadedModel:
     loaded = format_named(source.format).load(source, options, device)
     module: torch.nn.Module = loaded.model
     module.to(device).eval().requires_grad_(False)
+    if loaded.architecture == "causal":
+        check_causal(loaded)
     return loaded
 
 
