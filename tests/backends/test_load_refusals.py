@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchbench.backends.models.config import check_direction, made_config
 from benchbench.backends.models.files import unchanged
 from benchbench.core.errors import ModelError
 from tests import models
@@ -192,52 +191,3 @@ def test_a_file_that_changes_while_it_is_loaded_is_refused(folder: Path) -> None
     file = folder / "model.safetensors"
     with pytest.raises(ModelError, match="changed while it was being loaded"), unchanged([file]):
         os.utime(file, (1, 1))
-
-
-ENCODERS = [
-    "bert",
-    "bert-generation",
-    "camembert",
-    "electra",
-    "ernie",
-    "megatron-bert",
-    "rembert",
-    "roberta",
-    "xlm-roberta",
-]
-
-
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_an_encoder_is_no_language_model_unless_it_was_trained_as_one(kind: str) -> None:
-    check_direction(made_config({"model_type": kind, "is_decoder": True}), "M")
-    with pytest.raises(ModelError, match=rf"M is an encoder \({kind}\): it reads .* trained with is_decoder=true"):
-        check_direction(made_config({"model_type": kind}), "M")
-
-
-@pytest.mark.parametrize(
-    ("kind", "changes"),
-    [
-        ("gpt2", {}),
-        ("llama", {}),
-        ("mpt", {}),
-        ("biogpt", {}),
-        ("openai-gpt", {}),
-        ("bart", {}),
-        ("xlm", {"causal": True}),
-    ],
-)
-def test_what_reads_to_the_left_alone_is_none(kind: str, changes: dict[str, Any]) -> None:
-    check_direction(made_config({"model_type": kind} | changes), "M")
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"), [("xlm", "trained with causal=true"), ("xlnet", r"language model's score\.$")]
-)
-def test_encoders_with_another_switch_or_none(kind: str, said: str) -> None:
-    with pytest.raises(ModelError, match=said):
-        check_direction(made_config({"model_type": kind, "is_decoder": True}), "M")
-
-
-def test_a_bert_is_refused_before_it_is_loaded(folder: Path) -> None:
-    edit(folder / "config.json", model_type="bert", architectures=["BertLMHeadModel"], pad_token_id=0)
-    refused(folder, "model is an encoder")

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.engines import ModelOptions
-from benchbench.backends.models.config import LENGTH_KEYS, Architecture, choose_length, own_length, read_config
+from benchbench.backends.models.config import (
+    LENGTH_KEYS,
+    Architecture,
+    auto_class,
+    choose_length,
+    own_length,
+    read_config,
+)
 from benchbench.backends.models.constants import Stored, check_ignored, stored_under
 from benchbench.backends.models.files import (
     ModelSource,
@@ -25,7 +32,7 @@ from benchbench.backends.models.files import (
     weight_files,
 )
 from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity, load_pickle, model_identity
-from benchbench.backends.models.tokenizer import first_token_id, has_tokenizer, own_tokenizer_identity
+from benchbench.backends.models.tokenizer import has_tokenizer, own_tokenizer_identity, prefix_token
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.types import Json
 
@@ -67,13 +74,13 @@ class OpenedModel:
     """The user gave --trust-remote-code."""
     tokenizer_source: ModelSource | None = None
     """Where the tokenizer is from, if not from beside the weights."""
-    prefix: int | None = None
-    """The token before an empty context, where the user names another than the tokenizer's own."""
+    given_prefix: int | None = None
+    """The token before an empty context that the user gave."""
 
     @property
     def prefix_token_id(self) -> int:
-        """The token before an empty context: beginning, else end of sequence, as in lm-eval."""
-        return first_token_id(self.tokenizer) if self.prefix is None else self.prefix
+        """The token before an empty context: the one given, else beginning, else end of sequence, as in lm-eval."""
+        return prefix_token(self.tokenizer) if self.given_prefix is None else self.given_prefix
 
 
 @dataclass(slots=True, kw_only=True)
@@ -157,20 +164,20 @@ def from_pretrained(
     Raises ModelError unless every tensor was found, fitted and used.
     """
     import torch
-    import transformers
 
-    auto: Any = transformers.AutoModelForSeq2SeqLM if kind == "seq2seq" else transformers.AutoModelForCausalLM
     kwargs: dict[str, Any] = {}
     silence: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if source.gguf_file:
+        from transformers import GgufConfig
+
         silence = contextlib.redirect_stderr(io.StringIO())  # its progress bar cannot be switched off
-        gguf = transformers.GgufConfig(gguf_file=source.gguf_file, dequantize=True)
+        gguf = GgufConfig(gguf_file=source.gguf_file, dequantize=True)
         kwargs = {"gguf_file": source.gguf_file, "quantization_config": gguf}
     elif device is not None and loads_directly(device):
         kwargs = {"device_map": {"": device}}
     quantised = getattr(config, "quantization_config", None) is not None  # taken away where it is expanded
     with quiet(source), silence:
-        loaded = auto.from_pretrained(
+        loaded = auto_class(kind, config).from_pretrained(
             source.folder,
             config=config,
             dtype=getattr(torch, dtype),
@@ -220,9 +227,7 @@ def from_tensors(
 
 def causal_class(config: PretrainedConfig) -> type[PreTrainedModel]:
     """transformers' own causal model for this kind of configuration."""
-    import transformers
-
-    return cast("type[PreTrainedModel]", transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)])
+    return cast("type[PreTrainedModel]", auto_class("causal", config)._model_mapping[type(config)])
 
 
 def _stored_tensor(source: ModelSource, key: str) -> torch.Tensor | None:
@@ -268,18 +273,16 @@ def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str, store
 
 
 def check_prefix(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, wanted: int | None = None
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, given: int | None = None
 ) -> None:
-    """ModelError where the token that stands before an empty context, `wanted` or the tokenizer's own, is none that the
-    model has read; ArgumentError where the user named it.
+    """ModelError where the token that stands before an empty context is none that the model has read.
+
+    `given`: the one that the user named, of which the sentence is an ArgumentError.
     """
     table: Any = model.get_input_embeddings()
-    rows = int(table.weight.shape[0])
-    if wanted is not None:
-        if not 0 <= wanted < rows:
-            raise ArgumentError(f"prefix_token_id={wanted:,}: {name} knows {rows:,} tokens, counted from 0.")
-        return
-    prefix = first_token_id(tokenizer)
+    rows, prefix = int(table.weight.shape[0]), prefix_token(tokenizer) if given is None else given
+    if given is not None and not 0 <= prefix < rows:
+        raise ArgumentError(f"--model-args prefix_token_id={given}: {name} knows {rows:,} tokens, from 0 on.")
     if not 0 <= prefix < rows:
         raise ModelError(
             f"the tokenizer of {name} begins a text with token {prefix:,}, but the model knows {rows:,} tokens. "

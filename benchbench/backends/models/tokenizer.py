@@ -78,8 +78,9 @@ def load_tokenizer(
         tokenizer.padding_side = "left"
         _ensure_pad(tokenizer)
         if prefix_token_id is None:
-            first_token_id(tokenizer)
+            prefix_token(tokenizer)
         _cut_nothing(tokenizer)
+        tokenizer("a")  # a damaged one opens, and fails on its first text
     return tokenizer
 
 
@@ -121,7 +122,7 @@ def own_tokenizer_identity(folder: Path, trusted: bool) -> str:
     return tokenizer_identity(folder, code=folder.glob("*.py") if own_code else [])
 
 
-def first_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def prefix_token(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that stands before an empty context: beginning, else end of sequence. ModelError if none."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:

@@ -15,7 +15,6 @@ from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.config import (
     architecture_of,
     check_config,
-    check_direction,
     choose_dtype,
     config_object,
     read_config,
@@ -89,8 +88,6 @@ class FolderFormat(CheckpointFormat):
             [f"{folder.name} brings its own code, which was not run"] if raw.get("auto_map") and not own_code else []
         )
         config = config_object(source, raw, trusted=options.trust_remote_code)
-        if not own_code:
-            check_direction(config, folder)
         tokenizer_source = None if options.tokenizer is None else find_tokenizer(options.tokenizer)
         tokenizer = load_tokenizer(tokenizer_source or source, trusted=options.trust_remote_code, config=config)
         dtype, note = choose_dtype(options.dtype, raw, stored_dtype(files), device.type)
