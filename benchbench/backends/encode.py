@@ -103,9 +103,7 @@ class Encoder:
     """A tokenizer with lm-eval's rules for beginning-of-sequence tokens and boundaries.
 
     `tokenizer` is a transformers tokenizer, or one with `open_chat`, which finds its chat template; `max_length` counts
-    tokens; `languages` are those of a translation model. `add_bos_token` and `prefix_token_id` are lm-eval's: whether a
-    text gets the tokenizer's special tokens, None: as the tokenizer does; and the token that stands before an empty
-    context, None: that which begins a text, else that which ends one.
+    tokens; `languages` are those of a translation model.
     """
 
     def __init__(
@@ -119,16 +117,22 @@ class Encoder:
         add_bos_token: bool | None = None,
         prefix_token_id: int | None = None,
     ) -> None:
+        """`add_bos_token`: whether texts begin with a beginning-of-sequence token; None: as the tokenizer does.
+        `prefix_token_id`: the token before an empty context; None: the tokenizer's beginning, else its end.
+        """
         self.tokenizer = tokenizer
         self.languages = languages
         self._open_chat = open_chat
         self.max_length = max_length
         self.architecture = architecture
-        self._special = add_bos_token
-        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-        own = bos if bos is not None else eos
+        self._add_bos = add_bos_token if architecture == "causal" else None
+        own = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
         prefix = own if prefix_token_id is None else prefix_token_id
-        self._prefix_text = "" if prefix is None else str(tokenizer.decode(prefix))
+        special = {} if own is None else {own: str(tokenizer.decode(own))}
+        if prefix is not None and not tokenizer.decode([prefix], skip_special_tokens=True):
+            special[prefix] = str(tokenizer.decode(prefix))
+        self._beginnings = tuple(filter(None, special.values()))
+        """Texts of the tokens that a text may begin with by itself."""
         self.prefix_token_id = cast(int, prefix)  # `load_tokenizer` refuses one that has neither
 
     @cached_property
@@ -143,7 +147,7 @@ class Encoder:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the results may not expect, as sentences without a full stop."""
-        if not self.appended or self._special is False:
+        if not self.appended or self._add_bos is False:
             return ()
         text = "".join(str(self.tokenizer.decode(token)) for token in self.appended)
         return (f"the tokenizer puts {text} behind every text; it is left out, because the text goes on there",)
@@ -178,10 +182,10 @@ class Encoder:
         if special is not None:
             return self._encode(texts, special)
         # A prompt that spells out `<s>` would get a second one from the tokenizer, which no training text has.
-        own = [i for i, text in enumerate(texts) if self._prefix_text and text.startswith(self._prefix_text)]
+        own = [i for i, text in enumerate(texts) if text.startswith(self._beginnings)]
         if not own:
-            return self._encode(texts, None)
-        encoded = self._encode(texts, None)
+            return self._encode(texts, self._add_bos)
+        encoded = self._encode(texts, self._add_bos)
         for i, ids in zip(own, self._encode([texts[i] for i in own], False), strict=True):
             encoded[i] = ids
         return encoded
@@ -201,7 +205,6 @@ class Encoder:
     def _encode(self, texts: list[str], special: bool | None) -> list[list[int]]:
         if not texts:
             return []
-        special = self._special if special is None else special
         kwargs = {} if special is None else {"add_special_tokens": special}
         encoded = self.tokenizer(texts, return_attention_mask=False, verbose=False, **kwargs)
         end = () if special is False else self.appended
@@ -326,14 +329,13 @@ class Encoder:
 
     def _unique_tokens(self, texts: list[str], languages: list[str | None]) -> list[list[int]]:
         known: dict[tuple[str, str | None], list[int]] = {}
-        special = None if self.architecture == "causal" or self._special is None else True
         for language in dict.fromkeys(languages):
             unique = list(dict.fromkeys(t for t, of in zip(texts, languages, strict=True) if of == language))
             if language is None or self.languages is None:
-                found = self.tokens(unique, special=special)
+                found = self.tokens(unique)
             else:
                 with self.languages.reading(language):
-                    found = self.tokens(unique, special=special)
+                    found = self.tokens(unique)
             known |= {(text, language): ids for text, ids in zip(unique, found, strict=True)}
         empty = [self.prefix_token_id] if self.architecture == "causal" else []
         return [known[key] or empty for key in zip(texts, languages, strict=True)]
