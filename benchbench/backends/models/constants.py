@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchbench.backends.models.files import ModelSource, safetensors_header, weight_files
+from benchbench.backends.models.identity import load_pickle
 from benchbench.core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -182,7 +186,30 @@ def _is_even(values: torch.Tensor) -> bool:
     return bool(((steps - steps[..., :1]).abs() <= TOLERANCE * steps.abs() + 1e-6).all())
 
 
-def stored_under(names: Sequence[str], key: str) -> str | None:
+def stored_in(source: ModelSource) -> Stored:
+    """The tensor that transformers calls by a name, from the weight files of a folder; torch files are read once."""
+    pickled = cache(load_pickle)
+
+    def find(key: str) -> torch.Tensor | None:
+        for path in () if source.gguf_file else weight_files(source.folder):
+            is_safe = path.suffix == ".safetensors"
+            name = _stored_under(tuple(map(str, safetensors_header(path) if is_safe else pickled(path))), key)
+            if name is not None:
+                return _read_tensor(path, name) if is_safe else pickled(path)[name]
+        return None
+
+    return find
+
+
+def _read_tensor(path: Path, name: str) -> torch.Tensor:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:
+        tensor: torch.Tensor = file.get_tensor(name)
+    return tensor
+
+
+def _stored_under(names: Sequence[str], key: str) -> str | None:
     """The name in a file of the tensor that transformers calls `key`: with or without the model's own prefix."""
     if key in names:
         return key

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +20,7 @@ from benchbench.backends.models.config import (
     own_length,
     read_config,
 )
-from benchbench.backends.models.constants import Stored, check_ignored, stored_under
+from benchbench.backends.models.constants import Stored, check_ignored, stored_in
 from benchbench.backends.models.files import (
     ModelSource,
     TensorInfo,
@@ -29,9 +28,8 @@ from benchbench.backends.models.files import (
     quiet,
     read_object,
     safetensors_header,
-    weight_files,
 )
-from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity, load_pickle, model_identity
+from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity, model_identity
 from benchbench.backends.models.tokenizer import has_tokenizer, own_tokenizer_identity, prefix_token
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.types import Json
@@ -188,7 +186,7 @@ def from_pretrained(
             output_loading_info=True,
             **kwargs,
         )
-    model = _checked(loaded, source.name, partial(_stored_tensor, source))
+    model = _checked(loaded, source.name, stored_in(source))
     if quantised:
         _in_one_type(model, getattr(torch, dtype))
     return model
@@ -228,29 +226,6 @@ def from_tensors(
 def causal_class(config: PretrainedConfig) -> type[PreTrainedModel]:
     """transformers' own causal model for this kind of configuration."""
     return cast("type[PreTrainedModel]", auto_class("causal", config)._model_mapping[type(config)])
-
-
-def _stored_tensor(source: ModelSource, key: str) -> torch.Tensor | None:
-    """The tensor that transformers calls `key`, from the weight files of a folder."""
-    for path in () if source.gguf_file else weight_files(source.folder):
-        if path.suffix == ".safetensors":
-            found = stored_under(tuple(safetensors_header(path)), key)
-            if found is not None:
-                return _read_tensor(path, found)
-            continue
-        tensors = load_pickle(path)
-        found = stored_under(tuple(map(str, tensors)), key)
-        if found is not None:
-            return cast("torch.Tensor", tensors[found])
-    return None
-
-
-def _read_tensor(path: Path, name: str) -> torch.Tensor:
-    from safetensors import safe_open
-
-    with safe_open(str(path), framework="pt") as file:
-        tensor: torch.Tensor = file.get_tensor(name)
-    return tensor
 
 
 def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str, stored: Stored) -> PreTrainedModel:
