@@ -18,6 +18,7 @@ from benchbench.backends.hf.check import (
     cheap_sample,
     compare,
     computed,
+    may_change_with_length,
     sample,
     switches,
     without_far_past,
@@ -307,3 +308,32 @@ def test_lengths_at_which_a_model_changes_are_read_from_its_configuration() -> N
     assert switches(longrope(64).model.config) == (64,)
     yarn = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4, "original_max_position_embeddings": 64}
     assert switches(LlamaConfig(rope_parameters=yarn)) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "may"),
+    [
+        ("llama", {}, False),
+        ("qwen2", {"max_window_layers": 28, "sliding_window": None}, False),
+        ("mixtral", {"sliding_window": None}, False),
+        ("gpt2", {}, False),
+        ("mistral", {"sliding_window": 400}, False),
+        ("mistral", {"sliding_window": 200}, True),
+        ("gpt_neo", {"window_size": 200}, True),
+        ("llama4_text", {"attention_chunk_size": 128}, True),
+    ],
+)
+def test_short_texts_stand_for_long_ones_where_no_setting_looks_like_a_length(
+    name: str, settings: dict[str, Any], may: bool
+) -> None:
+    from transformers import AutoConfig
+
+    assert may_change_with_length(AutoConfig.for_model(name, **settings), 300) is may
+
+
+def test_a_layout_of_equal_lengths_in_which_every_text_is_alone_is_right() -> None:
+    model = made("llama")
+    pairs = drawn([9, 12, 30], choices=1, size=4)
+    scorer = scorer_of(model, "unpadded")
+    assert totals(scorer, pairs) == pytest.approx(alone(model, pairs), abs=1e-4)
+    assert (scorer.layout, scorer.notes) == ("unpadded", [])

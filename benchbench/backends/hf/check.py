@@ -24,8 +24,13 @@ WINDOWS = ("sliding_window", "window_size", "attention_window_size")
 """What configurations call the tokens a sliding layer sees: Mistral and most others, GPT-Neo, RecurrentGemma."""
 SWITCHING_ROPES = ("longrope", "dynamic")
 """Rotary positions whose frequencies change once a text is longer than `original_max_position_embeddings`."""
-LENGTH_WORDS = ("window", "chunk", "block", "topk", "context", "compress", "stride", "segment", "original", "sparse")
+LENGTH_WORDS = (
+    "window", "chunk", "block", "topk", "context", "compress", "stride", "segment", "original", "sparse", "local",
+    "span", "memory", "sink",
+)  # fmt: skip
 """Words in the names of settings that may say after how many tokens something begins to change."""
+COUNT_WORDS = ("layer", "group", "expert")
+"""Words in the names of those that are no lengths, nor are those that begin with num_ or n_."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +311,8 @@ def without_far_past(checked: Sample) -> Sample:
     """A sample without most of the prefix that all its texts share: where lengths change nothing, any tokens do."""
     plan = checked.plan
     leaves = [leaf for row in plan.rows for leaf in row.leaves]
+    if not leaves:
+        return checked
     blocks = [len(block.tokens) for block in plan.blocks if block.tokens]
     first_rows = [reader.first_row for leaf in leaves for reader in leaf.readers]
     cut = min([_shared([leaf.tokens for leaf in leaves]) - MIN_BLOCK, *first_rows, *(n - MIN_BLOCK for n in blocks)])
@@ -336,9 +343,14 @@ def _cut_row(row: PlanRow, cut: int) -> PlanRow:
     return PlanRow(leaves, max(0, row.start - cut), row.depth - cut)
 
 
+def config_of_text(config: PretrainedConfig) -> PretrainedConfig:
+    """The part of a configuration that says how texts are computed, where images or sounds have a part as well."""
+    return getattr(config, "text_config", None) or config
+
+
 def attention_window(config: PretrainedConfig) -> int | None:
     """Tokens a sliding-window layer sees, or None where every layer sees everything."""
-    config = getattr(config, "text_config", None) or config
+    config = config_of_text(config)
     kinds = getattr(config, "layer_types", None)
     if kinds is not None and not any("sliding" in str(kind) for kind in kinds):
         return None
@@ -352,7 +364,7 @@ def switches(config: PretrainedConfig) -> tuple[int, ...]:
     """Lengths of a text beyond which the model is known to compute it differently, ascending: its sliding window, the
     original length of rotary positions that change, the tokens that a sparse layer selects.
     """
-    text = getattr(config, "text_config", None) or config
+    text = config_of_text(config)
     found = [attention_window(config), getattr(text, "index_topk", None)]
     for rope in _ropes(getattr(text, "rope_parameters", None)):
         if rope.get("rope_type") in SWITCHING_ROPES:
@@ -371,8 +383,12 @@ def _ropes(parameters: Any) -> Iterator[Mapping[str, Any]]:
 
 def may_change_with_length(config: PretrainedConfig, length: int) -> bool:
     """Whether a setting of the model below `length` looks as if something changed after so many tokens."""
+    settings = config_of_text(config).to_dict()
+    settings.pop("quantization_config", None)
     return any(
-        any(word in name for word in LENGTH_WORDS) and 1 < value < length for name, value in _integers(config.to_dict())
+        1 < value < length and any(word in name for word in LENGTH_WORDS)
+        for name, value in _integers(settings)
+        if not name.startswith(("num_", "n_")) and not any(word in name for word in COUNT_WORDS)
     )
 
 

@@ -21,6 +21,7 @@ from benchbench.backends.hf.check import (
     cheap_sample,
     compare,
     computed,
+    config_of_text,
     described,
     may_change_with_length,
     sample,
@@ -249,7 +250,7 @@ def _candidates(model: CausalModel, plan: str, config: PretrainedConfig) -> list
         )
     if plan in SHARING:
         return [plan, *WHOLE]
-    kinds = getattr(getattr(config, "text_config", None) or config, "layer_types", None) or ()
+    kinds = getattr(config_of_text(config), "layer_types", None) or ()
     if any(str(kind) not in ("full_attention", "sliding_attention") for kind in kinds):
         return list(WHOLE)
     accepted = {"packed": model.takes_positions, "branched": model.takes_mask}
