@@ -11,6 +11,7 @@ import torch
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.causal import CausalModel
+from benchbench.backends.hf.causality import check_causal
 from benchbench.backends.hf.generate import CausalGenerator
 from benchbench.backends.hf.scorer import CausalScorer
 from benchbench.backends.models.find import find_model, split_revision
@@ -100,7 +101,8 @@ class HFBackend(TokenBackend):
         """See `TokenBackend`."""
         if self._seq2seq is not None:
             self.work.tokens_computed = self._seq2seq.computed_tokens
-            self.work.batches, self.work.out_of_memory_retries = self._seq2seq.batches, self._seq2seq.retries
+            self.work.batches = self._seq2seq.batches + self._seq2seq.writer.batches
+            self.work.out_of_memory_retries = self._seq2seq.retries + self._seq2seq.writer.retries
             return
         if self.info.plan != self._scorer.layout:
             self.info = replace(self.info, plan=self._scorer.layout)
@@ -115,8 +117,8 @@ class HFBackend(TokenBackend):
 
     def _now_is(self, name: str, revision: str | None = None) -> None:
         """The weights in memory are those of `name` now: forgets what was found out with others."""
-        if self._seq2seq is None:
-            self._scorer.forget()
+        engine = self._seq2seq if self._seq2seq is not None else self._scorer
+        engine.forget()
         self.options = replace(self.options, model=name, revision=revision)
         self.info = replace(self._describe(), chosen=self.info.chosen)
 
@@ -156,6 +158,8 @@ def load_model(options: ModelOptions) -> LoadedModel:
     loaded = format_named(source.format).load(source, options, device)
     module: torch.nn.Module = loaded.model
     module.to(device).eval().requires_grad_(False)
+    if loaded.architecture == "causal":
+        check_causal(loaded)
     return loaded
 
 
