@@ -11,12 +11,10 @@ import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf import causal
+from benchbench.backends.hf.agreement import EXACT, ROUGH, disagreement
 from benchbench.backends.hf.causal import CausalModel
 from benchbench.backends.hf.check import (
-    EXACT,
-    ROUGH,
     cheap_sample,
-    compare,
     computed,
     may_change_with_length,
     sample,
@@ -211,14 +209,16 @@ def test_what_rounding_explains_is_no_difference_and_one_wrong_token_is() -> Non
     bf16 = ROUGH[torch.bfloat16]
     expected = scored(*(-rng.random() * 6 for _ in range(40)))
     noisy = scored(*(p + rng.gauss(0, 0.06) for p in expected.logprobs))
-    assert compare(expected, noisy, bf16) == 0
-    assert compare(expected, noisy, EXACT) > 0
+    assert disagreement(expected, noisy, bf16) is None
+    assert disagreement(expected, noisy, EXACT)
     one_wrong = list(noisy.logprobs)
     one_wrong[7] -= 0.6
-    assert compare(expected, scored(*one_wrong), bf16) > 0
-    assert compare(expected, scored(*(p - 0.1 for p in expected.logprobs)), bf16) > 0, "all a little, to one side"
-    assert compare(expected, scored(*(p + 5e-5 * (-1) ** i for i, p in enumerate(expected.logprobs))), EXACT) == 0
-    assert compare(expected, scored(*expected.logprobs[:-1], float("nan")), bf16) > 0
+    assert disagreement(expected, scored(*one_wrong), bf16)
+    assert disagreement(expected, scored(*(p - 0.1 for p in expected.logprobs)), bf16), "all a little, to one side"
+    assert (
+        disagreement(expected, scored(*(p + 5e-5 * (-1) ** i for i, p in enumerate(expected.logprobs))), EXACT) is None
+    )
+    assert disagreement(expected, scored(*expected.logprobs[:-1], float("nan")), bf16)
 
 
 def test_noise_widens_the_tolerance_but_a_token_off_by_a_nat_is_wrong() -> None:

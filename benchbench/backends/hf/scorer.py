@@ -9,24 +9,22 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from benchbench.backends.encode import EncodedPair
+from benchbench.backends.hf.agreement import EXACT, disagreement, tolerance_of
 from benchbench.backends.hf.cache import CannotShareError, KeysValues
 from benchbench.backends.hf.causal import CausalModel, Layout, run_batch
 from benchbench.backends.hf.check import (
-    EXACT,
     Kind,
     Sample,
     Shape,
     Verdict,
     attention_window,
     cheap_sample,
-    compare,
     computed,
     config_of_text,
     described,
     may_change_with_length,
     sample,
     switches,
-    tolerance_of,
     without_far_past,
 )
 from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
@@ -176,7 +174,8 @@ class CausalScorer(Halving):
         try:
             for got in self._compute(checked.plan, layout, done if checked.is_whole else _Done()):
                 one = expected.get(got.request)
-                if one is not None and isinstance(got, Scored) and (nats := self._difference(one, got, checked)):
+                nats = self._difference(one, got, checked) if one is not None and isinstance(got, Scored) else None
+                if nats is not None:
                     return f"it differs from one text alone by {nats:.3g} nats"
         except Exception as error:
             if is_out_of_memory(error):
@@ -194,13 +193,13 @@ class CausalScorer(Halving):
                 done.answers[id(batch)] = answers = list(self._batch(layout, block, states, batch))
                 yield from answers
 
-    def _difference(self, expected: Scored, got: Scored, checked: Sample) -> float:
-        """In nats, beyond what rounding explains on this model; 0 if it explains all."""
+    def _difference(self, expected: Scored, got: Scored, checked: Sample) -> float | None:
+        """In nats, beyond what rounding explains on this model; None if it explains all."""
         tolerance = tolerance_of(self.model.model)
-        difference = compare(expected, got, tolerance)
-        if difference and tolerance is not EXACT:
-            return compare(expected, got, tolerance.scaled(self._noise(expected, checked)))
-        return difference
+        nats = disagreement(expected, got, tolerance)
+        if nats is None or tolerance is EXACT:
+            return nats
+        return disagreement(expected, got, tolerance.scaled(self._noise(expected, checked)))
 
     def _noise(self, expected: Scored, checked: Sample) -> float:
         """How far a text's log-probabilities move, at the worst token, in a batch of copies of it."""
