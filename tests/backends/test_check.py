@@ -165,6 +165,14 @@ def test_a_model_whose_rows_move_each_other_is_asked_one_text_at_a_time(monkeypa
     assert "one is computed at a time" in scorer.notes[-1]
 
 
+def test_a_model_of_which_no_prefix_is_shared_says_so() -> None:
+    model = made("llama4_text", num_key_value_heads=4, head_dim=8, num_local_experts=2, intermediate_size_mlp=48)
+    scorer = scorer_of(model)
+    pairs = drawn([9, 12, 30], choices=2, size=4)
+    assert totals(scorer, pairs) == pytest.approx(alone(model, pairs), abs=1e-3)
+    assert scorer.notes == ["Prefixes that requests share are computed anew for each of them."]
+
+
 def test_a_single_plan_needs_no_check() -> None:
     model = made("llama")
     pairs = drawn([9, 12, 30], choices=2, size=4)

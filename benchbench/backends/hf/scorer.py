@@ -49,7 +49,7 @@ IN_USE: dict[Layout, str] = {
     "unpadded": "Padding changes the numbers of this model: only texts of one length are computed together.",
     "single": "Other texts in its batch change a text's numbers on this model: one is computed at a time, slowly.",
 }
-"""What is told of a layout to which a check has led."""
+"""What is told of a layout that nobody asked for."""
 
 
 @dataclass(slots=True)
@@ -74,6 +74,7 @@ class CausalScorer(Halving):
         self.notes: list[str] = []
         self.window = attention_window(config)
         self._switches = switches(config)
+        self._is_auto = plan == "auto"
         self._possible = _candidates(model, plan, config)
         self._verdicts: dict[Kind, list[Verdict]] = {}
         self.layout: Layout = self._possible[0]
@@ -122,7 +123,7 @@ class CausalScorer(Halving):
             if self._is_right(layout, plan, done):
                 break
             done = _Done(done.alone)
-        if layout != layouts[0]:
+        if self._is_auto or layout != layouts[0]:
             self._tell(IN_USE.get(layout))
         return layout, plan, done
 
