@@ -14,8 +14,9 @@ from benchbench.backends import ModelOptions, open_backend
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.encoder_decoder import EncoderDecoder
 from benchbench.backends.hf.seq2seq import Seq2SeqEngine
+from benchbench.backends.models.config import check_config
 from benchbench.backends.writing import Job
-from benchbench.core.errors import BackendError
+from benchbench.core.errors import BackendError, ModelError
 from benchbench.core.types import GenerationParams, LoglikelihoodRequest, Prompt
 from tests.backends import encoder_decoders as tiny
 
@@ -238,3 +239,29 @@ def test_a_folder_of_a_family_opens_and_scores(name: str, tmp_path: Path) -> Non
     got = {answer.request.key: answer.total for answer in backend.loglikelihood(requests)}  # type: ignore[union-attr]
     expected = tiny.references(model, tiny.pairs(("Which one", "Praha je hlavní"), CHOICES))
     assert [got[request.key] for request in requests] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("model_type", sorted({*SPEECH, "whisper"}))
+def test_a_model_of_speech_is_refused_with_the_truth(model_type: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"is a model of speech \\({model_type}\\)"):
+        check_config({"model_type": model_type}, tmp_path, own_code=False)
+
+
+@pytest.mark.parametrize("model_type", sorted({name.partition(" ")[0] for name in tiny.CONFIGS}))
+def test_no_other_is_refused(model_type: str, tmp_path: Path) -> None:
+    check_config({"model_type": model_type}, tmp_path, own_code=False)
+
+
+@pytest.mark.parametrize("name", ["bart", "marian", "t5", "mbart"])
+def test_loglikelihoods_equal_those_of_lm_eval(name: str, tmp_path: Path) -> None:
+    huggingface = pytest.importorskip("lm_eval.models.huggingface", reason="lm-eval is the oracle")
+    from lm_eval.api.instance import Instance
+
+    model = tiny.made(name)
+    theirs = huggingface.HFLM(
+        model, backend="seq2seq", tokenizer=tiny.tokenizer(), device="cpu", batch_size=1, logits_cache=False
+    )
+    asked = [(text, choice) for text in TEXTS for choice in CHOICES]
+    answers = theirs.loglikelihood([Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(asked)], True)
+    engine = Seq2SeqEngine(tiny.loaded(model), 1024)
+    assert scores(engine, PAIRS) == pytest.approx([total for total, _ in answers], abs=1e-3)

@@ -146,10 +146,10 @@ def sampled(batches: Sequence[Batch]) -> list[Place]:
     longest = batches[0][0]
     found = [Place(0, longest, max(longest.rows, key=_size))]
     padded = [b for b, batch in enumerate(batches) if _padding(batch)]
-    for b in padded[:1]:
-        found.append(_shortest(b, batches[b][len(batches[b]) // 2]))
-    for b in padded and dict.fromkeys((padded[0], max(padded, key=lambda b: _padding(batches[b])))):
-        found.append(_shortest(b, batches[b][-1]))
+    if padded:
+        first, most_padded = padded[0], max(padded, key=lambda b: _padding(batches[b]))
+        found.append(_shortest(first, batches[first][len(batches[first]) // 2]))
+        found += [_shortest(b, batches[b][-1]) for b in (first, most_padded)]
     widths = [max(_size(row) for group in batch for row in group.rows) for batch in batches]
     places = [Place(b, group, row) for b, batch in enumerate(batches) for group in batch for row in group.rows]
     most = max(places, key=lambda place: (widths[place.batch] - _size(place.row), -len(place.group.context)))
