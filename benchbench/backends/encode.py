@@ -60,6 +60,13 @@ class Unencodable:
     message: str
 
 
+THINKS = Unencodable(
+    "unsupported",
+    "With enable_thinking the answer comes after what the model thinks first, so how likely a given answer is right "
+    "behind the question says nothing; ask such tasks with enable_thinking=false.",
+)
+
+
 class SourceLanguages(Protocol):
     """A tokenizer that can be told which language the texts are in."""
 
@@ -110,14 +117,21 @@ class Encoder:
         architecture: Architecture = "causal",
         languages: SourceLanguages | None = None,
         open_chat: Callable[[], ChatTemplate] | None = None,
+        *,
+        add_bos_token: bool | None = None,
+        prefix_token_id: int | None = None,
     ) -> None:
+        """`add_bos_token`: whether texts begin with a beginning-of-sequence token; None: as the tokenizer does.
+        `prefix_token_id`: the token before an empty context; None: the tokenizer's beginning, else its end.
+        """
         self.tokenizer = tokenizer
         self.languages = languages
         self._open_chat = open_chat
         self.max_length = max_length
         self.architecture = architecture
-        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-        prefix = bos if bos is not None else eos
+        self._add_bos = add_bos_token if architecture == "causal" else None
+        known = (prefix_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
+        prefix = next((token for token in known if token is not None), None)
         self._prefix_text = "" if prefix is None else str(tokenizer.decode(prefix))
         self.prefix_token_id = cast(int, prefix)  # `load_tokenizer` refuses one that has neither
 
@@ -153,8 +167,8 @@ class Encoder:
         # A prompt that spells out `<s>` would get a second one from the tokenizer, which no training text has.
         own = [i for i, text in enumerate(texts) if self._prefix_text and text.startswith(self._prefix_text)]
         if not own:
-            return self._encode(texts, None)
-        encoded = self._encode(texts, None)
+            return self._encode(texts, self._add_bos)
+        encoded = self._encode(texts, self._add_bos)
         for i, ids in zip(own, self._encode([texts[i] for i in own], False), strict=True):
             encoded[i] = ids
         return encoded
@@ -180,6 +194,8 @@ class Encoder:
 
     def pairs(self, requests: Sequence[LoglikelihoodRequest]) -> list[EncodedPair | Unencodable]:
         """Encode and fit. Requests of one doc with the same prompt lose the same shots."""
+        if requests and isinstance(requests[0].prompt, Conversation) and self._thinks:
+            return [THINKS] * len(requests)
         prompts = [request.prompt for request in requests]
         endings = [self._ending(request) for request in requests]
         dropped = [0] * len(requests)
@@ -203,6 +219,10 @@ class Encoder:
                 split[i] = pair
             pending = self._too_long(split, again)
         return [self._cut(*pair, n) for pair, n in zip(split, dropped, strict=True)]
+
+    @property
+    def _thinks(self) -> bool:
+        return self.chat.arguments.get("enable_thinking") is True
 
     def _too_long(self, split: Sequence[tuple[list[int], list[int]]], indices: Iterable[int]) -> list[int]:
         return [i for i in indices if not self._fits(*split[i])]

@@ -286,6 +286,7 @@ def _chat(plan: Plan, settings: RunSettings) -> ChatRecord | None:
         system_role=plan.chat.system_role,
         system_sha256=None if system is None else text_hash(system),
         multiturn=settings.render.chat.multiturn,
+        arguments=plan.chat.arguments or None,
     )
 
 

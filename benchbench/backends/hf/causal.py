@@ -77,7 +77,11 @@ class CausalModel:
         self._accepted = frozenset(inspect.signature(model.forward).parameters)
         self.takes_positions = "position_ids" in self._accepted
         self.takes_mask = "attention_mask" in self._accepted
-        self._head = model.get_output_embeddings()
+        self.find_head()
+
+    def find_head(self) -> None:
+        """Looks for the output head, in whose place another module stands where the weights were exchanged."""
+        self._head: Any = self.model.get_output_embeddings()
 
     @torch.inference_mode()
     def logits(

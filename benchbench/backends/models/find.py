@@ -27,14 +27,14 @@ SPLIT_NUMBER = re.compile(r"-\d{5}-of-")
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-def find_model(model: str, revision: str | None = None) -> ModelSource:
+def find_model(model: str, revision: str | None = None, subfolder: str | None = None) -> ModelSource:
     """The folder or file that `model` names: a local path, else a hub name (`org/name`, or `org/name:file.gguf`).
 
     A hub name is downloaded, or taken from the cache when the Hub cannot be reached; its revision becomes a commit.
-    Raises ModelError where nothing is found.
+    `subfolder`: where inside it the model lies. Raises ModelError where nothing is found.
     """
     model = hub_path(model)
-    path = Path(model).expanduser()
+    path = Path(model).expanduser() / (subfolder or "")
     if path.is_dir():
         _no_revision(model, revision)
         return _in_folder(path)
@@ -44,7 +44,7 @@ def find_model(model: str, revision: str | None = None) -> ModelSource:
     if _looks_local(model, path):
         near = did_you_mean(path.name, _siblings(path))
         raise ModelError(f"there is no model at {model}: no such folder or file.{near}")
-    return _from_hub(model, revision)
+    return _from_hub(model, revision) if subfolder is None else _below_hub(model, revision, subfolder)
 
 
 def find_tokenizer(name: str) -> ModelSource:
@@ -136,6 +136,14 @@ def _from_hub(model: str, revision: str | None) -> ModelSource:
         raise ModelError(f"{repo} on the Hub has no file {gguf_file}, or it was never downloaded here.")
     found = _recognised(folder / gguf_file) if gguf_file else _in_folder(folder)
     return replace(found, revision=commit)
+
+
+def _below_hub(repo: str, revision: str | None, subfolder: str) -> ModelSource:
+    folder = _download(repo, revision, [f"{subfolder}/{name}" for name in [*HUB_FILES, "pytorch_model*.bin"]])
+    commit = folder.name if folder.parent.name == "snapshots" else revision
+    if not (folder / subfolder).is_dir():
+        raise ModelError(f"{repo} on the Hub has no folder {subfolder}, or it was never downloaded here.")
+    return replace(_in_folder(folder / subfolder), revision=commit)
 
 
 def _download(repo: str, revision: str | None, wanted: list[str]) -> Path:

@@ -21,13 +21,15 @@ from benchbench.backends.models.files import (
     safetensors_header,
 )
 from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity, model_identity
-from benchbench.backends.models.tokenizer import has_tokenizer, own_tokenizer_identity, prefix_token_id
-from benchbench.core.errors import ModelError
+from benchbench.backends.models.tokenizer import has_tokenizer, own_tokenizer_identity, prefix_token
+from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.types import Json
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from benchbench.backends.models.adapter import Adapter
 
 
 OPEN_ANEW = "open it as a model of its own."
@@ -63,11 +65,15 @@ class OpenedModel:
     """The user gave --trust-remote-code."""
     tokenizer_source: ModelSource | None = None
     """Where the tokenizer is from, if not from beside the weights."""
+    given_prefix: int | None = None
+    """The token before an empty context that the user gave."""
+    numerics: tuple[str, ...] = ()
+    """What else moves its numbers, `name=value` each."""
 
     @property
     def prefix_token_id(self) -> int:
-        """The token before an empty context: beginning, else end of sequence, as in lm-eval."""
-        return prefix_token_id(self.tokenizer)
+        """The token before an empty context: the one given, else beginning, else end of sequence, as in lm-eval."""
+        return prefix_token(self.tokenizer) if self.given_prefix is None else self.given_prefix
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +82,13 @@ class LoadedModel(OpenedModel):
 
     model: PreTrainedModel
     device: torch.device
+    """Where its inputs go."""
+    adapter: Adapter | None = None
+    """What stands on a base model."""
+    is_placed: bool = False
+    """Its layers lie where they stay: on several devices, or quantised."""
+    fixed: str | None = None
+    """Why its weights cannot be swapped, as a clause; None if they can."""
 
 
 def set_length(
@@ -133,19 +146,28 @@ def _code(folder: Path) -> list[tuple[str, str]]:
 
 
 def from_pretrained(
-    source: ModelSource, kind: Architecture, *, config: PretrainedConfig, dtype: str, trusted: bool
+    source: ModelSource,
+    kind: Architecture,
+    *,
+    config: PretrainedConfig,
+    dtype: str,
+    trusted: bool,
+    placement: Mapping[str, Any] | None = None,
 ) -> PreTrainedModel:
-    """transformers' model on the CPU. Raises ModelError unless every tensor was found, fitted and used."""
+    """transformers' model, on the CPU unless `placement`, more arguments of `from_pretrained`, says where it goes.
+
+    Raises ModelError unless every tensor was found, fitted and used.
+    """
     import torch
     import transformers
 
     auto: Any = transformers.AutoModelForSeq2SeqLM if kind == "seq2seq" else transformers.AutoModelForCausalLM
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Any] = dict(placement or {})
     silence: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if source.gguf_file:
         silence = contextlib.redirect_stderr(io.StringIO())  # its progress bar cannot be switched off
         gguf = transformers.GgufConfig(gguf_file=source.gguf_file, dequantize=True)
-        kwargs = {"gguf_file": source.gguf_file, "quantization_config": gguf}
+        kwargs |= {"gguf_file": source.gguf_file, "quantization_config": gguf}
     with quiet(source), silence:
         loaded = auto.from_pretrained(
             source.folder,
@@ -212,10 +234,17 @@ def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str) -> Pr
     return model
 
 
-def check_prefix(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """ModelError where the token that stands before an empty context is none that the model has read."""
+def check_prefix(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, given: int | None = None
+) -> None:
+    """ModelError where the token that stands before an empty context is none that the model has read.
+
+    `given`: the one that the user named, of which the sentence is an ArgumentError.
+    """
     table: Any = model.get_input_embeddings()
-    rows, prefix = int(table.weight.shape[0]), prefix_token_id(tokenizer)
+    rows, prefix = int(table.weight.shape[0]), prefix_token(tokenizer) if given is None else given
+    if given is not None and not 0 <= prefix < rows:
+        raise ArgumentError(f"--model-args prefix_token_id={given}: {name} knows {rows:,} tokens, from 0 on.")
     if not 0 <= prefix < rows:
         raise ModelError(
             f"the tokenizer of {name} begins a text with token {prefix:,}, but the model knows {rows:,} tokens. "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.models.files import ModelSource, check_files, quiet, read_object
 from benchbench.backends.models.identity import tokenizer_identity
-from benchbench.core.errors import ModelError, did_you_mean
+from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
 from benchbench.core.json_record import object_at
 
 if TYPE_CHECKING:
@@ -31,16 +31,26 @@ VOCABULARIES = (
 
 
 def load_tokenizer(
-    source: ModelSource, *, trusted: bool, config: PretrainedConfig | None = None
+    source: ModelSource,
+    *,
+    trusted: bool,
+    config: PretrainedConfig | None = None,
+    add_bos_token: bool | None = None,
+    prefix_token_id: int | None = None,
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a model. `trusted` lets a repository's own Python tokenizer run.
 
-    Raises ModelError where there is none, or where it needs code that is not trusted.
+    `add_bos_token`: whether texts begin with its beginning-of-sequence token; None: as it does by itself.
+    `prefix_token_id`: the token before an empty context; None: it must name one.
+    Raises ModelError where there is none, or where it needs code that is not trusted; ArgumentError for a beginning
+    that it does not have.
     """
     from transformers import AutoTokenizer
 
     check_files(source.folder)
     kwargs: dict[str, Any] = {"gguf_file": source.gguf_file} if source.gguf_file else {"use_fast": True}
+    if add_bos_token is not None:
+        kwargs["add_bos_token"] = add_bos_token
     own_code = has_own_tokenizer(source.folder) and not source.gguf_file
     if not source.gguf_file and not own_code and not has_tokenizer(source.folder):
         raise ModelError(
@@ -67,7 +77,15 @@ def load_tokenizer(
     with quiet(source):
         tokenizer.padding_side = "left"
         _ensure_pad(tokenizer)
-        prefix_token_id(tokenizer)
+        if prefix_token_id is None:
+            prefix_token(tokenizer)
+        begins = not add_bos_token or tokenizer.encode("a")[:1] == [tokenizer.bos_token_id]
+    if not begins:
+        why = "for it has none" if tokenizer.bos_token_id is None else "though it has one"
+        raise ArgumentError(
+            f"--model-args add_bos_token=true: the tokenizer of {source.name} puts no beginning-of-sequence token "
+            f"before a text, {why}."
+        )
     return tokenizer
 
 
@@ -82,7 +100,7 @@ def own_tokenizer_identity(folder: Path, trusted: bool) -> str:
     return tokenizer_identity(folder, code=folder.glob("*.py") if own_code else [])
 
 
-def prefix_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def prefix_token(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that stands before an empty context: beginning, else end of sequence. ModelError if none."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
