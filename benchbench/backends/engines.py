@@ -119,9 +119,9 @@ class ModelOptions:
                 raise ArgumentError(f"--model-args {name}={typed} contradicts {flag} {told}; give one of them.")
             object.__setattr__(self, name, value)
         folder = Path(self.model).expanduser()
-        if "subfolder" in given and folder.is_dir():
+        if "subfolder" in given and self.model and folder.is_dir():
             object.__setattr__(self, "model", str(folder / _inside(given.pop("subfolder"))))
-        if "peft" in given and self.base is None:
+        if "peft" in given and self.model and self.base is None:
             base = self.model if self.revision is None else f"{self.model}@{self.revision}"
             object.__setattr__(self, "model", given.pop("peft"))
             object.__setattr__(self, "base", base)
