@@ -130,9 +130,13 @@ class Encoder:
         self.max_length = max_length
         self.architecture = architecture
         self._add_bos = add_bos_token if architecture == "causal" else None
-        known = (prefix_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
-        prefix = next((token for token in known if token is not None), None)
-        self._prefix_text = "" if prefix is None else str(tokenizer.decode(prefix))
+        own = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        prefix = own if prefix_token_id is None else prefix_token_id
+        special = {} if own is None else {own: str(tokenizer.decode(own))}
+        if prefix is not None and not tokenizer.decode([prefix], skip_special_tokens=True):
+            special[prefix] = str(tokenizer.decode(prefix))
+        self._beginnings = tuple(filter(None, special.values()))
+        """Texts of the tokens that a text may begin with by itself."""
         self.prefix_token_id = cast(int, prefix)  # `load_tokenizer` refuses one that has neither
 
     @cached_property
@@ -165,7 +169,7 @@ class Encoder:
         if special is not None:
             return self._encode(texts, special)
         # A prompt that spells out `<s>` would get a second one from the tokenizer, which no training text has.
-        own = [i for i, text in enumerate(texts) if self._prefix_text and text.startswith(self._prefix_text)]
+        own = [i for i, text in enumerate(texts) if text.startswith(self._beginnings)]
         if not own:
             return self._encode(texts, self._add_bos)
         encoded = self._encode(texts, self._add_bos)
