@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, Field
 
@@ -67,7 +67,7 @@ class TextOptions(EngineOptions):
     """A file with a Jinja template, or the name of one of the tokenizer's. None: the tokenizer's own."""
     enable_thinking: TrueOrFalse | None = None
     """What the chat template is told of that name."""
-    chat_template_args: Annotated[Mapping[str, Any], BeforeValidator(_object), expected(NO_OBJECT)] = {}
+    chat_template_args: Annotated[Mapping[str, object], BeforeValidator(_object), expected(NO_OBJECT)] = {}
     """More that the chat template is told, as a JSON object."""
     think_end_token: Annotated[str | int, BeforeValidator(_ending)] | None = None
     """A text, or a token's number: an answer is what is written after the last one of it."""
@@ -76,7 +76,7 @@ class TextOptions(EngineOptions):
     def template_arguments(self) -> dict[str, Json]:
         """What a chat template is told beside the conversation."""
         thinking = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
-        return {**self.chat_template_args, **thinking}
+        return {**cast("Mapping[str, Json]", self.chat_template_args), **thinking}
 
     @property
     def numerics(self) -> tuple[str, ...]:
