@@ -131,7 +131,7 @@ class FolderFormat(CheckpointFormat):
             generation=read_object(folder / "generation_config.json"),
             tokenizer_source=tokenizer_source,
             is_placed=bool(placed),
-            fixed="its weights are quantised" if "quantization_config" in placed else None,
+            fixed="its weights are quantised" if getattr(model, "hf_quantizer", None) is not None else None,
         )
 
     def swap(self, loaded: LoadedModel, source: ModelSource) -> str:
