@@ -99,8 +99,10 @@ class ModelOptions:
     ] = ()
 
     def __post_init__(self) -> None:
-        if self.model_args and self.backend in TAKE_FLAGS:
-            self._take_flags(dict(self.model_args))
+        given = dict(self.model_args)
+        # `auto` takes a server where one is named.
+        if given and self.backend in TAKE_FLAGS and "base_url" not in given:
+            self._take_flags(given)
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise ArgumentError(f"--batch-tokens {self.batch_tokens}: a batch holds 1 token or more.")
         if self.max_length is not None and self.max_length < 2:

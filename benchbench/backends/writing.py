@@ -114,6 +114,8 @@ class Ending:
         self.eos = eos
         self.think_end: str | int | None = None
         """Text or token: the answer is what stands behind the last one of it."""
+        self.still_thinking = False
+        """An answer ended before it."""
 
     def cut_thinking(self, end: str | int | None) -> None:
         """Answers begin behind the text or token that ends the model's thinking.
@@ -160,8 +162,21 @@ class Ending:
             return self.decode(tokens)
         if isinstance(self.think_end, int):
             behind = max((place for place, token in enumerate(tokens) if token == self.think_end), default=-1) + 1
+            self.still_thinking |= behind == 0
             return self.decode(tokens[behind:]).lstrip()
-        return self.decode(tokens).split(self.think_end)[-1].lstrip()
+        parts = self.decode(tokens).split(self.think_end)
+        self.still_thinking |= len(parts) == 1
+        return parts[-1].lstrip()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a reader of the results should see."""
+        if not self.still_thinking:
+            return ()
+        return (
+            f"Some texts end before {self.think_end!r}, the end of thinking, at the length or at a stop string; they "
+            "are scored as they are. --gen-kwargs max_gen_toks=N gives more room, until=… other stop strings.",
+        )
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of the tokens, without special ones."""

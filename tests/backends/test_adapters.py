@@ -278,3 +278,25 @@ def test_the_configuration_of_a_stranger_leads_nowhere(base: Path, lora: Path, t
     )
     assert load(folder, base=str(base)).identity == load(lora, base=str(base)).identity
     assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "evil/model"
+
+
+def test_an_adapter_stands_on_an_encoder_decoder(tmp_path: Path) -> None:
+    from transformers import AutoModelForSeq2SeqLM
+
+    t5 = models.tiny_t5(tmp_path / "t5")
+    config = peft.LoraConfig(r=2, target_modules=["q", "v"], task_type="SEQ_2_SEQ_LM", init_lora_weights=False)
+    torch.manual_seed(0)
+    wrapped = peft.get_peft_model(AutoModelForSeq2SeqLM.from_pretrained(t5), config).eval()
+    wrapped.save_pretrained(tmp_path / "lora")
+    loaded = load(tmp_path / "lora", base=str(t5))
+    with torch.no_grad():
+        assert torch.equal(logits(loaded), wrapped(input_ids=IDS, decoder_input_ids=IDS).logits)
+
+
+def test_an_adapter_on_half_precision_computes_as_peft_does(base: Path, lora: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    half = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    expected = peft.PeftModel.from_pretrained(half, lora).eval()
+    with torch.no_grad():
+        assert torch.equal(logits(load(lora, base=str(base), dtype="bfloat16")), expected(input_ids=IDS).logits)

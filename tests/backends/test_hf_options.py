@@ -224,6 +224,14 @@ def test_the_end_of_thinking_may_be_a_special_token(tmp_path: Path) -> None:
     assert ending.answer([*thought]) == "a"
 
 
+def test_a_text_that_never_ends_thinking_is_told(llama: Path) -> None:
+    backend = opened(llama, {"think_end_token": "</think>"})
+    texts = [one.text for one in backend.generate(writing(TEXTS[:1])) if isinstance(one, Completion)]
+    assert texts == [one.text.lstrip() for one in opened(llama, {}).generate(writing(TEXTS[:1]))]
+    assert any("end before '</think>'" in note for note in backend.notes)
+    assert not opened(llama, {}).notes
+
+
 def identity(model: Path, args: Mapping[str, Any]) -> tuple[str, ...]:
     info = opened(model, args).info
     return info.model_identity, info.tokenizer_identity, info.numerics

@@ -244,7 +244,7 @@ class VLLMBackend(TokenBackend):
         self._scorer = VLLMScorer(self.loaded.engine, cached=cached)
         ending = Ending(self.loaded.tokenizer, self.loaded.eos)
         ending.cut_thinking(self.loaded.settings.think_end_token)
-        self._writer = VLLMWriter(self.loaded.engine, ending)
+        self._writer, self._ending = VLLMWriter(self.loaded.engine, ending), ending
         self.info = self._describe()
 
     def _describe(self) -> BackendInfo:
@@ -270,7 +270,7 @@ class VLLMBackend(TokenBackend):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about this model that a reader of its results should see."""
-        return self.loaded.notes
+        return (*self.loaded.notes, *self._ending.notes)
 
     def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
         """In chunks that fit the cache, each prefix before what begins with it."""
