@@ -91,7 +91,7 @@ def refuse_habits(words: Sequence[str]) -> None:
     if is_named:
         words = words[1:]
     if words[:1] == ["ls"]:
-        raise ArgumentError("this is lm-eval's command. The same here:\n\n  benchbench tasks list\n")
+        raise ArgumentError("this is lm-eval's command. The same here:\n\n  benchbench tasks ls\n")
     if words[:1] == ["validate"]:
         names = _split(words[1:])["tasks"]
         raise ArgumentError(f"this is lm-eval's command. The same here:\n\n  benchbench tasks check {names}".rstrip())

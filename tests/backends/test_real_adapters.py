@@ -22,7 +22,7 @@ from tests.runner import toy
 from tests.runner.sweep.series import base, impatient, on_folder, separate_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
-STEPS = (2, 4, 6)
+STEPS = (2, 6)
 LINES = ("The answer to every question is blue.", "Question: what colour? Answer: blue.", "Blue is the answer.")
 
 
