@@ -11,6 +11,7 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.causal import CausalModel
+from benchbench.backends.hf.causality import check_causal
 from benchbench.backends.hf.generate import CausalGenerator
 from benchbench.backends.hf.scorer import CausalScorer
 from benchbench.backends.models.delta import add_delta
@@ -32,7 +33,7 @@ from benchbench.backends.writing import Job, Written
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.types import BackendInfo, GenerationParams
 
-VERSION = "1"
+VERSION = "2"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
 LOGIT_BYTES = {"cpu": 256 * 2**20, "cuda": 2**30}
 """How much memory one batch's logits may take, as fp32."""
@@ -113,7 +114,8 @@ class HFBackend(TokenBackend):
         """See `TokenBackend`."""
         if self._seq2seq is not None:
             self.work.tokens_computed = self._seq2seq.computed_tokens
-            self.work.batches, self.work.out_of_memory_retries = self._seq2seq.batches, self._seq2seq.retries
+            self.work.batches = self._seq2seq.batches + self._seq2seq.writer.batches
+            self.work.out_of_memory_retries = self._seq2seq.retries + self._seq2seq.writer.retries
             return
         if self.info.plan != self._scorer.layout:
             self.info = replace(self.info, plan=self._scorer.layout)
@@ -130,7 +132,8 @@ class HFBackend(TokenBackend):
         """The weights in memory are those of `name` now: forgets what was found out with others."""
         if self._seq2seq is None:
             self._model.find_head()
-            self._scorer.forget()
+        engine = self._seq2seq if self._seq2seq is not None else self._scorer
+        engine.forget()
         self.options = replace(self.options, model=name, revision=revision)
         self.info = replace(self._describe(), chosen=self.info.chosen)
 
@@ -179,6 +182,8 @@ def load_model(options: ModelOptions) -> LoadedModel:
     if own.attn_implementation is not None:
         set_attention(loaded.model, own.attn_implementation)
     _set_texts(loaded, own)
+    if loaded.architecture == "causal":
+        check_causal(loaded)
     return loaded
 
 

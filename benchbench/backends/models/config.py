@@ -27,7 +27,13 @@ DEFAULT_LENGTH = 2048
 """lm-eval's: taken where neither the configuration nor the tokenizer tells a length."""
 UNSET_LENGTH = 1_000_000_000
 """Tokenizers write a huge number for "no limit"."""
-LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len")
+LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len", "max_target_positions")
+NO_LIMIT = -1
+"""What transformers' XLNet says of its length."""
+COUNTED_FROM_PAD = frozenset(
+    ["camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"]
+)
+"""Models whose first token stands at the position after the padding token's id: 514 positions read 512 tokens."""
 RELATIVE = frozenset(["bloom", "longt5", "mt5", "t5", "umt5"])
 """Models whose positions are relative, so that any length can be computed."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -150,14 +156,32 @@ def architecture_of(raw: Mapping[str, Json]) -> Architecture:
 
 
 def kind_of(model_type: Json) -> Architecture | None:
-    """What transformers' own class of this type is, or None if there is none."""
+    """What transformers' own class of this type is, or None if there is none.
+
+    Models that hear (Voxtral, Qwen2-Audio) are listed with the encoder-decoders, but read text as causal models do.
+    """
+    from transformers import CONFIG_MAPPING
     from transformers.models.auto import modeling_auto
 
     if not isinstance(model_type, str):
         return None
     if model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
-        return "seq2seq"
+        return "seq2seq" if CONFIG_MAPPING[model_type].is_encoder_decoder else "causal"
     return "causal" if model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else None
+
+
+def auto_class(kind: Architecture, config: PretrainedConfig) -> Any:
+    """The class of transformers that opens a model of this kind with this configuration."""
+    import transformers
+    from transformers.models.auto import modeling_auto
+
+    hears = config.model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    is_causal = kind == "causal" and config.model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return (
+        transformers.AutoModelForSeq2SeqLM
+        if kind == "seq2seq" or (hears and not is_causal)
+        else transformers.AutoModelForCausalLM
+    )
 
 
 def _known_types() -> list[str]:
@@ -188,12 +212,17 @@ def own_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> 
     """Tokens that the model says it holds, looked up as lm-eval does, plus MPT's max_seq_len. None if unknown."""
     inner = getattr(config, "text_config", None) or config
     for key in LENGTH_KEYS:
-        if getattr(inner, key, None) is not None:
-            return _length(key, getattr(inner, key), "config.json")
+        if getattr(inner, key, None) not in (None, NO_LIMIT):
+            return _length(key, getattr(inner, key), "config.json") - _lost_positions(inner)
     length = getattr(tokenizer, "model_max_length", None)
     if isinstance(length, int | float) and length >= UNSET_LENGTH:
         return None
     return None if length is None else _length("model_max_length", length, "tokenizer_config.json")
+
+
+def _lost_positions(config: PretrainedConfig) -> int:
+    """How many rows at the beginning of a table of positions no token gets."""
+    return int(config.pad_token_id or 0) + 1 if config.model_type in COUNTED_FROM_PAD else 0
 
 
 def _length(key: str, value: object, file: str) -> int:

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.engines import ModelOptions
-from benchbench.backends.models.config import LENGTH_KEYS, Architecture, choose_length, own_length, read_config
+from benchbench.backends.models.config import (
+    LENGTH_KEYS,
+    Architecture,
+    auto_class,
+    choose_length,
+    own_length,
+    read_config,
+)
 from benchbench.backends.models.files import (
     ModelSource,
     TensorInfo,
@@ -159,17 +166,17 @@ def from_pretrained(
     Raises ModelError unless every tensor was found, fitted and used.
     """
     import torch
-    import transformers
 
-    auto: Any = transformers.AutoModelForSeq2SeqLM if kind == "seq2seq" else transformers.AutoModelForCausalLM
     kwargs: dict[str, Any] = dict(placement or {})
     silence: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if source.gguf_file:
+        from transformers import GgufConfig
+
         silence = contextlib.redirect_stderr(io.StringIO())  # its progress bar cannot be switched off
-        gguf = transformers.GgufConfig(gguf_file=source.gguf_file, dequantize=True)
+        gguf = GgufConfig(gguf_file=source.gguf_file, dequantize=True)
         kwargs |= {"gguf_file": source.gguf_file, "quantization_config": gguf}
     with quiet(source), silence:
-        loaded = auto.from_pretrained(
+        loaded = auto_class(kind, config).from_pretrained(
             source.folder,
             config=config,
             dtype=getattr(torch, dtype),
@@ -204,9 +211,7 @@ def from_tensors(
 
 def causal_class(config: PretrainedConfig) -> type[PreTrainedModel]:
     """transformers' own causal model for this kind of configuration."""
-    import transformers
-
-    return cast("type[PreTrainedModel]", transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)])
+    return cast("type[PreTrainedModel]", auto_class("causal", config)._model_mapping[type(config)])
 
 
 def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str) -> PreTrainedModel:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchbench.backends.models.config import Architecture, auto_class
 from benchbench.backends.models.files import ModelSource, quiet, safetensors_header
 from benchbench.backends.models.identity import load_pickle
 from benchbench.backends.models.memory import HEADS, LAYERS, WIDTHS
@@ -102,17 +103,15 @@ def check_implementations(raw: Mapping[str, Json], place: object) -> None:
                 )
 
 
-def check_size(source: ModelSource, config: PretrainedConfig, shapes: Shapes, kind: str) -> None:
+def check_size(source: ModelSource, config: PretrainedConfig, shapes: Shapes, kind: Architecture) -> None:
     """ModelError where transformers would make a far larger model than the weights fill.
 
     The model is built without memory for its tensors, as transformers itself does before it reads weights.
     """
     import torch
-    import transformers
 
-    auto: Any = transformers.AutoModelForSeq2SeqLM if kind == "seq2seq" else transformers.AutoModelForCausalLM
     with quiet(source), torch.device("meta"):
-        model = auto.from_config(config)
+        model = auto_class(kind, config).from_config(config)
     asked = sum(parameter.numel() for parameter in model.parameters())
     stored = sum(math.prod(shape) for shape in shapes.values())
     packed = PACKED if getattr(config, "quantization_config", None) is not None else 2

@@ -79,6 +79,7 @@ def load_tokenizer(
         _ensure_pad(tokenizer)
         if prefix_token_id is None:
             prefix_token(tokenizer)
+        tokenizer("a")  # a damaged one opens, and fails on its first text
         begins = not add_bos_token or tokenizer.encode("a")[:1] == [tokenizer.bos_token_id]
     if not begins:
         why = "for it has none" if tokenizer.bos_token_id is None else "though it has one"
