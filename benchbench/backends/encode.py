@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Architecture = Literal["causal", "seq2seq"]
 
+PROBES = ("a", "1", ".")
+"""Texts of which every tokenizer knows one."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedPair:
@@ -140,6 +143,23 @@ class Encoder:
         self.prefix_token_id = cast(int, prefix)  # `load_tokenizer` refuses one that has neither
 
     @cached_property
+    def appended(self) -> tuple[int, ...]:
+        """The special tokens that the tokenizer puts behind every text, which the texts of a causal model go without.
+
+        They would stand between a context and what comes next, or be scored in place of the last token. An encoder
+        reads a text that is finished, so those of an encoder-decoder stay.
+        """
+        return appended_tokens(self.tokenizer) if self.architecture == "causal" else ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results may not expect, as sentences without a full stop."""
+        if not self.appended or self._add_bos is False:
+            return ()
+        text = "".join(str(self.tokenizer.decode(token)) for token in self.appended)
+        return (f"the tokenizer puts {text} behind every text; it is left out, because the text goes on there",)
+
+    @cached_property
     def chat(self) -> ChatTemplate:
         """How conversations become text. ModelError where the tokenizer has no chat template, or a broken one."""
         if self._open_chat is not None:
@@ -194,7 +214,8 @@ class Encoder:
             return []
         kwargs = {} if special is None else {"add_special_tokens": special}
         encoded = self.tokenizer(texts, return_attention_mask=False, verbose=False, **kwargs)
-        return [list(ids) for ids in encoded["input_ids"]]
+        end = () if special is False else self.appended
+        return [_without_end(list(ids), end) for ids in encoded["input_ids"]]
 
     def pairs(self, requests: Sequence[LoglikelihoodRequest]) -> list[EncodedPair | Unencodable]:
         """Encode and fit. Requests of one doc with the same prompt lose the same shots."""
@@ -355,6 +376,23 @@ def rolling_windows(tokens: Sequence[int], prefix_token: int, max_length: int) -
         windows.append(EncodedPair(tokens[begin:done], tokens[done:end]))
         done = end
     return windows
+
+
+def appended_tokens(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The special tokens that `tokenizer` puts behind a text: what follows the text's own ids."""
+    for probe in PROBES:
+        whole, bare = (
+            tokenizer([probe], add_special_tokens=special, return_attention_mask=False, verbose=False)["input_ids"][0]
+            for special in (True, False)
+        )
+        for end in range(len(bare), len(whole) + 1):
+            if bare and list(whole[end - len(bare) : end]) == list(bare):
+                return tuple(whole[end:])
+    return ()
+
+
+def _without_end(ids: list[int], end: tuple[int, ...]) -> list[int]:
+    return ids[: -len(end)] if end and tuple(ids[-len(end) :]) == end else ids
 
 
 def move_spaces(context: str, continuation: str) -> tuple[str, str]:

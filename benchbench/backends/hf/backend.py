@@ -91,7 +91,7 @@ class HFBackend(TokenBackend):
         """Sentences about this model that a reader of its results should see."""
         engine = self._seq2seq if self._seq2seq is not None else self._scorer
         writer = self._seq2seq if self._seq2seq is not None else self._generator
-        return (*self.loaded.notes, *engine.notes, *writer.ending.notes)
+        return (*self.loaded.notes, *self._encoder.notes, *engine.notes, *writer.ending.notes)
 
     def refuses(self, params: GenerationParams) -> str | None:
         """Languages, where the model has no tokens for them; nothing else."""

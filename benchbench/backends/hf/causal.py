@@ -112,7 +112,9 @@ class CausalModel:
         if "use_cache" in self._accepted:
             kwargs["use_cache"] = past is not None
         self.computed_tokens += ids.numel()
-        pick = HeadOn(self._head, ids.shape, lambda states: states.reshape(-1, states.shape[-1])[rows.to(states.device)])
+        pick = HeadOn(
+            self._head, ids.shape, lambda states: states.reshape(-1, states.shape[-1])[rows.to(states.device)]
+        )
         with computing(self.model), pick as head:
             output = self.model(**kwargs)
             return head.logits(output.logits), getattr(output, "past_key_values", None)

@@ -267,7 +267,7 @@ class VLLMBackend(TokenBackend):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about this model that a reader of its results should see."""
-        return (*self.loaded.notes, *self._ending.notes)
+        return (*self.loaded.notes, *self._encoder.notes, *self._ending.notes)
 
     def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
         """In chunks that fit the cache, each prefix before what begins with it."""

@@ -38,6 +38,7 @@ from benchbench.backends.models.loaded import (
     check_swap,
     copy_into,
     from_pretrained,
+    loads_directly,
     new_tensors,
     set_length,
 )
@@ -101,7 +102,8 @@ class FolderFormat(CheckpointFormat):
         dtype, note = choose_dtype(options.dtype, raw, stored_dtype(files), device.type)
         placed = placement(own, device, dtype)
         if not placed:
-            check_memory(estimate_folder(folder, dtype), source.name, device)
+            direct = loads_directly(device)
+            check_memory(estimate_folder(folder, dtype, device.type), source.name, device, direct=direct)
         kind = architecture_of(raw)
         if not own_code:
             check_size(source, config, shapes, kind)
@@ -109,7 +111,9 @@ class FolderFormat(CheckpointFormat):
         code = sorted(folder.glob("*.py")) if own_code else []
         with unchanged(files), ThreadPoolExecutor(1) as pool:
             hashing = pool.submit(model_identity, folder, files, code=code)
-            model = from_pretrained(source, kind, config=config, dtype=dtype, trusted=own_code, placement=placed)
+            model = from_pretrained(
+                source, kind, config=config, dtype=dtype, trusted=own_code, device=device, placement=placed
+            )
             identity = hashing.result()
         check_prefix(model, tokenizer, source.name, own.prefix_token_id)
         return LoadedModel(
@@ -148,15 +152,15 @@ class FolderFormat(CheckpointFormat):
 FORMAT = FolderFormat()
 
 
-def estimate_folder(folder: Path, dtype: str = "auto") -> MemoryEstimate:
+def estimate_folder(folder: Path, dtype: str = "auto", device_type: str | None = None) -> MemoryEstimate:
     """What the transformers model in `folder` needs, computed in `dtype`. ModelError where files are broken."""
     config = read_object(folder / "config.json")
     files = check_weights(folder)
     counts: dict[str, int] = {}
     if files[0].suffix != ".safetensors":
         counts["F16"] = sum(file.stat().st_size for file in files) // PICKLED_BYTES
-        return estimate_config(config, counts, dtype)
+        return estimate_config(config, counts, dtype, device_type=device_type)
     for file in files:
         for tensor in safetensors_header(file).values():
             counts[tensor.dtype] = counts.get(tensor.dtype, 0) + math.prod(tensor.shape)
-    return estimate_config(config, counts, dtype)
+    return estimate_config(config, counts, dtype, device_type=device_type)
