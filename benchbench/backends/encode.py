@@ -219,8 +219,9 @@ class Encoder:
 
     def pairs(self, requests: Sequence[LoglikelihoodRequest]) -> list[EncodedPair | Unencodable]:
         """Encode and fit. Requests of one doc with the same prompt lose the same shots."""
-        if requests and isinstance(requests[0].prompt, Conversation) and self._thinks:
-            return [THINKS] * len(requests)
+        if requests and isinstance(requests[0].prompt, Conversation):
+            if self.chat.arguments.get("enable_thinking") is True:
+                return [THINKS] * len(requests)
         prompts = [request.prompt for request in requests]
         endings = [self._ending(request) for request in requests]
         dropped = [0] * len(requests)
@@ -244,10 +245,6 @@ class Encoder:
                 split[i] = pair
             pending = self._too_long(split, again)
         return [self._cut(*pair, n) for pair, n in zip(split, dropped, strict=True)]
-
-    @property
-    def _thinks(self) -> bool:
-        return self.chat.arguments.get("enable_thinking") is True
 
     def _too_long(self, split: Sequence[tuple[list[int], list[int]]], indices: Iterable[int]) -> list[int]:
         return [i for i in indices if not self._fits(*split[i])]
