@@ -219,9 +219,9 @@ class Encoder:
 
     def pairs(self, requests: Sequence[LoglikelihoodRequest]) -> list[EncodedPair | Unencodable]:
         """Encode and fit. Requests of one doc with the same prompt lose the same shots."""
-        if requests and isinstance(requests[0].prompt, Conversation):
-            if self.chat.arguments.get("enable_thinking") is True:
-                return [THINKS] * len(requests)
+        is_chat = bool(requests) and isinstance(requests[0].prompt, Conversation)
+        if is_chat and self.chat.arguments.get("enable_thinking") is True:
+            return [THINKS] * len(requests)
         prompts = [request.prompt for request in requests]
         endings = [self._ending(request) for request in requests]
         dropped = [0] * len(requests)
