@@ -63,6 +63,13 @@ class Unencodable:
     message: str
 
 
+THINKS = Unencodable(
+    "unsupported",
+    "With enable_thinking the answer comes after what the model thinks first, so how likely a given answer is right "
+    "behind the question says nothing; ask such tasks with enable_thinking=false.",
+)
+
+
 class SourceLanguages(Protocol):
     """A tokenizer that can be told which language the texts are in."""
 
@@ -212,6 +219,9 @@ class Encoder:
 
     def pairs(self, requests: Sequence[LoglikelihoodRequest]) -> list[EncodedPair | Unencodable]:
         """Encode and fit. Requests of one doc with the same prompt lose the same shots."""
+        is_chat = bool(requests) and isinstance(requests[0].prompt, Conversation)
+        if is_chat and self.chat.arguments.get("enable_thinking") is True:
+            return [THINKS] * len(requests)
         prompts = [request.prompt for request in requests]
         endings = [self._ending(request) for request in requests]
         dropped = [0] * len(requests)

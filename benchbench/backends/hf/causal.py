@@ -78,7 +78,11 @@ class CausalModel:
         self._accepted = frozenset(inspect.signature(model.forward).parameters)
         self.takes_positions = "position_ids" in self._accepted
         self.takes_mask = "attention_mask" in self._accepted
-        self._head = model.get_output_embeddings()
+        self.find_head()
+
+    def find_head(self) -> None:
+        """Looks for the output head, in whose place another module stands where the weights were exchanged."""
+        self._head: Any = self.model.get_output_embeddings()
 
     @torch.inference_mode()
     def logits(
@@ -108,7 +112,9 @@ class CausalModel:
         if "use_cache" in self._accepted:
             kwargs["use_cache"] = past is not None
         self.computed_tokens += ids.numel()
-        pick = HeadOn(self._head, ids.shape, lambda states: states.reshape(-1, states.shape[-1])[rows])
+        pick = HeadOn(
+            self._head, ids.shape, lambda states: states.reshape(-1, states.shape[-1])[rows.to(states.device)]
+        )
         with computing(self.model), pick as head:
             output = self.model(**kwargs)
             return head.logits(output.logits), getattr(output, "past_key_values", None)

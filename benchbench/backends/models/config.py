@@ -279,12 +279,15 @@ def read_config(folder: Path) -> dict[str, Json]:
     if path.is_file():
         raw = read_json(path)
         if isinstance(raw, dict) and (folder / "adapter_config.json").is_file():
-            raise ModelError(f"{folder} holds an adapter beside the model; merge it and save the merged model first.")
+            raise ModelError(
+                f"{folder} holds an adapter beside the model; keep them in folders of their own, and name the "
+                "adapter's with --model, the model's with --base."
+            )
         if isinstance(raw, dict) and (raw.get("model_type") or raw.get("auto_map")):
             return raw
         raise ModelError(f"{path} names no model_type, so it is not a model's configuration.")
     if (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{folder} is an adapter, not a model; merge it into its base model and save that first.")
+        raise ModelError(f"{folder} is an adapter, not a model; --backend hf takes it, with its base in --base.")
     inner = sorted(p.parent.name for p in folder.glob("*/config.json"))
     hint = f" It holds {', '.join(inner[:3])}: give one of them." if inner else ""
     raise ModelError(f"{folder} has no config.json, so it is not a transformers model.{hint}")

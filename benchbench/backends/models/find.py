@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchbench.backends.chat import ChatTemplate, ControlTokens, Pieces, bare_template, template_of
+from benchbench.backends.models.adapter import CONFIG
+from benchbench.backends.models.adapter import WEIGHTS as ADAPTERS
 from benchbench.backends.models.files import INDEX, PICKLE, SAFETENSORS, ModelSource, read_object, weight_map
 from benchbench.backends.models.formats import format_named, recognise
 from benchbench.backends.models.formats.gguf import GGUFHeader, read_header
@@ -165,6 +167,8 @@ def _download_model(repo: str, revision: str | None, subfolder: str = "") -> Pat
     folder = _download(repo, revision, [place + name for name in (*BESIDE, SAFETENSORS)], [place + DEEPER])
     commit = folder.name if folder.parent.name == "snapshots" else revision
     weights = [] if (folder / place / SAFETENSORS).is_file() else _listed_weights(folder / place)
+    if (folder / place / CONFIG).is_file():
+        weights += ADAPTERS
     return _download(repo, commit, [place + name for name in (*weights, TEMPLATES)])
 
 

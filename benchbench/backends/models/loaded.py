@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from benchbench.backends.models.adapter import Adapter
+
 
 OPEN_ANEW = "open it as a model of its own."
 """The end of every sentence that refuses to swap weights."""
@@ -87,6 +89,13 @@ class LoadedModel(OpenedModel):
 
     model: PreTrainedModel
     device: torch.device
+    """Where its inputs go."""
+    adapter: Adapter | None = None
+    """What stands on a base model."""
+    is_placed: bool = False
+    """Its layers lie where they stay: on several devices, or quantised."""
+    fixed: str | None = None
+    """Why its weights cannot be swapped, as a clause; None if they can."""
 
 
 def set_length(
@@ -156,22 +165,24 @@ def from_pretrained(
     dtype: str,
     trusted: bool,
     device: torch.device | None = None,
+    placement: Mapping[str, Any] | None = None,
 ) -> PreTrainedModel:
-    """transformers' model, on `device` where it `loads_directly`, else on the CPU.
+    """transformers' model, on `device` where it `loads_directly`, else on the CPU; `placement`, more arguments of
+    `from_pretrained`, may say otherwise.
 
     Raises ModelError unless every tensor was found, fitted and used.
     """
     import torch
 
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Any] = dict(placement or {})
     silence: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if source.gguf_file:
         from transformers import GgufConfig
 
         silence = contextlib.redirect_stderr(io.StringIO())  # its progress bar cannot be switched off
         gguf = GgufConfig(gguf_file=source.gguf_file, dequantize=True)
-        kwargs = {"gguf_file": source.gguf_file, "quantization_config": gguf}
-    elif device is not None and loads_directly(device):
+        kwargs |= {"gguf_file": source.gguf_file, "quantization_config": gguf}
+    elif not kwargs and device is not None and loads_directly(device):
         kwargs = {"device_map": {"": device}}
     quantised = getattr(config, "quantization_config", None) is not None  # taken away where it is expanded
     with quiet(source), silence:

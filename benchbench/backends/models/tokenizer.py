@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.models.files import ModelSource, check_files, quiet, read_object
 from benchbench.backends.models.identity import TEKKEN, tokenizer_identity
-from benchbench.core.errors import ModelError, did_you_mean
+from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
 from benchbench.core.json_record import object_at
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def load_tokenizer(
     """The tokenizer of a model. `trusted` lets a repository's own Python tokenizer run.
 
     `add_bos_token` takes the place of the tokenizer's own setting; with a `prefix_token_id` it need not name a token
-    that begins or ends a text. Raises ModelError where there is none, or where it needs code that is not trusted.
+    that begins or ends a text. Raises ModelError where there is none, or where it needs code that is not trusted;
+    ArgumentError for a beginning that it does not have.
     """
     from transformers import AutoTokenizer
 
@@ -81,6 +82,13 @@ def load_tokenizer(
             prefix_token(tokenizer)
         _cut_nothing(tokenizer)
         tokenizer("a")  # a damaged one opens, and fails on its first text
+        begins = not add_bos_token or tokenizer.encode("a")[:1] == [tokenizer.bos_token_id]
+    if not begins:
+        why = "for it has none" if tokenizer.bos_token_id is None else "though it has one"
+        raise ArgumentError(
+            f"--model-args add_bos_token=true: the tokenizer of {source.name} puts no beginning-of-sequence token "
+            f"before a text, {why}."
+        )
     return tokenizer
 
 

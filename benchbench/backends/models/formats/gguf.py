@@ -24,6 +24,7 @@ from benchbench.backends.models.formats import CheckpointFormat
 from benchbench.backends.models.identity import file_identity
 from benchbench.backends.models.loaded import LoadedModel, from_pretrained, set_length
 from benchbench.backends.models.memory import MemoryEstimate, check_memory, expanded
+from benchbench.backends.models.options import transformers_options
 from benchbench.backends.models.shape import check_size, stored_layers
 from benchbench.backends.models.tokenizer import load_tokenizer
 from benchbench.core.errors import ModelError
@@ -294,7 +295,10 @@ class GGUFFormat(CheckpointFormat):
         """See `CheckpointFormat`."""
         path = source.path
         headers = read_headers(path)
-        tokenizer = load_tokenizer(source, trusted=False)
+        own = transformers_options(options)
+        tokenizer = load_tokenizer(
+            source, trusted=False, add_bos_token=own.add_bos_token, prefix_token_id=own.prefix_token_id
+        )
         dtype, note = choose_dtype("float32" if options.dtype == "auto" else options.dtype, {}, None, device.type)
         check_memory(expanded(_estimated(headers), dtype), source.name, device)
         config = config_object(source, {}, trusted=False)
