@@ -156,6 +156,13 @@ def sampled(batches: Sequence[Batch]) -> list[Place]:
     return list({place.row.request: place for place in (*found, most)}.values())
 
 
+def side_by_side(batches: Sequence[Batch]) -> list[tuple[int, ...]]:
+    """Contexts of one batch with several, if possible of one with padding: the longest, a middle one, the shortest."""
+    crowded = [batch for batch in batches if len(batch) > 1]
+    batch = next(filter(_padding, crowded), crowded[0])
+    return [batch[place].context for place in sorted({0, len(batch) // 2, len(batch) - 1})]
+
+
 def _shortest(batch: int, group: Group) -> Place:
     """The shortest target of the group."""
     return Place(batch, group, min(group.rows, key=_size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from benchbench.backends.hf.seq2seq_plan import (
     batches_of,
     group_requests,
     lengths,
-    sampled,
+    side_by_side,
 )
 from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.models.tokenizer import Languages
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 KEPT_FACTOR = 12
 """Tokens whose states may be held at once, as a multiple of the batch's tokens."""
-CHECK_STEPS = 8
+CHECK_STEPS = 4
 """New tokens of the contexts that are checked."""
 TOLD: dict[Way, str] = {
     "padded": "Texts are not written side by side after contexts of unlike lengths: {}.",
@@ -45,6 +46,16 @@ TOLD: dict[Way, str] = {
 """What a user reads where a way of writing is not used, by that way."""
 
 Contexts = Sequence[tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The first tokens that were written after some contexts."""
+
+    tokens: list[list[int]]
+    """Of each context."""
+    scores: list[torch.Tensor]
+    """Log-probabilities [contexts, vocabulary] at each step."""
 
 
 class Seq2SeqWriter(Halving):
@@ -104,9 +115,9 @@ class Seq2SeqWriter(Halving):
         def check(way: Way) -> str | None:
             return self._fault(way, batches(way), forced)
 
-        # Sampled texts are always written alone, so that order is no matter.
-        ways = WAYS[-1:] if params.do_sample else WAYS
-        return batches(self._decisions.first_right(ways, lambda way: lengths(batches(way)), check))
+        if params.do_sample:  # each alone, so that order is no matter
+            return batches("single")
+        return batches(self._decisions.first_right(WAYS, lambda way: lengths(batches(way)), check))
 
     def _fits(self, batch: Batch, params: GenerationParams) -> bool:
         rows, widest = len(batch), len(batch[0].context)
@@ -118,50 +129,61 @@ class Seq2SeqWriter(Halving):
         known = self.model.known_fault(way, len(batches[0][0].context))
         if known is not None:
             return known
-        places = sampled(batches)
-        if way == "single":
-            context = [places[-1].group.context]
-            nats = self._difference(context, context, forced)
-            if nats is not None:
-                raise BackendError(
-                    f"{type(self.model.model).__name__} writes something else after the same text each time: something "
-                    "in it is drawn at random, so its texts cannot be compared."
-                )
+        if all(len(batch) == 1 for batch in batches):
+            if way != "padded":
+                self._check_repeats(batches[-1][0].context, forced)
             return None
+        rows = side_by_side(batches)
+        alone = [self._begun([row], forced) for row in rows[1:]]
         try:
-            for place in places:
-                beside = [place.group.context, *(group.context for group in batches[place.batch][:1])]
-                nats = self._difference([place.group.context], beside, forced)
-                if nats is not None:
-                    return f"this model then gives the next token up to {nats:.2g} nats more or less than alone"
+            beside = self._begun(rows, forced)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             return cannot(error)
-        return None
+        found = [nats for row, one in enumerate(alone, 1) if (nats := self._difference(one, beside, row)) is not None]
+        return (
+            f"this model then gives the next token up to {max(found):.2g} nats more or less than alone"
+            if found
+            else None
+        )
 
-    def _difference(self, one: Contexts, beside: Contexts, forced: dict[str, int]) -> float | None:
-        """By how many nats a token of the first context's text differs where others are written beside it; None where
-        rounding explains it.
+    def _check_repeats(self, context: tuple[int, ...], forced: dict[str, int]) -> None:
+        """BackendError where something else is written after the same text when it is read again."""
+        if self._difference(self._begun([context], forced), self._begun([context], forced), 0) is not None:
+            raise BackendError(
+                f"{type(self.model.model).__name__} writes something else after the same text each time: something in "
+                "it is drawn at random, so its texts cannot be compared."
+            )
+
+    def _difference(self, alone: Begun, beside: Begun, row: int) -> float | None:
+        """By how many nats a token differs that was written alone, from what `row` of several gives it; None where
+        rounding explains it. After an end, and after tokens that rounding has made others, nothing is compared.
         """
         tolerance = tolerance_of(self.model.model).token
-        expected, got = self._begun(one, forced), self._begun(beside, forced)
-        for (token, logprobs), (other, others) in zip(expected, got, strict=False):
-            nats = abs(float(logprobs[token] - others[token]))
-            if not nats <= tolerance and bool(logprobs[token].isfinite()):
+        for token, other, one, several in zip(
+            alone.tokens[0], beside.tokens[row], alone.scores, beside.scores, strict=False
+        ):
+            nats = abs(float(one[0, token] - several[row, token]))
+            if not nats <= tolerance and bool(one[0, token].isfinite()):
                 return nats
-            if token != other:
+            if token != other or token in self.ending.eos:
                 break
         return None
 
     @torch.inference_mode()
-    def _begun(self, contexts: Contexts, forced: dict[str, int]) -> list[tuple[int, torch.Tensor]]:
-        """The first tokens that are written after the first context, and the log-probabilities [vocabulary] of each."""
-        output = self._generate(contexts, CHECK_STEPS, forced, output_logits=True, return_dict_in_generate=True)
-        tokens = output.sequences[0, -len(output.logits) :].tolist()
-        ended = next((k + 1 for k, token in enumerate(tokens) if token in self.ending.eos), len(tokens))
-        rows = [logits[0].float().log_softmax(-1) for logits in output.logits]
-        return list(zip(tokens, rows, strict=True))[:ended]
+    def _begun(self, contexts: Contexts, forced: dict[str, int]) -> Begun:
+        output = self._generate(
+            contexts,
+            CHECK_STEPS,
+            forced,
+            do_sample=False,
+            num_beams=1,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        tokens = output.sequences[:, -len(output.logits) :].tolist()
+        return Begun(tokens, [logits.float().log_softmax(-1) for logits in output.logits])
 
     def _generate(self, contexts: Contexts, steps: int, forced: dict[str, int], **arguments: Any) -> Any:
         ids, mask = self.model.padded(contexts)
