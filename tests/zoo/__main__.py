@@ -8,11 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.zoo.check import Result
 from tests.zoo.families import families
+from tests.zoo.page import page
 from tests.zoo.pool import check_all
+from tests.zoo.sizes import UNBUILDABLE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     known = families()
     names = options.families.split(",") if options.families else list(known)
+    if options.write and options.families:
+        print("--write is about all families; leave --families out", file=sys.stderr)
+        return 2
     unknown = [name for name in names if name not in known]
     if unknown:
         print(f"no family named {', '.join(unknown)}; known: {', '.join(known)}", file=sys.stderr)
@@ -30,7 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{sum(r.seconds for r in results):.0f} s")
     if options.json:
         Path(options.json).write_text(json.dumps([asdict(r) for r in results], indent=1, ensure_ascii=False))
-    return int(any(result.outcome not in ("right", "refused") for result in results))
+    if options.write:
+        Path(options.write).write_text(page(results, version("transformers")), encoding="utf-8")
+    return int(
+        any(result.outcome not in ("right", "refused") and result.family not in UNBUILDABLE for result in results)
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--json", metavar="FILE", help="write the results there too")
+    parser.add_argument("--write", metavar="FILE", help="write the page of all families there")
     return parser
 
 
