@@ -69,8 +69,16 @@ class ModelOptions:
         int | None,
         Setting("Most tokens in one batch, shared prefixes and padding included.", panel="Model", identity=False),
     ] = None
-    plan: Annotated[str, Setting(record=False)] = "auto"
-    """auto, packed, branched or plain: how requests with a shared prefix are laid out."""
+    plan: Annotated[
+        str,
+        Setting(
+            "How requests are laid out: auto; hf also packed, branched (shared prefixes), plain, unpadded, single; "
+            "vllm and gguf also plain.",
+            panel="Model",
+            record=False,
+        ),
+    ] = "auto"
+    """auto is the fastest that a check finds right."""
     tokenizer: Annotated[
         str | None,
         Setting("Folder or hub name of the tokenizer. Default: the one beside the weights.", panel="Model"),
@@ -138,6 +146,8 @@ class Engine:
     ModelError for a model that cannot be loaded, ArgumentError for options that do not fit."""
     options: str = "benchbench.backends.engine_options:NoOptions"
     """`module:name` of the type of its own options, `--model-args`."""
+    plans: tuple[str, ...] = ("auto",)
+    """What `--plan` may be."""
     abilities: Abilities = Abilities()
     module: str | None = None
     """The module that it cannot do without; None: it needs nothing."""
@@ -160,6 +170,11 @@ class Engine:
         """The model of `options`. Raises BackendError, ModelError or ArgumentError as the engine says."""
         from benchbench.backends.engine_options import EngineOptions, read_options
 
+        if options.plan not in self.plans:
+            known = ", ".join(self.plans)
+            raise ArgumentError(
+                f"--plan {options.plan}: the backend {self.name} has {known}.{did_you_mean(options.plan, self.plans)}"
+            )
         read_options(options.model_args, cast("type[EngineOptions]", load_place(self.options)), backend=self.name)
         return cast("Callable[[ModelOptions], Backend]", load_place(self.opener))(options)
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, figure_table, finite, number, p_value, print_json, say, stdout, tell
+from benchbench.cli.console import cell, figure_table, number, p_value, print_json, say, stdout, tell
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Weights
 from benchbench.core.errors import ArgumentError
 from benchbench.core.format import clean_lines, decimals, several
 from benchbench.core.format import number as page_number
+from benchbench.core.json_record import finite_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -61,7 +62,7 @@ def compare(
     if as_json:
         refused = [{"a": r.a, "b": r.b, "task": r.task, "metric": r.metric, "reason": r.reason} for r in found.refused]
         value = {"models": found.models, "rows": [flat(row) for row in found.rows], "refused": refused}
-        print_json(finite(value))
+        print_json(finite_json(value))
     elif as_csv:
         typer.echo(clean_lines(to_csv(frame(found))), nl=False)
     else:

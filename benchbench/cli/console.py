@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import typer
 from rich.console import Console
@@ -292,18 +290,6 @@ def _served(record: RunRecord) -> list[str]:
     cost = f", at a cost of {total['cost']:.4g}" if total["cost"] else ""
     tokens = f"{total['prompt_tokens']:,} prompt and {total['completion_tokens']:,} completion tokens"
     return [f"The server counted {tokens} in {total['requests']:,} requests, its first checks included{cost}."]
-
-
-def finite(value: Any) -> Any:
-    """The value, at any depth, with None for NaN and infinities, which JSON has no word for."""
-    match value:
-        case dict():
-            return {key: finite(part) for key, part in value.items()}
-        case list() | tuple():
-            return [finite(part) for part in value]
-        case float() if not math.isfinite(value):
-            return None
-    return value
 
 
 def print_json(value: object, *, ensure_ascii: bool = False) -> None:

@@ -12,7 +12,6 @@ import typer
 from benchbench.cli.console import (
     cell,
     figure_table,
-    finite,
     number,
     p_value,
     print_json,
@@ -23,6 +22,7 @@ from benchbench.cli.console import (
 )
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, with_settings
+from benchbench.core.json_record import finite_json
 from benchbench.core.types import Json
 from benchbench.extensions.parity import ParitySettings
 
@@ -80,7 +80,7 @@ def parity(
         done, left_out = run_sides(settings.sides(model), run, settings.model_args, on_event=on_event)
     pairs = [compare(done[0], other) for other in done[1:]]
     if as_json:
-        print_json(finite(to_json(pairs, left_out)))
+        print_json(finite_json(to_json(pairs, left_out)))
     else:
         show(pairs, with_scores=settings.against is not None)
     raise typer.Exit(exit_code(pairs, left_out))

@@ -170,6 +170,18 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def finite_json(value: object) -> object:
+    """The value, at any depth, with None for NaN and infinities, which JSON has no word for."""
+    match value:
+        case dict():
+            return {key: finite_json(part) for key, part in value.items()}
+        case list() | tuple():
+            return [finite_json(part) for part in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
 def whole(value: Json) -> int | None:
     """The value where it is a whole number."""
     if type(value) is int:

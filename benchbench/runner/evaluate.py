@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.protocol import Backend, Work
@@ -48,7 +49,8 @@ def score_item(scoring: TaskScoring, rendered: RenderedDoc, responses: Sequence[
     A scorer that raises makes a failed item, never a wrong one. TaskError and its like pass: the task is
     wrong, and would be for every doc.
     """
-    failure = next((f"{r.kind}: {r.message}" for r in responses if isinstance(r, Failure)), None)
+    failed_ones = [f"{response.kind}: {response.message}" for response in responses if isinstance(response, Failure)]
+    failure = failed_ones[0] if failed_ones else None
     try:
         score = scoring.score(rendered, responses)
     except BenchbenchError:
@@ -65,8 +67,9 @@ def score_item(scoring: TaskScoring, rendered: RenderedDoc, responses: Sequence[
 def _item(
     rendered: RenderedDoc, responses: Sequence[Response], item_key: str, score: ItemScore, failure: str | None
 ) -> Item:
-    lls = [r for r in responses if isinstance(r, Loglikelihood)] if failure is None else []
-    completions = [r for r in responses if isinstance(r, Completion)] if failure is None else []
+    kept = responses if failure is None else ()
+    lls = [response for response in kept if isinstance(response, Loglikelihood)]
+    completions = [response for response in kept if isinstance(response, Completion)]
     good: list[Loglikelihood | Completion] = [*lls, *completions]
     return Item(
         task=rendered.task,
@@ -76,21 +79,27 @@ def _item(
         prompt_name=rendered.prompt_name,
         item_key=item_key,
         gold=_gold(rendered),
-        targets=tuple([storable(text) for text in rendered.choices or rendered.targets]),
+        targets=tuple(map(storable, rendered.choices or rendered.targets)),
         prediction=None if score.prediction is None else storable(score.prediction),
         outcome=score.outcome,
         tie=score.tie,
-        loglikelihoods=tuple([r.total for r in lls]),
-        is_greedy=tuple([r.is_greedy for r in lls]),
-        num_tokens=tuple([r.num_tokens for r in good]),
-        texts=tuple([storable(r.text) for r in completions]),
-        finish_reasons=tuple([r.finish_reason for r in completions]),
-        dropped_shots=max([r.dropped_shots for r in good], default=0),
-        truncated_tokens=max([r.truncated_tokens for r in good], default=0),
+        loglikelihoods=tuple(map(_TOTAL, lls)),
+        is_greedy=tuple(map(_IS_GREEDY, lls)),
+        num_tokens=tuple(map(_NUM_TOKENS, good)),
+        texts=tuple([storable(written.text) for written in completions]),
+        finish_reasons=tuple([written.finish_reason for written in completions]),
+        dropped_shots=max(map(_DROPPED_SHOTS, good), default=0),
+        truncated_tokens=max(map(_TRUNCATED_TOKENS, good), default=0),
         failure=None if failure is None else storable(failure),
         scores={name: None if value is None else float(value) for name, value in score.scores.items()},
-        prompt_tokens=tuple([r.prompt_tokens for r in good]),
+        prompt_tokens=tuple(map(_PROMPT_TOKENS, good)),
     )
+
+
+# By `attrgetter`: a doc makes one item, and this is read of each of its responses.
+_TOTAL, _IS_GREEDY, _NUM_TOKENS, _PROMPT_TOKENS, _DROPPED_SHOTS, _TRUNCATED_TOKENS = map(
+    attrgetter, ("total", "is_greedy", "num_tokens", "prompt_tokens", "dropped_shots", "truncated_tokens")
+)
 
 
 def _gold(rendered: RenderedDoc) -> str | None:

@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
+from typing import cast
 
 from numpy.typing import ArrayLike
 
@@ -197,6 +198,10 @@ def _clamped(bounds: tuple[float, float] | None, interval: Interval | None) -> t
 def _scored(usable: ColumnItems) -> tuple[list[float], list[str | None], tuple[str, ...]]:
     """Item scores that have a value, their clusters, and a note on those that have none."""
     scores, clusters = usable.items.scores(usable.column.name), usable.clusters
+    if None not in scores:
+        numbers = cast("list[float]", scores)
+        if not math.isnan(sum(numbers)):
+            return numbers, clusters, ()
     has_value = [score is not None and not math.isnan(score) for score in scores]
     known = [score for score in scores if score is not None and not math.isnan(score)]
     if not known:

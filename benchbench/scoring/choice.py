@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from operator import attrgetter, truediv
 
 from benchbench.core.quick_dataclass import quick_dataclass
 from benchbench.core.task_scoring import columns
@@ -26,8 +27,8 @@ class ScoredChoices:
     """Log-likelihoods in nats."""
     greedy: tuple[bool, ...]
     tokens: tuple[int, ...]
-    texts: tuple[str, ...]
-    """What was scored for each choice: the choice, or the shared ending where choices are contexts."""
+    continuations: tuple[str, ...]
+    """What was scored for each choice, with the delimiter before it."""
     unconditional: tuple[float, ...] | None = None
     """Log-likelihoods without the prompt, where the task asks for acc_mutual_info."""
 
@@ -35,6 +36,11 @@ class ScoredChoices:
     def winner(self) -> int:
         """The choice that `acc` takes."""
         return first_best(self.totals)
+
+    def text(self, index: int) -> str:
+        """What was scored for a choice: the choice, or the shared ending where choices are contexts (winogrande)."""
+        choice, continuation = self.choices[index], self.continuations[index]
+        return choice if continuation.endswith(choice) else continuation.lstrip()
 
 
 def first_best(values: Sequence[float]) -> int:
@@ -44,7 +50,10 @@ def first_best(values: Sequence[float]) -> int:
 
 def per_unit(totals: Sequence[float], units: Sequence[int]) -> list[float]:
     """Log-likelihood per character, byte or token; minus infinity where there is no unit."""
-    return [total / unit if unit > 0 else -math.inf for total, unit in zip(totals, units, strict=True)]
+    try:
+        return [*map(truediv, totals, units)]
+    except ZeroDivisionError:
+        return [total / unit if unit > 0 else -math.inf for total, unit in zip(totals, units, strict=True)]
 
 
 def softmax(totals: Sequence[float]) -> list[float]:
@@ -59,7 +68,7 @@ def softmax(totals: Sequence[float]) -> list[float]:
 
 def count_bytes(text: str) -> int:
     """UTF-8 bytes of a text; accented Czech and French letters are two each."""
-    return len(text.encode("utf-8", errors="surrogatepass"))
+    return len(text) if text.isascii() else len(text.encode("utf-8", errors="surrogatepass"))
 
 
 def _right(values: Sequence[float], scored: ScoredChoices) -> float:
@@ -73,12 +82,12 @@ def acc(scored: ScoredChoices) -> float:
 
 def acc_norm(scored: ScoredChoices) -> float:
     """1 if the choice with the highest log-likelihood per character is right."""
-    return _right(per_unit(scored.totals, [len(choice) for choice in scored.choices]), scored)
+    return _right(per_unit(scored.totals, [*map(len, scored.choices)]), scored)
 
 
 def acc_bytes(scored: ScoredChoices) -> float:
     """1 if the choice with the highest log-likelihood per UTF-8 byte is right."""
-    return _right(per_unit(scored.totals, [count_bytes(choice) for choice in scored.choices]), scored)
+    return _right(per_unit(scored.totals, [*map(count_bytes, scored.choices)]), scored)
 
 
 def acc_token(scored: ScoredChoices) -> float:
@@ -100,7 +109,7 @@ def exact_match(scored: ScoredChoices) -> float:
 
 def bpb_gold(scored: ScoredChoices) -> float | None:
     """Bits per UTF-8 byte of the right choice; of several right ones, the cheapest. None if it is empty."""
-    sizes = {index: count_bytes(scored.texts[index]) for index in scored.gold}
+    sizes = {index: count_bytes(scored.text(index)) for index in scored.gold}
     bits = [-scored.totals[index] / (math.log(2) * size) for index, size in sizes.items() if size > 0]
     return min(bits) if bits and math.isfinite(min(bits)) else None
 
@@ -154,25 +163,23 @@ def score_choice(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[L
     return ItemScore(scores, str(scored.winner), "answered", tie)
 
 
+_TOTAL, _IS_GREEDY, _NUM_TOKENS = map(attrgetter, ("total", "is_greedy", "num_tokens"))
+_CONTINUATION = attrgetter("request.continuation")
+
+
 def _scored_choices(rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -> ScoredChoices:
-    count = len(rendered.choices)
+    choices = rendered.choices
+    count = len(choices)
     given, alone = responses[:count], responses[count:]
     return ScoredChoices(
-        choices=rendered.choices,
+        choices=choices,
         gold=tuple([index for index in rendered.gold if 0 <= index < count]),
-        totals=tuple([response.total for response in given]),
-        greedy=tuple([response.is_greedy for response in given]),
-        tokens=tuple([response.num_tokens for response in given]),
-        texts=tuple([_scored_text(choice, response) for choice, response in zip(rendered.choices, given, strict=True)]),
-        unconditional=tuple([response.total for response in alone]) if len(alone) == count else None,
+        totals=tuple(map(_TOTAL, given)),
+        greedy=tuple(map(_IS_GREEDY, given)),
+        tokens=tuple(map(_NUM_TOKENS, given)),
+        continuations=tuple(map(_CONTINUATION, given)),
+        unconditional=tuple(map(_TOTAL, alone)) if len(alone) == count else None,
     )
-
-
-def _scored_text(choice: str, response: Loglikelihood) -> str:
-    """The choice, or the common continuation of tasks whose choices are contexts (winogrande)."""
-    request = response.request
-    continuation = getattr(request, "continuation", choice)
-    return choice if continuation.endswith(choice) else continuation.lstrip()
 
 
 def score_likelihood(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -> ItemScore:

@@ -117,9 +117,9 @@ def why_failed(rendered: RenderedDoc, responses: Sequence[Response]) -> str | No
             return f"{response.kind}: {response.message}"
         if isinstance(response, Loglikelihood) and math.isnan(response.total):
             return f"nan_logits: the log-likelihood of request {response.request.index} is not a number"
-    answered = {response.request.index for response in responses}
-    if missing := sorted([request.index for request in rendered.requests if request.index not in answered]):
-        return f"no_response: request {missing[0]} was never answered"
+    answered, asked = [*map(_INDEX, responses)], [request.index for request in rendered.requests]
+    if answered != asked and (missing := set(asked) - {*answered}):
+        return f"no_response: request {min(missing)} was never answered"
     return None
 
 

@@ -51,6 +51,8 @@ def cluster_index(clusters: Sequence[Hashable | None] | None, n: int) -> NDArray
         return None
     if len(clusters) != n:
         raise ValueError(f"{n} items, but {len(clusters)} cluster names")
+    if not any(name is not None for name in clusters):
+        return None
     index: dict[object, int] = {}
     which = [
         index.setdefault(("item", i) if name is None else ("cluster", name), len(index))

@@ -129,9 +129,8 @@ def _step(p: float, known: Scatter) -> float:
     off = known.docs * p * p / ((known.docs - 1) * known.variance + p * p)
     if off >= known.docs / 2:
         return 1.0
-    return min(
-        1.0, float(betaincinv(off, known.docs - off + 1, 1 - LEAST)) / wilson_of(off / known.docs, known.docs).low
-    )
+    low = wilson_of(off / known.docs, known.docs).low  # 0 where `off` is lost in rounding, and the limit with it
+    return 1.0 if low <= 0 else min(1.0, float(betaincinv(off, known.docs - off + 1, 1 - LEAST)) / low)
 
 
 def counted(value: float, known: Scatter, scale: float) -> Interval:

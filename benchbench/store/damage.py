@@ -28,7 +28,7 @@ from benchbench.store.files import (
     write_whole,
 )
 from benchbench.store.find import Done, SweepFolder
-from benchbench.store.folder import LIVE, PART, RunFolder
+from benchbench.store.folder import LIVE, PART, WINDOW_PARTS, RunFolder
 from benchbench.store.lines import encode_line, judged_lines, read_lines
 from benchbench.store.names import folder_name
 from benchbench.store.table import read_part
@@ -156,6 +156,17 @@ def _of_parts(run: RunFolder) -> Iterator[Damage]:
                     read_part(path)
         except StoreError as error:
             yield Damage(run.path / "items" / name / PART, str(error), "run")
+    for folder in sorted({path.parent.name for path in (run.path / "items").glob(f"*/{WINDOW_PARTS}")}):
+        yield from _of_windows(run, folder)
+
+
+def _of_windows(run: RunFolder, task: str) -> Iterator[Damage]:
+    """Of a large task that is not sealed yet."""
+    for number in run.windows(task):
+        try:
+            read_part(run.window_part(task, number))
+        except StoreError as error:
+            yield Damage(run.window_path(task, number), str(error), "run")
 
 
 def _folders(run: RunFolder) -> set[str]:

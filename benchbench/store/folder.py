@@ -44,7 +44,7 @@ from benchbench.store.table import (
 
 PART = "part-00000.parquet"
 LIVE = "live.jsonl"
-WINDOW_PARTS = "window-*.parquet"
+WINDOW_PARTS = f"window-{5 * '[0-9]'}.parquet"
 """What is done of a large task whose part is not made yet."""
 
 
@@ -166,7 +166,7 @@ class RunFolder:
         """The items as the run wrote them, without scores that were added later. DamageError as `items`."""
         if self.is_sealed(task) or (self.finished and folder_name(task) in self.parts()):
             return read_part(self.part(task))
-        windows = sorted(self.task_folder(task).glob(WINDOW_PARTS))
+        windows = (self.window_part(task, number) for number in self.windows(task))
         done = [item for path in windows for item in read_part(path)] + [item for item, _ in self.live(task)]
         return sort_items({(item.doc_id, item.prompt_name): item for item in done}.values())
 
@@ -176,18 +176,31 @@ class RunFolder:
 
     def has_window(self, task: str, number: int) -> bool:
         """This window of a large task is finished."""
-        return self._window_path(task, number).is_file()
+        return self.window_path(task, number).is_file()
 
     def window(self, task: str, number: int) -> list[tuple[Item, bool]]:
         """As `live`, of a finished window of a large task; empty if it is not finished."""
-        path = self._window_path(task, number)
-        if not path.is_file():
+        if not self.has_window(task, number):
             return []
-        reused = reused_in(path)
+        reused = reused_in(path := self.window_part(task, number))
         return [(item, item.doc_id in reused) for item in read_part(path)]
 
-    def _window_path(self, task: str, number: int) -> Path:
-        return self.task_folder(task) / WINDOW_PARTS.replace("*", f"{number:05}")
+    def windows(self, task: str) -> list[int]:
+        """Numbers of the finished windows of a large task."""
+        return sorted(int(path.stem[-5:]) for path in self.task_folder(task).glob(WINDOW_PARTS))
+
+    def window_part(self, task: str, number: int) -> Path:
+        """The parquet file of a finished window. DamageError if it was never written so (a kill may keep an older)."""
+        path, place = self.window_path(task, number), {"event": "window", "task": folder_name(task), "number": number}
+        written = {event.get("sha256") for event in self.log() if place.items() <= event.items()}
+        with os_errors(path, "read"):
+            if written and sha256_of(path) not in written:
+                raise DamageError(f"{path} is damaged: its content is not that of its checksum.{REPAIR}")
+        return path
+
+    def window_path(self, task: str, number: int) -> Path:
+        """Where the items of a window of a large task lie until the task is done."""
+        return self.task_folder(task) / f"window-{number:05}.parquet"
 
     def has_failures(self, task: str) -> bool:
         """Docs of a sealed task failed. DamageError as `items`."""
@@ -281,15 +294,17 @@ class RunWriter(RunFolder):
 
         After that live.jsonl is gone, unless the window was finished before: then it may hold items of a later one.
         """
-        path = self._window_path(task, number)
-        again = path.is_file()
-        write_whole(path, encode_part(items, reused))
+        path = self.window_path(task, number)
+        again, data = path.is_file(), encode_part(items, reused)
+        digest = hashlib.sha256(data).hexdigest()
+        self.note({"event": "window", "task": folder_name(task), "number": number, "sha256": digest})
+        write_whole(path, data)
         if not again:
             self.drop_live(task)
 
     def seal_windows(self, task: str, count: int, influence: Influence) -> Sequence[Item]:
         """Makes one part of the windows, with the columns that `influence` gives for all items; returns these."""
-        parts, path = [self._window_path(task, number) for number in range(count)], self.task_folder(task) / PART
+        parts, path = [self.window_part(task, number) for number in range(count)], self.task_folder(task) / PART
         added = influence(PartItems(parts))
         with replacing(path) as target:
             join_parts(parts, target, added)
@@ -299,9 +314,9 @@ class RunWriter(RunFolder):
 
     def _remember(self, task: str, digest: str) -> None:
         """Notes the sha256 of a part that is about to get its name."""
-        parts = dict(self.parts())
+        parts = {**self.parts(), folder_name(task): digest}
         self.note({"event": "sealed", "task": task, "sha256": digest})
-        self._parts = {**parts, folder_name(task): digest}
+        self._parts = parts
 
     def open_again(self, task: str, keep: list[Item]) -> None:
         """Takes items away: only those to `keep` stay, in live.jsonl. A finished run is finished no more."""

@@ -19,7 +19,6 @@ from benchbench.store.files import open_plain, os_errors, sentence, write_all
 
 MAX_LINE = 2**28
 """Bytes of the longest line that is read."""
-_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 _CHECKSUM = re.compile(rb',?"crc":"([0-9a-f]{8})"}\Z')
 
 
@@ -59,8 +58,18 @@ def _read_line(line: bytes) -> tuple[dict[str, Json] | None, bool]:
 
 def encode_line(value: Mapping[str, Json]) -> bytes:
     """The object as a line with its checksum."""
-    whole = _ENCODER.encode(value).encode("ascii")[:-1]
+    whole = _json(value)[:-1]
     return whole + (b"," if value else b"") + b'"crc":"%08x"}\n' % zlib.crc32(whole)
+
+
+def _json(value: Mapping[str, Json]) -> bytes:
+    """JSON in one line, by what takes a fifth of the time of the standard library's encoder."""
+    from pydantic_core import to_json
+
+    try:
+        return to_json(value, inf_nan_mode="constants")
+    except ValueError:  # half a surrogate pair has no UTF-8
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
 class LineLog:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchbench.core.errors import DataError, did_you_mean
+from benchbench.core.files import read_regular
 from benchbench.core.types import Json
 
 FOLDER = "reported"
+MAX_FILE = 2**24
+"""Bytes of the largest file of published numbers that is read."""
 
 _SOURCE = ("source", "url", "date", "known", "unknown", "note", "tables")
 _TABLE = ("title", "columns", "rows", "note")
@@ -74,7 +77,7 @@ def read_reported(path: Path) -> ReportedSource:
     import yaml
 
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.safe_load(read_regular(path, MAX_FILE).decode("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path} cannot be read as YAML ({error}).") from error
     made = _checked(raw, _SOURCE, ("source", "tables"), str(path))

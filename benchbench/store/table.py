@@ -67,9 +67,9 @@ def checked(item: Item) -> Item:
 
 def _fits(name: str, value: object) -> bool:
     if name in _TEXTS:
-        return isinstance(value, str)
+        return _is_text(value)
     if name in _MAYBE_TEXTS:
-        return value is None or isinstance(value, str)
+        return value is None or _is_text(value)
     if name in _COUNTS:
         return type(value) is int and 0 <= value < MAX_COUNT
     if name == "tie":
@@ -79,7 +79,11 @@ def _fits(name: str, value: object) -> bool:
 
 
 def _holds(value: object) -> bool:
-    return not isinstance(value, int) or abs(value) < MAX_COUNT
+    return _is_text(value) if isinstance(value, str) else not isinstance(value, int) or abs(value) < MAX_COUNT
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value == storable(value)
 
 
 def _item(values: Mapping[str, Any], scores: Mapping[str, float | None]) -> Item:
@@ -122,7 +126,8 @@ def encode_part(items: Sequence[Item], reused: Collection[int] = ()) -> bytes:
     rows = sort_items(items)
     names = dict.fromkeys(name for item in rows for name in item.scores)
     columns = {name: column_name(name) for name in names}
-    data: dict[str, list[Any]] = {name: [getattr(item, name) for item in rows] for name in COLUMNS}
+    fixed = [[*values] for values in zip(*map(_FIXED, rows), strict=True)] or [[]] * len(COLUMNS)
+    data: dict[str, list[Any]] = dict(zip(COLUMNS, fixed, strict=True))
     data.update({column: [_number(item.scores.get(name)) for item in rows] for name, column in columns.items()})
     schema = _schema(columns)
     if reused:
@@ -216,7 +221,20 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     import pyarrow.parquet as pq
 
     with whole_parquet(path):
-        return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+        table = pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+    _check_types(table.schema, path)
+    return table
+
+
+def _check_types(schema: pa.Schema, path: Path) -> None:
+    """StoreError where a column is not of the type in which it is written: the file is not ours, or was changed."""
+    import pyarrow as pa
+
+    known = {field.name: field.type for field in _schema({})}
+    for field in schema:
+        right = known.get(field.name, pa.float64())
+        if field.type != right:
+            raise StoreError(f"{path}: its column {field.name!r} is of {field.type}, not of {right}; it is damaged.")
 
 
 def part_scores(path: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.task_scoring import Group
 from benchbench.core.types import Json
-from benchbench.tasks.dialect import TaskVariant, read_task_file, read_yaml, variants, where
+from benchbench.tasks.dialect import TaskVariant, check_inside, read_task_file, read_yaml, variants, where
 from benchbench.tasks.sources import source_of
 
 if TYPE_CHECKING:
@@ -73,17 +73,19 @@ class TaskIndex:
         if not root.exists():
             raise TaskError(f"{root}: no such task file or folder.")
         found: dict[str, TaskVariant] = {}
+        folder = root if root.is_dir() else root.parent
         for path in [root] if not root.is_dir() else sorted([*root.rglob("*.yaml"), *root.rglob("*.yml")]):
             if path.is_dir():
                 continue  # its files are found by themselves
             if path.name == SUITES_FILE:
+                check_inside(path, folder)
                 self.suites |= {suite.name: suite for suite in _read_suites(path)}
             elif not path.name.startswith("_"):
-                self._add_file(path, found)
+                self._add_file(path, found, folder)
         self.variants |= found
 
-    def _add_file(self, path: Path, found: dict[str, TaskVariant]) -> None:
-        raw, origins = read_task_file(path)
+    def _add_file(self, path: Path, found: dict[str, TaskVariant], root: Path) -> None:
+        raw, origins = read_task_file(path, root)
         if isinstance(raw.get("task"), list):
             group = _group_file(path, raw)
             self._group_files[group.name] = group

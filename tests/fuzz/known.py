@@ -33,6 +33,8 @@ CHECK = f"tasks check toy_quiz,toy_write,toy_own {TASKS}"
 RUN_OWN = "run --backend scripted --model hash --tasks toy_own --include-path tasks"
 RENDER = f"tasks render toy_write {TASKS} --apply-chat-template --model model"
 IMPORT = "results import theirs --output new"
+RESULTS = "theirs/hash/results_2026-01-01T00-00-00.000000.json"
+SITE = "leaderboard --results results --out site"
 SAMPLES = "theirs/hash/samples_toy_write_2026-01-01T00-00-00.000000.jsonl"
 QUIZ_LIVE, QUIZ_PART = "run-0/items/toy_quiz/live.jsonl", "run-0/items/toy_quiz/part-00000.parquet"
 HF_MODEL, HF_ANY = f"{HF} --model model", f"{HF} --model {MODEL}"
@@ -70,6 +72,66 @@ generation_kwargs: {until: ["\\n"], max_gen_toks: 8}
 metric_list: [{metric: exact_match}]
 """,
         ),
+    ),
+    Known(
+        "yaml",
+        "read core/files.py:open_regular open",
+        "tasks show toy_quiz --include-path tasks",
+        Instead("tasks/pack/own.yaml", "outside"),
+    ),
+    Known(
+        "yaml",
+        "read core/files.py:open_regular open of an include",
+        "tasks show toy_own --include-path tasks",
+        Put("tasks/pack/own.yaml", ("include",), "../../../beside/secret.yaml"),
+    ),
+    Known(
+        "imports",
+        "traceback 70 ValueError benchbench/store/files.py:encode_json",
+        IMPORT,
+        Twice(RESULTS, ("configs", "toy_quiz", "metric_list", 0, "metric"), float("nan")),
+    ),
+    Known(
+        "imports",
+        "traceback 70 TypeError benchbench/extensions/interchange/__init__.py:_without_twins",
+        IMPORT,
+        Copy(RESULTS, (), ("benchbench", "step")),
+    ),
+    Known(
+        "live",
+        "traceback 70 ZeroDivisionError benchbench/stats/scores.py:_step",
+        SCRIPTED,
+        Twice(QUIZ_LIVE, (0, "scores", "acc"), 16038508.0),
+    ),
+    Known(
+        "live",
+        "traceback 70 UnicodeEncodeError benchbench/store/table.py:encode_part",
+        SCRIPTED,
+        Twice(QUIZ_LIVE, (0, "task"), Raw('"\\ud800"', 1, "", "")),
+    ),
+    Known(
+        "parquet",
+        "traceback 70 TypeError benchbench/leaderboard/site/docs_page.py:page_of_docs",
+        SITE,
+        Column(QUIZ_PART, "doc_id", "bytes"),
+    ),
+    Known(
+        "parquet",
+        "traceback 70 TypeError benchbench/core/format.py:number",
+        SITE,
+        Column(QUIZ_PART, "acc", "path"),
+    ),
+    Known(
+        "sweep",
+        "hang runner/sweep/find.py:read_list",
+        f"sweep --backend scripted --model toy --checkpoints list.jsonl --tasks toy_write {TASKS} --name series",
+        Instead("list.jsonl", "fifo"),
+    ),
+    Known(
+        "tokenizer",
+        "traceback 70 PanicException benchbench/cli/tasks_view.py:count",
+        COUNT,
+        Copy("model/tokenizer.json", ("version",), ("post_processor", "single", 0, "SpecialToken", "id")),
     ),
     Known(
         "rows",

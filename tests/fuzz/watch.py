@@ -264,8 +264,14 @@ class _Watch:
         real = os.path.realpath(os.fsdecode(path))
         return None if _inside(real, (self.box, *WRITABLE)) else ("write", real)
 
+    def _named(self, path: Any, *_: Any) -> tuple[str, str] | None:
+        """A name that is removed or given away: of a link that is the link, not what it leads to."""
+        folder, name = os.path.split(os.fsdecode(path))
+        real = f"{os.path.realpath(folder or '.')}/{name}"
+        return None if _inside(real, (self.box, *WRITABLE)) else ("write", real)
+
     def _moved(self, old: Any, new: Any, *_: Any) -> tuple[str, str] | None:
-        return self._changed(old) or self._changed(new)
+        return self._named(old) or self._named(new)
 
     def _linked(self, old: Any, new: Any, *_: Any) -> tuple[str, str] | None:
         return self._changed(new)
@@ -304,7 +310,7 @@ def _place(frame: Any) -> str:
 
 _CHECKS: dict[str, Callable[..., tuple[str, str] | None]] = {
     "open": _Watch._open,
-    "os.remove": _Watch._changed,
+    "os.remove": _Watch._named,
     "os.rmdir": _Watch._changed,
     "os.mkdir": _Watch._changed,
     "os.truncate": _Watch._changed,

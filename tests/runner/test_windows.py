@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchbench.backends.scripted import ScriptedBackend
+from benchbench.core.errors import DamageError
 from benchbench.core.item_table import HeldItems, answered, table_of
 from benchbench.runner.run import run
+from benchbench.store.damage import damage_of_run
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.part_items import PartItems
 from benchbench.store.table import read_part
@@ -69,7 +72,6 @@ class StoppingError(Exception):
 
 def stop_after(monkeypatch, count: int) -> None:
     """From now on the scripted engine breaks after so many answers."""
-    from benchbench.backends.scripted import ScriptedBackend
 
     real, left = ScriptedBackend._score, [count]
 
@@ -117,6 +119,37 @@ def test_a_window_that_was_answered_but_not_sealed_is_sealed(world, monkeypatch)
         with pytest.raises(ZeroDivisionError):
             run(settings(world, tasks="toy_quiz"))
     again = run(settings(world, tasks="toy_quiz"))
+    assert part_bytes(again.path) == part_bytes(whole.path)
+
+
+def test_a_damaged_window_is_found_and_asked_again_alone(world, monkeypatch):
+    window_of(5, monkeypatch.setattr)
+    whole = run(settings(world, tasks="toy_quiz", output=world / "whole"))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 32)
+        with pytest.raises(StoppingError):
+            run(settings(world, tasks="toy_quiz"))
+    (folder,) = [RunFolder(path.parent) for path in (world / "results").glob("*/*/plan.json")]
+    assert folder.windows("toy_quiz") == [0, 1]
+    assert not list(damage_of_run(folder))
+    path = folder.window_path("toy_quiz", 1)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4] ^= 4
+    path.write_bytes(bytes(data))
+    assert [(one.path, one.remedy) for one in damage_of_run(folder)] == [(path, "run")]
+    with pytest.raises(DamageError, match=r"window-00001\.parquet is damaged: .*--repair"):
+        folder.items("toy_quiz")
+    asked: list[int] = []
+    real = ScriptedBackend._score
+
+    def noted(self, request, *rest):
+        asked.append(request.doc_id)
+        return real(self, request, *rest)
+
+    monkeypatch.setattr(ScriptedBackend, "_score", noted)
+    again = run(settings(world, tasks="toy_quiz"))
+    assert min(asked) == 5
+    assert {5, 6, 7, 8, 9} <= {*asked}
     assert part_bytes(again.path) == part_bytes(whole.path)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchbench.core.errors import TaskError
 from benchbench.tasks import dialect as yamlfile
+from benchbench.tasks.index import TaskIndex
 from tests.tasks.conftest import CHOICE, MakeIndex, MakeTask
 
 
@@ -175,3 +176,25 @@ def test_lm_evals_own_files_without_python_load_unchanged(make_task: MakeTask) -
 
         found = TaskIndex([folder / name])
         assert [found.task(task).name for task in found.variants]
+
+
+def test_neither_a_link_nor_an_include_leads_out_of_the_folder(tmp_path: Path) -> None:
+    outside, root = tmp_path / "_outside.yaml", tmp_path / "tasks"
+    outside.write_text(CHOICE, encoding="utf-8")
+    (root / "pack").mkdir(parents=True)
+    task = root / "pack" / "t.yaml"
+    for name in ("../../_outside.yaml", str(outside)):
+        task.write_text(f"task: mine\ninclude: {name}\n", encoding="utf-8")
+        with pytest.raises(TaskError, match=r"t\.yaml:2: .*_outside\.yaml lies outside .*tasks, which is not read"):
+            TaskIndex([root])
+        assert "mine" in TaskIndex([tmp_path]).variants
+    for name in ("t.yaml", "suites.yaml"):
+        (root / "pack" / name).unlink(missing_ok=True)
+        (root / "pack" / name).symlink_to(outside)
+        with pytest.raises(TaskError, match=f"{name} lies outside"):
+            TaskIndex([root])
+        (root / "pack" / name).unlink()
+    (root / "_base.yaml").write_text(CHOICE, encoding="utf-8")
+    (root / "pack" / "_linked.yaml").symlink_to(root / "_base.yaml")
+    task.write_text("task: mine\ninclude: [../_base.yaml, _linked.yaml]\n", encoding="utf-8")
+    assert "mine" in TaskIndex([root]).variants

@@ -7,6 +7,7 @@ from benchbench.backends.engines import Engine
 ENGINE = Engine(
     name="hf",
     opener="benchbench.backends.hf.backend:HFBackend",
+    plans=("auto", "packed", "branched", "plain", "unpadded", "single"),
     module="torch",
     packages=("torch",),
     install="pip install benchbench-eval",

@@ -23,7 +23,7 @@ from benchbench.backends.writing import Job, Written
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.types import BackendInfo, GenerationParams
 
-VERSION = "1"
+VERSION = "2"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
 LOGIT_BYTES = {"cpu": 256 * 2**20, "cuda": 2**30}
 """How much memory one batch's logits may take, as fp32."""
@@ -101,7 +101,8 @@ class HFBackend(TokenBackend):
         """See `TokenBackend`."""
         if self._seq2seq is not None:
             self.work.tokens_computed = self._seq2seq.computed_tokens
-            self.work.batches, self.work.out_of_memory_retries = self._seq2seq.batches, self._seq2seq.retries
+            self.work.batches = self._seq2seq.batches + self._seq2seq.writer.batches
+            self.work.out_of_memory_retries = self._seq2seq.retries + self._seq2seq.writer.retries
             return
         if self.info.plan != self._scorer.layout:
             self.info = replace(self.info, plan=self._scorer.layout)
@@ -116,8 +117,8 @@ class HFBackend(TokenBackend):
 
     def _now_is(self, name: str, revision: str | None = None) -> None:
         """The weights in memory are those of `name` now: forgets what was found out with others."""
-        if self._seq2seq is None:
-            self._scorer.forget()
+        engine = self._seq2seq if self._seq2seq is not None else self._scorer
+        engine.forget()
         self.options = replace(self.options, model=name, revision=revision)
         self.info = replace(self._describe(), chosen=self.info.chosen)
 

@@ -4,7 +4,8 @@ packed    a trunk and its branches side by side in one row, under a mask that le
           trunk and itself; positions restart at each branch. For models that take positions.
 branched  trunks first, then the branches as short second rows on the trunks' keys and values. Rows
           are padded on the left of everything, so that distances are true: exact for ALiBi too.
-plain     every input alone, padded on the right: what lm-eval computes; the reference.
+plain     every text whole, padded on the right: what lm-eval computes. "unpadded": the same in batches of texts of one
+          length. "single": one text at a time, which is right by definition: the reference.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from benchbench.backends.hf.halving import computing
 from benchbench.backends.plan import Block, PlanRow
 from benchbench.backends.tokens import Scored
 
-Layout = Literal["packed", "branched", "plain"]
+Layout = Literal["packed", "branched", "plain", "unpadded", "single"]
 SOFTMAX_ROWS = 128
 """Rows of logits normalised in fp32 at once: bounds the copy."""
 
@@ -322,7 +323,7 @@ class _Reads:
             end = begin + len(where)
             total = float(sum(logprobs[begin:end]))
             finite = total == total and abs(total) != float("inf")
-            yield Scored(request, total, all(greedy[begin:end]), end - begin, finite)
+            yield Scored(request, total, all(greedy[begin:end]), end - begin, finite, tuple(logprobs[begin:end]))
             begin = end
 
 

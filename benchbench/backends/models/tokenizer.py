@@ -68,6 +68,7 @@ def load_tokenizer(
         tokenizer.padding_side = "left"
         _ensure_pad(tokenizer)
         prefix_token_id(tokenizer)
+        tokenizer("a")  # a damaged one opens, and fails on its first text
     return tokenizer
 
 

@@ -41,7 +41,7 @@ from benchbench.backends.vllm.answers import VLLMScorer, VLLMWriter
 from benchbench.backends.vllm.engine import TESTED, RunningEngine, VLLMOptions, start_engine, start_vllm, vllm_version
 from benchbench.backends.vllm.mpt_config import check_mpt, make_view, register
 from benchbench.backends.writing import Ending, Job, Written
-from benchbench.core.errors import ArgumentError, BackendError, ModelError
+from benchbench.core.errors import BackendError, ModelError
 from benchbench.core.types import BackendInfo
 
 if TYPE_CHECKING:
@@ -211,7 +211,6 @@ def _check_tensors(opened: VLLMModel, tensors: dict[str, tuple[int, ...]], name:
 
 VERSION = "1"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
-PLANS = ("auto", "plain")
 
 
 class VLLMBackend(TokenBackend):
@@ -226,8 +225,6 @@ class VLLMBackend(TokenBackend):
 
     def __init__(self, options: ModelOptions) -> None:
         super().__init__(keep_tokens=options.keep_tokens)
-        if options.plan not in PLANS:
-            raise ArgumentError(f"the plan {options.plan!r} is not one of {', '.join(PLANS)}, which vLLM has.")
         self.options = options
         self.loaded = open_model(options)
         self._encoder = Encoder(self.loaded.tokenizer, self.loaded.max_length)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import DataError
+from benchbench.core.json_record import finite_json, whole
 from benchbench.core.record import BackendRecord, Origin
 from benchbench.extensions.interchange.imported import (
     ImportedGroup,
@@ -145,7 +146,7 @@ def _our_model(content: Mapping[str, Any], location: str | None) -> ImportedMode
     ours, name = content["benchbench"], str(content["model_name"])
     called = names_called(name)
     series = str(ours.get("series") or called.series)
-    return ImportedModel(name, series, ours.get("step"), ours.get("tokens_seen"), location)
+    return ImportedModel(name, series, whole(ours.get("step")), whole(ours.get("tokens_seen")), location)
 
 
 def _is_ours(content: Mapping[str, Any]) -> bool:
@@ -154,7 +155,7 @@ def _is_ours(content: Mapping[str, Any]) -> bool:
 
 
 def _task(content: Mapping[str, Any], task: str, scores: Mapping[str, Any], find_samples: FindSamples) -> ImportedTask:
-    resolved = (content.get("configs") or {}).get(task)
+    resolved = finite_json((content.get("configs") or {}).get(task))
     resolved = resolved if isinstance(resolved, dict) else {}
     shots = (content.get("n-shot") or {}).get(task, content["config"].get("num_fewshot"))
     found = _scores(content, task, scores)

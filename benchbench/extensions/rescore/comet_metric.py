@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from benchbench.core.patterns import TooMuchWorkError
 from benchbench.core.task_scoring import columns
 from benchbench.core.types import Item, MetricSpec, OutputType, ScoringSpec
 from benchbench.extensions.comet import Segment
@@ -77,16 +79,16 @@ def comet_items(
     live: Path,
     on_event: OnEvent,
 ) -> list[Item]:
-    """The items with their COMET scores; failed ones have none.
+    """The items with their COMET scores; failed ones have none, nor those whose filters take too long.
 
     `sources` maps doc ids to what was to be translated; `live` is where scores so far are kept.
     """
     reads = process.model.reads_reference
-    asked = {
-        item.doc_id: segments_of(spec, item, sources[item.doc_id], reads_reference=reads)
-        for item in items
-        if item.outcome != "failed"
-    }
+    asked = {}
+    for item in items:
+        if item.outcome != "failed":
+            with suppress(TooMuchWorkError):
+                asked[item.doc_id] = segments_of(spec, item, sources[item.doc_id], reads_reference=reads)
     wanted = dict.fromkeys(
         segment for found in asked.values() for texts in found.values() for text in texts for segment in text
     )

@@ -15,6 +15,7 @@ from typing import Any
 from benchbench.backends.models.formats import is_swappable
 from benchbench.core.checkpoint_names import NameReading, axis_of, read_name
 from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
+from benchbench.core.files import read_regular
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.settings import SweepSettings
 from benchbench.store.names import distinct_tails, find_location, own_name, with_part
@@ -209,6 +210,8 @@ def _holds_steps(folder: Path) -> bool:
 
 
 KEYS = ("step", "path", "tokens", "revision")
+MAX_LIST = 2**24
+"""Bytes of the largest list of checkpoints that is read."""
 
 
 def read_list(file: Path, series: str) -> list[Checkpoint]:
@@ -217,7 +220,7 @@ def read_list(file: Path, series: str) -> list[Checkpoint]:
     An entry has `path` (a folder, a `.pt` file, or a hub name with `revision`), and `step`, `tokens` or both.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_regular(file, MAX_LIST).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ArgumentError(f"cannot read the list --checkpoints {file}: {reason}.") from None

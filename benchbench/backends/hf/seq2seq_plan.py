@@ -1,0 +1,177 @@
+"""What an encoder-decoder computes side by side, and which pairs of it are held against one pair alone.
+
+padded    contexts of like length in one batch, padded on the right; a context that many choices share is encoded once
+equal     the same, but only contexts of one length, and targets of one length: nothing is padded
+single    each pair alone, through the whole model: the reference
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from benchbench.backends.encode import EncodedPair
+
+Way = Literal["padded", "equal", "single"]
+WAYS: tuple[Way, ...] = ("padded", "equal", "single")
+"""In the order in which they are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A continuation to score."""
+
+    request: int
+    target: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One context and the continuations that are scored after it."""
+
+    context: tuple[int, ...]
+    rows: tuple[Row, ...]
+
+
+Batch = list[Group]
+
+
+def alone(pairs: Sequence[EncodedPair]) -> list[Group]:
+    """Each pair by itself, longest context first."""
+    groups = [Group(pair.context, (Row(i, pair.continuation),)) for i, pair in enumerate(pairs)]
+    return sorted(groups, key=lambda group: -len(group.context))
+
+
+def by_context(pairs: Sequence[EncodedPair]) -> list[Group]:
+    """The pairs that share a context together, longest context first."""
+    found: dict[tuple[int, ...], list[Row]] = {}
+    for i, pair in enumerate(pairs):
+        found.setdefault(pair.context, []).append(Row(i, pair.continuation))
+    groups = [Group(context, tuple(rows)) for context, rows in found.items()]
+    return sorted(groups, key=lambda group: -len(group.context))
+
+
+def batches_of(groups: Sequence[Group], way: Way, fits: Callable[[Batch], bool]) -> Iterator[Batch]:
+    """What is computed at once, in the order of the groups; one with too many choices is split."""
+    batch: Batch = []
+    for group in groups:
+        for piece in _pieces(group, fits):
+            differs = way == "equal" and bool(batch) and len(batch[0].context) != len(piece.context)
+            if batch and (way == "single" or differs or not fits([*batch, piece])):
+                yield batch
+                batch = []
+            batch.append(piece)
+    if batch:
+        yield batch
+
+
+def _pieces(group: Group, fits: Callable[[Batch], bool]) -> list[Group]:
+    if len(group.rows) == 1 or fits([group]):
+        return [group]
+    middle = len(group.rows) // 2
+    halves = (Group(group.context, rows) for rows in (group.rows[:middle], group.rows[middle:]))
+    return [piece for half in halves for piece in _pieces(half, fits)]
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How far batches go, in tokens: whatever depends on lengths shows at the largest."""
+
+    longest: int
+    """The longest context."""
+    context_padding: int
+    """By how much the contexts of one batch differ."""
+    target: int
+    """The longest target."""
+    target_padding: int
+    """By how much the targets of one batch differ."""
+    choices: int
+    """The most targets of one context."""
+
+    def within(self, other: Lengths) -> bool:
+        """Whether `other` goes as far in everything, with longest contexts of the same number of bits: long ones say
+        nothing of short ones. Of several choices one counts as another.
+        """
+        return (
+            self.longest.bit_length() == other.longest.bit_length()
+            and self.longest <= other.longest
+            and self.context_padding <= other.context_padding
+            and self.target <= other.target
+            and self.target_padding <= other.target_padding
+            and min(self.choices, 2) <= other.choices
+        )
+
+
+def lengths(batches: Sequence[Batch]) -> Lengths:
+    """Of at least one batch."""
+    targets = [[_size(row) for group in batch for row in group.rows] for batch in batches]
+    return Lengths(
+        longest=len(batches[0][0].context),
+        context_padding=max(map(_padding, batches)),
+        target=max(map(max, targets)),
+        target_padding=max(max(sizes) - min(sizes) for sizes in targets),
+        choices=max(len(group.rows) for batch in batches for group in batch),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one check has found."""
+
+    lengths: Lengths
+    """How far it went."""
+    fault: str | None
+    """What was wrong, as the end of a sentence; None where the batches give what one pair alone gives."""
+
+    def speaks_for(self, others: Lengths) -> bool:
+        """Whether such batches need no check: of right ones those that go no further, of wrong ones no less far."""
+        return others.within(self.lengths) if self.fault is None else self.lengths.within(others)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A pair in its batch."""
+
+    batch: int
+    group: Group
+    row: Row
+
+
+def sampled(batches: Sequence[Batch]) -> list[Place]:
+    """Pairs in which a fault of the batches would show: the longest target of the longest context; the shortest context
+    of the longest and of the most padded batch; the most padded target, of the shortest context that has one.
+    """
+    longest = batches[0][0]
+    found = [Place(0, longest, max(longest.rows, key=_size))]
+    padded = [b for b, batch in enumerate(batches) if _padding(batch)]
+    for b in padded and dict.fromkeys((padded[0], max(padded, key=lambda b: _padding(batches[b])))):
+        shortest = batches[b][-1]
+        found.append(Place(b, shortest, min(shortest.rows, key=_size)))
+    widths = [max(_size(row) for group in batch for row in group.rows) for batch in batches]
+    places = [Place(b, group, row) for b, batch in enumerate(batches) for group in batch for row in group.rows]
+    most = max(places, key=lambda place: (widths[place.batch] - _size(place.row), -len(place.group.context)))
+    return list({place.row.request: place for place in (*found, most)}.values())
+
+
+def _size(row: Row) -> int:
+    return len(row.target)
+
+
+def _padding(batch: Batch) -> int:
+    """Tokens by which the contexts of a batch, longest first, differ."""
+    return len(batch[0].context) - len(batch[-1].context)
+
+
+def group_requests(groups: Sequence[Group]) -> list[int]:
+    """The pairs that the groups hold."""
+    return [row.request for group in groups for row in group.rows]
+
+
+def smaller_groups(groups: Sequence[Group]) -> list[Sequence[Group]]:
+    """The batch in two, by contexts, or by the continuations of its only context; nothing where neither is possible."""
+    if len(groups) > 1:
+        middle = len(groups) // 2
+        return [groups[:middle], groups[middle:]]
+    group, middle = groups[0], len(groups[0].rows) // 2
+    return [[Group(group.context, rows)] for rows in (group.rows[:middle], group.rows[middle:])] if middle else []
