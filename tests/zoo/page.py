@@ -51,8 +51,8 @@ def _head(results: Sequence[Result], version: str) -> list[str]:
         "CPU in float32 as `run` opens it, and asked 44 choices (without shots; five shots and one letter; five shots",
         "and long choices), 4 rolling texts (the longest over two windows) and 7 texts to write. Right means: every",
         f"log-likelihood is that of transformers' own forward pass over this one text alone, within {nats:g} nats and",
-        f"{share:g} of its size, and every text is what `generate` writes for this prompt alone without a cache, except",
-        "where two tokens are as likely as each other. It says nothing about real weights, GPUs or code of a",
+        f"{share:g} of its size, and every text is what `generate` writes for this prompt alone without a cache,",
+        "except where two tokens are as likely as each other. It says nothing about real weights, GPUs or code of a",
         "repository's own.",
         "",
     ]
