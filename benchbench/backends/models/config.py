@@ -140,10 +140,20 @@ def uses_own_code(raw: Mapping[str, Json], folder: Path, *, trusted: bool) -> bo
             f"{folder} needs its own Python code, which transformers does not have built in. Running it gives whoever "
             "wrote it the rights of your account: read it, then give --trust-remote-code."
         )
-    known = did_you_mean(str(raw.get("model_type")), _known_types())
-    raise ModelError(
-        f"{folder} has model_type {raw.get('model_type')!r}, which this version of transformers cannot run as a "
-        f"language model.{known}"
+    raise ModelError(_unknown_type(str(raw.get("model_type")), folder))
+
+
+def _unknown_type(model_type: str, folder: Path) -> str:
+    from transformers.models.auto import modeling_auto
+
+    if model_type in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return (
+            f"{folder} has model_type {model_type!r}, which transformers opens only as a model of pictures and text; "
+            "its text model is evaluated here where it is saved by itself."
+        )
+    return (
+        f"{folder} has model_type {model_type!r}, which this version of transformers cannot run as a language model."
+        + did_you_mean(model_type, _known_types())
     )
 
 
