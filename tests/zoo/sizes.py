@@ -152,7 +152,11 @@ EXTRAS: dict[str, dict[str, Any]] = {
         "audio_config.downsample_hidden_size": 16,
     },
     "dots3_note_text": _NARROW_WINDOWS,
-    "emu3": {"vocabulary_map": {"<image>": 310, "<|extra_200|>": 311, "<|visual token 000000|>": 312}},
+    "emu3": {
+        "vq_config.base_channels": 32,
+        "vq_config.channel_multiplier": [1, 1],
+        "vocabulary_map": {"<image>": 310, "<|extra_200|>": 311, "<|visual token 000000|>": 312},
+    },
     "encoder-decoder": {"encoder": _BERT, "decoder": {**_BERT, "is_decoder": True, "add_cross_attention": True}},
     "falcon_mamba": {"num_hidden_layers": 2},
     "gemma3n_text": _SHARED_ENDS,
@@ -175,14 +179,24 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "nemotron": {"num_key_value_heads": 2},
     "qwen4_exp_text": _SPARSE,
     "qwen4_exp": {f"text_config.{name}": value for name, value in _SPARSE.items()},
-    "reformer": {"is_decoder": True, "axial_pos_shape": [16, 32], "axial_pos_embds_dim": [16, 48], "num_buckets": 4},
+    "reformer": {
+        "is_decoder": True,
+        "hash_seed": 0,
+        "axial_pos_shape": [16, 32],
+        "axial_pos_embds_dim": [16, 48],
+        "num_buckets": 4,
+    },
     "rwkv": {"num_hidden_layers": 2},
     "vibevoice_asr": {
         f"{part}_tokenizer_encoder_config.{name}": value
         for part in ("acoustic", "semantic")
         for name, value in {"num_filters": 2, "downsampling_ratios": [2, 2], "depths": [1, 1, 1]}.items()
     },
-    "zamba": {"layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"]},
+    "zamba": {
+        "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
+        "attention_hidden_size": 128,
+        "attention_head_dim": 32,
+    },
 }
 """Family → values of its configuration, by their path: `text_config.head_dim`."""
 

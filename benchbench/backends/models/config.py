@@ -30,10 +30,13 @@ UNSET_LENGTH = 1_000_000_000
 LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len", "max_target_positions")
 NO_LIMIT = -1
 """What transformers' XLNet says of its length."""
-COUNTED_FROM_PAD = frozenset(
-    ["camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"]
-)
-"""Models whose first token stands at the position after the padding token's id: 514 positions read 512 tokens."""
+LOST_POSITIONS: Mapping[str, int] = {
+    **dict.fromkeys(("camembert", "data2vec-text", "roberta", "roberta-prelayernorm"), 1),
+    **dict.fromkeys(("xlm-roberta", "xlm-roberta-xl", "xmod"), 1),
+    "prophetnet": 2,
+}
+"""Rows that no token gets, besides one for each token id below the padding token's, where positions are counted from
+there: RoBERTa's 514 positions read 512 tokens. ProphetNet also looks up the position after the last."""
 RELATIVE = frozenset(["bloom", "longt5", "mt5", "t5", "umt5"])
 """Models whose positions are relative, so that any length can be computed."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -232,7 +235,8 @@ def own_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> 
 
 def _lost_positions(config: PretrainedConfig) -> int:
     """How many rows at the beginning of a table of positions no token gets."""
-    return int(config.pad_token_id or 0) + 1 if config.model_type in COUNTED_FROM_PAD else 0
+    lost = LOST_POSITIONS.get(config.model_type)
+    return 0 if lost is None else int(config.pad_token_id or 0) + lost
 
 
 def _length(key: str, value: object, file: str) -> int:
