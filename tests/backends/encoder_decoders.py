@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -220,16 +221,20 @@ def whole(model: Any, pair: EncodedPair) -> float:
     return float(torch.log_softmax(logits.double(), -1).gather(1, targets).sum())
 
 
-def references(name: str, pairs: Iterable[EncodedPair]) -> list[float]:
-    """The same for several pairs, each with a model that has read nothing before."""
-    state = made(name)
-    return [whole(state if not name.startswith("bigbird") else made(name), pair) for pair in pairs]
+def fresh(model: Any) -> Any:
+    """A model that has read nothing before: itself, unless reading changes it."""
+    return deepcopy(model) if "big_bird" in type(model).__module__ or "bigbird" in type(model).__module__ else model
+
+
+def references(model: Any, pairs: Iterable[EncodedPair]) -> list[float]:
+    """The same for several pairs."""
+    return [whole(fresh(model), pair) for pair in pairs]
 
 
 @torch.inference_mode()
 def written(model: Any, context: Sequence[int], params: GenerationParams) -> list[int]:
     """New tokens that the family's own `generate` gives for one context alone."""
-    output = model.generate(
+    output = fresh(model).generate(
         input_ids=torch.tensor([list(context)]),
         max_new_tokens=params.max_gen_toks,
         do_sample=False,

@@ -11,13 +11,12 @@ import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf import causal
+from benchbench.backends.hf.agreement import EXACT, ROUGH, disagreement
 from benchbench.backends.hf.causal import CausalModel
 from benchbench.backends.hf.check import (
-    EXACT,
-    ROUGH,
     cheap_sample,
-    compare,
     computed,
+    may_change_with_length,
     sample,
     switches,
     without_far_past,
@@ -166,6 +165,14 @@ def test_a_model_whose_rows_move_each_other_is_asked_one_text_at_a_time(monkeypa
     assert "one is computed at a time" in scorer.notes[-1]
 
 
+def test_a_model_of_which_no_prefix_is_shared_says_so() -> None:
+    model = made("llama4_text", num_key_value_heads=4, head_dim=8, num_local_experts=2, intermediate_size_mlp=48)
+    scorer = scorer_of(model)
+    pairs = drawn([9, 12, 30], choices=2, size=4)
+    assert totals(scorer, pairs) == pytest.approx(alone(model, pairs), abs=1e-3)
+    assert scorer.notes == ["Prefixes that requests share are computed anew for each of them."]
+
+
 def test_a_single_plan_needs_no_check() -> None:
     model = made("llama")
     pairs = drawn([9, 12, 30], choices=2, size=4)
@@ -210,14 +217,16 @@ def test_what_rounding_explains_is_no_difference_and_one_wrong_token_is() -> Non
     bf16 = ROUGH[torch.bfloat16]
     expected = scored(*(-rng.random() * 6 for _ in range(40)))
     noisy = scored(*(p + rng.gauss(0, 0.06) for p in expected.logprobs))
-    assert compare(expected, noisy, bf16) == 0
-    assert compare(expected, noisy, EXACT) > 0
+    assert disagreement(expected, noisy, bf16) is None
+    assert disagreement(expected, noisy, EXACT)
     one_wrong = list(noisy.logprobs)
     one_wrong[7] -= 0.6
-    assert compare(expected, scored(*one_wrong), bf16) > 0
-    assert compare(expected, scored(*(p - 0.1 for p in expected.logprobs)), bf16) > 0, "all a little, to one side"
-    assert compare(expected, scored(*(p + 5e-5 * (-1) ** i for i, p in enumerate(expected.logprobs))), EXACT) == 0
-    assert compare(expected, scored(*expected.logprobs[:-1], float("nan")), bf16) > 0
+    assert disagreement(expected, scored(*one_wrong), bf16)
+    assert disagreement(expected, scored(*(p - 0.1 for p in expected.logprobs)), bf16), "all a little, to one side"
+    assert (
+        disagreement(expected, scored(*(p + 5e-5 * (-1) ** i for i, p in enumerate(expected.logprobs))), EXACT) is None
+    )
+    assert disagreement(expected, scored(*expected.logprobs[:-1], float("nan")), bf16)
 
 
 def test_noise_widens_the_tolerance_but_a_token_off_by_a_nat_is_wrong() -> None:
@@ -307,3 +316,32 @@ def test_lengths_at_which_a_model_changes_are_read_from_its_configuration() -> N
     assert switches(longrope(64).model.config) == (64,)
     yarn = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4, "original_max_position_embeddings": 64}
     assert switches(LlamaConfig(rope_parameters=yarn)) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "may"),
+    [
+        ("llama", {}, False),
+        ("qwen2", {"max_window_layers": 28, "sliding_window": None}, False),
+        ("mixtral", {"sliding_window": None}, False),
+        ("gpt2", {}, False),
+        ("mistral", {"sliding_window": 400}, False),
+        ("mistral", {"sliding_window": 200}, True),
+        ("gpt_neo", {"window_size": 200}, True),
+        ("llama4_text", {"attention_chunk_size": 128}, True),
+    ],
+)
+def test_short_texts_stand_for_long_ones_where_no_setting_looks_like_a_length(
+    name: str, settings: dict[str, Any], may: bool
+) -> None:
+    from transformers import AutoConfig
+
+    assert may_change_with_length(AutoConfig.for_model(name, **settings), 300) is may
+
+
+def test_a_layout_of_equal_lengths_in_which_every_text_is_alone_is_right() -> None:
+    model = made("llama")
+    pairs = drawn([9, 12, 30], choices=1, size=4)
+    scorer = scorer_of(model, "unpadded")
+    assert totals(scorer, pairs) == pytest.approx(alone(model, pairs), abs=1e-4)
+    assert (scorer.layout, scorer.notes) == ("unpadded", [])

@@ -30,6 +30,7 @@ REFUSED: dict[str, str] = {
     "gemma4_unified_assistant": "shared_kv_states cannot be None",
     "nemo_speechlm": "config.json asks for",
     "voxtral_realtime": "input_features",
+    "whisper": "is a model of speech",
     "xmod": "Input language unknown",
 }
 """Family → part of the sentence that says why."""

@@ -78,7 +78,7 @@ class HFBackend(TokenBackend):
     def notes(self) -> tuple[str, ...]:
         """Sentences about this model that a reader of its results should see."""
         engine = self._seq2seq if self._seq2seq is not None else self._scorer
-        return (*self.loaded.notes, *engine.notes)
+        return (*self.loaded.notes, *self._encoder.notes, *engine.notes)
 
     def refuses(self, params: GenerationParams) -> str | None:
         """Languages, where the model has no tokens for them; nothing else."""

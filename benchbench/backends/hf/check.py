@@ -1,4 +1,4 @@
-"""The self-check: which rows of a plan are held against one text alone, and how much they may differ.
+"""The self-check: which rows of a plan are held against one text alone, and for which plans that speaks.
 
 A layout is trusted for what was looked at: texts as long, rows as wide and padded as much. The rows that are looked at
 are rows of the plan itself, those in which a fault would show first.
@@ -6,16 +6,12 @@ are rows of the plan itself, those in which a fault would show first.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from benchbench.backends.hf.causal import Layout
 from benchbench.backends.plan import MIN_BLOCK, Block, PlanLeaf, PlanRow, PrefixPlan
-from benchbench.backends.tokens import Scored
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -24,65 +20,13 @@ WINDOWS = ("sliding_window", "window_size", "attention_window_size")
 """What configurations call the tokens a sliding layer sees: Mistral and most others, GPT-Neo, RecurrentGemma."""
 SWITCHING_ROPES = ("longrope", "dynamic")
 """Rotary positions whose frequencies change once a text is longer than `original_max_position_embeddings`."""
-LENGTH_WORDS = ("window", "chunk", "block", "topk", "context", "compress", "stride", "segment", "original", "sparse")
+LENGTH_WORDS = (
+    "window", "chunk", "block", "topk", "context", "compress", "stride", "segment", "original", "sparse", "local",
+    "span", "memory", "sink",
+)  # fmt: skip
 """Words in the names of settings that may say after how many tokens something begins to change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How far two log-likelihoods of the same text may be apart, in nats."""
-
-    token: float
-    """At each token."""
-    rms: float
-    """At the tokens of a text together, as their root mean square; one token may take `token` beside."""
-    share: float = 0.0
-    """Share of the text's log-likelihood that its sum may be off beside."""
-
-    def scaled(self, noise: float) -> Tolerance:
-        """As wide as a model needs whose log-probabilities move by `noise` where only the order of sums changes."""
-        factor = max(1.0, min(NOISE_FACTOR * noise, NOISE_LIMIT) / self.token)
-        return Tolerance(self.token * factor, self.rms * factor, self.share)
-
-
-NOISE_FACTOR = 3.0
-"""Other layouts take other kernels, and move numbers more than copies of a text do: 2 times was measured."""
-NOISE_LIMIT = 1.0
-"""Whatever the noise, a token that is further off is wrong."""
-EXACT = Tolerance(token=1e-3, rms=1e-4, share=2e-6)
-"""fp32: the order of sums moves a text by 3e-4 nats at most, one of thousands of tokens by 2e-3 (140 families, with
-enlarged weights)."""
-ROUGH = {torch.bfloat16: Tolerance(token=0.35, rms=0.15), torch.float16: Tolerance(token=0.09, rms=0.04)}
-"""Half precision. bfloat16 keeps 8 bits, so that a logit of 16 to 32 is rounded by 0.06. Measured as packed, branched
-and plain against one text alone: 14 families of 4 layers and large weights, at most 0.19 at a token (rms 0.04); SmolLM2
-with its 30 layers 0.26 (rms 0.06); a mixture of experts, where rounding chooses another expert, 0.95: see `scaled`. One
-wrong token before the answers of SmolLM2 moves the worst of their tokens by 0.32 (median). float16 keeps 3 bits more:
-0.04 (rms 0.008) was measured."""
-
-
-def tolerance_of(model: torch.nn.Module) -> Tolerance:
-    """What rounding explains in the type that the model computes in: the roughest of its weights' types."""
-    kinds = {parameter.dtype for parameter in model.parameters()}
-    return next((tolerance for kind, tolerance in ROUGH.items() if kind in kinds), EXACT)
-
-
-def compare(expected: Scored, got: Scored, tolerance: Tolerance) -> float:
-    """By how many nats `got` is off, at its worst token or as a whole; 0 where rounding explains it, or where
-    `expected` is not a number. Both have their `logprobs`, or neither.
-    """
-    if not expected.finite:
-        return 0.0
-    tokens = [abs(one - other) for one, other in zip(got.logprobs, expected.logprobs, strict=True)]
-    worst, whole = max(tokens, default=0.0), abs(got.total - expected.total)
-    spread = tolerance.rms * math.sqrt(expected.num_tokens)
-    squares = sum(difference**2 for difference in tokens)
-    is_right = (
-        worst <= tolerance.token
-        and squares <= tolerance.token**2 + spread**2
-        and whole <= tolerance.token + spread + tolerance.share * abs(expected.total)
-    )
-    # NaN compares as false above.
-    return 0.0 if is_right else max(worst, whole) if whole == whole else math.inf
+COUNT_WORDS = ("layer", "group", "expert")
+"""Words in the names of those that are no lengths, nor are those that begin with num_ or n_."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +250,8 @@ def without_far_past(checked: Sample) -> Sample:
     """A sample without most of the prefix that all its texts share: where lengths change nothing, any tokens do."""
     plan = checked.plan
     leaves = [leaf for row in plan.rows for leaf in row.leaves]
+    if not leaves:
+        return checked
     blocks = [len(block.tokens) for block in plan.blocks if block.tokens]
     first_rows = [reader.first_row for leaf in leaves for reader in leaf.readers]
     cut = min([_shared([leaf.tokens for leaf in leaves]) - MIN_BLOCK, *first_rows, *(n - MIN_BLOCK for n in blocks)])
@@ -336,9 +282,14 @@ def _cut_row(row: PlanRow, cut: int) -> PlanRow:
     return PlanRow(leaves, max(0, row.start - cut), row.depth - cut)
 
 
+def config_of_text(config: PretrainedConfig) -> PretrainedConfig:
+    """The part of a configuration that says how texts are computed, where images or sounds have a part as well."""
+    return getattr(config, "text_config", None) or config
+
+
 def attention_window(config: PretrainedConfig) -> int | None:
     """Tokens a sliding-window layer sees, or None where every layer sees everything."""
-    config = getattr(config, "text_config", None) or config
+    config = config_of_text(config)
     kinds = getattr(config, "layer_types", None)
     if kinds is not None and not any("sliding" in str(kind) for kind in kinds):
         return None
@@ -352,7 +303,7 @@ def switches(config: PretrainedConfig) -> tuple[int, ...]:
     """Lengths of a text beyond which the model is known to compute it differently, ascending: its sliding window, the
     original length of rotary positions that change, the tokens that a sparse layer selects.
     """
-    text = getattr(config, "text_config", None) or config
+    text = config_of_text(config)
     found = [attention_window(config), getattr(text, "index_topk", None)]
     for rope in _ropes(getattr(text, "rope_parameters", None)):
         if rope.get("rope_type") in SWITCHING_ROPES:
@@ -371,8 +322,12 @@ def _ropes(parameters: Any) -> Iterator[Mapping[str, Any]]:
 
 def may_change_with_length(config: PretrainedConfig, length: int) -> bool:
     """Whether a setting of the model below `length` looks as if something changed after so many tokens."""
+    settings = config_of_text(config).to_dict()
+    settings.pop("quantization_config", None)
     return any(
-        any(word in name for word in LENGTH_WORDS) and 1 < value < length for name, value in _integers(config.to_dict())
+        1 < value < length and any(word in name for word in LENGTH_WORDS)
+        for name, value in _integers(settings)
+        if not name.startswith(("num_", "n_")) and not any(word in name for word in COUNT_WORDS)
     )
 
 

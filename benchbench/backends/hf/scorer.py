@@ -9,23 +9,22 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from benchbench.backends.encode import EncodedPair
+from benchbench.backends.hf.agreement import EXACT, disagreement, tolerance_of
 from benchbench.backends.hf.cache import CannotShareError, KeysValues
 from benchbench.backends.hf.causal import CausalModel, Layout, run_batch
 from benchbench.backends.hf.check import (
-    EXACT,
     Kind,
     Sample,
     Shape,
     Verdict,
     attention_window,
     cheap_sample,
-    compare,
     computed,
+    config_of_text,
     described,
     may_change_with_length,
     sample,
     switches,
-    tolerance_of,
     without_far_past,
 )
 from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
@@ -50,7 +49,7 @@ IN_USE: dict[Layout, str] = {
     "unpadded": "Padding changes the numbers of this model: only texts of one length are computed together.",
     "single": "Other texts in its batch change a text's numbers on this model: one is computed at a time, slowly.",
 }
-"""What is told of a layout to which a check has led."""
+"""What is told of a layout that nobody asked for."""
 
 
 @dataclass(slots=True)
@@ -75,6 +74,7 @@ class CausalScorer(Halving):
         self.notes: list[str] = []
         self.window = attention_window(config)
         self._switches = switches(config)
+        self._is_auto = plan == "auto"
         self._possible = _candidates(model, plan, config)
         self._verdicts: dict[Kind, list[Verdict]] = {}
         self.layout: Layout = self._possible[0]
@@ -123,7 +123,7 @@ class CausalScorer(Halving):
             if self._is_right(layout, plan, done):
                 break
             done = _Done(done.alone)
-        if layout != layouts[0]:
+        if self._is_auto or layout != layouts[0]:
             self._tell(IN_USE.get(layout))
         return layout, plan, done
 
@@ -175,7 +175,8 @@ class CausalScorer(Halving):
         try:
             for got in self._compute(checked.plan, layout, done if checked.is_whole else _Done()):
                 one = expected.get(got.request)
-                if one is not None and isinstance(got, Scored) and (nats := self._difference(one, got, checked)):
+                nats = self._difference(one, got, checked) if one is not None and isinstance(got, Scored) else None
+                if nats is not None:
                     return f"it differs from one text alone by {nats:.3g} nats"
         except Exception as error:
             if is_out_of_memory(error):
@@ -193,13 +194,13 @@ class CausalScorer(Halving):
                 done.answers[id(batch)] = answers = list(self._batch(layout, block, states, batch))
                 yield from answers
 
-    def _difference(self, expected: Scored, got: Scored, checked: Sample) -> float:
-        """In nats, beyond what rounding explains on this model; 0 if it explains all."""
+    def _difference(self, expected: Scored, got: Scored, checked: Sample) -> float | None:
+        """In nats, beyond what rounding explains on this model; None if it explains all."""
         tolerance = tolerance_of(self.model.model)
-        difference = compare(expected, got, tolerance)
-        if difference and tolerance is not EXACT:
-            return compare(expected, got, tolerance.scaled(self._noise(expected, checked)))
-        return difference
+        nats = disagreement(expected, got, tolerance)
+        if nats is None or tolerance is EXACT:
+            return nats
+        return disagreement(expected, got, tolerance.scaled(self._noise(expected, checked)))
 
     def _noise(self, expected: Scored, checked: Sample) -> float:
         """How far a text's log-probabilities move, at the worst token, in a batch of copies of it."""
@@ -249,7 +250,7 @@ def _candidates(model: CausalModel, plan: str, config: PretrainedConfig) -> list
         )
     if plan in SHARING:
         return [plan, *WHOLE]
-    kinds = getattr(getattr(config, "text_config", None) or config, "layer_types", None) or ()
+    kinds = getattr(config_of_text(config), "layer_types", None) or ()
     if any(str(kind) not in ("full_attention", "sliding_attention") for kind in kinds):
         return list(WHOLE)
     accepted = {"packed": model.takes_positions, "branched": model.takes_mask}

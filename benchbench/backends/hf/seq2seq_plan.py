@@ -139,19 +139,26 @@ class Place:
 
 
 def sampled(batches: Sequence[Batch]) -> list[Place]:
-    """Pairs in which a fault of the batches would show: the longest target of the longest context; the shortest context
-    of the longest and of the most padded batch; the most padded target, of the shortest context that has one.
+    """Pairs in which a fault of the batches would show: the longest target of the longest context; the context in the
+    middle of the longest batch with padding, which sees more of itself than the shortest; the shortest context of that
+    batch and of the most padded one; the most padded target, of the shortest context that has one.
     """
     longest = batches[0][0]
     found = [Place(0, longest, max(longest.rows, key=_size))]
     padded = [b for b, batch in enumerate(batches) if _padding(batch)]
-    for b in padded and dict.fromkeys((padded[0], max(padded, key=lambda b: _padding(batches[b])))):
-        shortest = batches[b][-1]
-        found.append(Place(b, shortest, min(shortest.rows, key=_size)))
+    if padded:
+        first, most_padded = padded[0], max(padded, key=lambda b: _padding(batches[b]))
+        found.append(_shortest(first, batches[first][len(batches[first]) // 2]))
+        found += [_shortest(b, batches[b][-1]) for b in (first, most_padded)]
     widths = [max(_size(row) for group in batch for row in group.rows) for batch in batches]
     places = [Place(b, group, row) for b, batch in enumerate(batches) for group in batch for row in group.rows]
     most = max(places, key=lambda place: (widths[place.batch] - _size(place.row), -len(place.group.context)))
     return list({place.row.request: place for place in (*found, most)}.values())
+
+
+def _shortest(batch: int, group: Group) -> Place:
+    """The shortest target of the group."""
+    return Place(batch, group, min(group.rows, key=_size))
 
 
 def _size(row: Row) -> int:

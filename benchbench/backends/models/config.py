@@ -87,6 +87,24 @@ def check_config(raw: Mapping[str, Json], folder: Path, *, own_code: bool) -> No
         )
     if raw.get("model_type") == "mpt" and not own_code:
         _check_mpt(raw, folder)
+    if not own_code:
+        _check_reads_text(raw.get("model_type"), folder)
+
+
+def _check_reads_text(model_type: Json, folder: Path) -> None:
+    """ModelError for the decoder of a model of speech (Whisper), which transformers lists among models of text."""
+    from transformers import CONFIG_MAPPING
+
+    kind = kind_of(model_type)
+    if kind is None or not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
+        return
+    has_both = bool(getattr(CONFIG_MAPPING[model_type], "is_encoder_decoder", False))
+    if has_both == (kind == "seq2seq"):
+        return
+    raise ModelError(
+        f"{folder} is a model of speech ({model_type}): its class in transformers reads sound beside the text, so what "
+        "it gives for a text alone is no language model's score; it cannot be evaluated here."
+    )
 
 
 def _check_mpt(raw: Mapping[str, Json], folder: Path) -> None:

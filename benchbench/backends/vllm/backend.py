@@ -255,7 +255,7 @@ class VLLMBackend(TokenBackend):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about this model that a reader of its results should see."""
-        return self.loaded.notes
+        return (*self.loaded.notes, *self._encoder.notes)
 
     def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
         """In chunks that fit the cache, each prefix before what begins with it."""

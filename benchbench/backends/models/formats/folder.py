@@ -38,6 +38,7 @@ from benchbench.backends.models.loaded import (
     check_swap,
     copy_into,
     from_pretrained,
+    loads_directly,
     new_tensors,
     set_length,
 )
@@ -90,7 +91,8 @@ class FolderFormat(CheckpointFormat):
         tokenizer_source = None if options.tokenizer is None else find_tokenizer(options.tokenizer)
         tokenizer = load_tokenizer(tokenizer_source or source, trusted=options.trust_remote_code, config=config)
         dtype, note = choose_dtype(options.dtype, raw, stored_dtype(files), device.type)
-        check_memory(estimate_folder(folder, dtype), source.name, device)
+        direct = loads_directly(device)
+        check_memory(estimate_folder(folder, dtype, device.type), source.name, device, direct=direct)
         kind = architecture_of(raw)
         if not own_code:
             check_size(source, config, shapes, kind)
@@ -98,7 +100,7 @@ class FolderFormat(CheckpointFormat):
         code = sorted(folder.glob("*.py")) if own_code else []
         with unchanged(files), ThreadPoolExecutor(1) as pool:
             hashing = pool.submit(model_identity, folder, files, code=code)
-            model = from_pretrained(source, kind, config=config, dtype=dtype, trusted=own_code)
+            model = from_pretrained(source, kind, config=config, dtype=dtype, trusted=own_code, device=device)
             identity = hashing.result()
         check_prefix(model, tokenizer, source.name)
         return LoadedModel(
@@ -135,15 +137,15 @@ class FolderFormat(CheckpointFormat):
 FORMAT = FolderFormat()
 
 
-def estimate_folder(folder: Path, dtype: str = "auto") -> MemoryEstimate:
+def estimate_folder(folder: Path, dtype: str = "auto", device_type: str | None = None) -> MemoryEstimate:
     """What the transformers model in `folder` needs, computed in `dtype`. ModelError where files are broken."""
     config = read_object(folder / "config.json")
     files = check_weights(folder)
     counts: dict[str, int] = {}
     if files[0].suffix != ".safetensors":
         counts["F16"] = sum(file.stat().st_size for file in files) // PICKLED_BYTES
-        return estimate_config(config, counts, dtype)
+        return estimate_config(config, counts, dtype, device_type=device_type)
     for file in files:
         for tensor in safetensors_header(file).values():
             counts[tensor.dtype] = counts.get(tensor.dtype, 0) + math.prod(tensor.shape)
-    return estimate_config(config, counts, dtype)
+    return estimate_config(config, counts, dtype, device_type=device_type)
