@@ -14,7 +14,7 @@ SHARED = {
     "packed": "context and choices in one row",
     "branched": "contexts read once, choices branch from their keys and values",
     "plain": "nothing, each choice is read with its context",
-    "one by one": "nothing, each text is read alone",
+    "single": "nothing, each text is read alone",
 }
 """Plan → what the choices of a doc, and docs with the same shots, share."""
 
