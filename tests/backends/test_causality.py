@@ -11,7 +11,7 @@ import torch
 from benchbench.backends.hf.causality import check_causal
 from benchbench.backends.models.config import kind_of, own_length
 from tests import models
-from tests.backends.loading import FACTORIES, load, refused
+from tests.backends.loading import FACTORIES, edit, load, refused
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 
@@ -68,6 +68,13 @@ def test_positions_that_begin_after_the_padding_token_hold_fewer_tokens(tmp_path
         loaded.model(input_ids=torch.full((1, 64), 5))
         with pytest.raises((IndexError, RuntimeError)):
             loaded.model(input_ids=torch.full((1, 65), 5))
+
+
+def test_a_model_of_pictures_alone_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    folder = models.tiny_llama(tmp_path)
+    edit(folder / "config.json", model_type="mistral3")
+    said = refused(folder, "opens only as a model of pictures and text")
+    assert "Did you mean" not in said
 
 
 def test_minus_one_is_no_limit_of_length(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from benchbench.backends import ModelOptions, open_backend
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.encoder_decoder import EncoderDecoder
 from benchbench.backends.hf.seq2seq import Seq2SeqEngine
-from benchbench.backends.models.config import check_config
+from benchbench.backends.models.config import check_config, kind_of
 from benchbench.backends.writing import Job
 from benchbench.core.errors import BackendError, ModelError
 from benchbench.core.types import GenerationParams, LoglikelihoodRequest, Prompt
@@ -241,10 +241,15 @@ def test_a_folder_of_a_family_opens_and_scores(name: str, tmp_path: Path) -> Non
     assert [got[request.key] for request in requests] == pytest.approx(expected, abs=1e-3)
 
 
-@pytest.mark.parametrize("model_type", sorted({*SPEECH, "whisper"}))
-def test_a_model_of_speech_is_refused_with_the_truth(model_type: str, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=f"is a model of speech \\({model_type}\\)"):
-        check_config({"model_type": model_type}, tmp_path, own_code=False)
+def test_the_decoder_of_a_model_of_speech_is_refused_with_the_truth(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is a model of speech \(whisper\)"):
+        check_config({"model_type": "whisper"}, tmp_path, own_code=False)
+
+
+@pytest.mark.parametrize("model_type", sorted(SPEECH))
+def test_a_model_that_hears_is_a_causal_model_of_text(model_type: str, tmp_path: Path) -> None:
+    check_config({"model_type": model_type}, tmp_path, own_code=False)
+    assert kind_of(model_type) == "causal"
 
 
 @pytest.mark.parametrize("model_type", sorted({name.partition(" ")[0] for name in tiny.CONFIGS}))

@@ -6,13 +6,16 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.zoo.check import Result
 from tests.zoo.families import families
+from tests.zoo.page import page
 from tests.zoo.pool import check_all
+from tests.zoo.sizes import UNBUILDABLE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,17 +23,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     known = families()
     names = options.families.split(",") if options.families else list(known)
+    if options.write and options.families:
+        print("--write is about all families; leave --families out", file=sys.stderr)
+        return 2
     unknown = [name for name in names if name not in known]
     if unknown:
         print(f"no family named {', '.join(unknown)}; known: {', '.join(known)}", file=sys.stderr)
         return 2
-    jobs = [(name, known[name]) for name in names]
-    results = check_all(jobs, dtype=options.dtype, processes=options.processes, said=_say)
+    kept = _kept(options.json) if options.resume else {}
+    jobs = [(name, known[name]) for name in names if name not in kept]
+
+    def say(result: Result) -> None:
+        _say(result)
+        kept[result.family] = result
+        if options.json:
+            _keep(options.json, kept)
+
+    check_all(jobs, dtype=options.dtype, processes=options.processes, said=say)
+    results = [kept[name] for name in names]
     print(", ".join(f"{outcome}: {n}" for outcome, n in Counter(r.outcome for r in results).most_common()))
     print(f"{sum(r.seconds for r in results):.0f} s")
-    if options.json:
-        Path(options.json).write_text(json.dumps([asdict(r) for r in results], indent=1, ensure_ascii=False))
-    return int(any(result.outcome not in ("right", "refused") for result in results))
+    if options.write:
+        Path(options.write).write_text(page(results, version("transformers")), encoding="utf-8")
+    return int(
+        any(result.outcome not in ("right", "refused") and result.family not in UNBUILDABLE for result in results)
+    )
+
+
+def _kept(path: str | None) -> dict[str, Result]:
+    """The results in `path`, by family."""
+    if path is None or not Path(path).exists():
+        return {}
+    rows = json.loads(Path(path).read_text(encoding="utf-8"))
+    return {row["family"]: Result(**{**row, "notes": tuple(row["notes"])}) for row in rows}
+
+
+def _keep(path: str, results: Mapping[str, Result]) -> None:
+    rows = [asdict(results[family]) for family in sorted(results)]
+    Path(path).write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--families", help="comma-separated; default: all")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--json", metavar="FILE", help="write the results there too")
+    parser.add_argument("--json", metavar="FILE", help="write the results there too, as they come")
+    parser.add_argument("--resume", action="store_true", help="keep the results that are in --json FILE already")
+    parser.add_argument("--write", metavar="FILE", help="write the page of all families there")
     return parser
 
 

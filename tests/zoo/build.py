@@ -11,7 +11,7 @@ import torch
 
 from tests.models import TEXT
 from tests.zoo.families import Kind, maker
-from tests.zoo.sizes import BOS, DROPPED, EOS, EXTRAS, HOLE, LAYERS, PAD, POSITIONS, SIZES, TOKENS
+from tests.zoo.sizes import BOS, DROPPED, EOS, EXACT, EXTRAS, HOLE, LAYERS, PAD, POSITIONS, SIZES, TOKENS
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -75,9 +75,7 @@ def small_values(made: type[PretrainedConfig], extras: Mapping[str, Any]) -> dic
         elif name.endswith(("_token_id", "_token_index")) and isinstance(value, int):
             values[name] = next(holes)
         elif isinstance(value, int) and not isinstance(value, bool) and name in SIZES:
-            values[name] = (
-                min(value, SIZES[name]) if name not in ("max_position_embeddings", "n_positions") else SIZES[name]
-            )
+            values[name] = SIZES[name] if name in EXACT else min(value, SIZES[name])
         elif isinstance(value, list | tuple) and len(value) == depth:
             values[name] = shortened(list(value))
     if "kv_lora_rank" in values:  # latent attention has keys and values for every head
@@ -90,8 +88,8 @@ def _default(made: type[PretrainedConfig], extras: Mapping[str, Any]) -> dict[st
     """The family's own values, by field."""
     try:
         config = made()
-    except Exception:  # the defaults of a few families contradict each other
-        config = made(**{name: value for name, value in extras.items() if not isinstance(value, dict)})
+    except ValueError:  # the defaults of a few families contradict each other
+        config = made(**extras)
     other = made.attribute_map
     return {one.name: config.__dict__.get(other.get(one.name, one.name)) for one in fields(made)}  # type: ignore[arg-type]
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from benchbench.backends import ModelOptions, open_backend
+from benchbench.backends import open_backend
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import BenchbenchError
 from benchbench.core.types import Completion, Failure, Loglikelihood, LoglikelihoodRequest, Response, RollingRequest
@@ -52,6 +53,7 @@ class Result:
     sentence: str = ""
     """Why it was refused, or what went wrong."""
     seconds: float = 0.0
+    """Of the processor."""
     failures: list[str] = field(default_factory=list)
     """Requests that were answered by a failure."""
 
@@ -59,15 +61,15 @@ class Result:
 def check(family: str, kind: Kind, dtype: str = "float32") -> Result:
     """Everything about one family; exceptions become outcomes."""
     result = Result(family, kind)
-    begun = time.perf_counter()
+    begun = time.process_time()
     with tempfile.TemporaryDirectory(prefix="zoo-", ignore_cleanup_errors=True) as place:
         try:
             folder = build(family, kind, Path(place))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (it is what is reported)
             result.outcome, result.sentence = "not built", said(error)
         else:
             _ask(result, folder, dtype)
-    result.seconds = time.perf_counter() - begun
+    result.seconds = time.process_time() - begun
     return result
 
 
@@ -78,13 +80,13 @@ def _ask(result: Result, folder: Path, dtype: str) -> None:
     except BenchbenchError as error:
         result.outcome, result.sentence = "refused", str(error).replace(str(folder), "MODEL")
         return
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (it is what is reported)
         result.outcome, result.sentence = "traceback", said(error)
         return
     try:
         oracle = Oracle(folder, result.family, result.kind, backend.info.max_length, dtype)
         _compare(result, answers, oracle, dtype)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (it is what is reported)
         result.outcome, result.sentence = "does not run", said(error)
 
 

@@ -14,7 +14,7 @@ LONG = (
     " Paris",
 )
 UNTIL = ("\n\n",)
-NEW_TOKENS = 10
+NEW_TOKENS = 6
 
 
 def _choices(

@@ -43,7 +43,8 @@ _NAMES: tuple[tuple[int, str], ...] = (
         64,
         "hidden_size n_embd d_model dim_model emb_dim attention_hidden_size embedding_size input_embedding_size "
         "output_embedding_size word_embed_proj_dim embedding_dim mamba_d_ssm lru_width pronunciation_embed_dim "
-        "shape_embed_dim embed_dim out_hidden_size backbone_hidden_size hidden_dim vision_output_dim projector_input_dim projector_output_dim projection_dim output_dim",
+        "shape_embed_dim embed_dim out_hidden_size backbone_hidden_size hidden_dim hidden_size_global "
+        "vision_output_dim projector_input_dim projector_output_dim projection_dim output_dim",
     ),
     (
         96,
@@ -53,20 +54,21 @@ _NAMES: tuple[tuple[int, str], ...] = (
     ),
     (
         48,
-        "moe_intermediate_size shared_expert_intermediate_size shared_experts_intermediate_size expert_ffn_hidden_size "
-        "moe_shared_expert_intermediate_size",
+        "moe_intermediate_size shared_expert_intermediate_size shared_experts_intermediate_size "
+        "expert_ffn_hidden_size moe_shared_expert_intermediate_size",
     ),
     (
         4,
         "num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads attention_heads "
         "num_encoder_attention_heads num_decoder_attention_heads t2u_encoder_attention_heads mamba_d_conv "
         "t2u_decoder_attention_heads speech_encoder_attention_heads num_experts num_local_experts n_routed_experts "
-        "moe_num_experts linear_num_heads num_query_heads linear_num_value_heads index_n_heads swa_num_attention_heads zero_expert_num",
+        "moe_num_experts linear_num_heads num_query_heads linear_num_value_heads index_n_heads "
+        "swa_num_attention_heads zero_expert_num",
     ),
     (
         2,
-        "num_key_value_heads num_kv_heads num_experts_per_tok moe_topk moe_k linear_num_key_heads swa_num_key_value_heads "
-        "mamba_n_groups n_groups num_experts_per_token",
+        "num_key_value_heads num_kv_heads num_experts_per_tok moe_topk moe_k linear_num_key_heads "
+        "swa_num_key_value_heads mamba_n_groups n_groups num_experts_per_token",
     ),
     (
         1,
@@ -82,13 +84,15 @@ _NAMES: tuple[tuple[int, str], ...] = (
     ),
     (
         8,
-        "qk_rope_head_dim rotary_dim mamba_n_heads mamba_num_heads mamba_d_state ssm_state_size state_size time_step_rank "
-        "mamba_dt_rank mamba_chunk_size chunk_size moe_layer_end_index_",
+        "qk_rope_head_dim rotary_dim mamba_n_heads mamba_num_heads mamba_d_state ssm_state_size state_size "
+        "time_step_rank mamba_dt_rank mamba_chunk_size chunk_size",
     ),
     (28, "image_size"),
     (14, "patch_size"),
 )
 SIZES: dict[str, int] = {name: size for size, names in _NAMES for name in names.split()}
+EXACT = frozenset(["vocab_size", "max_position_embeddings", "n_positions", "max_target_positions"])
+"""Sizes that are also raised to what stands here; others are only made smaller."""
 TOKENS: dict[str, int] = {
     "pad_token_id": PAD,
     "bos_token_id": BOS,
@@ -108,6 +112,14 @@ _SHARED_ENDS = {
     "intermediate_size": 96,
     "activation_sparsity_pattern": [0.5, 0.5, 0.0, 0.0],
 }
+_BERT = {
+    "model_type": "bert",
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 96,
+}
 _NARROW_WINDOWS = {
     "layer_types": ["indexed_attention", "sliding_attention", "indexed_attention", "sliding_attention"],
     **{f"swa_{name}": 4 for name in ("num_attention_heads", "num_key_value_heads")},
@@ -123,9 +135,13 @@ _SPARSE = {
 }
 EXTRAS: dict[str, dict[str, Any]] = {
     "bailing_hybrid": {"layer_types": ["linear_attention", "full_attention"] * 2},
-    "blt": {"encoder_hash_byte_group_vocab": 64},
+    "blt": {
+        "encoder_hash_byte_group_vocab": 64,
+        **{f"{part}_config.num_hidden_layers": 1 for part in ("patcher", "encoder", "decoder", "global")},
+    },
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0}}},
-    "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0}},
+    "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8.0}},
+    "deepseek_v2": {"num_experts_per_tok": 2},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
     "dots3_note": {
         **{f"text_config.{name}": value for name, value in _NARROW_WINDOWS.items()},
@@ -136,7 +152,12 @@ EXTRAS: dict[str, dict[str, Any]] = {
         "audio_config.downsample_hidden_size": 16,
     },
     "dots3_note_text": _NARROW_WINDOWS,
-    "emu3": {"vocabulary_map": {"<image>": 310, "<|extra_200|>": 311, "<|visual token 000000|>": 312}},
+    "emu3": {
+        "vq_config.base_channels": 32,
+        "vq_config.channel_multiplier": [1, 1],
+        "vocabulary_map": {"<image>": 310, "<|extra_200|>": 311, "<|visual token 000000|>": 312},
+    },
+    "encoder-decoder": {"encoder": _BERT, "decoder": {**_BERT, "is_decoder": True, "add_cross_attention": True}},
     "falcon_mamba": {"num_hidden_layers": 2},
     "gemma3n_text": _SHARED_ENDS,
     "gemma3n": {f"text_config.{name}": value for name, value in _SHARED_ENDS.items()},
@@ -150,20 +171,39 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "hrm_text": {"H_cycles": 1, "L_cycles": 2, "L_bp_cycles": [1]},
     "laguna": {"num_attention_heads_per_layer": [4, 8, 4, 8]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
+    "longcat_flash": {"head_dim": 8, "qk_head_dim": 24},
     "mamba": {"num_hidden_layers": 2},
     "mamba2": {"num_heads": 8, "head_dim": 16},
     "ministral": {"head_dim": 16},
-    "nemo_speechlm": {"audio_config.head_config.audio_hidden_size": 64},
+    "nemo_speechlm": {"audio_config.diarization_config.head_config.audio_hidden_size": 64},
     "nemotron": {"num_key_value_heads": 2},
     "qwen4_exp_text": _SPARSE,
     "qwen4_exp": {f"text_config.{name}": value for name, value in _SPARSE.items()},
-    "reformer": {"is_decoder": True, "axial_pos_shape": [16, 32], "axial_pos_embds_dim": [16, 48], "num_buckets": 4},
+    "reformer": {
+        "is_decoder": True,
+        "hash_seed": 0,
+        "axial_pos_shape": [16, 32],
+        "axial_pos_embds_dim": [16, 48],
+        "num_buckets": 4,
+    },
     "rwkv": {"num_hidden_layers": 2},
     "vibevoice_asr": {
         f"{part}_tokenizer_encoder_config.{name}": value
         for part in ("acoustic", "semantic")
         for name, value in {"num_filters": 2, "downsampling_ratios": [2, 2], "depths": [1, 1, 1]}.items()
     },
-    "zamba": {"layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"]},
+    "zamba": {
+        "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
+        "attention_hidden_size": 128,
+        "attention_head_dim": 32,
+    },
 }
 """Family → values of its configuration, by their path: `text_config.head_dim`."""
+
+UNBUILDABLE: dict[str, str] = {
+    "gemma3n": "its tower for pictures needs timm and pillow; gemma3n_text is the model of text in it",
+    "gemma4_assistant": "it drafts for another model, whose states it reads",
+    "musicgen": "it writes music; transformers has no class that makes it from its configuration",
+    "musicgen_melody": "it writes music; transformers has no class that makes it from its configuration",
+}
+"""Families that cannot be made here, and why."""

@@ -68,6 +68,13 @@ class HeadOn:
         return output[0] if self._reduced else self._pick(output)
 
 
+def _hands_positions_on(model: Any) -> bool:
+    """Whether a model with towers gives positions to its model of text among other keyword arguments."""
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(model.forward).parameters.values())
+    inner = model.get_decoder() if takes_any and hasattr(model, "get_decoder") else model
+    return inner is not model and "position_ids" in inspect.signature(inner.forward).parameters
+
+
 class CausalModel:
     """A causal language model behind the few calls that scoring and generating need."""
 
@@ -76,7 +83,7 @@ class CausalModel:
         self.device = device
         self.computed_tokens = 0
         self._accepted = frozenset(inspect.signature(model.forward).parameters)
-        self.takes_positions = "position_ids" in self._accepted
+        self.takes_positions = "position_ids" in self._accepted or _hands_positions_on(model)
         self.takes_mask = "attention_mask" in self._accepted
         self.find_head()
 

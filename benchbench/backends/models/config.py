@@ -30,10 +30,13 @@ UNSET_LENGTH = 1_000_000_000
 LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len", "max_target_positions")
 NO_LIMIT = -1
 """What transformers' XLNet says of its length."""
-COUNTED_FROM_PAD = frozenset(
-    ["camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"]
-)
-"""Models whose first token stands at the position after the padding token's id: 514 positions read 512 tokens."""
+LOST_POSITIONS: Mapping[str, int] = {
+    **dict.fromkeys(("camembert", "data2vec-text", "roberta", "roberta-prelayernorm"), 1),
+    **dict.fromkeys(("xlm-roberta", "xlm-roberta-xl", "xmod"), 1),
+    "prophetnet": 2,
+}
+"""Rows that no token gets, besides one for each token id below the padding token's, where positions are counted from
+there: RoBERTa's 514 positions read 512 tokens. ProphetNet also looks up the position after the last."""
 RELATIVE = frozenset(["bloom", "longt5", "mt5", "t5", "umt5"])
 """Models whose positions are relative, so that any length can be computed."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -89,9 +92,7 @@ def check_config(raw: Mapping[str, Json], folder: Path, *, own_code: bool) -> No
 
 
 def _check_reads_text(model_type: Json, folder: Path) -> None:
-    """ModelError for a model of speech, whose class transformers lists among those of text: one that is no
-    encoder-decoder among those that are (Voxtral), or the decoder of one alone (Whisper).
-    """
+    """ModelError for the decoder of a model of speech (Whisper), which transformers lists among models of text."""
     from transformers import CONFIG_MAPPING
 
     kind = kind_of(model_type)
@@ -160,10 +161,20 @@ def uses_own_code(raw: Mapping[str, Json], folder: Path, *, trusted: bool) -> bo
             f"{folder} needs its own Python code, which transformers does not have built in. Running it gives whoever "
             "wrote it the rights of your account: read it, then give --trust-remote-code."
         )
-    known = did_you_mean(str(raw.get("model_type")), _known_types())
-    raise ModelError(
-        f"{folder} has model_type {raw.get('model_type')!r}, which this version of transformers cannot run as a "
-        f"language model.{known}"
+    raise ModelError(_unknown_type(str(raw.get("model_type")), folder))
+
+
+def _unknown_type(model_type: str, folder: Path) -> str:
+    from transformers.models.auto import modeling_auto
+
+    if model_type in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return (
+            f"{folder} has model_type {model_type!r}, which transformers opens only as a model of pictures and text; "
+            "its text model is evaluated here where it is saved by itself."
+        )
+    return (
+        f"{folder} has model_type {model_type!r}, which this version of transformers cannot run as a language model."
+        + did_you_mean(model_type, _known_types())
     )
 
 
@@ -242,7 +253,8 @@ def own_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> 
 
 def _lost_positions(config: PretrainedConfig) -> int:
     """How many rows at the beginning of a table of positions no token gets."""
-    return int(config.pad_token_id or 0) + 1 if config.model_type in COUNTED_FROM_PAD else 0
+    lost = LOST_POSITIONS.get(config.model_type)
+    return 0 if lost is None else int(config.pad_token_id or 0) + lost
 
 
 def _length(key: str, value: object, file: str) -> int:
