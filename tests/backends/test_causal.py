@@ -11,7 +11,7 @@ import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf import causal
-from benchbench.backends.hf.causal import CausalModel
+from benchbench.backends.hf.model import CausalModel
 from benchbench.backends.hf.scorer import CausalScorer, attention_window
 from benchbench.backends.plan import Limits, PrefixPlan
 from benchbench.backends.tokens import Exhausted, Scored

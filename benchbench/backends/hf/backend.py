@@ -10,8 +10,8 @@ import torch
 
 from benchbench.backends.encode import EncodedPair, Encoder
 from benchbench.backends.engines import ModelOptions
-from benchbench.backends.hf.causal import CausalModel
 from benchbench.backends.hf.generate import CausalGenerator
+from benchbench.backends.hf.model import PASS_TOKENS, CausalModel
 from benchbench.backends.hf.scorer import CausalScorer
 from benchbench.backends.models.find import find_model, split_revision
 from benchbench.backends.models.formats import format_named
@@ -141,7 +141,7 @@ def _limits(options: ModelOptions, loaded: Any) -> Limits:
         cached_tokens=options.batch_tokens or 16 * batch_tokens,
         width=loaded.max_length,
         block_overhead=2_048 if on_gpu else 256,
-        batch_overhead=2_048 if on_gpu else 64,
+        batch_overhead=PASS_TOKENS[loaded.device.type if on_gpu else "cpu"],
     )
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.cache import KeysValues, ReservedLayer, cache_of, keys_values
-from benchbench.backends.hf.causal import CausalModel, left_padded
+from benchbench.backends.hf.cache import Past, of_rows
 from benchbench.backends.hf.halving import Halving, computing, halves
+from benchbench.backends.hf.model import CausalModel
 from benchbench.backends.hf.scorer import CausalScorer, prefilled
+from benchbench.backends.hf.trunks import read_trunks
 from benchbench.backends.models.tokenizer import end_tokens
 from benchbench.backends.plan import Block, Limits, make_plan, unmerged
 from benchbench.backends.tokens import Exhausted, not_finite
@@ -81,7 +82,7 @@ class CausalGenerator(Halving):
                 yield from (w for w in self._batch(block, states, pairs) if w.request not in skip)
 
     def _batch(
-        self, block: Block, states: list[KeysValues] | None, jobs: Sequence[tuple[int, Job]]
+        self, block: Block, states: Past | None, jobs: Sequence[tuple[int, Job]]
     ) -> Iterator[Written | Exhausted]:
         def run(piece: Sequence[tuple[int, Job]]) -> list[Written | Exhausted]:
             return self._continue(block, states, piece)
@@ -90,20 +91,17 @@ class CausalGenerator(Halving):
 
     @torch.inference_mode()
     def _continue(
-        self, block: Block, states: list[KeysValues] | None, jobs: Sequence[tuple[int, Job]]
+        self, block: Block, states: Past | None, jobs: Sequence[tuple[int, Job]]
     ) -> list[Written | Exhausted]:
         start = len(block.tokens)
         params = jobs[0][1].params
         device = self.model.device
-        laid = left_padded(block.tokens, states, [job.context[start:] for _, job in jobs], device)
-        last = torch.arange(1, len(jobs) + 1, device=device) * laid.ids.shape[1] - 1
-        past = cache_of(laid.past, reserve=laid.ids.shape[1] + params.max_gen_toks) if laid.past is not None else None
-        logits, filled = self.model.logits(
-            laid.ids, last, mask=laid.mask, positions=laid.positions, past=past, keep_past=True
-        )
-        cache = past if past is not None else cache_of(keys_values(filled), reserve=params.max_gen_toks)
-        mask = torch.ones(len(jobs), laid.width + params.max_gen_toks, dtype=torch.long, device=device)
-        mask[:, : laid.width] = laid.mask
+        contexts = [job.context[start:] for _, job in jobs]
+        last = torch.arange(1, len(jobs) + 1) * max(len(context) for context in contexts) - 1
+        trunks = read_trunks(self.model, block.tokens, states, contexts, last, reserve=params.max_gen_toks)
+        logits, cache, width = trunks.logits, trunks.past, trunks.mask.shape[1]
+        mask = torch.ones(len(jobs), width + params.max_gen_toks, dtype=torch.long, device=device)
+        mask[:, :width] = trunks.mask
         rows = [_Row(request, job, generator=_seeded(job)) for request, job in jobs]
         lengths = torch.tensor([len(job.context) for _, job in jobs], device=device)
         finished: list[Written | Exhausted] = []
@@ -125,13 +123,13 @@ class CausalGenerator(Halving):
             step += 1
             if len(alive) < SHRINK_BELOW * len(rows):
                 keep = torch.tensor(alive, device=device)
+                cache = of_rows(cache, keep, len(rows))
                 rows, tokens = [rows[p] for p in alive], [tokens[p] for p in alive]
                 mask, lengths = mask[keep], lengths[keep]
-                _keep_rows(cache, keep)
-            logits, _ = self.model.logits(
+            logits, cache = self.model.logits(
                 torch.tensor([max(token, 0) for token in tokens], device=device)[:, None],
                 torch.arange(len(rows), device=device),
-                mask=mask[:, : laid.width + step],
+                mask=mask[:, : width + step],
                 positions=(lengths + step - 1)[:, None],
                 past=cache,
                 keep_past=True,
@@ -188,14 +186,7 @@ class CausalGenerator(Halving):
                     **generate_arguments(params),
                 )
             tokens = output[0, context.shape[1] :].tolist()
-            self.model.computed_tokens += context.shape[1] + len(tokens) * params.num_beams
             yield not_finite(index) if watch.saw_nan else self.ending.finished(index, tokens, params)
-
-
-def _keep_rows(cache: Any, rows: torch.Tensor) -> None:
-    for layer in cache.layers:
-        if isinstance(layer, ReservedLayer):
-            layer.keep_rows(rows)
 
 
 def _draw(probabilities: torch.Tensor, generator: torch.Generator | None) -> int:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.cache import KeysValues
-from benchbench.backends.hf.causal import CausalModel, Layout, run_batch
+from benchbench.backends.hf.cache import Past
+from benchbench.backends.hf.causal import Layout, run_batch
 from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
+from benchbench.backends.hf.model import CausalModel
 from benchbench.backends.plan import Block, Limits, PlanRow, PrefixPlan, make_plan
 from benchbench.backends.tokens import Exhausted, Scored, first_line
 from benchbench.core.errors import BackendError
@@ -159,7 +160,7 @@ class CausalScorer(Halving):
                         yield scored
 
     def _batch(
-        self, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
+        self, layout: Layout, block: Block, states: Past | None, batch: Sequence[PlanRow]
     ) -> Iterator[Scored | Exhausted]:
         def run(piece: Sequence[PlanRow]) -> list[Scored]:
             return list(run_batch(self.model, layout, block, states, piece))
@@ -196,6 +197,8 @@ def _candidates(model: CausalModel, plan: str, config: PretrainedConfig) -> list
         return ["packed", "plain"]
     if plan != "auto":
         raise BackendError(f"no plan named {plan!r}; there are auto, packed, branched and plain.")
+    if model.keeps_states:
+        return ["plain"] if model.goes_on == "never" else ["branched", "plain"]
     kinds = getattr(getattr(config, "text_config", None) or config, "layer_types", None) or ()
     if any(str(kind) not in ("full_attention", "sliding_attention") for kind in kinds):
         return ["plain"]
@@ -253,13 +256,11 @@ def _without_far_past(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
     return [EncodedPair(pair.context[cut:], pair.continuation) for pair in pairs]
 
 
-def prefilled(
-    model: CausalModel, plan: PrefixPlan, wanted: set[int] | None
-) -> Iterator[tuple[Block, list[KeysValues] | None]]:
+def prefilled(model: CausalModel, plan: PrefixPlan, wanted: set[int] | None) -> Iterator[tuple[Block, Past | None]]:
     """The blocks that `wanted` requests need (None: all), each with the keys and values of its prefix, which
     are forgotten when no later block extends it.
     """
-    states: dict[int, list[KeysValues] | None] = {-1: None, 0: None}
+    states: dict[int, Past | None] = {-1: None, 0: None}
     needed = _needed_blocks(plan, wanted)
     for index, block in enumerate(plan.blocks):
         if index not in needed:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.causal import HeadOn
 from benchbench.backends.hf.generate import Watch, generate_arguments, model_end_tokens, stop_at
 from benchbench.backends.hf.halving import Halving, computing, halves
+from benchbench.backends.hf.model import HeadOn
 from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.models.tokenizer import Languages
 from benchbench.backends.tokens import Exhausted, Scored, not_finite

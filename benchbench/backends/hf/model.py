@@ -1,0 +1,263 @@
+"""One causal transformers model: a forward pass, what it keeps of the tokens it has read, and how many it was given."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import (
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionAndFullAttentionLayer,
+    LinearAttentionAndSlidingWindowAttentionLayer,
+    LinearAttentionCacheLayerMixin,
+)
+
+from benchbench.backends.hf.cache import CannotShareError, Kept, Past, cache_of, keys_values
+from benchbench.backends.hf.halving import computing
+from benchbench.core.errors import BackendError
+
+PASTS = ("past_key_values", "cache_params", "state")
+"""What models call their past among the arguments of `forward`, and in what it returns."""
+PASS_TOKENS = {"cpu": 64, "cuda": 2_048}
+"""What one more pass costs, in tokens."""
+PROBE_TOKENS = 24
+"""The longest text that is read to find out how a past goes on."""
+
+GoesOn = Literal["tokens", "steps", "never"]
+"""What may follow a past: several tokens at once, one at a time, or nothing."""
+
+
+class HeadOn:
+    """Meanwhile an output head runs only on the positions that `pick` takes from its inputs: a hook hands it no others.
+
+    `shape` is [rows, tokens] of the pass. A model whose head is not found, or is given something else, computes every
+    position; the wanted ones are then picked from the logits, which gives the same rows.
+    """
+
+    def __init__(self, head: Any, shape: Sequence[int], pick: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self._head, self._shape, self._pick = head, tuple(shape), pick
+        self._hook: Any = None
+        self._reduced = False
+
+    def __enter__(self) -> HeadOn:
+        if isinstance(self._head, torch.nn.Module):
+            self._hook = self._head.register_forward_pre_hook(self._reduce)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+    def _reduce(self, _: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if not args or args[0].dim() != 3 or tuple(args[0].shape[:2]) != self._shape:
+            return None
+        self._reduced = True
+        return (self._pick(args[0])[None], *args[1:])
+
+    def logits(self, output: torch.Tensor) -> torch.Tensor:
+        """[picked positions, vocabulary], of what the model gave as logits."""
+        return output[0] if self._reduced else self._pick(output)
+
+
+class TokensGiven:
+    """Counts the tokens of every forward pass of a model, whoever calls it: padding, beams and what is read again."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.tokens = 0
+        model.register_forward_pre_hook(self._count, with_kwargs=True)
+
+    def _count(self, _: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        self.tokens += 0 if ids is None else ids.numel()
+
+
+class CausalModel:
+    """A causal language model behind the few calls that scoring and generating need."""
+
+    def __init__(self, model: Any, device: torch.device) -> None:
+        self.model = model
+        self.device = device
+        self._given = TokensGiven(model)
+        self._accepted = frozenset(inspect.signature(model.forward).parameters)
+        self.takes_positions = "position_ids" in self._accepted
+        self.takes_mask = "attention_mask" in self._accepted
+        self._past_name = next((name for name in PASTS if name in self._accepted), PASTS[0])
+        self.keeps_states = _keeps_states(model, self._past_name)
+        """Its past is more than keys and values: states of fixed size, which are copied rather than shared."""
+        self._inner = _InnerStates(model) if self.keeps_states else None
+        self._head = model.get_output_embeddings()
+
+    @property
+    def computed_tokens(self) -> int:
+        """Tokens that went through the model."""
+        return self._given.tokens
+
+    @torch.inference_mode()
+    def logits(
+        self,
+        ids: torch.Tensor,
+        rows: torch.Tensor,
+        *,
+        mask: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+        past: Any = None,
+        keep_past: bool = False,
+    ) -> tuple[torch.Tensor, Any]:
+        """Logits [len(rows), vocabulary] of the flat positions `rows` of `ids` [batch, tokens], and the past.
+
+        The head runs on those positions alone. A `past` is written into.
+        """
+        kwargs: dict[str, Any] = {"input_ids": ids}
+        if mask is not None:
+            kwargs["attention_mask"] = mask
+        if positions is not None and self.takes_positions:
+            kwargs["position_ids"] = positions
+        if past is None and keep_past:
+            past = self._empty_past()
+        elif past is not None and self._inner is not None:
+            past = self._inner.put_back(past)
+        if past is not None:
+            kwargs[self._past_name] = past
+        if "use_cache" in self._accepted:
+            kwargs["use_cache"] = keep_past or past is not None
+        pick = HeadOn(self._head, ids.shape, lambda states: states.reshape(-1, states.shape[-1])[rows])
+        with computing(self.model), pick as head:
+            output = self.model(**kwargs)
+            filled = getattr(output, self._past_name, None)
+            filled = past if filled is None else filled
+            if self._inner is not None and keep_past:
+                filled = self._inner.taken_out(filled)
+            return head.logits(output.logits), filled
+
+    def _empty_past(self) -> Any:
+        """A past that keeps every token; one made by the model may drop what its window has passed."""
+        if not self.keeps_states:
+            return DynamicCache()
+        return _own_cache(self.model) if _takes_dynamic_cache(self.model) else None
+
+    def read(
+        self, texts: Sequence[Sequence[int]], rows: torch.Tensor, past: Kept | None = None
+    ) -> tuple[torch.Tensor, Kept]:
+        """Read texts of one length behind `past`, which is written into: logits of the flat positions `rows`, and what
+        is kept of everything read.
+        """
+        start = 0 if past is None else past.tokens
+        ids = torch.tensor(texts, device=self.device)
+        end = start + ids.shape[1]
+        logits, filled = self.logits(
+            ids,
+            rows,
+            mask=torch.ones(len(ids), end, dtype=torch.long, device=self.device) if self.takes_mask else None,
+            positions=torch.arange(start, end, device=self.device).expand(len(ids), -1),
+            past=None if past is None else past.held,
+            keep_past=True,
+        )
+        return logits, Kept(filled, len(ids), end)
+
+    def prefix(self, ids: Sequence[int], start: int, past: Past | None) -> Past | None:
+        """What the model keeps of a whole prefix, of which the first `start` tokens are in `past`.
+
+        None where nothing but single tokens can follow it: then it is better read again with what follows.
+        """
+        last = torch.tensor([len(ids) - start - 1], device=self.device)
+        if self.keeps_states:
+            if self.goes_on != "tokens":
+                return None
+            own = past.taken(torch.zeros(1, dtype=torch.long, device=self.device)) if isinstance(past, Kept) else None
+            return self.read([ids[start:]], last, own)[1]
+        cache = cache_of(past) if isinstance(past, list) else None
+        new = torch.tensor([ids[start:]], device=self.device)
+        positions = torch.arange(start, len(ids), device=self.device)[None]
+        mask = torch.ones(1, len(ids), dtype=torch.long, device=self.device) if self.takes_mask else None
+        _, filled = self.logits(new, last, mask=mask, positions=positions, past=cache, keep_past=True)
+        states = keys_values(filled)
+        if states[0][0].shape[2] != len(ids):
+            raise CannotShareError(f"the past holds {states[0][0].shape[2]} tokens after {len(ids)} were read")
+        return states
+
+    @cached_property
+    def goes_on(self) -> GoesOn:
+        """What may follow a kept state, found by trying: some models forget theirs where several tokens follow."""
+        if not self.keeps_states:
+            return "tokens"
+        vocabulary = self.model.get_input_embeddings().weight.shape[0]
+        ids = [(7_919 * place + 3) % vocabulary for place in range(PROBE_TOKENS)]
+        half = PROBE_TOKENS // 2
+        every = torch.arange(PROBE_TOKENS, device=self.device)
+        whole, _ = self.logits(torch.tensor([ids], device=self.device), every)
+        allowed = (1e-3 if whole.dtype == torch.float32 else 0.05) * float(whole.max() - whole.min())
+
+        def agrees(rows: torch.Tensor, first: int) -> bool:
+            return float((rows - whole[first : first + len(rows)]).abs().max()) <= allowed
+
+        try:
+            _, past = self.read([ids[:half]], every[:1])
+            own = past.taken(every[:1])
+            if agrees(self.read([ids[half:]], every[: PROBE_TOKENS - half], own)[0], half):
+                return "tokens"
+            for place in (half, half + 1):
+                logits, past = self.read([[ids[place]]], every[:1], past)
+            return "steps" if agrees(logits, half + 1) else "never"
+        except BackendError:
+            return "never"
+
+
+class _InnerStates:
+    """States that modules of a model hold in attributes of their own, beside the cache, as RecurrentGemma's do."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._model = model
+        self._places: list[tuple[torch.nn.Module, str]] | None = None
+
+    def taken_out(self, cache: Any) -> Any:
+        """The cache after a pass, with the states beside it where there are any."""
+        if self._places is None:
+            self._places = [
+                (module, name)
+                for module in self._model.modules()
+                for name, value in vars(module).items()
+                if isinstance(value, torch.Tensor) and name.endswith(("_state", "_states"))
+            ]
+        return (cache, [getattr(module, name) for module, name in self._places]) if self._places else cache
+
+    def put_back(self, held: Any) -> Any:
+        """The cache of what was taken out, its states where the modules look for them."""
+        if not self._places:
+            return held
+        cache, states = held
+        for (module, name), state in zip(self._places, states, strict=True):
+            setattr(module, name, state)
+        return cache
+
+
+def _takes_dynamic_cache(model: Any) -> bool:
+    supports = getattr(model, "_supports_default_dynamic_cache", None)
+    return supports is None or bool(supports())
+
+
+def _keeps_states(model: Any, past_name: str) -> bool:
+    if past_name != PASTS[0] or not _takes_dynamic_cache(model):
+        return True
+    try:
+        layers = _own_cache(model).layers
+    except (AttributeError, KeyError, TypeError, ValueError):  # code of its own, with a configuration of its own
+        return False
+    return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in layers)
+
+
+def _own_cache(model: Any) -> DynamicCache:
+    """The empty cache of this architecture. Sliding layers keep every token: the mask hides what they passed."""
+    cache = DynamicCache(config=model.config.get_text_config(decoder=True))
+    cache.layers = [_without_window(layer) for layer in cache.layers]
+    return cache
+
+
+def _without_window(layer: Any) -> Any:
+    if isinstance(layer, LinearAttentionAndSlidingWindowAttentionLayer):
+        return LinearAttentionAndFullAttentionLayer(number_of_states=layer.number_of_states)
+    return DynamicLayer() if isinstance(layer, DynamicSlidingWindowLayer) else layer  # type: ignore[no-untyped-call]
