@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -143,21 +144,22 @@ class CausalModel:
     def read(
         self, texts: Sequence[Sequence[int]], rows: torch.Tensor, past: Kept | None = None
     ) -> tuple[torch.Tensor, Kept]:
-        """Read texts of one length behind `past`, which is written into: logits of the flat positions `rows`, and what
-        is kept of everything read.
+        """Read texts behind `past`, which is written into: logits of the flat positions `rows` of the texts laid flush
+        right, and what is kept of everything read. Texts have one length, unless the model `pads` and there is no past.
         """
-        start = 0 if past is None else past.tokens
-        ids = torch.tensor(texts, device=self.device)
-        end = start + ids.shape[1]
+        start, width = 0 if past is None else past.tokens, max(len(text) for text in texts)
+        pads = [width - len(text) for text in texts]
+        ids = torch.tensor([[0] * pad + [*text] for pad, text in zip(pads, texts, strict=True)], device=self.device)
+        columns = torch.arange(start + width, device=self.device) - torch.tensor(pads, device=self.device)[:, None]
         logits, filled = self.logits(
             ids,
             rows,
-            mask=torch.ones(len(ids), end, dtype=torch.long, device=self.device) if self.takes_mask else None,
-            positions=torch.arange(start, end, device=self.device).expand(len(ids), -1),
+            mask=(columns >= 0).long() if self.takes_mask else None,
+            positions=columns[:, start:].clamp(min=0),
             past=None if past is None else past.held,
             keep_past=True,
         )
-        return logits, Kept(filled, len(ids), end)
+        return logits, Kept(filled, len(texts), start + width)
 
     def prefix(self, ids: Sequence[int], start: int, past: Past | None) -> Past | None:
         """What the model keeps of a whole prefix, of which the first `start` tokens are in `past`.
@@ -180,31 +182,80 @@ class CausalModel:
             raise CannotShareError(f"the past holds {states[0][0].shape[2]} tokens after {len(ids)} were read")
         return states
 
-    @cached_property
+    @property
     def goes_on(self) -> GoesOn:
-        """What may follow a kept state, found by trying: some models forget theirs where several tokens follow."""
-        if not self.keeps_states:
-            return "tokens"
-        vocabulary = self.model.get_input_embeddings().weight.shape[0]
-        ids = [(7_919 * place + 3) % vocabulary for place in range(PROBE_TOKENS)]
+        """What may follow what the model keeps."""
+        return self._habits.goes_on if self.keeps_states else "tokens"
+
+    @property
+    def pads(self) -> bool:
+        """Whether texts of unlike lengths may be read together, padded on the left."""
+        return not self.keeps_states or self._habits.pads
+
+    @cached_property
+    def _habits(self) -> _Habits:
+        """How a model that keeps states may be used, found by trying: some forget them where several tokens
+        follow, some take padding for text.
+        """
+        return _Probe(self).habits()
+
+
+@dataclass(frozen=True, slots=True)
+class _Habits:
+    """How a model that keeps states may be used."""
+
+    goes_on: GoesOn
+    pads: bool
+
+
+class _Probe:
+    """A short text read whole and in parts. That a model passes does not show that it is right with longer ones."""
+
+    def __init__(self, model: CausalModel) -> None:
+        self._model = model
+        vocabulary = model.model.get_input_embeddings().weight.shape[0]
+        self._ids = [(7_919 * place + 3) % vocabulary for place in range(PROBE_TOKENS)]
+        self._rows = torch.arange(PROBE_TOKENS, device=model.device)
+        self._whole, _ = model.logits(torch.tensor([self._ids], device=model.device), self._rows)
+        spread = float(self._whole.max() - self._whole.min())
+        self._allowed = (1e-3 if self._whole.dtype == torch.float32 else 0.05) * spread
+
+    def habits(self) -> _Habits:
+        """What the model was seen to do."""
+        if not _holds(self._steps):
+            return _Habits("never", pads=False)
+        return _Habits("tokens" if _holds(self._tokens) else "steps", _holds(self._pads))
+
+    def _first_half(self) -> Kept:
+        return self._model.read([self._ids[: PROBE_TOKENS // 2]], self._rows[:1])[1]
+
+    def _steps(self) -> bool:
+        past, half = self._first_half().taken(self._rows[:1]), PROBE_TOKENS // 2
+        for place in (half, half + 1):
+            logits, past = self._model.read([[self._ids[place]]], self._rows[:1], past)
+        return self._agrees(logits, half + 1)
+
+    def _tokens(self) -> bool:
         half = PROBE_TOKENS // 2
-        every = torch.arange(PROBE_TOKENS, device=self.device)
-        whole, _ = self.logits(torch.tensor([ids], device=self.device), every)
-        allowed = (1e-3 if whole.dtype == torch.float32 else 0.05) * float(whole.max() - whole.min())
+        logits, _ = self._model.read([self._ids[half:]], self._rows[: PROBE_TOKENS - half], self._first_half())
+        return self._agrees(logits, half)
 
-        def agrees(rows: torch.Tensor, first: int) -> bool:
-            return float((rows - whole[first : first + len(rows)]).abs().max()) <= allowed
+    def _pads(self) -> bool:
+        short = PROBE_TOKENS // 3
+        ends = torch.tensor([PROBE_TOKENS, 2 * PROBE_TOKENS], device=self._model.device) - 1
+        logits, _ = self._model.read([self._ids, self._ids[:short]], ends)
+        return self._agrees(logits[:1], PROBE_TOKENS - 1) and self._agrees(logits[1:], short - 1)
 
-        try:
-            _, past = self.read([ids[:half]], every[:1])
-            own = past.taken(every[:1])
-            if agrees(self.read([ids[half:]], every[: PROBE_TOKENS - half], own)[0], half):
-                return "tokens"
-            for place in (half, half + 1):
-                logits, past = self.read([[ids[place]]], every[:1], past)
-            return "steps" if agrees(logits, half + 1) else "never"
-        except BackendError:
-            return "never"
+    def _agrees(self, rows: torch.Tensor, first: int) -> bool:
+        return float((rows - self._whole[first : first + len(rows)]).abs().max()) <= self._allowed
+
+
+def _holds(trial: Callable[[], bool]) -> bool:
+    """Whether a trial went well; one that ends in an error did not."""
+    try:
+        return trial()
+    except (BackendError, CannotShareError):
+        return False
 
 
 class _InnerStates:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchbench.backends.hf.cache import Kept, KeysValues, Past, cache_of, growing, joined, keys_values, shifted
-from benchbench.backends.hf.model import CausalModel
+from benchbench.backends.hf.model import PASS_TOKENS, CausalModel
 
 
 @dataclass(slots=True)
@@ -100,11 +100,11 @@ def _read_by_length(
     wanted: torch.Tensor,
     reserve: int,
 ) -> Trunks:
-    """Trunks of one length together, without padding: a state would take it for text."""
+    """Trunks of one length together, without padding where a state would take it for text."""
     longest = max(len(trunk) for trunk in trunks)
-    lengths = sorted({len(trunk) for trunk in trunks}, reverse=True)
-    groups = [[r for r, trunk in enumerate(trunks) if len(trunk) == length] for length in lengths]
-    found = [_read_equal(model, block, past, trunks, members, wanted, longest) for members in groups]
+    padding = PASS_TOKENS.get(model.device.type, 0) if model.pads and not isinstance(past, Kept) else 0
+    groups = _groups([len(trunk) for trunk in trunks], padding)
+    found = [_read_together(model, block, past, trunks, members, wanted, longest) for members in groups]
     order = torch.argsort(torch.tensor([r for members in groups for r in members]))
     places = torch.cat([place for _, _, place in found])
     kept = joined([part for _, part, _ in found], order.to(model.device))
@@ -115,7 +115,20 @@ def _read_by_length(
     return Trunks(logits, growing(kept.held, reserve) if reserve else kept.held, mask)
 
 
-def _read_equal(
+def _groups(lengths: Sequence[int], padding: int) -> list[list[int]]:
+    """Places of like lengths, longest first: padded where that costs no more than `padding` tokens a group."""
+    groups: list[list[int]] = []
+    left, longest = 0, 0
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        left -= longest - lengths[place]
+        if not groups or left < 0:
+            groups.append([])
+            left, longest = padding, lengths[place]
+        groups[-1].append(place)
+    return groups
+
+
+def _read_together(
     model: CausalModel,
     block: Sequence[int],
     past: Past | None,
@@ -124,12 +137,12 @@ def _read_equal(
     wanted: torch.Tensor,
     longest: int,
 ) -> tuple[torch.Tensor, Kept, torch.Tensor]:
-    """Logits of those of `wanted` that the members of one length hold, what is kept, and their places in `wanted`."""
+    """Logits of those of `wanted` that the members hold, what is kept, and their places in `wanted`."""
     place_of = {r: place for place, r in enumerate(members)}
     places = [i for i, flat in enumerate(wanted.tolist()) if flat // longest in place_of]
     before: Sequence[int] = () if past is not None else block
     texts = [[*before, *trunks[r]] for r in members]
-    width, rows = len(texts[0]), []
+    width, rows = max(len(text) for text in texts), []
     for i in places:
         r, column = divmod(int(wanted[i]), longest)
         rows.append(place_of[r] * width + width - longest + column)
