@@ -115,7 +115,8 @@ class CausalModel:
         """
         kwargs: dict[str, Any] = {"input_ids": ids}
         if mask is not None:
-            kwargs["attention_mask"] = mask
+            # Without attention the mask says which of the tokens given are padding; their past has no columns.
+            kwargs["attention_mask"] = mask[:, -ids.shape[1] :] if self._past_name == "cache_params" else mask
         if positions is not None and self.takes_positions:
             kwargs["position_ids"] = positions
         if past is None and keep_past:
