@@ -17,7 +17,7 @@ import torch
 
 from benchbench.backends.hf.cache import Past, cache_of, expanded, of_rows
 from benchbench.backends.hf.model import CausalModel
-from benchbench.backends.hf.trunks import read_trunks
+from benchbench.backends.hf.trunks import by_length, read_trunks
 from benchbench.backends.plan import Block, PlanRow
 from benchbench.backends.tokens import Scored
 
@@ -33,7 +33,8 @@ def run_batch(
     if layout == "packed":
         yield from _packed(model, block, states, batch)
     elif layout == "branched":
-        yield from _branched(model, block, states, batch)
+        for rows in [batch] if model.joins else by_length(batch, lambda row: row.depth):
+            yield from _branched(model, block, states, rows)
     else:
         yield from _plain(model, batch)
 
@@ -114,7 +115,7 @@ def _branched(model: CausalModel, block: Block, states: Past | None, batch: Sequ
         depth = batch[r].depth
         size = len(leaf.tokens) - depth
         ids[b, :size] = torch.tensor(leaf.tokens[depth:], dtype=torch.long)
-        valid[b, :size] = 1
+        valid[b, : None if model.keeps_states else size] = 1
         for reader in leaf.readers:
             places = range(reader.first_row, reader.first_row + len(reader.targets))
             reads.add(

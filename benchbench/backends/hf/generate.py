@@ -13,7 +13,7 @@ from benchbench.backends.hf.cache import Past, of_rows
 from benchbench.backends.hf.halving import Halving, computing, halves
 from benchbench.backends.hf.model import CausalModel
 from benchbench.backends.hf.scorer import CausalScorer, prefilled
-from benchbench.backends.hf.trunks import read_trunks
+from benchbench.backends.hf.trunks import by_length, read_trunks
 from benchbench.backends.models.tokenizer import end_tokens
 from benchbench.backends.plan import Block, Limits, make_plan, unmerged
 from benchbench.backends.tokens import Exhausted, not_finite
@@ -85,7 +85,8 @@ class CausalGenerator(Halving):
         self, block: Block, states: Past | None, jobs: Sequence[tuple[int, Job]]
     ) -> Iterator[Written | Exhausted]:
         def run(piece: Sequence[tuple[int, Job]]) -> list[Written | Exhausted]:
-            return self._continue(block, states, piece)
+            groups = [piece] if self.model.joins else by_length(piece, lambda pair: len(pair[1].context))
+            return [answer for group in groups for answer in self._continue(block, states, group)]
 
         return self.in_pieces(jobs, run, smaller=halves, requests=lambda piece: [request for request, _ in piece])
 

@@ -18,7 +18,7 @@ from transformers.cache_utils import (
     LinearAttentionCacheLayerMixin,
 )
 
-from benchbench.backends.hf.cache import CannotShareError, Kept, Past, cache_of, keys_values
+from benchbench.backends.hf.cache import CannotShareError, Kept, Past, cache_of, joined, keys_values, of_rows
 from benchbench.backends.hf.halving import computing
 from benchbench.core.errors import BackendError
 
@@ -90,6 +90,8 @@ class CausalModel:
         self._past_name = next((name for name in PASTS if name in self._accepted), PASTS[0])
         self.keeps_states = _keeps_states(model, self._past_name)
         """Its past is more than keys and values: states of fixed size, which are copied rather than shared."""
+        self.steps_together = True
+        """Several rows may go on by one token each; where they may not, each goes on in a pass of its own."""
         self._inner = _InnerStates(model) if self.keeps_states else None
         self._head = model.get_output_embeddings()
 
@@ -113,6 +115,8 @@ class CausalModel:
 
         The head runs on those positions alone. A `past` is written into.
         """
+        if past is not None and ids.shape[1] == 1 < len(ids) and not self.steps_together:
+            return self._row_by_row(ids, rows, mask, positions, past)
         kwargs: dict[str, Any] = {"input_ids": ids}
         if mask is not None:
             # Without attention the mask says which of the tokens given are padding; their past has no columns.
@@ -135,6 +139,30 @@ class CausalModel:
             if self._inner is not None and keep_past:
                 filled = self._inner.taken_out(filled)
             return head.logits(output.logits), filled
+
+    def _row_by_row(
+        self,
+        ids: torch.Tensor,
+        rows: torch.Tensor,
+        mask: torch.Tensor | None,
+        positions: torch.Tensor | None,
+        past: Any,
+    ) -> tuple[torch.Tensor, Any]:
+        """The same as `logits` for one token a row, each row in a pass of its own."""
+        parts, kept = [], []
+        order = torch.arange(len(ids), device=self.device)
+        for row in order.split(1):
+            one, filled = self.logits(
+                ids[row],
+                order[:1],
+                mask=None if mask is None else mask[row],
+                positions=None if positions is None else positions[row],
+                past=of_rows(past, row, len(ids)),
+                keep_past=True,
+            )
+            parts.append(one)
+            kept.append(Kept(filled, 1, 1))
+        return torch.cat(parts)[rows], joined(kept, order).held
 
     def _empty_past(self) -> Any:
         """A past that keeps every token; one made by the model may drop what its window has passed."""
@@ -193,6 +221,11 @@ class CausalModel:
         """Whether texts of unlike lengths may be read together, padded on the left."""
         return not self.keeps_states or self._habits.pads
 
+    @property
+    def joins(self) -> bool:
+        """Whether texts of unlike lengths may go on together."""
+        return not self.keeps_states or self._habits.joins
+
     @cached_property
     def _habits(self) -> _Habits:
         """How a model that keeps states may be used, found by trying: some forget them where several tokens
@@ -207,48 +240,75 @@ class _Habits:
 
     goes_on: GoesOn
     pads: bool
+    joins: bool
 
 
 class _Probe:
-    """A short text read whole and in parts. That a model passes does not show that it is right with longer ones."""
+    """Two short texts read whole and in parts. That a model passes does not show that it is right with longer ones."""
 
     def __init__(self, model: CausalModel) -> None:
         self._model = model
         vocabulary = model.model.get_input_embeddings().weight.shape[0]
-        self._ids = [(7_919 * place + 3) % vocabulary for place in range(PROBE_TOKENS)]
-        self._rows = torch.arange(PROBE_TOKENS, device=model.device)
-        self._whole, _ = model.logits(torch.tensor([self._ids], device=model.device), self._rows)
-        spread = float(self._whole.max() - self._whole.min())
-        self._allowed = (1e-3 if self._whole.dtype == torch.float32 else 0.05) * spread
+        ids = [(7_919 * place + 3) % vocabulary for place in range(PROBE_TOKENS)]
+        self._texts = (ids, ids[::-1])
+        every = torch.arange(2 * PROBE_TOKENS, device=model.device)
+        logits, _ = model.logits(torch.tensor(self._texts, device=model.device), every)
+        self._whole = logits.view(2, PROBE_TOKENS, -1)
+        spread = float(logits.max() - logits.min())
+        self._allowed = (1e-3 if logits.dtype == torch.float32 else 0.05) * spread
 
     def habits(self) -> _Habits:
         """What the model was seen to do."""
         if not _holds(self._steps):
-            return _Habits("never", pads=False)
-        return _Habits("tokens" if _holds(self._tokens) else "steps", _holds(self._pads))
+            self._model.steps_together = False
+            if not _holds(self._steps):
+                return _Habits("never", pads=False, joins=False)
+        goes_on: GoesOn = "tokens" if _holds(self._tokens) else "steps"
+        return _Habits(goes_on, pads=_holds(self._pads), joins=_holds(self._joins))
 
-    def _first_half(self) -> Kept:
-        return self._model.read([self._ids[: PROBE_TOKENS // 2]], self._rows[:1])[1]
+    def _read(self, row: int, length: int) -> Kept:
+        return self._model.read([self._texts[row][:length]], self._ends(1)[:1])[1]
+
+    def _ends(self, width: int) -> torch.Tensor:
+        return torch.tensor([width - 1, 2 * width - 1], device=self._model.device)
 
     def _steps(self) -> bool:
-        past, half = self._first_half().taken(self._rows[:1]), PROBE_TOKENS // 2
+        half = PROBE_TOKENS // 2
+        _, past = self._model.read([text[:half] for text in self._texts], self._ends(half))
+        past = past.taken(self._ends(1))
         for place in (half, half + 1):
-            logits, past = self._model.read([[self._ids[place]]], self._rows[:1], past)
-        return self._agrees(logits, half + 1)
+            logits, past = self._model.read([text[place : place + 1] for text in self._texts], self._ends(1), past)
+        return self._agrees(logits, (half + 1, half + 1))
 
     def _tokens(self) -> bool:
         half = PROBE_TOKENS // 2
-        logits, _ = self._model.read([self._ids[half:]], self._rows[: PROBE_TOKENS - half], self._first_half())
-        return self._agrees(logits, half)
+        _, past = self._model.read([text[:half] for text in self._texts], self._ends(half))
+        logits, _ = self._model.read([text[half:] for text in self._texts], self._ends(PROBE_TOKENS - half), past)
+        return self._agrees(logits, (PROBE_TOKENS - 1, PROBE_TOKENS - 1))
 
     def _pads(self) -> bool:
         short = PROBE_TOKENS // 3
-        ends = torch.tensor([PROBE_TOKENS, 2 * PROBE_TOKENS], device=self._model.device) - 1
-        logits, _ = self._model.read([self._ids, self._ids[:short]], ends)
-        return self._agrees(logits[:1], PROBE_TOKENS - 1) and self._agrees(logits[1:], short - 1)
+        logits, _ = self._model.read([self._texts[0], self._texts[1][:short]], self._ends(PROBE_TOKENS))
+        return self._agrees(logits, (PROBE_TOKENS - 1, short - 1))
 
-    def _agrees(self, rows: torch.Tensor, first: int) -> bool:
-        return float((rows - self._whole[first : first + len(rows)]).abs().max()) <= self._allowed
+    def _joins(self) -> bool:
+        long, short = PROBE_TOKENS // 2, PROBE_TOKENS // 3
+        past = joined([self._read(0, long), self._read(1, short)], self._ends(1))
+        lengths = torch.tensor([[long], [short]], device=self._model.device)
+        columns = torch.arange(long + 1, device=self._model.device)
+        logits, _ = self._model.logits(
+            torch.tensor([[self._texts[0][long]], [self._texts[1][short]]], device=self._model.device),
+            self._ends(1),
+            mask=(columns >= long - lengths).long(),
+            positions=lengths,
+            past=past.held,
+            keep_past=True,
+        )
+        return self._agrees(logits, (long, short))
+
+    def _agrees(self, logits: torch.Tensor, places: tuple[int, int]) -> bool:
+        whole = torch.stack([self._whole[row, place] for row, place in enumerate(places)])
+        return float((logits - whole).abs().max()) <= self._allowed
 
 
 def _holds(trial: Callable[[], bool]) -> bool:

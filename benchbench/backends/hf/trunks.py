@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from benchbench.backends.hf.cache import Kept, KeysValues, Past, cache_of, growing, joined, keys_values, shifted
 from benchbench.backends.hf.model import PASS_TOKENS, CausalModel
+
+Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
@@ -113,6 +115,14 @@ def _read_by_length(
     mask = (columns >= kept.tokens - totals).long().to(model.device)
     logits = torch.cat([part for part, _, _ in found])[torch.argsort(places).to(model.device)]
     return Trunks(logits, growing(kept.held, reserve) if reserve else kept.held, mask)
+
+
+def by_length(items: Sequence[Item], length: Callable[[Item], int]) -> list[list[Item]]:
+    """The items of each length, shortest first."""
+    groups: dict[int, list[Item]] = {}
+    for item in items:
+        groups.setdefault(length(item), []).append(item)
+    return [groups[key] for key in sorted(groups)]
 
 
 def _groups(lengths: Sequence[int], padding: int) -> list[list[int]]:
