@@ -76,8 +76,9 @@ class HFBackend(TokenBackend):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about this model that a reader of its results should see."""
-        engine = self._seq2seq if self._seq2seq is not None else self._scorer
-        return (*self.loaded.notes, *engine.notes)
+        if self._seq2seq is not None:
+            return (*self.loaded.notes, *self._seq2seq.notes)
+        return (*self.loaded.notes, *self._model.notes, *self._scorer.notes)
 
     def refuses(self, params: GenerationParams) -> str | None:
         """Languages, where the model has no tokens for them; nothing else."""
@@ -117,6 +118,7 @@ class HFBackend(TokenBackend):
         """The weights in memory are those of `name` now: forgets what was found out with others."""
         if self._seq2seq is None:
             self._scorer.forget()
+            self._generator.forget()
         self.options = replace(self.options, model=name, revision=revision)
         self.info = replace(self._describe(), chosen=self.info.chosen)
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from benchbench.backends.hf.cache import Past, cache_of, expanded, of_rows
-from benchbench.backends.hf.model import CausalModel
+from benchbench.backends.hf.model import PASS_TOKENS, CausalModel
 from benchbench.backends.hf.trunks import by_length, read_trunks
 from benchbench.backends.plan import Block, PlanRow
 from benchbench.backends.tokens import Scored
@@ -32,11 +32,26 @@ def run_batch(
     """Score all requests of one batch; `states` are the block's keys and values, None without a block."""
     if layout == "packed":
         yield from _packed(model, block, states, batch)
-    elif layout == "branched":
+    elif layout == "branched" and not _reads_anew(model, batch):
         for rows in [batch] if model.joins else by_length(batch, lambda row: row.depth):
             yield from _branched(model, block, states, rows)
+    elif layout == "branched":
+        whole = [PlanRow((leaf,), 0, len(leaf.tokens)) for row in batch for leaf in row.leaves]
+        for rows in by_length(whole, lambda row: row.depth):
+            yield from _plain(model, rows)
     else:
         yield from _plain(model, batch)
+
+
+def _reads_anew(model: CausalModel, batch: Sequence[PlanRow]) -> bool:
+    """Whether texts are cheaper read whole than branch by branch, where these take a pass for each of their tokens."""
+    if model.goes_on == "tokens":
+        return False
+    passes = max(row.longest_branch for row in batch)
+    branches = sum(len(row.leaves) for row in batch)
+    whole = sum(len(leaf.tokens) for row in batch for leaf in row.leaves)
+    stepped = sum(row.depth for row in batch) + passes * (branches + PASS_TOKENS.get(model.device.type, 0))
+    return passes > 0 and whole < stepped
 
 
 def _plain(model: CausalModel, batch: Sequence[PlanRow]) -> Iterator[Scored]:

@@ -29,6 +29,14 @@ PASS_TOKENS = {"cpu": 64, "cuda": 2_048}
 PROBE_TOKENS = 24
 """The longest text that is read to find out how a past goes on."""
 
+NEVER = (
+    "This model keeps a state that cannot be shared between requests: each prompt is read on its own, and anew for "
+    "every token that is written, which is slow."
+)
+STEPS = "Only single tokens can follow this model's state: a prefix that docs share is read anew for each of them."
+APART = "Texts of unlike lengths cannot go on together in this model: only those of one length are written together."
+MIXES = "This model mixes rows that go on by one token each: every text is written in passes of its own."
+
 GoesOn = Literal["tokens", "steps", "never"]
 """What may follow a past: several tokens at once, one at a time, or nothing."""
 
@@ -151,7 +159,7 @@ class CausalModel:
         """The same as `logits` for one token a row, each row in a pass of its own."""
         parts, kept = [], []
         order = torch.arange(len(ids), device=self.device)
-        for row in order.split(1):
+        for row in torch.tensor_split(order, len(ids)):
             one, filled = self.logits(
                 ids[row],
                 order[:1],
@@ -226,12 +234,33 @@ class CausalModel:
         """Whether texts of unlike lengths may go on together."""
         return not self.keeps_states or self._habits.joins
 
+    @property
+    def reorders(self) -> bool:
+        """Whether transformers' beam search may keep a past: all of it must be moved from beam to beam."""
+        if not self.keeps_states:
+            return True
+        moves = _takes_dynamic_cache(self.model) and self._inner is not None and not self._inner.found
+        return moves and self.steps_together and self.goes_on != "never"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of how a model that keeps states was used."""
+        if not self.keeps_states:
+            return ()
+        if self.goes_on == "never":
+            return (NEVER,)
+        seen = {STEPS: self.goes_on == "steps", APART: not self.joins, MIXES: not self.steps_together}
+        return tuple(note for note, holds in seen.items() if holds)
+
     @cached_property
     def _habits(self) -> _Habits:
         """How a model that keeps states may be used, found by trying: some forget them where several tokens
         follow, some take padding for text.
         """
-        return _Probe(self).habits()
+        try:
+            return _Probe(self).habits()
+        except BackendError:
+            return _Habits("never", pads=False, joins=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +284,7 @@ class _Probe:
         logits, _ = model.logits(torch.tensor(self._texts, device=model.device), every)
         self._whole = logits.view(2, PROBE_TOKENS, -1)
         spread = float(logits.max() - logits.min())
-        self._allowed = (1e-3 if logits.dtype == torch.float32 else 0.05) * spread
+        self._allowed = likeness(logits.dtype) * spread
 
     def habits(self) -> _Habits:
         """What the model was seen to do."""
@@ -311,6 +340,11 @@ class _Probe:
         return float((logits - whole).abs().max()) <= self._allowed
 
 
+def likeness(dtype: torch.dtype) -> float:
+    """How far a score may be from that of the same text read whole, as a share of the scores' range."""
+    return 1e-3 if dtype in (torch.float32, torch.float64) else 0.05
+
+
 def _holds(trial: Callable[[], bool]) -> bool:
     """Whether a trial went well; one that ends in an error did not."""
     try:
@@ -336,6 +370,11 @@ class _InnerStates:
                 if isinstance(value, torch.Tensor) and name.endswith(("_state", "_states"))
             ]
         return (cache, [getattr(module, name) for module, name in self._places]) if self._places else cache
+
+    @property
+    def found(self) -> bool:
+        """Whether there are any."""
+        return bool(self._places)
 
     def put_back(self, held: Any) -> Any:
         """The cache of what was taken out, its states where the modules look for them."""
