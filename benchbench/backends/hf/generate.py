@@ -168,7 +168,7 @@ class CausalGenerator(Halving):
             )
 
     def _check(self, written: Sequence[tuple[_Row, torch.Tensor]]) -> None:
-        """The first time that states were kept: whether the scores from which the shortest and the longest of the texts got
+        """The first time that states were kept: whether the scores from which the shortest and the longest text got
         their last token are those of the text read whole and alone. Raises DiffersError.
         """
         written = [one for one in written if one[1].isfinite().all()]
