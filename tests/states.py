@@ -16,7 +16,7 @@ from benchbench.backends.plan import Limits
 from tests import models
 
 VOCABULARY = 320
-LIMITS = Limits(batch_tokens=512, logit_rows=400, cached_tokens=8_000, width=512, block_overhead=64)
+LIMITS = Limits(batch_tokens=512, logit_rows=400, cached_tokens=8_000, width=512, block_overhead=32)
 SIZE: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 48,

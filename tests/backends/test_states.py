@@ -1,4 +1,4 @@
-"""Hybrids and state-space models share prefixes and write in batches: their state is copied, and numbers stay as alone."""
+"""Hybrids and state-space models share prefixes and write in batches, with the numbers and texts of one alone."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ LENGTHS_APART = {"minimax"}
 """Its mask counts the columns of its first layer, which has none where that layer is a linear one."""
 
 
-def five_shot(docs: int = 12) -> list[EncodedPair]:
+def five_shot(docs: int = 5) -> list[EncodedPair]:
     rng = random.Random(1)
     pairs = []
-    for context in states.contexts(docs, shots=120, longest=20):
+    for context in states.contexts(docs, shots=50, longest=12):
         choices = [tuple(rng.randrange(3, 300) for _ in range(rng.choice([1, 2, 5]))) for _ in range(4)]
         pairs += [EncodedPair(context, choice) for choice in choices]
     return pairs
@@ -74,8 +74,10 @@ def written(generator: CausalGenerator, jobs: list[Job]) -> list[str]:
 @pytest.mark.parametrize("name", MANY)
 def test_scores_are_those_of_one_text_alone_for_at_most_half_the_tokens(name: str) -> None:
     scorer, pairs = states.scorer(name), five_shot()
+    list(scorer.score(pairs))  # with its check
+    before = scorer.model.computed_tokens
     got = {scored.request: scored for scored in scorer.score(pairs)}
-    ratio = scorer.model.computed_tokens / sum(len(pair.inputs) for pair in pairs)
+    ratio = (scorer.model.computed_tokens - before) / sum(len(pair.inputs) for pair in pairs)
     assert ratio < (0.5 if name in WITHOUT_SHARED_BLOCKS else 0.3)
     assert scorer.layout == "branched", scorer.notes
     for i, pair in enumerate(pairs):
@@ -87,8 +89,8 @@ def test_scores_are_those_of_one_text_alone_for_at_most_half_the_tokens(name: st
 @pytest.mark.parametrize("name", MANY)
 def test_texts_are_those_of_one_alone_in_the_passes_of_one_batch(name: str, tmp_path: Path) -> None:
     generator = states.generator(name, tmp_path)
-    model, new = generator.model.model, 16
-    texts = states.contexts(6, shots=20)
+    model, new = generator.model.model, 10
+    texts = states.contexts(4, shots=20)
     params = GenerationParams((), new)
     jobs = [Job(text, params, str(i)) for i, text in enumerate(texts)]
     generator.ending.eos = frozenset()
@@ -147,7 +149,7 @@ def test_rows_that_were_mixed_up_are_found_out_and_written_alone(
 def test_sampling_and_a_full_memory_change_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = states.generator("lfm2", tmp_path)
     params = GenerationParams((), 8, do_sample=True, temperature=0.8, top_k=40, repetition_penalty=1.1)
-    jobs = [Job(text, params, f"t/{i}/0") for i, text in enumerate(states.contexts(6, shots=20))]
+    jobs = [Job(text, params, f"t/{i}/0") for i, text in enumerate(states.contexts(4, shots=20))]
     expected = written(generator, jobs)
     assert written(generator, jobs[::-1]) == expected[::-1]
     real = generator.model.model.forward

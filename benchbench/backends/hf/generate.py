@@ -11,7 +11,7 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.cache import Past, of_rows
 from benchbench.backends.hf.halving import Halving, computing, halves
-from benchbench.backends.hf.model import CausalModel, likeness
+from benchbench.backends.hf.model import PASS_TOKENS, CausalModel, likeness
 from benchbench.backends.hf.scorer import CausalScorer, prefilled
 from benchbench.backends.hf.trunks import by_length, read_trunks
 from benchbench.backends.models.tokenizer import end_tokens
@@ -92,8 +92,12 @@ class CausalGenerator(Halving):
         self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, skip: Collection[int]
     ) -> Iterator[Written | Exhausted]:
         inputs = [(unmerged(jobs[i].context, i), len(jobs[i].context) - 1, ()) for i in indices]
+        overhead = self.limits.block_overhead
+        if self.model.keeps_states:  # behind a block each length takes a pass of its own
+            overhead += PASS_TOKENS.get(self.model.device.type, 0) * len({len(jobs[i].context) for i in indices})
         limits = replace(
             self.limits,
+            block_overhead=overhead,
             width=self.limits.width + 1,
             row_branch_tokens=0,
             growth=params.max_gen_toks,
