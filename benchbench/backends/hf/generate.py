@@ -92,12 +92,14 @@ class CausalGenerator(Halving):
         self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, skip: Collection[int]
     ) -> Iterator[Written | Exhausted]:
         inputs = [(unmerged(jobs[i].context, i), len(jobs[i].context) - 1, ()) for i in indices]
-        overhead = self.limits.block_overhead
-        if self.model.keeps_states:  # behind a block each length takes a pass of its own
+        overhead, together = self.limits.block_overhead, self.limits.batch_tokens
+        if self.model.keeps_states:  # trunks are read in passes of their own, one for each length behind a block
+            together = max(together, self.limits.cached_tokens)
             overhead += PASS_TOKENS.get(self.model.device.type, 0) * len({len(jobs[i].context) for i in indices})
         limits = replace(
             self.limits,
             block_overhead=overhead,
+            batch_tokens=together,
             width=self.limits.width + 1,
             row_branch_tokens=0,
             growth=params.max_gen_toks,
@@ -131,7 +133,9 @@ class CausalGenerator(Halving):
         device = self.model.device
         contexts = [job.context[start:] for _, job in jobs]
         last = torch.arange(1, len(jobs) + 1) * max(len(context) for context in contexts) - 1
-        trunks = read_trunks(self.model, block.tokens, states, contexts, last, reserve=params.max_gen_toks)
+        trunks = read_trunks(
+            self.model, block.tokens, states, contexts, last, reserve=params.max_gen_toks, most=self.limits.batch_tokens
+        )
         logits, cache, width = trunks.logits, trunks.past, trunks.mask.shape[1]
         mask = torch.ones(len(jobs), width + params.max_gen_toks, dtype=torch.long, device=device)
         mask[:, :width] = trunks.mask

@@ -73,23 +73,29 @@ def read_trunks(
     trunks: Sequence[Sequence[int]],
     wanted: torch.Tensor,
     *,
-    keep: bool = True,
-    reserve: int = 0,
+    reserve: int | None = 0,
+    most: int | None = None,
 ) -> Trunks:
     """Read each of `trunks` behind the block, which is kept in `past`; None where there is none or it was not read.
 
     `wanted` are flat positions of the trunks laid flush right, [rows, longest trunk]. With `reserve` there is
-    room for so many tokens more; without `keep` nothing can follow.
+    room for so many tokens more; with None nothing can follow. A model that
+    keeps states reads them in passes of no more than `most` tokens.
     """
     if model.keeps_states:
-        return _read_by_length(model, block, past, trunks, wanted, reserve)
+        return _read_by_length(model, block, past, trunks, wanted, reserve, most)
     rows = left_padded(tuple(block), past if isinstance(past, list) else None, trunks, model.device)
     room = reserve + rows.ids.shape[1] if reserve else 0
     cache = cache_of(rows.past, reserve=room) if rows.past is not None else None
     logits, filled = model.logits(
-        rows.ids, wanted.to(model.device), mask=rows.mask, positions=rows.positions, past=cache, keep_past=keep
+        rows.ids,
+        wanted.to(model.device),
+        mask=rows.mask,
+        positions=rows.positions,
+        past=cache,
+        keep_past=reserve is not None,
     )
-    if cache is None and keep:
+    if cache is None and reserve is not None:
         filled = cache_of(keys_values(filled), reserve=reserve)
     return Trunks(logits, filled, rows.mask)
 
@@ -100,12 +106,14 @@ def _read_by_length(
     past: Past | None,
     trunks: Sequence[Sequence[int]],
     wanted: torch.Tensor,
-    reserve: int,
+    reserve: int | None,
+    most: int | None,
 ) -> Trunks:
     """Trunks of one length together, without padding where a state would take it for text."""
     longest = max(len(trunk) for trunk in trunks)
     padding = PASS_TOKENS.get(model.device.type, 0) if model.pads and not isinstance(past, Kept) else 0
-    groups = _groups([len(trunk) for trunk in trunks], padding)
+    before = 0 if isinstance(past, Kept) else len(block)
+    groups = _groups([before + len(trunk) for trunk in trunks], padding, most)
     found = [_read_together(model, block, past, trunks, members, wanted, longest) for members in groups]
     order = torch.argsort(torch.tensor([r for members in groups for r in members]))
     places = torch.cat([place for _, _, place in found])
@@ -125,13 +133,14 @@ def by_length(items: Sequence[Item], length: Callable[[Item], int]) -> list[list
     return [groups[key] for key in sorted(groups)]
 
 
-def _groups(lengths: Sequence[int], padding: int) -> list[list[int]]:
+def _groups(lengths: Sequence[int], padding: int, most: int | None) -> list[list[int]]:
     """Places of like lengths, longest first: padded where that costs no more than `padding` tokens a group."""
     groups: list[list[int]] = []
     left, longest = 0, 0
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
         left -= longest - lengths[place]
-        if not groups or left < 0:
+        is_full = most is not None and bool(groups) and (len(groups[-1]) + 1) * longest > most
+        if not groups or left < 0 or is_full:
             groups.append([])
             left, longest = padding, lengths[place]
         groups[-1].append(place)
