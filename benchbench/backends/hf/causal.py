@@ -140,7 +140,7 @@ def _branched(model: CausalModel, block: Block, states: Past | None, batch: Sequ
             )
     wanted = reads.rows(torch.device("cpu"))
     trunks = read_trunks(
-        model, block.tokens, states, [row.trunk for row in batch], wanted[wanted < offset], keep=width > 0
+        model, block.tokens, states, [row.trunk for row in batch], wanted[wanted < offset], reserve=0 if width else None
     )
     if width == 0:
         yield from reads.score([trunks.logits])
