@@ -78,8 +78,8 @@ def read_trunks(
 ) -> Trunks:
     """Read each of `trunks` behind the block, which is kept in `past`; None where there is none or it was not read.
 
-    `wanted` are flat positions of the trunks laid flush right, [rows, longest trunk]. With `reserve` there is room for so
-    many tokens more; with None nothing can follow. A model that keeps states reads in passes of at most `most` tokens.
+    `wanted` are flat positions of the trunks laid flush right, [rows, longest trunk]. With `reserve` there is room
+    for so many tokens more; with None nothing can follow. States are made in passes of at most `most` tokens.
     """
     if model.keeps_states:
         return _read_by_length(model, block, past, trunks, wanted, reserve, most)
