@@ -20,6 +20,7 @@ from transformers.cache_utils import (
 
 from benchbench.backends.hf.cache import CannotShareError, Kept, Past, cache_of, joined, keys_values, of_rows
 from benchbench.backends.hf.halving import computing
+from benchbench.backends.hf.head import HeadOn
 from benchbench.core.errors import BackendError
 
 PASTS = ("past_key_values", "cache_params", "state")
@@ -39,38 +40,6 @@ MIXES = "This model mixes rows that go on by one token each: every text is writt
 
 GoesOn = Literal["tokens", "steps", "never"]
 """What may follow a past: several tokens at once, one at a time, or nothing."""
-
-
-class HeadOn:
-    """Meanwhile an output head runs only on the positions that `pick` takes from its inputs: a hook hands it no others.
-
-    `shape` is [rows, tokens] of the pass. A model whose head is not found, or is given something else, computes every
-    position; the wanted ones are then picked from the logits, which gives the same rows.
-    """
-
-    def __init__(self, head: Any, shape: Sequence[int], pick: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self._head, self._shape, self._pick = head, tuple(shape), pick
-        self._hook: Any = None
-        self._reduced = False
-
-    def __enter__(self) -> HeadOn:
-        if isinstance(self._head, torch.nn.Module):
-            self._hook = self._head.register_forward_pre_hook(self._reduce)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._hook is not None:
-            self._hook.remove()
-
-    def _reduce(self, _: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if not args or args[0].dim() != 3 or tuple(args[0].shape[:2]) != self._shape:
-            return None
-        self._reduced = True
-        return (self._pick(args[0])[None], *args[1:])
-
-    def logits(self, output: torch.Tensor) -> torch.Tensor:
-        """[picked positions, vocabulary], of what the model gave as logits."""
-        return output[0] if self._reduced else self._pick(output)
 
 
 class TokensGiven:

@@ -16,7 +16,7 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.generate import Watch, generate_arguments, model_end_tokens, stop_at
 from benchbench.backends.hf.halving import Halving, computing, halves
-from benchbench.backends.hf.model import HeadOn
+from benchbench.backends.hf.head import HeadOn
 from benchbench.backends.models.loaded import LoadedModel
 from benchbench.backends.models.tokenizer import Languages
 from benchbench.backends.tokens import Exhausted, Scored, not_finite
