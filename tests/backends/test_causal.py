@@ -11,8 +11,8 @@ import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf import causal
-from benchbench.backends.hf.causal import CausalModel
 from benchbench.backends.hf.check import Sample, attention_window
+from benchbench.backends.hf.model import CausalModel
 from benchbench.backends.hf.scorer import CausalScorer
 from benchbench.backends.plan import Limits
 from benchbench.backends.tokens import Exhausted, Scored

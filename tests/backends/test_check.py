@@ -12,7 +12,6 @@ import torch
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf import causal
 from benchbench.backends.hf.agreement import EXACT, ROUGH, disagreement
-from benchbench.backends.hf.causal import CausalModel
 from benchbench.backends.hf.check import (
     cheap_sample,
     computed,
@@ -21,6 +20,7 @@ from benchbench.backends.hf.check import (
     switches,
     without_far_past,
 )
+from benchbench.backends.hf.model import CausalModel
 from benchbench.backends.hf.scorer import CausalScorer
 from benchbench.backends.plan import Block, Limits, PlanRow, make_plan
 from benchbench.backends.tokens import Scored

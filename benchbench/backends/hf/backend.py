@@ -10,9 +10,9 @@ import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.engines import ModelOptions
-from benchbench.backends.hf.causal import CausalModel
 from benchbench.backends.hf.causality import check_causal
 from benchbench.backends.hf.generate import CausalGenerator
+from benchbench.backends.hf.model import PASS_TOKENS, CausalModel
 from benchbench.backends.hf.scorer import CausalScorer
 from benchbench.backends.models.delta import add_delta
 from benchbench.backends.models.files import ModelSource
@@ -61,7 +61,7 @@ class HFBackend(TokenBackend):
             from benchbench.backends.hf.seq2seq import Seq2SeqEngine
 
             self._seq2seq = Seq2SeqEngine(loaded, self._limits.batch_tokens)
-            self._seq2seq.ending.cut_thinking(self._own.think_end_token)
+            self._seq2seq.writer.ending.cut_thinking(self._own.think_end_token)
             return
         self._model = CausalModel(loaded.model, loaded.device)
         self._scorer = CausalScorer(self._model, self._limits, plan=self.options.plan, config=loaded.model.config)
@@ -89,9 +89,10 @@ class HFBackend(TokenBackend):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about this model that a reader of its results should see."""
-        engine = self._seq2seq if self._seq2seq is not None else self._scorer
-        writer = self._seq2seq if self._seq2seq is not None else self._generator
-        return (*self.loaded.notes, *self._encoder.notes, *engine.notes, *writer.ending.notes)
+        if self._seq2seq is not None:
+            return (*self.loaded.notes, *self._encoder.notes, *self._seq2seq.notes, *self._seq2seq.writer.ending.notes)
+        own = (*self._model.notes, *self._scorer.notes, *self._generator.ending.notes)
+        return (*self.loaded.notes, *self._encoder.notes, *own)
 
     def refuses(self, params: GenerationParams) -> str | None:
         """Languages, where the model has no tokens for them; nothing else."""
@@ -130,10 +131,12 @@ class HFBackend(TokenBackend):
 
     def _now_is(self, name: str, revision: str | None = None) -> None:
         """The weights in memory are those of `name` now: forgets what was found out with others."""
-        if self._seq2seq is None:
+        if self._seq2seq is not None:
+            self._seq2seq.forget()
+        else:
             self._model.find_head()
-        engine = self._seq2seq if self._seq2seq is not None else self._scorer
-        engine.forget()
+            self._scorer.forget()
+            self._generator.forget()
         self.options = replace(self.options, model=name, revision=revision)
         self.info = replace(self._describe(), chosen=self.info.chosen)
 
@@ -158,7 +161,7 @@ def _limits(options: ModelOptions, loaded: Any) -> Limits:
         cached_tokens=options.batch_tokens or 16 * batch_tokens,
         width=loaded.max_length,
         block_overhead=2_048 if on_gpu else 256,
-        batch_overhead=2_048 if on_gpu else 64,
+        batch_overhead=PASS_TOKENS[loaded.device.type if on_gpu else "cpu"],
     )
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from benchbench.backends.hf.causal import HeadOn
 from benchbench.backends.hf.halving import computing
+from benchbench.backends.hf.head import HeadOn
 from benchbench.backends.hf.seq2seq_plan import Way
 
 SWITCH = "attention_type"

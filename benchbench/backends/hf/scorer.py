@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.agreement import EXACT, disagreement, tolerance_of
-from benchbench.backends.hf.cache import CannotShareError, KeysValues
-from benchbench.backends.hf.causal import CausalModel, Layout, run_batch
+from benchbench.backends.hf.cache import CannotShareError, Past
+from benchbench.backends.hf.causal import Layout, run_batch
 from benchbench.backends.hf.check import (
     Kind,
     Sample,
@@ -28,6 +28,7 @@ from benchbench.backends.hf.check import (
     without_far_past,
 )
 from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
+from benchbench.backends.hf.model import CausalModel
 from benchbench.backends.plan import Block, Limits, PlanLeaf, PlanRow, PrefixPlan, make_plan
 from benchbench.backends.tokens import Exhausted, Scored, first_line
 from benchbench.core.errors import ArgumentError
@@ -60,7 +61,7 @@ class _Done:
     """Texts, and what they gave alone."""
     answers: dict[int, list[Scored | Exhausted]] = field(default_factory=dict)
     """By the id of a batch of the plan."""
-    states: dict[tuple[int, ...], list[KeysValues] | None] = field(default_factory=dict)
+    states: dict[tuple[int, ...], Past | None] = field(default_factory=dict)
     """By the tokens of a block."""
 
 
@@ -228,7 +229,7 @@ class CausalScorer(Halving):
                             yield scored
 
     def _batch(
-        self, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
+        self, layout: Layout, block: Block, states: Past | None, batch: Sequence[PlanRow]
     ) -> Iterator[Scored | Exhausted]:
         def run(piece: Sequence[PlanRow]) -> list[Scored]:
             return list(run_batch(self.model, layout, block, states, piece))
@@ -250,6 +251,8 @@ def _candidates(model: CausalModel, plan: str, config: PretrainedConfig) -> list
         )
     if plan in SHARING:
         return [plan, *WHOLE]
+    if model.keeps_states:
+        return list(WHOLE) if model.goes_on == "never" else ["branched", *WHOLE]
     kinds = getattr(config_of_text(config), "layer_types", None) or ()
     if any(str(kind) not in ("full_attention", "sliding_attention") for kind in kinds):
         return list(WHOLE)
@@ -271,12 +274,12 @@ def prefilled(
     model: CausalModel,
     plan: PrefixPlan,
     wanted: set[int] | None,
-    known: dict[tuple[int, ...], list[KeysValues] | None] | None = None,
-) -> Iterator[tuple[Block, list[KeysValues] | None]]:
+    known: dict[tuple[int, ...], Past | None] | None = None,
+) -> Iterator[tuple[Block, Past | None]]:
     """The blocks that `wanted` requests need (None: all), each with the keys and values of its prefix, which
     are forgotten when no later block extends it. `known` has those of some blocks by their tokens, and gives them away.
     """
-    states: dict[int, list[KeysValues] | None] = {-1: None, 0: None}
+    states: dict[int, Past | None] = {-1: None, 0: None}
     needed = _needed_blocks(plan, wanted)
     for index, block in enumerate(plan.blocks):
         if index not in needed:
