@@ -177,8 +177,9 @@ def test_a_single_plan_needs_no_check() -> None:
     model = made("llama")
     pairs = drawn([9, 12, 30], choices=2, size=4)
     scorer = scorer_of(model, "single")
-    assert totals(scorer, pairs) == pytest.approx(alone(model, pairs), abs=1e-4)
-    assert model.computed_tokens == sum(len(pair.inputs) for pair in pairs)
+    found, given = totals(scorer, pairs), model.computed_tokens
+    assert found == pytest.approx(alone(model, pairs), abs=1e-4)
+    assert given == sum(len(pair.inputs) for pair in pairs)
 
 
 def test_texts_to_be_continued_are_checked_at_their_own_lengths() -> None:
@@ -271,7 +272,7 @@ def counted(
     model: CausalModel, layout: str, block: Block, states: object, batch: Sequence[PlanRow]
 ) -> Iterator[Scored]:
     """In place of a forward pass: what it would compute is counted, and every token is certain."""
-    model.computed_tokens += len(batch) * max(row.packed_width for row in batch)
+    model._given.tokens += len(batch) * max(row.packed_width for row in batch)
     for row in batch:
         for reader in (reader for leaf in row.leaves for reader in leaf.readers):
             size = len(reader.targets)
@@ -279,7 +280,7 @@ def counted(
 
 
 def counted_prefix(model: CausalModel, ids: Sequence[int], start: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    model.computed_tokens += len(ids) - start
+    model._given.tokens += len(ids) - start
     return [(torch.zeros(1), torch.zeros(1))]
 
 

@@ -24,7 +24,6 @@ from benchbench.backends.models.formats import CheckpointFormat
 from benchbench.backends.models.identity import file_identity
 from benchbench.backends.models.loaded import LoadedModel, from_pretrained, set_length
 from benchbench.backends.models.memory import MemoryEstimate, check_memory, expanded
-from benchbench.backends.models.options import transformers_options
 from benchbench.backends.models.shape import check_size, stored_layers
 from benchbench.backends.models.tokenizer import load_tokenizer
 from benchbench.core.errors import ModelError
@@ -293,6 +292,8 @@ class GGUFFormat(CheckpointFormat):
 
     def load(self, source: ModelSource, options: ModelOptions, device: torch.device) -> LoadedModel:
         """See `CheckpointFormat`."""
+        from benchbench.backends.models.options import transformers_options  # pydantic, where a model is opened
+
         path = source.path
         headers = read_headers(path)
         own = transformers_options(options)
