@@ -254,7 +254,9 @@ def test_a_model_that_hears_is_a_causal_model_of_text(model_type: str, tmp_path:
 
 @pytest.mark.parametrize("model_type", sorted({name.partition(" ")[0] for name in tiny.CONFIGS}))
 def test_no_other_is_refused(model_type: str, tmp_path: Path) -> None:
-    check_config({"model_type": model_type}, tmp_path, own_code=False)
+    config = {"model_type": model_type}
+    check_config(config, tmp_path, own_code=False)
+    assert config == {"model_type": model_type}
 
 
 @pytest.mark.parametrize("name", ["bart", "marian", "t5", "mbart"])
