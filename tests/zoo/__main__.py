@@ -78,7 +78,7 @@ def _say(result: Result) -> None:
     print(
         f"{result.family:26} {result.outcome:12} {result.plan:9} {result.needed:6}/{result.computed:<6} "
         f"{result.difference:8.1e} {result.rolling:8.1e} wrong {result.wrong:2} texts {result.texts}/7 "
-        f"{'' if result.cached is None else f'own cache {result.cached}/7 '}{result.seconds:5.1f} s "
+        f"{f'own cache {result.cached}/7 ' if result.cached else ''}{result.seconds:5.1f} s "
         f"{result.sentence} {' | '.join(result.notes)} {'; '.join(result.failures[:1])}".rstrip(),
         flush=True,
     )

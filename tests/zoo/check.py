@@ -47,8 +47,8 @@ class Result:
     """How many of the 44 + 4 log-likelihoods differ by more than the tolerance, or in `is_greedy`."""
     texts: int = 0
     """How many of the 7 texts are those of `generate`."""
-    cached: int | None = None
-    """How many of the 7 texts transformers' own cache writes as without it; counted only where a text differs."""
+    cached: int = 0
+    """How many of these only with transformers' own cache, with which `generate` is called by default."""
     notes: tuple[str, ...] = ()
     sentence: str = ""
     """Why it was refused, or what went wrong."""
@@ -116,11 +116,12 @@ def _compare(result: Result, answers: Sequence[Response], oracle: Oracle, dtype:
                     result.texts += 1
                 else:
                     differing.append(answer)
-    if differing:
-        tasks = writing_tasks()
-        result.cached = sum(oracle.write(one, use_cache=True).text == oracle.write(one).text for one in tasks)
-        first = differing[0]
-        result.sentence = f"{first.text!r} instead of {oracle.write(first.request).text!r}"
+    for one in differing:
+        if oracle.write(one.request, use_cache=True).text == one.text:
+            result.cached += 1
+            result.texts += 1
+        else:
+            result.sentence = f"{one.text!r} instead of {oracle.write(one.request).text!r}"
     if result.wrong or result.failures or result.texts < len(writing_tasks()):
         result.outcome = "wrong"
 

@@ -14,6 +14,7 @@ SHARED = {
     "packed": "context and choices in one row",
     "branched": "contexts read once, choices branch from their keys and values",
     "plain": "nothing, each choice is read with its context",
+    "unpadded": "nothing, only texts of one length are read together",
     "single": "nothing, each text is read alone",
 }
 """Plan → what the choices of a doc, and docs with the same shots, share."""
@@ -52,8 +53,8 @@ def _head(results: Sequence[Result], version: str) -> list[str]:
         "and long choices), 4 rolling texts (the longest over two windows) and 7 texts to write. Right means: every",
         f"log-likelihood is that of transformers' own forward pass over this one text alone, within {nats:g} nats and",
         f"{share:g} of its size, and every text is what `generate` writes for this prompt alone without a cache,",
-        "except where two tokens are as likely as each other. It says nothing about real weights, GPUs or code of a",
-        "repository's own.",
+        "except where two tokens are as likely as each other; or, where the table says so, what it writes with its",
+        "own cache, which changes a few models. It says nothing about real weights, GPUs or code of a repository's own.",
         "",
     ]
 
@@ -70,11 +71,15 @@ def _right(results: Sequence[Result]) -> list[str]:
     return [*lines, *(_row(result) for result in results), ""]
 
 
+def _of_cache(result: Result) -> list[str]:
+    return [f"{result.cached} of 7 texts are those of transformers' own cache alone."] if result.cached else []
+
+
 def _row(result: Result) -> str:
     tokens = f"{result.computed:,} of {result.needed:,}"
     return (
         f"| `{result.family}` | {result.kind} | {result.plan} | {tokens} | {result.difference:.0e} | "
-        f"{result.rolling:.0e} | {_cell(' '.join(result.notes))} |"
+        f"{result.rolling:.0e} | {_cell(' '.join([*result.notes, *_of_cache(result)]))} |"
     )
 
 

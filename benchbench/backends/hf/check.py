@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 WINDOWS = ("sliding_window", "window_size", "attention_window_size")
 """What configurations call the tokens a sliding layer sees: Mistral and most others, GPT-Neo, RecurrentGemma."""
+COMPRESSED = ("compress_rates", "compress_ratios")
+"""What configurations call the size of the groups in which keys and values are compressed: DeepSeek-V4's."""
 SWITCHING_ROPES = ("longrope", "dynamic")
 """Rotary positions whose frequencies change once a text is longer than `original_max_position_embeddings`."""
 LENGTH_WORDS = (
@@ -318,6 +320,13 @@ def _ropes(parameters: Any) -> Iterator[Mapping[str, Any]]:
         yield parameters
         for value in parameters.values():
             yield from _ropes(value)
+
+
+def reads_padding(config: PretrainedConfig) -> bool:
+    """Whether padding is known to move numbers a little at any length: tokens are compressed in groups, the last of
+    which it fills. A check of a few rows may not meet the text that moves.
+    """
+    return any(getattr(config_of_text(config), name, None) for name in COMPRESSED)
 
 
 def may_change_with_length(config: PretrainedConfig, length: int) -> bool:

@@ -23,6 +23,7 @@ from benchbench.backends.hf.check import (
     config_of_text,
     described,
     may_change_with_length,
+    reads_padding,
     sample,
     switches,
     without_far_past,
@@ -43,6 +44,7 @@ WHOLE: tuple[Layout, ...] = ("plain", "unpadded", "single")
 CHECK_SHARE = 0.02
 """Share of a plan's tokens that texts alone may take, before the check is made with short ones (never where lengths may
 change what the model computes)."""
+DIFFERS = "differs from one text alone by"
 COPIES = 4
 """Of a text in one batch, to see how much only the order of sums moves its numbers in half precision."""
 IN_USE: dict[Layout, str] = {
@@ -149,11 +151,22 @@ class CausalScorer(Halving):
             checked = self._sample(plan, layout, shape, whole=done is not None)
             verdict = Verdict(shape, self._fault(layout, checked, done or _Done()))
             known.append(verdict)
-            if verdict.fault is not None:
-                shortest = min(len(leaf.tokens) for row in plan.rows for leaf in row.leaves)
-                texts = f"texts of {shortest} to {shape.longest} tokens"
-                self._tell(f"The {layout} plan is not used for {texts}: {verdict.fault}.")
+            self._tell_fault(layout, plan, verdict)
         return verdict.fault is None
+
+    def _tell_fault(self, layout: Layout, plan: PrefixPlan, verdict: Verdict) -> None:
+        """Of a model that cannot compute a layout once; of one that gives other numbers, for which lengths."""
+        if verdict.fault is None:
+            return
+        cannot = f"The {layout} plan is not used: "
+        if DIFFERS not in verdict.fault:
+            if not any(note.startswith(cannot) for note in self.notes):
+                self._tell(f"{cannot}{verdict.fault}.")
+            return
+        shortest = min(len(leaf.tokens) for row in plan.rows for leaf in row.leaves)
+        self._tell(
+            f"The {layout} plan is not used for texts of {shortest} to {verdict.shape.longest} tokens: {verdict.fault}."
+        )
 
     def _tell(self, note: str | None) -> None:
         if note is not None and note not in self.notes:
@@ -178,7 +191,7 @@ class CausalScorer(Halving):
                 one = expected.get(got.request)
                 nats = self._difference(one, got, checked) if one is not None and isinstance(got, Scored) else None
                 if nats is not None:
-                    return f"it differs from one text alone by {nats:.3g} nats"
+                    return f"it {DIFFERS} {nats:.3g} nats"
         except Exception as error:
             if is_out_of_memory(error):
                 raise
@@ -253,6 +266,8 @@ def _candidates(model: CausalModel, plan: str, config: PretrainedConfig) -> list
         return [plan, *WHOLE]
     if model.keeps_states:
         return list(WHOLE) if model.goes_on == "never" else ["branched", *WHOLE]
+    if reads_padding(config):
+        return list(WHOLE[1:])
     kinds = getattr(config_of_text(config), "layer_types", None) or ()
     if any(str(kind) not in ("full_attention", "sliding_attention") for kind in kinds):
         return list(WHOLE)
