@@ -54,7 +54,7 @@ def _head(results: Sequence[Result], version: str) -> list[str]:
         f"log-likelihood is that of transformers' own forward pass over this one text alone, within {nats:g} nats and",
         f"{share:g} of its size, and every text is what `generate` writes for this prompt alone without a cache,",
         "except where two tokens are as likely as each other; or, where the table says so, what it writes with its",
-        "own cache, which changes a few models. It says nothing about real weights, GPUs or code of a repository's own.",
+        "own cache, which changes a few models. It says nothing about real weights, GPUs or code of a repository.",
         "",
     ]
 
