@@ -1,7 +1,8 @@
-"""The zoo as a test: a handful of families always, all of them with `-m slow`; what is not right is listed here."""
+"""The zoo as a test: a handful of families always, all of them with `-m slow` and BENCHBENCH_ZOO; what is not right is listed here."""
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ IN_BFLOAT16 = (
 )
 
 
+WHOLE_ZOO = pytest.mark.skipif(
+    "BENCHBENCH_ZOO" not in os.environ, reason="takes long: python -m tests.zoo, or set BENCHBENCH_ZOO"
+)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The list of families costs an import of transformers, so it is made only where it is asked for."""
     if "family" in metafunc.fixturenames and metafunc.function is test_every_family_is_right_or_refused:
@@ -68,6 +74,7 @@ def test_some_families_are_right_or_refused(family: str) -> None:
     judge(check(family, families()[family]))
 
 
+@WHOLE_ZOO
 @pytest.mark.slow
 def test_every_family_is_right_or_refused(family: str) -> None:
     if family in UNBUILDABLE:
@@ -75,6 +82,7 @@ def test_every_family_is_right_or_refused(family: str) -> None:
     judge(check(family, families()[family]))
 
 
+@WHOLE_ZOO
 @pytest.mark.slow
 @pytest.mark.parametrize("family", IN_BFLOAT16)
 def test_half_precision_is_right_within_its_rounding(family: str) -> None:
