@@ -1,4 +1,4 @@
-"""The zoo as a test: a handful of families always, all of them with `-m slow` and BENCHBENCH_ZOO; what is not right is listed here."""
+"""The zoo as a test: a handful of families always, all with BENCHBENCH_ZOO; what is not right is listed here."""
 
 from __future__ import annotations
 
