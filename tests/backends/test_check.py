@@ -272,7 +272,7 @@ def counted(
     model: CausalModel, layout: str, block: Block, states: object, batch: Sequence[PlanRow]
 ) -> Iterator[Scored]:
     """In place of a forward pass: what it would compute is counted, and every token is certain."""
-    model._given.tokens += len(batch) * max(row.packed_width for row in batch)
+    model.computed_tokens += len(batch) * max(row.packed_width for row in batch)
     for row in batch:
         for reader in (reader for leaf in row.leaves for reader in leaf.readers):
             size = len(reader.targets)
@@ -280,7 +280,7 @@ def counted(
 
 
 def counted_prefix(model: CausalModel, ids: Sequence[int], start: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    model._given.tokens += len(ids) - start
+    model.computed_tokens += len(ids) - start
     return [(torch.zeros(1), torch.zeros(1))]
 
 

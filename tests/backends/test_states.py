@@ -112,6 +112,7 @@ def test_every_token_given_to_the_model_is_counted(tmp_path: Path) -> None:
         with passes(generator.model.model) as seen:
             written(generator, [Job(text, params, "a")])
         assert generator.model.computed_tokens - before == sum(seen) > len(text)
+        assert not generator.model.model._forward_pre_hooks, "a model in training is used on, and not for us"
 
 
 @pytest.mark.parametrize("name", ["lfm2", "mamba2", "rwkv", pytest.param("minimax", marks=pytest.mark.slow)])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 
-from benchbench.backends.tokens import Scored
+from benchbench.backends.tokens import Scored, first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,37 @@ class Tolerance:
         """As wide as a model needs whose log-probabilities move by `noise` where only the order of sums changes."""
         factor = max(1.0, min(NOISE_FACTOR * noise, NOISE_LIMIT) / self.token)
         return Tolerance(self.token * factor, self.rms * factor, self.share)
+
+
+class Reach(Protocol):
+    """How far something computed goes, in tokens: whatever depends on lengths shows at the largest."""
+
+    def within(self, other: Self) -> bool:
+        """Whether `other` goes at least as far in everything."""
+        ...
+
+
+R = TypeVar("R", bound=Reach)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict(Generic[R]):
+    """What one check has found."""
+
+    reach: R
+    """How far it went."""
+    fault: str | None
+    """What was wrong, as the end of a sentence; None where it agrees with one text alone."""
+
+    def speaks_for(self, others: R) -> bool:
+        """Whether what goes as far as `others` needs no check: a right one goes no further, a wrong one no less far."""
+        return others.within(self.reach) if self.fault is None else self.reach.within(others)
+
+
+def cannot(error: Exception, what: str) -> str:
+    """What is wrong with `what` where the model does not compute it, as the end of a sentence."""
+    cause = error.__cause__ or error
+    return f"this model cannot compute {what} ({type(cause).__name__}: {first_line(cause)})"
 
 
 NOISE_FACTOR = 3.0

@@ -207,3 +207,14 @@ def growing(held: Any, reserve: int) -> Any:
 def of_rows(held: Any, rows: torch.Tensor, count: int) -> Any:
     """A copy of the named rows of a past of `count` rows, in that order, with repeats."""
     return _joined([held], [count], lambda found, _: found[0][rows])
+
+
+def narrowed(held: Any, rows: torch.Tensor, count: int) -> Any:
+    """The named rows of a past of `count` rows, which is given up: a layer at a time where it has layers, so that no
+    more than one is held twice.
+    """
+    if type(held) is not DynamicCache:
+        return of_rows(held, rows, count)
+    for place, layer in enumerate(held.layers):
+        held.layers[place] = of_rows(layer, rows, count)
+    return held

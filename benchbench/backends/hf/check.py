@@ -59,20 +59,6 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one check has found."""
-
-    shape: Shape
-    """How far it has gone."""
-    fault: str | None
-    """What was wrong, as the end of a sentence; None where the layout agrees with one text alone."""
-
-    def speaks_for(self, shape: Shape) -> bool:
-        """Whether a plan of that shape need not be checked: a right one goes no further, a wrong one no less far."""
-        return shape.within(self.shape) if self.fault is None else self.shape.within(shape)
-
-
-@dataclass(frozen=True, slots=True)
 class Sample:
     """A few rows of a plan, beside the rows of their batches that set their padding."""
 
@@ -103,14 +89,20 @@ def columns(row: PlanRow, layout: Layout) -> int:
     return row.start + row.packed_width if layout == "packed" else row.depth
 
 
+def _padding(batch: Sequence[PlanRow], layout: Layout) -> int:
+    """Columns by which the rows of a batch differ."""
+    widths = [columns(row, layout) for row in batch]
+    return max(widths) - min(widths)
+
+
 def described(plan: PrefixPlan, layout: Layout) -> tuple[Kind, Shape]:
     """What a plan is, as far as trust in it is concerned. It has at least one row."""
-    widths = [[columns(row, layout) for row in batch] for block in plan.blocks for batch in block.batches if batch]
-    rows = plan.rows
+    batches, rows = [batch for block in plan.blocks for batch in block.batches if batch], plan.rows
     longest = max(len(leaf.tokens) for row in rows for leaf in row.leaves)
     has_block = any(block.tokens for block in plan.blocks)
     has_branches = any(len(row.leaves) > 1 for row in rows)
-    shape = Shape(longest, max(map(max, widths)), max(max(batch) - min(batch) for batch in widths))
+    widest = max(columns(row, layout) for row in rows)
+    shape = Shape(longest, widest, max(_padding(batch, layout) for batch in batches))
     return Kind(layout, has_block, has_branches, longest.bit_length()), shape
 
 
@@ -165,9 +157,7 @@ def _cheapest(plan: PrefixPlan, layout: Layout) -> Iterator[tuple[PlanLeaf, _Pla
     if not places:
         return
     padding = {
-        (b, n): max(columns(row, layout) for row in batch) - min(columns(row, layout) for row in batch)
-        for b, block in enumerate(plan.blocks)
-        for n, batch in enumerate(block.batches)
+        (b, n): _padding(batch, layout) for b, block in enumerate(plan.blocks) for n, batch in enumerate(block.batches)
     }
     padded = [place for place in places if padding[place.block, place.batch]] or places
     first = min(padded, key=lambda place: columns(place.row, layout))
@@ -205,10 +195,8 @@ def _most_padded(plan: PrefixPlan, layout: Layout) -> _Place | None:
     largest, found = 0, None
     for b, block in enumerate(plan.blocks):
         for n, batch in enumerate(block.batches):
-            narrow = min(batch, key=lambda row: columns(row, layout))
-            padding = max(columns(row, layout) for row in batch) - columns(narrow, layout)
-            if padding > largest:
-                largest, found = padding, _Place(b, n, narrow)
+            if (padding := _padding(batch, layout)) > largest:
+                largest, found = padding, _Place(b, n, min(batch, key=lambda row: columns(row, layout)))
     return found
 
 

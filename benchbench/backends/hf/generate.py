@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.cache import Past, of_rows
+from benchbench.backends.hf.cache import Past, narrowed
 from benchbench.backends.hf.halving import Halving, computing, halves
-from benchbench.backends.hf.model import PASS_TOKENS, CausalModel, likeness
+from benchbench.backends.hf.model import PASS_TOKENS, CausalModel, TokensGiven, likeness
 from benchbench.backends.hf.scorer import CausalScorer, prefilled
 from benchbench.backends.hf.trunks import by_length, read_trunks
 from benchbench.backends.models.tokenizer import end_tokens
@@ -143,6 +143,7 @@ class CausalGenerator(Halving):
         lengths = torch.tensor([len(job.context) for _, job in jobs], device=device)
         finished: list[Written | Exhausted] = []
         last_scores: list[tuple[_Row, torch.Tensor]] = []
+        is_checked = self.model.keeps_states and not self._was_right
         step = 0
         while True:
             tokens = self._choose(logits, rows, params)
@@ -155,7 +156,8 @@ class CausalGenerator(Halving):
                     alive.append(place)
                 else:
                     finished.append(ended)
-                    last_scores.append((row, logits[place]))
+                    if is_checked:  # a view would hold the scores of every row
+                        last_scores.append((row, logits[place].clone()))
                     row.request = -1
             if not alive:
                 self._check(last_scores)
@@ -163,7 +165,7 @@ class CausalGenerator(Halving):
             step += 1
             if len(alive) < SHRINK_BELOW * len(rows):
                 keep = torch.tensor(alive, device=device)
-                cache = of_rows(cache, keep, len(rows))
+                cache = narrowed(cache, keep, len(rows))
                 rows, tokens = [rows[p] for p in alive], [tokens[p] for p in alive]
                 mask, lengths = mask[keep], lengths[keep]
             logits, cache = self.model.logits(
@@ -180,7 +182,7 @@ class CausalGenerator(Halving):
         their last token are those of the text read whole and alone. Raises DiffersError.
         """
         written = [one for one in written if one[1].isfinite().all()]
-        if not self.model.keeps_states or self._was_right or not written:
+        if not written:
             return
         by_length = sorted(written, key=lambda one: len(one[0].job.context) + len(one[0].tokens))
         for row, scores in (by_length[0], by_length[-1]):
@@ -232,7 +234,7 @@ class CausalGenerator(Halving):
             context = torch.tensor([jobs[index].context], device=self.model.device)
             torch.manual_seed(seed(jobs[index]))
             watch = Watch(self.model.device)
-            with computing(self.model.model):
+            with computing(self.model.model), TokensGiven(self.model.model) as given:
                 output = self.model.model.generate(
                     input_ids=context,
                     attention_mask=torch.ones_like(context),
@@ -244,6 +246,7 @@ class CausalGenerator(Halving):
                     use_cache=keeps_past,
                     **generate_arguments(params),
                 )
+            self.model.computed_tokens += given.tokens
             tokens = output[0, context.shape[1] :].tolist()
             yield not_finite(index) if watch.saw_nan else self.ending.finished(index, tokens, params)
 

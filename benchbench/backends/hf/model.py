@@ -43,11 +43,18 @@ GoesOn = Literal["tokens", "steps", "never"]
 
 
 class TokensGiven:
-    """Counts the tokens of every forward pass of a model, whoever calls it: padding, beams and what is read again."""
+    """Meanwhile counts the tokens of every forward pass of a model, whoever calls it: beams and what is read again."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.tokens = 0
-        model.register_forward_pre_hook(self._count, with_kwargs=True)
+        self._model = model
+
+    def __enter__(self) -> TokensGiven:
+        self._hook = self._model.register_forward_pre_hook(self._count, with_kwargs=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
 
     def _count(self, _: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
@@ -67,7 +74,8 @@ class CausalModel:
     def __init__(self, model: Any, device: torch.device) -> None:
         self.model = model
         self.device = device
-        self._given = TokensGiven(model)
+        self.computed_tokens = 0
+        """Tokens that went through the model, padding included."""
         self._accepted = frozenset(inspect.signature(model.forward).parameters)
         self.takes_positions = "position_ids" in self._accepted or _hands_positions_on(model)
         self.takes_mask = "attention_mask" in self._accepted
@@ -82,11 +90,6 @@ class CausalModel:
     def find_head(self) -> None:
         """Looks for the output head, in whose place another module stands where the weights were exchanged."""
         self._head: Any = self.model.get_output_embeddings()
-
-    @property
-    def computed_tokens(self) -> int:
-        """Tokens that went through the model."""
-        return self._given.tokens
 
     @torch.inference_mode()
     def logits(
@@ -119,6 +122,7 @@ class CausalModel:
             kwargs[self._past_name] = past
         if "use_cache" in self._accepted:
             kwargs["use_cache"] = keep_past or past is not None
+        self.computed_tokens += ids.numel()
         pick = HeadOn(
             self._head, ids.shape, lambda states: states.reshape(-1, states.shape[-1])[rows.to(states.device)]
         )

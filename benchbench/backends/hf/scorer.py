@@ -9,14 +9,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.agreement import EXACT, disagreement, tolerance_of
+from benchbench.backends.hf.agreement import EXACT, Verdict, cannot, disagreement, tolerance_of
 from benchbench.backends.hf.cache import CannotShareError, Past
 from benchbench.backends.hf.causal import Layout, run_batch
 from benchbench.backends.hf.check import (
     Kind,
     Sample,
     Shape,
-    Verdict,
     attention_window,
     cheap_sample,
     computed,
@@ -31,7 +30,7 @@ from benchbench.backends.hf.check import (
 from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
 from benchbench.backends.hf.model import CausalModel
 from benchbench.backends.plan import Block, Limits, PlanLeaf, PlanRow, PrefixPlan, make_plan
-from benchbench.backends.tokens import Exhausted, Scored, first_line
+from benchbench.backends.tokens import Exhausted, Scored
 from benchbench.core.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class CausalScorer(Halving):
         self._switches = switches(config)
         self._is_auto = plan == "auto"
         self._possible = _candidates(model, plan, config)
-        self._verdicts: dict[Kind, list[Verdict]] = {}
+        self._verdicts: dict[Kind, list[Verdict[Shape]]] = {}
         self.layout: Layout = self._possible[0]
         """The layout in use for the shortest texts of the last task."""
 
@@ -154,7 +153,7 @@ class CausalScorer(Halving):
             self._tell_fault(layout, plan, verdict)
         return verdict.fault is None
 
-    def _tell_fault(self, layout: Layout, plan: PrefixPlan, verdict: Verdict) -> None:
+    def _tell_fault(self, layout: Layout, plan: PrefixPlan, verdict: Verdict[Shape]) -> None:
         """Of a model that cannot compute a layout once; of one that gives other numbers, for which lengths."""
         if verdict.fault is None:
             return
@@ -165,7 +164,7 @@ class CausalScorer(Halving):
             return
         shortest = min(len(leaf.tokens) for row in plan.rows for leaf in row.leaves)
         self._tell(
-            f"The {layout} plan is not used for texts of {shortest} to {verdict.shape.longest} tokens: {verdict.fault}."
+            f"The {layout} plan is not used for texts of {shortest} to {verdict.reach.longest} tokens: {verdict.fault}."
         )
 
     def _tell(self, note: str | None) -> None:
@@ -197,8 +196,7 @@ class CausalScorer(Halving):
                 raise
             if isinstance(error, CannotShareError):
                 return f"what this model keeps of a text cannot be shared ({error})"
-            cause = error.__cause__ or error
-            return f"this model cannot compute it ({type(cause).__name__}: {first_line(cause)})"
+            return cannot(error, "it")
         return None
 
     def _compute(self, plan: PrefixPlan, layout: Layout, done: _Done) -> Iterator[Scored | Exhausted]:

@@ -14,9 +14,10 @@ from functools import cache
 import torch
 
 from benchbench.backends.encode import EncodedPair
+from benchbench.backends.hf.agreement import cannot
 from benchbench.backends.hf.encoder_decoder import Encoded, EncoderDecoder
 from benchbench.backends.hf.halving import Halving, is_out_of_memory
-from benchbench.backends.hf.seq2seq_check import Decisions, cannot, check_repeats, differs
+from benchbench.backends.hf.seq2seq_check import Decisions, check_repeats, differs
 from benchbench.backends.hf.seq2seq_plan import (
     WAYS,
     Batch,
@@ -139,7 +140,7 @@ class Seq2SeqEngine(Halving):
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            return cannot(error), {}
+            return cannot(error, "them so"), {}
         got = {one.request: one for some in answers.values() for one in some}
         expected = [reference[place.row.request] for place in places]
         return differs(expected, [got[one.request] for one in expected], self.model.model), answers

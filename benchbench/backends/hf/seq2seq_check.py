@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from benchbench.backends.hf.agreement import disagreement, tolerance_of
-from benchbench.backends.hf.seq2seq_plan import Lengths, Verdict, Way
-from benchbench.backends.tokens import Exhausted, Scored, first_line
+from benchbench.backends.hf.agreement import Verdict, disagreement, tolerance_of
+from benchbench.backends.hf.seq2seq_plan import Lengths, Way
+from benchbench.backends.tokens import Exhausted, Scored
 from benchbench.core.errors import BackendError
 
 
@@ -18,7 +18,7 @@ class Decisions:
     def __init__(self, told: Mapping[Way, str]) -> None:
         self.notes: list[str] = []
         self._told = told
-        self._verdicts: dict[Way, list[Verdict]] = {}
+        self._verdicts: dict[Way, list[Verdict[Lengths]]] = {}
 
     def first_right(
         self, ways: Sequence[Way], extent: Callable[[Way], Lengths], check: Callable[[Way], str | None]
@@ -51,12 +51,6 @@ class Decisions:
             verdict = Verdict(extent, check(way))
             known.append(verdict)
         return verdict.fault
-
-
-def cannot(error: Exception) -> str:
-    """What is wrong with batches that the model does not compute, as the end of a sentence."""
-    cause = error.__cause__ or error
-    return f"this model cannot compute them so ({type(cause).__name__}: {first_line(cause)})"
 
 
 def differs(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchbench.backends.encode import EncodedPair
+from benchbench.backends.hf.halving import halves
 
 Way = Literal["padded", "equal", "single"]
 WAYS: tuple[Way, ...] = ("padded", "equal", "single")
@@ -69,9 +70,11 @@ def batches_of(groups: Sequence[Group], way: Way, fits: Callable[[Batch], bool])
 def _pieces(group: Group, fits: Callable[[Batch], bool]) -> list[Group]:
     if len(group.rows) == 1 or fits([group]):
         return [group]
-    middle = len(group.rows) // 2
-    halves = (Group(group.context, rows) for rows in (group.rows[:middle], group.rows[middle:]))
-    return [piece for half in halves for piece in _pieces(half, fits)]
+    return [piece for half in _halved(group) for piece in _pieces(half, fits)]
+
+
+def _halved(group: Group) -> list[Group]:
+    return [Group(group.context, tuple(rows)) for rows in halves(group.rows)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +116,6 @@ def lengths(batches: Sequence[Batch]) -> Lengths:
         target_padding=max(max(sizes) - min(sizes) for sizes in targets),
         choices=max(len(group.rows) for batch in batches for group in batch),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one check has found."""
-
-    lengths: Lengths
-    """How far it went."""
-    fault: str | None
-    """What was wrong, as the end of a sentence; None where the batches give what one pair alone gives."""
-
-    def speaks_for(self, others: Lengths) -> bool:
-        """Whether such batches need no check: of right ones those that go no further, of wrong ones no less far."""
-        return others.within(self.lengths) if self.fault is None else self.lengths.within(others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +173,4 @@ def group_requests(groups: Sequence[Group]) -> list[int]:
 
 def smaller_groups(groups: Sequence[Group]) -> list[Sequence[Group]]:
     """The batch in two, by contexts, or by the continuations of its only context; nothing where neither is possible."""
-    if len(groups) > 1:
-        middle = len(groups) // 2
-        return [groups[:middle], groups[middle:]]
-    group, middle = groups[0], len(groups[0].rows) // 2
-    return [[Group(group.context, rows)] for rows in (group.rows[:middle], group.rows[middle:])] if middle else []
+    return halves(groups) or [[half] for half in _halved(groups[0])]

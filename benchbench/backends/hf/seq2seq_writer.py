@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.agreement import tolerance_of
+from benchbench.backends.hf.agreement import cannot, tolerance_of
 from benchbench.backends.hf.encoder_decoder import EncoderDecoder
 from benchbench.backends.hf.generate import Watch, generate_arguments, model_end_tokens, stop_at
 from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
-from benchbench.backends.hf.seq2seq_check import Decisions, cannot
+from benchbench.backends.hf.seq2seq_check import Decisions
 from benchbench.backends.hf.seq2seq_plan import (
     WAYS,
     Batch,
@@ -140,7 +140,7 @@ class Seq2SeqWriter(Halving):
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            return cannot(error)
+            return cannot(error, "them so")
         found = [nats for row, one in enumerate(alone, 1) if (nats := self._difference(one, beside, row)) is not None]
         return (
             f"this model then gives the next token up to {max(found):.2g} nats more or less than alone"

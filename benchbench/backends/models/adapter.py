@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbench.backends.models.files import check_files, check_torch_file, read_json, safetensors_header, told
+from benchbench.backends.models.files import (
+    and_more,
+    check_files,
+    check_torch_file,
+    read_json,
+    safetensors_header,
+    told,
+)
 from benchbench.backends.models.identity import load_pickle, weights_identity
 from benchbench.core import patterns
 from benchbench.core.errors import BackendError, ModelError
@@ -285,19 +292,15 @@ def _fill(wrapped: Any, tensors: Mapping[str, torch.Tensor], files: AdapterFiles
     missing = sorted(key for key in result.missing_keys if prefix in key and f".{NAME}" in key)
     if missing:
         raise ModelError(
-            f"{files.weights} lacks {missing[0]}{_more(missing)}, which an adapter on {base} has: the file is "
+            f"{files.weights} lacks {missing[0]}{and_more(missing)}, which an adapter on {base} has: the file is "
             "incomplete, or the adapter was trained on another base."
         )
     unknown = sorted(result.unexpected_keys)
     if unknown:
         raise ModelError(
-            f"{files.weights} has {unknown[0]}{_more(unknown)}, which has no place in {base}: the adapter was trained "
-            "on another base."
+            f"{files.weights} has {unknown[0]}{and_more(unknown)}, which has no place in {base}: the adapter was "
+            "trained on another base."
         )
-
-
-def _more(names: list[str]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def _grow(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor], files: AdapterFiles, base: str) -> bool:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbench.backends.models.files import ModelSource, safetensors_header, weight_files
+from benchbench.backends.models.files import ModelSource, and_more, safetensors_header, weight_files
 from benchbench.backends.models.identity import load_pickle
 from benchbench.core.errors import ModelError
 
@@ -42,9 +42,8 @@ def check_ignored(model: PreTrainedModel, keys: Iterable[str], stored: Stored, n
     ignored = sorted(key for key in keys if _belongs(key, modules) and not _is_stored_constant(model, key, stored))
     if not ignored:
         return
-    more = f" (and {len(ignored) - 1} more)" if len(ignored) > 1 else ""
     raise ModelError(
-        f"{name} has {ignored[0]}{more}, which transformers' {type(model).__name__} would ignore, "
+        f"{name} has {ignored[0]}{and_more(ignored)}, which transformers' {type(model).__name__} would ignore, "
         "so every score would be wrong."
     )
 

@@ -10,7 +10,7 @@ import json
 import math
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -85,6 +85,11 @@ def quiet(source: ModelSource) -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def and_more(names: Sized) -> str:
+    """What follows the first of some names in a sentence."""
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def told(error: BaseException) -> str:

@@ -24,6 +24,7 @@ from benchbench.backends.models.constants import Stored, check_ignored, stored_i
 from benchbench.backends.models.files import (
     ModelSource,
     TensorInfo,
+    and_more,
     check_weights,
     quiet,
     read_object,
@@ -247,12 +248,13 @@ def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str, store
         tensor, found, expected = misshapen[0]
         raise ModelError(
             f"{name}: {tensor} has shape {list(found)}, config.json asks for {list(expected)}"
-            f"{_more(misshapen)}. Weights and config.json do not belong together."
+            f"{and_more(misshapen)}. Weights and config.json do not belong together."
         )
     missing = sorted(info["missing_keys"])
     if missing:
         raise ModelError(
-            f"{name} lacks {missing[0]}{_more(missing)}: the weights are incomplete, or config.json is another model's."
+            f"{name} lacks {missing[0]}{and_more(missing)}: the weights are incomplete, or config.json is "
+            "another model's."
         )
     check_ignored(model, info["unexpected_keys"], stored, name)
     return model
@@ -274,10 +276,6 @@ def check_prefix(
             f"the tokenizer of {name} begins a text with token {prefix:,}, but the model knows {rows:,} tokens. "
             "Tokenizer and weights do not belong together."
         )
-
-
-def _more(names: Sequence[object]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def saved_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast, get_args
 
 from pydantic import BeforeValidator, Field
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from benchbench.backends.models.loaded import OpenedModel
 
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
-ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+ATTENTIONS: tuple[str, ...] = get_args(Attention)
 TEMPLATE_OWN = frozenset(["messages", "tools", "documents", "add_generation_prompt", "continue_final_message"])
 """What a chat template is always told; no argument may take its place."""
 
@@ -47,12 +47,8 @@ def _object(value: Any) -> Any:
     return found
 
 
-def _ending(value: Any) -> Any:
-    """As lm-eval reads it: what is written in digits is a token's number."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-def _memory(value: Any) -> Any:
+def _digits(value: Any) -> Any:
+    """As lm-eval reads it: what is written in digits is a number, of a token or of bytes."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
@@ -69,7 +65,7 @@ class TextOptions(EngineOptions):
     """What the chat template is told of that name."""
     chat_template_args: Annotated[Mapping[str, object], BeforeValidator(_object), expected(NO_OBJECT)] = {}
     """More that the chat template is told, as a JSON object."""
-    think_end_token: Annotated[str | int, BeforeValidator(_ending)] | None = None
+    think_end_token: Annotated[str | int, BeforeValidator(_digits)] | None = None
     """A text, or a token's number: an answer is what is written after the last one of it."""
 
     @property
@@ -105,7 +101,7 @@ class TransformersOptions(TextOptions):
     """Where accelerate puts the layers: auto, balanced, balanced_low_0, sequential, or a device."""
     parallelize: TrueOrFalse = False
     """The same as device_map=auto."""
-    max_memory_per_gpu: Annotated[int | str, BeforeValidator(_memory)] | None = None
+    max_memory_per_gpu: Annotated[int | str, BeforeValidator(_digits)] | None = None
     """Bytes, or a size such as 20GiB, that weights may take on each GPU; with device_map or parallelize."""
     subfolder: str | None = None
     """Where a hub repository holds the model. Of a folder here: see `ModelOptions`."""
