@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +34,9 @@ class GroupFile:
 
 
 def group_file(
-    path: Path, raw: Mapping[str, Json], root: Path, known: Mapping[str, TaskVariant]
+    path: Path, raw: Mapping[str, Json], roots: Sequence[Path], known: Mapping[str, TaskVariant]
 ) -> tuple[GroupFile, list[TaskVariant]]:
-    """The group of a file of the folder `root`, and the tasks that are written inside it.
+    """The group of a file, whose parts lie in the folders `roots`, and the tasks that are written inside it.
 
     An entry that is a mapping is a task: the keys of the file that no group has, and its own on top. One that has no
     data of its own changes the task of that name among `known`, and is called `group::task`.
@@ -60,7 +60,7 @@ def group_file(
         if isinstance(entry, str):
             names.append(entry)
         elif isinstance(entry, dict):
-            found = [*_inside(path, position, name, shared, entry, root, known)]
+            found = [*_inside(path, position, name, shared, entry, roots, known)]
             inside += found
             names += [variant.name for variant in found]
         else:
@@ -76,10 +76,10 @@ def _inside(
     group: str,
     shared: Mapping[str, Json],
     entry: Mapping[str, Json],
-    root: Path,
+    roots: Sequence[Path],
     known: Mapping[str, TaskVariant],
 ) -> Iterator[TaskVariant]:
-    own, origins = _with_include(path, entry, root)
+    own, origins = _with_include(path, entry, roots)
     name, merged = own.get("task"), {**shared, **own}
     if not isinstance(name, str):
         raise TaskError(f"{where(path, ['task', position])}: a task inside a group has a name, `task: NAME`.")
@@ -99,7 +99,9 @@ def _inside(
     )
 
 
-def _with_include(path: Path, entry: Mapping[str, Json], root: Path) -> tuple[dict[str, Json], dict[str, Path]]:
+def _with_include(
+    path: Path, entry: Mapping[str, Json], roots: Sequence[Path]
+) -> tuple[dict[str, Json], dict[str, Path]]:
     """An entry with the keys of the files that it includes under its own, and where these came from."""
     parents, own = entry.get("include") or [], {key: value for key, value in entry.items() if key != "include"}
     merged: dict[str, Json] = {}
@@ -107,7 +109,7 @@ def _with_include(path: Path, entry: Mapping[str, Json], root: Path) -> tuple[di
     for name in parents if isinstance(parents, list) else [parents]:
         if not isinstance(name, str):
             raise TaskError(f"{where(path, ['task'])}: `include` takes file names, not {name!r}.")
-        values, places = read_task_file(path.parent / name, root)
+        values, places = read_task_file(path.parent / name, roots)
         merged |= values
         origins |= {key: places.get(key, path.parent / name) for key in values}
     return merged | own, {key: place for key, place in origins.items() if key not in own}

@@ -81,14 +81,14 @@ class TaskIndex:
             raise TaskError(f"{root}: no such task file or folder.")
         found: dict[str, TaskVariant] = {}
         groups: list[tuple[Path, dict[str, Json]]] = []
-        folder = root if root.is_dir() else root.parent
+        folders = (root if root.is_dir() else root.parent, packaged_tasks())
         strict = strict or not root.is_dir()
         for path in _yaml_files(root) if root.is_dir() else [root]:
             with self._told(path, strict):
-                self._add_file(path, found, groups, folder)
+                self._add_file(path, found, groups, folders)
         for path, raw in groups:
             with self._told(path, strict):
-                file, inside = group_file(path, raw, folder, self.variants | found)
+                file, inside = group_file(path, raw, folders, self.variants | found)
                 self._add_variants(inside, found)
                 self._group_files[file.name] = file
         self.variants |= found
@@ -103,15 +103,19 @@ class TaskIndex:
             self.skipped[path] = error
 
     def _add_file(
-        self, path: Path, found: dict[str, TaskVariant], groups: list[tuple[Path, dict[str, Json]]], root: Path
+        self,
+        path: Path,
+        found: dict[str, TaskVariant],
+        groups: list[tuple[Path, dict[str, Json]]],
+        folders: Sequence[Path],
     ) -> None:
         if path.name == SUITES_FILE:
-            check_inside(path, root)
+            check_inside(path, folders)
             self.suites |= {suite.name: suite for suite in _read_suites(path)}
             return
         if path.name.startswith("_"):
             return
-        raw, origins = read_task_file(path, root)
+        raw, origins = read_task_file(path, folders)
         if isinstance(raw.get("task"), list):
             groups.append((path, raw))
             return

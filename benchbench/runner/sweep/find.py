@@ -134,7 +134,7 @@ def _is_candidate(entry: Path) -> bool:
 
 def _weights_of(entry: Path) -> Path:
     """The entry itself, or the one `.pt` file of rank 0 in it (Composer's `ep0-ba500/rank0.pt`)."""
-    if not entry.is_dir() or (entry / "config.json").exists():
+    if not entry.is_dir() or any((entry / name).exists() for name in ("config.json", "adapter_config.json")):
         return entry
     inner = [path for path in sorted(entry.glob("*.pt")) if not _OTHER_RANK.search(path.name)]
     return inner[0] if len(inner) == 1 else entry
@@ -192,6 +192,8 @@ def _none_found(model: str, how: Search) -> str:
     folder = Path(model).expanduser()
     if (folder / "config.json").is_file():
         return f"{model} is one model, not a folder of checkpoints; `benchbench run --model {model}` evaluates it."
+    if (folder / "adapter_config.json").is_file():
+        return f"{model} is one adapter; `benchbench run --model {model} --base BASE` evaluates it."
     inner = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and _holds_steps(path)]
     near = f" There are some in {folder / inner[0]}." if inner else ""
     unclear = next((f" {why}." for path in sorted(folder.iterdir()) if (why := read_name(path.name).unclear)), "")
