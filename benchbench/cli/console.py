@@ -250,7 +250,7 @@ def remarks(record: RunRecord) -> Iterable[str]:
         "failed": "failed: no score, and not counted as wrong",
         "unanswered": "unanswered: no answer could be found in the text",
         "truncated": "truncated: the text was cut off at the token limit",
-        "ties": "tied: of equally likely choices one was drawn (`ties: first` takes the first, as lm-eval does)",
+        "ties": "tied: of equally likely choices one is drawn; `ties: first` and `lm_eval:` tasks take the first",
         "shortened": "with a prompt that did not fit: shots or text were left out",
     }
     total = {name: sum(getattr(count, name) or 0 for count in counts) for name in ("n", *words)}

@@ -206,6 +206,21 @@ def check(
 
 
 @app.command()
+def metrics(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this metric, option or filter.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the metrics and filters that a task file may name, and their options."""
+    from benchbench.cli.tasks_metrics import entries, lines
+
+    found = entries(name)
+    for entry in found if as_json else ():
+        _print_json(entry.as_json())
+    for line in () if as_json else lines(found):
+        tell_lines(line)
+
+
+@app.command()
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new task.")],
     kind: Annotated[str, typer.Option(help="multiple_choice or generate_until.")] = "multiple_choice",

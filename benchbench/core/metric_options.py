@@ -1,4 +1,4 @@
-"""The options of built-in metrics: what each may be, told before a model is asked."""
+"""The options of built-in metrics and filters: what each may be, told before a model is asked."""
 
 from __future__ import annotations
 
@@ -55,6 +55,21 @@ OPTIONS: Mapping[str, OptionInfo] = {
         ("draw", "first"),
     ),
 }
+
+
+FILTER_OPTIONS: Mapping[str, str] = {
+    "regex_pattern": "Regular expression that is searched in the text; its groups are what is extracted.",
+    "group_select": "Which match is taken: 0 the first, -1 the last.",
+    "fallback": "Text for an answer in which nothing is found; `[invalid]` if not given.",
+    "ignore_case": "Case does not count when choices are searched.",
+    "ignore_punctuation": "Punctuation does not count when choices are searched.",
+    "regexes_to_ignore": "Patterns that are removed first when choices are searched.",
+    "k": "How many texts are kept.",
+    "chars": "Characters that are cut; white space if not given.",
+    "mapping_dict": "Text of an answer → text that replaces it.",
+    "default_value": "Text for an answer that `mapping_dict` does not have.",
+}
+"""The options of built-in filters."""
 
 
 def check_options(metric: str, options: Mapping[str, Json]) -> None:

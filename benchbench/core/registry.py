@@ -45,6 +45,11 @@ class MetricInfo:
     share_interval: str = USUAL_SHARE
     """The interval in `stats.intervals.SHARES` that its mean has where every doc is worth 0 or 1."""
 
+    def options(self, output_type: OutputType) -> tuple[str, ...]:
+        """Names of the options that it takes in a task of this output type: ties are between choices."""
+        is_choice = FAMILIES[output_type] == "choice"
+        return tuple(name for name in self.kwargs if is_choice or name not in _TIES)
+
 
 _LOOKS = ("ignore_typography", "numbers")
 _NORMALIZING = (
@@ -118,7 +123,7 @@ METRICS: Mapping[str, MetricInfo] = {
     "f1": MetricInfo(
         "Multiple choice: F1 of choice 1 over all docs. Generation: mean F1 of shared words, as in SQuAD.",
         ("choice", "text"),
-        kwargs=("normalization", *_LOOKS),
+        kwargs=("normalization", *_LOOKS, *_TIES),
     ),
     "exact_match": MetricInfo(
         "Generation: share of answers equal to a target after the stated normalisation. Multiple choice: share of "
@@ -245,6 +250,12 @@ def share_interval(name: str) -> str:
     return USUAL_SHARE if info is None else info.share_interval
 
 
+def has_ties(name: str) -> bool:
+    """Whether a metric depends on which of equally likely choices is taken."""
+    info = METRICS.get(name)
+    return info is not None and set(_TIES) <= {*info.kwargs}
+
+
 def higher_is_better(name: str) -> bool:
     """Whether more of a metric is better, by its name alone; of metrics that are not ours, where it is known."""
     info = METRICS.get(name)
@@ -286,6 +297,9 @@ FILTERS: Mapping[str, FilterInfo] = {
 }
 
 
+SEE_LIST = " See `benchbench tasks metrics`."
+
+
 def metric_names(output_type: OutputType) -> frozenset[str]:
     """Every metric that a task of this output type may name. Metrics of other packages score text."""
     family = FAMILIES[output_type]
@@ -313,12 +327,13 @@ def metric_spec(
     """
     known = metric_names(output_type)
     if name not in known:
-        raise TaskError(f"No metric {name!r} for output_type {output_type}.{did_you_mean(name, known)}")
+        raise TaskError(f"No metric {name!r} for output_type {output_type}.{did_you_mean(name, known)}{SEE_LIST}")
     info = METRICS.get(name)
     options = dict(kwargs or {})
-    if info is not None and (unknown := sorted(set(options) - set(info.kwargs))):
-        allowed = ", ".join(info.kwargs) or "none"
-        raise TaskError(f"Metric {name!r} has no option {unknown[0]!r}; its options: {allowed}.")
+    if info is not None and (unknown := sorted(set(options) - set(info.options(output_type)))):
+        allowed = ", ".join(info.options(output_type)) or "none"
+        near = did_you_mean(unknown[0], info.kwargs)
+        raise TaskError(f"Metric {name!r} has no option {unknown[0]!r}; its options: {allowed}.{near}")
     _check_patterns(f"Metric {name!r}", options)
     if info is not None:
         check_options(name, options)
@@ -361,7 +376,7 @@ def check_filter(name: str, kwargs: Mapping[str, Json]) -> None:
     """
     known = filter_names()
     if name not in known:
-        raise TaskError(f"No filter named {name!r}.{did_you_mean(name, known)}")
+        raise TaskError(f"No filter named {name!r}.{did_you_mean(name, known)}{SEE_LIST}")
     info = FILTERS.get(name)
     if info is None:
         return

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Protocol
 
-from benchbench.core.registry import FAMILIES, Family, metric_spec
+from benchbench.core.registry import FAMILIES, Family, has_ties, metric_spec
 from benchbench.core.types import (
     FilterSpec,
     Item,
@@ -157,8 +157,9 @@ def _columns(spec: ScoringSpec) -> tuple[ScoreColumn, ...]:
         for metric in spec.metrics
     ]
     names = {metric.name for metric in spec.metrics}
+    is_first = any(metric.kwargs.get("ties") == "first" for metric in spec.metrics)
     extra = [
-        ScoreColumn(name, _default(name, spec.output_type))
+        ScoreColumn(name, _default(name, spec.output_type, ties_first=is_first and has_ties(name)))
         for name in ALWAYS[FAMILIES[spec.output_type]]
         if name not in names
     ]
@@ -166,5 +167,5 @@ def _columns(spec: ScoringSpec) -> tuple[ScoreColumn, ...]:
 
 
 @cache
-def _default(name: str, output_type: OutputType) -> MetricSpec:
-    return metric_spec(name, output_type)
+def _default(name: str, output_type: OutputType, *, ties_first: bool) -> MetricSpec:
+    return metric_spec(name, output_type, kwargs={"ties": "first"} if ties_first else None)

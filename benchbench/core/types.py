@@ -277,7 +277,7 @@ class ItemScore:
     """The chosen choice's index as text (multiple choice), or the filtered text."""
     outcome: Outcome
     tie: bool = False
-    """The best choice was not unique; the first was taken."""
+    """The most likely choice was not unique."""
     explanation: str | None = None
 
 

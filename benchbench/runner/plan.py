@@ -11,6 +11,7 @@ from benchbench.core.errors import ArgumentError, TaskError
 from benchbench.core.format import several
 from benchbench.core.ids import content_hash
 from benchbench.core.memory import rare_collections
+from benchbench.core.registry import has_ties
 from benchbench.core.task_scoring import Group
 from benchbench.core.types import GenerateRequest, Json, RenderedDoc, Request, RollingRequest
 from benchbench.runner.events import Note, OnEvent, Preparing
@@ -93,9 +94,17 @@ def task_identity(prepared: PreparedTask) -> dict[str, Json]:
         "num_fewshot": prepared.num_fewshot,
         "docs": len(prepared.docs),
         "version": prepared.task.version,
-        "scoring": content_hash(prepared.task.scoring.as_json()),
+        "scoring": content_hash(prepared.task.scoring.as_json() | ({"ties": "draw"} if draws_ties(prepared) else {})),
         "resolved": content_hash({k: v for k, v in prepared.task.resolved().items() if k not in MOVES_NOTHING}),
     }
+
+
+def draws_ties(prepared: PreparedTask) -> bool:
+    """Whether one of equally likely choices is drawn for some metric, and not the first taken as lm-eval does."""
+    if prepared.own_scoring is not None or prepared.task.output_type != "multiple_choice":
+        return False
+    takes = [metric.kwargs.get("ties") for metric in prepared.task.scoring.metrics if has_ties(metric.name)]
+    return any(rule != "first" for rule in takes)
 
 
 def estimate(prepared: PreparedTask) -> Estimate:

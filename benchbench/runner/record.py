@@ -45,7 +45,7 @@ from benchbench.core.types import (
     ScoringSpec,
 )
 from benchbench.runner.evaluate import scoring_of
-from benchbench.runner.plan import Plan
+from benchbench.runner.plan import Plan, draws_ties
 from benchbench.runner.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -226,6 +226,7 @@ def _signature(prepared: PreparedTask, settings: RunSettings, identity: PlanReco
         f"prompt:{prepared.prompt_hash[:8]}",
         f"data:{prepared.data_hash[:8]}",
         *_signature_of_chat(prepared, identity),
+        *(["ties:draw"] if draws_ties(prepared) else []),
     ]
     return "|".join([*parts, *_signature_end(info, n)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from benchbench.backends import open_backend
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.chat import ChatSettings
+from benchbench.core.registry import has_ties
 from benchbench.core.types import (
     Completion,
     GenerateRequest,
@@ -23,6 +25,7 @@ from benchbench.core.types import (
     Request,
     Response,
     RollingRequest,
+    ScoringSpec,
 )
 from benchbench.runner.evaluate import score_item
 from benchbench.scoring.score import StandardScoring
@@ -88,9 +91,21 @@ def response(request: Request, raw: Any) -> Response:
     return Loglikelihood(request, raw[0], is_greedy=bool(raw[1]), num_tokens=1)
 
 
+def scoring(prepared: PreparedTask) -> ScoringSpec:
+    """The task's, by lm-eval's rule for ties: the first choice."""
+    spec = prepared.task.scoring
+    if spec.output_type != "multiple_choice":
+        return spec
+    metrics = (
+        replace(metric, kwargs={**metric.kwargs, "ties": "first"}) if has_ties(metric.name) else metric
+        for metric in spec.metrics
+    )
+    return replace(spec, metrics=tuple(metrics))
+
+
 def score(prepared: PreparedTask, responses: Sequence[Sequence[Response]]) -> list[Item]:
     """One scored item per doc."""
-    spec = prepared.task.scoring
+    spec = scoring(prepared)
     return [
         score_item(StandardScoring(spec), doc, said, item_key=str(doc.doc.id))
         for doc, said in zip(prepared.docs, responses, strict=True)
@@ -101,4 +116,4 @@ def metrics(prepared: PreparedTask, items: Sequence[Item]) -> dict[str, float | 
     """Metric name → value over all items."""
     from benchbench.scoring.aggregation import aggregate
 
-    return {result.metric: result.value for result in aggregate(prepared.task.scoring, items)}
+    return {result.metric: result.value for result in aggregate(scoring(prepared), items)}

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("lm_eval", reason="lm_eval is the reference; install the extra [lm-eval]")
 
+from benchbench.scoring.score import score_doc
 from tests import models
 from tests.parity import ours, upstream
 from tests.parity.compare import LOGLIKELIHOOD_TOLERANCE, Model, Row, compare, compare_metrics
@@ -139,3 +140,24 @@ def test_metrics_of_texts_that_are_partly_right_are_lm_evals(name: str, turn: in
     compare_metrics(row, prepared, task, theirs, responses)
     assert row.problems == []
     assert any((value["lm_eval"] or 0) > 0 for value in row.metrics.values()), "nothing was right: the test says little"
+
+
+@pytest.mark.parametrize("name", ["hellaswag", "boolq", "belebele_ces_Latn", "mmlu_anatomy"])
+def test_ties_go_to_the_first_choice_as_in_lm_eval(name: str) -> None:
+    source = upstream.Source(FIXTURES)
+    task = upstream.load(name, source, 0)
+    theirs, prepared = upstream.build(task, None), ours.load(name, source, 0, None)
+    for doc in theirs:
+        for instance in doc:
+            instance.resps.append((-1.0, False))
+    responses = [[ours.response(request, (-1.0, False)) for request in doc.requests] for doc in prepared.docs]
+    row = Row(name, 0, len(theirs))
+    compare_metrics(row, prepared, task, theirs, responses)
+    assert row.problems == []
+    drawn = [
+        score_doc(prepared.task.scoring, *pair).scores["acc"] for pair in zip(prepared.docs, responses, strict=True)
+    ]
+    first = [
+        score_doc(ours.scoring(prepared), *pair).scores["acc"] for pair in zip(prepared.docs, responses, strict=True)
+    ]
+    assert drawn != first, "nothing was drawn: the test says little"

@@ -66,7 +66,7 @@ def test_the_signature_names_everything_that_moves_the_number(world):
     row = run(settings(world, num_fewshot=2, limit=5, tasks="toy_quiz")).rows[0]
     parts = dict(part.split(":") for part in row.signature.split("|")[1:])
     assert row.signature.startswith("toy_quiz.v1|")
-    assert list(parts) == ["shots", "fewshot", "seed", "prompt", "data", "n", "dtype", "benchbench"]
+    assert list(parts) == ["shots", "fewshot", "seed", "prompt", "data", "ties", "n", "dtype", "benchbench"]
     assert (parts["shots"], parts["fewshot"], parts["seed"], parts["n"]) == ("2", "fixed", "1234", "5")
 
 

@@ -60,6 +60,12 @@ def test_a_tie_is_flagged_and_with_ties_first_goes_to_the_first_choice() -> None
     found = score_doc(FIRST, *choice_doc(["a", "b", "c"], [1], [-2, -1, -1]))
     assert (found.prediction, found.tie, found.scores["acc"]) == ("1", True, 1)
     assert not score_doc(SPEC, *choice_doc(["a", "b"], [0], [-2, -1])).tie
+    stated = spec_of("multiple_choice", ("acc", {"ties": "first"}))
+    for number in range(8):  # a rule for one column holds for those that come along
+        rendered, responses = choice_doc(["a", "b"], [0], [-1, -1])
+        rendered = replace(rendered, doc=replace(rendered.doc, hash=content_hash(number)))
+        scores = score_doc(stated, rendered, responses).scores
+        assert {scores[name] for name in ("acc", "acc_norm", "acc_bytes", "acc_token")} == {1.0}
 
 
 @pytest.mark.parametrize("size", [2, 4])

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from benchbench.core.errors import TaskError
-from benchbench.core.metric_options import OPTIONS, SACREBLEU_TOKENIZERS
-from benchbench.core.registry import METRICS, metric_spec
+from benchbench.core.metric_options import FILTER_OPTIONS, OPTIONS, SACREBLEU_TOKENIZERS
+from benchbench.core.registry import FILTERS, METRICS, metric_spec
 
 
 def test_sacrebleu_has_the_tokenizers_that_we_name() -> None:
@@ -19,6 +19,7 @@ def test_sacrebleu_has_the_tokenizers_that_we_name() -> None:
 
 def test_every_option_of_a_metric_is_explained() -> None:
     assert {option for info in METRICS.values() for option in info.kwargs} == set(OPTIONS)
+    assert {option for info in FILTERS.values() for option in info.kwargs} == set(FILTER_OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,10 @@ def test_ties_go_by_draw_or_to_the_first() -> None:
     assert metric_spec("acc", "multiple_choice", kwargs={"ties": "first"}).kwargs == {"ties": "first"}
     with pytest.raises(TaskError, match="`ties` is 'last'; it is one of draw, first"):
         metric_spec("acc_norm", "multiple_choice", kwargs={"ties": "last"})
+    assert metric_spec("f1", "multiple_choice", kwargs={"ties": "first"}).kwargs == {"ties": "first"}
+    for name, output_type in (("f1", "generate_until"), ("acc", "loglikelihood")):  # there is nothing to choose from
+        with pytest.raises(TaskError, match="has no option 'ties'"):
+            metric_spec(name, output_type, kwargs={"ties": "first"})  # type: ignore[arg-type]
 
 
 def test_null_is_the_default() -> None:

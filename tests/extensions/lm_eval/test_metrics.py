@@ -71,3 +71,24 @@ def test_every_metric_is_the_one_that_lm_eval_gives(world, tmp_path, names, shot
     assert {key: found[key] for key in expected} == pytest.approx(expected, rel=1e-9, abs=1e-9)
     assert {name for name, _ in expected} >= set(names)
     assert {row.task.removeprefix("lm_eval:") for row in rows} == {name for name, _ in expected}
+
+
+class Undecided(Answers):
+    """Cannot tell texts apart."""
+
+    def loglikelihood(self, context: str, continuation: str) -> tuple[float, bool]:
+        """One and the same."""
+        return -1.0, False
+
+
+def test_a_tie_goes_to_the_first_choice_as_lm_eval_has_it(world, tmp_path):
+    asked = settings(world, ["arc_easy", "sciq", "belebele_ces_Latn"], tmp_path)
+    expected = their_figures(world, ["arc_easy", "sciq", "belebele_ces_Latn"], theirs(Undecided()), None)
+    result = run_plan(make_plan(asked, ignore), asked, Ours(Undecided()))
+    found = our_figures(result.rows, expected)
+    acc = {key: value for key, value in expected.items() if key[1].startswith("acc,")}
+    assert {key: found[key] for key in acc} == acc
+    assert len(acc) == 3
+    for name, task in result.record.tasks.items():
+        assert task.counts.ties == task.counts.n, name
+    assert not any("ties:" in row.signature for row in result.rows)
