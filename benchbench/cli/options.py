@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 
 from benchbench.core.errors import ArgumentError
+from benchbench.core.format import clean_lines
 from benchbench.core.settings import Field, Part, annotated, fields_of
 from benchbench.runner.settings import RunSettings
 from benchbench.tasks.settings import RenderSettings
@@ -223,15 +224,24 @@ def _task_names(typed: str) -> Iterator[str]:
     yield from (f"{before}{comma}{name}" for name in dict.fromkeys(names) if name.startswith(begun))
 
 
-def task_index(include_paths: Iterable[Path] | None = None) -> TaskIndex:
-    """The tasks that there are, with those of --include-path."""
-    from benchbench.core.format import clean_lines
-    from benchbench.tasks.index import TaskIndex
+def task_index(include_paths: Iterable[Path] | None = None, *, told: bool = True) -> TaskIndex:
+    """The tasks that there are, with those of --include-path; `told`: the first files that were skipped are named."""
+    from benchbench.tasks.index import MOST_TOLD, SEE_SKIPPED, TaskIndex
 
     index = TaskIndex(list(include_paths or ()))
-    for path, reason in index.skipped.items():
-        typer.echo(clean_lines(f"Skipped {path}: {str(reason).removeprefix(str(path)).lstrip(': ')}"), err=True)
+    for line in skipped_lines(index)[:MOST_TOLD] if told else ():
+        typer.echo(f"Skipped {line}", err=True)
+    if told and (more := len(index.skipped) - MOST_TOLD) > 0:
+        typer.echo(f"Skipped {more:,} files more. {SEE_SKIPPED}", err=True)
     return index
+
+
+def skipped_lines(index: TaskIndex) -> list[str]:
+    """Every file of --include-path that was skipped, and why, in the order of the files."""
+    return [
+        clean_lines(f"{path}: {str(reason).removeprefix(str(path)).lstrip(': ')}")
+        for path, reason in index.skipped.items()
+    ]
 
 
 def check_target(to: Path) -> None:

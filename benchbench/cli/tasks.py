@@ -16,6 +16,7 @@ from benchbench.cli.console import cell, stdout, tell_lines, text_table
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, IncludePath, option_of, task_index, with_settings
 from benchbench.core.errors import ArgumentError
+from benchbench.core.format import clean
 from benchbench.core.settings import Part
 from benchbench.core.types import Json
 from benchbench.tasks.settings import RenderSettings
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from benchbench.tasks.index import TaskIndex
     from benchbench.tasks.sources import SourceEntry
     from benchbench.tasks.task import AnyTask
+    from benchbench.tasks.variants import NamedTask
 
 app = VerbApp(no_args_is_help=True, help="List, show, render and check tasks.")
 
@@ -35,6 +37,9 @@ Name = Annotated[str, typer.Argument(metavar="T", help="Name of a task, or its Y
 @app.command()
 def ls(
     pattern: Annotated[str | None, typer.Argument(metavar="[T]", help="Only these names, groups or globs.")] = None,
+    skipped: Annotated[
+        bool, typer.Option("--skipped", help="List the files of --include-path that are no tasks here, and why.")
+    ] = False,
     include_path: IncludePath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -45,11 +50,14 @@ def ls(
     if pattern is not None and source is not None:
         _list_entries(source.entries(pattern), as_json=as_json)
         return
-    index = task_index(include_path)
-    names = [task.name for task in index.select(pattern).tasks] if pattern is not None else [*index.variants]
+    index = task_index(include_path, told=not skipped)
+    if skipped:
+        _list_skipped(index, as_json=as_json)
+        return
+    names = [name for name in index.names(pattern) if name in index.variants] if pattern else [*index.variants]
     if as_json:
         for name in names:
-            _print_json(_facts(index.variants[name]))
+            _print_json(_facts(name, index.variants.listed(name)))
         return
     _print_tasks(index, names)
     if pattern is None:
@@ -57,16 +65,25 @@ def ls(
         _print_choices("suite", {name: suite.description for name, suite in index.suites.items()})
 
 
-def _facts(variant: TaskVariant) -> dict[str, Json]:
-    raw = variant.raw
+def _list_skipped(index: TaskIndex, *, as_json: bool) -> None:
+    from benchbench.cli.options import skipped_lines
+
+    for path, reason in index.skipped.items() if as_json else ():
+        _print_json({"file": str(path), "reason": str(reason)})
+    for line in () if as_json else skipped_lines(index):
+        tell_lines(line)
+
+
+def _facts(name: str, task: TaskVariant | NamedTask) -> dict[str, Json]:
+    raw = task.raw
     return {
-        "task": variant.name,
+        "task": name,
         "output_type": raw.get("output_type", "generate_until"),
         "num_fewshot": raw.get("num_fewshot") or 0,
         "dataset": "/".join(str(raw[key]) for key in ("dataset_path", "dataset_name") if raw.get(key)),
         "group": _list(raw.get("group")),
         "tag": _list(raw.get("tag")),
-        "file": str(variant.path),
+        "file": str(task.path),
     }
 
 
@@ -88,13 +105,13 @@ def _print_tasks(index: TaskIndex, names: list[str]) -> None:
     """One row per file where it makes many tasks, else one per task."""
     files: dict[Path, list[str]] = {}
     for name in names:
-        files.setdefault(index.variants[name].path, []).append(name)
+        files.setdefault(index.variants.listed(name).path, []).append(name)
     rows = []
     for members in files.values():
         labels = {name: name for name in members}
         if len(members) > 3:
             labels = {members[0]: f"{members[0]} … {members[-1]} ({len(members)})"}
-        rows += [(label, _facts(index.variants[name])) for name, label in labels.items()]
+        rows += [(label, _facts(name, index.variants.listed(name))) for name, label in labels.items()]
     _print_table(
         ("task", "kind", "shots", "data"),
         [(label, facts["output_type"], facts["num_fewshot"], facts["dataset"]) for label, facts in rows],
@@ -283,11 +300,26 @@ def _only(name: str, names: Sequence[str]) -> str:
     raise ArgumentError(f"{name} stands for {len(names)} tasks: name one of them, e.g. {', '.join(names[:3])}.")
 
 
+LONG = 500
+"""Rows of a table that is printed line by line, as drawing it would take seconds."""
+
+
 def _print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    if len(rows) > LONG:
+        _print_lines([header, *rows])
+        return
     table = text_table(*header)
     for row in rows:
         table.add_row(*map(cell, row))
     stdout().print(table)
+
+
+def _print_lines(rows: list[tuple[Any, ...]]) -> None:
+    """One line a row, its columns under each other."""
+    cells = [[clean(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    typer.echo("\n".join(lines))
 
 
 def _print_json(value: Any) -> None:

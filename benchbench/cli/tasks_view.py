@@ -44,7 +44,7 @@ class Checker:
 
     def report(self, name: str) -> Report:
         """The report on one task. One that cannot be read or rendered has an error like any other."""
-        report = _empty(name, self._index.variants[name].path)
+        report = _empty(name, self._index.variants.listed(name).path)
         from benchbench.tasks.documents import NothingKeptError
 
         try:

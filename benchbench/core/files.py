@@ -30,7 +30,10 @@ def open_regular(path: Path, *, follow: bool = True) -> BufferedReader:
 def read_regular(path: Path, most: int) -> bytes:
     """All of a regular file of at most `most` bytes; OSError as `open_regular`, and for a longer one."""
     with open_regular(path) as file:
-        content = file.read(most + 1)
+        size = min(os.fstat(file.fileno()).st_size, most)  # asked for `most`, Python makes room for as many bytes
+        content = file.read(size + 1)
+        if len(content) > size:
+            content += file.read(most - size)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", str(path))
     return content

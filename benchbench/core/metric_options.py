@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.patterns import check
 from benchbench.core.types import Json
 
 SACREBLEU_TOKENIZERS = (
@@ -85,3 +86,22 @@ def check_options(metric: str, options: Mapping[str, Json]) -> None:
             raise TaskError(f"Metric {metric!r}: `{name}` is {value!r}; it is true or false.")
     if options.get("tokenizer") == "unicode" and options.get("use_stemmer"):
         raise TaskError(f"Metric {metric!r}: the stemmer is English and goes with `tokenizer: default` only.")
+
+
+MAX_PATTERNS = 100
+
+
+def check_patterns(what: str, options: Mapping[str, Json]) -> None:
+    """TaskError, which begins with `what`, for an option that should be a regular expression and is none."""
+    ignored = options.get("regexes_to_ignore")
+    listed = ignored if isinstance(ignored, list) else [] if ignored is None else [*str(ignored)]
+    if len(listed) > MAX_PATTERNS:
+        raise TaskError(f"{what}: `regexes_to_ignore` has {len(listed):,} entries; {MAX_PATTERNS} are the most.")
+    found = [("regexes_to_ignore", pattern) for pattern in listed]
+    if "regex_pattern" in options:
+        found.append(("regex_pattern", options["regex_pattern"]))
+    for option, pattern in found:
+        try:
+            check(pattern)
+        except ValueError as error:
+            raise TaskError(f"{what}: `{option}`: {error}.") from error

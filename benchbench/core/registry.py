@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchbench.core.errors import TaskError, did_you_mean
-from benchbench.core.metric_options import check_options
-from benchbench.core.patterns import check
+from benchbench.core.metric_options import check_options, check_patterns
 from benchbench.core.plugins import entry_point_names, load_entry_point
 from benchbench.core.types import Json, MetricSpec, OutputType
 
@@ -334,7 +333,7 @@ def metric_spec(
         allowed = ", ".join(info.options(output_type)) or "none"
         near = did_you_mean(unknown[0], info.kwargs)
         raise TaskError(f"Metric {name!r} has no option {unknown[0]!r}; its options: {allowed}.{near}")
-    _check_patterns(f"Metric {name!r}", options)
+    check_patterns(f"Metric {name!r}", options)
     if info is not None:
         check_options(name, options)
     family = FAMILIES[output_type]
@@ -386,7 +385,7 @@ def check_filter(name: str, kwargs: Mapping[str, Json]) -> None:
         )
     if missing := [option for option in info.required if option not in kwargs]:
         raise TaskError(f"Filter {name!r} needs the option {missing[0]!r}.")
-    _check_patterns(f"Filter {name!r}", kwargs)
+    check_patterns(f"Filter {name!r}", kwargs)
     for option, least in (("k", 1), ("group_select", -MAX_COUNT)):
         value = kwargs.get(option, least)
         if type(value) is not int or not least <= value <= MAX_COUNT:
@@ -396,20 +395,3 @@ def check_filter(name: str, kwargs: Mapping[str, Json]) -> None:
 
 
 MAX_COUNT = 1_000_000
-MAX_PATTERNS = 100
-
-
-def _check_patterns(what: str, options: Mapping[str, Json]) -> None:
-    """Refuses regular expressions that are none, before a model is asked. TaskError."""
-    ignored = options.get("regexes_to_ignore")
-    listed = ignored if isinstance(ignored, list) else [] if ignored is None else [*str(ignored)]
-    if len(listed) > MAX_PATTERNS:
-        raise TaskError(f"{what}: `regexes_to_ignore` has {len(listed):,} entries; {MAX_PATTERNS} are the most.")
-    found = [("regexes_to_ignore", pattern) for pattern in listed]
-    if "regex_pattern" in options:
-        found.append(("regex_pattern", options["regex_pattern"]))
-    for option, pattern in found:
-        try:
-            check(pattern)
-        except ValueError as error:
-            raise TaskError(f"{what}: `{option}`: {error}.") from error

@@ -216,8 +216,13 @@ def _sentence(path: Path, error: yaml.YAMLError) -> str:
     problem = getattr(error, "problem", None) or str(error)
     if "could not determine a constructor for the tag" in problem:
         tag = problem.split("'")[1].replace("tag:yaml.org,2002:", "!!")
-        return f"{where}: the tag {tag} is not allowed: a task file holds data, never Python.{_tag_hint(tag)}"
+        return tag_refusal(where, tag)
     return f"{where}: {problem}."
+
+
+def tag_refusal(where: str, tag: str) -> str:
+    """The sentence on a tag that stands for Python."""
+    return f"{where}: the tag {tag} is not allowed: a task file holds data, never Python.{_tag_hint(tag)}"
 
 
 def _tag_hint(tag: str) -> str:
@@ -231,6 +236,7 @@ def kind_of(value: object) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
+TASK_NAME = re.compile(r"[\w.:@+-]+")
 MAX_VARIANTS = 20_000
 MAX_INCLUDES = 100
 """Files that one task file may read, each time it does so."""
@@ -309,7 +315,7 @@ def variants(path: Path, raw: Mapping[str, Json], origins: Mapping[str, Path]) -
     for variables in rows:
         values = plain if not variables else {k: _fill(path, k, v, variables) for k, v in plain.items()}
         name = values.get("task")
-        if not isinstance(name, str) or not re.fullmatch(r"[\w.:@+-]+", name):
+        if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
             raise TaskError(f"{where(path, ['task'])}: `task` must be a name of letters, digits and _ . : @ + -.")
         yield TaskVariant(name, values, variables, path, origins)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,20 @@ from typing import TYPE_CHECKING, TypeGuard
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.task_scoring import Group
 from benchbench.core.types import Json
-from benchbench.tasks.dialect import TaskVariant, check_inside, read_task_file, read_yaml, variants, where
+from benchbench.tasks.dialect import (
+    TASK_NAME,
+    TaskVariant,
+    check_inside,
+    read_task_file,
+    read_yaml,
+    tag_refusal,
+    variants,
+    where,
+)
 from benchbench.tasks.group_file import GroupFile, group_file
+from benchbench.tasks.heads import UNREADABLE, Head, Heads
 from benchbench.tasks.sources import source_of
+from benchbench.tasks.variants import NamedTask, Variants
 
 if TYPE_CHECKING:
     from benchbench.tasks.task import AnyTask, SourcedTask, Task
@@ -24,7 +35,10 @@ if TYPE_CHECKING:
 SUITES_FILE = "suites.yaml"
 DEFAULT_SUITE = "default"
 MOST_TOLD = 5
-"""Skipped files that an error names."""
+"""Skipped files that are named at once."""
+READ_WHOLE = 500
+"""Files of a folder that are read whole at once. Of a larger folder the lines are read that name the tasks; what else
+is wrong with one of them is told when it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,9 @@ class Selection:
     """Groups asked for by name: their rows are printed too."""
 
 
+SEE_SKIPPED = "`benchbench tasks ls --skipped --include-path DIR` lists them."
+
+
 def packaged_tasks() -> Path:
     """The tasks that ship: `benchbench/_tasks` in an installed wheel, `tasks/` in a checkout."""
     package = Path(__file__).parent.parent
@@ -56,88 +73,110 @@ class NoTaskError(TaskError):
     """A file of something else."""
 
 
+class _NoMemberError(TaskError):
+    """A group names what there is not."""
+
+    def __init__(self, path: Path, entry: str) -> None:
+        super().__init__(f"{where(path, ['task'])}: no task, group or tag named {entry!r}.")
+        self.entry = entry
+
+
 class TaskIndex:
     """All tasks, groups, tags and suites. Reads files once; checks a task when it is selected."""
 
     def __init__(self, include_paths: Sequence[Path] = ()) -> None:
-        self.variants: dict[str, TaskVariant] = {}
+        self.variants = Variants()
         self.suites: dict[str, Suite] = {}
         self._group_files: dict[str, GroupFile] = {}
         self._tasks: dict[str, Task] = {}
         self._sourced: dict[str, SourcedTask] = {}
         self.skipped: dict[Path, TaskError] = {}
         """Files of --include-path that are no tasks of ours, and why."""
+        self._lost: dict[str, TaskError] = {}
+        """Names that skipped files give, and why these were."""
         self._doubled: dict[str, str] = {}
         """Names that two files of one folder give, and which."""
-        self._broken: dict[str, str] = {}
+        self._broken: dict[str, _NoMemberError] = {}
         """Groups whose members are not all there, and which are not."""
         self._add_root(packaged_tasks(), strict=True)
         for root in include_paths:
             self._add_root(Path(root))
 
-    def _add_root(self, root: Path, *, strict: bool = False) -> None:
+    def _add_root(self, root: Path, *, strict: bool = False) -> Variants:
         """`strict`: a file that is none of ours is an error; in a folder of somebody else it is named and skipped."""
         if not root.exists():
             raise TaskError(f"{root}: no such task file or folder.")
-        found: dict[str, TaskVariant] = {}
-        groups: list[tuple[Path, dict[str, Json]]] = []
         folders = (root if root.is_dir() else root.parent, packaged_tasks())
-        strict = strict or not root.is_dir()
-        for path in _yaml_files(root) if root.is_dir() else [root]:
-            with self._told(path, strict):
-                self._add_file(path, found, groups, folders)
-        for path, raw in groups:
-            with self._told(path, strict):
-                file, inside = group_file(path, raw, folders, self.variants | found)
-                self._add_variants(inside, found)
+        files = _yaml_files(root) if root.is_dir() else [root]
+        reading = _Reading(folders, strict or not root.is_dir(), Heads(folders) if len(files) > READ_WHOLE else None)
+        for path in files:
+            with self._told(path, reading):
+                self._add_file(path, reading)
+        self.variants.update(reading.found)
+        for path, raw in reading.groups:
+            with self._told(path, reading):
+                file, inside = group_file(path, raw, folders, self.variants)
+                self._add_variants(_named(inside), reading.found)
+                self.variants.update(reading.found)
                 self._group_files[file.name] = file
-        self.variants |= found
+        return reading.found
 
     @contextmanager
-    def _told(self, path: Path, strict: bool) -> Iterator[None]:
+    def _told(self, path: Path, reading: _Reading) -> Iterator[None]:
         try:
             yield
         except TaskError as error:
-            if strict:
+            if reading.strict:
                 raise
+            with suppress(*UNREADABLE):
+                self._skip(Heads(reading.folders).of(path), error)
             self.skipped[path] = error
 
-    def _add_file(
-        self,
-        path: Path,
-        found: dict[str, TaskVariant],
-        groups: list[tuple[Path, dict[str, Json]]],
-        folders: Sequence[Path],
-    ) -> None:
+    def _skip(self, head: Head, error: TaskError) -> None:
+        self.skipped[head.path] = error
+        self._lost |= {name: error for key in ("task", "group") if isinstance(name := head.keys.get(key), str)}
+
+    def _add_file(self, path: Path, reading: _Reading) -> None:
         if path.name == SUITES_FILE:
-            check_inside(path, folders)
+            check_inside(path, reading.folders)
             self.suites |= {suite.name: suite for suite in _read_suites(path)}
             return
         if path.name.startswith("_"):
             return
-        raw, origins = read_task_file(path, folders)
+        head = None if reading.heads is None or path.is_symlink() else _head(path, reading.heads)
+        if head is not None and head.python is not None:
+            file, line = head.python
+            self._skip(head, TaskError(tag_refusal(f"{file}:{line}", "!function")))
+            return
+        if head is not None:
+            named = NamedTask(path, head.keys, reading.folders)
+            self._add_variants([(str(head.keys["task"]), named)], reading.found)
+            return
+        raw, origins = read_task_file(path, reading.folders)
         if isinstance(raw.get("task"), list):
-            groups.append((path, raw))
+            reading.groups.append((path, raw))
             return
         if "task" not in raw:
             raise NoTaskError(f"{path}: no `task` key. A file that is only included gets a name that starts with _.")
-        self._add_variants(variants(path, raw, origins), found)
+        self._add_variants(_named(variants(path, raw, origins)), reading.found)
 
-    def _add_variants(self, made: Iterable[TaskVariant], found: dict[str, TaskVariant]) -> None:
+    def _add_variants(self, made: Iterable[tuple[str, TaskVariant | NamedTask]], found: Variants) -> None:
         """All tasks of a file or none. TaskError if another file has one of them, which then has nobody's name."""
-        new: dict[str, TaskVariant] = {}
-        for variant in made:
-            if (other := found.get(variant.name) or new.get(variant.name)) is not None:
-                reason = f"{where(variant.path, ['task'])}: {other.path} has a task {variant.name!r} too."
-                self._doubled[variant.name] = reason
+        new: dict[str, TaskVariant | NamedTask] = {}
+        for name, task in made:
+            if name in found or name in new:
+                other = found.listed(name) if name in found else new[name]
+                reason = f"{where(task.path, ['task'])}: {other.path} has a task {name!r} too."
+                self._doubled[name] = reason
                 raise TaskError(reason)
-            new[variant.name] = variant
-        found |= new
+            new[name] = task
+        for name, task in new.items():
+            found.add(name, task)
 
     @cached_property
     def tags(self) -> dict[str, tuple[str, ...]]:
         """Tag → names of its tasks."""
-        return _collect(self.variants.values(), "tag")
+        return _collect(self.variants, "tag")
 
     @cached_property
     def groups(self) -> dict[str, Group]:
@@ -148,8 +187,8 @@ class TaskIndex:
             try:
                 for entry in file.entries:
                     names += self._expand(entry, file.path, (name,))
-            except TaskError as error:
-                self._broken[name] = str(error)
+            except _NoMemberError as error:
+                self._broken[name] = error
                 groups.pop(name, None)
                 continue
             groups[name] = Group(name, tuple(dict.fromkeys(names)), file.weight_by_size)
@@ -157,10 +196,10 @@ class TaskIndex:
 
     @cached_property
     def _members(self) -> dict[str, tuple[str, ...]]:
-        return _collect(self.variants.values(), "group")
+        return _collect(self.variants, "group")
 
     def _weight(self, names: Sequence[str]) -> bool:
-        return all(self.variants[name].raw.get("weight_by_size", True) for name in names)
+        return all(self.variants.listed(name).raw.get("weight_by_size", True) for name in names)
 
     def _expand(self, entry: str, path: Path, seen: tuple[str, ...]) -> list[str]:
         """Task names of a group file's entry: a task, a group file, a tag or a glob."""
@@ -173,7 +212,7 @@ class TaskIndex:
                 return [*known[entry]]
         names = _matching(entry, self.variants)
         if not names:
-            raise TaskError(f"{where(path, ['task'])}: no task, group or tag named {entry!r}.{self._near(entry)}")
+            raise _NoMemberError(path, entry)
         return names
 
     def task(self, name: str) -> Task:
@@ -218,8 +257,13 @@ class TaskIndex:
         elif entry in self.groups:
             groups[entry] = self.groups[entry]
             tasks |= dict.fromkeys(self.groups[entry].tasks)
+        elif entry in self._lost:
+            raise self._lost[entry]
         elif entry in self._broken:
-            raise TaskError(f"{self._broken[entry]}{self._not_read()}")
+            error = self._broken[entry]
+            known = self._lost.get(error.entry)
+            why = f" {known}" if known else f"{self._near(error.entry)}{self._not_read()}"
+            raise TaskError(f"{error}{why}")
         elif entry in self.tags:
             tasks |= dict.fromkeys(self.tags[entry])
         elif entry in self.suites:
@@ -241,17 +285,16 @@ class TaskIndex:
             tasks |= dict.fromkeys(names)
 
     def _load_file(self, path: Path) -> list[str]:
-        before = dict(self.variants)
-        self._add_root(path)
+        found = self._add_root(path)
         for cached in ("tags", "groups", "_members"):
             self.__dict__.pop(cached, None)
-        return [name for name, variant in self.variants.items() if before.get(name) is not variant]
+        return [*found]
 
     def _not_read(self) -> str:
         """What of --include-path was skipped, behind the sentence that something is missing."""
         some = "".join(f"\n  {reason}" for reason in [*self.skipped.values()][:MOST_TOLD])
         more = len(self.skipped) - MOST_TOLD
-        return f"\nSkipped:{some}" + (f"\n  … and {more} more" if more > 0 else "") if some else ""
+        return f"\nSkipped:{some}" + (f"\n  … and {more:,} more. {SEE_SKIPPED}" if more > 0 else "") if some else ""
 
     def _near(self, name: str) -> str:
         return did_you_mean(name, [*self.variants, *self._members, *self._group_files, *self.tags, *self.suites])
@@ -262,16 +305,46 @@ def _yaml_files(folder: Path) -> list[Path]:
     found = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if name.endswith((".yaml", ".yml")) and not name.startswith(".")]
-    return sorted(found)
+        found += [f"{place}/{name}" for name in names if name.endswith((".yaml", ".yml")) and name[0] != "."]
+    return [Path(name) for name in sorted(found, key=lambda name: name.split("/"))]
 
 
-def _collect(found: Iterable[TaskVariant], key: str) -> dict[str, tuple[str, ...]]:
-    members: dict[str, list[str]] = {}
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A folder while its files are read."""
+
+    folders: Sequence[Path]
+    """Out of which no file leads."""
+    strict: bool
+    heads: Heads | None
+    """Where the lines that name tasks are enough."""
+    found: Variants = field(default_factory=Variants)
+    groups: list[tuple[Path, dict[str, Json]]] = field(default_factory=list)
+
+
+def _head(path: Path, heads: Heads) -> Head | None:
+    """The head of a file that makes one task, or names Python; None for any other, which has to be read whole."""
+    try:
+        head = heads.of(path)
+    except UNREADABLE:
+        return None
+    name = head.keys.get("task")
+    is_one = isinstance(name, str) and TASK_NAME.fullmatch(name) is not None
+    is_one = is_one and not head.keys.keys() & {"class", "languages", "matrix"}
+    return head if is_one or head.python is not None else None
+
+
+def _named(found: Iterable[TaskVariant]) -> Iterator[tuple[str, TaskVariant]]:
     for variant in found:
-        names = variant.raw.get(key) or []
+        yield variant.name, variant
+
+
+def _collect(found: Variants, key: str) -> dict[str, tuple[str, ...]]:
+    members: dict[str, list[str]] = {}
+    for task in found:
+        names = found.listed(task).raw.get(key) or []
         for name in names if isinstance(names, list) else [names]:  # the task itself refuses what is no name
-            members.setdefault(str(name), []).append(variant.name)
+            members.setdefault(str(name), []).append(task)
     return {name: tuple(tasks) for name, tasks in members.items()}
 
 

@@ -111,8 +111,8 @@ def test_a_file_that_is_none_of_ours_hides_no_other(make_index: MakeIndex, name:
     found = make_index({"a.yaml": task("a_one"), name: text})
     assert [task.name for task in found.select("a_one").tasks] == ["a_one"]
     assert [path.name for path in found.skipped] == [name]
-    with pytest.raises(TaskError, match=f"(?s)named 'g'.*Skipped.*{message}"):
-        found.select("g")
+    with pytest.raises(TaskError, match=f"(?s)named 'other'.*Skipped.*{message}"):
+        found.select("other")
 
 
 def test_a_file_that_is_named_itself_is_not_skipped(found: TaskIndex, tmp_path: Path) -> None:
@@ -181,3 +181,73 @@ def test_packaged_suites_name_only_tasks_that_exist() -> None:
     for name in found.suites:
         if name != "demo":
             assert found.select(name).tasks
+
+
+PACK = {
+    "plain.yaml": "task: plain\ndataset_path: json\ntag: [x, y]\ngroup: g\nnum_fewshot: 3\n",
+    "quoted.yaml": '"task": "quoted"\n"dataset_path": json\n',
+    "sub/_base": "task: inherited\ndataset_path: org/name\ntag: x\n",
+    "sub/child.yaml": "include: _base\ndataset_name: cs\n",
+    "languages.yaml": 'task: "l_{{ language }}"\nlanguages: [ces_Latn, fra_Latn]\ndataset_path: json\n',
+    "flow.yaml": "{task: flow, dataset_path: json}\n",
+    "inline.yaml": "group: several\ndataset_path: json\ntask: [plain, {task: inside}]\n",
+    "python.yaml": "task: python\ndataset_path: json\nprocess_docs: !function utils.f\n",
+    "sub/_python": "dataset_path: json\nprocess_docs: !function utils.f\n",
+    "sub/python_too.yaml": "include: _python\ntask: python_too\n",
+    "sub/again.yaml": "task: plain\ndataset_path: json\n",
+    "workflow.yaml": "name: CI\non: [push]\njobs: {}\n",
+    "broken.yaml": "task: [\n",
+    "out.yaml": "task: out\ninclude: /etc/passwd\n",
+    "up.yaml": "task: up\ninclude: ../../_outside.yaml\n",
+    "loop.yaml": "task: loop\ninclude: loop.yaml\n",
+    ".hidden/t.yaml": "task: hidden\n",
+}
+
+
+def test_a_large_folder_is_known_by_names_and_says_the_same(
+    make_index: MakeIndex, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "_outside.yaml").write_text("task: outside\n", encoding="utf-8")
+    whole = make_index(PACK)
+    monkeypatch.setattr("benchbench.tasks.index.READ_WHOLE", 3)
+    named = make_index(PACK)
+    assert {*named.variants} == {*whole.variants}
+    assert {*named.variants} == {"plain", "quoted", "inherited", "l_ces_Latn", "l_fra_Latn", "flow", "inside"}
+    assert named.tags == whole.tags == {"x": ("plain", "inherited"), "y": ("plain",)}
+    assert named.groups == whole.groups
+    assert {*named.groups} == {"g", "several"}
+    assert {path.name: str(reason) for path, reason in named.skipped.items()} == {
+        path.name: str(reason) for path, reason in whole.skipped.items()
+    }
+    assert len(named.skipped) == 8
+    for name in named.variants:
+        shown = named.variants.listed(name).raw
+        assert named.variants[name] == whole.variants[name]
+        assert shown.get("dataset_path") == whole.variants[name].raw.get("dataset_path")
+        assert shown.get("num_fewshot") == whole.variants[name].raw.get("num_fewshot")
+
+
+@pytest.mark.parametrize("most", [0, 500])
+def test_a_task_that_was_skipped_says_why_by_its_name(
+    make_index: MakeIndex, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchbench.tasks.index.READ_WHOLE", most)
+    found = make_index({**PACK, "of_python.yaml": "group: of_python\ntask: [python_too]\n"})
+    with pytest.raises(TaskError, match=r"_python:2: the tag !function is not allowed.*--tasks lm_eval:NAME"):
+        found.select("python_too")
+    with pytest.raises(TaskError, match=r"of_python.yaml:2: no task.*'python_too'.*!function is not allowed"):
+        found.select("of_python")
+    with pytest.raises(TaskError, match="includes itself"):
+        found.select("loop")
+
+
+def test_a_wrong_key_in_a_large_folder_is_told_when_the_task_is_asked_for(
+    make_index: MakeIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchbench.tasks.index.READ_WHOLE", 0)
+    found = make_index({"a.yaml": "task: a\ndataset_path: json\nprompt: [\n", "b.yaml": "task: b\ndataset_pat: json\n"})
+    assert {*found.variants} == {"a", "b"}
+    with pytest.raises(TaskError, match=r"a\.yaml:4: .*expected"):
+        found.task("a")
+    with pytest.raises(TaskError, match=r"b\.yaml:2: unknown key 'dataset_pat'"):
+        found.task("b")
