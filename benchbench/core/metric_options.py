@@ -32,11 +32,12 @@ OPTIONS: Mapping[str, OptionInfo] = {
     "ignore_punctuation": OptionInfo("ASCII punctuation does not count; with `ignore_typography`, none of Unicode's."),
     "ignore_numbers": OptionInfo("Digits do not count."),
     "ignore_typography": OptionInfo(
-        "Texts that look equal are equal: composed and decomposed letters, straight and typographic quotes, dashes, "
-        "kinds and runs of white space."
+        "Texts that look equal are equal: composed and decomposed letters, ligatures, full-width signs, straight and "
+        "typographic quotes, dashes, kinds and runs of white space, signs that are not seen."
     ),
     "numbers": OptionInfo(
-        "How numbers are written: `comma` takes 1 000 for 1000 and 3,14 for 3.14, `point` 1,000 for 1000.",
+        "How numbers are written: `comma` takes 1 000 for 1000 and 3,14 for 3.14, `point` 1,000 for 1000. Spaces of "
+        "all kinds and apostrophes may stand between thousands.",
         ("comma", "point"),
     ),
     "normalization": OptionInfo(

@@ -200,6 +200,20 @@ LOOK_EQUAL = [
     ("ne\u00adkonec\u200bn\u00fd", "nekone\u010dn\u00fd".replace("\u010d", "c")),
     ("\u22125", "-5"),
     ("a\u2026", "a..."),
+    ("\ufb01n\u00e1le", "fin\u00e1le"),
+    ("c\u0153ur", "coeur"),
+    ("\u01c6ez", "d\u017eez"),
+    ("\uff12\uff10\uff12\uff10", "2020"),
+    ("\uff21\uff22\uff23", "ABC"),
+    ("\u6771\u4eac\u3000\u90fd", "\u6771\u4eac \u90fd"),
+    ("mi\u200cravam", "miravam"),
+    ("\u202bPraha\u202c", "Praha"),
+    ("\u2764\ufe0f", "\u2764"),
+    ("\u1109\u1165\u110b\u116e\u11af", "\uc11c\uc6b8"),
+    ("50\u00a0%", "50%"),
+    ("10\u2007000", "10 000"),
+    ("\u2039a\u203a", "`a`"),
+    ("\u00ab\u202fLe Monde\u202f\u00bb", '"Le Monde"'),
 ]
 
 
@@ -213,7 +227,14 @@ def test_what_looks_equal_is_equal_where_the_task_says_so(written: str, target: 
 
 
 def test_what_does_not_look_equal_is_not() -> None:
-    for one, other in (("x\u00b2", "x2"), ("\u00bd", "1/2"), ("e", "\u00e9"), ("I", "l"), ("10", "1 0")):
+    for one, other in (
+        ("x\u00b2", "x2"),
+        ("\u00bd", "1/2"),
+        ("e", "\u00e9"),
+        ("I", "l"),
+        ("10", "1 0"),
+        ("P\u0440aha", "Praha"),
+    ):
         assert exact_match(one, [other], ignore_typography=True) == 0.0
 
 
@@ -230,6 +251,10 @@ def test_what_does_not_look_equal_is_not() -> None:
         ("1,000.5", "1000.5", "point", 1.0),
         ("3,14", "3.14", "point", 0.0),
         ("3,14", "314", None, 1.0),
+        ("1'000", "1000", "comma", 1.0),
+        ("1\u2019000\u2019000", "1000000", "point", 1.0),
+        ("\u22125,5", "-5.5", "comma", 1.0),
+        ("2020, 2021", "2020.2021", "comma", 0.0),
     ],
 )
 def test_numbers_are_read_as_the_task_writes_them(written: str, target: str, numbers: str | None, right: float) -> None:
