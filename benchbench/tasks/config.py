@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.types import Json, OutputType
-from benchbench.tasks.dialect import FILE_KEYS, TaskVariant, where
+from benchbench.tasks.dialect import FILE_KEYS, PYTHON_HINT, TaskVariant, where
 
 Text = str | int | float | None
 """A value that stays as YAML says it."""
@@ -141,6 +141,7 @@ class TaskConfig(_Strict):
     dataset_revision: str | None = None
     dataset_kwargs: dict[str, Value] | None = None
     join: Join | None = None
+    explode: Names = []
     keep: str | None = None
     training_split: str | None = None
     validation_split: str | None = None
@@ -193,6 +194,10 @@ class TaskConfig(_Strict):
         return self.training_split or self.validation_split or self.test_split
 
 
+PYTHON_KEYS = ("process_docs", "process_results", "custom_dataset", "class")
+"""Keys of lm-eval that stand for functions."""
+
+
 def check(variant: TaskVariant) -> TaskConfig:
     """The variant as a TaskConfig; TaskError with file, line, key and nearest key."""
     try:
@@ -219,6 +224,8 @@ def _is_union_branch(step: int | str) -> bool:
 def _problem(location: tuple[int | str, ...], error: ErrorDetails) -> str:
     key = ".".join(str(step) for step in location)
     if error["type"] == "extra_forbidden":
+        if key in PYTHON_KEYS:
+            return f"the key {key!r} names Python, which a task file never runs.{PYTHON_HINT}"
         return f"unknown key {key!r}.{did_you_mean(str(location[-1]), _known_keys(location))}"
     if error["type"] == "missing":
         return f"the key {key!r} is missing."

@@ -225,10 +225,14 @@ def tag_refusal(where: str, tag: str) -> str:
     return f"{where}: the tag {tag} is not allowed: a task file holds data, never Python.{_tag_hint(tag)}"
 
 
+PYTHON_HINT = (
+    " Derive fields with `doc` and rows with `keep` and `explode` instead of process_docs, or run the original with "
+    "--tasks lm_eval:NAME, the file itself with --tasks lm_eval:FILE.yaml --trust-task-code."
+)
+
+
 def _tag_hint(tag: str) -> str:
-    if tag == "!function":
-        return " Derive fields with `doc` instead of process_docs, or run the original with --tasks lm_eval:NAME."
-    return ""
+    return PYTHON_HINT if tag == "!function" else ""
 
 
 def kind_of(value: object) -> str:

@@ -9,13 +9,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
 
-from benchbench.core.errors import DataError, TaskError
+from benchbench.core.errors import DataError, TaskError, did_you_mean
 from benchbench.core.files import is_regular
 from benchbench.core.ids import content_hash
 from benchbench.core.types import Doc, Json
 from benchbench.tasks.borders import FILE_FORMATS, is_split_name, own_files
 from benchbench.tasks.config import Join
 from benchbench.tasks.data_root import pulled_revision
+from benchbench.tasks.dialect import kind_of
 from benchbench.tasks.rows import (
     DATA_ENV,
     READERS,
@@ -193,12 +194,14 @@ class NothingKeptError(DataError):
 
 
 def open_rows(task: Task, data_root: Path | None, *, trusted: bool = False) -> DataSource:
-    """The task's data set as `open_source` gives it, through the task's `join` and `keep`."""
+    """The task's data set as `open_source` gives it, through the task's `join`, `explode` and `keep`."""
     source = open_source(task, data_root, trusted=trusted)
     if task.config.join is not None:
         other = task.config.model_copy(update={"dataset_name": task.config.join.dataset_name})
         partner = open_source(replace(task, config=other), data_root, trusted=trusted)
         source = JoinedSource(task, task.config.join, source, partner)
+    for name in task.config.explode:
+        source = ExplodedSource(task, name, source)
     return source if task.config.keep is None else FilteredSource(task, task.config.keep, source)
 
 
@@ -244,6 +247,55 @@ class JoinedSource(AllRows):
 
     def _where(self) -> str:
         return f"{self._task.where('join')}: by {self._join.by!r}:"
+
+
+class ExplodedSource(AllRows):
+    """A row for each entry of a list that a row holds, such as the questions about a passage, in order.
+
+    An entry with fields of its own puts them into the row, over those of the same name; any other takes the list's
+    place.
+    """
+
+    def __init__(self, task: Task, name: str, source: DataSource) -> None:
+        self._task, self._name, self._source = task, name, source
+        self.path = source.path
+
+    @property
+    def revision(self) -> str | None:
+        """See DataSource."""
+        return self._source.revision
+
+    def splits(self) -> list[str]:
+        """See DataSource."""
+        return self._source.splits()
+
+    def each(self, split: str, limit: int | None = None) -> Iterator[Row]:
+        """See DataSource. DataError for a row without such a list, or if all are empty."""
+        rows = (one for number, row in enumerate(self._source.each(split)) for one in self._parts(row, number))
+        first = next(rows, None)
+        if first is None:
+            raise DataError(f"{self._task.where('explode')}: {self._name!r} is empty in every row of {split!r}.")
+        return islice(chain((first,), rows), limit)
+
+    def _parts(self, row: Row, number: int) -> Iterator[Row]:
+        if self._name not in row:
+            raise DataError(
+                f"{self._task.where('explode')}: row {number} has no field {self._name!r}."
+                f"{did_you_mean(self._name, row)} Fields: {', '.join(row)}."
+            )
+        rest = {name: value for name, value in row.items() if name != self._name}
+        for entry in self._entries(row[self._name], number):
+            yield {**rest, **entry} if isinstance(entry, dict) else {**rest, self._name: entry}
+
+    def _entries(self, value: Json, number: int) -> list[Json]:
+        if isinstance(value, list):
+            return value
+        lists = [*value.values()] if isinstance(value, dict) else []
+        if lists and all(isinstance(part, list) and len(part) == len(lists[0]) for part in lists):
+            return [dict(zip(value, parts, strict=True)) for parts in zip(*lists, strict=True)]  # as `datasets` has it
+        raise DataError(
+            f"{self._task.where('explode')}: row {number} has {kind_of(value)} in {self._name!r}, not a list."
+        )
 
 
 class FilteredSource(AllRows):

@@ -59,6 +59,8 @@ class Selection:
     """Groups asked for by name: their rows are printed too."""
 
 
+ASKS = ("dataset_path", "output_type", "doc_to_text", "doc_to_target", "doc_to_choice")
+"""Keys of which every task has some."""
 SEE_SKIPPED = "`benchbench tasks ls --skipped --include-path DIR` lists them."
 
 
@@ -153,6 +155,8 @@ class TaskIndex:
             self._add_variants([(str(head.keys["task"]), named)], reading.found)
             return
         raw, origins = read_task_file(path, reading.folders)
+        if isinstance(raw.get("task"), str) and not raw.keys() & ASKS:
+            raise NoTaskError(f"{path}: its `task` has none of {', '.join(ASKS)}: it is a file of something else.")
         if isinstance(raw.get("task"), list):
             reading.groups.append((path, raw))
             return
@@ -330,7 +334,7 @@ def _head(path: Path, heads: Heads) -> Head | None:
         return None
     name = head.keys.get("task")
     is_one = isinstance(name, str) and TASK_NAME.fullmatch(name) is not None
-    is_one = is_one and not head.keys.keys() & {"class", "languages", "matrix"}
+    is_one = is_one and "dataset_path" in head.keys and not head.keys.keys() & {"class", "languages", "matrix"}
     return head if is_one or head.python is not None else None
 
 

@@ -85,7 +85,10 @@ class Turn:
         if isinstance(value, Mapping):
             value = list(value.values())
         if not isinstance(value, (list, tuple)) or not value:
-            raise TaskError(f"{self._choices.where}: document {doc} gives {kind_of(value)}, not a list of choices.")
+            hint = _list_hint(value, self._choices)
+            raise TaskError(
+                f"{self._choices.where}: document {doc} gives {kind_of(value)}, not a list of choices.{hint}"
+            )
         for choice in value:
             if not isinstance(choice, str):
                 raise TaskError(
@@ -139,6 +142,17 @@ def written_list(text: str) -> list[str] | None:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
     return value if isinstance(value, list) and value and all(isinstance(one, str) for one in value) else None
+
+
+def _list_hint(value: object, field: Field) -> str:
+    """How a list that a data set keeps as text becomes one."""
+    if not isinstance(value, str) or field.column is None:
+        return ""
+    name = field.column
+    if value.lstrip().startswith("["):
+        return f" A list that is kept as text is read by {{{{ {name}|fromjson }}}}."
+    sign = next((sign for sign in ("|", ";", "\t", ",") if sign in value), None)
+    return "" if sign is None else f" Text is split by {{{{ {name}.split({sign!r}) }}}}."
 
 
 def _no_list(text: str, where: str, columns: Collection[str]) -> TaskError:

@@ -87,6 +87,11 @@ def _listed(value: Json, path: Path, field: str | None) -> list[Json]:
     rows = value.get("data")
     if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
         return rows
+    if _are_rows([*value.values()]):
+        raise DataError(
+            f"{path}: is one object whose {len(value)} fields are objects. If these are the rows, make a list of them: "
+            f"jq '[.[]]' {path.name}"
+        )
     lists = [key for key, part in value.items() if isinstance(part, list) and part and isinstance(part[0], dict)]
     if lists:
         raise DataError(
@@ -94,6 +99,16 @@ def _listed(value: Json, path: Path, field: str | None) -> list[Json]:
             f"`dataset_kwargs: {{data_files: …, field: {lists[0]}}}`."
         )
     return [value]
+
+
+def _are_rows(values: list[Json]) -> bool:
+    """Several objects with the same keys."""
+    first = values[0] if len(values) > 1 else None
+    return (
+        isinstance(first, dict)
+        and bool(first)
+        and all(isinstance(value, dict) and value.keys() == first.keys() for value in values)
+    )
 
 
 def read_jsonl(path: Path) -> Iterator[Row]:
@@ -107,7 +122,17 @@ def read_jsonl(path: Path) -> Iterator[Row]:
     except RecursionError as error:
         raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: it is nested too deeply.") from error
     except ValueError as error:
-        raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: {error}.") from error
+        hint = _whole_hint(path) if number == 1 else ""
+        raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: {error}.{hint}") from error
+
+
+def _whole_hint(path: Path) -> str:
+    """What to do about one JSON value over many lines under the name of JSON lines."""
+    try:
+        json.loads(whole_text(path))
+    except (ValueError, DataError, RecursionError):
+        return ""
+    return f" The file is one JSON value over several lines: call it {bare_name(path).stem}.json."
 
 
 def _object(value: Json, path: Path, number: int, signs: int = MAX_ROW_DEPTH + 1) -> Row:
@@ -133,7 +158,7 @@ def _parts(value: dict[str, Json] | list[Json]) -> Iterable[Json]:
 def read_csv(path: Path, separator: str | None = None) -> Iterator[Row]:
     """Rows of a CSV file with a header; every value is text, as the file has it. DataError for uneven rows.
 
-    `separator`: None takes what the header is written with: a comma, a semicolon or a tab.
+    `separator`: None takes what the header is written with: a comma, a semicolon, a tab or a bar.
     """
     csv.field_size_limit(MAX_LINE_BYTES)  # its own is 131,072 characters; ours holds for each line
     lines = _csv_lines(path)
@@ -149,6 +174,10 @@ def read_csv(path: Path, separator: str | None = None) -> Iterator[Row]:
                     "`dataset_kwargs` may give another as `sep`)."
                 )
             yield {str(key): value for key, value in row.items()}
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not CSV in UTF-8: {error}. Save it as UTF-8: iconv -f CP1250 -t UTF-8, say."
+        ) from error
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: not CSV in UTF-8: {error}.") from error
 
@@ -158,7 +187,7 @@ def _separator(header: str, path: Path) -> str:
     if bare_name(path).suffix.lower() == ".tsv":
         return "\t"
     bare = re.sub(r'"[^"]*"', "", header)
-    return max((",", ";", "\t"), key=bare.count)
+    return max((",", ";", "\t", "|"), key=bare.count)
 
 
 def _csv_lines(path: Path) -> Iterator[str]:

@@ -245,7 +245,9 @@ def test_a_wrong_key_in_a_large_folder_is_told_when_the_task_is_asked_for(
     make_index: MakeIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchbench.tasks.index.READ_WHOLE", 0)
-    found = make_index({"a.yaml": "task: a\ndataset_path: json\nprompt: [\n", "b.yaml": "task: b\ndataset_pat: json\n"})
+    found = make_index(
+        {"a.yaml": "task: a\ndataset_path: json\nprompt: [\n", "b.yaml": "task: b\ndataset_pat: json\ndoc_to_text: x\n"}
+    )
     assert {*found.variants} == {"a", "b"}
     with pytest.raises(TaskError, match=r"a\.yaml:4: .*expected"):
         found.task("a")
