@@ -89,8 +89,13 @@ class _Trial:
         score = self._score(rendered, text)
         found = []
         if score.outcome not in ("answered", "truncated"):
-            why = f": {score.explanation}" if score.explanation else ""
-            found.append(f"the gold answer counts as {score.outcome}{why}")
+            nothing = (
+                f": the filters find nothing in {text!r:.60}" if text.strip() and score.outcome != "failed" else ""
+            )
+            return [
+                f"the gold answer counts as {score.outcome}"
+                + (f": {score.explanation}" if score.explanation else nothing)
+            ]
         found += [
             f"the gold answer gets {name} = {value}, not 1" + (f": {score.explanation}" if value is None else "")
             for name, value in imperfect(self._spec, score).items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 
 MOST_SHOWN = 20
+FIRST = 5
+"""Documents that are named where many have the same."""
 
 Sizes = Callable[[Sequence[str]], list[int]]
 """From texts to their numbers of tokens."""
@@ -142,11 +145,30 @@ def print_report(report: Report) -> None:
     if report["errors"] or report["warnings"]:
         tell_lines(f"  in {report['file']}")
     for kind in ("errors", "warnings"):
-        found = report[kind]
+        found = _together(report[kind])
         for text in found[:MOST_SHOWN]:
             tell_lines(f"  {kind[:-1]}: {text}")
         if len(found) > MOST_SHOWN:
             tell_lines(f"  … and {len(found) - MOST_SHOWN} more {kind}; --json lists them all")
+
+
+_DOCUMENT = re.compile(r"document (\d+): ")
+
+
+def _together(found: Sequence[str]) -> list[str]:
+    """What is the same in several documents once, with the numbers of the first of these."""
+    documents: dict[str, list[str]] = {}
+    for text in found:
+        place = _DOCUMENT.match(text)
+        documents.setdefault(text if place is None else text[place.end() :], []).extend(place.groups() if place else [])
+    return [f"{_numbered(numbers)}{text}" for text, numbers in documents.items()]
+
+
+def _numbered(numbers: Sequence[str]) -> str:
+    if len(numbers) < 2:
+        return "".join(f"document {number}: " for number in numbers)
+    more = f" and {len(numbers) - FIRST:,} more" if len(numbers) > FIRST else ""
+    return f"documents {', '.join(numbers[:FIRST])}{more}: "
 
 
 def print_summary(reports: Sequence[Report]) -> None:

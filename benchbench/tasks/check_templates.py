@@ -18,6 +18,8 @@ from benchbench.tasks.template import Field
 
 PROMPT_KEYS = ("doc_to_text", "doc_to_target", "doc_to_choice", "description", "gen_prefix", "src_lang", "tgt_lang")
 TASK_KEYS = ("doc_to_length", "doc_to_answer", "doc_to_source", "cluster")
+ASKING = ("multiple_choice", "generate_until")
+"""Output types of tasks that ask something."""
 BRACES = ("{{", "{%")
 _SINGLE = re.compile(r"(?<![{%\\])\{\s*(\w+)\s*\}(?!\})")
 """A field in the braces of another language: `{question}`."""
@@ -31,6 +33,7 @@ def unseen(task: Task, docs: Sequence[RenderedDoc]) -> Iterator[Finding]:
     yield from _unrendered(task, variant)
     yield from _single_braces(fields, columns)
     yield from _odd_values(task, fields, docs)
+    yield from _joints(task, variant, docs)
     yield from _equal_everywhere(task, variant, docs)
 
 
@@ -121,7 +124,8 @@ def _problems(key: str, field: Field, scope: Mapping[str, Json], number: int) ->
 
 def _shown(value: object) -> str:
     if callable(value):
-        return f"a function, {value!r:.60}; a field of that name is written ['{getattr(value, '__name__', 'name')}']"
+        name = getattr(value, "__name__", "name")
+        return f"a function of its value, {name}(); a field of that name is written ['{name}']"
     return kind_of(value) + ("" if value is None else f", {value!r:.60}")
 
 
@@ -133,6 +137,25 @@ def _watched(told: Callable[[object], object]) -> Iterator[None]:
         yield
     finally:
         environment.printed = None
+
+
+def _joints(task: Task, variant: PromptVariant, docs: Sequence[RenderedDoc]) -> Iterator[Finding]:
+    """Prompts that ask nothing by mistake, and white space on both sides of the place where an answer begins."""
+    if "doc_to_text" not in task.config.model_fields_set and not variant.doc_to_text and task.output_type in ASKING:
+        yield Finding(
+            None, '`doc_to_text` is missing: nothing is asked; if that is meant, write `doc_to_text: ""`', False
+        )
+    between = " " if variant.target_delimiter is None else variant.target_delimiter
+    if task.output_type == "generate_until" or not between[:1].isspace():
+        return
+    ends = [rendered.doc.id for rendered in docs if question_text(asked(rendered)[0])[-1:].isspace()]
+    if ends:
+        yield Finding(
+            None,
+            f"{len(ends):,} prompts end with white space (document {ends[0]}), and `target_delimiter` puts more behind "
+            "it: the answer is then of other tokens than in plain text",
+            is_error=False,
+        )
 
 
 def _equal_everywhere(task: Task, variant: PromptVariant, docs: Sequence[RenderedDoc]) -> Iterator[Finding]:

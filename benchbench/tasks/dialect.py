@@ -237,7 +237,10 @@ def _tag_hint(tag: str) -> str:
 
 def kind_of(value: object) -> str:
     """What a value is, in a sentence."""
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    if value is None:
+        return "nothing"
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
 TASK_NAME = re.compile(r"[\w.:@+-]+")

@@ -290,9 +290,10 @@ class ExplodedSource(AllRows):
     def _entries(self, value: Json, number: int) -> list[Json]:
         if isinstance(value, list):
             return value
-        lists = [*value.values()] if isinstance(value, dict) else []
-        if lists and all(isinstance(part, list) and len(part) == len(lists[0]) for part in lists):
-            return [dict(zip(value, parts, strict=True)) for parts in zip(*lists, strict=True)]  # as `datasets` has it
+        if isinstance(value, dict):  # `datasets` turns a list of objects into an object of lists
+            lists = [part for part in value.values() if isinstance(part, list)]
+            if len(lists) == len(value) and len({*map(len, lists)}) == 1:
+                return [dict(zip(value, parts, strict=True)) for parts in zip(*lists, strict=True)]
         raise DataError(
             f"{self._task.where('explode')}: row {number} has {kind_of(value)} in {self._name!r}, not a list."
         )

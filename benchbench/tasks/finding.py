@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, Prompt, RenderedDoc, Request
 
@@ -44,6 +45,7 @@ def asked(rendered: RenderedDoc) -> list[Request]:
     return [*reversed([request for text, request in found.items() if text or len(found) == 1])]
 
 
+@lru_cache(maxsize=1024)
 def look(text: str) -> str:
     """What a text looks like to somebody who passes over case, white space and the form of its characters."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

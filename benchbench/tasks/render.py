@@ -92,7 +92,8 @@ class Turn:
         for choice in value:
             if not isinstance(choice, str):
                 raise TaskError(
-                    f"{self._choices.where}: document {doc} has a choice that is {kind_of(choice)}, not text."
+                    f"{self._choices.where}: document {doc} has a choice that is {kind_of(choice)}, not text. "
+                    f"Numbers become text by {{{{ {self._choices.column or 'list'}|map('string')|list }}}}."
                 )
         return tuple(value)
 

@@ -254,3 +254,44 @@ def test_a_skipped_file_is_named_and_stops_no_command(make_index: MakeIndex, tmp
     assert result.exit_code == 2
     assert "p.yaml: 1 error" in result.output
     assert "compose.yaml: 1 error" not in result.output
+
+
+def test_what_many_documents_have_is_told_once(make_index: MakeIndex, tmp_path: Path) -> None:
+    text = WRITE + "    doc_to_text: '{{ q }} {{ nothing }}'\n    doc_to_target: a\n" + STRIPPED
+    make_index({"t.yaml": text}, {"test": [{"q": f"Kde je {n}?", "a": f"x{n}", "nothing": None} for n in range(9)]})
+    told = CliRunner().invoke(app, ["check", "t", "--include-path", str(tmp_path / "tasks")])
+    assert told.exit_code == 2
+    assert "  error: documents 0, 1, 2, 3, 4 and 4 more: `doc_to_text` prints nothing\n" in told.stdout
+    assert told.stdout.count("error:") == 1
+
+
+def test_a_task_that_asks_nothing_says_so_unless_it_is_meant(make_index: MakeIndex, tmp_path: Path) -> None:
+    rows = [{"c": ["a", "b"], "g": 0}, {"c": ["c", "d"], "g": 1}]
+    text = CHOOSE + "    doc_to_choice: c\n    doc_to_target: g\n"
+    make_index({"t.yaml": text, "u.yaml": text.replace("task: t", "task: u") + '    doc_to_text: ""\n'}, {"test": rows})
+    told = CliRunner().invoke(app, ["check", "t,u", "--json", "--include-path", str(tmp_path / "tasks")]).stdout
+    without, meant = map(json.loads, told.splitlines())
+    assert [warning.partition(":")[0] for warning in without["warnings"]] == ["`doc_to_text` is missing"]
+    assert meant["warnings"] == []
+
+
+def test_white_space_on_both_sides_of_an_answer_is_told(make_index: MakeIndex, tmp_path: Path) -> None:
+    rows = [{"q": "Kde? ", "c": ["a", "b"], "g": 0}, {"q": "Kdy?", "c": ["c", "d"], "g": 1}]
+    text = CHOOSE + "    doc_to_text: q\n    doc_to_choice: c\n    doc_to_target: g\n"
+    joined = text.replace("task: t", "task: u") + '    target_delimiter: ""\n'
+    make_index({"t.yaml": text, "u.yaml": joined}, {"test": rows})
+    told = CliRunner().invoke(app, ["check", "t,u", "--json", "--include-path", str(tmp_path / "tasks")]).stdout
+    apart, together = map(json.loads, told.splitlines())
+    assert apart["warnings"][0].startswith("1 prompts end with white space (document 0)")
+    assert together["warnings"] == []
+
+
+def test_a_filter_that_finds_no_right_answer_is_told_with_the_answer(make_index: MakeIndex, tmp_path: Path) -> None:
+    steps = "[{function: regex, regex_pattern: 'A: (.*)'}, {function: take_first}]"
+    text = WRITE + f"    doc_to_text: q\n    doc_to_target: a\n    filter_list: [{{name: x, filter: {steps}}}]\n"
+    make_index({"t.yaml": text}, {"test": CITIES})
+    told = CliRunner().invoke(app, ["check", "t", "--json", "--include-path", str(tmp_path / "tasks")]).stdout
+    assert json.loads(told)["errors"] == [
+        f"document {number}: the gold answer counts as unanswered: the filters find nothing in {city['a']!r}"
+        for number, city in enumerate(CITIES)
+    ]

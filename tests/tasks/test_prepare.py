@@ -168,7 +168,12 @@ def test_a_text_that_looks_like_a_list_or_a_number_stays_text(make_task: MakeTas
         ("doc_to_choice", "'[\"{{q}}\"]'", {}, "text is never read as a list"),
         ("doc_to_choice", "options", {"options": []}, "not a list of choices|none of its 0"),
         ("doc_to_choice", "options", {"options": "ab"}, "document 2 gives a str, not a list"),
-        ("doc_to_choice", "options", {"options": ["a", 2]}, "document 2 has a choice that is a int"),
+        (
+            "doc_to_choice",
+            "options",
+            {"options": ["a", 2]},
+            "document 2 has a choice that is an int, not text. Numbers become text",
+        ),
         ("doc_to_target", "right", {"right": 3}, "document 2 has the target 3, which is none of its 3 choices"),
         ("doc_to_target", "right", {"right": -1}, "the target -1"),
         ("doc_to_target", "right", {"right": "1"}, r"the target '1'.*\{\{…\|int\}\}"),
