@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -32,10 +33,15 @@ Sizes = Callable[[Sequence[str]], list[int]]
 def gold_findings(prepared: PreparedTask, sizes: Sizes | None) -> Iterator[Finding]:
     """Documents that no answer gets right, or that an empty one does; metrics that cannot be what they seem.
 
-    `sizes` counts tokens; without it, an answer is taken to have one for each of its words at least.
+    `sizes` counts tokens; without it, an answer is taken to have one for each of its words at least. Where no more
+    documents are wrong than the task's `metadata.unanswerable` says, they are told as warnings.
     """
     trial = _Trial(prepared, sizes)
-    yield from chain.from_iterable(map(trial.findings, prepared.docs))
+    found = [*chain.from_iterable(map(trial.findings, prepared.docs))]
+    stated = (own_task(prepared).config.metadata or {}).get("unanswerable")
+    wrong = {finding.doc_id for finding in found if finding.is_error}
+    known = isinstance(stated, int) and len(wrong) <= stated
+    yield from (replace(finding, is_error=finding.is_error and not known) for finding in found)
     yield from trial.summary()
     yield from _corpus(prepared)
 

@@ -295,3 +295,14 @@ def test_a_filter_that_finds_no_right_answer_is_told_with_the_answer(make_index:
         f"document {number}: the gold answer counts as unanswered: the filters find nothing in {city['a']!r}"
         for number, city in enumerate(CITIES)
     ]
+
+
+@pytest.mark.parametrize(("stated", "kind"), [(1, "warnings"), (0, "errors"), (None, "errors")])
+def test_documents_that_are_known_to_be_lost_are_warnings(
+    make_index: MakeIndex, tmp_path: Path, stated: int | None, kind: str
+) -> None:
+    more = STRIPPED + '    generation_kwargs: {until: ["."]}\n'
+    more += "" if stated is None else f"    metadata: {{documents: 2, unanswerable: {stated}}}\n"
+    found = report(make_index, tmp_path, plain(more=more), [CITIES[0], {"q": "Hra?", "a": "R.U.R."}])
+    assert "the stop string '.' cuts 'R.U.R.' to 'R'" in found[kind][0]
+    assert len(found["errors"]) == (kind == "errors")
