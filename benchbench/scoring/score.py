@@ -134,7 +134,7 @@ def count_outcomes(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:
     counts["ties"] = sum(table.numbers("tie"))
     first = next((column.name for column in columns(spec)), "")  # none: the rows will tell the metrics
     scores = [score for score, outcome in zip(table.scores(first), outcomes, strict=True) if outcome == "answered"]
-    if all(score in (0.0, 1.0) for score in scores):
+    if {*scores} <= {0.0, 1.0}:
         counts["wrong"] = scores.count(0.0)
     return counts
 
