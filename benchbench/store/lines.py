@@ -11,7 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
@@ -72,10 +72,21 @@ def _encoder() -> Callable[[object], bytes]:
     return partial(to_json, inf_nan_mode="constants")
 
 
+@cache
+def _item_encoder() -> Callable[[Item], bytes]:
+    """The same for items, whose fields it knows beforehand: two thirds of the time, at each doc of a run."""
+    from pydantic_core import SchemaSerializer, core_schema
+
+    names = [field.name for field in fields(Item)]
+    values = [core_schema.dataclass_field(name, core_schema.any_schema()) for name in names]
+    schema = core_schema.dataclass_schema(Item, core_schema.dataclass_args_schema("Item", values), names, slots=True)
+    return SchemaSerializer(schema, core_schema.CoreConfig(ser_json_inf_nan="constants")).to_json
+
+
 def _json(value: Mapping[str, Json] | Item) -> bytes:
     """JSON in one line."""
     try:
-        return _encoder()(value)
+        return _item_encoder()(value) if isinstance(value, Item) else _encoder()(value)
     except ValueError:  # half a surrogate pair has no UTF-8
         plain = asdict(value) if isinstance(value, Item) else value
         return json.dumps(plain, separators=(",", ":")).encode("ascii")
