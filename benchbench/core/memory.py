@@ -6,8 +6,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-OBJECTS = 50_000
-"""New objects between two looks; Python's own number is 700."""
+OBJECTS = 1000000
+"""New objects between two looks, more than a window of docs makes; Python's own number is 700."""
 
 
 @contextmanager

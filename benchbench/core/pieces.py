@@ -48,7 +48,7 @@ class Pieces:
         value = scope.get(self._pieces[0][0])
         if type(value) is str and len(value) > MAX_PLAIN:
             return None
-        return value if isinstance(value, str | int | float) and type(value) in _SCALARS else None
+        return value if isinstance(value, (str, int, float)) and type(value) in _SCALARS else None
 
 
 def _piece(part: nodes.Node) -> tuple[str, bool] | None:

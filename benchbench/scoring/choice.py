@@ -124,9 +124,12 @@ def exact_match(scored: ScoredChoices) -> float:
 
 def bpb_gold(scored: ScoredChoices) -> float | None:
     """Bits per UTF-8 byte of the right choice; of several right ones, the cheapest. None if it is empty."""
-    sizes = {index: count_bytes(scored.text(index)) for index in scored.gold}
-    bits = [-scored.totals[index] / (math.log(2) * size) for index, size in sizes.items() if size > 0]
-    return min(bits) if bits and math.isfinite(min(bits)) else None
+    sizes = [(index, count_bytes(scored.text(index))) for index in scored.gold]
+    least = min([-scored.totals[index] / (_LN2 * size) for index, size in sizes if size > 0], default=math.inf)
+    return least if math.isfinite(least) else None
+
+
+_LN2 = math.log(2)
 
 
 def brier_score(scored: ScoredChoices) -> float:
@@ -185,22 +188,21 @@ def score_choice(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[L
     return ItemScore(found, str(first.winner), "answered", tie)
 
 
-_TOTAL, _IS_GREEDY, _NUM_TOKENS = map(attrgetter, ("total", "is_greedy", "num_tokens"))
-_CONTINUATION = attrgetter("request.continuation")
+_PARTS = attrgetter("total", "is_greedy", "num_tokens", "request.continuation")
 
 
 def _scored_choices(rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -> ScoredChoices:
     choices = rendered.choices
     count = len(choices)
-    given, alone = responses[:count], responses[count:]
+    totals, greedy, tokens, continuations = zip(*map(_PARTS, responses[:count]), strict=True)
     return ScoredChoices(
         choices=choices,
         gold=tuple([index for index in rendered.gold if 0 <= index < count]),
-        totals=tuple(map(_TOTAL, given)),
-        greedy=tuple(map(_IS_GREEDY, given)),
-        tokens=tuple(map(_NUM_TOKENS, given)),
-        continuations=tuple(map(_CONTINUATION, given)),
-        unconditional=tuple(map(_TOTAL, alone)) if len(alone) == count else None,
+        totals=totals,
+        greedy=greedy,
+        tokens=tokens,
+        continuations=continuations,
+        unconditional=tuple([one.total for one in responses[count:]]) if len(responses) == 2 * count else None,
         draw=rendered.doc.hash,
     )
 

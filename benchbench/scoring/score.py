@@ -113,10 +113,11 @@ def _score(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Respons
 def why_failed(rendered: RenderedDoc, responses: Sequence[Response]) -> str | None:
     """Why the doc cannot be scored: a failed, missing or NaN response; None if it can."""
     for response in responses:
-        if isinstance(response, Failure):
+        if isinstance(response, Loglikelihood):
+            if math.isnan(response.total):
+                return f"nan_logits: the log-likelihood of request {response.request.index} is not a number"
+        elif isinstance(response, Failure):
             return f"{response.kind}: {response.message}"
-        if isinstance(response, Loglikelihood) and math.isnan(response.total):
-            return f"nan_logits: the log-likelihood of request {response.request.index} is not a number"
     answered, asked = [*map(_INDEX, responses)], [request.index for request in rendered.requests]
     if answered != asked and (missing := set(asked) - {*answered}):
         return f"no_response: request {min(missing)} was never answered"
@@ -134,7 +135,7 @@ def count_outcomes(spec: ScoringSpec, items: Sequence[Item]) -> dict[str, int]:
     counts["ties"] = sum(table.numbers("tie"))
     first = next((column.name for column in columns(spec)), "")  # none: the rows will tell the metrics
     scores = [score for score, outcome in zip(table.scores(first), outcomes, strict=True) if outcome == "answered"]
-    if all(score in (0.0, 1.0) for score in scores):
+    if {*scores} <= {0.0, 1.0}:
         counts["wrong"] = scores.count(0.0)
     return counts
 

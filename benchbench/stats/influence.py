@@ -35,7 +35,7 @@ def _vector(values: ArrayLike, name: str) -> Floats:
 def mean(values: ArrayLike) -> Estimate:
     """Mean of item scores: ψ_i = s_i − s̄."""
     x = _vector(values, "values")
-    value = math.fsum(x) / x.size
+    value = math.fsum(x.tolist()) / x.size
     return Estimate(value, x - value)
 
 

@@ -51,7 +51,7 @@ def cluster_index(clusters: Sequence[Hashable | None] | None, n: int) -> NDArray
         return None
     if len(clusters) != n:
         raise ValueError(f"{n} items, but {len(clusters)} cluster names")
-    if not any(name is not None for name in clusters):
+    if clusters.count(None) == n:
         return None
     index: dict[object, int] = {}
     which = [
@@ -77,7 +77,7 @@ def standard_error(influence: ArrayLike, clusters: Sequence[Hashable | None] | N
     if sums.size < 2:
         return None
     n = np.asarray(influence).size
-    return math.sqrt(sums.size / (sums.size - 1) * math.fsum(sums * sums)) / n
+    return math.sqrt(sums.size / (sums.size - 1) * math.fsum((sums * sums).tolist())) / n
 
 
 def uncertainty(estimate: Estimate, clusters: Sequence[Hashable | None] | None = None) -> Uncertainty:

@@ -386,8 +386,7 @@ class LiveLog:
 
     def append(self, item: Item, *, reused: bool = False) -> None:
         """Adds an item; `reused` marks one whose responses came from another run."""
-        line = item_to_line(item)
-        self._log.append({**line, "reused": True} if reused else line)
+        self._log.append({**item_to_line(item), "reused": True} if reused else item)
 
     def close(self) -> None:
         """Closes the file."""

@@ -11,11 +11,12 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import asdict, fields
 from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 
-from benchbench.core.types import Json
+from benchbench.core.types import Item, Json
 from benchbench.store.files import open_plain, os_errors, sentence, write_all
 
 MAX_LINE = 2**28
@@ -57,8 +58,8 @@ def _read_line(line: bytes) -> tuple[dict[str, Json] | None, bool]:
     return value, found is not None
 
 
-def encode_line(value: Mapping[str, Json]) -> bytes:
-    """The object as a line with its checksum."""
+def encode_line(value: Mapping[str, Json] | Item) -> bytes:
+    """The object, or an item as the object of its fields, as a line with its checksum."""
     whole = _json(value)[:-1]
     return whole + (b"," if value else b"") + b'"crc":"%08x"}\n' % zlib.crc32(whole)
 
@@ -71,12 +72,24 @@ def _encoder() -> Callable[[object], bytes]:
     return partial(to_json, inf_nan_mode="constants")
 
 
-def _json(value: Mapping[str, Json]) -> bytes:
+@cache
+def _item_encoder() -> Callable[[Item], bytes]:
+    """The same for items, whose fields it knows beforehand: two thirds of the time, at each doc of a run."""
+    from pydantic_core import SchemaSerializer, core_schema
+
+    names = [field.name for field in fields(Item)]
+    values = [core_schema.dataclass_field(name, core_schema.any_schema()) for name in names]
+    schema = core_schema.dataclass_schema(Item, core_schema.dataclass_args_schema("Item", values), names, slots=True)
+    return SchemaSerializer(schema, core_schema.CoreConfig(ser_json_inf_nan="constants")).to_json
+
+
+def _json(value: Mapping[str, Json] | Item) -> bytes:
     """JSON in one line."""
     try:
-        return _encoder()(value)
+        return _item_encoder()(value) if isinstance(value, Item) else _encoder()(value)
     except ValueError:  # half a surrogate pair has no UTF-8
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
+        plain = asdict(value) if isinstance(value, Item) else value
+        return json.dumps(plain, separators=(",", ":")).encode("ascii")
 
 
 class LineLog:
@@ -89,7 +102,7 @@ class LineLog:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
             self._size = _cut_torn_line(self._fd)
 
-    def append(self, value: Mapping[str, Json]) -> None:
+    def append(self, value: Mapping[str, Json] | Item) -> None:
         """Adds one line. StoreError if the disk is full or gone; then no part of the line stays."""
         data = encode_line(value)
         try:

@@ -67,12 +67,11 @@ class PartItems(Sequence[Item]):
 
     def scores(self, metric: str) -> list[float | None]:
         """See ItemTable."""
-        return cast("list[float | None]", self._column(column_name(metric)).to_pylist())
+        return _listed(self._column(column_name(metric)))
 
     def clusters(self) -> list[str | None]:
         """See ItemTable. Items of one cluster share its name."""
-        names = self._column("cluster")
-        return [None] * self._size if names.null_count == self._size else _shared(names)
+        return _shared(self._column("cluster"))
 
     def outcomes(self) -> list[Outcome]:
         """See ItemTable."""
@@ -80,13 +79,13 @@ class PartItems(Sequence[Item]):
 
     def numbers(self, name: str) -> list[int]:
         """See ItemTable."""
-        return cast("list[int]", self._column(name).to_pylist())
+        return _listed(self._column(name))
 
     def sizes(self, name: str) -> list[int]:
         """See ItemTable."""
         import pyarrow.compute as pc
 
-        return cast("list[int]", pc.list_value_length(self._column(name)).to_pylist())
+        return _listed(pc.list_value_length(self._column(name)))
 
     def total(self, name: str) -> int:
         """See ItemTable."""
@@ -143,10 +142,18 @@ def _chunks(path: Path, column: str) -> Sequence[pa.Array[Any]]:
         return file.read(columns=[column], use_threads=False).column(column).chunks
 
 
+def _listed(column: pa.ChunkedArray[Any]) -> list[Any]:
+    """The values of a column of numbers, by numpy where none is missing: in a tenth of the time."""
+    return column.to_pylist() if column.null_count else cast("list[Any]", column.to_numpy().tolist())
+
+
 def _shared(column: pa.ChunkedArray[Any]) -> list[Any]:
-    """The column's values; equal ones are one object."""
-    known: dict[object, object] = {}
-    return [known.setdefault(value, value) for chunk in column.chunks for value in chunk.to_pylist()]
+    """The values of a column of texts; equal ones are one object."""
+    values: list[Any] = []
+    for chunk in column.chunks:
+        found = chunk.dictionary_encode(null_encoding="encode")
+        values += map(found.dictionary.to_pylist().__getitem__, found.indices.to_numpy().tolist())
+    return values
 
 
 def items_with_keys(path: Path, keys: Collection[str]) -> Iterator[Item]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache
-from itertools import repeat
+from itertools import chain, repeat
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -99,7 +99,10 @@ def storable(text: str) -> str:
 
 def sort_items(items: Iterable[Item]) -> list[Item]:
     """In the order of the item table: by doc, then prompt."""
-    return sorted(items, key=lambda item: (item.doc_id, item.prompt_name))
+    return sorted(items, key=_PLACE)
+
+
+_PLACE = attrgetter("doc_id", "prompt_name")
 
 
 def column_name(metric: str) -> str:
@@ -125,11 +128,12 @@ def encode_part(items: Sequence[Item], reused: Collection[int] = ()) -> bytes:
     import pyarrow as pa
 
     rows = sort_items(items)
-    names = dict.fromkeys(name for item in rows for name in item.scores)
-    columns = {name: column_name(name) for name in names}
+    scores = [item.scores for item in rows]
+    columns = {name: column_name(name) for name in dict.fromkeys(chain.from_iterable(scores))}
     fixed = [[*values] for values in zip(*map(_FIXED, rows), strict=True)] or [[]] * len(COLUMNS)
     data: dict[str, list[Any]] = dict(zip(COLUMNS, fixed, strict=True))
-    data.update({column: [_number(item.scores.get(name)) for item in rows] for name, column in columns.items()})
+    for name, column in columns.items():
+        data[column] = [None if (score := one.get(name)) is None else float(score) for one in scores]
     schema = _schema(columns)
     if reused:
         schema = schema.with_metadata({**(schema.metadata or {}), REUSED: json.dumps(sorted(reused)).encode()})
@@ -261,10 +265,6 @@ def whole_parquet(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(f"{path} cannot be read as parquet ({error}); the run folder is damaged.") from error
-
-
-def _number(value: float | bool | None) -> float | None:
-    return None if value is None else float(value)
 
 
 def score_names(schema: pa.Schema) -> dict[str, str]:

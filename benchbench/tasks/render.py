@@ -82,7 +82,7 @@ class Turn:
         if self._choices is None:
             return None
         value = self._choices.value(scope, doc)
-        if isinstance(value, Mapping):
+        if not isinstance(value, (list, tuple)) and isinstance(value, Mapping):
             value = list(value.values())
         if not isinstance(value, (list, tuple)) or not value:
             hint = _list_hint(value, self._choices)
@@ -121,7 +121,7 @@ class Turn:
     def gold(self, answer: Answer, choices: Sequence[str], doc: object) -> tuple[int, ...]:
         """Indices of the right choices. TaskError for one that is not there."""
         parts = answer if isinstance(answer, tuple) else (answer,)
-        return tuple(self._index(part, choices, doc) for part in parts)
+        return tuple([self._index(part, choices, doc) for part in parts])
 
     def _index(self, part: int | str, choices: Sequence[str], doc: object) -> int:
         if isinstance(part, int) and 0 <= part < len(choices):
@@ -205,7 +205,9 @@ class PromptRenderer:
         columns = self.deriver.columns
         self.turn = Turn(task, variant, columns)
         self.shot_turn = Turn(task, _shot_prompt(task, variant), columns)
-        self._description = Field(variant.description or "", task.where("description"), columns)
+        self._description = (
+            Field(variant.description, task.where("description"), columns) if variant.description else None
+        )
         length = task.config.doc_to_length
         self._length = None if length is None else Field(length, task.where("doc_to_length"), columns)
         self._params = _params(task, self.turn.shot_delimiter, seed)
@@ -324,7 +326,7 @@ class PromptRenderer:
         self, doc: Doc, scope: Mapping[str, Json], shots: Block, question: str | None = None
     ) -> Prompt | Conversation:
         turn, delimiter = self.turn, self.turn.target_delimiter if question is None else ""
-        description = str(self._description.text(scope, doc.id) or "")
+        description = "" if self._description is None else str(self._description.text(scope, doc.id) or "")
         prefix = turn.prefix(scope, doc.id)
         asked = turn.question(scope, doc.id) if question is None else question
         if not isinstance(asked, str):

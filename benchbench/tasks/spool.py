@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
-from io import BytesIO
 from itertools import chain, islice
 from operator import attrgetter
 from tempfile import TemporaryFile
-from typing import IO, Any, Generic, TypeVar, overload
+from typing import IO, Any, Generic, TypeVar, cast, overload
 
-from benchbench.core.chat import Conversation, Shot
 from benchbench.core.errors import DataError
 from benchbench.core.types import (
     WINDOW,
     Doc,
     GenerateRequest,
-    GenerationParams,
     LoglikelihoodRequest,
     Prompt,
     RenderedDoc,
@@ -27,42 +24,25 @@ from benchbench.core.types import (
 
 T = TypeVar("T")
 
-_Rebuilt = tuple[Callable[..., object], tuple[object, ...]]
-
-
-def _as_call(kind: type) -> Callable[[object], _Rebuilt]:
-    """How a dataclass is written: as the call that makes it again, which is a third of the time of its fields one by
-    one.
-    """
-    values = attrgetter(*(field.name for field in fields(kind)))
-    return lambda value: (kind, values(value))
-
-
-_WRITTEN: dict[type, Callable[[object], _Rebuilt]] = {
-    kind: _as_call(kind)
-    for kind in (
-        Conversation,
-        Doc,
-        GenerateRequest,
-        GenerationParams,
-        LoglikelihoodRequest,
-        Prompt,
-        RenderedDoc,
-        RollingRequest,
-        Shot,
-    )
+_FIELDS = {
+    kind: attrgetter(*(field.name for field in fields(kind)))
+    for kind in (Doc, GenerateRequest, LoglikelihoodRequest, Prompt, RenderedDoc, RollingRequest)
 }
+"""What is taken apart before it is written."""
 
 
-def held(values: Iterable[T], *, block: int | None = None) -> Sequence[T]:
-    """A tuple of `values` if they are no more than a window, else a `Spool` of them in blocks of `block`
-    (of a window, where it is None).
+BLOCK = 1000
+"""Values that are written and read together: as many as lie near the processor."""
+
+
+def held(values: Iterable[T], *, block: int = BLOCK) -> Sequence[T]:
+    """A tuple of `values` if they are no more than a window, else a `Spool` of them in blocks of `block`.
 
     DataError where the temporary file cannot be written.
     """
     values = iter(values)
     first = tuple(islice(values, WINDOW + 1))
-    return first if len(first) <= WINDOW else Spool(chain(first, values), block or WINDOW)
+    return first if len(first) <= WINDOW else Spool(chain(first, values), min(block, WINDOW))
 
 
 class Spool(Sequence[T], Generic[T]):
@@ -76,9 +56,9 @@ class Spool(Sequence[T], Generic[T]):
         values = iter(values)
         try:
             self._file: IO[bytes] = TemporaryFile(prefix="benchbench-")  # noqa: SIM115  # as long as this object
-            while values_of_block := list(islice(values, block)):
-                self._size += len(values_of_block)
-                self._places.append(self._places[-1] + self._file.write(_encoded(values_of_block)))
+            while some := [*islice(values, block)]:
+                self._size += len(some)
+                self._places.append(self._places[-1] + self._file.write(pickle.dumps(_apart(some), protocol=5)))
             self._file.flush()
         except OSError as error:
             raise DataError(
@@ -106,15 +86,40 @@ class Spool(Sequence[T], Generic[T]):
         at = range(self._size)[place]
         return self._read(at // self._block)[at % self._block]
 
-    def _read(self, number: int) -> list[T]:
+    def _read(self, number: int) -> Sequence[T]:
         start, end = self._places[number], self._places[number + 1]
-        values: list[T] = pickle.loads(os.pread(self._file.fileno(), end - start, start))  # noqa: S301  # written above
-        return values
+        return _together(*pickle.loads(os.pread(self._file.fileno(), end - start, start)))  # noqa: S301  # written above
 
 
-def _encoded(values: list[Any]) -> bytes:
-    data = BytesIO()
-    pickler = pickle.Pickler(data, protocol=5)
-    pickler.dispatch_table = _WRITTEN
-    pickler.dump(values)
-    return data.getvalue()
+_Apart = tuple[type | None, Sequence[int] | None, Sequence[Any]]
+
+
+def _apart(values: Sequence[Any]) -> _Apart:
+    """Objects of one kind as columns of their fields, in half the time that pickling one by one takes.
+
+    Gives (kind, place of each value among those written or None if that is its own, columns); for tuples of such
+    objects (tuple, length of each, all objects); for anything else (None, None, values).
+    """
+    kinds = {*map(type, values)}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    if kind is tuple and values[0] and type(values[0][0]) in _FIELDS:
+        return kind, [*map(len, values)], _apart([*chain.from_iterable(values)])
+    if kind not in _FIELDS:
+        return None, None, values
+    places = None
+    if kind is Prompt:  # those of one doc's choices are one object
+        once = dict(zip(map(id, values), values, strict=True))
+        numbers = dict(zip(once, range(len(once)), strict=True))
+        places, values = [numbers[id(value)] for value in values], [*once.values()]
+    return kind, places, [_apart(column) for column in zip(*map(_FIELDS[kind], values), strict=True)]
+
+
+def _together(kind: type | None, places: Sequence[int] | None, parts: Any) -> Sequence[Any]:
+    """The values of which `_apart` gave this."""
+    if kind is None:
+        return cast("Sequence[Any]", parts)
+    if kind is tuple:
+        each = iter(_together(*parts))
+        return [tuple(islice(each, length)) for length in places or ()]
+    made = [*map(kind, *[_together(*column) for column in parts])]
+    return made if places is None else [made[place] for place in places]

@@ -1,4 +1,5 @@
 import errno
+import math
 import os
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 
 from benchbench.core.errors import StoreError
 from benchbench.store.lines import LineLog, encode_line, read_lines
+from benchbench.store.table import item_from_line, item_to_line
+from tests.store.make import item
 
 VALUES = st.dictionaries(st.text(max_size=5), st.text(max_size=20) | st.integers() | st.none(), max_size=3)
 
@@ -27,6 +30,24 @@ def test_a_file_cut_anywhere_gives_back_all_whole_lines_and_appending_goes_on(tm
         log.append({"after": 1})
     assert list(read_lines(path)) == [*kept, {"after": 1}]
     assert len(path.read_bytes().split(b"\n")) == len(kept) + 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"loglikelihoods": (-math.inf, 1e-7), "scores": {"acc": None, "bpb_gold": math.inf, "new": 1}},
+        {"cluster": "řeka", "texts": ("a\u2028b\n",), "finish_reasons": ("stop",), "failure": "why: not"},
+        {"cluster": "half a pair \ud800"},
+    ],
+)
+def test_an_item_is_written_as_the_object_of_its_fields(tmp_path, changes):
+    path, one = tmp_path / "live.jsonl", item(3, **changes)
+    path.write_bytes(encode_line(one) + encode_line(item_to_line(one)))
+    line, same = read_lines(path)
+    assert line == same
+    if "cluster" not in changes or "half" not in changes["cluster"]:
+        assert item_from_line(line) == one
 
 
 @given(st.binary(max_size=200))
