@@ -76,7 +76,7 @@ def _read(file: Path, root: Path, mapped: Mapped) -> list[ImportedRun]:
             raise DataError(f"not JSON ({error}).") from error
         if not is_lm_eval(content):
             raise DataError("no lm-eval results: an object with `results` and `config` was expected.")
-        run = read_lm_eval(file, name, partial(_samples_beside, file))
+        run = read_lm_eval(file, name, partial(_samples_beside, file), mapped.defaults.get("model"))
         shots = mapped.defaults.get("num_fewshot")
         return [_with_shots(run, int(shots)) if shots else run]
     if file.suffix in TABLES and not (file.suffix == ".jsonl" and file.name.startswith("samples_")):

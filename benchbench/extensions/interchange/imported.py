@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from benchbench.core import registry
@@ -109,6 +109,8 @@ class ImportedRun:
     tasks: Mapping[str, ImportedTask]
     origin: Origin
     groups: tuple[ImportedGroup, ...] = ()
+    asked: tuple[str, ...] = ()
+    """How all tasks were asked, where that moves numbers and no task says it: `chat:1a2b3c4d`, `multiturn`."""
     backend: BackendRecord | None = None
     """None: the source does not say."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -149,6 +151,12 @@ def imported_score(
     if higher_is_better is None:
         higher_is_better = registry.higher_is_better(metric.partition(",")[0])
     return ImportedScore(metric, None if known is None else float(known), stderr, n, bool(higher_is_better), note)
+
+
+def missing_score(metric: str, value: object, n: int | None, higher_is_better: object = None) -> ImportedScore:
+    """A metric whose value is no number, with a note of what stands there instead."""
+    score = imported_score(metric, None, None, n, higher_is_better)
+    return score if value is None else replace(score, note=f"the value is {str(value)[:60]!r}, no number")
 
 
 def in_order(scores: Iterable[ImportedScore]) -> tuple[ImportedScore, ...]:

@@ -58,7 +58,9 @@ def write_imported(run: ImportedRun, root: Path) -> tuple[RunFolder, bool]:
 
 
 def _identity(run: ImportedRun) -> dict[str, Json]:
+    asked: dict[str, Json] = {"asked": list(run.asked)} if run.asked else {}
     return {
+        **asked,
         "origin": run.origin.to_json(),
         "model": run.model.name,
         "tasks": {
@@ -142,7 +144,7 @@ def _record(run: ImportedRun, run_id: str, items: Mapping[str, Sequence[Item]]) 
         settings={**_settings(run), **run.settings},
         backend=replace(backend, model_identity=run.model.identity, keys=BACKEND),
         versions={"benchbench": __version__, **run.versions},
-        tasks={name: _task(task, items[name]) for name, task in run.tasks.items()},
+        tasks={name: _task(run, task, items[name]) for name, task in run.tasks.items()},
         groups=tuple(
             GroupRecord(name=group.name, tasks=group.tasks, weight_by_size=group.weight_by_size)
             for group in run.groups
@@ -160,12 +162,17 @@ def _record(run: ImportedRun, run_id: str, items: Mapping[str, Sequence[Item]]) 
     )
 
 
-def _task(task: ImportedTask, items: Sequence[Item]) -> TaskRecord:
+def _asked_hash(asked: Sequence[str]) -> str | None:
+    """In place of a hash of prompts that nobody has seen: chat rows must not stand in one column with plain ones."""
+    return content_hash(list(asked), digits=8) if asked else None
+
+
+def _task(run: ImportedRun, task: ImportedTask, items: Sequence[Item]) -> TaskRecord:
     return TaskRecord(
         version=task.version,
         output_type=task.output_type,
         num_fewshot=task.num_fewshot,
-        prompt_hash=content_hash([item.item_key for item in items], digits=8) if items else None,
+        prompt_hash=content_hash([item.item_key for item in items], digits=8) if items else _asked_hash(run.asked),
         data_hash=content_hash([item.doc_hash for item in items]) if items else None,
         counts=_counts(_docs(task), items),
         scoring=ScoringRecord(
@@ -207,6 +214,7 @@ def _row(run: ImportedRun, name: str, num_fewshot: int | None, score: ImportedSc
     version = "?" if task is None or task.version is None else task.version
     shots = "?" if num_fewshot is None else num_fewshot
     n = "?" if score.n is None else score.n
+    asked = "".join(f"|{one}" for one in run.asked)
     return Row(
         model=run.model.name,
         task=name,
@@ -220,7 +228,7 @@ def _row(run: ImportedRun, name: str, num_fewshot: int | None, score: ImportedSc
         higher_is_better=score.higher_is_better,
         num_fewshot=num_fewshot,
         is_group=is_group,
-        signature=f"{name}.v{version}|shots:{shots}|n:{n}|imported:{run.origin.kind}",
+        signature=f"{name}.v{version}|shots:{shots}|n:{n}{asked}|imported:{run.origin.kind}",
         note=score.note,
         keys=ROW,
     )
