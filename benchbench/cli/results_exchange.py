@@ -55,12 +55,13 @@ def import_results(
         unknown |= {name for run in found.runs for name, task in run.tasks.items() if task.lacks_chance}
         for run in found.runs:
             try:
-                _, new = write_imported(run, output)
+                done = write_imported(run, output)
             except DataError as error:
                 _name([f"{run.model.name}: {error}"])
                 continue
-            written, known = written + new, known + (not new)
-            items += new and any(task.samples is not None for task in run.tasks.values())
+            _name(done.problems, "samples")
+            written, known = written + done.is_new, known + (not done.is_new)
+            items += done.is_new and any(task.samples is not None for task in run.tasks.values())
     there = f" {known} were there already." if known else ""
     with_items = f", {items} of them with items" if items else ", without items: no doc-by-doc comparison"
     stdout().print(cell(f"Imported {written} runs into {output}{with_items if written else ''}.{there}"))
@@ -102,11 +103,11 @@ def _name_unknown(tasks: Sequence[str]) -> None:
     )
 
 
-def _name(passed: Sequence[str]) -> None:
+def _name(passed: Sequence[str], what: str = "passed over") -> None:
     for sentence in passed[:SHOWN]:
-        say(f"passed over: {sentence}", "dim")
+        say(f"{what}: {sentence}", "dim")
     if len(passed) > SHOWN:
-        stderr().print(cell(f"passed over: {len(passed) - SHOWN} more", "dim"))
+        stderr().print(cell(f"{what}: {len(passed) - SHOWN} more", "dim"))
 
 
 def export(

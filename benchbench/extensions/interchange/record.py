@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
 
@@ -27,6 +27,8 @@ from benchbench.core.record import (
 from benchbench.core.registry import METRICS, metric_range
 from benchbench.core.types import Item, Json, MetricSpec
 from benchbench.extensions.interchange.imported import ImportedRun, ImportedScore, ImportedTask
+from benchbench.extensions.interchange.lm_eval_items import Samples
+from benchbench.extensions.interchange.samples_check import with_notes
 from benchbench.store.damage import damage_of_run, is_complete, remove_aside, restore
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.lock import RunLock
@@ -36,8 +38,19 @@ NORMAL = NormalDist().inv_cdf(0.975)
 """Half-width of a 95 % interval in standard errors."""
 
 
-def write_imported(run: ImportedRun, root: Path) -> tuple[RunFolder, bool]:
-    """The run's folder in `root`, and whether it was written now (not there before).
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An imported run in the results folder."""
+
+    folder: RunFolder
+    is_new: bool
+    """Written now, not there before."""
+    problems: tuple[str, ...] = ()
+    """What of its samples was not taken, a sentence each."""
+
+
+def write_imported(run: ImportedRun, root: Path) -> Written:
+    """Writes the run's folder in `root`, unless it is there.
 
     The folder's name is a hash of what was imported, so that importing a file twice makes one run. A record that a
     former version made, without the model's series, is written anew, and so is a damaged one.
@@ -49,12 +62,15 @@ def write_imported(run: ImportedRun, root: Path) -> tuple[RunFolder, bool]:
             restore(folder)
         folder.forget()
     if is_complete(folder) and not folder.is_of_former_version():
-        return folder, False
-    with RunWriter(folder.path, _plan(run, run_id)) as writer:
-        items = {name: _write_items(writer, name, task) for name, task in run.tasks.items()}
-        writer.finish(_record(run, run_id, items))
+        return Written(folder, is_new=False)
+    samples = {name: task.samples.read() for name, task in run.tasks.items() if task.samples is not None}
+    noted, problems = with_notes(run, samples)
+    with RunWriter(folder.path, _plan(noted, run_id)) as writer:
+        for name, found in samples.items():
+            _write_items(writer, name, found)
+        writer.finish(_record(noted, run_id, samples))
         remove_aside(writer)
-    return folder, True
+    return Written(folder, is_new=True, problems=tuple(problems))
 
 
 def _identity(run: ImportedRun) -> dict[str, Json]:
@@ -118,15 +134,13 @@ def _docs(task: ImportedTask) -> int:
     return max((score.n or 0 for score in task.scores), default=0)
 
 
-def _write_items(writer: RunWriter, name: str, task: ImportedTask) -> list[Item]:
-    items = task.samples.items() if task.samples is not None else []
-    if items:
+def _write_items(writer: RunWriter, name: str, found: Samples) -> None:
+    if found.items:
         writer.open_task(name).close()
-        writer.seal(name, items)
-    return items
+        writer.seal(name, list(found.items))
 
 
-def _record(run: ImportedRun, run_id: str, items: Mapping[str, Sequence[Item]]) -> RunRecord:
+def _record(run: ImportedRun, run_id: str, samples: Mapping[str, Samples]) -> RunRecord:
     rows = [_row(run, name, task.num_fewshot, score) for name, task in run.tasks.items() for score in task.scores]
     shots = {name: task.num_fewshot for name, task in run.tasks.items()}
     for group in run.groups:
@@ -144,7 +158,7 @@ def _record(run: ImportedRun, run_id: str, items: Mapping[str, Sequence[Item]]) 
         settings={**_settings(run), **run.settings},
         backend=replace(backend, model_identity=run.model.identity, keys=BACKEND),
         versions={"benchbench": __version__, **run.versions},
-        tasks={name: _task(run, task, items[name]) for name, task in run.tasks.items()},
+        tasks={name: _task(run, task, samples.get(name)) for name, task in run.tasks.items()},
         groups=tuple(
             GroupRecord(name=group.name, tasks=group.tasks, weight_by_size=group.weight_by_size)
             for group in run.groups
@@ -167,7 +181,8 @@ def _asked_hash(asked: Sequence[str]) -> str | None:
     return content_hash(list(asked), digits=8) if asked else None
 
 
-def _task(run: ImportedRun, task: ImportedTask, items: Sequence[Item]) -> TaskRecord:
+def _task(run: ImportedRun, task: ImportedTask, found: Samples | None) -> TaskRecord:
+    items = () if found is None else found.items
     return TaskRecord(
         version=task.version,
         output_type=task.output_type,
@@ -182,7 +197,7 @@ def _task(run: ImportedRun, task: ImportedTask, items: Sequence[Item]) -> TaskRe
             keys=SCORING,
         ),
         resolved=task.resolved,
-        example=None if task.samples is None else task.samples.example(),
+        example=None if found is None else found.example,
         keys=TASK,
     )
 

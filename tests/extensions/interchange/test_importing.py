@@ -225,7 +225,7 @@ def test_a_torn_samples_file_is_an_error_that_names_the_line(tmp_path):
 def test_importing_twice_makes_one_run(tmp_path):
     path = old_results(tmp_path / "m.json", 1, 0.5)
     (run,) = find_imports(path, Mapped(), lambda task: None).runs
-    assert [write_imported(run, tmp_path / "results")[1] for _ in range(2)] == [True, False]
+    assert [write_imported(run, tmp_path / "results").is_new for _ in range(2)] == [True, False]
     assert len(list((tmp_path / "results").rglob("run.json"))) == 1
 
 
