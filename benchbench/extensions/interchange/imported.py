@@ -27,6 +27,18 @@ Training: TypeAlias = "tuple[str, str | None, tuple[tuple[str, str], ...]]"
 
 
 @dataclass(frozen=True, slots=True)
+class Stated:
+    """What a source says of a row beyond its value and error, taken as it stands."""
+
+    ci_low: float | None = None
+    ci_high: float | None = None
+    n_clusters: int | None = None
+    se_method: str | None = None
+    signature: str | None = None
+    """Of a row that benchbench wrote."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImportedScore:
     """One value of a table or results file."""
 
@@ -37,6 +49,8 @@ class ImportedScore:
     n: int | None
     higher_is_better: bool
     note: str | None = None
+    stated: Stated | None = None
+    """None: the interval is worked out from the standard error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,8 @@ class ImportedTask:
     """The task's configuration, where the source holds it."""
     samples: SamplesFile | None = None
     """Where its items lie, if the source holds them."""
+    asked: tuple[str, ...] = ()
+    """How it was asked, apart from shots, where that moves numbers."""
 
     @property
     def lacks_chance(self) -> bool:
@@ -69,6 +85,8 @@ class ImportedGroup:
     tasks: tuple[str, ...]
     weight_by_size: bool
     scores: tuple[ImportedScore, ...] = ()
+    num_fewshot: int | None = None
+    """Where the source says it of the group and its tasks do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +134,8 @@ class ImportedRun:
     versions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Json] = field(default_factory=dict)
     date: str | None = None
+    source_run: str | None = None
+    """What the source calls the run, where it holds several of one model."""
 
     def values(self) -> dict[tuple[str, str], tuple[float | None, float | None]]:
         """(task, metric) → (value, standard error)."""

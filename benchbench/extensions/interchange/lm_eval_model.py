@@ -99,14 +99,16 @@ def _parsed(text: str) -> dict[str, Any]:
                 continue
             if isinstance(found, dict):
                 return found
-    pairs: list[list[str]] = []
+    names: list[str] = []
+    values: list[str] = []
     for part in text.split(","):
         name, equals, value = part.partition("=")
         if equals:
-            pairs.append([name.strip(), value])
-        elif pairs:
-            pairs[-1][1] += f",{part}"
-    return {name: value for name, value in pairs}
+            names.append(name.strip())
+            values.append(value)
+        elif values:
+            values[-1] += f",{part}"
+    return dict(zip(names, values, strict=True))
 
 
 def _our_model(content: Mapping[str, Any], location: str | None) -> ImportedModel:

@@ -26,7 +26,7 @@ from benchbench.core.record import (
 )
 from benchbench.core.registry import METRICS, metric_range
 from benchbench.core.types import Item, Json, MetricSpec
-from benchbench.extensions.interchange.imported import ImportedRun, ImportedScore, ImportedTask
+from benchbench.extensions.interchange.imported import ImportedRun, ImportedScore, ImportedTask, Stated
 from benchbench.extensions.interchange.lm_eval_items import Samples
 from benchbench.extensions.interchange.samples_check import with_notes
 from benchbench.store.damage import damage_of_run, is_complete, remove_aside, restore
@@ -74,9 +74,11 @@ def write_imported(run: ImportedRun, root: Path) -> Written:
 
 
 def _identity(run: ImportedRun) -> dict[str, Json]:
-    asked: dict[str, Json] = {"asked": list(run.asked)} if run.asked else {}
+    added: dict[str, Json] = {"asked": list(run.asked)} if run.asked else {}
+    if run.source_run:
+        added["source_run"] = run.source_run
     return {
-        **asked,
+        **added,
         "origin": run.origin.to_json(),
         "model": run.model.name,
         "tasks": {
@@ -145,7 +147,7 @@ def _record(run: ImportedRun, run_id: str, samples: Mapping[str, Samples]) -> Ru
     shots = {name: task.num_fewshot for name, task in run.tasks.items()}
     for group in run.groups:
         common = {shots.get(name) for name in group.tasks}
-        num_fewshot = common.pop() if len(common) == 1 else None
+        num_fewshot = common.pop() if len(common) == 1 else group.num_fewshot
         rows += [_row(run, group.name, num_fewshot, score, is_group=True) for score in group.scores]
     backend = run.backend or BackendRecord(name=run.origin.kind)
     return RunRecord(
@@ -187,7 +189,9 @@ def _task(run: ImportedRun, task: ImportedTask, found: Samples | None) -> TaskRe
         version=task.version,
         output_type=task.output_type,
         num_fewshot=task.num_fewshot,
-        prompt_hash=content_hash([item.item_key for item in items], digits=8) if items else _asked_hash(run.asked),
+        prompt_hash=content_hash([item.item_key for item in items], digits=8)
+        if items
+        else _asked_hash((*run.asked, *task.asked)),
         data_hash=content_hash([item.doc_hash for item in items]) if items else None,
         counts=_counts(_docs(task), items),
         scoring=ScoringRecord(
@@ -224,12 +228,8 @@ def _metric(score: ImportedScore) -> MetricSpec:
 
 
 def _row(run: ImportedRun, name: str, num_fewshot: int | None, score: ImportedScore, *, is_group: bool = False) -> Row:
-    low, high = _interval(score)
-    task = run.tasks.get(name)
-    version = "?" if task is None or task.version is None else task.version
-    shots = "?" if num_fewshot is None else num_fewshot
-    n = "?" if score.n is None else score.n
-    asked = "".join(f"|{one}" for one in run.asked)
+    stated = score.stated or Stated()
+    low, high = _interval(score) if score.stated is None else (stated.ci_low, stated.ci_high)
     return Row(
         model=run.model.name,
         task=name,
@@ -239,14 +239,28 @@ def _row(run: ImportedRun, name: str, num_fewshot: int | None, score: ImportedSc
         ci_low=low,
         ci_high=high,
         n=score.n,
-        se_method=None if score.stderr is None else "imported",
+        n_clusters=stated.n_clusters,
+        se_method=stated.se_method or (None if score.stderr is None else "imported"),
         higher_is_better=score.higher_is_better,
         num_fewshot=num_fewshot,
         is_group=is_group,
-        signature=f"{name}.v{version}|shots:{shots}|n:{n}{asked}|imported:{run.origin.kind}",
+        signature=_signature(run, name, num_fewshot, score),
         note=score.note,
         keys=ROW,
     )
+
+
+def _signature(run: ImportedRun, name: str, num_fewshot: int | None, score: ImportedScore) -> str:
+    """What is known of all that moves the number. One that benchbench wrote says more, and keeps what it says."""
+    if score.stated is not None and score.stated.signature:
+        known = score.stated.signature
+        return known if "|imported:" in known else f"{known}|imported:{run.origin.kind}"
+    task = run.tasks.get(name)
+    version = "?" if task is None or task.version is None else task.version
+    shots = "?" if num_fewshot is None else num_fewshot
+    n = "?" if score.n is None else score.n
+    asked = "".join(f"|{one}" for one in (*run.asked, *(() if task is None else task.asked)))
+    return f"{name}.v{version}|shots:{shots}|n:{n}{asked}|imported:{run.origin.kind}"
 
 
 def _interval(score: ImportedScore) -> tuple[float | None, float | None]:

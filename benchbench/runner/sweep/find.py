@@ -17,11 +17,17 @@ from benchbench.core.checkpoint_names import NameReading, axis_of, read_name
 from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
 from benchbench.core.files import read_regular
 from benchbench.runner.checkpoint import Checkpoint
+from benchbench.runner.layouts import layout_of
 from benchbench.runner.settings import SweepSettings
+from benchbench.runner.sweep.copies import OnLeftOut, without_copies
 from benchbench.store.names import distinct_tails, find_location, own_name, with_part
 
 _OTHER_RANK = re.compile(r"(?i)(?:^|-)rank0*[1-9]\d*\.pt$")
 """Composer's files of other ranks than 0: they hold optimizer states only."""
+
+
+def _say_nothing(checkpoint: Checkpoint, why: str) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,11 @@ class Search:
     patient: bool = False
     """An empty or missing folder has no checkpoints yet."""
     lenient: bool = False
-    """Names with two readings are left out, rather than refused."""
+    """Names with two readings, and of two checkpoints with one step the second, are left out, rather than refused."""
+    scored: frozenset[str] = frozenset()
+    """Targets that stay where another folder has the same step."""
+    on_left_out: OnLeftOut = _say_nothing
+    """Called with each checkpoint that another one of the same step puts aside, and why."""
 
 
 def find_checkpoints(model: str, how: Search = Search()) -> list[Checkpoint]:
@@ -53,25 +63,39 @@ def find_checkpoints(model: str, how: Search = Search()) -> list[Checkpoint]:
     else:
         found = _in_folder(Path(model).expanduser(), how)
     found.sort(key=lambda checkpoint: checkpoint.position)
-    for series in {checkpoint.series for checkpoint in found}:
-        own = [checkpoint for checkpoint in found if checkpoint.series == series]
-        _refuse_twins(own)
-        _refuse_no_order(own)
     if not found and not how.patient:
         raise ArgumentError(_none_found(model, how))
-    return found
+    kept: list[Checkpoint] = []
+    for series in dict.fromkeys(checkpoint.series for checkpoint in found):
+        own = [checkpoint for checkpoint in found if checkpoint.series == series]
+        own = without_copies(own, how.scored, how.on_left_out, lenient=how.lenient)
+        _refuse_no_order(own)
+        kept += own
+    return sorted(kept, key=lambda checkpoint: checkpoint.position)
 
 
-def find_all(settings: SweepSettings, *, lenient: bool = False) -> list[Checkpoint]:
-    """The checkpoints of all series, each series in the order of its steps.
-
-    `lenient`: names with two readings are left out, rather than refused.
-    """
+def find_all(
+    settings: SweepSettings,
+    *,
+    lenient: bool = False,
+    scored: frozenset[str] = frozenset(),
+    on_left_out: OnLeftOut = _say_nothing,
+) -> list[Checkpoint]:
+    """The checkpoints of all series, each series in the order of its steps. The arguments are those of `Search`."""
     return [
         checkpoint
         for model, name in zip(settings.models, _series_names(settings), strict=True)
         for checkpoint in find_checkpoints(
-            model, Search(settings.revisions, settings.listed, name, patient=settings.watch, lenient=lenient)
+            model,
+            Search(
+                settings.revisions,
+                settings.listed,
+                name,
+                patient=settings.watch,
+                lenient=lenient,
+                scored=scored,
+                on_left_out=on_left_out,
+            ),
         )
     ]
 
@@ -127,14 +151,20 @@ def _readings(names: Iterable[str], where: str, how: Search) -> dict[str, NameRe
 
 
 def _is_candidate(entry: Path) -> bool:
-    if entry.name.startswith((".", "tmp")) or entry.is_symlink():
+    if entry.name.startswith((".", "tmp")) or (entry.is_symlink() and _is_beside(entry)):
         return False
     return entry.is_dir() or (is_swappable(entry) and not _OTHER_RANK.search(entry.name))
 
 
+def _is_beside(link: Path) -> bool:
+    """The link leads to another entry of its own folder, which is found under its own name. Others are checkpoints."""
+    real = os.path.realpath(link)
+    return os.path.dirname(real) == os.path.realpath(link.parent)  # noqa: PTH120 - text, links followed
+
+
 def _weights_of(entry: Path) -> Path:
     """The entry itself, or the one `.pt` file of rank 0 in it (Composer's `ep0-ba500/rank0.pt`)."""
-    if not entry.is_dir() or (entry / "config.json").exists():
+    if not entry.is_dir() or (entry / "config.json").exists() or layout_of(entry) is not None:
         return entry
     inner = [path for path in sorted(entry.glob("*.pt")) if not _OTHER_RANK.search(path.name)]
     return inner[0] if len(inner) == 1 else entry
@@ -159,18 +189,6 @@ def _revisions(model: str, how: Search) -> list[Checkpoint]:
     names = [name for name in every if fnmatch.fnmatchcase(name, how.revisions or "*")]
     found = _readings(names, f"{model} on the Hub", how)
     return [_checkpoint(how.name or model, reading, model, name) for name, reading in found.items()]
-
-
-def _refuse_twins(found: Iterable[Checkpoint]) -> None:
-    by_place: dict[int, Checkpoint] = {}
-    for checkpoint in found:
-        twin = by_place.setdefault(checkpoint.position, checkpoint)
-        if twin is not checkpoint:
-            what = f"{checkpoint.position} tokens" if checkpoint.step is None else f"step {checkpoint.step}"
-            raise ArgumentError(
-                f"two checkpoints of {checkpoint.series} have {what}: {twin.target} and "
-                f"{checkpoint.target}. Move one away, or name those you mean in a list with --checkpoints."
-            )
 
 
 def _refuse_no_order(found: Sequence[Checkpoint]) -> None:
