@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar
 
 from benchbench.core import registry
 from benchbench.core.ids import content_hash
@@ -12,14 +15,39 @@ from benchbench.core.json_record import finite
 from benchbench.core.record import (
     UNKNOWN,
     BackendRecord,
+    Example,
     Origin,
 )
-from benchbench.core.types import Json
-from benchbench.extensions.interchange.lm_eval_items import SamplesFile
+from benchbench.core.types import Item, Json
 from benchbench.store.names import home_of
 
 PREFERRED = ("acc", "exact_match", "f1", "acc_norm", "bleu", "word_perplexity", "perplexity", "ppl")
 """Which metric a task is known by, if it has one of these: sources list metrics in any order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What a samples file holds."""
+
+    items: tuple[Item, ...]
+    """One per doc, by its number: the scores of further filters become scores `metric,filter`."""
+    example: Example | None
+    """Prompt and continuations of the first doc, as they were asked; None if the file does not hold them."""
+    problems: tuple[str, ...] = ()
+    """What could not be taken, a sentence each, without its full stop."""
+
+
+class SamplesSource(Protocol):
+    """Where the items of a task lie: read when they are wanted, for such files can be large."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        ...
+
+    def read(self) -> Samples:
+        """Everything that can be read; what is damaged is named."""
+        ...
 
 
 Training: TypeAlias = "tuple[str, str | None, tuple[tuple[str, str], ...]]"
@@ -66,7 +94,7 @@ class ImportedTask:
     """Score of a guesser."""
     resolved: Mapping[str, Json] = field(default_factory=dict)
     """The task's configuration, where the source holds it."""
-    samples: SamplesFile | None = None
+    samples: SamplesSource | None = None
     """Where its items lie, if the source holds them."""
     asked: tuple[str, ...] = ()
     """How it was asked, apart from shots, where that moves numbers."""
@@ -183,3 +211,43 @@ def in_order(scores: Iterable[ImportedScore]) -> tuple[ImportedScore, ...]:
     """The metric that a task is known by first, the others as they come."""
     places = {name: place for place, name in enumerate(PREFERRED)}
     return tuple(sorted(scores, key=lambda score: places.get(score.metric.partition(",")[0], len(places))))
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """A JSON number, also NaN and infinity."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def scores_in(scores: Mapping[str, Any], n: int | None, better: Mapping[str, Any]) -> tuple[ImportedScore, ...]:
+    """Values with their standard errors: `acc,none` and `acc_stderr,none`, or `acc` and `acc_stderr`.
+
+    Args:
+        n: docs behind each value, if the source says so.
+        better: metric → whether higher is better.
+    """
+    found = []
+    for key, value in scores.items():
+        name, _, pipeline = key.partition(",")
+        if name.endswith("_stderr") or key in ("alias", "name", "sample_len", "samples"):
+            continue
+        error_key = f"{name}_stderr{',' + pipeline if pipeline else ''}"
+        metric = name if pipeline in ("", "none") else f"{name},{pipeline}"
+        if is_number(value):
+            error = scores.get(error_key)
+            stderr = float(error) if is_number(error) and math.isfinite(float(error)) and error >= 0 else None
+            found.append(imported_score(metric, value, stderr, n, better.get(name)))
+        elif (pipeline or error_key in scores) and (value is None or isinstance(value, str | bool)):
+            found.append(missing_score(metric, value, n, better.get(name)))
+    return in_order(found)
+
+
+Of = TypeVar("Of")
+
+
+def one_run_each(found: Iterable[tuple[Of, str, ImportedTask]]) -> dict[tuple[Of, int], dict[str, ImportedTask]]:
+    """Tasks by model, and by a number: a task that stands twice (other shots, measured again) is of a further run."""
+    runs: dict[tuple[Of, int], dict[str, ImportedTask]] = {}
+    for of, name, task in found:
+        number = next(n for n in itertools.count() if name not in runs.get((of, n), {}))
+        runs.setdefault((of, number), {})[name] = task
+    return runs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +18,13 @@ from benchbench.extensions.interchange.imported import (
     ImportedRun,
     ImportedScore,
     ImportedTask,
-    imported_score,
-    in_order,
-    missing_score,
+    SamplesSource,
+    is_number,
+    scores_in,
 )
-from benchbench.extensions.interchange.lm_eval_items import SamplesFile
 from benchbench.extensions.interchange.lm_eval_model import is_ours, read_model
 
-FindSamples = Callable[[str], SamplesFile | None]
+FindSamples = Callable[[str], SamplesSource | None]
 """Task → the file of its items, if there is one."""
 USUAL_SEED = 1234
 """Of lm-eval's draw of shots."""
@@ -136,35 +134,10 @@ def conditions(content: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _scores(content: Mapping[str, Any], task: str, scores: Mapping[str, Any]) -> tuple[ImportedScore, ...]:
-    """Values with their standard errors: `acc,none` and `acc_stderr,none` (0.4), or `acc` and `acc_stderr` (0.3)."""
+    """The task's scores, with what else the file says of them."""
     effective = ((content.get("n-samples") or {}).get(task) or {}).get("effective") or scores.get("sample_len")
-    better = (content.get("higher_is_better") or {}).get(task) or {}
-    found = []
-    for key, value in scores.items():
-        name, _, pipeline = key.partition(",")
-        if name.endswith("_stderr") or key in ("alias", "name", "sample_len", "samples"):
-            continue
-        error_key = f"{name}_stderr{',' + pipeline if pipeline else ''}"
-        if not _is_number(value) and not _is_missing(value, is_metric=bool(pipeline) or error_key in scores):
-            continue
-        stderr = scores.get(error_key)
-        error = float(stderr) if _is_number(stderr) and math.isfinite(float(stderr)) else None  # type: ignore[arg-type]
-        n = int(effective) if isinstance(effective, int) else None
-        metric = name if pipeline in ("", "none") else f"{name},{pipeline}"
-        if _is_number(value):
-            found.append(imported_score(metric, value, error, n, better.get(name)))
-        else:
-            found.append(missing_score(metric, value, n, better.get(name)))
-    return in_order(found)
-
-
-def _is_missing(value: Any, *, is_metric: bool) -> bool:
-    """Something else stands where a metric's number is expected: `N/A`, a text, nothing."""
-    return is_metric and (value is None or isinstance(value, str | bool))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    n = effective if isinstance(effective, int) and not isinstance(effective, bool) and effective > 0 else None
+    return scores_in(scores, n, (content.get("higher_is_better") or {}).get(task) or {})
 
 
 def _groups(
@@ -198,4 +171,4 @@ def _leaves(
 def _date(value: Any) -> str | None:
     if isinstance(value, str):
         return value or None
-    return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds") if _is_number(value) else None
+    return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds") if is_number(value) else None

@@ -20,6 +20,7 @@ from benchbench.core.record import Example
 from benchbench.core.registry import influence_column
 from benchbench.core.types import Item, Json, Outcome
 from benchbench.extensions.interchange.export import OWN, ROLLING
+from benchbench.extensions.interchange.imported import Samples
 from benchbench.store.table import checked, storable
 
 FIXED = frozenset(
@@ -41,18 +42,6 @@ def as_such_files_are(path: Path) -> Iterator[None]:
         yield
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError, csv.Error) as error:
         raise DataError(f"{path} is not as such files are ({type(error).__name__}: {str(error)[:200]}).") from error
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """What a samples file holds."""
-
-    items: tuple[Item, ...]
-    """One per doc, by its number: the scores of further filters become scores `metric,filter`."""
-    example: Example | None
-    """Prompt and continuations of the first doc, as they were asked; None if the file does not hold them."""
-    problems: tuple[str, ...] = ()
-    """What could not be taken, a sentence each, without its full stop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,7 @@ from benchbench.core.record import (
 )
 from benchbench.core.registry import METRICS, metric_range
 from benchbench.core.types import Item, Json, MetricSpec
-from benchbench.extensions.interchange.imported import ImportedRun, ImportedScore, ImportedTask, Stated
-from benchbench.extensions.interchange.lm_eval_items import Samples
+from benchbench.extensions.interchange.imported import ImportedRun, ImportedScore, ImportedTask, Samples, Stated
 from benchbench.extensions.interchange.samples_check import with_notes
 from benchbench.store.damage import damage_of_run, is_complete, remove_aside, restore
 from benchbench.store.folder import RunFolder, RunWriter
@@ -184,14 +183,12 @@ def _asked_hash(asked: Sequence[str]) -> str | None:
 
 
 def _task(run: ImportedRun, task: ImportedTask, found: Samples | None) -> TaskRecord:
-    items = () if found is None else found.items
+    items, asked = () if found is None else found.items, (*run.asked, *task.asked)
     return TaskRecord(
         version=task.version,
         output_type=task.output_type,
         num_fewshot=task.num_fewshot,
-        prompt_hash=content_hash([item.item_key for item in items], digits=8)
-        if items
-        else _asked_hash((*run.asked, *task.asked)),
+        prompt_hash=content_hash([item.item_key for item in items], digits=8) if items else _asked_hash(asked),
         data_hash=content_hash([item.doc_hash for item in items]) if items else None,
         counts=_counts(_docs(task), items),
         scoring=ScoringRecord(

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from benchbench.extensions.interchange.imported import ImportedRun, ImportedScore, ImportedTask
-from benchbench.extensions.interchange.lm_eval_items import Samples
+from benchbench.extensions.interchange.imported import ImportedRun, ImportedScore, ImportedTask, Samples
 
 SHOWN = 3
 """Damaged lines that a sentence names; the others are counted."""
