@@ -1,6 +1,6 @@
-"""`python -m tests.fuzz.imports [--tries N] [--seed S]`: result files of others, damaged, and every number that comes in.
+"""`python -m tests.fuzz.imports [--tries N] [--seed S]`: result files of others, damaged, and the numbers that come in.
 
-A file of each kind is mutated at one place. What is imported must then be a number of the mutated file, for the task and
+A file of each kind is mutated at one place. What is imported must then be a number of the mutated file, of the task and
 metric under which it stands there; what is gone from the file or is no number must be gone; no traceback. The reader of
 the truth below knows nothing of the importer's code.
 """
@@ -112,15 +112,18 @@ def _scores(n: int) -> dict[str, Any]:
 def _sample(n: int) -> dict[str, Any]:
     pair = {f"gen_args_{i}": {"arg_0": f"Q{n}", "arg_1": f" {i}"} for i in range(2)}
     return {
-
-            "doc_id": n,
-            "doc": {"q": n},
-            "target": "1",
-            "arguments": pair,
-            "resps": [[["-1.0", "True"]], [["-2", "False"]]]
-        ,
-        "filtered_resps": [["-1.0", "True"], ["-2", "False"]], "filter": "none", "metrics": ["acc"], "acc": n % 2,
-        "doc_hash": f"{n:064x}", "prompt_hash": f"{n + 99:064x}", "target_hash": "t",
+        "doc_id": n,
+        "doc": {"q": n},
+        "target": "1",
+        "arguments": pair,
+        "resps": [[["-1.0", "True"]], [["-2", "False"]]],
+        "filtered_resps": [["-1.0", "True"], ["-2", "False"]],
+        "filter": "none",
+        "metrics": ["acc"],
+        "acc": n % 2,
+        "doc_hash": f"{n:064x}",
+        "prompt_hash": f"{n + 99:064x}",
+        "target_hash": "t",
     }
 
 
@@ -277,7 +280,7 @@ def one_try(source: Source, seed: int, folder: Path) -> list[str]:
         runs = [write_imported(run, folder / "out").folder.record() for run in found.runs]
     except BenchbenchError as error:
         return [] if str(error).strip() else [f"{where}: an error without a sentence"]
-    except Exception:
+    except Exception:  # noqa: BLE001 - what is looked for
         return [f"{where}: {traceback.format_exc()[-1500:]}"]
     if not is_whole and file == source.target:
         return []
@@ -291,7 +294,7 @@ def _differences(source: Source, content: Any, rows: list[Any]) -> Iterator[str]
         truth = source.truth(content)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError):
         truth = None  # no longer such a file as a whole; each number must still be one of it
-    known = {value for value in _all_numbers(content)}
+    known = set(_all_numbers(content))
     for row in rows:
         if truth is not None and (row.task, row.metric) in truth:
             expected = truth[row.task, row.metric]
@@ -337,7 +340,8 @@ def main() -> None:
     for one in found:
         print(f"FOUND {one}")
     print(
-        f"{len(found)} findings in {options.tries} mutated files of {len(SOURCES)} kinds, {time.monotonic() - began:.0f} s"
+        f"{len(found)} findings in {options.tries} mutated files of {len(SOURCES)} kinds,"
+        f" {time.monotonic() - began:.0f} s"
     )
     sys.exit(bool(found))
 

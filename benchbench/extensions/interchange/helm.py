@@ -21,6 +21,7 @@ from benchbench.extensions.interchange.imported import (
     imported_score,
     in_order,
     is_number,
+    shots_in,
 )
 from benchbench.store.names import names_at
 
@@ -66,11 +67,10 @@ def read_helm(path: Path, name: str, data: bytes) -> ImportedRun:
     scores = in_order(_scores(path, stats))
     if not scores:
         raise DataError(f"{path} holds no scores.")
-    shots = adapter.get("max_train_instances")
     found, resolved = names_at(named), finite_json(adapter)
     task = ImportedTask(
         scores=scores,
-        num_fewshot=shots if isinstance(shots, int) and not isinstance(shots, bool) else None,
+        num_fewshot=shots_in(adapter.get("max_train_instances")),
         resolved=resolved if isinstance(resolved, dict) else {},
     )
     return ImportedRun(

@@ -37,6 +37,10 @@ class Samples:
     """What could not be taken, a sentence each, without its full stop."""
 
 
+MOST_SHOTS = 10**6
+"""More than any prompt holds."""
+
+
 class SamplesSource(Protocol):
     """Where the items of a task lie: read when they are wanted, for such files can be large."""
 
@@ -251,3 +255,15 @@ def one_run_each(found: Iterable[tuple[Of, str, ImportedTask]]) -> dict[tuple[Of
         number = next(n for n in itertools.count() if name not in runs.get((of, n), {}))
         runs.setdefault((of, number), {})[name] = task
     return runs
+
+
+def version_in(value: object) -> str | int | float | None:
+    """A task's version as a record holds it: text, or a number that JSON can hold; None for anything else."""
+    if isinstance(value, str) or (is_number(value) and math.isfinite(value)):
+        return value
+    return None
+
+
+def shots_in(value: object) -> int | None:
+    """A number of shots; None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST_SHOTS else None

@@ -25,6 +25,7 @@ from benchbench.extensions.interchange.imported import (
     is_number,
     one_run_each,
     scores_in,
+    version_in,
 )
 from benchbench.store.names import names_at
 from benchbench.store.table import checked, storable
@@ -136,7 +137,7 @@ def _task(
     names = {score.metric.partition(",")[0] for score in rows}
     return ImportedTask(
         scores=rows,
-        version=versions.get(key) if isinstance(versions, dict) else None,
+        version=version_in(versions.get(key)) if isinstance(versions, dict) else None,
         num_fewshot=shots,
         output_type="multiple_choice" if names & {"acc", "acc_norm", "loglikelihood_acc"} else None,
         resolved=resolved if isinstance(resolved, dict) else {},

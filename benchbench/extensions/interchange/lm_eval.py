@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import DataError
 from benchbench.core.ids import content_hash
-from benchbench.core.json_record import finite_json
+from benchbench.core.json_record import finite_json, number, text, whole
 from benchbench.core.record import BackendRecord, Origin
 from benchbench.extensions.interchange.imported import (
     ImportedGroup,
@@ -19,8 +20,11 @@ from benchbench.extensions.interchange.imported import (
     ImportedScore,
     ImportedTask,
     SamplesSource,
+    Stated,
     is_number,
     scores_in,
+    shots_in,
+    version_in,
 )
 from benchbench.extensions.interchange.lm_eval_model import is_ours, read_model
 
@@ -71,11 +75,11 @@ def read_lm_eval(path: Path, name: str, find_samples: FindSamples, called: str |
             name=str(config.get("model")) if is_ours(content) else f"lm-eval {config.get('model') or ''}".strip(),
             dtype=_text(config.get("model_dtype")),
             device=_text(config.get("device")),
-            num_parameters=config.get("model_num_parameters"),
+            num_parameters=whole(config.get("model_num_parameters")),
             revision=_text(config.get("model_revision")),
         ),
         versions=versions,
-        settings={"limit": config.get("limit"), "seed": config.get("fewshot_seed")},
+        settings={"limit": finite_json(config.get("limit")), "seed": finite_json(config.get("fewshot_seed"))},
         date=_date(content.get("date")),
     )
 
@@ -103,11 +107,13 @@ def _task(content: Mapping[str, Any], task: str, scores: Mapping[str, Any], find
     guessed = "loglikelihood" if "ppl" in names else "multiple_choice" if names & {"acc", "acc_norm"} else None
     return ImportedTask(
         scores=found,
-        version=(content.get("versions") or {}).get(task),
-        num_fewshot=shots if isinstance(shots, int) else None,
+        version=version_in((content.get("versions") or {}).get(task)),
+        num_fewshot=shots_in(shots),
         output_type=_text(resolved.get("output_type")) or guessed,
         resolved=resolved,
+        chance=_chance(content, task),
         samples=find_samples(task),
+        asked=_asked(found),
     )
 
 
@@ -137,7 +143,33 @@ def _scores(content: Mapping[str, Any], task: str, scores: Mapping[str, Any]) ->
     """The task's scores, with what else the file says of them."""
     effective = ((content.get("n-samples") or {}).get(task) or {}).get("effective") or scores.get("sample_len")
     n = effective if isinstance(effective, int) and not isinstance(effective, bool) and effective > 0 else None
-    return scores_in(scores, n, (content.get("higher_is_better") or {}).get(task) or {})
+    found = scores_in(scores, n, (content.get("higher_is_better") or {}).get(task) or {})
+    return tuple(_as_stated(score, content, task) for score in found) if is_ours(content) else found
+
+
+def _asked(scores: Sequence[ImportedScore]) -> tuple[str, ...]:
+    """The signature that benchbench wrote, which tells prompts apart where no item does."""
+    stated = next((score.stated.signature for score in scores if score.stated is not None), None)
+    return (stated,) if stated and "|imported:" not in stated else ()
+
+
+def _as_stated(score: ImportedScore, content: Mapping[str, Any], task: str) -> ImportedScore:
+    """The score with what else `results export` wrote of its row, as long as that is of the same value."""
+    rows = content["benchbench"].get("rows")
+    for row in rows if isinstance(rows, list) else ():
+        named = isinstance(row, dict) and (row.get("task"), row.get("metric"), row.get("value"))
+        if named == (task, score.metric, score.value):
+            low, high = number(row.get("ci_low")), number(row.get("ci_high"))
+            words = text(row.get("se_method")), text(row.get("signature"))
+            stated = Stated(low, high, whole(row.get("n_clusters")), *words)
+            return replace(score, n=whole(row.get("n")), note=text(row.get("note")), stated=stated)
+    return score
+
+
+def _chance(content: Mapping[str, Any], task: str) -> float | None:
+    """The score of a guesser, which a file of ours tells."""
+    known = content["benchbench"].get("chance") if is_ours(content) else None
+    return number(known.get(task)) if isinstance(known, dict) else None
 
 
 def _groups(
@@ -171,4 +203,7 @@ def _leaves(
 def _date(value: Any) -> str | None:
     if isinstance(value, str):
         return value or None
-    return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds") if is_number(value) else None
+    try:
+        return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds") if is_number(value) else None
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -24,6 +24,7 @@ from benchbench.extensions.interchange.imported import (
     Stated,
     imported_score,
     in_order,
+    version_in,
 )
 from benchbench.store.names import names_called
 from benchbench.store.spreadsheet import unprotected
@@ -231,7 +232,7 @@ def _imported_task(task: _Task, where: str) -> ImportedTask:
     signature = None if own is None else _text(own, "signature")
     return ImportedTask(
         scores=in_order(task.scores.values()) if own is None else tuple(task.scores.values()),
-        version=task.values["version"] if signature is None else _version_in(signature),
+        version=version_in(task.values["version"]) if signature is None else _version_in(signature),
         num_fewshot=_integer(task.values, "num_fewshot", where),
         output_type="multiple_choice" if {"acc", "acc_norm"} & set(task.scores) else None,
         chance=None if own is None else _number({"chance": None, **own}, "chance", where),
