@@ -292,7 +292,7 @@ def _differences(source: Source, content: Any, rows: list[Any]) -> Iterator[str]
     """Values that came in and do not stand in the file, under their task and metric."""
     try:
         truth = source.truth(content)
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError):
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError):
         truth = None  # no longer such a file as a whole; each number must still be one of it
     known = set(_all_numbers(content))
     for row in rows:

@@ -158,8 +158,9 @@ def _is_candidate(entry: Path) -> bool:
 
 def _is_beside(link: Path) -> bool:
     """The link leads to another entry of its own folder, which is found under its own name. Others are checkpoints."""
-    real = os.path.realpath(link)
-    return os.path.dirname(real) == os.path.realpath(link.parent)  # noqa: PTH120 - text, links followed
+    here = os.path.realpath(link.parent)
+    first = link.parent / os.readlink(link)  # noqa: PTH115 - text
+    return here in (os.path.realpath(first.parent), os.path.dirname(os.path.realpath(link)))  # noqa: PTH120 - text
 
 
 def _weights_of(entry: Path) -> Path:

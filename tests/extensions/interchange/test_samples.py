@@ -20,12 +20,20 @@ def changed(index: int, **new: Any) -> Change:
     return lambda lines: [{**line, **new} if i == index else line for i, line in enumerate(lines)]
 
 
-def run(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    with pytest.raises(SystemExit) as end:
-        main.main([str(word) for word in words])
-    said = capsys.readouterr()
-    assert end.value.code in (0, None), said
-    return " ".join((said.out + said.err).split())
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """`benchbench` with these words, which must end well; what it says."""
+
+    def called(*words: object) -> str:
+        monkeypatch.setattr("sys.argv", ["benchbench", *map(str, words)])
+        try:
+            main.main()
+        except SystemExit as end:
+            assert end.code in (0, None), capsys.readouterr()  # noqa: PT017 - the exit code of a command
+        said = capsys.readouterr()
+        return " ".join((said.out + said.err).split())
+
+    return called
 
 
 @pytest.mark.parametrize(
@@ -48,7 +56,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     ],
 )
 def test_what_is_damaged_is_named_and_the_scores_come_in(
-    change: Change, items: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    change: Change, items: int, words: str, tmp_path: Path, run: Callable[..., str]
 ) -> None:
     path = new_results(tmp_path / "in", "bad", [1, 0, 0, 1])
     new_results(tmp_path / "in", "good", [1, 1])
@@ -56,7 +64,7 @@ def test_what_is_damaged_is_named_and_the_scores_come_in(
     lines = change([json.loads(line) for line in file.read_text().splitlines()])
     texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
     file.write_bytes("\n".join(texts).encode("utf-8", "surrogateescape"))
-    said = run(capsys, "results", "import", tmp_path / "in", "--output", tmp_path / "out")
+    said = run("results", "import", tmp_path / "in", "--output", tmp_path / "out")
     assert words in said
     rows = benchbench.load_runs(tmp_path / "out")
     row = rows[(rows.model == "bad") & (rows.task == "quiz")].iloc[0]
@@ -67,9 +75,24 @@ def test_what_is_damaged_is_named_and_the_scores_come_in(
     assert (found.model == "bad").sum() == items
 
 
-def test_whole_samples_have_no_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_whole_samples_have_no_note(tmp_path: Path, run: Callable[..., str]) -> None:
     new_results(tmp_path / "in", "good", [1, 0, 0, 1])
-    said = run(capsys, "results", "import", tmp_path / "in", "--output", tmp_path / "out")
+    said = run("results", "import", tmp_path / "in", "--output", tmp_path / "out")
     assert "samples:" not in said
     rows = benchbench.load_runs(tmp_path / "out")
     assert rows[rows.task == "quiz"].note.isna().all()
+
+
+def test_list_names_every_file_that_was_passed_over(tmp_path: Path, run: Callable[..., str]) -> None:
+    new_results(tmp_path / "in", "good", [1, 0])
+    for number in range(12):
+        (tmp_path / "in" / f"notes{number}.json").write_text("{}")
+    (tmp_path / "in" / "README.md").write_text("hello")
+    (tmp_path / "in" / "samples_alone_x.jsonl").write_text("{}")
+    said = run("results", "import", tmp_path / "in", "--output", tmp_path / "out")
+    assert "passed over: 4 more; --list names them all" in said
+    assert "README.md" not in said
+    said = run("results", "import", tmp_path / "in", "--output", tmp_path / "out", "--list")
+    assert all(f"notes{number}.json: no results that are known here" in said for number in range(12))
+    assert "README.md: no kind of file that is imported" in said
+    assert "samples_alone_x.jsonl: samples without the results file that they belong to" in said

@@ -185,7 +185,10 @@ def test_helm_runs(tmp_path: Path) -> None:
 
 def test_euroeval_lines_keep_percent_and_their_interval(tmp_path: Path) -> None:
     line = {
-        "dataset": "angry-tweets", "model": "org/m@step100#thinking", "few_shot": True, "euroeval_version": "16",
+        "dataset": "angry-tweets",
+        "model": "org/m@step100#thinking",
+        "few_shot": True,
+        "euroeval_version": "16",
         "results": {"raw": [], "total": {"test_mcc": 41.5, "test_mcc_se": 1.5, "num_failed_instances": 0.0}},
     }
     file = tmp_path / "euroeval_benchmark_results.jsonl"
