@@ -14,6 +14,7 @@ from benchbench.core.errors import DataError
 from benchbench.core.ids import content_hash
 from benchbench.core.json_record import finite_json, number, text, whole
 from benchbench.core.record import BackendRecord, Origin
+from benchbench.core.types import Json
 from benchbench.extensions.interchange.imported import (
     ImportedGroup,
     ImportedRun,
@@ -79,7 +80,7 @@ def read_lm_eval(path: Path, name: str, find_samples: FindSamples, called: str |
             revision=_text(config.get("model_revision")),
         ),
         versions=versions,
-        settings={"limit": finite_json(config.get("limit")), "seed": finite_json(config.get("fewshot_seed"))},
+        settings={"limit": _plain(config.get("limit")), "seed": _plain(config.get("fewshot_seed"))},
         date=_date(content.get("date")),
     )
 
@@ -92,6 +93,12 @@ def _content(path: Path, data: bytes) -> dict[str, Any]:
     if not is_lm_eval(content):
         raise DataError(f"{path} holds no lm-eval results: an object with `results` and `config` was expected.")
     return dict(content)
+
+
+def _plain(value: Any) -> Json:
+    """A JSON value without numbers that JSON cannot hold."""
+    found: Any = finite_json(value)
+    return found
 
 
 def _text(value: Any) -> str | None:
