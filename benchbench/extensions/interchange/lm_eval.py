@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchbench.core.errors import DataError
 from benchbench.core.ids import content_hash
@@ -97,8 +97,7 @@ def _content(path: Path, data: bytes) -> dict[str, Any]:
 
 def _plain(value: Any) -> Json:
     """A JSON value without numbers that JSON cannot hold."""
-    found: Any = finite_json(value)
-    return found
+    return cast("Json", finite_json(value))
 
 
 def _text(value: Any) -> str | None:
