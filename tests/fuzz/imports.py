@@ -14,6 +14,7 @@ import io
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -261,6 +262,18 @@ def damaged(data: bytes, draw: random.Random) -> bytes:
     return data[:at] if draw.random() < 0.5 else data[:at] + bytes([draw.randrange(256)]) + data[at + 1 :]
 
 
+LONGEST = 60
+"""Seconds of one try."""
+
+
+class HangError(BaseException):
+    """A try does not end; no part of the importer may catch it."""
+
+
+def _stop(*_: object) -> None:
+    raise HangError
+
+
 def one_try(source: Source, seed: int, folder: Path) -> list[str]:
     """What is wrong after one mutation; a sentence each."""
     draw = random.Random(seed)
@@ -275,13 +288,18 @@ def one_try(source: Source, seed: int, folder: Path) -> list[str]:
     for path, data in written.items():
         (folder / path).write_bytes(data)
     where = f"{source.name}, seed {seed}, {file}: {what}"
+    signal.alarm(LONGEST)
     try:
         found = find_imports(folder, Mapped(), lambda task: None)
         runs = [write_imported(run, folder / "out").folder.record() for run in found.runs]
+    except HangError:
+        return [f"{where}: no end after {LONGEST} s"]
     except BenchbenchError as error:
         return [] if str(error).strip() else [f"{where}: an error without a sentence"]
     except Exception:  # noqa: BLE001 - what is looked for
         return [f"{where}: {traceback.format_exc()[-1500:]}"]
+    finally:
+        signal.alarm(0)
     if not is_whole and file == source.target:
         return []
     rows = [row for run in runs for row in run.rows if row.value is not None]
@@ -320,6 +338,7 @@ def _all_numbers(value: Any) -> Iterator[float]:
 def search(tries: int, seed: int) -> list[str]:
     """So many tries over all kinds in turn."""
     found = []
+    signal.signal(signal.SIGALRM, _stop)
     with tempfile.TemporaryDirectory(prefix="import-fuzz-") as base:
         for number in range(tries):
             folder = Path(base) / "in"

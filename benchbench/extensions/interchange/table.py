@@ -96,7 +96,7 @@ def _place(
     """The task of a row. A task that was asked in two ways (shots, version) is of two runs, as with runs of ours."""
     for number in itertools.count():
         task = runs.setdefault((*of, number), {}).setdefault(values["task"], _Task(values, own))
-        if all(task.values[name] == values[name] for name in ("num_fewshot", "version")):
+        if all(str(task.values[name]) == str(values[name]) for name in ("num_fewshot", "version")):
             return task
     raise AssertionError
 

@@ -243,3 +243,10 @@ def test_our_own_csv_goes_back_in_as_it_went_out(tmp_path: Path) -> None:
         return list(kept.where(kept.notna(), None).to_dict("records"))
 
     assert plain(back) == plain(ours)
+
+
+def test_shots_that_are_no_number_are_refused_and_not_waited_for(tmp_path: Path) -> None:
+    row = {"model": "m", "task": "a", "metric": "acc", "value": 0.5, "num_fewshot": float("nan")}
+    (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(DataError, match="num_fewshot is nan; a whole number was expected"):
+        find_imports(tmp_path / "t.jsonl", Mapped(), lambda task: None)
