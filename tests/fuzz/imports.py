@@ -315,7 +315,7 @@ def _differences(source: Source, content: Any, rows: list[Any]) -> Iterator[str]
     known = set(_all_numbers(content))
     for row in rows:
         if truth is not None and (row.task, row.metric) in truth:
-            expected = truth[row.task, row.metric]
+            expected = float(truth[row.task, row.metric])
             if row.value != expected and not (source.name == "json lines" and row.value in known):
                 yield f"{row.task} {row.metric} is {row.value!r}, the file says {expected!r}"
         elif row.value not in known:
@@ -326,12 +326,10 @@ def _all_numbers(value: Any) -> Iterator[float]:
     if isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _all_numbers(inner)
-    elif is_number(value):
-        yield value
-    elif isinstance(value, str | bool):
+    elif isinstance(value, str | bool | int | float):
         try:
             yield float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return
 
 

@@ -11,6 +11,7 @@ from statistics import NormalDist
 
 from benchbench.core import __version__
 from benchbench.core.ids import content_hash
+from benchbench.core.json_record import finite
 from benchbench.core.record import (
     BackendRecord,
     Counts,
@@ -266,4 +267,4 @@ def _interval(score: ImportedScore) -> tuple[float | None, float | None]:
         return None, None
     bounds = metric_range(score.metric) or (-math.inf, math.inf)
     half = NORMAL * score.stderr
-    return max(bounds[0], score.value - half), min(bounds[1], score.value + half)
+    return finite(max(bounds[0], score.value - half)), finite(min(bounds[1], score.value + half))

@@ -250,3 +250,10 @@ def test_shots_that_are_no_number_are_refused_and_not_waited_for(tmp_path: Path)
     (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(DataError, match="num_fewshot is nan; a whole number was expected"):
         find_imports(tmp_path / "t.jsonl", Mapped(), lambda task: None)
+
+
+def test_an_interval_beyond_a_float_is_left_out(tmp_path: Path) -> None:
+    content = {**LIGHTEVAL, "results": {"lighteval|x|0": {"em": 0.25, "em_stderr": 1e308}}}
+    rows, _ = brought(put(tmp_path / "r.json", content), tmp_path / "out")
+    assert (rows.value[0], rows.stderr[0]) == (0.25, 1e308)
+    assert rows.ci_low.isna().all()
