@@ -183,7 +183,7 @@ def items_behind(value: float | None, stderr: float | None) -> int | None:
 
     SE² = p(1 − p)/(n − 1) gives n exactly where the scores are 0 or 1; anything else is no whole number.
     """
-    if value is None or stderr is None or not 0 < value < 1 or not stderr > 0:
+    if value is None or stderr is None or not 0 < value < 1 or not 0 < stderr <= 0.5:
         return None
     n = value * (1 - value) / stderr**2 + 1
     near = round(n)
