@@ -19,6 +19,7 @@ from benchbench.core.chat import Conversation, Message
 from benchbench.core.chat_sandbox import TODAY, render
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import text_hash
+from benchbench.core.types import Json
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -38,12 +39,21 @@ TROUBLE = (
 class ChatTemplate:
     """How one model writes a conversation down.
 
-    `name` is what to call its owner in sentences, `source` the Jinja text, `apply` renders it.
+    `name` is what to call its owner in sentences, `source` the Jinja text, `apply` renders it; `arguments` are what it
+    is told beside the conversation.
     """
 
-    def __init__(self, name: str, source: str, apply: Apply, control: Callable[[], ControlTokens]) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        apply: Apply,
+        control: Callable[[], ControlTokens],
+        arguments: Mapping[str, Json] | None = None,
+    ) -> None:
         """Raises ModelError where the template fails even on a single question."""
         self.name, self.source = name, source
+        self.arguments = arguments or {}
         self.sha256 = text_hash(source)
         self._apply, self._control = apply, control
         self._opening = self._render((Message("user", PROBE),), "a single question")
@@ -79,7 +89,11 @@ class ChatTemplate:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences that a reader of the results should see."""
-        found = []
+        found = [
+            f"The chat template of {self.name} does not read {argument}, which it was told."
+            for argument in self.arguments
+            if argument not in self.source
+        ]
         if not self.takes_system:
             found.append(
                 f"The chat template of {self.name} takes no system prompt: descriptions and --system stand before the "
@@ -124,8 +138,11 @@ def _turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def template_of(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
-    """The chat template of a transformers tokenizer. ModelError where it has none, or several and no default."""
+def template_of(tokenizer: PreTrainedTokenizerBase, arguments: Mapping[str, Json] | None = None) -> ChatTemplate:
+    """The chat template of a transformers tokenizer, which is told `arguments` beside the conversation.
+
+    ModelError where it has none, or several and no default.
+    """
     name = str(tokenizer.name_or_path)
     if isinstance(tokenizer.chat_template, dict) and "default" not in tokenizer.chat_template:
         raise ModelError(
@@ -135,23 +152,31 @@ def template_of(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
         raise no_template(name)
     found: object = tokenizer.chat_template
     source = found["default"] if isinstance(found, dict) else found
-    return bare_template(name, source, tokenizer.special_tokens_map, lambda: control_tokens(tokenizer, str(source)))
+    special = tokenizer.special_tokens_map
+    return bare_template(name, source, special, lambda: control_tokens(tokenizer, str(source)), arguments)
 
 
 def bare_template(
-    name: str, source: object, variables: Mapping[str, str], control: Callable[[], ControlTokens]
+    name: str,
+    source: object,
+    variables: Mapping[str, str],
+    control: Callable[[], ControlTokens],
+    arguments: Mapping[str, Json] | None = None,
 ) -> ChatTemplate:
-    """The template `source`, which reads `variables`: special tokens by name. ModelError where it is none."""
+    """The template `source`, which reads `variables`, special tokens by name, and `arguments`, which come before them.
+
+    ModelError where it is none.
+    """
     if not source:
         raise no_template(name)
     if not isinstance(source, str):
         raise ModelError(f"the chat template of {name} is a {type(source).__name__}, not text.")
-    text = source
+    text, told = source, {**variables, **(arguments or {})}
 
     def apply(messages: list[dict[str, str]], go_on: bool) -> str:
-        return render(text, messages, variables, go_on=go_on)
+        return render(text, messages, told, go_on=go_on)
 
-    return ChatTemplate(name, text, apply, control)
+    return ChatTemplate(name, text, apply, control, arguments)
 
 
 def no_template(name: str) -> ModelError:

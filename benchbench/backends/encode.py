@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Architecture = Literal["causal", "seq2seq"]
 
+PROBES = ("a", "1", ".")
+"""Texts of which every tokenizer knows one."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedPair:
@@ -58,6 +61,13 @@ class Unencodable:
 
     kind: str
     message: str
+
+
+THINKS = Unencodable(
+    "unsupported",
+    "With enable_thinking the answer comes after what the model thinks first, so how likely a given answer is right "
+    "behind the question says nothing; ask such tasks with enable_thinking=false.",
+)
 
 
 class SourceLanguages(Protocol):
@@ -110,16 +120,44 @@ class Encoder:
         architecture: Architecture = "causal",
         languages: SourceLanguages | None = None,
         open_chat: Callable[[], ChatTemplate] | None = None,
+        *,
+        add_bos_token: bool | None = None,
+        prefix_token_id: int | None = None,
     ) -> None:
+        """`add_bos_token`: whether texts begin with a beginning-of-sequence token; None: as the tokenizer does.
+        `prefix_token_id`: the token before an empty context; None: the tokenizer's beginning, else its end.
+        """
         self.tokenizer = tokenizer
         self.languages = languages
         self._open_chat = open_chat
         self.max_length = max_length
         self.architecture = architecture
-        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-        prefix = bos if bos is not None else eos
-        self._prefix_text = "" if prefix is None else str(tokenizer.decode(prefix))
+        self._add_bos = add_bos_token if architecture == "causal" else None
+        own = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        prefix = own if prefix_token_id is None else prefix_token_id
+        special = {} if own is None else {own: str(tokenizer.decode(own))}
+        if prefix is not None and not tokenizer.decode([prefix], skip_special_tokens=True):
+            special[prefix] = str(tokenizer.decode(prefix))
+        self._beginnings = tuple(filter(None, special.values()))
+        """Texts of the tokens that a text may begin with by itself."""
         self.prefix_token_id = cast(int, prefix)  # `load_tokenizer` refuses one that has neither
+
+    @cached_property
+    def appended(self) -> tuple[int, ...]:
+        """The special tokens that the tokenizer puts behind every text, which the texts of a causal model go without.
+
+        They would stand between a context and what comes next, or be scored in place of the last token. An encoder
+        reads a text that is finished, so those of an encoder-decoder stay.
+        """
+        return appended_tokens(self.tokenizer) if self.architecture == "causal" else ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results may not expect, as sentences without a full stop."""
+        if not self.appended or self._add_bos is False:
+            return ()
+        text = "".join(str(self.tokenizer.decode(token)) for token in self.appended)
+        return (f"the tokenizer puts {text} behind every text; it is left out, because the text goes on there",)
 
     @cached_property
     def chat(self) -> ChatTemplate:
@@ -151,10 +189,10 @@ class Encoder:
         if special is not None:
             return self._encode(texts, special)
         # A prompt that spells out `<s>` would get a second one from the tokenizer, which no training text has.
-        own = [i for i, text in enumerate(texts) if self._prefix_text and text.startswith(self._prefix_text)]
+        own = [i for i, text in enumerate(texts) if text.startswith(self._beginnings)]
         if not own:
-            return self._encode(texts, None)
-        encoded = self._encode(texts, None)
+            return self._encode(texts, self._add_bos)
+        encoded = self._encode(texts, self._add_bos)
         for i, ids in zip(own, self._encode([texts[i] for i in own], False), strict=True):
             encoded[i] = ids
         return encoded
@@ -176,10 +214,14 @@ class Encoder:
             return []
         kwargs = {} if special is None else {"add_special_tokens": special}
         encoded = self.tokenizer(texts, return_attention_mask=False, verbose=False, **kwargs)
-        return [list(ids) for ids in encoded["input_ids"]]
+        end = () if special is False else self.appended
+        return [_without_end(list(ids), end) for ids in encoded["input_ids"]]
 
     def pairs(self, requests: Sequence[LoglikelihoodRequest]) -> list[EncodedPair | Unencodable]:
         """Encode and fit. Requests of one doc with the same prompt lose the same shots."""
+        is_chat = bool(requests) and isinstance(requests[0].prompt, Conversation)
+        if is_chat and self.chat.arguments.get("enable_thinking") is True:
+            return [THINKS] * len(requests)
         prompts = [request.prompt for request in requests]
         endings = [self._ending(request) for request in requests]
         dropped = [0] * len(requests)
@@ -331,6 +373,23 @@ def rolling_windows(tokens: Sequence[int], prefix_token: int, max_length: int) -
         windows.append(EncodedPair(tokens[begin:done], tokens[done:end]))
         done = end
     return windows
+
+
+def appended_tokens(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The special tokens that `tokenizer` puts behind a text: what follows the text's own ids."""
+    for probe in PROBES:
+        whole, bare = (
+            tokenizer([probe], add_special_tokens=special, return_attention_mask=False, verbose=False)["input_ids"][0]
+            for special in (True, False)
+        )
+        for end in range(len(bare), len(whole) + 1):
+            if bare and list(whole[end - len(bare) : end]) == list(bare):
+                return tuple(whole[end:])
+    return ()
+
+
+def _without_end(ids: list[int], end: tuple[int, ...]) -> list[int]:
+    return ids[: -len(end)] if end and tuple(ids[-len(end) :]) == end else ids
 
 
 def move_spaces(context: str, continuation: str) -> tuple[str, str]:

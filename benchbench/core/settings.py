@@ -10,6 +10,7 @@ Settings of one kind that stand in one flag are written `name=value,name=value`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cache
@@ -264,15 +265,18 @@ def _read(hint: object, value: Any) -> object:
     return value
 
 
-def name_value_pairs(text: str, option: str, otherwise: str = "") -> dict[str, str]:
+def name_value_pairs(text: str, option: str, otherwise: str = "", *, may_nest: bool = False) -> dict[str, str]:
     """Name → value, in the order written; spaces around either are removed, empty parts skipped.
+
+    `may_nest`: commas inside the brackets of JSON, and inside its texts there, belong to the value.
 
     Raises:
         ArgumentError: a part that is no pair, or a name given twice. The sentence begins with `option`; `otherwise`
             ends it where the option may be written in another way, too.
     """
     pairs: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    parts = _split_nested(text) if may_nest else text.split(",")
+    for part in filter(None, (part.strip() for part in parts)):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not (name and equals and value):
             raise ArgumentError(f"{option} has {part!r}; it is written name=value,name=value{otherwise}.")
@@ -280,3 +284,19 @@ def name_value_pairs(text: str, option: str, otherwise: str = "") -> dict[str, s
             raise ArgumentError(f"{option} names {name} twice.")
         pairs[name] = value
     return pairs
+
+
+_JSON_PIECE = re.compile(r'(?P<text>"(?:[^"\\]|\\.)*")|(?P<opening>[\[{])|(?P<closing>[\]}])|(?P<comma>,)')
+
+
+def _split_nested(text: str) -> list[str]:
+    """The parts of the text between its commas, without those inside brackets."""
+    parts, begin, depth, place = [], 0, 0, 0
+    while (found := _JSON_PIECE.search(text, place)) is not None:
+        # Outside of brackets a quotation mark is a letter like any other, and need not have a second one.
+        place = found.start() + 1 if found["text"] and not depth else found.end()
+        depth = max(0, depth + bool(found["opening"]) - bool(found["closing"]))
+        if found["comma"] and not depth:
+            parts.append(text[begin : found.start()])
+            begin = found.end()
+    return [*parts, text[begin:]]

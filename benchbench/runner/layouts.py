@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "tf_model.h5", "model.safetensors.index.json")
+ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 COMPOSER_KEY = b"state.model."
 """Begins the names of a model's tensors in Composer's shards."""
@@ -39,11 +40,6 @@ def _is_plain_dcp(folder: Path) -> bool:
 
 
 LAYOUTS = (
-    Layout(
-        "an adapter (PEFT), not a model",
-        "merge it into its base model and save the merged model first (`merge_and_unload()`, `save_pretrained`)",
-        lambda folder: _any(folder, "adapter_config.json", "adapter_model.*"),
-    ),
     Layout(
         "a sharded FSDP checkpoint of the Trainer",
         "merge its weights with `accelerate merge-weights {0}/pytorch_model_fsdp_0 OUT` and put config.json and the "
@@ -98,8 +94,9 @@ LAYOUTS = (
 
 
 def layout_of(folder: Path) -> Layout | None:
-    """The trainer's layout of a folder that is no transformers model; None for a model and for what nobody knows."""
-    if not folder.is_dir() or ((folder / "config.json").is_file() and _any(folder, *WEIGHTS)):
+    """The trainer's layout of a folder that is no model; None for a model, an adapter and for what nobody knows."""
+    is_model = (folder / "config.json").is_file() and _any(folder, *WEIGHTS)
+    if not folder.is_dir() or is_model or ((folder / "adapter_config.json").is_file() and _any(folder, *ADAPTER)):
         return None
     return next((layout for layout in LAYOUTS if layout.is_here(folder)), None)
 

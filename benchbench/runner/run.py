@@ -42,6 +42,7 @@ from benchbench.store.names import (
     folder_name,
     names_at,
     names_called,
+    own_name,
     real_path,
     run_id,
 )
@@ -286,6 +287,7 @@ def _chat(plan: Plan, settings: RunSettings) -> ChatRecord | None:
         system_role=plan.chat.system_role,
         system_sha256=None if system is None else text_hash(system),
         multiturn=settings.render.chat.multiturn,
+        arguments=plan.chat.arguments or None,
     )
 
 
@@ -308,11 +310,19 @@ def _names(settings: RunSettings) -> _Names:
     elif settings.name is not None:
         model, series = settings.name, names_called(settings.name).series
     else:
-        found = names_at(*place)
-        model, series = found.model, found.series
+        found, more = names_at(*place), _beside(settings)
+        model, series = found.model + more, found.series + more
         if step != found.reading.step:
             model = f"{model}@step{step}"
     return _Names(model, series, step, tokens)
+
+
+def _beside(settings: RunSettings) -> str:
+    """What else makes the model than what lies at its location, for its name."""
+    args = dict(settings.model.model_args)
+    inside, delta = args.get("subfolder"), args.get("delta")
+    more = "" if inside is None else f"/{inside}"
+    return more if delta is None else f"{more}+{own_name(find_location(delta))}"
 
 
 def refuse_taken_series(settings: RunSettings, folder: str) -> None:

@@ -187,6 +187,11 @@ class SweepSettings:
         check_name(self.name)
         if self.name is not None and len(self.models) > 1:
             raise ArgumentError("--name names one series, but there are several --model; sweep them apart.")
+        if "peft" in dict(self.run.model.model_args):
+            raise ArgumentError(
+                "in a sweep the adapters are the checkpoints: name their folder with --model, and the model below them "
+                "with --base."
+            )
         if self.poll <= 0:
             raise ArgumentError(f"--poll is {self.poll:g}; it must be more than 0 seconds.")
         if self.until is not None and not self.watch:

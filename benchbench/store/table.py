@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import cache
 from itertools import repeat
 from operator import attrgetter
 from pathlib import Path
@@ -226,13 +227,18 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return table
 
 
+@cache
+def _types() -> dict[str, pa.DataType]:
+    """Fixed column → its type."""
+    return {field.name: field.type for field in _schema({})}
+
+
 def _check_types(schema: pa.Schema, path: Path) -> None:
     """StoreError where a column is not of the type in which it is written: the file is not ours, or was changed."""
     import pyarrow as pa
 
-    known = {field.name: field.type for field in _schema({})}
     for field in schema:
-        right = known.get(field.name, pa.float64())
+        right = _types().get(field.name, pa.float64())
         if field.type != right:
             raise StoreError(f"{path}: its column {field.name!r} is of {field.type}, not of {right}; it is damaged.")
 

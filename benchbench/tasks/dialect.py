@@ -257,24 +257,24 @@ class TaskVariant:
     """Which file gave a key, where it is not `path`."""
 
 
-def read_task_file(path: Path, root: Path) -> tuple[dict[str, Json], dict[str, Path]]:
+def read_task_file(path: Path, roots: Sequence[Path]) -> tuple[dict[str, Json], dict[str, Path]]:
     """The file's keys with its `include` parents' keys under them, and where each inherited key came from.
 
-    Neither a link nor an `include` leads out of the folder `root`: whoever wrote the task may not choose what else of
+    Neither a link nor an `include` leads out of the folders `roots`: whoever wrote the task may not choose what else of
     the disk is read. TaskError where one does.
     """
-    return _read_with_parents(path, root, (), iter(range(MAX_INCLUDES)))
+    return _read_with_parents(path, roots, (), iter(range(MAX_INCLUDES)))
 
 
 def _read_with_parents(
-    path: Path, root: Path, children: tuple[Path, ...], left: Iterator[int]
+    path: Path, roots: Sequence[Path], children: tuple[Path, ...], left: Iterator[int]
 ) -> tuple[dict[str, Json], dict[str, Path]]:
     """`left` has one entry for each file that may still be read."""
     if path in children:
         raise TaskError(f"{path}: includes itself, by way of {', '.join(str(child) for child in children)}.")
     if next(left, None) is None:
         raise TaskError(f"{children[0]}: includes more than {MAX_INCLUDES} files, one by way of the other.")
-    check_inside(path, root, f"{where(children[-1], ['include'])}: " if children else "")
+    check_inside(path, roots, f"{where(children[-1], ['include'])}: " if children else "")
     own = read_yaml(path)
     parents = own.pop("include", None) or []
     merged: dict[str, Json] = {}
@@ -282,7 +282,7 @@ def _read_with_parents(
     for name in parents if isinstance(parents, list) else [parents]:
         if not isinstance(name, str):
             raise TaskError(f"{where(path, ['include'])}: `include` takes file names, not {name!r}.")
-        values, places = _read_with_parents(path.parent / name, root, (*children, path), left)
+        values, places = _read_with_parents(path.parent / name, roots, (*children, path), left)
         merged |= values
         origins |= {key: places.get(key, path.parent / name) for key in values}
     for key in own:
@@ -290,16 +290,15 @@ def _read_with_parents(
     return merged | own, origins
 
 
-def check_inside(path: Path, root: Path, before: str = "") -> None:
-    """TaskError, which begins with `before`, where `path`, links followed, lies outside the folder `root`."""
+def check_inside(path: Path, roots: Sequence[Path], before: str = "") -> None:
+    """TaskError, which begins with `before`, where `path`, links followed, lies outside the folders `roots`."""
     try:
-        is_inside = path.resolve().is_relative_to(root.resolve())
+        is_inside = any(path.resolve().is_relative_to(root.resolve()) for root in roots)
     except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL byte
         raise TaskError(f"{before}{path} cannot be read: {error}.") from error
     if not is_inside:
         raise TaskError(
-            f"{before}{path} lies outside {root}, which is not read from here. Copy the file there, or give a folder "
-            "that holds both as the path."
+            f"{before}{path} lies outside {roots[0]} and is not read. Copy it there, or give a folder that holds both."
         )
 
 

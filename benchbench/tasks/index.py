@@ -73,19 +73,19 @@ class TaskIndex:
         if not root.exists():
             raise TaskError(f"{root}: no such task file or folder.")
         found: dict[str, TaskVariant] = {}
-        folder = root if root.is_dir() else root.parent
+        folders = (root if root.is_dir() else root.parent, packaged_tasks())
         for path in [root] if not root.is_dir() else sorted([*root.rglob("*.yaml"), *root.rglob("*.yml")]):
             if path.is_dir():
                 continue  # its files are found by themselves
             if path.name == SUITES_FILE:
-                check_inside(path, folder)
+                check_inside(path, folders)
                 self.suites |= {suite.name: suite for suite in _read_suites(path)}
             elif not path.name.startswith("_"):
-                self._add_file(path, found, folder)
+                self._add_file(path, found, folders)
         self.variants |= found
 
-    def _add_file(self, path: Path, found: dict[str, TaskVariant], root: Path) -> None:
-        raw, origins = read_task_file(path, root)
+    def _add_file(self, path: Path, found: dict[str, TaskVariant], folders: Sequence[Path]) -> None:
+        raw, origins = read_task_file(path, folders)
         if isinstance(raw.get("task"), list):
             group = _group_file(path, raw)
             self._group_files[group.name] = group

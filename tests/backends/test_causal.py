@@ -11,11 +11,12 @@ import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf import causal
-from benchbench.backends.hf.causal import CausalModel
-from benchbench.backends.hf.scorer import CausalScorer, attention_window
-from benchbench.backends.plan import Limits, PrefixPlan
+from benchbench.backends.hf.check import Sample, attention_window
+from benchbench.backends.hf.model import CausalModel
+from benchbench.backends.hf.scorer import CausalScorer
+from benchbench.backends.plan import Limits
 from benchbench.backends.tokens import Exhausted, Scored
-from benchbench.core.errors import BackendError
+from benchbench.core.errors import ArgumentError
 from tests import models
 
 LIMITS = Limits(batch_tokens=512, logit_rows=400, cached_tokens=8000, width=512, block_overhead=64)
@@ -66,7 +67,7 @@ def test_every_layout_agrees_with_plain(name: str, plan: str, tmp_path: Path) ->
     pairs = mixed_pairs()
     plain = totals(CausalScorer(model, LIMITS, plan="plain", config=model.model.config), pairs)
     if plan == "packed" and not model.takes_positions:
-        with pytest.raises(BackendError, match="position_ids"):
+        with pytest.raises(ArgumentError, match="position_ids"):
             CausalScorer(model, LIMITS, plan=plan, config=model.model.config)
         return
     scorer = CausalScorer(model, LIMITS, plan=plan, config=model.model.config)
@@ -146,11 +147,11 @@ def test_the_check_holds_the_block_and_the_branches_of_the_run(tmp_path: Path) -
     contexts = [draw(4), *(shots + draw(10 + doc) for doc in range(8)), draw(300)]
     pairs = [EncodedPair(context, draw(5)) for context in contexts for _ in range(2)]
     scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
-    checked: list[PrefixPlan] = []
-    make = scorer._plan
-    scorer._plan = lambda *args: checked.append(make(*args)) or checked[-1]  # type: ignore[method-assign, func-returns-value]
+    checked: list[Sample] = []
+    make = scorer._sample
+    scorer._sample = lambda *args, **options: checked.append(make(*args, **options)) or checked[-1]  # type: ignore[method-assign, func-returns-value]
     assert scorer.trusts("packed", pairs)
-    plan = checked[-1]
+    plan = checked[-1].plan
     assert any(block.tokens for block in plan.blocks)
     assert sum(len(row.leaves) > 1 for row in plan.rows) >= 2
 
@@ -181,7 +182,7 @@ def test_a_layout_with_wrong_numbers_is_found_out(tmp_path: Path, monkeypatch: p
     scorer = CausalScorer(model, LIMITS, plan="auto", config=model.model.config)
     totals(scorer, mixed_pairs())
     assert scorer.layout == "branched"
-    assert "differs from plain scoring" in scorer.notes[0]
+    assert "differs from one text alone" in scorer.notes[0]
 
 
 def test_skipped_requests_do_not_move_the_others(tmp_path: Path) -> None:

@@ -44,6 +44,11 @@ def machine(monkeypatch: pytest.MonkeyPatch, *, packages: str = "", gpus: tuple[
         ("vllm llama_cpp", (HERE,), {"model": "org/repo:file.gguf"}, "gguf"),
         ("vllm", (HERE,), {"model": "org/repo:file.gguf"}, "hf"),
         ("vllm", (HERE,), {"model_args": (("base_url", "http://host/v1"),)}, "api"),
+        ("vllm", (HERE,), {"model_args": (("base_url", "http://host/v1"), ("tokenizer", "t"))}, "api"),
+        ("vllm", (HERE,), {"base": "org/base"}, "hf"),
+        ("vllm", (HERE,), {"model_args": (("peft", "org/lora"),)}, "hf"),
+        ("vllm", (HERE,), {"model_args": (("load_in_4bit", "true"),)}, "hf"),
+        ("vllm", (HERE,), {"model_args": (("add_bos_token", "true"), ("dtype", "float16"))}, "vllm"),
     ],
 )
 def test_the_engine_follows_from_device_packages_and_model(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchbench.backends.hf.causal import CausalModel
 from benchbench.backends.hf.generate import CausalGenerator
+from benchbench.backends.hf.model import CausalModel
 from benchbench.backends.hf.scorer import CausalScorer
 from benchbench.backends.plan import Limits
 from benchbench.backends.tokens import Exhausted

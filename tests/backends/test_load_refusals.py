@@ -81,9 +81,9 @@ def test_a_config_with_a_wrong_type_tells_the_field(folder: Path) -> None:
     refused(folder, "transformers cannot load .*hidden_size.*expected int")
 
 
-def test_an_adapter_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "adapter_config.json").write_text("{}")
-    refused(tmp_path, "is an adapter")
+def test_an_adapter_beside_a_whole_model_is_refused(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{}")
+    refused(folder, "holds an adapter beside the model")
 
 
 def test_a_folder_without_weights_is_refused(folder: Path) -> None:

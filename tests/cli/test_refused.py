@@ -21,6 +21,7 @@ from benchbench.core.errors import ArgumentError, ModelError
         ("run --model scripted:hash --tasks demo --batch-tokens 0", "--batch-tokens 0: a batch holds 1 token or more"),
         ("run --model scripted:hash --tasks demo --batch-tokens -5", "--batch-tokens -5"),
         ("run --model scripted:hash --tasks demo --max-length -1", "--max-length -1 is too short"),
+        ("run --model scripted:hash --tasks demo --plan packed", "--plan packed: the backend scripted has auto."),
         ("compare a b --json --csv", "--json and --csv are two forms of one output"),
         ("results export --to nowhere/out.csv", "there is no folder nowhere. Make it first: mkdir -p nowhere"),
         ("results export --to .", "--to . is a folder; a file was expected"),

@@ -11,8 +11,12 @@ from benchbench.runner.layouts import tokenizer_hint, what_to_do
 from tests import models
 
 FOLDERS = {
-    "an adapter": ("adapter_config.json", "adapter_model.safetensors", "tokenizer.json"),
-    "a sharded FSDP checkpoint": ("pytorch_model_fsdp_0/__0_0.distcp", "scheduler.pt", "trainer_state.json"),
+    "a sharded FSDP checkpoint": (
+        "adapter_config.json",
+        "pytorch_model_fsdp_0/__0_0.distcp",
+        "scheduler.pt",
+        "trainer_state.json",
+    ),
     "a DeepSpeed checkpoint": ("global_step500/mp_rank_00_model_states.pt", "zero_to_fp32.py", "trainer_state.json"),
     "a Megatron checkpoint": ("mp_rank_00/model_optim_rng.pt",),
     "a nanotron checkpoint": ("checkpoint_metadata.json", "model/x.safetensors", "config.yaml"),

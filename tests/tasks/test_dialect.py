@@ -185,7 +185,7 @@ def test_neither_a_link_nor_an_include_leads_out_of_the_folder(tmp_path: Path) -
     task = root / "pack" / "t.yaml"
     for name in ("../../_outside.yaml", str(outside)):
         task.write_text(f"task: mine\ninclude: {name}\n", encoding="utf-8")
-        with pytest.raises(TaskError, match=r"t\.yaml:2: .*_outside\.yaml lies outside .*tasks, which is not read"):
+        with pytest.raises(TaskError, match=r"t\.yaml:2: .*_outside\.yaml lies outside .*tasks and is not read"):
             TaskIndex([root])
         assert "mine" in TaskIndex([tmp_path]).variants
     for name in ("t.yaml", "suites.yaml"):

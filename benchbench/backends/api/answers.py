@@ -23,7 +23,7 @@ from benchbench.backends.chat import ChatTemplate
 from benchbench.backends.writing import Job, Written, cut_at_stop, seed
 from benchbench.core.chat import Conversation
 from benchbench.core.errors import ModelError
-from benchbench.core.types import FinishReason, GenerationParams
+from benchbench.core.types import FinishReason, GenerationParams, Json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -261,6 +261,7 @@ class ServerChat:
 
     sha256 = "server"
     system_role = "system"
+    arguments: Mapping[str, Json] = {}
     notes = ("Conversations were sent as messages; which chat template the server makes text of them with is unknown.",)
 
     def text(self, conversation: Conversation) -> str:

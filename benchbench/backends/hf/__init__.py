@@ -7,6 +7,8 @@ from benchbench.backends.engines import Engine
 ENGINE = Engine(
     name="hf",
     opener="benchbench.backends.hf.backend:HFBackend",
+    options="benchbench.backends.models.options:TransformersOptions",
+    plans=("auto", "packed", "branched", "plain", "unpadded", "single"),
     module="torch",
     packages=("torch",),
     install="pip install benchbench-eval",

@@ -1,15 +1,20 @@
-"""Keys and values of a shared prefix: taken out of one pass, handed to many rows without a copy."""
+"""What a model keeps of a shared prefix: taken out of one pass, handed to many rows.
+
+Plain keys and values are handed on without a copy and can be moved; a state of fixed size is copied for each row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer
 
-KeysValues = tuple[torch.Tensor, torch.Tensor]
+KeysValues: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 """Keys and values of one layer, each [rows, heads, tokens, head size]."""
 
 
@@ -44,10 +49,12 @@ class ReservedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self._show()
         return self._keys[:, :, :end], self._values[:, :, :end]
 
-    def keep_rows(self, rows: torch.Tensor) -> None:
-        """Forget all rows but these."""
-        self._keys, self._values = self._keys[rows], self._values[rows]
-        self._show()
+    def changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> ReservedLayer:
+        """A layer of the changed keys and values, with the room that these have."""
+        new = copy.copy(self)
+        new._keys, new._values = change(self._keys), change(self._values)
+        new._show()
+        return new
 
 
 def _with_room(states: torch.Tensor, reserve: int) -> torch.Tensor:
@@ -108,6 +115,106 @@ def shifted(states: Sequence[KeysValues], shifts: torch.Tensor) -> Iterator[Keys
         yield keys[0][:, index].transpose(0, 1), values[0][:, index].transpose(0, 1)
 
 
-def repeated(states: Sequence[KeysValues], rows: torch.Tensor) -> list[KeysValues]:
-    """The states of the named rows, in that order, with repeats."""
-    return [(keys[rows], values[rows]) for keys, values in states]
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a model keeps of rows that have read equally many tokens, in its own form: keys and values of attention
+    layers, states of fixed size of others. A model writes into it, so that every use takes a copy of its own.
+    """
+
+    held: Any
+    """What `forward` returned, a cache of transformers or a list of tensors; their first dimension is the row."""
+    rows: int
+    tokens: int
+    """How many each row has read; where rows were joined, the most."""
+
+    def taken(self, rows: torch.Tensor) -> Kept:
+        """A copy of the named rows, in that order, with repeats."""
+        return Kept(of_rows(self.held, rows, self.rows), len(rows), self.tokens)
+
+
+def joined(parts: Sequence[Kept], order: torch.Tensor) -> Kept:
+    """Rows of unlike lengths in one: the row at place `order[i]` of the parts laid end to end becomes row i.
+
+    Keys and values are padded on the left, which must be masked; states have one size whatever was read.
+
+    Raises:
+        CannotShareError: something in them grows with the tokens and is neither keys nor values.
+    """
+    # Whatever is no tensor, such as a count of the tokens read, is that of the longest rows.
+    by_length = sorted(range(len(parts)), key=lambda i: -parts[i].tokens)
+    starts = [sum(part.rows for part in parts[:i]) for i in range(len(parts))]
+    sources = [torch.arange(starts[i], starts[i] + parts[i].rows) for i in by_length]
+    places = torch.argsort(torch.cat(sources))[order.cpu()].to(order.device)
+
+    def side_by_side(found: Sequence[torch.Tensor], grows: bool) -> torch.Tensor:
+        if grows:
+            widest = max(tensor.shape[2] for tensor in found)
+            found = [torch.nn.functional.pad(t, (0, 0, widest - t.shape[2], 0)) for t in found]
+        if len({tensor.shape[1:] for tensor in found}) > 1:
+            raise CannotShareError("what the model keeps of texts of unlike lengths cannot be put side by side")
+        return torch.cat(list(found))[places]
+
+    ordered = [parts[i] for i in by_length]
+    held = _joined([part.held for part in ordered], [part.rows for part in ordered], side_by_side)
+    return Kept(held, len(order), ordered[0].tokens)
+
+
+def _joined(
+    nodes: Sequence[Any], rows: Sequence[int], join: Callable[[Sequence[torch.Tensor], bool], torch.Tensor]
+) -> Any:
+    """A copy of the first of equally built `nodes`, in which every tensor with one entry a row is `join` of theirs.
+
+    `join` is told whether the tensors are keys or values, [rows, heads, tokens, head size].
+    """
+    first = nodes[0]
+    if isinstance(first, ReservedLayer):
+        return first.changed(lambda states: join([states], False))
+    if isinstance(first, torch.Tensor):
+        by_row = all(node.dim() and node.shape[0] == count for node, count in zip(nodes, rows, strict=True))
+        return join(nodes, False) if by_row else first.clone()
+    if isinstance(first, list | tuple):
+        return type(first)(_joined(parts, rows, join) for parts in zip(*nodes, strict=True))
+    if isinstance(first, dict):
+        return {key: _joined([node[key] for node in nodes], rows, join) for key in first}
+    if not _is_holder(first):
+        return first
+    new = copy.copy(first)
+    for name, value in vars(first).items():
+        values = [getattr(node, name) for node in nodes]
+        is_growing = name in ("keys", "values") and isinstance(first, DynamicLayer) and value is not None
+        setattr(new, name, join(values, True) if is_growing and value.dim() == 4 else _joined(values, rows, join))
+    return new
+
+
+def _is_holder(node: object) -> bool:
+    """Whether an object's attributes are part of a cache: a cache itself, or one of its layers."""
+    return hasattr(node, "__dict__") and not isinstance(node, type | torch.nn.Module | PretrainedConfig)
+
+
+Past: TypeAlias = list[KeysValues] | Kept
+"""What a model keeps of a prefix: keys and values of every layer where that is all, else whatever it is."""
+
+
+def growing(held: Any, reserve: int) -> Any:
+    """The same cache, whose plain keys and values have room for `reserve` more tokens."""
+    layers = getattr(held, "layers", None) or []
+    for place, layer in enumerate(layers):
+        if type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None:
+            layers[place] = ReservedLayer(layer.keys, layer.values, reserve)
+    return held
+
+
+def of_rows(held: Any, rows: torch.Tensor, count: int) -> Any:
+    """A copy of the named rows of a past of `count` rows, in that order, with repeats."""
+    return _joined([held], [count], lambda found, _: found[0][rows])
+
+
+def narrowed(held: Any, rows: torch.Tensor, count: int) -> Any:
+    """The named rows of a past of `count` rows, which is given up: a layer at a time where it has layers, so that no
+    more than one is held twice.
+    """
+    if type(held) is not DynamicCache:
+        return of_rows(held, rows, count)
+    for place, layer in enumerate(held.layers):
+        held.layers[place] = of_rows(layer, rows, count)
+    return held

@@ -4,138 +4,55 @@ packed    a trunk and its branches side by side in one row, under a mask that le
           trunk and itself; positions restart at each branch. For models that take positions.
 branched  trunks first, then the branches as short second rows on the trunks' keys and values. Rows
           are padded on the left of everything, so that distances are true: exact for ALiBi too.
-plain     every input alone, padded on the right: what lm-eval computes; the reference.
+plain     every text whole, padded on the right: what lm-eval computes. "unpadded": the same in batches of texts of one
+          length. "single": one text at a time, which is right by definition: the reference.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from transformers import DynamicCache
 
-from benchbench.backends.hf.cache import (
-    CannotShareError,
-    KeysValues,
-    cache_of,
-    expanded,
-    keys_values,
-    repeated,
-    shifted,
-)
-from benchbench.backends.hf.halving import computing
+from benchbench.backends.hf.cache import Past, cache_of, expanded, of_rows
+from benchbench.backends.hf.model import PASS_TOKENS, CausalModel
+from benchbench.backends.hf.trunks import by_length, read_trunks
 from benchbench.backends.plan import Block, PlanRow
 from benchbench.backends.tokens import Scored
 
-Layout = Literal["packed", "branched", "plain"]
+Layout = Literal["packed", "branched", "plain", "unpadded", "single"]
 SOFTMAX_ROWS = 128
 """Rows of logits normalised in fp32 at once: bounds the copy."""
 
 
-class HeadOn:
-    """Meanwhile an output head runs only on the positions that `pick` takes from its inputs: a hook hands it no others.
-
-    `shape` is [rows, tokens] of the pass. A model whose head is not found, or is given something else, computes every
-    position; the wanted ones are then picked from the logits, which gives the same rows.
-    """
-
-    def __init__(self, head: Any, shape: Sequence[int], pick: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self._head, self._shape, self._pick = head, tuple(shape), pick
-        self._hook: Any = None
-        self._reduced = False
-
-    def __enter__(self) -> HeadOn:
-        if isinstance(self._head, torch.nn.Module):
-            self._hook = self._head.register_forward_pre_hook(self._reduce)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._hook is not None:
-            self._hook.remove()
-
-    def _reduce(self, _: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if not args or args[0].dim() != 3 or tuple(args[0].shape[:2]) != self._shape:
-            return None
-        self._reduced = True
-        return (self._pick(args[0])[None], *args[1:])
-
-    def logits(self, output: torch.Tensor) -> torch.Tensor:
-        """[picked positions, vocabulary], of what the model gave as logits."""
-        return output[0] if self._reduced else self._pick(output)
-
-
-class CausalModel:
-    """A causal language model behind the few calls that scoring and generating need."""
-
-    def __init__(self, model: Any, device: torch.device) -> None:
-        self.model = model
-        self.device = device
-        self.computed_tokens = 0
-        self._accepted = frozenset(inspect.signature(model.forward).parameters)
-        self.takes_positions = "position_ids" in self._accepted
-        self.takes_mask = "attention_mask" in self._accepted
-        self._head = model.get_output_embeddings()
-
-    @torch.inference_mode()
-    def logits(
-        self,
-        ids: torch.Tensor,
-        rows: torch.Tensor,
-        *,
-        mask: torch.Tensor | None = None,
-        positions: torch.Tensor | None = None,
-        past: Any = None,
-        keep_past: bool = False,
-    ) -> tuple[torch.Tensor, Any]:
-        """Logits [len(rows), vocabulary] of the flat positions `rows` of `ids` [batch, tokens], and the past.
-
-        The head runs on those positions alone.
-        """
-        kwargs: dict[str, Any] = {"input_ids": ids}
-        if mask is not None:
-            kwargs["attention_mask"] = mask
-        if positions is not None and self.takes_positions:
-            kwargs["position_ids"] = positions
-        if past is None and keep_past:
-            # Our own cache keeps every token; one made by the model may drop what its window has passed.
-            past = DynamicCache()
-        if past is not None:
-            kwargs["past_key_values"] = past
-        if "use_cache" in self._accepted:
-            kwargs["use_cache"] = past is not None
-        self.computed_tokens += ids.numel()
-        pick = HeadOn(self._head, ids.shape, lambda states: states.reshape(-1, states.shape[-1])[rows])
-        with computing(self.model), pick as head:
-            output = self.model(**kwargs)
-            return head.logits(output.logits), getattr(output, "past_key_values", None)
-
-    def prefix(self, ids: Sequence[int], start: int, past: list[KeysValues] | None) -> list[KeysValues]:
-        """Keys and values of a whole prefix, of which the first `start` tokens are in `past`."""
-        cache = cache_of(past) if past is not None else None
-        new = torch.tensor([ids[start:]], device=self.device)
-        positions = torch.arange(start, len(ids), device=self.device)[None]
-        mask = torch.ones(1, len(ids), dtype=torch.long, device=self.device) if self.takes_mask else None
-        last = torch.tensor([new.shape[1] - 1], device=self.device)
-        _, filled = self.logits(new, last, mask=mask, positions=positions, past=cache, keep_past=True)
-        states = keys_values(filled)
-        if states[0][0].shape[2] != len(ids):
-            raise CannotShareError(f"the past holds {states[0][0].shape[2]} tokens after {len(ids)} were read")
-        return states
-
-
 def run_batch(
-    model: CausalModel, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
+    model: CausalModel, layout: Layout, block: Block, states: Past | None, batch: Sequence[PlanRow]
 ) -> Iterator[Scored]:
     """Score all requests of one batch; `states` are the block's keys and values, None without a block."""
     if layout == "packed":
         yield from _packed(model, block, states, batch)
+    elif layout == "branched" and not _reads_anew(model, batch):
+        for rows in [batch] if model.joins else by_length(batch, lambda row: row.depth):
+            yield from _branched(model, block, states, rows)
     elif layout == "branched":
-        yield from _branched(model, block, states, batch)
+        whole = [PlanRow((leaf,), 0, len(leaf.tokens)) for row in batch for leaf in row.leaves]
+        for rows in by_length(whole, lambda row: row.depth):
+            yield from _plain(model, rows)
     else:
         yield from _plain(model, batch)
+
+
+def _reads_anew(model: CausalModel, batch: Sequence[PlanRow]) -> bool:
+    """Whether texts are cheaper read whole than branch by branch, where these take a pass for each of their tokens."""
+    if model.goes_on == "tokens":
+        return False
+    passes = max(row.longest_branch for row in batch)
+    branches = sum(len(row.leaves) for row in batch)
+    whole = sum(len(leaf.tokens) for row in batch for leaf in row.leaves)
+    stepped = sum(row.depth for row in batch) + passes * (branches + PASS_TOKENS.get(model.device.type, 0))
+    return passes > 0 and whole < stepped
 
 
 def _plain(model: CausalModel, batch: Sequence[PlanRow]) -> Iterator[Scored]:
@@ -150,9 +67,7 @@ def _plain(model: CausalModel, batch: Sequence[PlanRow]) -> Iterator[Scored]:
     yield from reads.score([logits])
 
 
-def _packed(
-    model: CausalModel, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
-) -> Iterator[Scored]:
+def _packed(model: CausalModel, block: Block, states: Past | None, batch: Sequence[PlanRow]) -> Iterator[Scored]:
     start, width = len(block.tokens), max(row.packed_width for row in batch)
     ids = torch.zeros(len(batch), width, dtype=torch.long)
     positions = torch.zeros(len(batch), width, dtype=torch.long)
@@ -179,7 +94,7 @@ def _packed(
                 reads.add(reader.request, [r * width + c for c in columns], reader)
             begin = end
     mask = _packed_mask(branch_of.to(model.device), start, next(model.model.parameters()).dtype)
-    past = cache_of(expanded(states, len(batch))) if states is not None else None
+    past = cache_of(expanded(states, len(batch))) if isinstance(states, list) else None
     logits, _ = model.logits(
         ids.to(model.device),
         reads.rows(model.device),
@@ -204,54 +119,11 @@ def _packed_mask(branch_of: torch.Tensor, start: int, dtype: torch.dtype) -> tor
     return mask
 
 
-@dataclass(slots=True)
-class LeftPadded:
-    """Rows of a common width, padded on the left of block and trunk alike.
-
-    All tensors are [rows, ...]. `past` covers the first `past_width` columns, `ids` the rest.
-    """
-
-    ids: torch.Tensor
-    mask: torch.Tensor
-    positions: torch.Tensor
-    past: Iterator[KeysValues] | None
-    """Made layer by layer when first read; can be read once."""
-    width: int
-
-
-def left_padded(
-    block_tokens: tuple[int, ...],
-    states: list[KeysValues] | None,
-    trunks: Sequence[tuple[int, ...]],
-    device: torch.device,
-) -> LeftPadded:
-    """Lay `block + trunk` rows flush right. Where a trunk is shorter than the longest, its row reads the
-    block's last tokens again instead of padding between block and trunk, so no row has a hole.
-    """
-    start, longest = len(block_tokens), max(len(trunk) for trunk in trunks)
-    width = start + longest
-    ids = torch.zeros(len(trunks), longest, dtype=torch.long)
-    pads = torch.tensor([longest - len(trunk) for trunk in trunks])
-    for r, trunk in enumerate(trunks):
-        text = (*block_tokens, *trunk)[-longest:]
-        ids[r, longest - len(text) :] = torch.tensor(text)
-    # Column 0 of the text is column `pads` of the row. The block's keys move right by as much (`shifted`), so its last
-    # `pads` tokens fall out of the past, and they are the ones that `text` reads again.
-    columns = torch.arange(width)[None, :] - pads[:, None]
-    mask = (columns >= 0).long()
-    positions = columns[:, start:].clamp(min=0)
-    past = shifted(states, pads.to(device)) if states is not None else None
-    return LeftPadded(ids.to(device), mask.to(device), positions.to(device), past, width)
-
-
-def _branched(
-    model: CausalModel, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
-) -> Iterator[Scored]:
-    rows = left_padded(block.tokens, states, [row.trunk for row in batch], model.device)
-    longest = rows.ids.shape[1]
+def _branched(model: CausalModel, block: Block, states: Past | None, batch: Sequence[PlanRow]) -> Iterator[Scored]:
+    longest = max(len(row.trunk) for row in batch)
     branches = [(r, leaf) for r, row in enumerate(batch) for leaf in row.leaves]
     width = max(row.longest_branch for row in batch)
-    offset = rows.ids.numel()  # flat positions of the second pass are counted behind those of the first
+    offset = len(batch) * longest  # flat positions of the second pass are counted behind those of the first
     ids = torch.zeros(len(branches), max(width, 1), dtype=torch.long)
     valid = torch.zeros(len(branches), max(width, 1), dtype=torch.long)
     reads = _Reads()
@@ -259,7 +131,7 @@ def _branched(
         depth = batch[r].depth
         size = len(leaf.tokens) - depth
         ids[b, :size] = torch.tensor(leaf.tokens[depth:], dtype=torch.long)
-        valid[b, :size] = 1
+        valid[b, : None if model.keeps_states else size] = 1
         for reader in leaf.readers:
             places = range(reader.first_row, reader.first_row + len(reader.targets))
             reads.add(
@@ -268,32 +140,54 @@ def _branched(
                 reader,
             )
     wanted = reads.rows(torch.device("cpu"))
-    past = cache_of(rows.past) if rows.past is not None else None
-    first, filled = model.logits(
-        rows.ids,
-        wanted[wanted < offset].to(model.device),
-        mask=rows.mask,
-        positions=rows.positions,
-        past=past,
-        keep_past=width > 0,
+    trunks = read_trunks(
+        model, block.tokens, states, [row.trunk for row in batch], wanted[wanted < offset], reserve=0 if width else None
     )
     if width == 0:
-        yield from reads.score([first])
+        yield from reads.score([trunks.logits])
         return
     # The trunk's padding stays on the left and masked, the branch's stands on the right: between trunk and branch there
     # is no hole, so that distances between columns are true for models that count them.
     owner = torch.tensor([r for r, _ in branches], device=model.device)
-    valid = valid.to(model.device)
-    positions = torch.tensor([batch[r].depth for r, _ in branches], device=model.device)[:, None]
-    second, _ = model.logits(
-        ids.to(model.device),
-        (wanted[wanted >= offset] - offset).to(model.device),
-        mask=torch.cat([rows.mask[owner], valid], dim=1),
-        positions=positions + torch.arange(width, device=model.device)[None],
-        past=cache_of(repeated(keys_values(filled), owner)),
-        keep_past=True,
+    depths = torch.tensor([batch[r].depth for r, _ in branches], device=model.device)
+    behind = _Behind(
+        of_rows(trunks.past, owner, len(batch)), torch.cat([trunks.mask[owner], valid.to(model.device)], 1), depths
     )
-    yield from reads.score([first, second])
+    yield from reads.score([trunks.logits, _read_branches(model, ids, wanted[wanted >= offset] - offset, behind)])
+
+
+@dataclass(slots=True)
+class _Behind:
+    """What branches are read behind."""
+
+    past: Any
+    mask: torch.Tensor
+    """[branches, tokens of the past and of the longest branch]"""
+    depths: torch.Tensor
+    """[branches]: the position of the first token of each."""
+
+
+def _read_branches(model: CausalModel, ids: torch.Tensor, wanted: torch.Tensor, behind: _Behind) -> torch.Tensor:
+    """Logits [len(wanted), vocabulary] of flat positions of `ids` [branches, tokens]."""
+    width = ids.shape[1]
+    size = width if model.goes_on == "tokens" else 1
+    past, start = behind.past, behind.mask.shape[1] - width
+    parts, places = [], []
+    for begin in range(0, width, size):
+        chosen = torch.nonzero(wanted % width // size == begin // size)[:, 0]
+        inner = wanted[chosen] // width * size + wanted[chosen] % width - begin
+        columns = torch.arange(begin, begin + size, device=model.device)
+        logits, past = model.logits(
+            ids[:, begin : begin + size].to(model.device),
+            inner.to(model.device),
+            mask=behind.mask[:, : start + begin + size],
+            positions=behind.depths[:, None] + columns[None],
+            past=past,
+            keep_past=True,
+        )
+        parts.append(logits)
+        places.append(chosen)
+    return torch.cat(parts)[torch.argsort(torch.cat(places)).to(model.device)]
 
 
 class _Reads:
@@ -322,7 +216,7 @@ class _Reads:
             end = begin + len(where)
             total = float(sum(logprobs[begin:end]))
             finite = total == total and abs(total) != float("inf")
-            yield Scored(request, total, all(greedy[begin:end]), end - begin, finite)
+            yield Scored(request, total, all(greedy[begin:end]), end - begin, finite, tuple(logprobs[begin:end]))
             begin = end
 
 

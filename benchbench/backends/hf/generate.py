@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.cache import KeysValues, ReservedLayer, cache_of, keys_values
-from benchbench.backends.hf.causal import CausalModel, left_padded
+from benchbench.backends.hf.cache import Past, narrowed
 from benchbench.backends.hf.halving import Halving, computing, halves
+from benchbench.backends.hf.model import PASS_TOKENS, CausalModel, TokensGiven, likeness
 from benchbench.backends.hf.scorer import CausalScorer, prefilled
+from benchbench.backends.hf.trunks import by_length, read_trunks
 from benchbench.backends.models.tokenizer import end_tokens
 from benchbench.backends.plan import Block, Limits, make_plan, unmerged
 from benchbench.backends.tokens import Exhausted, not_finite
@@ -38,6 +39,10 @@ class _Row:
     generator: torch.Generator | None = None
 
 
+class DiffersError(Exception):
+    """Texts that were written together are not those that are written alone."""
+
+
 class CausalGenerator(Halving):
     """Greedy and sampled text in our own loop; beam search through transformers' `generate`."""
 
@@ -49,22 +54,52 @@ class CausalGenerator(Halving):
         self.scorer = scorer
         self.limits = limits
         self.ending = Ending(tokenizer, model_end_tokens(model.model, tokenizer))
+        self._was_right: bool | None = None
+        """Whether the first texts written from states that the model kept were those of one text read whole."""
+
+    def forget(self) -> None:
+        """New weights were loaded: what was seen of the old ones does not speak for them."""
+        self._was_right = None
 
     def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
         """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
         for params, indices in by_params(jobs).items():
-            trusted = self.scorer.trusts("branched", [pair for i in indices for pair in _probes(jobs[i].context)])
-            if params.num_beams > 1 or not trusted:
-                yield from self._with_transformers(jobs, [i for i in indices if i not in skip], params, trusted)
-            else:
-                yield from self._planned(jobs, indices, params, skip)
+            left = [i for i in indices if i not in skip]
+            is_planned = self._plans([jobs[i] for i in indices])
+            if is_planned and params.num_beams == 1:
+                try:
+                    for written in self._planned(jobs, indices, params, skip):
+                        left.remove(written.request)
+                        yield written
+                except DiffersError as error:
+                    is_planned = self._was_right = False
+                    self._tell(
+                        f"Texts are written one at a time and read anew for every token, which is slow: {error}."
+                    )
+            yield from self._with_transformers(jobs, left, params, is_planned and self.model.reorders)
+
+    def _plans(self, jobs: Sequence[Job]) -> bool:
+        """Whether the jobs may be written together, each going on from what the model keeps."""
+        if self.model.goes_on == "never" or self._was_right is False:
+            return False
+        return self.scorer.trusts("branched", [pair for job in jobs for pair in _probes(job.context)])
+
+    def _tell(self, note: str) -> None:
+        if note not in self.scorer.notes:
+            self.scorer.notes.append(note)
 
     def _planned(
         self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, skip: Collection[int]
     ) -> Iterator[Written | Exhausted]:
         inputs = [(unmerged(jobs[i].context, i), len(jobs[i].context) - 1, ()) for i in indices]
+        overhead, together = self.limits.block_overhead, self.limits.batch_tokens
+        if self.model.keeps_states:  # trunks are read in passes of their own, one for each length behind a block
+            together = max(together, self.limits.cached_tokens)
+            overhead += PASS_TOKENS.get(self.model.device.type, 0) * len({len(jobs[i].context) for i in indices})
         limits = replace(
             self.limits,
+            block_overhead=overhead,
+            batch_tokens=together,
             width=self.limits.width + 1,
             row_branch_tokens=0,
             growth=params.max_gen_toks,
@@ -81,32 +116,34 @@ class CausalGenerator(Halving):
                 yield from (w for w in self._batch(block, states, pairs) if w.request not in skip)
 
     def _batch(
-        self, block: Block, states: list[KeysValues] | None, jobs: Sequence[tuple[int, Job]]
+        self, block: Block, states: Past | None, jobs: Sequence[tuple[int, Job]]
     ) -> Iterator[Written | Exhausted]:
         def run(piece: Sequence[tuple[int, Job]]) -> list[Written | Exhausted]:
-            return self._continue(block, states, piece)
+            groups = [piece] if self.model.joins else by_length(piece, lambda pair: len(pair[1].context))
+            return [answer for group in groups for answer in self._continue(block, states, group)]
 
         return self.in_pieces(jobs, run, smaller=halves, requests=lambda piece: [request for request, _ in piece])
 
     @torch.inference_mode()
     def _continue(
-        self, block: Block, states: list[KeysValues] | None, jobs: Sequence[tuple[int, Job]]
+        self, block: Block, states: Past | None, jobs: Sequence[tuple[int, Job]]
     ) -> list[Written | Exhausted]:
         start = len(block.tokens)
         params = jobs[0][1].params
         device = self.model.device
-        laid = left_padded(block.tokens, states, [job.context[start:] for _, job in jobs], device)
-        last = torch.arange(1, len(jobs) + 1, device=device) * laid.ids.shape[1] - 1
-        past = cache_of(laid.past, reserve=laid.ids.shape[1] + params.max_gen_toks) if laid.past is not None else None
-        logits, filled = self.model.logits(
-            laid.ids, last, mask=laid.mask, positions=laid.positions, past=past, keep_past=True
+        contexts = [job.context[start:] for _, job in jobs]
+        last = torch.arange(1, len(jobs) + 1) * max(len(context) for context in contexts) - 1
+        trunks = read_trunks(
+            self.model, block.tokens, states, contexts, last, reserve=params.max_gen_toks, most=self.limits.batch_tokens
         )
-        cache = past if past is not None else cache_of(keys_values(filled), reserve=params.max_gen_toks)
-        mask = torch.ones(len(jobs), laid.width + params.max_gen_toks, dtype=torch.long, device=device)
-        mask[:, : laid.width] = laid.mask
+        logits, cache, width = trunks.logits, trunks.past, trunks.mask.shape[1]
+        mask = torch.ones(len(jobs), width + params.max_gen_toks, dtype=torch.long, device=device)
+        mask[:, :width] = trunks.mask
         rows = [_Row(request, job, generator=_seeded(job)) for request, job in jobs]
         lengths = torch.tensor([len(job.context) for _, job in jobs], device=device)
         finished: list[Written | Exhausted] = []
+        last_scores: list[tuple[_Row, torch.Tensor]] = []
+        is_checked = self.model.keeps_states and not self._was_right
         step = 0
         while True:
             tokens = self._choose(logits, rows, params)
@@ -119,23 +156,45 @@ class CausalGenerator(Halving):
                     alive.append(place)
                 else:
                     finished.append(ended)
+                    if is_checked:  # a view would hold the scores of every row
+                        last_scores.append((row, logits[place].clone()))
                     row.request = -1
             if not alive:
+                self._check(last_scores)
                 return finished
             step += 1
             if len(alive) < SHRINK_BELOW * len(rows):
                 keep = torch.tensor(alive, device=device)
+                cache = narrowed(cache, keep, len(rows))
                 rows, tokens = [rows[p] for p in alive], [tokens[p] for p in alive]
                 mask, lengths = mask[keep], lengths[keep]
-                _keep_rows(cache, keep)
-            logits, _ = self.model.logits(
+            logits, cache = self.model.logits(
                 torch.tensor([max(token, 0) for token in tokens], device=device)[:, None],
                 torch.arange(len(rows), device=device),
-                mask=mask[:, : laid.width + step],
+                mask=mask[:, : width + step],
                 positions=(lengths + step - 1)[:, None],
                 past=cache,
                 keep_past=True,
             )
+
+    def _check(self, written: Sequence[tuple[_Row, torch.Tensor]]) -> None:
+        """The first time that states were kept: whether the scores from which the shortest and the longest text got
+        their last token are those of the text read whole and alone. Raises DiffersError.
+        """
+        written = [one for one in written if one[1].isfinite().all()]
+        if not written:
+            return
+        by_length = sorted(written, key=lambda one: len(one[0].job.context) + len(one[0].tokens))
+        for row, scores in (by_length[0], by_length[-1]):
+            text = [*row.job.context, *row.tokens[:-1]]
+            last = torch.tensor([len(text) - 1], device=self.model.device)
+            (whole,), _ = self.model.logits(torch.tensor([text], device=self.model.device), last)
+            difference, spread = (whole - scores).abs().max(), whole.max() - whole.min()
+            if spread.isfinite() and not difference <= likeness(whole.dtype) * spread:
+                raise DiffersError(
+                    f"the scores of a token differ by {float(difference):.3g} from those of its text alone"
+                )
+        self._was_right = True
 
     def _add(self, row: _Row, token: int, params: GenerationParams) -> Written | Exhausted | None:
         """The row goes on with `token`, or ends and is returned."""
@@ -168,14 +227,14 @@ class CausalGenerator(Halving):
 
     @torch.inference_mode()
     def _with_transformers(
-        self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, trusted: bool
+        self, jobs: Sequence[Job], indices: Sequence[int], params: GenerationParams, keeps_past: bool
     ) -> Iterator[Written | Exhausted]:
         """Beam search; and models whose past or padding cannot be trusted, which read everything anew each step."""
         for index in indices:
             context = torch.tensor([jobs[index].context], device=self.model.device)
             torch.manual_seed(seed(jobs[index]))
             watch = Watch(self.model.device)
-            with computing(self.model.model):
+            with computing(self.model.model), TokensGiven(self.model.model) as given:
                 output = self.model.model.generate(
                     input_ids=context,
                     attention_mask=torch.ones_like(context),
@@ -184,18 +243,12 @@ class CausalGenerator(Halving):
                     return_dict_in_generate=False,
                     stopping_criteria=stop_at(params.until, self.ending, context.shape[1], watch),
                     pad_token_id=self.tokenizer.pad_token_id,
-                    use_cache=trusted,
+                    use_cache=keeps_past,
                     **generate_arguments(params),
                 )
+            self.model.computed_tokens += given.tokens
             tokens = output[0, context.shape[1] :].tolist()
-            self.model.computed_tokens += context.shape[1] + len(tokens) * params.num_beams
             yield not_finite(index) if watch.saw_nan else self.ending.finished(index, tokens, params)
-
-
-def _keep_rows(cache: Any, rows: torch.Tensor) -> None:
-    for layer in cache.layers:
-        if isinstance(layer, ReservedLayer):
-            layer.keep_rows(rows)
 
 
 def _draw(probabilities: torch.Tensor, generator: torch.Generator | None) -> int:

@@ -1,36 +1,69 @@
-"""Pairs in, log-likelihoods out: chooses a layout, checks it against plain scoring, survives a full memory."""
+"""Pairs in, log-likelihoods out: chooses a layout, checks it against one text alone, survives a full memory."""
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-import torch
-
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.cache import KeysValues
-from benchbench.backends.hf.causal import CausalModel, Layout, run_batch
+from benchbench.backends.hf.agreement import EXACT, Verdict, cannot, disagreement, tolerance_of
+from benchbench.backends.hf.cache import CannotShareError, Past
+from benchbench.backends.hf.causal import Layout, run_batch
+from benchbench.backends.hf.check import (
+    Kind,
+    Sample,
+    Shape,
+    attention_window,
+    cheap_sample,
+    computed,
+    config_of_text,
+    described,
+    may_change_with_length,
+    reads_padding,
+    sample,
+    switches,
+    without_far_past,
+)
 from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
-from benchbench.backends.plan import Block, Limits, PlanRow, PrefixPlan, make_plan
-from benchbench.backends.tokens import Exhausted, Scored, first_line
-from benchbench.core.errors import BackendError
+from benchbench.backends.hf.model import CausalModel
+from benchbench.backends.plan import Block, Limits, PlanLeaf, PlanRow, PrefixPlan, make_plan
+from benchbench.backends.tokens import Exhausted, Scored
+from benchbench.core.errors import ArgumentError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-
-CHECK_TOKENS = 512
-"""Tokens that the self-check may spend on plain scoring (but at least two docs)."""
+SHARING: tuple[Layout, ...] = ("packed", "branched")
+"""Layouts in which a prefix is computed once for all that share it."""
+WHOLE: tuple[Layout, ...] = ("plain", "unpadded", "single")
+"""Layouts in which every text is computed whole, the fastest first. The last is right by definition."""
 CHECK_SHARE = 0.02
-"""Share of the pairs' own tokens that it may spend, so that checking little work costs little."""
-CHECK_SHARED = 64
-"""How much of a prefix that all checked contexts share is kept: enough for a block, cheap to read plainly."""
-CHECK_DOCS = 64
-"""Among how many first docs the shortest and longest context are looked for."""
-WINDOWS = ("sliding_window", "window_size", "attention_window_size")
-"""What configurations call the tokens a sliding layer sees: Mistral and most others, GPT-Neo, RecurrentGemma."""
+"""Share of a plan's tokens that texts alone may take, before the check is made with short ones (never where lengths may
+change what the model computes)."""
+DIFFERS = "differs from one text alone by"
+COPIES = 4
+"""Of a text in one batch, to see how much only the order of sums moves its numbers in half precision."""
+IN_USE: dict[Layout, str] = {
+    "plain": "Prefixes that requests share are computed anew for each of them.",
+    "unpadded": "Padding changes the numbers of this model: only texts of one length are computed together.",
+    "single": "Other texts in its batch change a text's numbers on this model: one is computed at a time, slowly.",
+}
+"""What is told of a layout that nobody asked for."""
+
+
+@dataclass(slots=True)
+class _Done:
+    """What a check has computed, and the run need not compute again."""
+
+    alone: dict[PlanLeaf, list[Scored]] = field(default_factory=dict)
+    """Texts, and what they gave alone."""
+    answers: dict[int, list[Scored | Exhausted]] = field(default_factory=dict)
+    """By the id of a batch of the plan."""
+    states: dict[tuple[int, ...], Past | None] = field(default_factory=dict)
+    """By the tokens of a block."""
 
 
 class CausalScorer(Halving):
@@ -39,127 +72,175 @@ class CausalScorer(Halving):
     def __init__(self, model: CausalModel, limits: Limits, *, plan: str, config: PretrainedConfig) -> None:
         self.model = model
         self.limits = limits
+        self.config = config
         self.notes: list[str] = []
-        self.largest_difference = 0.0
-        """Largest difference between planned and plain log-likelihoods that a self-check saw, in nats."""
         self.window = attention_window(config)
+        self._switches = switches(config)
+        self._is_auto = plan == "auto"
         self._possible = _candidates(model, plan, config)
-        self._layouts = list(self._possible)
-        self._trusted: dict[tuple[Layout, bool, bool, bool], bool] = {}
-        """(layout, with a shared block, with branches, beyond a sliding window) → agreed with plain scoring."""
-
-    @property
-    def layout(self) -> Layout:
-        """The layout in use: the first that is possible and has not failed its check."""
-        return self._layouts[0]
+        self._verdicts: dict[Kind, list[Verdict[Shape]]] = {}
+        self.layout: Layout = self._possible[0]
+        """The layout in use for the shortest texts of the last task."""
 
     def forget(self) -> None:
         """New weights were loaded: what the old ones were trusted or distrusted with must be checked again."""
-        self._trusted.clear()
-        self._layouts = list(self._possible)
+        self._verdicts.clear()
+        self.layout = self._possible[0]
         self.notes.clear()
-        self.largest_difference = 0.0
 
     def score(self, pairs: Sequence[EncodedPair], skip: Collection[int] = ()) -> Iterator[Scored | Exhausted]:
         """Score each pair; `skip` names those that need no answer but keep their place in the layout."""
-        short = [i for i, pair in enumerate(pairs) if not self._passes_window(pair)]
-        long = [i for i, pair in enumerate(pairs) if self._passes_window(pair)]
-        settled = (
-            (short, *self._settle([pairs[i] for i in short])),
-            (long, *self._settle_long([pairs[i] for i in long])),
-        )
-        for indices, layout, plan in settled:
-            wanted = {place for place, i in enumerate(indices) if i not in skip}
-            for scored in self._run(plan, layout, wanted):
+        wanted = {i for i in range(len(pairs)) if i not in skip}
+        if not wanted:
+            return
+        settled = [(group, *self._settle([pairs[i] for i in group])) for group in self._by_length(pairs)]
+        self.layout = settled[0][1]
+        for indices, layout, plan, done in settled:
+            places = {place for place, i in enumerate(indices) if i in wanted}
+            for scored in self._run(plan, layout, places, done):
                 yield replace(scored, request=indices[scored.request])
 
-    def _passes_window(self, pair: EncodedPair) -> bool:
-        return self.window is not None and len(pair.inputs) > self.window
-
     def trusts(self, layout: Layout, pairs: Sequence[EncodedPair]) -> bool:
-        """Whether `layout` agrees with plain scoring on a few of `pairs`; asked once per kind of work and model."""
-        if layout == "plain":
-            return True
-        long = [pair for pair in pairs if self._passes_window(pair)]
-        pairs = long or pairs
-        return self._trusts(layout, pairs, self._plan(pairs, layout, self.limits), is_long=bool(long))
+        """Whether texts can be continued in that layout: whether it gives for `pairs`, the ends of their contexts, what
+        one text alone gives; checked once per kind of work and model.
+        """
+        # Batches of writing are as large as memory allows, so that their rows differ more than those of scoring.
+        limits = replace(self.limits, batch_overhead=self.limits.batch_tokens)
+        groups = ([pairs[i] for i in group] for group in self._by_length(pairs))
+        return all(self._is_right(layout, self._plan(group, layout, limits)) for group in groups)
 
-    def _trusts(self, layout: Layout, pairs: Sequence[EncodedPair], plan: PrefixPlan, *, is_long: bool) -> bool:
-        block = max((block for block in plan.blocks if block.tokens), key=_size, default=None)
-        has_branches = any(len(row.leaves) > 1 for row in plan.rows)
-        key = (layout, block is not None, has_branches, is_long)
-        if key not in self._trusted:
-            # The check must see what the run will: two docs under one block, if there is one.
-            few = _few(pairs if block is None else [pairs[i] for i in sorted(_requests(block))])
-            self._trusted[key] = self._agrees(layout, few if is_long else _without_far_past(few))
-        return self._trusted[key]
+    def _by_length(self, pairs: Sequence[EncodedPair]) -> list[list[int]]:
+        """The pairs between any two lengths at which the model is known to change, shortest first."""
+        groups: dict[int, list[int]] = {}
+        for i, pair in enumerate(pairs):
+            groups.setdefault(bisect_left(self._switches, len(pair.inputs)), []).append(i)
+        return [groups[key] for key in sorted(groups)]
 
-    def _settle(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, PrefixPlan]:
-        """The first layout that is trusted with `pairs`, and their plan in it."""
-        while True:
-            plan = self._plan(pairs, self.layout, self.limits)
-            if len(self._layouts) == 1 or not pairs or self._trusts(self.layout, pairs, plan, is_long=False):
-                return self.layout, plan
-            self._layouts.pop(0)
+    def _settle(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, PrefixPlan, _Done]:
+        """The first layout that is right for `pairs`, their plan in it, and what is done of it."""
+        done = _Done()
+        layouts = self._layouts(pairs)
+        for layout in layouts:
+            plan = self._plan(pairs, layout)
+            if self._is_right(layout, plan, done):
+                break
+            done = _Done(done.alone)
+        if self._is_auto or layout != layouts[0]:
+            self._tell(IN_USE.get(layout))
+        return layout, plan, done
 
-    def _settle_long(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, PrefixPlan]:
-        """The same for pairs beyond a sliding window: a packed mask would replace the model's own, so they branch."""
-        if "branched" in self._layouts:
-            plan = self._plan(pairs, "branched", self.limits)
-            if not pairs or self._trusts("branched", pairs, plan, is_long=True):
-                return "branched", plan
-        return "plain", self._plan(pairs, "plain", self.limits)
+    def _layouts(self, pairs: Sequence[EncodedPair]) -> list[Layout]:
+        """What is tried for `pairs`. Beyond a sliding window a packed mask would replace the model's own."""
+        is_long = self.window is not None and max(len(pair.inputs) for pair in pairs) > self.window
+        return [layout for layout in self._possible if not (is_long and layout == "packed")]
 
-    def _plan(self, pairs: Sequence[EncodedPair], layout: Layout, limits: Limits) -> PrefixPlan:
+    def _plan(self, pairs: Sequence[EncodedPair], layout: Layout, limits: Limits | None = None) -> PrefixPlan:
         inputs = [(pair.inputs, pair.first_row, pair.continuation) for pair in pairs]
-        return make_plan(inputs, limits, sharing=layout != "plain")
+        plan = make_plan(inputs, limits or self.limits, sharing=layout in SHARING)
+        return _split(plan, layout) if layout in ("unpadded", "single") else plan
 
-    def _agrees(self, layout: Layout, pairs: list[EncodedPair]) -> bool:
-        plain = {s.request: s for s in self._run(self._plan(pairs, "plain", self.limits), "plain", None)}
-        # A block, and rows of unlike widths side by side, as in the run: so blocks cost next to nothing here (but
-        # a doc is a row rather than a block), rows may not swallow other docs, and one batch may hold them all.
-        own = max(sum(len(p.continuation) for p in pairs if p.context == pair.context) for pair in pairs)
-        eager = replace(self.limits, block_overhead=1, row_branch_tokens=own, batch_tokens=8 * self.limits.batch_tokens)
+    def _is_right(self, layout: Layout, plan: PrefixPlan, done: _Done | None = None) -> bool:
+        """Whether the plan gives what one text alone gives. `done` takes what the check computes of the run itself."""
+        if layout == "single":
+            return True
+        kind, shape = described(plan, layout)
+        known = self._verdicts.setdefault(kind, [])
+        verdict = next((one for one in known if one.speaks_for(shape)), None)
+        if verdict is None:
+            checked = self._sample(plan, layout, shape, whole=done is not None)
+            verdict = Verdict(shape, self._fault(layout, checked, done or _Done()))
+            known.append(verdict)
+            self._tell_fault(layout, plan, verdict)
+        return verdict.fault is None
+
+    def _tell_fault(self, layout: Layout, plan: PrefixPlan, verdict: Verdict[Shape]) -> None:
+        """Of a model that cannot compute a layout once; of one that gives other numbers, for which lengths."""
+        if verdict.fault is None:
+            return
+        cannot = f"The {layout} plan is not used: "
+        if DIFFERS not in verdict.fault:
+            if not any(note.startswith(cannot) for note in self.notes):
+                self._tell(f"{cannot}{verdict.fault}.")
+            return
+        shortest = min(len(leaf.tokens) for row in plan.rows for leaf in row.leaves)
+        self._tell(
+            f"The {layout} plan is not used for texts of {shortest} to {verdict.reach.longest} tokens: {verdict.fault}."
+        )
+
+    def _tell(self, note: str | None) -> None:
+        if note is not None and note not in self.notes:
+            self.notes.append(note)
+
+    def _sample(self, plan: PrefixPlan, layout: Layout, shape: Shape, *, whole: bool) -> Sample:
+        """What is checked. `whole`: what the check computes of the plan need not be computed again."""
+        real = sample(plan, layout, whole=whole)
+        is_known = type(self.model.model).__module__.startswith("transformers.models.")
+        if not is_known or may_change_with_length(self.config, max(shape.longest, shape.widest)):
+            return real
+        cheap = without_far_past(cheap_sample(plan, layout))
+        cost = real.alone_tokens + (0 if whole else computed(real.plan))
+        is_dear = cost > max(CHECK_SHARE * computed(plan), cheap.alone_tokens + computed(cheap.plan))
+        return cheap if is_dear else real
+
+    def _fault(self, layout: Layout, checked: Sample, done: _Done) -> str | None:
+        """In what the checked rows differ from their texts alone, as the end of a sentence; None if in nothing."""
+        expected = {one.request: one for leaf in checked.alone for one in self._alone(leaf, done.alone)}
         try:
-            planned = {s.request: s for s in self._run(self._plan(pairs, layout, eager), layout, None)}
+            for got in self._compute(checked.plan, layout, done if checked.is_whole else _Done()):
+                one = expected.get(got.request)
+                nats = self._difference(one, got, checked) if one is not None and isinstance(got, Scored) else None
+                if nats is not None:
+                    return f"it {DIFFERS} {nats:.3g} nats"
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            self.notes.append(
-                f"The {layout} plan failed on this model ({first_line(error.__cause__ or error)}); it is not used."
-            )
-            return False
-        for i, expected in plain.items():
-            got = planned[i]
-            if isinstance(expected, Exhausted) or isinstance(got, Exhausted) or not expected.finite:
-                continue
-            difference = abs(got.total - expected.total)
-            if not difference <= self._tolerance(expected):
-                self.notes.append(
-                    f"The {layout} plan differs from plain scoring by {difference:.3g} nats on this model; "
-                    "it is not used."
-                )
-                return False
-            self.largest_difference = max(self.largest_difference, difference)
-        return True
+            if isinstance(error, CannotShareError):
+                return f"what this model keeps of a text cannot be shared ({error})"
+            return cannot(error, "it")
+        return None
 
-    def _tolerance(self, expected: Scored) -> float:
-        """In nats: rounding in fp32; in half precision what reordering sums does to a few dozen tokens."""
-        if next(self.model.model.parameters()).dtype in (torch.float32, torch.float64):
-            return 1e-3 + 1e-5 * abs(expected.total)
-        return 0.15 * math.sqrt(max(1, expected.num_tokens)) + 0.02 * abs(expected.total)
-
-    def _run(self, plan: PrefixPlan, layout: Layout, wanted: set[int] | None) -> Iterator[Scored | Exhausted]:
-        for block, states in prefilled(self.model, plan, wanted):
+    def _compute(self, plan: PrefixPlan, layout: Layout, done: _Done) -> Iterator[Scored | Exhausted]:
+        for block, states in prefilled(self.model, plan, None):
+            done.states[block.tokens] = states
             for batch in block.batches:
-                if wanted is not None and not any(r in wanted for row in batch for r in row.requests):
-                    continue
-                for scored in self._batch(layout, block, states, batch):
-                    if wanted is None or scored.request in wanted:
-                        yield scored
+                done.answers[id(batch)] = answers = list(self._batch(layout, block, states, batch))
+                yield from answers
+
+    def _difference(self, expected: Scored, got: Scored, checked: Sample) -> float | None:
+        """In nats, beyond what rounding explains on this model; None if it explains all."""
+        tolerance = tolerance_of(self.model.model)
+        nats = disagreement(expected, got, tolerance)
+        if nats is None or tolerance is EXACT:
+            return nats
+        return disagreement(expected, got, tolerance.scaled(self._noise(expected, checked)))
+
+    def _noise(self, expected: Scored, checked: Sample) -> float:
+        """How far a text's log-probabilities move, at the worst token, in a batch of copies of it."""
+        leaf = next(leaf for leaf in checked.alone if any(r.request == expected.request for r in leaf.readers))
+        copies = [PlanRow((leaf,), 0, len(leaf.tokens))] * COPIES
+        scored = self._batch("unpadded", Block((), -1, ()), None, copies)
+        texts = [one.logprobs for one in scored if isinstance(one, Scored) and one.request == expected.request]
+        return max((abs(a - b) for text in texts for a, b in zip(text, expected.logprobs, strict=True)), default=0.0)
+
+    def _alone(self, leaf: PlanLeaf, known: dict[PlanLeaf, list[Scored]]) -> list[Scored]:
+        """What the readers of a text get where nothing is computed beside it; nothing where memory runs out."""
+        if leaf not in known:
+            row = PlanRow((leaf,), 0, len(leaf.tokens))
+            answers = self._batch("single", Block((), -1, ()), None, [row])
+            known[leaf] = [scored for scored in answers if isinstance(scored, Scored)]
+        return known[leaf]
+
+    def _run(self, plan: PrefixPlan, layout: Layout, wanted: set[int], done: _Done) -> Iterator[Scored | Exhausted]:
+        for block, states in prefilled(self.model, plan, wanted, done.states):
+            for batch in block.batches:
+                if any(r in wanted for row in batch for r in row.requests):
+                    answers = done.answers.pop(id(batch), None)
+                    for scored in answers or self._batch(layout, block, states, batch):
+                        if scored.request in wanted:
+                            yield scored
 
     def _batch(
-        self, layout: Layout, block: Block, states: list[KeysValues] | None, batch: Sequence[PlanRow]
+        self, layout: Layout, block: Block, states: Past | None, batch: Sequence[PlanRow]
     ) -> Iterator[Scored | Exhausted]:
         def run(piece: Sequence[PlanRow]) -> list[Scored]:
             return list(run_batch(self.model, layout, block, states, piece))
@@ -170,103 +251,56 @@ class CausalScorer(Halving):
         return self.in_pieces(batch, run, smaller=_halves, requests=requests, size=_tokens)
 
 
-def attention_window(config: PretrainedConfig) -> int | None:
-    """Tokens a sliding-window layer sees, or None where every layer sees everything."""
-    config = getattr(config, "text_config", None) or config
-    kinds = getattr(config, "layer_types", None)
-    if kinds is not None and not any("sliding" in str(kind) for kind in kinds):
-        return None
-    if getattr(config, "use_sliding_window", True) is False:
-        return None
-    windows = [getattr(config, name, None) for name in WINDOWS]
-    return min((w for w in windows if isinstance(w, int) and w > 0), default=None)
-
-
 def _candidates(model: CausalModel, plan: str, config: PretrainedConfig) -> list[Layout]:
-    if plan == "plain":
-        return ["plain"]
-    if plan == "branched":
-        return ["branched", "plain"]
-    if plan == "packed":
-        if not model.takes_positions:
-            raise BackendError(
-                f"--plan packed needs a model that takes position_ids, and {type(model.model).__name__} does not. "
-                "Use --plan branched, or leave --plan out."
-            )
-        return ["packed", "plain"]
-    if plan != "auto":
-        raise BackendError(f"no plan named {plan!r}; there are auto, packed, branched and plain.")
-    kinds = getattr(getattr(config, "text_config", None) or config, "layer_types", None) or ()
+    """The layouts that `--plan` and the architecture allow, in the order in which they are tried."""
+    if plan in WHOLE:
+        return list(WHOLE[WHOLE.index(plan) :])
+    if plan == "packed" and not model.takes_positions:
+        raise ArgumentError(
+            f"--plan packed needs a model that takes position_ids, and {type(model.model).__name__} does not. "
+            "Use --plan branched, or leave --plan out."
+        )
+    if plan in SHARING:
+        return [plan, *WHOLE]
+    if model.keeps_states:
+        return list(WHOLE) if model.goes_on == "never" else ["branched", *WHOLE]
+    if reads_padding(config):
+        return list(WHOLE[1:])
+    kinds = getattr(config_of_text(config), "layer_types", None) or ()
     if any(str(kind) not in ("full_attention", "sliding_attention") for kind in kinds):
-        return ["plain"]
-    layouts: list[Layout] = ["packed"] if model.takes_positions else []
-    if model.takes_mask:
-        layouts.append("branched")
-    return [*layouts, "plain"]
+        return list(WHOLE)
+    accepted = {"packed": model.takes_positions, "branched": model.takes_mask}
+    return [*(layout for layout in SHARING if accepted[layout]), *WHOLE]
 
 
-def _requests(block: Block) -> list[int]:
-    return [request for batch in block.batches for row in batch for request in row.requests]
-
-
-def _size(block: Block) -> int:
-    return len(_requests(block))
-
-
-def _few(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
-    """Two choices each of the docs with the shortest and longest context and of the first, within the budget.
-
-    Docs with choices that branch come first.
-    """
-    by_context: dict[tuple[int, ...], list[EncodedPair]] = {}
-    for pair in pairs:
-        by_context.setdefault(pair.context, []).append(pair)
-    two = {context: _two(choices) for context, choices in by_context.items()}
-    docs = [context for context, choices in two.items() if len(choices) > 1] or list(two)
-    docs = docs[:CHECK_DOCS]
-    budget = min(CHECK_TOKENS, int(CHECK_SHARE * sum(len(pair.inputs) for pair in pairs)))
-    chosen: list[EncodedPair] = []
-    for place, context in enumerate(dict.fromkeys([min(docs, key=len), max(docs, key=len), *docs[:4]])):
-        if place >= 2 and sum(len(pair.inputs) for pair in (*chosen, *two[context])) > budget:
-            break
-        chosen += two[context]
-    return chosen
-
-
-def _two(choices: Sequence[EncodedPair]) -> list[EncodedPair]:
-    """The first choice and the first other one of which neither begins the other; or the first alone."""
-    for place, one in enumerate(choices):
-        for other in choices[place + 1 :]:
-            shared = min(len(one.inputs), len(other.inputs))
-            if one.inputs[:shared] != other.inputs[:shared]:
-                return [one, other]
-    return [choices[0]]
-
-
-def _without_far_past(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
-    """The pairs without most of the prefix that their contexts share: any tokens will do to compare layouts."""
-    shortest = min(len(pair.context) for pair in pairs)
-    shared = 0
-    while shared < shortest and len({pair.context[shared] for pair in pairs}) == 1:
-        shared += 1
-    cut = max(0, min(shared, shortest - 1) - CHECK_SHARED)
-    return [EncodedPair(pair.context[cut:], pair.continuation) for pair in pairs]
+def _split(plan: PrefixPlan, layout: Layout) -> PrefixPlan:
+    """A plan without sharing whose batches hold texts of one length, or one text."""
+    (block,) = plan.blocks
+    rows = [list(batch) for batch in block.batches]
+    if layout == "single":
+        return PrefixPlan((replace(block, batches=tuple((row,) for batch in rows for row in batch)),))
+    pieces = (tuple(piece) for batch in rows for _, piece in groupby(batch, key=lambda row: row.depth))
+    return PrefixPlan((replace(block, batches=tuple(pieces)),))
 
 
 def prefilled(
-    model: CausalModel, plan: PrefixPlan, wanted: set[int] | None
-) -> Iterator[tuple[Block, list[KeysValues] | None]]:
+    model: CausalModel,
+    plan: PrefixPlan,
+    wanted: set[int] | None,
+    known: dict[tuple[int, ...], Past | None] | None = None,
+) -> Iterator[tuple[Block, Past | None]]:
     """The blocks that `wanted` requests need (None: all), each with the keys and values of its prefix, which
-    are forgotten when no later block extends it.
+    are forgotten when no later block extends it. `known` has those of some blocks by their tokens, and gives them away.
     """
-    states: dict[int, list[KeysValues] | None] = {-1: None, 0: None}
+    states: dict[int, Past | None] = {-1: None, 0: None}
     needed = _needed_blocks(plan, wanted)
     for index, block in enumerate(plan.blocks):
         if index not in needed:
             continue
         if block.tokens:
             above = plan.blocks[block.parent].tokens if block.parent > 0 else ()
-            states[index] = model.prefix(block.tokens, len(above), states[block.parent])
+            ready = known.pop(block.tokens, None) if known else None
+            states[index] = model.prefix(block.tokens, len(above), states[block.parent]) if ready is None else ready
         yield block, states[index]
         if not any(later.parent == index for later in plan.blocks[index + 1 :]):
             states.pop(index, None)

@@ -1,253 +1,207 @@
 """Scoring and writing with encoder-decoder models (T5, BART, NLLB): the context goes to the encoder, once.
 
 Contexts are padded on the right and masked; continuations are decoder inputs, padded on the right. A context that many
-choices share is encoded once, and its states are handed to each choice's decoder row. Numbers are those of lm-eval's
-seq2seq backend at batch size 1.
+choices share is encoded once, and its states are handed to each choice's decoder row. A few pairs of every run are held
+against the whole model reading one pair alone; a model whose batches give something else is given smaller ones.
+Numbers are those of lm-eval's seq2seq backend at batch size 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
 
 import torch
 
 from benchbench.backends.encode import EncodedPair
-from benchbench.backends.hf.causal import HeadOn
-from benchbench.backends.hf.generate import Watch, generate_arguments, model_end_tokens, stop_at
-from benchbench.backends.hf.halving import Halving, computing, halves
+from benchbench.backends.hf.agreement import cannot
+from benchbench.backends.hf.encoder_decoder import Encoded, EncoderDecoder
+from benchbench.backends.hf.halving import Halving, is_out_of_memory
+from benchbench.backends.hf.seq2seq_check import Decisions, check_repeats, differs
+from benchbench.backends.hf.seq2seq_plan import (
+    WAYS,
+    Batch,
+    Group,
+    Place,
+    Row,
+    Way,
+    alone,
+    batches_of,
+    by_context,
+    group_requests,
+    lengths,
+    sampled,
+    smaller_groups,
+)
+from benchbench.backends.hf.seq2seq_writer import Seq2SeqWriter
 from benchbench.backends.models.loaded import LoadedModel
-from benchbench.backends.models.tokenizer import Languages
-from benchbench.backends.tokens import Exhausted, Scored, not_finite
-from benchbench.backends.writing import Ending, Job, Written, by_params, seed
+from benchbench.backends.tokens import Exhausted, Scored
+from benchbench.backends.writing import Job, Written
 from benchbench.core.types import GenerationParams
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 
 LOGIT_BYTES = 256 * 2**20
 """Memory that one batch's logits may take, as fp32."""
 KEPT_FACTOR = 12
 """Tokens whose states may be held at once, as a multiple of the batch's tokens."""
 
+Answers = dict[int, list[Scored | Exhausted]]
+"""Of batches, by their numbers."""
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """One context and all continuations that are scored after it."""
-
-    context: tuple[int, ...]
-    rows: tuple[tuple[int, tuple[int, ...]], ...]
-    """(request, continuation tokens)."""
+TOLD: dict[Way, str] = {
+    "padded": "Pairs of unlike lengths are not scored side by side: {}.",
+    "equal": "Pairs of one length are not scored side by side but each alone, which takes longer: {}.",
+}
+"""What a user reads where a way of scoring is not used, by that way."""
 
 
 class Seq2SeqEngine(Halving):
     """Scores pairs and continues contexts with one encoder-decoder model.
 
-    `computed_tokens` counts encoder and decoder inputs, padding included; `batches` and `retries` count passes and
-    passes that ran out of memory.
+    `batches` and `retries` count passes and passes that ran out of memory; `notes` tells, in sentences, what the
+    self-check decided.
     """
 
     def __init__(self, loaded: LoadedModel, batch_tokens: int) -> None:
-        self.model: Any = loaded.model
-        self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
-        self.device = loaded.device
-        self.prefix_token_id = loaded.prefix_token_id
+        self.model = EncoderDecoder(loaded.model, loaded.device, int(loaded.tokenizer.pad_token_id))
         self.batch_tokens = batch_tokens
-        self.logit_rows = max(64, LOGIT_BYTES // (4 * int(self.model.config.get_text_config().vocab_size)))
-        self.ending = Ending(loaded.tokenizer, model_end_tokens(loaded.model, loaded.tokenizer))
-        self.languages = Languages(loaded.tokenizer)
-        self.notes: list[str] = []
-        self.computed_tokens = 0
+        self.logit_rows = max(64, LOGIT_BYTES // (4 * int(loaded.model.config.get_text_config().vocab_size)))
+        self.writer = Seq2SeqWriter(self.model, loaded, batch_tokens)
+        self.languages = self.writer.languages
+        self._decisions = Decisions(TOLD)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the self-checks decided, and what is odd about the languages asked for."""
+        return [*self._decisions.notes, *self.writer.notes]
+
+    @property
+    def computed_tokens(self) -> int:
+        """Encoder and decoder inputs that the model was given, padding and the self-check included."""
+        return self.model.computed_tokens
+
+    def forget(self) -> None:
+        """New weights were loaded: what the old ones were trusted or distrusted with must be checked again."""
+        self._decisions.forget()
+        self.writer.forget()
+
+    def refuses(self, params: GenerationParams) -> str | None:
+        """See `Seq2SeqWriter`."""
+        return self.writer.refuses(params)
+
+    def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
+        """See `Seq2SeqWriter`."""
+        return self.writer.write(jobs, skip)
 
     def score(self, pairs: Sequence[EncodedPair], skip: Collection[int] = ()) -> Iterator[Scored | Exhausted]:
         """Log-likelihood of each continuation after its context; `skip` names pairs that need no answer."""
-        for batch in self._score_batches(pairs):
-            requests = [request for group in batch for request, _ in group.rows]
-            if all(request in skip for request in requests):
+        if not pairs:
+            return
+        way, batches, known = self._settled(pairs)
+        for number, batch in enumerate(batches):
+            if all(request in skip for request in group_requests(batch)):
                 continue
-            for scored in self.in_pieces(batch, self._score_batch, smaller=_smaller_groups, requests=_group_requests):
+            answers = known.get(number) or self._scored(batch, way)
+            for scored in answers:
                 if scored.request not in skip:
                     yield scored
 
-    def refuses(self, params: GenerationParams) -> str | None:
-        """Why the model does not translate between these languages; None if it does, or has a language of its own."""
-        asked = (params.src_lang, params.tgt_lang)
-        if not self.languages or asked == (None, None):
-            return None
-        return next((why for language in asked if (why := self.languages.cannot(language)) is not None), None)
+    def _settled(self, pairs: Sequence[EncodedPair]) -> tuple[Way, list[Batch], Answers]:
+        """The first way that gives what one pair alone gives, its batches, and answers of those that were checked."""
+        reference: dict[int, Scored | Exhausted] = {}
+        answers: dict[Way, Answers] = {}
 
-    def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
-        """Text after each context, by transformers' `generate`; `skip` names jobs that need no answer."""
-        for batch in self._write_batches(jobs):
-            wanted = [request for request in batch if request not in skip]
-            if wanted:
+        @cache
+        def batches(way: Way) -> list[Batch]:
+            return list(batches_of(alone(pairs) if way == "single" else by_context(pairs), way, self._fits))
 
-                def run(requests: Sequence[int]) -> list[Written | Exhausted]:
-                    return self._write_batch(requests, jobs)
+        def check(way: Way) -> str | None:
+            fault, answers[way] = self._checked(way, batches(way), reference)
+            return fault
 
-                for written in self.in_pieces(batch, run, smaller=halves, requests=list):
-                    if written.request not in skip:
-                        yield written
+        way = self._decisions.first_right(WAYS, lambda way: lengths(batches(way)), check)
+        return way, batches(way), answers.get(way, {})
 
-    def _score_batches(self, pairs: Sequence[EncodedPair]) -> Iterator[list[_Group]]:
-        """Batches of contexts of like length, longest first; a context with too many choices is split."""
-        by_context: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
-        for i, pair in enumerate(pairs):
-            by_context.setdefault(pair.context, []).append((i, pair.continuation))
-        groups = [
-            piece for context, rows in by_context.items() for piece in self._split_group(_Group(context, tuple(rows)))
-        ]
-        batch: list[_Group] = []
-        for group in sorted(groups, key=lambda g: -len(g.context)):
-            if batch and not self._fits([*batch, group]):
-                yield batch
-                batch = []
-            batch.append(group)
-        if batch:
-            yield batch
+    def _checked(
+        self, way: Way, batches: list[Batch], reference: dict[int, Scored | Exhausted]
+    ) -> tuple[str | None, Answers]:
+        """What is wrong with the batches, as the end of a sentence, and answers of those that were computed for it."""
+        known = self.model.known_fault(way, len(batches[0][0].context))
+        if known is not None:
+            return known, {}
+        places = sampled(batches)
+        if way == "single":
+            check_repeats(lambda: self._alone(places[0]), self.model.model)
+            return None, {}
+        for place in places:
+            if place.row.request not in reference:
+                reference[place.row.request] = self._alone(place)
+        try:
+            answers = {b: list(self._scored(batches[b], way)) for b in dict.fromkeys(place.batch for place in places)}
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            return cannot(error, "them so"), {}
+        got = {one.request: one for some in answers.values() for one in some}
+        expected = [reference[place.row.request] for place in places]
+        return differs(expected, [got[one.request] for one in expected], self.model.model), answers
 
-    def _split_group(self, group: _Group) -> list[_Group]:
-        if len(group.rows) == 1 or self._fits([group]):
-            return [group]
-        middle = len(group.rows) // 2
-        halves = (_Group(group.context, rows) for rows in (group.rows[:middle], group.rows[middle:]))
-        return [piece for half in halves for piece in self._split_group(half)]
+    def _alone(self, place: Place) -> Scored | Exhausted:
+        (scored,) = self._scored([Group(place.group.context, (place.row,))], "single")
+        return scored
 
-    def _fits(self, groups: Sequence[_Group]) -> bool:
+    def _fits(self, groups: Batch) -> bool:
         source = max(len(group.context) for group in groups)
         rows = sum(len(group.rows) for group in groups)
-        target = max(len(tokens) for group in groups for _, tokens in group.rows)
+        target = max(len(row.target) for group in groups for row in group.rows)
         return (
             len(groups) * source + rows * target <= self.batch_tokens
             and rows * (source + target) <= KEPT_FACTOR * self.batch_tokens
-            and sum(len(tokens) for group in groups for _, tokens in group.rows) <= self.logit_rows
+            and sum(len(row.target) for group in groups for row in group.rows) <= self.logit_rows
         )
 
-    @torch.inference_mode()
-    def _score_batch(self, groups: Sequence[_Group]) -> list[Scored]:
-        from transformers.modeling_outputs import BaseModelOutput
+    def _scored(self, batch: Batch, way: Way) -> Iterator[Scored | Exhausted]:
+        def run(groups: Sequence[Group]) -> list[Scored]:
+            return self._score_batch(groups, way)
 
-        ids, mask = self._padded([group.context for group in groups])
-        with computing(self.model):
-            states = self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
-        rows = [row for group in groups for row in group.rows]
-        owner = torch.tensor([g for g, group in enumerate(groups) for _ in group.rows], device=self.device)
-        inputs, target_mask = self._padded([self._decoder_inputs(tokens) for _, tokens in rows])
-        self.computed_tokens += ids.numel() + inputs.numel()
-        logits = self._logits(
-            target_mask.bool(),
-            encoder_outputs=BaseModelOutput(last_hidden_state=states[owner]),
-            attention_mask=mask[owner],
-            decoder_input_ids=inputs,
+        return self.in_pieces(batch, run, smaller=smaller_groups, requests=group_requests)
+
+    @torch.inference_mode()
+    def _score_batch(self, groups: Sequence[Group], way: Way) -> list[Scored]:
+        rows = [(owner, row) for owner, group in enumerate(groups) for row in group.rows]
+        if way == "single":
+            return [
+                scored
+                for owner, row in rows
+                for scored in scored_rows(self.model.whole(groups[owner].context, row.target), [row])
+            ]
+        encoded = self.model.encoded([group.context for group in groups])
+        parts: dict[int, list[tuple[int, Row]]] = {}
+        for owner, row in rows:
+            parts.setdefault(len(row.target) if way == "equal" else 0, []).append((owner, row))
+        return [scored for part in parts.values() for scored in self._decoded(encoded, part)]
+
+    def _decoded(self, encoded: Encoded, rows: Sequence[tuple[int, Row]]) -> list[Scored]:
+        logits = self.model.logits(encoded.rows([owner for owner, _ in rows]), [row.target for _, row in rows])
+        return scored_rows(logits, [row for _, row in rows])
+
+
+def scored_rows(logits: torch.Tensor, rows: Sequence[Row]) -> list[Scored]:
+    """Log-likelihoods of rows whose targets, one after the other, `logits` [all targets, vocabulary] predict."""
+    targets = torch.tensor([token for row in rows for token in row.target], device=logits.device)
+    logits = logits.float()
+    logprobs = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=-1)
+    sizes = [len(row.target) for row in rows]
+    greedy = torch.split(logits.argmax(dim=-1) == targets, sizes)
+    parts = torch.split(logprobs.double(), sizes)
+    totals = [part.sum().item() for part in parts]
+    return [
+        Scored(
+            row.request,
+            total,
+            bool(hits.all()),
+            len(row.target),
+            abs(total) < float("inf"),
+            tuple(part.tolist()),
         )
-        targets = torch.tensor([token for _, tokens in rows for token in tokens], device=self.device)
-        logits = logits.float()
-        logprobs = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=-1)
-        sizes = [len(tokens) for _, tokens in rows]
-        greedy = torch.split(logits.argmax(dim=-1) == targets, sizes)
-        totals = [part.double().sum().item() for part in torch.split(logprobs, sizes)]
-        return [
-            Scored(request, total, bool(hits.all()), len(tokens), abs(total) < float("inf"))
-            for (request, tokens), total, hits in zip(rows, totals, greedy, strict=True)
-        ]
-
-    def _logits(self, wanted: torch.Tensor, **inputs: Any) -> torch.Tensor:
-        """Logits [wanted.sum(), vocabulary]; the head runs on the wanted decoder positions alone."""
-        pick = HeadOn(self.model.get_output_embeddings(), wanted.shape, lambda states: states[wanted])
-        with computing(self.model), pick as head:
-            return head.logits(self.model(**inputs, use_cache=False).logits)
-
-    def _decoder_inputs(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
-        """What the decoder reads to predict `tokens`: as the model's own training shifts them, one row at a time,
-        because models that move the last token to the front (mBART) would take padding for it.
-        """
-        shift = getattr(self.model, "prepare_decoder_input_ids_from_labels", None)
-        if shift is None:
-            return (int(self.model.config.decoder_start_token_id), *tokens[:-1])
-        shifted: list[int] = shift(torch.tensor([tokens])).reshape(-1).tolist()
-        return tuple(shifted)
-
-    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(ids, mask), both [rows, longest], padded on the right."""
-        width = max(len(row) for row in rows)
-        ids = torch.full((len(rows), width), int(self.tokenizer.pad_token_id), dtype=torch.long)
-        mask = torch.zeros(len(rows), width, dtype=torch.long)
-        for r, row in enumerate(rows):
-            ids[r, : len(row)] = torch.tensor(row)
-            mask[r, : len(row)] = 1
-        return ids.to(self.device), mask.to(self.device)
-
-    def _write_batches(self, jobs: Sequence[Job]) -> Iterator[list[int]]:
-        """Requests with the same parameters, longest context first; sampled ones alone, so that order is no matter."""
-        for params, indices in by_params(jobs).items():
-            indices.sort(key=lambda i: -len(jobs[i].context))
-            batch: list[int] = []
-            for i in indices:
-                widest = len(jobs[batch[0]].context) if batch else len(jobs[i].context)
-                rows = len(batch) + 1
-                full = rows * widest > self.batch_tokens or (
-                    rows * params.num_beams * (widest + params.max_gen_toks) > KEPT_FACTOR * self.batch_tokens
-                )
-                if batch and (full or params.do_sample):
-                    yield batch
-                    batch = []
-                batch.append(i)
-            if batch:
-                yield batch
-
-    @torch.inference_mode()
-    def _write_batch(self, requests: Sequence[int], jobs: Sequence[Job]) -> list[Written | Exhausted]:
-        params = jobs[requests[0]].params
-        forced = self._first_token(params)
-        ids, mask = self._padded([jobs[i].context or (self.prefix_token_id,) for i in requests])
-        watch = Watch(self.device)
-        devices = [self.device] if self.device.type == "cuda" else []
-        with computing(self.model), torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed(jobs[requests[0]]))
-            output = self.model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                max_new_tokens=params.max_gen_toks,
-                logits_processor=[watch],
-                return_dict_in_generate=False,
-                stopping_criteria=stop_at(params.until, self.ending, 1, watch),
-                pad_token_id=self.tokenizer.pad_token_id,
-                **generate_arguments(params),
-                **forced,
-            )
-        self.computed_tokens += ids.numel() + output[:, 1:].numel() * params.num_beams
-        if watch.saw_nan:
-            # Alone, because a row that had ended by then may be fed on with the others, and its scores no longer count.
-            alone = [] if len(requests) == 1 else [w for i in requests for w in self._write_batch([i], jobs)]
-            return alone or [not_finite(requests[0])]
-        pad = int(self.tokenizer.pad_token_id)
-        rows = zip(requests, output.tolist(), strict=True)
-        return [self.ending.finished(i, row[1:], params, pad=pad) for i, row in rows]
-
-    def _first_token(self, params: GenerationParams) -> dict[str, int]:
-        """The argument of `generate` for the language to write in; what is odd about it is noted."""
-        if self.languages and params.tgt_lang is not None:
-            return {"forced_bos_token_id": self.languages.token_id(params.tgt_lang)}
-        if self.languages:
-            self._note("this translation model was not told which language to write; --prompt source tells it")
-        elif params.tgt_lang is not None:
-            self._note("this model has no language tokens: it translates into the language that it was made for")
-        return {}
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-
-
-def _group_requests(groups: Sequence[_Group]) -> list[int]:
-    return [request for group in groups for request, _ in group.rows]
-
-
-def _smaller_groups(groups: Sequence[_Group]) -> list[Sequence[_Group]]:
-    """The batch in two, by contexts, or by the continuations of its only context; nothing where neither is possible."""
-    if len(groups) > 1:
-        return halves(groups)
-    group = groups[0]
-    return [[_Group(group.context, tuple(rows))] for rows in halves(group.rows)]
+        for row, total, hits, part in zip(rows, totals, greedy, parts, strict=True)
+    ]

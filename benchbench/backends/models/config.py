@@ -27,7 +27,16 @@ DEFAULT_LENGTH = 2048
 """lm-eval's: taken where neither the configuration nor the tokenizer tells a length."""
 UNSET_LENGTH = 1_000_000_000
 """Tokenizers write a huge number for "no limit"."""
-LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len")
+LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len", "max_target_positions")
+NO_LIMIT = -1
+"""What transformers' XLNet says of its length."""
+LOST_POSITIONS: Mapping[str, int] = {
+    **dict.fromkeys(("camembert", "data2vec-text", "roberta", "roberta-prelayernorm"), 1),
+    **dict.fromkeys(("xlm-roberta", "xlm-roberta-xl", "xmod"), 1),
+    "prophetnet": 2,
+}
+"""Rows that no token gets, besides one for each token id below the padding token's, where positions are counted from
+there: RoBERTa's 514 positions read 512 tokens. ProphetNet also looks up the position after the last."""
 RELATIVE = frozenset(["bloom", "longt5", "mt5", "t5", "umt5"])
 """Models whose positions are relative, so that any length can be computed."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -78,6 +87,24 @@ def check_config(raw: Mapping[str, Json], folder: Path, *, own_code: bool) -> No
         )
     if raw.get("model_type") == "mpt" and not own_code:
         _check_mpt(raw, folder)
+    if not own_code:
+        _check_reads_text(raw.get("model_type"), folder)
+
+
+def _check_reads_text(model_type: Json, folder: Path) -> None:
+    """ModelError for the decoder of a model of speech (Whisper), which transformers lists among models of text."""
+    from transformers import CONFIG_MAPPING
+
+    kind = kind_of(model_type)
+    if kind is None or not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
+        return
+    has_both = bool(getattr(CONFIG_MAPPING[model_type], "is_encoder_decoder", False))
+    if has_both == (kind == "seq2seq"):
+        return
+    raise ModelError(
+        f"{folder} is a model of speech ({model_type}): its class in transformers reads sound beside the text, so what "
+        "it gives for a text alone is no language model's score; it cannot be evaluated here."
+    )
 
 
 def _check_mpt(raw: Mapping[str, Json], folder: Path) -> None:
@@ -134,10 +161,20 @@ def uses_own_code(raw: Mapping[str, Json], folder: Path, *, trusted: bool) -> bo
             f"{folder} needs its own Python code, which transformers does not have built in. Running it gives whoever "
             "wrote it the rights of your account: read it, then give --trust-remote-code."
         )
-    known = did_you_mean(str(raw.get("model_type")), _known_types())
-    raise ModelError(
-        f"{folder} has model_type {raw.get('model_type')!r}, which this version of transformers cannot run as a "
-        f"language model.{known}"
+    raise ModelError(_unknown_type(str(raw.get("model_type")), folder))
+
+
+def _unknown_type(model_type: str, folder: Path) -> str:
+    from transformers.models.auto import modeling_auto
+
+    if model_type in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return (
+            f"{folder} has model_type {model_type!r}, which transformers opens only as a model of pictures and text; "
+            "its text model is evaluated here where it is saved by itself."
+        )
+    return (
+        f"{folder} has model_type {model_type!r}, which this version of transformers cannot run as a language model."
+        + did_you_mean(model_type, _known_types())
     )
 
 
@@ -150,14 +187,32 @@ def architecture_of(raw: Mapping[str, Json]) -> Architecture:
 
 
 def kind_of(model_type: Json) -> Architecture | None:
-    """What transformers' own class of this type is, or None if there is none."""
+    """What transformers' own class of this type is, or None if there is none.
+
+    Models that hear (Voxtral, Qwen2-Audio) are listed with the encoder-decoders, but read text as causal models do.
+    """
+    from transformers import CONFIG_MAPPING
     from transformers.models.auto import modeling_auto
 
     if not isinstance(model_type, str):
         return None
     if model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
-        return "seq2seq"
+        return "seq2seq" if CONFIG_MAPPING[model_type].is_encoder_decoder else "causal"
     return "causal" if model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else None
+
+
+def auto_class(kind: Architecture, config: PretrainedConfig) -> Any:
+    """The class of transformers that opens a model of this kind with this configuration."""
+    import transformers
+    from transformers.models.auto import modeling_auto
+
+    hears = config.model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    is_causal = kind == "causal" and config.model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return (
+        transformers.AutoModelForSeq2SeqLM
+        if kind == "seq2seq" or (hears and not is_causal)
+        else transformers.AutoModelForCausalLM
+    )
 
 
 def _known_types() -> list[str]:
@@ -188,12 +243,18 @@ def own_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> 
     """Tokens that the model says it holds, looked up as lm-eval does, plus MPT's max_seq_len. None if unknown."""
     inner = getattr(config, "text_config", None) or config
     for key in LENGTH_KEYS:
-        if getattr(inner, key, None) is not None:
-            return _length(key, getattr(inner, key), "config.json")
+        if getattr(inner, key, None) not in (None, NO_LIMIT):
+            return _length(key, getattr(inner, key), "config.json") - _lost_positions(inner)
     length = getattr(tokenizer, "model_max_length", None)
     if isinstance(length, int | float) and length >= UNSET_LENGTH:
         return None
     return None if length is None else _length("model_max_length", length, "tokenizer_config.json")
+
+
+def _lost_positions(config: PretrainedConfig) -> int:
+    """How many rows at the beginning of a table of positions no token gets."""
+    lost = LOST_POSITIONS.get(config.model_type)
+    return 0 if lost is None else int(config.pad_token_id or 0) + lost
 
 
 def _length(key: str, value: object, file: str) -> int:
@@ -230,12 +291,15 @@ def read_config(folder: Path) -> dict[str, Json]:
     if path.is_file():
         raw = read_json(path)
         if isinstance(raw, dict) and (folder / "adapter_config.json").is_file():
-            raise ModelError(f"{folder} holds an adapter beside the model; merge it and save the merged model first.")
+            raise ModelError(
+                f"{folder} holds an adapter beside the model; keep them in folders of their own, and name the "
+                "adapter's with --model, the model's with --base."
+            )
         if isinstance(raw, dict) and (raw.get("model_type") or raw.get("auto_map")):
             return raw
         raise ModelError(f"{path} names no model_type, so it is not a model's configuration.")
     if (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{folder} is an adapter, not a model; merge it into its base model and save that first.")
+        raise ModelError(f"{folder} is an adapter, not a model; --backend hf takes it, with its base in --base.")
     inner = sorted(p.parent.name for p in folder.glob("*/config.json"))
     hint = f" It holds {', '.join(inner[:3])}: give one of them." if inner else ""
     raise ModelError(f"{folder} has no config.json, so it is not a transformers model.{hint}")

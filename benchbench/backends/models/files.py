@@ -10,7 +10,7 @@ import json
 import math
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -71,6 +71,10 @@ def quiet(source: ModelSource) -> Iterator[None]:
         yield
     except ModelError:
         raise
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"transformers cannot load {source.name} without the package {error.name}: pip install {error.name}"
+        ) from error
     except Exception as error:
         raise ModelError(f"transformers cannot load {source.name}: {told(error)}") from error
     except BaseException as error:
@@ -81,6 +85,11 @@ def quiet(source: ModelSource) -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def and_more(names: Sized) -> str:
+    """What follows the first of some names in a sentence."""
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def told(error: BaseException) -> str:
@@ -117,6 +126,8 @@ def _listed(folder: Path) -> list[Path]:
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
 INDEX = ".index.json"
+OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The number that files of torch before 1.6 begin with, as pickled."""
 MAX_HEADER = 100_000_000
 """The format's own limit on the header, in bytes."""
 
@@ -219,7 +230,7 @@ def check_weights(folder: Path) -> tuple[Path, ...]:
             check_torch_file(path)
     index = folder / (SAFETENSORS + INDEX)
     if files[0].suffix == ".safetensors" and files[0].name != SAFETENSORS:
-        for tensor, name in _weight_map(index).items():
+        for tensor, name in weight_map(index).items():
             if tensors.get(tensor) != name:
                 raise ModelError(f"{index} says that {name} holds {tensor!r}, but it does not.")
     return files
@@ -229,16 +240,27 @@ def check_torch_file(path: Path) -> None:
     """ModelError for a torch file that is cut short, or whose parts would be larger in memory than on disk."""
     if not is_regular(path):
         raise ModelError(f"{path} is a pipe or a device; a model consists of files.")
+    if is_old_torch(path):
+        return
     try:
         with zipfile.ZipFile(path) as file:
             parts = file.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError):
-        raise ModelError(
-            f"{path} is not a whole torch file: it is truncated, corrupt or still being written."
-        ) from None
+        raise not_whole(path) from None
     packed = next((part.filename for part in parts if part.compress_type != zipfile.ZIP_STORED), None)
     if packed is not None:
         raise ModelError(f"{path} is not a torch file: its part {packed!r} is compressed, which torch never does.")
+
+
+def is_old_torch(path: Path) -> bool:
+    """Whether a torch file is of the format before torch 1.6: pickles one after another, with no table of sizes."""
+    with opened(path) as file:
+        return OLD_TORCH in file.read(2 * len(OLD_TORCH) + 4)
+
+
+def not_whole(path: Path) -> ModelError:
+    """For a torch file that ends too early, or does not make sense."""
+    return ModelError(f"{path} is not a whole torch file: it is truncated, corrupt or still being written.")
 
 
 def safetensors_header(path: Path) -> dict[str, TensorInfo]:
@@ -299,7 +321,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
-    names = sorted(set(_weight_map(index).values()))
+    names = sorted(set(weight_map(index).values()))
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -311,7 +333,8 @@ def _shards(index: Path) -> tuple[Path, ...]:
     return tuple(index.parent / name for name in names)
 
 
-def _weight_map(index: Path) -> Mapping[str, str]:
+def weight_map(index: Path) -> Mapping[str, str]:
+    """Tensor → the file beside the index that holds it. ModelError where the index says something else."""
     try:
         whole: Any = parsed(read_regular(index, MAX_JSON))
         weight_map = whole["weight_map"]

@@ -6,12 +6,14 @@ And what can be known of it there without opening it: the memory that it needs, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from benchbench.backends.chat import ChatTemplate, ControlTokens, Pieces, bare_template, template_of
-from benchbench.backends.models.files import ModelSource, read_object
+from benchbench.backends.models.adapter import CONFIG
+from benchbench.backends.models.adapter import WEIGHTS as ADAPTERS
+from benchbench.backends.models.files import INDEX, PICKLE, SAFETENSORS, ModelSource, read_object, weight_map
 from benchbench.backends.models.formats import format_named, recognise
 from benchbench.backends.models.formats.gguf import GGUFHeader, read_header
 from benchbench.backends.models.memory import MemoryEstimate, estimate_config
@@ -20,31 +22,36 @@ from benchbench.core.errors import ModelError, did_you_mean
 from benchbench.core.files import is_regular
 from benchbench.core.types import Json
 
-HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.py", "*.jinja", "*.tiktoken", "*.spm"]
-TOKENIZER_FILES = [name for name in HUB_FILES if name != "*.safetensors"]
+BESIDE = ("*.json", "*.model", "*.txt", "*.py", "*.jinja", "*.tiktoken", "*.spm", "*.codes", "*.tokenizer")
+"""Files that a model may need beside its weights."""
+DEEPER = "*/*"
+"""Files in further folders: the same model in other formats, for other libraries."""
+TEMPLATES = "additional_chat_templates/*.jinja"
 SPLIT_NUMBER = re.compile(r"-\d{5}-of-")
 """In the name of a GGUF file that is split: all parts are needed."""
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-def find_model(model: str, revision: str | None = None) -> ModelSource:
+def find_model(model: str, revision: str | None = None, subfolder: str | None = None) -> ModelSource:
     """The folder or file that `model` names: a local path, else a hub name (`org/name`, or `org/name:file.gguf`).
 
     A hub name is downloaded, or taken from the cache when the Hub cannot be reached; its revision becomes a commit.
-    Raises ModelError where nothing is found.
+    `subfolder` is the folder inside of it where the model lies. Raises ModelError where nothing is found.
     """
     model = hub_path(model)
     path = Path(model).expanduser()
     if path.is_dir():
         _no_revision(model, revision)
-        return _in_folder(path)
+        return _in_folder(_inner(path, subfolder or "", model))
+    if subfolder and (path.exists() or model.endswith(".gguf")):
+        raise ModelError(f"subfolder={subfolder}: {model} is a file; expected a folder, or a hub name.")
     if path.exists():
         _no_revision(model, revision)
         return _recognised(path)
     if _looks_local(model, path):
         near = did_you_mean(path.name, _siblings(path))
         raise ModelError(f"there is no model at {model}: no such folder or file.{near}")
-    return _from_hub(model, revision)
+    return _from_hub(model, revision, subfolder or "")
 
 
 def find_tokenizer(name: str) -> ModelSource:
@@ -55,7 +62,7 @@ def find_tokenizer(name: str) -> ModelSource:
     if path.exists() or _looks_local(name, path):
         near = did_you_mean(path.name, _siblings(path))
         raise ModelError(f"--tokenizer {name}: expected a folder with a tokenizer, or a hub name.{near}")
-    return ModelSource(_download(name, None, TOKENIZER_FILES))
+    return ModelSource(_download(name, None, BESIDE, [DEEPER]))
 
 
 def split_revision(checkpoint: str) -> tuple[str, str | None]:
@@ -105,7 +112,7 @@ def on_this_machine(model: str) -> bool:
         return True
     repo = model.rsplit("/", 1)[0] if model.endswith(".gguf") else model
     try:
-        folder = Path(snapshot_download(repo, local_files_only=True))
+        folder = Path(snapshot_download(repo, local_files_only=True, allow_patterns=["config.json"]))
     except (errors.LocalEntryNotFoundError, errors.HFValidationError, OSError):
         return False
     return any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")) or any(folder.glob("*.gguf"))
@@ -126,27 +133,61 @@ def _siblings(path: Path) -> list[str]:
         return []
 
 
-def _from_hub(model: str, revision: str | None) -> ModelSource:
+def _from_hub(model: str, revision: str | None, subfolder: str) -> ModelSource:
     repo, gguf_file = model, None
     if model.endswith(".gguf"):
         repo, gguf_file = model.rsplit("/", 1) if "/" in model else (model, model)
-    folder = _download(repo, revision, [SPLIT_NUMBER.sub("-*-of-", gguf_file), "*.json"] if gguf_file else HUB_FILES)
+        folder = _download(repo, revision, [SPLIT_NUMBER.sub("-*-of-", gguf_file), "*.json"])
+    else:
+        folder = _download_model(repo, revision, subfolder)
     commit = folder.name if folder.parent.name == "snapshots" else revision
     if gguf_file and not (folder / gguf_file).is_file():
         raise ModelError(f"{repo} on the Hub has no file {gguf_file}, or it was never downloaded here.")
-    found = _recognised(folder / gguf_file) if gguf_file else _in_folder(folder)
+    found = _recognised(folder / gguf_file) if gguf_file else _in_folder(_inner(folder, subfolder, repo))
     return replace(found, revision=commit)
 
 
-def _download(repo: str, revision: str | None, wanted: list[str]) -> Path:
+def _inner(folder: Path, subfolder: str, name: str) -> Path:
+    """The folder `subfolder` of it. ModelError where there is none, or where it would lead elsewhere."""
+    if Path(subfolder).is_absolute() or ".." in Path(subfolder).parts:
+        raise ModelError(f"subfolder={subfolder}: expected a folder inside {name}.")
+    inner = folder / subfolder
+    if not inner.is_dir():
+        raise ModelError(f"{name} has no folder {subfolder}.{did_you_mean(inner.name, _siblings(inner))}")
+    return inner
+
+
+def _download_model(repo: str, revision: str | None, subfolder: str = "") -> Path:
+    """The snapshot of a repository with what transformers reads, and of the weights one format, once.
+
+    They are taken under the names that transformers asks for, safetensors before torch files, in one piece before
+    shards. Other precisions, formats and copies in further folders stay on the Hub.
+    """
+    place = f"{subfolder.strip('/')}/" if subfolder.strip("/") else ""
+    folder = _download(repo, revision, [place + name for name in (*BESIDE, SAFETENSORS)], [place + DEEPER])
+    commit = folder.name if folder.parent.name == "snapshots" else revision
+    weights = [] if (folder / place / SAFETENSORS).is_file() else _listed_weights(folder / place)
+    if (folder / place / CONFIG).is_file():
+        weights += ADAPTERS
+    return _download(repo, commit, [place + name for name in (*weights, TEMPLATES)])
+
+
+def _listed_weights(folder: Path) -> list[str]:
+    """The shards that an index in `folder` names, else the one torch file."""
+    for name in (SAFETENSORS, PICKLE):
+        if (folder / (name + INDEX)).is_file():
+            return sorted(set(weight_map(folder / (name + INDEX)).values()))
+    return [PICKLE]
+
+
+def _download(repo: str, revision: str | None, wanted: Sequence[str], unwanted: Sequence[str] = ()) -> Path:
+    """The snapshot of a repository with the files that match; what the cache has of it, where the Hub is away."""
     from huggingface_hub import errors, snapshot_download
 
     at = f" at revision {revision!r}" if revision else ""
+    allow, ignore = list(wanted), list(unwanted) or None
     try:
-        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
-        if wanted is HUB_FILES and not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(repo, revision=revision, allow_patterns=[*wanted, "pytorch_model*.bin"]))
-        return folder
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=allow, ignore_patterns=ignore))
     except errors.GatedRepoError:
         raise ModelError(f"{repo} on the Hub is gated: accept its terms there, then run `hf auth login`.") from None
     except errors.RepositoryNotFoundError:

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from benchbench.backends.models.files import TensorInfo, check_torch_file, read_json, safetensors_header, told
+from benchbench.backends.models.files import (
+    TensorInfo,
+    check_torch_file,
+    is_old_torch,
+    not_whole,
+    read_json,
+    safetensors_header,
+    told,
+)
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import canonical_json, content_hash
 from benchbench.core.types import Json
@@ -64,13 +73,27 @@ VOLATILE_TOKENIZER = frozenset(
         "backend",
         "is_local",
         "local_files_only",
+        "max_length",
+        "pad_to_multiple_of",
+        "pad_token_type_id",
+        "padding_side",
+        "stride",
+        "truncation_side",
+        "truncation_strategy",
     ]
 )
+"""Keys of a tokenizer's files that change no token of a whole text. Of truncation and padding nothing is used here."""
+LAST_CALL = frozenset(["truncation", "padding"])
+"""Keys of tokenizer.json that say how it was called last by whoever saved it."""
 TOKENIZER_FILES = (
     "added_tokens.json",
+    "bpe.codes",
     "chat_template.jinja",
+    "emoji.json",
     "merges.txt",
+    "prophetnet.tokenizer",
     "sentencepiece.bpe.model",
+    "sentencepiece.model",
     "source.spm",
     "special_tokens_map.json",
     "spiece.model",
@@ -78,9 +101,15 @@ TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
+    "vocab-src.json",
+    "vocab-tgt.json",
     "vocab.json",
     "vocab.txt",
 )
+TEKKEN = "tekken.json"
+"""Mistral's own vocabulary, which the package mistral-common reads."""
+ASKS_FOR_CODE = re.compile(r"(?i)global|function|instantiate|reduce")
+"""In torch's words on a pickle that names more than tensors; other words are about one that makes no sense."""
 TORCH_TYPES = {
     "float32": "F32",
     "float16": "F16",
@@ -137,11 +166,17 @@ def tokenizer_identity(folder: Path, *, code: Iterable[Path] = ()) -> str:
     the custom `code` that runs.
     """
     parts: dict[str, object] = {"code": sorted((path.name, file_identity(path)) for path in code)}
-    for path in (folder / name for name in TOKENIZER_FILES):
+    files = [*(folder / name for name in TOKENIZER_FILES), *sorted(folder.glob("*.tiktoken"))]
+    if not (folder / "tokenizer.json").is_file():  # beside it the same vocabulary stands there twice
+        files.append(folder / TEKKEN)
+    for path in files:
         if not path.is_file():
             continue
         if path.suffix == ".json":
-            parts[path.name] = content_hash(canonical(read_json(path), VOLATILE_TOKENIZER, depth=1), digits=64)
+            settings = canonical(read_json(path), VOLATILE_TOKENIZER, depth=1)
+            if isinstance(settings, dict):
+                settings |= dict.fromkeys(LAST_CALL & settings.keys())
+            parts[path.name] = content_hash(settings, digits=64)
         else:
             parts[path.name] = file_identity(path)
     return content_hash(parts, digits=64)
@@ -211,13 +246,18 @@ def load_pickle(path: Path) -> Mapping[str, Any]:
     import torch
 
     check_torch_file(path)
+    old = is_old_torch(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=not old)
+    except pickle.UnpicklingError as error:
+        if old and not ASKS_FOR_CODE.search(str(error)):
+            raise not_whole(path) from None
         raise ModelError(
             f"{path} holds more than tensors and would run code when opened, so it was not. Convert it to safetensors."
         ) from None
     except Exception as error:
+        if old:
+            raise not_whole(path) from error
         raise ModelError(f"{path} cannot be read as a torch file: {told(error)}") from error
     if not isinstance(state, dict):
         raise ModelError(f"{path} holds a {type(state).__name__}, expected tensors by name.")

@@ -7,27 +7,39 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.engines import ModelOptions
-from benchbench.backends.models.config import LENGTH_KEYS, Architecture, choose_length, own_length, read_config
+from benchbench.backends.models.config import (
+    LENGTH_KEYS,
+    Architecture,
+    auto_class,
+    choose_length,
+    own_length,
+    read_config,
+)
+from benchbench.backends.models.constants import Stored, check_ignored, stored_in
 from benchbench.backends.models.files import (
     ModelSource,
     TensorInfo,
+    and_more,
     check_weights,
     quiet,
     read_object,
     safetensors_header,
 )
 from benchbench.backends.models.identity import VOLATILE_CONFIG, canonical, file_identity, model_identity
-from benchbench.backends.models.tokenizer import has_tokenizer, own_tokenizer_identity, prefix_token_id
-from benchbench.core.errors import ModelError
+from benchbench.backends.models.tokenizer import has_tokenizer, own_tokenizer_identity, prefix_token
+from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.core.types import Json
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from benchbench.backends.models.adapter import Adapter
 
 
 OPEN_ANEW = "open it as a model of its own."
@@ -63,11 +75,13 @@ class OpenedModel:
     """The user gave --trust-remote-code."""
     tokenizer_source: ModelSource | None = None
     """Where the tokenizer is from, if not from beside the weights."""
+    given_prefix: int | None = None
+    """The token before an empty context that the user gave."""
 
     @property
     def prefix_token_id(self) -> int:
-        """The token before an empty context: beginning, else end of sequence, as in lm-eval."""
-        return prefix_token_id(self.tokenizer)
+        """The token before an empty context: the one given, else beginning, else end of sequence, as in lm-eval."""
+        return prefix_token(self.tokenizer) if self.given_prefix is None else self.given_prefix
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +90,13 @@ class LoadedModel(OpenedModel):
 
     model: PreTrainedModel
     device: torch.device
+    """Where its inputs go."""
+    adapter: Adapter | None = None
+    """What stands on a base model."""
+    is_placed: bool = False
+    """Its layers lie where they stay: on several devices, or quantised."""
+    fixed: str | None = None
+    """Why its weights cannot be swapped, as a clause; None if they can."""
 
 
 def set_length(
@@ -132,22 +153,41 @@ def _code(folder: Path) -> list[tuple[str, str]]:
     return sorted((path.name, file_identity(path)) for path in folder.glob("*.py"))
 
 
-def from_pretrained(
-    source: ModelSource, kind: Architecture, *, config: PretrainedConfig, dtype: str, trusted: bool
-) -> PreTrainedModel:
-    """transformers' model on the CPU. Raises ModelError unless every tensor was found, fitted and used."""
-    import torch
-    import transformers
+def loads_directly(device: torch.device) -> bool:
+    """Whether a model's tensors go from their files to `device` one by one: transformers needs accelerate for that."""
+    return device.type != "cpu" and util.find_spec("accelerate") is not None
 
-    auto: Any = transformers.AutoModelForSeq2SeqLM if kind == "seq2seq" else transformers.AutoModelForCausalLM
-    kwargs: dict[str, Any] = {}
+
+def from_pretrained(
+    source: ModelSource,
+    kind: Architecture,
+    *,
+    config: PretrainedConfig,
+    dtype: str,
+    trusted: bool,
+    device: torch.device | None = None,
+    placement: Mapping[str, Any] | None = None,
+) -> PreTrainedModel:
+    """transformers' model, on `device` where it `loads_directly`, else on the CPU; `placement`, more arguments of
+    `from_pretrained`, may say otherwise.
+
+    Raises ModelError unless every tensor was found, fitted and used.
+    """
+    import torch
+
+    kwargs: dict[str, Any] = dict(placement or {})
     silence: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if source.gguf_file:
+        from transformers import GgufConfig
+
         silence = contextlib.redirect_stderr(io.StringIO())  # its progress bar cannot be switched off
-        gguf = transformers.GgufConfig(gguf_file=source.gguf_file, dequantize=True)
-        kwargs = {"gguf_file": source.gguf_file, "quantization_config": gguf}
+        gguf = GgufConfig(gguf_file=source.gguf_file, dequantize=True)
+        kwargs |= {"gguf_file": source.gguf_file, "quantization_config": gguf}
+    elif not kwargs and device is not None and loads_directly(device):
+        kwargs = {"device_map": {"": device}}
+    quantised = getattr(config, "quantization_config", None) is not None  # taken away where it is expanded
     with quiet(source), silence:
-        loaded = auto.from_pretrained(
+        loaded = auto_class(kind, config).from_pretrained(
             source.folder,
             config=config,
             dtype=getattr(torch, dtype),
@@ -158,7 +198,22 @@ def from_pretrained(
             output_loading_info=True,
             **kwargs,
         )
-    return _checked(loaded, source.name)
+    model = _checked(loaded, source.name, stored_in(source))
+    if quantised:
+        _in_one_type(model, getattr(torch, dtype))
+    return model
+
+
+def _in_one_type(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Tensors that a quantised checkpoint holds in half precision are computed with in `dtype`, as the others are.
+
+    transformers leaves them as they are stored, and torch multiplies no two types.
+    """
+    import torch
+
+    for parameter in model.parameters():
+        if parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.to(dtype)
 
 
 def from_tensors(
@@ -177,17 +232,15 @@ def from_tensors(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    return _checked(loaded, source.name)
+    return _checked(loaded, source.name, tensors.get)
 
 
 def causal_class(config: PretrainedConfig) -> type[PreTrainedModel]:
     """transformers' own causal model for this kind of configuration."""
-    import transformers
-
-    return cast("type[PreTrainedModel]", transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)])
+    return cast("type[PreTrainedModel]", auto_class("causal", config)._model_mapping[type(config)])
 
 
-def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str) -> PreTrainedModel:
+def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str, stored: Stored) -> PreTrainedModel:
     """The model that transformers has loaded, whose report says that no tensor was missing, left over or misshapen."""
     model, info = loaded
     misshapen = sorted(info["mismatched_keys"])
@@ -195,36 +248,34 @@ def _checked(loaded: tuple[PreTrainedModel, Mapping[str, Any]], name: str) -> Pr
         tensor, found, expected = misshapen[0]
         raise ModelError(
             f"{name}: {tensor} has shape {list(found)}, config.json asks for {list(expected)}"
-            f"{_more(misshapen)}. Weights and config.json do not belong together."
+            f"{and_more(misshapen)}. Weights and config.json do not belong together."
         )
     missing = sorted(info["missing_keys"])
     if missing:
         raise ModelError(
-            f"{name} lacks {missing[0]}{_more(missing)}: the weights are incomplete, or config.json is another model's."
+            f"{name} lacks {missing[0]}{and_more(missing)}: the weights are incomplete, or config.json is "
+            "another model's."
         )
-    modules = dict(model.named_modules())
-    ignored = sorted(key for key in info["unexpected_keys"] if key.rpartition(".")[0] in modules)
-    if ignored:
-        raise ModelError(
-            f"{name} has {ignored[0]}{_more(ignored)}, which transformers' {type(model).__name__} would ignore, "
-            "so every score would be wrong."
-        )
+    check_ignored(model, info["unexpected_keys"], stored, name)
     return model
 
 
-def check_prefix(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """ModelError where the token that stands before an empty context is none that the model has read."""
+def check_prefix(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, given: int | None = None
+) -> None:
+    """ModelError where the token that stands before an empty context is none that the model has read.
+
+    `given`: the one that the user named, of which the sentence is an ArgumentError.
+    """
     table: Any = model.get_input_embeddings()
-    rows, prefix = int(table.weight.shape[0]), prefix_token_id(tokenizer)
+    rows, prefix = int(table.weight.shape[0]), prefix_token(tokenizer) if given is None else given
+    if given is not None and not 0 <= prefix < rows:
+        raise ArgumentError(f"--model-args prefix_token_id={given}: {name} knows {rows:,} tokens, from 0 on.")
     if not 0 <= prefix < rows:
         raise ModelError(
             f"the tokenizer of {name} begins a text with token {prefix:,}, but the model knows {rows:,} tokens. "
             "Tokenizer and weights do not belong together."
         )
-
-
-def _more(names: Sequence[object]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def saved_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     import torch
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+FLOATS = frozenset(["F64", "F32", "F16", "BF16"])
+"""Types that are computed with; beside quantised tensors they are loaded in the type that was chosen."""
+PACKED = frozenset(["I32", "U32", "I8", "U8"])
+"""Types that hold several weights of few bits."""
+EXPANDED: Mapping[str, tuple[str, ...]] = {"cpu": ("fp8", "mxfp4")}
+"""Device → what transformers expands there to the type that is computed with."""
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 WIDTHS = ("hidden_size", "n_embd", "d_model")
@@ -52,22 +58,52 @@ class MemoryEstimate:
         return self.weights + (self.cache or 0)
 
 
-def estimate_config(config: Mapping[str, Json], counts: Mapping[str, int], dtype: str) -> MemoryEstimate:
-    """What a transformers model needs; `counts`: safetensors' name of a type → how many parameters are stored in it."""
-    parameters = sum(counts.values())
+def estimate_config(
+    config: Mapping[str, Json], counts: Mapping[str, int], dtype: str, *, device_type: str | None = None
+) -> MemoryEstimate:
+    """What a transformers model needs; `counts`: safetensors' name of a type → how many elements are stored in it.
+
+    Quantised tensors stay as they are stored, except where transformers has to expand them on a `device_type`.
+    """
     stored = max(counts, key=lambda kind: counts[kind], default="F32")
     inner = {**config, **object_at(config, "text_config")}
     named = str(inner.get("dtype") or inner.get("torch_dtype") or TORCH_DTYPES.get(stored, "")).removeprefix("torch.")
     chosen = dtype if dtype != "auto" else named
-    as_stored = sum(count * BITS.get(kind, 8) // 8 for kind, count in counts.items())
+    quantised = object_at(config, "quantization_config")
+    method = str(quantised.get("quant_method", "")) if quantised else ""
+    parameters = sum(count * _packed(kind, quantised) for kind, count in counts.items())
+    expands = method in EXPANDED.get(str(device_type), ())
+    as_stored = sum(
+        count * (ITEM_BYTES[chosen] * 8 if kind in FLOATS and chosen in ITEM_BYTES else BITS.get(kind, 8)) // 8
+        for kind, count in counts.items()
+    )
+    computed = chosen in ITEM_BYTES and (expands or not method)
     return MemoryEstimate(
         architecture=str(config.get("model_type", "unknown")),
         num_parameters=parameters,
-        dtype=chosen if chosen in ITEM_BYTES else "as stored",
-        weights=parameters * ITEM_BYTES[chosen] if chosen in ITEM_BYTES else as_stored,
+        dtype=chosen if computed else method or "as stored",
+        weights=parameters * ITEM_BYTES[chosen] if computed else as_stored,
         cache_per_token=cache_per_token(inner, ITEM_BYTES.get(chosen, 2)),
         length=_first(inner, LENGTHS),
     )
+
+
+def _packed(kind: str, quantised: Mapping[str, Json]) -> int:
+    """How many weights one element of a quantised checkpoint holds."""
+    if kind not in PACKED or not quantised:
+        return 1
+    bits = next((value for key, value in entries(quantised) if key in ("bits", "num_bits", "wbits")), None)
+    if bits is None and (quantised.get("load_in_4bit") or quantised.get("quant_method") == "mxfp4"):
+        bits = 4
+    return max(1, BITS[kind] // bits) if isinstance(bits, int) and bits > 0 else 1
+
+
+def entries(raw: Mapping[str, Json], depth: int = 4) -> Iterator[tuple[str, Json]]:
+    """The keys and values of a configuration and of those inside it."""
+    for key, value in raw.items():
+        yield key, value
+        if depth and isinstance(value, dict):
+            yield from entries(value, depth - 1)
 
 
 def cache_per_token(config: Mapping[str, Json], item_bytes: int) -> int | None:
@@ -92,9 +128,13 @@ def expanded(estimate: MemoryEstimate, dtype: str) -> MemoryEstimate:
     return replace(estimate, dtype=dtype, weights=estimate.num_parameters * ITEM_BYTES[dtype])
 
 
-def check_memory(needed: MemoryEstimate, name: str, device: torch.device) -> None:
-    """Raises ModelError before weights are read that this machine cannot hold."""
-    check_fits(needed, memory().free, name=name, place="memory")
+def check_memory(needed: MemoryEstimate, name: str, device: torch.device, *, direct: bool = False) -> None:
+    """Raises ModelError before weights are read that this machine cannot hold.
+
+    `direct`: they go to the device tensor by tensor, and main memory need not hold them.
+    """
+    if not direct:
+        check_fits(needed, memory().free, name=name, place="memory")
     if device.type == "cuda":
         import torch
 

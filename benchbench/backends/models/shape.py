@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchbench.backends.models.config import Architecture, auto_class
 from benchbench.backends.models.files import ModelSource, quiet, safetensors_header
 from benchbench.backends.models.identity import load_pickle
-from benchbench.backends.models.memory import HEADS, LAYERS, WIDTHS
+from benchbench.backends.models.memory import HEADS, LAYERS, WIDTHS, entries
 from benchbench.core.errors import ModelError
 from benchbench.core.format import byte_size
 from benchbench.core.types import Json
@@ -59,7 +60,7 @@ def stored_shapes(files: Sequence[Path]) -> Shapes:
 def check_numbers(raw: Mapping[str, Json], names: Collection[str], place: object) -> None:
     """ModelError for numbers that no model has, or that ask for far more parts than the weights have names for."""
     layers = stored_layers(names)
-    for key, value in _entries(raw):
+    for key, value in entries(raw):
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
         if key in POSITIVE and not 1 <= value <= MAX_NUMBER:
@@ -75,13 +76,6 @@ def stored_layers(names: Collection[str]) -> int:
     return max((int(n) + 1 for name in names for n in name.split(".") if n.isdecimal() and len(n) < 7), default=0)
 
 
-def _entries(raw: Mapping[str, Json], depth: int = 4) -> Iterator[tuple[str, Json]]:
-    for key, value in raw.items():
-        yield key, value
-        if depth and isinstance(value, dict):
-            yield from _entries(value, depth - 1)
-
-
 def _shown(value: Any) -> str:
     text = f"{value:,}"
     return text if len(text) < 30 else f"{text[:12]}… ({len(text):,} characters)"
@@ -89,7 +83,7 @@ def _shown(value: Any) -> str:
 
 def check_implementations(raw: Mapping[str, Json], place: object) -> None:
     """ModelError where the configuration would have code of another repository fetched and run for its layers."""
-    for key, value in _entries(raw):
+    for key, value in entries(raw):
         if not key.endswith((*IMPLEMENTATIONS, *(f"{name}_internal" for name in IMPLEMENTATIONS))):
             continue
         for name in value.values() if isinstance(value, dict) else [value]:
@@ -102,17 +96,15 @@ def check_implementations(raw: Mapping[str, Json], place: object) -> None:
                 )
 
 
-def check_size(source: ModelSource, config: PretrainedConfig, shapes: Shapes, kind: str) -> None:
+def check_size(source: ModelSource, config: PretrainedConfig, shapes: Shapes, kind: Architecture) -> None:
     """ModelError where transformers would make a far larger model than the weights fill.
 
     The model is built without memory for its tensors, as transformers itself does before it reads weights.
     """
     import torch
-    import transformers
 
-    auto: Any = transformers.AutoModelForSeq2SeqLM if kind == "seq2seq" else transformers.AutoModelForCausalLM
     with quiet(source), torch.device("meta"):
-        model = auto.from_config(config)
+        model = auto_class(kind, config).from_config(config)
     asked = sum(parameter.numel() for parameter in model.parameters())
     stored = sum(math.prod(shape) for shape in shapes.values())
     packed = PACKED if getattr(config, "quantization_config", None) is not None else 2

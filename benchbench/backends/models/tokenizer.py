@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.models.files import ModelSource, check_files, quiet, read_object
-from benchbench.backends.models.identity import tokenizer_identity
-from benchbench.core.errors import ModelError, did_you_mean
+from benchbench.backends.models.identity import TEKKEN, tokenizer_identity
+from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
 from benchbench.core.json_record import object_at
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
+TEKKEN_MODULES = ("mistral_common", "PIL")
+"""Without both transformers reads Mistral's vocabulary with no token that begins a text."""
 VOCABULARIES = (
     "tokenizer.json",
     "tokenizer.model",
@@ -31,22 +34,30 @@ VOCABULARIES = (
 
 
 def load_tokenizer(
-    source: ModelSource, *, trusted: bool, config: PretrainedConfig | None = None
+    source: ModelSource,
+    *,
+    trusted: bool,
+    config: PretrainedConfig | None = None,
+    add_bos_token: bool | None = None,
+    prefix_token_id: int | None = None,
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a model. `trusted` lets a repository's own Python tokenizer run.
 
-    Raises ModelError where there is none, or where it needs code that is not trusted.
+    `add_bos_token` takes the place of the tokenizer's own setting; with a `prefix_token_id` it need not name a token
+    that begins or ends a text. Raises ModelError where there is none, or where it needs code that is not trusted;
+    ArgumentError for a beginning that it does not have.
     """
     from transformers import AutoTokenizer
 
     check_files(source.folder)
     kwargs: dict[str, Any] = {"gguf_file": source.gguf_file} if source.gguf_file else {"use_fast": True}
+    if add_bos_token is not None:
+        kwargs["add_bos_token"] = add_bos_token
     own_code = has_own_tokenizer(source.folder) and not source.gguf_file
-    if not source.gguf_file and not own_code and not has_tokenizer(source.folder):
-        raise ModelError(
-            f"{source.name} has no tokenizer: expected tokenizer.json, tokenizer.model or vocab.json there. "
-            "Copy the tokenizer files of the model that it was trained from."
-        )
+    if not source.gguf_file and not own_code:
+        _check_there(source)
+        if _is_tekken(source.folder):
+            kwargs["mistral_format"] = True
     try:
         with quiet(source):
             tokenizer = AutoTokenizer.from_pretrained(
@@ -67,9 +78,45 @@ def load_tokenizer(
     with quiet(source):
         tokenizer.padding_side = "left"
         _ensure_pad(tokenizer)
-        prefix_token_id(tokenizer)
+        if prefix_token_id is None:
+            prefix_token(tokenizer)
+        _cut_nothing(tokenizer)
         tokenizer("a")  # a damaged one opens, and fails on its first text
+        begins = not add_bos_token or tokenizer.encode("a")[:1] == [tokenizer.bos_token_id]
+    if not begins:
+        why = "for it has none" if tokenizer.bos_token_id is None else "though it has one"
+        raise ArgumentError(
+            f"--model-args add_bos_token=true: the tokenizer of {source.name} puts no beginning-of-sequence token "
+            f"before a text, {why}."
+        )
     return tokenizer
+
+
+def _check_there(source: ModelSource) -> None:
+    """ModelError where the folder has no tokenizer, or one that needs a package."""
+    if _is_tekken(source.folder) and not all(util.find_spec(module) for module in TEKKEN_MODULES):
+        raise ModelError(
+            f"the only tokenizer of {source.name} is Mistral's {TEKKEN}, which needs packages to be read: "
+            "pip install mistral-common pillow"
+        )
+    if not has_tokenizer(source.folder):
+        raise ModelError(
+            f"{source.name} has no tokenizer: expected tokenizer.json, tokenizer.model or vocab.json there. "
+            "Copy the tokenizer files of the model that it was trained from."
+        )
+
+
+def _is_tekken(folder: Path) -> bool:
+    """Whether Mistral's vocabulary is all that there is: transformers would read it without its special tokens."""
+    return (folder / TEKKEN).is_file() and not any(any(folder.glob(name)) for name in VOCABULARIES)
+
+
+def _cut_nothing(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Forgets the truncation and padding of whoever saved the tokenizer last, which are no part of it."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
 
 
 def has_own_tokenizer(folder: Path) -> bool:
@@ -83,7 +130,7 @@ def own_tokenizer_identity(folder: Path, trusted: bool) -> str:
     return tokenizer_identity(folder, code=folder.glob("*.py") if own_code else [])
 
 
-def prefix_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def prefix_token(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that stands before an empty context: beginning, else end of sequence. ModelError if none."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
@@ -106,8 +153,29 @@ def end_tokens(named: object, tokenizer: PreTrainedTokenizerBase, place: str) ->
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether the folder has files of a tokenizer."""
-    return any(any(folder.glob(pattern)) for pattern in VOCABULARIES)
+    """Whether the folder has files of a tokenizer, or names one that needs none, such as ByT5's bytes."""
+    if any(any(folder.glob(pattern)) for pattern in (*VOCABULARIES, TEKKEN)):
+        return True
+    files = vocabulary_files(folder)
+    return files is not None and (not files or any((folder / name).is_file() for name in files))
+
+
+def vocabulary_files(folder: Path) -> tuple[str, ...] | None:
+    """The files that transformers' own class of this tokenizer reads, () for one that needs none; None: not known."""
+    named = [read_object(folder / name).get("tokenizer_class") for name in ("tokenizer_config.json", "config.json")]
+    name = next((name for name in named if isinstance(name, str)), None)
+    if name is None:
+        return None
+    from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
+
+    try:
+        found: Any = tokenizer_class_from_name(name)
+        files: Mapping[str, object] = found.vocab_files_names
+    except (ImportError, AttributeError):  # a package is missing, or the class reads nothing itself
+        return None
+    if not found.__module__.startswith("transformers.models."):  # a base of all tokenizers
+        return None
+    return tuple(file for file in files.values() if isinstance(file, str))
 
 
 def _ensure_pad(tokenizer: PreTrainedTokenizerBase) -> None:

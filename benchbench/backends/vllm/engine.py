@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from benchbench.backends.engine_options import WHOLE, EngineOptions, TrueOrFalse, expected
+from benchbench.backends.engine_options import WHOLE, TrueOrFalse, expected
 from benchbench.backends.engines import ModelOptions
+from benchbench.backends.models.options import TextOptions
 from benchbench.backends.tokens import first_line
 from benchbench.core.errors import ArgumentError, BackendError
 
@@ -139,8 +140,8 @@ Count = Annotated[int, WHOLE, Field(ge=1), expected("is not a whole number from 
 Share = Annotated[float, Field(gt=0, le=1), expected("is not a share of the memory, above 0 and up to 1")]
 
 
-class VLLMOptions(EngineOptions):
-    """`--model-args` for vLLM, under vLLM's own names. None leaves the choice to vLLM, or to what `_arguments` says."""
+class VLLMOptions(TextOptions):
+    """`--model-args` for vLLM, under its own names. None leaves the choice to it, or to what `_arguments` says."""
 
     tensor_parallel_size: Count = 1
     gpu_memory_utilization: Share = GPU_SHARE

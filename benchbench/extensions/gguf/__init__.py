@@ -22,6 +22,7 @@ ENGINE = Engine(
     name="gguf",
     opener="benchbench.extensions.gguf.backend:GGUFBackend",
     options="benchbench.extensions.gguf.backend:GGUFOptions",
+    plans=("auto", "plain"),
     abilities=Abilities(beams=False),
     module="llama_cpp",
     packages=("llama-cpp-python",),

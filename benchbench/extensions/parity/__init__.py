@@ -78,7 +78,7 @@ class ParitySettings:
             parse=parse_side_args,
         ),
     ] = field(default_factory=dict)
-    run: Annotated[RunSettings, Part(without=("model", "backend", "revision", "max_failed"))] = field(
+    run: Annotated[RunSettings, Part(without=("model", "backend", "revision", "plan", "max_failed"))] = field(
         default_factory=lambda: RunSettings(
             ModelOptions(""), render=RenderSettings(limit=50), output=Path("results/parity")
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchbench.backends.models.adapter import holds_adapter, needs_base, read_adapter
 from benchbench.backends.models.identity import tokenizer_identity
 from benchbench.core.errors import (
     ArgumentError,
@@ -51,6 +52,23 @@ def refuse_taken_name(settings: SweepSettings, checkpoints: Iterable[Checkpoint]
     own = {find_home(checkpoint.location, checkpoint.revision) for checkpoint in checkpoints}
     homes = own | {real_path(find_location(model)) for model in settings.models}
     refuse_other_training(settings.run.output, settings.name, homes)
+
+
+def refuse_no_base(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> None:
+    """ArgumentError where the checkpoints are adapters, and nothing says on which model they stand."""
+    if settings.run.model.base is not None:
+        return
+    for checkpoint in checkpoints:
+        folder = Path(checkpoint.location)
+        if checkpoint.revision is None and holds_adapter(folder):
+            raise needs_base(folder, _base_named_in(folder))
+
+
+def _base_named_in(adapter: Path) -> str | None:
+    try:
+        return read_adapter(adapter).base
+    except ModelError:
+        return None
 
 
 def units_of(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> list[Unit]:
@@ -103,6 +121,7 @@ def sweep(
     looks, scored = readiness or Readiness(), _scored(settings)
     first = find_all(settings, scored=scored, on_left_out=note)
     refuse_taken_name(settings, first)
+    refuse_no_base(settings, first)
     refuse_other_tokenizers(settings, first, looks)
     session = SweepSession(settings, on_event)
     for group in range(len(settings.task_groups)):

@@ -68,7 +68,7 @@ def test_a_length_beyond_the_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_plan_of_another_backend_is_refused(tmp_path: Path) -> None:
     models.tiny_llama(tmp_path, head_size=32)
-    assert "the plan 'packed' is not one of auto, plain" in refused(tmp_path, plan="packed")
+    assert "--plan packed: the backend vllm has auto, plain" in refused(tmp_path, plan="packed")
 
 
 def test_a_version_that_was_not_tested_does_not_read_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMATS: Mapping[str, str] = {
+    "adapter": "benchbench.backends.models.formats.adapter:FORMAT",
     "folder": "benchbench.backends.models.formats.folder:FORMAT",
     "composer": "benchbench.backends.models.formats.composer:FORMAT",
     "gguf": "benchbench.backends.models.formats.gguf:FORMAT",

@@ -38,10 +38,13 @@ from benchbench.backends.models.loaded import (
     check_swap,
     copy_into,
     from_pretrained,
+    loads_directly,
     new_tensors,
     set_length,
 )
 from benchbench.backends.models.memory import MemoryEstimate, check_memory, estimate_config
+from benchbench.backends.models.options import transformers_options
+from benchbench.backends.models.placement import input_device, placement
 from benchbench.backends.models.shape import check_implementations, check_numbers, check_size, stored_shapes
 from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_identity
 from benchbench.core.errors import ModelError
@@ -88,9 +91,19 @@ class FolderFormat(CheckpointFormat):
         )
         config = config_object(source, raw, trusted=options.trust_remote_code)
         tokenizer_source = None if options.tokenizer is None else find_tokenizer(options.tokenizer)
-        tokenizer = load_tokenizer(tokenizer_source or source, trusted=options.trust_remote_code, config=config)
+        own = transformers_options(options)
+        tokenizer = load_tokenizer(
+            tokenizer_source or source,
+            trusted=options.trust_remote_code,
+            config=config,
+            add_bos_token=own.add_bos_token,
+            prefix_token_id=own.prefix_token_id,
+        )
         dtype, note = choose_dtype(options.dtype, raw, stored_dtype(files), device.type)
-        check_memory(estimate_folder(folder, dtype), source.name, device)
+        placed = placement(own, device, dtype)
+        if not placed:
+            direct = loads_directly(device)
+            check_memory(estimate_folder(folder, dtype, device.type), source.name, device, direct=direct)
         kind = architecture_of(raw)
         if not own_code:
             check_size(source, config, shapes, kind)
@@ -98,9 +111,11 @@ class FolderFormat(CheckpointFormat):
         code = sorted(folder.glob("*.py")) if own_code else []
         with unchanged(files), ThreadPoolExecutor(1) as pool:
             hashing = pool.submit(model_identity, folder, files, code=code)
-            model = from_pretrained(source, kind, config=config, dtype=dtype, trusted=own_code)
+            model = from_pretrained(
+                source, kind, config=config, dtype=dtype, trusted=own_code, device=device, placement=placed
+            )
             identity = hashing.result()
-        check_prefix(model, tokenizer, source.name)
+        check_prefix(model, tokenizer, source.name, own.prefix_token_id)
         return LoadedModel(
             model=model,
             tokenizer=tokenizer,
@@ -109,7 +124,7 @@ class FolderFormat(CheckpointFormat):
             identity=identity,
             tokenizer_identity=own_tokenizer_identity((tokenizer_source or source).folder, options.trust_remote_code),
             dtype=dtype,
-            device=device,
+            device=input_device(model) if placed else device,
             num_parameters=model.num_parameters(),
             revision=source.revision,
             notes=(*notes, *filter(None, [note])),
@@ -119,6 +134,8 @@ class FolderFormat(CheckpointFormat):
             trusted=options.trust_remote_code,
             generation=read_object(folder / "generation_config.json"),
             tokenizer_source=tokenizer_source,
+            is_placed=bool(placed),
+            fixed="its weights are quantised" if getattr(model, "hf_quantizer", None) is not None else None,
         )
 
     def swap(self, loaded: LoadedModel, source: ModelSource) -> str:
@@ -135,15 +152,15 @@ class FolderFormat(CheckpointFormat):
 FORMAT = FolderFormat()
 
 
-def estimate_folder(folder: Path, dtype: str = "auto") -> MemoryEstimate:
+def estimate_folder(folder: Path, dtype: str = "auto", device_type: str | None = None) -> MemoryEstimate:
     """What the transformers model in `folder` needs, computed in `dtype`. ModelError where files are broken."""
     config = read_object(folder / "config.json")
     files = check_weights(folder)
     counts: dict[str, int] = {}
     if files[0].suffix != ".safetensors":
         counts["F16"] = sum(file.stat().st_size for file in files) // PICKLED_BYTES
-        return estimate_config(config, counts, dtype)
+        return estimate_config(config, counts, dtype, device_type=device_type)
     for file in files:
         for tensor in safetensors_header(file).values():
             counts[tensor.dtype] = counts.get(tensor.dtype, 0) + math.prod(tensor.shape)
-    return estimate_config(config, counts, dtype)
+    return estimate_config(config, counts, dtype, device_type=device_type)

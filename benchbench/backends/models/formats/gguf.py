@@ -292,9 +292,14 @@ class GGUFFormat(CheckpointFormat):
 
     def load(self, source: ModelSource, options: ModelOptions, device: torch.device) -> LoadedModel:
         """See `CheckpointFormat`."""
+        from benchbench.backends.models.options import transformers_options  # pydantic, where a model is opened
+
         path = source.path
         headers = read_headers(path)
-        tokenizer = load_tokenizer(source, trusted=False)
+        own = transformers_options(options)
+        tokenizer = load_tokenizer(
+            source, trusted=False, add_bos_token=own.add_bos_token, prefix_token_id=own.prefix_token_id
+        )
         dtype, note = choose_dtype("float32" if options.dtype == "auto" else options.dtype, {}, None, device.type)
         check_memory(expanded(_estimated(headers), dtype), source.name, device)
         config = config_object(source, {}, trusted=False)

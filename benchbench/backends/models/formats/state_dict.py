@@ -32,6 +32,7 @@ from benchbench.backends.models.loaded import (
     saved_generation,
     set_length,
 )
+from benchbench.backends.models.options import transformers_options
 from benchbench.backends.models.shape import check_implementations, check_numbers, check_size
 from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_identity
 from benchbench.core.errors import ModelError
@@ -75,7 +76,13 @@ class StateDictFormat(CheckpointFormat):
             config = _config_object(source, raw)
             check_size(source, config, shapes, "causal")
             saved = saved_config(config, causal_class(config))
-            tokenizer = load_tokenizer(tokenizer_source, trusted=options.trust_remote_code)
+            own = transformers_options(options)
+            tokenizer = load_tokenizer(
+                tokenizer_source,
+                trusted=options.trust_remote_code,
+                add_bos_token=own.add_bos_token,
+                prefix_token_id=own.prefix_token_id,
+            )
             stored = str(next(iter(state.tensors.values())).dtype).removeprefix("torch.")
             dtype, note = choose_dtype(options.dtype, {}, stored, device.type)
             length = set_length(config, raw, tokenizer, options, source.name)
