@@ -14,7 +14,7 @@ from transformers.trainer_callback import CallbackHandler
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.training import TrainingBackend
 from benchbench.core.errors import ArgumentError, BenchbenchError
-from benchbench.core.settings import changed
+from benchbench.core.settings import with_written
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import Plan, make_plan
 from benchbench.runner.run import RunResult, refuse_taken_series, run_plan
@@ -44,9 +44,8 @@ class EvalCallback(TrainerCallback):
         """
         if every < 1:
             raise ArgumentError(f"every is {every}; it must be 1 or more steps.")
-        if "output" in changes:
-            changes["output"] = Path(changes["output"])
-        asked = changed(RunSettings(ModelOptions("")) if settings is None else settings, tasks=tasks, **changes)
+        given = RunSettings(ModelOptions("")) if settings is None else settings
+        asked = with_written(given, tasks=tasks, **changes)
         self.settings = replace(asked, name=None, series=asked.name)
         self.every = every
         self.results: list[RunResult] = []
