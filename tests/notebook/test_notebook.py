@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+
 import pytest
 
 from tests.conftest import REPO
@@ -69,5 +70,3 @@ def test_what_is_wrong_is_a_sentence(cells: list) -> None:
 def test_the_notebook_is_kept_without_outputs() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
-
-
