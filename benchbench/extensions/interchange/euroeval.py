@@ -34,10 +34,15 @@ SETTINGS = ("few_shot", "zero_shot", "validation_split", "generative", "generati
 def is_euroeval(first_line: str) -> bool:
     """The first line of a file looks like EuroEval's."""
     try:
-        line = json.loads(first_line)
+        line = json.loads(_records(first_line)[0])
     except (ValueError, RecursionError):
         return False
     return isinstance(line, dict) and isinstance(line.get("results"), dict) and {"dataset", "model"} <= set(line)
+
+
+def _records(line: str) -> list[str]:
+    """The records of a line; two processes that write at once leave two in one."""
+    return line.replace("}{", "}\n{").split("\n")
 
 
 def read_euroeval(path: Path, name: str, problems: list[str]) -> list[ImportedRun]:
@@ -49,8 +54,8 @@ def read_euroeval(path: Path, name: str, problems: list[str]) -> list[ImportedRu
     data = read_regular(path, MAX_BYTES)
     origin = Origin(kind="euroeval", file=name, sha256=hashlib.sha256(data).hexdigest()[:16])
     found: list[tuple[tuple[ImportedModel, BackendRecord], str, ImportedTask]] = []
-    for number, text in enumerate(data.decode("utf-8-sig", errors="surrogateescape").split("\n"), 1):
-        if text.strip():
+    for number, whole_line in enumerate(data.decode("utf-8-sig", errors="surrogateescape").split("\n"), 1):
+        for text in _records(whole_line) if whole_line.strip() else ():
             try:
                 found.append(_line(text))
             except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:

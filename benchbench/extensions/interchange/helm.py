@@ -105,9 +105,9 @@ def _scores(path: Path, stats: list[Any]) -> Iterator[ImportedScore]:
         yield imported_score(f"{key[0]},{where}" if where else key[0], mean if is_number(mean) else None, None, n)
 
 
-def _key(stat: Mapping[str, Any]) -> tuple[str, str | None, str]:
-    """(name, split, perturbation) of a statistic."""
+def _key(stat: Mapping[str, Any]) -> tuple[str, str | None, str, str]:
+    """(name, split, part of the split, perturbation) of a statistic."""
     name = stat["name"]
     changed = name.get("perturbation")
     how = f"{changed.get('name')} {changed.get('computed_on', '')}".strip() if isinstance(changed, dict) else ""
-    return str(name["name"]), name.get("split"), how
+    return str(name["name"]), name.get("split"), str(name.get("sub_split") or ""), how

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,10 +187,41 @@ class DetailsFile:
         return Samples(tuple(items), None, tuple(problems))
 
 
+_NUMPY = re.compile(r"\bnp\.(?:float|int)\d+\(([^()]*)\)")
+_NO_NUMBER = re.compile(r"(?<=[:\s\[(,-])(?:nan|inf)(?=[,\]})\s])")
+WRITTEN = (*METRICS, *DOCS, *RESPONSES, "choices", "gold", "gold_index", "predictions")
+"""Columns whose values versions before 0.11 write as Python does."""
+LONGEST_VALUE = 2**20
+"""Characters of such a value."""
+
+
+def _read_back(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with the values that stand there as text. ValueError for one that is none."""
+    found = dict(row)
+    for name in WRITTEN:
+        value = row.get(name)
+        if isinstance(value, str) and value[:1] in ("[", "{"):
+            found[name] = _literal(value)
+    return found
+
+
+def _literal(text: str) -> Any:
+    if len(text) > LONGEST_VALUE:
+        raise ValueError(f"a value of {len(text):,} characters")
+    try:
+        return ast.literal_eval(_NO_NUMBER.sub("None", _NUMPY.sub(r"\1", text)) if text[0] == "{" else text)
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{text[:40]!r} is no value ({type(error).__name__})") from None
+
+
 def _item(task: str, number: int, row: Mapping[str, Any]) -> Item:
+    if any(isinstance(row.get(name), str) for name in METRICS):
+        row = _read_back(row)
     doc = next((row[name] for name in DOCS if isinstance(row.get(name), dict)), row)
     answer = next((row[name] for name in RESPONSES if isinstance(row.get(name), dict)), row)
-    scores = next(row[name] for name in METRICS if isinstance(row.get(name), dict))
+    scores = next((row[name] for name in METRICS if isinstance(row.get(name), dict)), None)
+    if scores is None:
+        raise ValueError("it has no scores")
     query = doc.get("full_prompt") or doc.get("query") or doc.get("example") or doc.get("instruction")
     if query is None:
         raise ValueError("it has no prompt")

@@ -59,7 +59,8 @@ def read_model(content: Mapping[str, Any], path: Path, called: str | None = None
             f"{path} does not name its model: neither `pretrained` or `model` in model_args nor model_name."
             " Import it alone with --set model=NAME."
         )
-    revision = arguments.get("revision", "main")
+    stated = content["config"].get("model_revision")
+    revision = arguments.get("revision") or (stated if isinstance(stated, str) and stated.strip() else "main")
     leaf = "/".join(part for part in ("" if revision == "main" else revision, arguments.get("subfolder", "")) if part)
     found = names_at(str(named), leaf or None)
     name, series, reading = found.model, found.series, found.reading

@@ -154,6 +154,72 @@ def test_details_of_lighteval_become_items(tmp_path: Path) -> None:
     ]
 
 
+def detail(n: int) -> dict[str, str]:
+    """A row as lighteval before 0.11 writes it: every value as text."""
+    return {
+        "full_prompt": f"Q{n}\nA:",
+        "choices": "['7', '8']",
+        "gold_index": "[1]",
+        "predictions": "['8']",
+        "metrics": f"{{'em': np.float64({n % 2}), 'other': nan}}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"metrics": "{'em': open('x')}"}, "malformed"),
+        ({"metrics": "{'em': 1.0"}, "is no value"),
+        ({"metrics": "[" * 9000}, "is no value"),
+        ({"metrics": None}, "it has no scores"),
+    ],
+)
+def test_details_that_are_written_as_text_are_read_and_odd_ones_named(
+    tmp_path: Path, row: dict[str, Any], words: str
+) -> None:
+    model = {"model_config": {"model_name": "org/m", "revision": "step-500"}}
+    put(tmp_path / "results/org/m/results_T.json", {"config_general": model, "results": {"gsm8k|0": {"em": 0.5}}})
+    folder = tmp_path / "details/org/m/T"
+    folder.mkdir(parents=True)
+    rows = [detail(n) for n in range(4)]
+    pd.DataFrame([*rows, {**rows[0], **row}]).to_parquet(folder / "details_gsm8k|0_T.parquet")
+    out, _ = brought(tmp_path, tmp_path / "out")
+    items = benchbench.load_items(tmp_path / "out")
+    assert list(items.em) == [0.0, 1.0, 0.0, 1.0]
+    assert (items.prediction[0], items.gold[0], list(items.targets[0])) == ("8", "1", ["7", "8"])
+    assert (out.step[0], out.value[0]) == (500, 0.5)
+    assert words in out.note[0]
+
+
+def test_parts_of_a_split_are_numbers_of_their_own_in_helm(tmp_path: Path) -> None:
+    folder = tmp_path / "runs/v1/babi_qa:task=all,model=org_m"
+    put(folder / "run_spec.json", {"name": folder.name, "adapter_spec": {"model": "org/m"}})
+    name = {"name": "quasi_exact_match", "split": "test"}
+    stats = [(name, 0.5), ({**name, "sub_split": "easy"}, 0.75)]
+    put(folder / "stats.json", [{"name": one, "count": 1, "mean": mean} for one, mean in stats])
+    rows, _ = brought(tmp_path, tmp_path / "out")
+    task = "babi_qa:task=all"
+    assert values(rows) == {(task, "quasi_exact_match"): 0.5, (task, "quasi_exact_match,easy"): 0.75}
+
+
+def test_two_records_of_euroeval_in_one_line_are_two(tmp_path: Path) -> None:
+    line = {"dataset": "a", "model": "org/m", "results": {"total": {"test_mcc": 10.0}}}
+    file = tmp_path / "results.jsonl"
+    file.write_text(
+        json.dumps(line) + json.dumps({**line, "dataset": "b"}) + "\n" + json.dumps({**line, "dataset": "c"})
+    )
+    rows, found = brought(file, tmp_path / "out")
+    assert sorted(rows.task) == ["a", "b", "c"]
+    assert not found.passed_over
+
+
+def test_a_revision_beside_the_arguments_tells_the_step(tmp_path: Path) -> None:
+    config = {"model": "org/m", "model_args": None, "model_revision": "step3000"}
+    put(tmp_path / "results_1.json", {"results": {"a": {"acc,none": 0.5}}, "config": config, "date": 1.0})
+    rows, _ = brought(tmp_path, tmp_path / "out")
+    assert (rows.model[0], rows.step[0]) == ("org/m@step3000", 3000)
+
+
 def test_helm_runs(tmp_path: Path) -> None:
     folder = tmp_path / "runs/v1/mmlu:subject=anatomy,model=org_m"
     spec = {"name": folder.name, "adapter_spec": {"model": "org/m", "max_train_instances": 5}}
