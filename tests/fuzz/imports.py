@@ -208,6 +208,7 @@ SOURCES = (
         "euroeval", {"euroeval_benchmark_results.jsonl": EUROEVAL}, "euroeval_benchmark_results.jsonl", euroeval_numbers
     ),
     Source("csv", {"table.csv": TABLE}, "table.csv", table_numbers),
+    Source("json", {"table.json": TABLE}, "table.json", table_numbers),
     Source("json lines", {"table.jsonl": TABLE}, "table.jsonl", table_numbers),
 )
 
@@ -316,7 +317,7 @@ def _differences(source: Source, content: Any, rows: list[Any]) -> Iterator[str]
     for row in rows:
         if truth is not None and (row.task, row.metric) in truth:
             expected = float(truth[row.task, row.metric])
-            if row.value != expected and not (source.name == "json lines" and row.value in known):
+            if row.value != expected and not (source.name in ("json", "json lines") and row.value in known):
                 yield f"{row.task} {row.metric} is {row.value!r}, the file says {expected!r}"
         elif row.value not in known:
             yield f"{row.task} {row.metric} is {row.value!r}, which stands nowhere in the file"

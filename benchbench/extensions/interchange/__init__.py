@@ -22,6 +22,7 @@ from benchbench.extensions.interchange.imported import ImportedRun, ImportedTask
 from benchbench.extensions.interchange.lighteval import is_lighteval, read_lighteval
 from benchbench.extensions.interchange.lm_eval import is_lm_eval, read_lm_eval
 from benchbench.extensions.interchange.lm_eval_items import SamplesFile, as_such_files_are
+from benchbench.extensions.interchange.rows import is_parquet_table, is_table
 from benchbench.extensions.interchange.table import Mapped, read_table
 from benchbench.store.names import folder_name
 
@@ -99,6 +100,8 @@ def _read(file: Path, root: Path, mapped: Mapped, problems: list[str]) -> list[I
         if file.suffix == ".jsonl" and is_euroeval(_first_line(file)):
             return read_euroeval(file, name, problems)
         return read_table(file, name, mapped)
+    if file.suffix == ".parquet" and not file.name.startswith("details_") and is_parquet_table(file):
+        return read_table(file, name, mapped)
     return []
 
 
@@ -120,10 +123,12 @@ def _read_json(file: Path, name: str, mapped: Mapped) -> list[ImportedRun]:
         return [read_helm(file, name, data)]
     if is_lighteval(content):
         return read_lighteval(file, name, data, called)
+    if is_table(content):
+        return read_table(file, name, mapped)
     if not is_lm_eval(content):
         raise DataError(
             "no results that are known here: lm-eval's and lighteval's objects with `results` and `config` or"
-            " `config_general`, HELM's stats.json beside run_spec.json."
+            " `config_general`, HELM's stats.json beside run_spec.json, a list of rows of model, task, metric, value."
         )
     run = read_lm_eval(file, name, partial(_samples_beside, file), called)
     shots = mapped.defaults.get("num_fewshot")

@@ -1,19 +1,17 @@
-"""Plain tables, CSV or JSON lines: one row per model, task and metric."""
+"""Plain tables, as CSV, JSON or parquet: one row per model, task and metric."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
-from benchbench.core.record import UNKNOWN, BackendRecord, Origin
+from benchbench.core.record import BackendRecord, Origin
 from benchbench.core.types import Json
 from benchbench.extensions.interchange.imported import (
     ImportedGroup,
@@ -26,8 +24,8 @@ from benchbench.extensions.interchange.imported import (
     in_order,
     version_in,
 )
+from benchbench.extensions.interchange.rows import rows_of
 from benchbench.store.names import names_called
-from benchbench.store.spreadsheet import unprotected
 
 FIELDS = ("model", "step", "tokens_seen", "task", "metric", "value", "stderr", "n", "num_fewshot", "version", "date")
 TRUE = ("True", "true", "1")
@@ -69,11 +67,13 @@ def read_table(path: Path, name: str, mapped: Mapped) -> list[ImportedRun]:
         DataError: a column is missing or a row cannot be read; the sentence names file, line and column.
     """
     runs: dict[tuple[ImportedModel, str, int], dict[str, _Task]] = {}
-    for number, row in _rows(path):
+    rows = list(rows_of(path))
+    newest = _newest_weights(row for _, row in rows if _is_own(row))
+    for number, row in rows:
         where = f"{path}, line {number}"
-        own = row if all(name in row for name in OWN_MARKS) else None
+        own = row if _is_own(row) else None
         values = _values(row, mapped, where)
-        model = _model(values, where, own)
+        model = _model(values, where, own, newest)
         run = "" if own is None else f"{own['run_id']} {own.get('attempt')}"
         task = _place(runs, (model, run), values, own)
         score = _score(values, where) if own is None else _own_score(values, own, where)
@@ -85,6 +85,20 @@ def read_table(path: Path, name: str, mapped: Mapped) -> list[ImportedRun]:
         raise DataError(f"{path} holds no rows.")
     origin = Origin(kind="table", file=name, sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:16])
     return [_run(model, tasks, origin, str(path), run) for (model, run, _), tasks in runs.items()]
+
+
+def _is_own(row: Mapping[str, Json]) -> bool:
+    return all(name in row for name in OWN_MARKS)
+
+
+def _newest_weights(rows: Iterable[Mapping[str, Json]]) -> dict[str, str]:
+    """Model → its weights; of several the newest. Others under the name are another model."""
+    found: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        one = (str(row.get("finished") or ""), str(row.get("model_identity") or ""))
+        model = str(row.get("model"))
+        found[model] = max(one, found.get(model, one))
+    return {model: weights for model, (_, weights) in found.items()}
 
 
 def _place(
@@ -101,11 +115,13 @@ def _place(
     raise AssertionError
 
 
-def _model(values: Mapping[str, Any], where: str, own: Mapping[str, Any] | None) -> ImportedModel:
+def _model(
+    values: Mapping[str, Any], where: str, own: Mapping[str, Any] | None, newest: Mapping[str, str]
+) -> ImportedModel:
     """The model of a row: step and tokens are as its columns say, else as the name does."""
     if own is not None:
         weights = str(own.get("model_identity") or "")
-        apart = () if not weights or weights.startswith(UNKNOWN) else (("weights", weights[:16]),)
+        apart = () if weights == newest.get(values["model"], weights) else (("weights", weights[:16]),)
         series = str(own.get("series") or values["model"])
         step, tokens = _integer(values, "step", where), _integer(values, "tokens_seen", where)
         return ImportedModel(values["model"], series, step, tokens, arguments=apart)
@@ -115,36 +131,6 @@ def _model(values: Mapping[str, Any], where: str, own: Mapping[str, Any] | None)
         name = f"{name}@step{step}"
     known = reading.tokens if tokens is None else tokens
     return ImportedModel(name, names_called(name).series, reading.step if step is None else step, known)
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Json]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix == ".jsonl":
-            for number, text in enumerate(file, 1):
-                if text.strip():
-                    yield number, _json_row(text, path, number)
-            return
-        dialect = "excel-tab" if path.suffix == ".tsv" else "excel"
-        reader = csv.DictReader(file, dialect=dialect)
-        for row in reader:
-            yield reader.line_num, dict(_cells(row))
-
-
-def _cells(row: Mapping[str | None, str | list[str] | None]) -> Iterator[tuple[str, str | None]]:
-    """Heading and text of the cells that have a heading, without apostrophes that keep a formula from being one."""
-    for key, value in row.items():
-        if key is not None:
-            yield unprotected(key), unprotected(value) if isinstance(value, str) and value else None
-
-
-def _json_row(text: str, path: Path, number: int) -> dict[str, Json]:
-    try:
-        row = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path}, line {number}: not JSON ({error}).") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{path}, line {number}: an object was expected.")
-    return row
 
 
 def _values(row: Mapping[str, Json], mapped: Mapped, where: str) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from benchbench.core.errors import DataError
 from benchbench.extensions.interchange import Found, find_imports
 from benchbench.extensions.interchange.record import write_imported
 from benchbench.extensions.interchange.table import Mapped
+from benchbench.store.folder import RunWriter
 from tests.extensions.interchange.test_names import results
-from tests.store.make import finished_run
+from tests.store.make import finished_run, item, planned, record, recorded
 
 
 def brought(path: Path, out: Path, **given: str) -> tuple[Any, Found]:
@@ -309,6 +310,74 @@ def test_our_own_csv_goes_back_in_as_it_went_out(tmp_path: Path) -> None:
         return list(kept.where(kept.notna(), None).to_dict("records"))
 
     assert plain(back) == plain(ours)
+
+
+def measured(root: Path, step: int, weights: str, acc: float, finished: str) -> None:
+    """A run folder of `m@step…` with one value."""
+    names = {"model": f"m@step{step}", "series": "m", "step": step, "tokens_seen": 1000 * step}
+    found = record(weights[:6], **names)
+    found["rows"][0] |= {
+        "model": names["model"],
+        "value": acc,
+        "stderr": acc / 7,
+        "ci_low": acc / 3,
+        "ci_high": acc / 2,
+    }
+    found["backend"]["model_identity"], found["provenance"]["finished"] = weights, finished
+    with RunWriter(root / names["model"] / weights[:6], planned(run_id=weights[:6], **names)) as writer:
+        with writer.open_task("toy") as live:
+            live.append(item(0))
+        writer.seal("toy", [item(0)])
+        writer.finish(recorded(found))
+
+
+KEPT = (
+    *("model", "series", "step", "tokens_seen", "task", "is_group", "metric", "value", "stderr", "ci_low", "ci_high"),
+    *("n", "n_clusters", "se_method", "higher_is_better", "chance", "num_fewshot", "note", "finished", "current"),
+)
+
+
+def plain(frame: Any) -> list[dict[str, Any]]:
+    """The rows that must come back, in one order."""
+    kept = frame[list(KEPT)].sort_values(["model", "task", "metric", "value", "finished"]).astype(object)
+    return list(kept.where(kept.notna(), None).to_dict("records"))
+
+
+def write_frame(frame: Any, path: Path) -> Path:
+    """The frame as a person writes it."""
+    if path.suffix == ".csv":
+        benchbench.write_csv(frame, path)
+    elif path.suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        path.write_text("\n".join(map(json.dumps, rows)) if path.suffix == ".jsonl" else json.dumps(rows))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])
+def test_a_training_of_ours_comes_back_as_one_training_to_the_last_digit(tmp_path: Path, suffix: str) -> None:
+    for step in (100, 200, 300):
+        measured(
+            tmp_path / "ours", step, f"{step}" + "a" * 61, 1 / (3 + step), f"2026-01-01T00:00:0{step // 100}+00:00"
+        )
+    measured(tmp_path / "ours", 300, "f" * 64, 2 / 3, "2026-01-02T00:00:00+00:00")
+    ours = benchbench.load_runs(tmp_path / "ours")
+    back, _ = brought(write_frame(ours, tmp_path / f"t{suffix}"), tmp_path / "out")
+    kept = [row for row in plain(ours) if row["current"]]
+    assert [row for row in plain(back) if row["series"] == "m"] == kept
+    assert len(kept) == 3
+    older = [row for row in plain(back) if row["series"] != "m"]
+    assert [(row["step"], row["value"]) for row in older] == [(300, 1 / 303)]
+
+
+def test_what_run_prints_as_json_is_a_table_and_a_record_is_none(tmp_path: Path) -> None:
+    row = {"model": "m", "task": "a", "metric": "acc", "value": 0.1 + 0.2, "stderr": 0.01, "n": 7, "num_fewshot": 2}
+    rows, _ = brought(put(tmp_path / "t.json", {"run": "x", "run_id": "y", "rows": [row]}), tmp_path / "out")
+    assert (rows.value[0], rows.n[0], rows.num_fewshot[0]) == (0.1 + 0.2, 7, 2)
+    record = put(tmp_path / "run.json", {"schema_version": 1, "rows": [row]})
+    with pytest.raises(DataError, match="no results that are known here"):
+        find_imports(record, Mapped(), lambda task: None)
 
 
 def test_shots_that_are_no_number_are_refused_and_not_waited_for(tmp_path: Path) -> None:
