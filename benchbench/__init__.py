@@ -1,7 +1,7 @@
 """benchbench evaluates language models while they are being trained.
 
-`load_runs` and `load_items` read results as DataFrames, `compare` compares models, `write_csv` writes their
-tables for spreadsheets; everything is loaded on first use.
+`evaluate` and `sweep` score models, as the command line does; `load_runs` and `load_items` read results as DataFrames,
+`compare` compares models, `write_csv` writes their tables for spreadsheets. Everything is loaded on first use.
 """
 
 from __future__ import annotations
@@ -10,28 +10,36 @@ from typing import TYPE_CHECKING
 
 from benchbench.core import __version__
 
-__all__ = ["__version__", "compare", "load_items", "load_runs", "write_csv"]
+__all__ = [
+    "Result", "Sweep", "__version__", "compare", "evaluate", "load_items", "load_runs", "sweep", "write_csv"
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from benchbench.leaderboard.duels import compare
+    from benchbench.notebook.results import Result, Sweep
+    from benchbench.notebook.verbs import evaluate, sweep
     from benchbench.store.frames import load_items, load_runs
     from benchbench.store.spreadsheet import write_csv
 
+_PLACES = {
+    "Result": "benchbench.notebook.results",
+    "Sweep": "benchbench.notebook.results",
+    "compare": "benchbench.leaderboard.duels",
+    "evaluate": "benchbench.notebook.verbs",
+    "load_items": "benchbench.store.frames",
+    "load_runs": "benchbench.store.frames",
+    "sweep": "benchbench.notebook.verbs",
+    "write_csv": "benchbench.store.spreadsheet",
+}
+"""Name → the module that has it."""
+
 
 def __getattr__(name: str) -> object:
-    if name in ("load_items", "load_runs"):
-        from benchbench.store import frames
+    if name not in _PLACES:
+        raise AttributeError(f"module 'benchbench' has no attribute {name!r}")
+    from importlib import import_module
 
-        return getattr(frames, name)
-    if name == "write_csv":
-        from benchbench.store.spreadsheet import write_csv
-
-        return write_csv
-    if name == "compare":
-        from benchbench.leaderboard.duels import compare
-
-        return compare
-    raise AttributeError(f"module 'benchbench' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import CallbackHandler
 
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.training import TrainingBackend
 from benchbench.core.errors import ArgumentError, BenchbenchError
-from benchbench.core.settings import changed
+from benchbench.core.settings import with_written
 from benchbench.runner.events import ignore
 from benchbench.runner.plan import Plan, make_plan
 from benchbench.runner.run import RunResult, refuse_taken_series, run_plan
@@ -42,9 +44,8 @@ class EvalCallback(TrainerCallback):
         """
         if every < 1:
             raise ArgumentError(f"every is {every}; it must be 1 or more steps.")
-        if "output" in changes:
-            changes["output"] = Path(changes["output"])
-        asked = changed(RunSettings(ModelOptions("")) if settings is None else settings, tasks=tasks, **changes)
+        given = RunSettings(ModelOptions("")) if settings is None else settings
+        asked = with_written(given, tasks=tasks, **changes)
         self.settings = replace(asked, name=None, series=asked.name)
         self.every = every
         self.results: list[RunResult] = []
@@ -62,18 +63,31 @@ class EvalCallback(TrainerCallback):
             self._plan = make_plan(self.settings, ignore)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Scores the model if the step is one of those asked for."""
-        if state.global_step % self.every == 0:
-            self._score(args, state, kwargs)
+        """Scores the model if the step is one of those asked for, or the last: later, other weights may be loaded."""
+        is_last = control.should_training_stop or 0 < state.max_steps <= state.global_step
+        if state.global_step % self.every == 0 or is_last:
+            self._score(args, state, kwargs, control)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Scores the last step where an evaluation ended the training (early stopping)."""
+        if control.should_training_stop and state.global_step != self._last:
+            self._score(args, state, kwargs, control)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Scores the last step, if that was not one of them."""
-        if state.global_step != self._last:
-            self._score(args, state, kwargs)
+        """Scores the last step, if that was not one of them and the weights are still those of it.
 
-    def _score(self, args: TrainingArguments, state: TrainerState, given: dict[str, Any]) -> None:
+        With `load_best_model_at_end` they are those of the best step now.
+        """
+        if state.global_step != self._last and not (args.load_best_model_at_end and state.best_model_checkpoint):
+            self._score(args, state, kwargs, control)
+
+    def _score(
+        self, args: TrainingArguments, state: TrainerState, given: dict[str, Any], control: TrainerControl
+    ) -> None:
         """A failure of ours is a warning: it must not end a training."""
         if not state.is_world_process_zero or self._plan is None:
             return
@@ -86,6 +100,7 @@ class EvalCallback(TrainerCallback):
         rows = self.results[-1].rows
         scores = {f"benchbench/{row.task}/{row.metric}": row.value for row in rows if row.value is not None}
         state.log_history.append({"step": state.global_step, **scores})
+        _tell_others(self, scores, args, state, control, given)
 
     def _run(self, plan: Plan, folder: str, state: TrainerState, given: dict[str, Any]) -> RunResult:
         name = str(Path(folder).absolute() / f"checkpoint-{state.global_step}")
@@ -99,3 +114,31 @@ class EvalCallback(TrainerCallback):
             self._backend = TrainingBackend(given["model"], tokenizer, model)
         with self._backend.paused(name):
             return run_plan(plan, settings, self._backend)
+
+
+def _tell_others(
+    own: EvalCallback,
+    scores: dict[str, float],
+    args: TrainingArguments,
+    state: TrainerState,
+    control: TrainerControl,
+    given: dict[str, Any],
+) -> None:
+    """Calls `on_log` of the training's other callbacks, as `Trainer.log` does, so that W&B and TensorBoard get the
+    scores. transformers gives a callback no way to the others but the handler that is calling it.
+    """
+    handler = _handler()
+    for callback in [] if handler is None else handler.callbacks:
+        if callback is not own and not isinstance(callback, EvalCallback):
+            callback.on_log(args, state, control, logs=dict(scores), **given)
+
+
+def _handler() -> CallbackHandler | None:
+    """The handler that called this callback."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        found = frame.f_locals.get("self")
+        if isinstance(found, CallbackHandler):
+            return found
+        frame = frame.f_back
+    return None

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, default_data_collator
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    default_data_collator,
+)
 
 import benchbench
 from benchbench.backends.engines import ModelOptions
@@ -32,7 +40,7 @@ def start(tmp_path_factory):
     return models.tiny_llama(tmp_path_factory.mktemp("start") / "model", bos=False)
 
 
-def train(start, folder, callback=None, *, steps=6, save=3):
+def train(start, folder, callback=None, *, steps=6, save=3, more=(), **changes):
     """Trains with dropout, so that every draw of a random number shows in the weights."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(start, attention_dropout=0.1)
@@ -48,11 +56,13 @@ def train(start, folder, callback=None, *, steps=6, save=3):
         use_cpu=True,
         seed=3,
         include_num_input_tokens_seen=True,
+        **changes,
     )
     rows = [{**row, "labels": row["input_ids"]} for row in ROWS]
-    callbacks = [] if callback is None else [callback]
+    callbacks = [*more, *([] if callback is None else [callback])]
     tokenizer = AutoTokenizer.from_pretrained(start)
     given = {"train_dataset": rows, "processing_class": tokenizer, "data_collator": default_data_collator}
+    given["eval_dataset"] = rows if "eval_strategy" in changes else None
     trainer = Trainer(model, arguments, callbacks=callbacks, **given)
     trainer.train()
     return trainer
@@ -156,3 +166,54 @@ def test_any_setting_of_a_run_may_be_given_by_its_name(tmp_path):
 def test_every_must_be_a_step():
     with pytest.raises(ArgumentError, match="every is 0"):
         EvalCallback("demo", every=0)
+
+
+BEST = {"eval_strategy": "steps", "eval_steps": 1, "load_best_model_at_end": True, "greater_is_better": True}
+
+
+def test_the_last_step_is_scored_before_the_best_weights_are_loaded(world, start, tmp_path):
+    settings = base(world, tmp_path)
+    callback = EvalCallback("toy_quiz", every=2, output=tmp_path / "results", settings=settings)
+    trainer = train(start, tmp_path / "tiny", callback, steps=3, save=1, metric_for_best_model="eval_loss", **BEST)
+    assert trainer.state.best_model_checkpoint.endswith("checkpoint-1")
+    assert [result.record.step for result in callback.results] == [2, 3]
+    sweep(on_folder(world, tmp_path / "tiny", tmp_path / "true"), readiness=impatient())
+    rows = benchbench.load_runs(tmp_path / "true")
+    true = dict(zip(rows.step, rows.model_identity, strict=True))
+    assert {r.record.step: r.record.weights for r in callback.results} == {2: true[2], 3: true[3]}
+
+
+def test_a_training_that_an_evaluation_ends_has_its_last_step_scored(world, start, tmp_path):
+    settings = base(world, tmp_path)
+    callback = EvalCallback("toy_quiz", every=100, output=tmp_path / "results", settings=settings)
+    stop = EarlyStoppingCallback(early_stopping_patience=1)
+    given = {**BEST, "metric_for_best_model": "eval_loss"}
+    trainer = train(start, tmp_path / "tiny", callback, steps=6, save=1, more=[stop], **given)
+    assert trainer.state.global_step == 2
+    assert [result.record.step for result in callback.results] == [2]
+    sweep(on_folder(world, tmp_path / "tiny", tmp_path / "true"), readiness=impatient())
+    rows = benchbench.load_runs(tmp_path / "true")
+    assert set(rows[rows.step == 2].model_identity) == {callback.results[0].record.weights}
+
+
+class Listener(TrainerCallback):
+    """Stands for those that report to W&B and TensorBoard."""
+
+    def __init__(self):
+        self.heard = []
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self.heard += [(state.global_step, name, value) for name, value in logs.items() if "benchbench" in name]
+
+
+def test_other_callbacks_hear_the_scores_through_on_log(world, start, tmp_path):
+    settings, listener = base(world, tmp_path), Listener()
+    callback = EvalCallback("toy_quiz", every=2, output=tmp_path / "results", settings=settings)
+    train(start, tmp_path / "tiny", callback, steps=4, save=100, more=[listener])
+    told = [
+        (result.record.step, f"benchbench/{row.task}/{row.metric}", row.value)
+        for result in callback.results
+        for row in result.rows
+    ]
+    assert len(told) > 1
+    assert listener.heard == told

@@ -36,8 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/slurm": {"core", "store", "runner"},
     "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}
     | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "parity", "rescore", "slurm")},
-    "__init__": {"core", "store", "leaderboard"},  # the version; load_runs, load_items and compare, on first use
+    "__init__": {"core", "store", "leaderboard", "notebook"},  # the version; what people call, on first use
     "callbacks": {"core", "backends", "backends/hf", "runner"},
+    "notebook": {"core", "store", "leaderboard", "backends", "backends/hf", "runner"},
     "__main__": {"cli"},
 }
 HEAVY = (

@@ -6,6 +6,7 @@ A new engine is a folder and a line in `ENGINES`; one outside the package is an 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from benchbench.backends.protocol import Backend
 from benchbench.core.errors import ArgumentError, BackendError, did_you_mean
 from benchbench.core.plugins import entry_point_names, entry_points, load_place
 from benchbench.core.settings import Setting, name_value_pairs
-from benchbench.core.types import GenerationParams
+from benchbench.core.types import GenerationParams, Json
 
 if TYPE_CHECKING:
     from benchbench.backends.engine_options import EngineOptions
@@ -35,8 +36,10 @@ ENGINES: Mapping[str, str] = {
 _NAMES = tuple(ENGINES)
 
 
-def parse_model_args(text: str) -> tuple[tuple[str, str], ...]:
-    """(name, value) pairs of `name=value,name=value`, sorted. Raises ArgumentError for anything else."""
+def parse_model_args(text: str | Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
+    """(name, value) pairs of `name=value,name=value` or of a mapping, sorted. ArgumentError for anything else."""
+    if not isinstance(text, str):
+        return tuple(sorted((name, one if isinstance(one, str) else json.dumps(one)) for name, one in text.items()))
     return tuple(sorted(name_value_pairs(text, "--model-args", may_nest=True).items()))
 
 

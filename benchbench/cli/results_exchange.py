@@ -32,8 +32,11 @@ def import_results(
     chance: Annotated[
         list[str] | None, typer.Option(help="Score of a guesser: winogrande=0.5, 'mmlu_*=0.25'; repeatable.")
     ] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="Name every file and line that was passed over.")] = False,
 ) -> None:
-    """Import lm-eval results (JSON, with samples JSONL beside it) and tables (CSV, TSV, JSON lines).
+    """Import results of lm-eval, lighteval, HELM and EuroEval, and tables (CSV, TSV, JSON lines).
+
+    Of lm-eval and lighteval also the samples and details beside the results.
 
     A table has a row per model, task and metric, with the columns model, task, metric, value, and if it has them step,
     tokens_seen, stderr, n, num_fewshot, version, date. Of a folder, everything that fits is taken, the rest is named.
@@ -51,16 +54,17 @@ def import_results(
     unknown: set[str] = set()
     for path in paths:
         found = find_imports(path, mapped, _chance(given))
-        _name(found.passed_over)
+        _name((*found.passed_over, *found.ignored) if list_all else found.passed_over, every=list_all)
         unknown |= {name for run in found.runs for name, task in run.tasks.items() if task.lacks_chance}
         for run in found.runs:
             try:
-                _, new = write_imported(run, output)
+                done = write_imported(run, output)
             except DataError as error:
                 _name([f"{run.model.name}: {error}"])
                 continue
-            written, known = written + new, known + (not new)
-            items += new and any(task.samples is not None for task in run.tasks.values())
+            _name(done.problems, "samples", every=list_all)
+            written, known = written + done.is_new, known + (not done.is_new)
+            items += done.is_new and any(task.samples is not None for task in run.tasks.values())
     there = f" {known} were there already." if known else ""
     with_items = f", {items} of them with items" if items else ", without items: no doc-by-doc comparison"
     stdout().print(cell(f"Imported {written} runs into {output}{with_items if written else ''}.{there}"))
@@ -102,11 +106,12 @@ def _name_unknown(tasks: Sequence[str]) -> None:
     )
 
 
-def _name(passed: Sequence[str]) -> None:
-    for sentence in passed[:SHOWN]:
-        say(f"passed over: {sentence}", "dim")
-    if len(passed) > SHOWN:
-        stderr().print(cell(f"passed over: {len(passed) - SHOWN} more", "dim"))
+def _name(passed: Sequence[str], what: str = "passed over", *, every: bool = False) -> None:
+    shown = len(passed) if every else SHOWN
+    for sentence in passed[:shown]:
+        say(f"{what}: {sentence}", "dim")
+    if len(passed) > shown:
+        stderr().print(cell(f"{what}: {len(passed) - shown} more; --list names them all", "dim"))
 
 
 def export(

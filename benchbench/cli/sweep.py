@@ -107,11 +107,13 @@ def _show_plan(settings: SweepSettings, *, as_json: bool) -> None:
     """What a sweep would do: its units, and what each would ask."""
     from benchbench.cli.run import show_estimates
     from benchbench.runner.run import dry_run
-    from benchbench.runner.sweep import refuse_taken_name
+    from benchbench.runner.sweep import refuse_no_base, refuse_taken_name
     from benchbench.runner.sweep.find import find_all
     from benchbench.runner.sweep.folder import SweepWriter, status_of
 
-    refuse_taken_name(settings, find_all(settings))
+    found = find_all(settings)
+    refuse_taken_name(settings, found)
+    refuse_no_base(settings, found)
     units = status_of(SweepWriter.of(settings), settings)
     todo = sum(unit.state == "to do" for unit in units)
     if not as_json:

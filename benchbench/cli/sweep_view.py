@@ -184,7 +184,7 @@ def _point(point: Point, *, has_steps: bool) -> dict[str, object]:
 
 def show_training(training: Training) -> None:
     """A table with a line per task, then the verdicts, on stdout."""
-    from benchbench.leaderboard.training import about
+    from benchbench.leaderboard.training import about, sentences
 
     console = stdout()
     steps, axis = training.axis.places, training.axis.name
@@ -200,15 +200,6 @@ def show_training(training: Training) -> None:
     for line in about(training):
         console.print()
         console.print(cell(line))
-
-
-def sentences(training: Training) -> list[str]:
-    """The verdicts on the training: first of all tasks together, then of each."""
-    found = []
-    for curve in training.headline_curves:
-        beside = training.beside(curve)
-        found.append(curve.sentence if beside is None else f"{curve.sentence} {beside}")
-    return found
 
 
 def _table(found: Sequence[Curve]) -> Table:

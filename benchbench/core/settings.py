@@ -10,10 +10,12 @@ Settings of one kind that stand in one flag are written `name=value,name=value`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -154,6 +156,76 @@ def _names(kind: type) -> list[str]:
     for field in fields_of(kind):
         found |= {field.name: None} | dict.fromkeys(() if field.parts is None else _names(field.parts))
     return list(found)
+
+
+def with_written(settings: S, **given: object) -> S:
+    """`changed` with values as people write them in Python, by the names of fields or of flags (`-` as `_`).
+
+    A mapping stands for pairs, a list or one value for a tuple, a text for a path, True for a part's defaults.
+    ArgumentError for an unknown name and for a value of another type.
+    """
+    known = _spelled(type(settings))
+    fields = {name: known.get(name) for name in given}
+    return changed(
+        settings,
+        **{
+            name if field is None else field.name: given[name] if field is None else _written(name, field, given[name])
+            for name, field in fields.items()
+        },
+    )
+
+
+def _spelled(kind: type) -> dict[str, Field]:
+    """The fields of settings and of their parts, by all their names. The settings' own fields come first."""
+    found: dict[str, Field] = {}
+    for field in fields_of(kind):
+        flags = [one.split("/")[0].removeprefix("--").replace("-", "_") for one in field.setting.flags]
+        found |= dict.fromkeys((field.name, *flags), field)
+    parts = [_spelled(field.parts) for field in fields_of(kind) if field.parts is not None]
+    for below in parts:
+        found = below | found
+    return found
+
+
+_PLAIN_TYPES: Mapping[object, tuple[type, ...]] = {
+    int: (Integral,), float: (Real,), str: (str, os.PathLike), bool: (bool,), Path: (str, os.PathLike)
+}  # fmt: skip
+
+
+def _written(name: str, field: Field, value: Any) -> object:
+    """The field's value of what stands in somebody's code."""
+    hint: Any = without_none(field.hint)
+    if value is None or (field.parts is not None and not isinstance(value, bool)):
+        return value
+    if field.parts is not None:
+        return field.parts() if value else None
+    if field.setting.parse is not None and (
+        isinstance(value, Mapping) if hint is not str else isinstance(value, list | tuple)
+    ):
+        return field.setting.parse(value)
+    if get_origin(hint) is tuple:
+        if field.setting.pairs:
+            return field.setting.parse(value) if field.setting.parse and isinstance(value, str) else value
+        return tuple(
+            _one(name, get_args(hint)[0], one) for one in ([value] if isinstance(value, str | Path) else value)
+        )
+    return _one(name, hint, value)
+
+
+def _one(name: str, hint: Any, value: Any) -> object:
+    hint = without_none(hint)
+    if value is None:
+        return None
+    kinds = _PLAIN_TYPES.get(hint, ())
+    if kinds and (not isinstance(value, kinds) or isinstance(value, bool) is not (hint is bool)):
+        raise ArgumentError(f"{name} is {value!r}; expected {_called(hint)}.")
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise ArgumentError(f"{name} is {value!r}; expected one of {', '.join(map(str, get_args(hint)))}.")
+    return hint(value) if kinds else value
+
+
+def _called(hint: object) -> str:
+    return {int: "a whole number", float: "a number", str: "a text", bool: "True or False", Path: "a path"}[hint]  # type: ignore[index]
 
 
 def as_record(settings: object) -> dict[str, object]:

@@ -195,6 +195,15 @@ def chosen_curves(training: Training, *, tasks: Sequence[str] | None, metric: st
     return chosen
 
 
+def sentences(training: Training) -> list[str]:
+    """The verdicts on the training: first of all tasks together, then of each."""
+    found = []
+    for curve in training.headline_curves:
+        beside = training.beside(curve)
+        found.append(curve.sentence if beside is None else f"{curve.sentence} {beside}")
+    return found
+
+
 def about(training: Training) -> list[str]:
     """What to know of the mean of all tasks: how they are weighted, and which are missing."""
     if training.overall is None:

@@ -12,6 +12,7 @@ from benchbench.backends.models.formats import CheckpointFormat, check_whole, fo
 from benchbench.core.checkpoint_names import read_name
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import content_hash
+from benchbench.runner.layouts import what_to_do
 from benchbench.store.names import leaf_of
 
 
@@ -138,8 +139,11 @@ class Readiness:
         still = max(now - since, age if age >= OLD else 0.0)
         try:
             check_whole(path)
+            why = what_to_do(path)
         except (ModelError, OSError) as error:
-            return Look("broken" if still >= self.stale else "incomplete", stamp, str(error))
+            why = what_to_do(path) or str(error)
+        if why is not None:
+            return Look("broken" if still >= self.stale else "incomplete", stamp, why)
         if still < self.settle:
             return Look("settling", stamp, f"{path} was changed just now; it may still be written.")
         return Look("ready", stamp)

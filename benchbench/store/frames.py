@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +14,7 @@ from benchbench.core.record import ModelRun, PlanRecord, Row, RunRecord, TaskRec
 from benchbench.core.types import Item
 from benchbench.store.extra_scores import KEYS, added_part, scores_beside, scores_folder, with_added_columns
 from benchbench.store.find import all_runs, finished_runs
-from benchbench.store.folder import RunFolder
+from benchbench.store.folder import FinishedRun, RunFolder
 from benchbench.store.names import folder_name, told_apart
 from benchbench.store.table import COLUMNS, column_name, encode_part, part_scores, read_table, whole_parquet
 
@@ -94,9 +94,14 @@ def load_runs(path: str | Path = "results") -> pd.DataFrame:
     own; `current` is False for the older ones, so that one row is left of each value.
     Models that share a name but not their folder get more of their paths: `runA/final` and `runB/final`.
     """
+    return frame_of(finished_runs(Path(path)))
+
+
+def frame_of(runs: Iterable[FinishedRun]) -> pd.DataFrame:
+    """The frame of `load_runs` for these runs."""
     import pandas as pd
 
-    rows = [row for run in finished_runs(Path(path)) for row in run_rows(run.folder, run.record)]
+    rows = [row for run in runs for row in run_rows(run.folder, run.record)]
     mark_current(rows)
     frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
     return frame.astype(RUN_COLUMNS)

@@ -92,15 +92,18 @@ GenKwargs = tuple[tuple[str, object], ...]
 """(name, JSON value) pairs, sorted by name."""
 
 
-def parse_gen_kwargs(text: str) -> GenKwargs:
-    r"""(name, value) pairs of `max_gen_toks=64,temperature=0.7` or of a JSON object, sorted. ArgumentError otherwise.
+def parse_gen_kwargs(text: str | Mapping[str, Json]) -> GenKwargs:
+    r"""(name, value) pairs of `max_gen_toks=64,temperature=0.7`, a JSON object or a mapping; ArgumentError otherwise.
 
     A temperature above 0 means to sample, unless `do_sample` says otherwise.
 
     >>> parse_gen_kwargs('{"until": ["\\n"], "temperature": 0.7}')
     (('do_sample', True), ('temperature', 0.7), ('until', ['\n']))
     """
-    given = _from_json(text) if text.lstrip().startswith("{") else _from_pairs(text)
+    if isinstance(text, str):
+        given = _from_json(text) if text.lstrip().startswith("{") else _from_pairs(text)
+    else:
+        given = dict(text)
     _check(given)
     temperature = given.get("temperature")
     if isinstance(temperature, int | float) and temperature > 0:

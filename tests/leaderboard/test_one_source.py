@@ -14,7 +14,6 @@ import pytest
 
 import benchbench
 from benchbench.cli.console import number
-from benchbench.cli.sweep_view import sentences
 from benchbench.core.types import Item
 from benchbench.leaderboard.board import make_board
 from benchbench.leaderboard.comparison import compare_models
@@ -23,7 +22,7 @@ from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import read_records
 from benchbench.leaderboard.site.build import SiteOptions, build_site
 from benchbench.leaderboard.site.docs_page import page_of_docs
-from benchbench.leaderboard.training import VerdictOptions
+from benchbench.leaderboard.training import VerdictOptions, sentences
 from benchbench.leaderboard.trainings import figures, make_training
 from benchbench.leaderboard.weights import benchmarks
 from benchbench.stats.duel import duel

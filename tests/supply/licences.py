@@ -52,6 +52,7 @@ Rows of other data sets are not shipped. [tasks/TASKS.md](../tasks/TASKS.md) nam
 Where pip finds no build of torch for CPUs, torch for Linux brings CUDA libraries: in `locked/torch.txt` the names that
 begin with `nvidia` and `cuda`, under NVIDIA's own, proprietary terms. The tests run with the build for CPUs.
 """
+ELSEWHERE = ("darwin", "emscripten", "pypy")
 Row = tuple[str, str, str]
 """Package, version, licence."""
 
@@ -93,9 +94,9 @@ def attention(rows: Sequence[Row]) -> str:
 
 
 def elsewhere(entry: str) -> bool:
-    """Whether an entry is for a platform other than Linux."""
+    """Whether an entry is for a platform other than Linux, or another Python than CPython."""
     marker = entry.partition(";")[2].partition("\\")[0]
-    return "emscripten'" in marker and "!=" not in marker
+    return any(f"{name}'" in marker for name in ELSEWHERE) and "!=" not in marker
 
 
 def write() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import re
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from benchbench.backends.models.files import (
 )
 from benchbench.backends.models.identity import load_pickle, weights_identity
 from benchbench.core import patterns
-from benchbench.core.errors import BackendError, ModelError
+from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import Json
 
@@ -87,6 +88,15 @@ def holds_adapter(folder: Path) -> bool:
     whole = ("model.safetensors", "pytorch_model.bin")
     return (folder / CONFIG).is_file() and not any(
         (folder / f"{name}{end}").is_file() for name in whole for end in ("", ".index.json")
+    )
+
+
+def needs_base(folder: Path, named: str | None) -> ArgumentError:
+    """What to say of an adapter without a base; `named` is the base that its configuration names."""
+    found = "" if named is None else f" Its configuration names it: --base {shlex.quote(named)}"
+    return ArgumentError(
+        f"{folder} is an adapter; say with --base which model it was trained on: a folder, or a hub name. Or merge it "
+        f"into that model, and save what comes out (`merge_and_unload()`, `save_pretrained`).{found}"
     )
 
 

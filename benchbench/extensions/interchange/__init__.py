@@ -1,7 +1,7 @@
 """Results of other harnesses and plain tables, as run folders of our own with a mark of where they come from.
 
-Here: which file is what, and which runs say the same twice. `lm_eval.py`, `lm_eval_items.py` and `table.py` know the
-formats; `record.py` writes.
+Here: which file is what, and which runs say the same twice. `lm_eval.py` (with `lm_eval_model.py`, `lm_eval_items.py`),
+`lighteval.py`, `helm.py`, `euroeval.py` and `table.py` know the formats; `record.py` writes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,20 @@ from functools import partial
 from pathlib import Path
 
 from benchbench.core.errors import DataError
-from benchbench.core.files import read_regular
+from benchbench.core.files import open_regular, read_regular
+from benchbench.extensions.interchange.euroeval import is_euroeval, read_euroeval
+from benchbench.extensions.interchange.helm import PARTS as HELM_PARTS
+from benchbench.extensions.interchange.helm import STATS, is_helm, read_helm
 from benchbench.extensions.interchange.imported import ImportedRun, ImportedTask, Training
+from benchbench.extensions.interchange.lighteval import is_lighteval, read_lighteval
 from benchbench.extensions.interchange.lm_eval import is_lm_eval, read_lm_eval
 from benchbench.extensions.interchange.lm_eval_items import SamplesFile, as_such_files_are
+from benchbench.extensions.interchange.rows import is_parquet_table, is_table
 from benchbench.extensions.interchange.table import Mapped, read_table
 from benchbench.store.names import folder_name
 
+MAX_LINE = 2**24
+"""Bytes of the first line of JSON lines, by which their kind is known."""
 TABLES = (".csv", ".tsv", ".jsonl")
 MAX_RESULTS = 2**29
 """Bytes of the largest results file that is read."""
@@ -35,6 +42,8 @@ class Found:
     runs: tuple[ImportedRun, ...]
     passed_over: tuple[str, ...]
     """A sentence for each file or run that was not taken."""
+    ignored: tuple[str, ...] = ()
+    """A sentence for each file that is not of a kind that holds results, or that no results file needs."""
 
 
 def find_imports(path: Path, mapped: Mapped, chance: Callable[[str], float | None]) -> Found:
@@ -52,10 +61,13 @@ def find_imports(path: Path, mapped: Mapped, chance: Callable[[str], float | Non
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     runs: list[ImportedRun] = []
     passed: list[str] = []
+    ignored: list[Path] = []
     for file in files:
         try:
             with as_such_files_are(file):
-                runs += _read(file, path, mapped)
+                found = _read(file, path, mapped, passed)
+            runs += found
+            ignored += [] if found else [file]
         except (DataError, UnicodeDecodeError, OSError) as error:
             if path.is_file():
                 raise error if isinstance(error, DataError) else DataError(f"{path} cannot be read: {error}.") from None
@@ -64,24 +76,63 @@ def find_imports(path: Path, mapped: Mapped, chance: Callable[[str], float | Non
         listed = f" ({passed[0]})" if passed else ""
         raise DataError(f"{path} holds no lm-eval results and no table of model, task, metric, value{listed}.")
     kept, same = _without_twins(runs)
-    return Found(tuple(_with_chance(run, chance) for run in kept), (*passed, *same))
+    used = {task.samples.path for run in runs for task in run.tasks.values() if task.samples is not None}
+    rest = tuple(f"{file}: {_why_ignored(file)}" for file in ignored if file not in used)
+    return Found(tuple(_with_chance(run, chance) for run in kept), (*passed, *same), rest)
 
 
-def _read(file: Path, root: Path, mapped: Mapped) -> list[ImportedRun]:
+def _why_ignored(file: Path) -> str:
+    if file.name.startswith("samples_") and file.suffix == ".jsonl":
+        return "samples without the results file that they belong to"
+    if file.suffix == ".parquet":
+        return "details without the results file that they belong to"
+    if file.name in HELM_PARTS:
+        return f"a part of a HELM run; {STATS} holds its scores"
+    return "no kind of file that is imported"
+
+
+def _read(file: Path, root: Path, mapped: Mapped, problems: list[str]) -> list[ImportedRun]:
+    """The runs in a file; none where it is of no kind that is imported."""
     name = file.name if file == root else f"{root.name}/{file.relative_to(root).as_posix()}"
     if file.suffix == ".json":
-        try:
-            content = json.loads(read_regular(file, MAX_RESULTS))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"not JSON ({error}).") from error
-        if not is_lm_eval(content):
-            raise DataError("no lm-eval results: an object with `results` and `config` was expected.")
-        run = read_lm_eval(file, name, partial(_samples_beside, file))
-        shots = mapped.defaults.get("num_fewshot")
-        return [_with_shots(run, int(shots)) if shots else run]
+        return _read_json(file, name, mapped)
     if file.suffix in TABLES and not (file.suffix == ".jsonl" and file.name.startswith("samples_")):
+        if file.suffix == ".jsonl" and is_euroeval(_first_line(file)):
+            return read_euroeval(file, name, problems)
+        return read_table(file, name, mapped)
+    if file.suffix == ".parquet" and not file.name.startswith("details_") and is_parquet_table(file):
         return read_table(file, name, mapped)
     return []
+
+
+def _first_line(file: Path) -> str:
+    with open_regular(file) as opened:
+        return opened.readline(MAX_LINE).decode("utf-8-sig", errors="replace")
+
+
+def _read_json(file: Path, name: str, mapped: Mapped) -> list[ImportedRun]:
+    if file.name in HELM_PARTS and is_helm(file.with_name(STATS)):
+        return []
+    data = read_regular(file, MAX_RESULTS)
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON ({error}).") from error
+    called = mapped.defaults.get("model")
+    if is_helm(file):
+        return [read_helm(file, name, data)]
+    if is_lighteval(content):
+        return read_lighteval(file, name, data, called)
+    if is_table(content):
+        return read_table(file, name, mapped)
+    if not is_lm_eval(content):
+        raise DataError(
+            "no results that are known here: lm-eval's and lighteval's objects with `results` and `config` or"
+            " `config_general`, HELM's stats.json beside run_spec.json, a list of rows of model, task, metric, value."
+        )
+    run = read_lm_eval(file, name, partial(_samples_beside, file), called)
+    shots = mapped.defaults.get("num_fewshot")
+    return [_with_shots(run, int(shots)) if shots else run]
 
 
 def _samples_beside(results: Path, task: str) -> SamplesFile | None:

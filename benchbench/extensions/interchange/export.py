@@ -66,6 +66,22 @@ def _seconds(record: RunRecord) -> float:
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
 
 
+ROW = (
+    "task",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "n",
+    "n_clusters",
+    "se_method",
+    "signature",
+    "note",
+    "num_fewshot",
+)
+"""What a row says that lm-eval's layout has no place for, and by what an import knows it."""
+
+
 def to_lm_eval(record: RunRecord) -> dict[str, Json]:
     """A run record in the layout of lm-eval's results JSON.
 
@@ -115,6 +131,8 @@ def to_lm_eval(record: RunRecord) -> dict[str, Json]:
             "step": record.step,
             "tokens_seen": record.tokens_seen,
             "signatures": {row.task: row.signature for row in record.rows},
+            "chance": {name: task.scoring.chance for name, task in tasks.items()},
+            "rows": [{name: getattr(row, name) for name in ROW} for row in record.rows],
         },
     }
     return {name: as_json(value) for name, value in layout.items()}

@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchbench.core.errors import DataError
-from benchbench.core.json_record import finite_json, whole
+from benchbench.core.ids import content_hash
+from benchbench.core.json_record import finite_json, number, text, whole
 from benchbench.core.record import BackendRecord, Origin
+from benchbench.core.types import Json
 from benchbench.extensions.interchange.imported import (
     ImportedGroup,
-    ImportedModel,
     ImportedRun,
     ImportedScore,
     ImportedTask,
-    imported_score,
-    in_order,
+    SamplesSource,
+    Stated,
+    is_number,
+    scores_in,
+    shots_in,
+    version_in,
 )
-from benchbench.extensions.interchange.lm_eval_items import SamplesFile
-from benchbench.store.names import names_at, names_called
+from benchbench.extensions.interchange.lm_eval_model import is_ours, read_model
 
-FindSamples = Callable[[str], SamplesFile | None]
+FindSamples = Callable[[str], SamplesSource | None]
 """Task → the file of its items, if there is one."""
-OF_NO_WEIGHT = frozenset(
-    {
-        *("pretrained", "model", "revision", "subfolder", "batch_size", "max_batch_size", "device", "device_map"),
-        *("device_map_option", "parallelize", "use_accelerate", "gpus", "max_memory_per_gpu", "max_cpu_memory"),
-        *("offload_folder", "low_cpu_mem_usage", "trust_remote_code", "cache_dir", "download_dir", "load_format"),
-        *("token", "use_auth_token", "use_fast_tokenizer", "backend", "seed", "logits_cache", "use_cache"),
-        *("tensor_parallel_size", "data_parallel_size", "pipeline_parallel_size", "gpu_memory_utilization"),
-        *("swap_space", "max_num_seqs", "max_num_batched_tokens", "enforce_eager", "base_url", "num_concurrent"),
-        *("max_retries", "timeout", "verify_certificate", "header", "tokenized_requests", "tokenizer_backend"),
-    }
-)
-"""Arguments of lm-eval's models that change neither weights nor numbers, or that the model's name tells."""
+USUAL_SEED = 1234
+"""Of lm-eval's draw of shots."""
 SUBJECTS = {"hendrycksTest-": "hendrycksTest"}
 """Prefixes by which version 0.3 wrote the subjects of one benchmark."""
 
@@ -53,8 +47,9 @@ def is_lm_eval(content: Any) -> bool:
     )
 
 
-def read_lm_eval(path: Path, name: str, find_samples: FindSamples) -> ImportedRun:
-    """The run in a results file. `name` is what to call the file in the record.
+def read_lm_eval(path: Path, name: str, find_samples: FindSamples, called: str | None = None) -> ImportedRun:
+    """The run in a results file. `name` is what to call the file in the record, `called` what to call a model that it
+    does not name.
 
     Raises:
         DataError: not such a file, or it does not say which model it is of.
@@ -72,19 +67,20 @@ def read_lm_eval(path: Path, name: str, find_samples: FindSamples) -> ImportedRu
         else:
             tasks[task] = _task(content, task, scores, find_samples)
     return ImportedRun(
-        model=_model(content, path),
+        model=read_model(content, path, called),
         tasks={task: found for task, found in tasks.items() if found.scores},
         origin=Origin(kind="lm-eval", file=name, sha256=hashlib.sha256(data).hexdigest()[:16]),
         groups=_groups(groups, means, tasks),
+        asked=conditions(content),
         backend=BackendRecord(
-            name=str(config.get("model")) if _is_ours(content) else f"lm-eval {config.get('model') or ''}".strip(),
+            name=str(config.get("model")) if is_ours(content) else f"lm-eval {config.get('model') or ''}".strip(),
             dtype=_text(config.get("model_dtype")),
             device=_text(config.get("device")),
-            num_parameters=config.get("model_num_parameters"),
+            num_parameters=whole(config.get("model_num_parameters")),
             revision=_text(config.get("model_revision")),
         ),
         versions=versions,
-        settings={"limit": config.get("limit"), "seed": config.get("fewshot_seed")},
+        settings={"limit": _plain(config.get("limit")), "seed": _plain(config.get("fewshot_seed"))},
         date=_date(content.get("date")),
     )
 
@@ -99,59 +95,13 @@ def _content(path: Path, data: bytes) -> dict[str, Any]:
     return dict(content)
 
 
+def _plain(value: Any) -> Json:
+    """A JSON value without numbers that JSON cannot hold."""
+    return cast("Json", finite_json(value))
+
+
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _model(content: Mapping[str, Any], path: Path) -> ImportedModel:
-    """The model that `model_args` name, else `model_name`."""
-    arguments = _arguments(content["config"].get("model_args"))
-    if _is_ours(content):
-        return _our_model(content, arguments.get("pretrained"))
-    named = arguments.get("pretrained") or arguments.get("model") or content.get("model_name")
-    if not named:
-        raise DataError(
-            f"{path} does not name its model: neither `pretrained` or `model` in model_args nor model_name."
-        )
-    revision = arguments.get("revision", "main")
-    leaf = "/".join(part for part in ("" if revision == "main" else revision, arguments.get("subfolder", "")) if part)
-    found = names_at(str(named), leaf or None)
-    name, series, reading = found.model, found.series, found.reading
-    if "peft" in arguments:
-        adapter = names_at(arguments["peft"])
-        called = names_called(f"{name}+{adapter.model}")
-        name, series, reading = called.model, called.series, called.reading
-    kept = sorted((k, v) for k, v in arguments.items() if k not in OF_NO_WEIGHT and (k, v) != ("tokenizer", named))
-    return ImportedModel(name, series, reading.step, reading.tokens, str(named), tuple(kept))
-
-
-def _arguments(given: Any) -> dict[str, str]:
-    """`model_args`, which is text in some versions and an object in others, without what says nothing."""
-    if isinstance(given, str):
-        pairs: list[list[str]] = []
-        for part in given.split(","):
-            name, equals, value = part.partition("=")
-            if equals:
-                pairs.append([name.strip(), value])
-            elif pairs:
-                pairs[-1][1] += f",{part}"  # the value holds a comma
-        given = dict(pairs)
-    known = {str(k): str(v).strip("\"' ") for k, v in given.items()} if isinstance(given, Mapping) else {}
-    nothing = ("", "None", "False")
-    return {k: v for k, v in known.items() if v not in nothing and (k, v) != ("dtype", "auto")}
-
-
-def _our_model(content: Mapping[str, Any], location: str | None) -> ImportedModel:
-    """Of a file that `results export` wrote."""
-    ours, name = content["benchbench"], str(content["model_name"])
-    called = names_called(name)
-    series = str(ours.get("series") or called.series)
-    return ImportedModel(name, series, whole(ours.get("step")), whole(ours.get("tokens_seen")), location)
-
-
-def _is_ours(content: Mapping[str, Any]) -> bool:
-    """Written by `results export`, which names models as we do."""
-    return isinstance(content.get("benchbench"), dict) and bool(content.get("model_name"))
 
 
 def _task(content: Mapping[str, Any], task: str, scores: Mapping[str, Any], find_samples: FindSamples) -> ImportedTask:
@@ -163,33 +113,69 @@ def _task(content: Mapping[str, Any], task: str, scores: Mapping[str, Any], find
     guessed = "loglikelihood" if "ppl" in names else "multiple_choice" if names & {"acc", "acc_norm"} else None
     return ImportedTask(
         scores=found,
-        version=(content.get("versions") or {}).get(task),
-        num_fewshot=shots if isinstance(shots, int) else None,
+        version=version_in((content.get("versions") or {}).get(task)),
+        num_fewshot=shots_in(shots),
         output_type=_text(resolved.get("output_type")) or guessed,
         resolved=resolved,
+        chance=_chance(content, task),
         samples=find_samples(task),
+        asked=_asked(found),
     )
 
 
-def _scores(content: Mapping[str, Any], task: str, scores: Mapping[str, Any]) -> tuple[ImportedScore, ...]:
-    """Values with their standard errors: `acc,none` and `acc_stderr,none` (0.4), or `acc` and `acc_stderr` (0.3)."""
-    effective = ((content.get("n-samples") or {}).get(task) or {}).get("effective") or scores.get("sample_len")
-    better = (content.get("higher_is_better") or {}).get(task) or {}
+def conditions(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the file says of how all its tasks were asked, apart from shots, where it moves numbers.
+
+    Files of ours say it in each task's signature.
+    """
+    if is_ours(content):
+        return ()
+    config = content["config"]
     found = []
-    for key, value in scores.items():
-        name, _, pipeline = key.partition(",")
-        if name.endswith("_stderr") or key in ("alias", "name", "sample_len", "samples") or not _is_number(value):
-            continue
-        stderr = scores.get(f"{name}_stderr{',' + pipeline if pipeline else ''}")
-        error = float(stderr) if _is_number(stderr) and math.isfinite(float(stderr)) else None  # type: ignore[arg-type]
-        n = int(effective) if isinstance(effective, int) else None
-        metric = name if pipeline in ("", "none") else f"{name},{pipeline}"
-        found.append(imported_score(metric, value, error, n, better.get(name)))
-    return in_order(found)
+    if template := (content.get("chat_template_sha") or content.get("chat_template")):
+        found.append(f"chat:{content_hash(template, digits=8)}")
+    if content.get("fewshot_as_multiturn") and found:
+        found.append("multiturn")
+    if system := (content.get("system_instruction_sha") or content.get("system_instruction")):
+        found.append(f"system:{content_hash(system, digits=8)}")
+    if config.get("gen_kwargs"):
+        found.append(f"gen:{content_hash(finite_json(config['gen_kwargs']), digits=8)}")
+    if config.get("fewshot_seed") not in (None, USUAL_SEED):
+        found.append(f"seed:{config['fewshot_seed']}")
+    return tuple(found)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _scores(content: Mapping[str, Any], task: str, scores: Mapping[str, Any]) -> tuple[ImportedScore, ...]:
+    """The task's scores, with what else the file says of them."""
+    effective = ((content.get("n-samples") or {}).get(task) or {}).get("effective") or scores.get("sample_len")
+    n = effective if isinstance(effective, int) and not isinstance(effective, bool) and effective > 0 else None
+    found = scores_in(scores, n, (content.get("higher_is_better") or {}).get(task) or {})
+    return tuple(_as_stated(score, content, task) for score in found) if is_ours(content) else found
+
+
+def _asked(scores: Sequence[ImportedScore]) -> tuple[str, ...]:
+    """The signature that benchbench wrote, which tells prompts apart where no item does."""
+    stated = next((score.stated.signature for score in scores if score.stated is not None), None)
+    return (stated,) if stated and "|imported:" not in stated else ()
+
+
+def _as_stated(score: ImportedScore, content: Mapping[str, Any], task: str) -> ImportedScore:
+    """The score with what else `results export` wrote of its row, as long as that is of the same value."""
+    rows = content["benchbench"].get("rows")
+    for row in rows if isinstance(rows, list) else ():
+        named = isinstance(row, dict) and (row.get("task"), row.get("metric"), row.get("value"))
+        if named == (task, score.metric, score.value):
+            low, high = number(row.get("ci_low")), number(row.get("ci_high"))
+            words = text(row.get("se_method")), text(row.get("signature"))
+            stated = Stated(low, high, whole(row.get("n_clusters")), *words)
+            return replace(score, n=whole(row.get("n")), note=text(row.get("note")), stated=stated)
+    return score
+
+
+def _chance(content: Mapping[str, Any], task: str) -> float | None:
+    """The score of a guesser, which a file of ours tells."""
+    known = content["benchbench"].get("chance") if is_ours(content) else None
+    return number(known.get(task)) if isinstance(known, dict) else None
 
 
 def _groups(
@@ -197,11 +183,12 @@ def _groups(
     means: Mapping[str, tuple[ImportedScore, ...]],
     tasks: Mapping[str, ImportedTask],
 ) -> tuple[ImportedGroup, ...]:
-    groups = [
-        ImportedGroup(name, tuple(t for t in listed if t in tasks), weight_by_size=True, scores=means.get(name, ()))
-        for name, listed in members.items()
-        if any(t in tasks for t in listed)
-    ]
+    """Each group with the tasks below it, also where its members are groups; one that has a mean and none is kept."""
+    groups = []
+    for name in dict.fromkeys((*members, *means)):
+        listed = tuple(dict.fromkeys(_leaves(name, members, tasks, frozenset())))
+        if listed or means.get(name):
+            groups.append(ImportedGroup(name, listed, weight_by_size=True, scores=means.get(name, ())))
     for prefix, name in SUBJECTS.items():
         listed = tuple(task for task in tasks if task.startswith(prefix))
         if len(listed) > 1 and name not in members:
@@ -209,7 +196,20 @@ def _groups(
     return tuple(groups)
 
 
+def _leaves(
+    name: str, members: Mapping[str, tuple[str, ...]], tasks: Mapping[str, ImportedTask], above: frozenset[str]
+) -> Iterator[str]:
+    for member in members.get(name, ()) if name not in above else ():
+        if member in tasks:
+            yield member
+        else:
+            yield from _leaves(member, members, tasks, above | {name})
+
+
 def _date(value: Any) -> str | None:
     if isinstance(value, str):
         return value or None
-    return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds") if _is_number(value) else None
+    try:
+        return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds") if is_number(value) else None
+    except (ValueError, OverflowError, OSError):
+        return None

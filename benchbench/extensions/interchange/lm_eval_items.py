@@ -20,6 +20,7 @@ from benchbench.core.record import Example
 from benchbench.core.registry import influence_column
 from benchbench.core.types import Item, Json, Outcome
 from benchbench.extensions.interchange.export import OWN, ROLLING
+from benchbench.extensions.interchange.imported import Samples
 from benchbench.store.table import checked, storable
 
 FIXED = frozenset(
@@ -28,6 +29,8 @@ FIXED = frozenset(
         *("doc_hash", "prompt_hash", "target_hash"),
     }
 )
+LONGEST_NUMBER = 19
+"""Digits of a doc's number."""
 OURS = "benchbench"
 """In files that `results export` wrote: what else the item held."""
 
@@ -48,53 +51,82 @@ class SamplesFile:
     path: Path
     task: str
 
-    def items(self) -> list[Item]:
-        """The items, one per doc: the scores of further filters become scores `metric,filter`.
-
-        Raises:
-            DataError: a line that is not a sample, naming file and line.
-        """
-        with as_such_files_are(self.path):
-            return _read_items(self.path, self.task)
-
-    def example(self) -> Example | None:
-        """Prompt and continuations of the first doc, as they were asked; None if the file does not hold them."""
-        for _, line in _lines(self.path):
-            pairs = _arguments(line.get("arguments"))
-            if not pairs:
-                return None
-            continuations = tuple(continuation for _, continuation in pairs)
-            keys = ("doc_id", "prompt", "continuations")
-            return Example(doc_id=line.get("doc_id"), prompt=pairs[0][0], continuations=continuations, keys=keys)
-        return None
-
-
-def _read_items(path: Path, task: str) -> list[Item]:
-    docs: dict[int, list[Mapping[str, Json]]] = {}
-    for number, line in _lines(path):
+    def read(self) -> Samples:
+        """The items of all docs that can be read; what is damaged is named, and costs nothing else."""
+        docs: dict[int, list[_Line]] = {}
+        problems: list[str] = []
+        bad: set[int] = set()
         try:
-            doc_id: Any = line["doc_id"]
-            docs.setdefault(int(doc_id), []).append(line)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}, line {number}: a sample with `doc_id` was expected.") from error
-    try:
-        return [checked(_item(task, doc_id, lines)) for doc_id, lines in sorted(docs.items())]
-    except TypeError as error:
-        raise DataError(f"{path}: a sample is not as lm-eval writes it: {error}.") from error
+            for line in _lines(self.path, problems):
+                docs.setdefault(line.doc_id, []).append(line)
+        except OSError as error:
+            return Samples((), None, (f"{self.path.name} cannot be read: {error}",))
+        items = []
+        for doc_id, lines in sorted(docs.items()):
+            try:
+                items.append(checked(_item(self.task, doc_id, _each_filter_once(lines))))
+            except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+                bad.add(doc_id)
+                problems.append(f"line {lines[0].number}: doc {doc_id} is not as lm-eval writes it ({_short(error)})")
+        first = next((lines[0].content for doc_id, lines in docs.items() if doc_id not in bad), None)
+        return Samples(tuple(items), None if first is None else _example(first), tuple(problems))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Json]]]:
-    with io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace") as file:
+@dataclass(frozen=True, slots=True)
+class _Line:
+    number: int
+    doc_id: int
+    content: Mapping[str, Json]
+
+
+def _short(error: Exception) -> str:
+    return str(error)[:120] or type(error).__name__
+
+
+def _each_filter_once(lines: Sequence[_Line]) -> list[Mapping[str, Json]]:
+    """The lines of a doc. ValueError where a filter has two that differ: nobody knows which counts."""
+    found: dict[str, Mapping[str, Json]] = {}
+    for line in lines:
+        pipeline = str(line.content.get("filter") or "none")
+        if found.setdefault(pipeline, line.content) != line.content:
+            raise ValueError(f"line {line.number} is of the same doc and says something else")
+    return list(found.values())
+
+
+def _example(line: Mapping[str, Json]) -> Example | None:
+    pairs = _arguments(line.get("arguments"))
+    if not pairs:
+        return None
+    continuations = tuple(continuation for _, continuation in pairs)
+    keys = ("doc_id", "prompt", "continuations")
+    return Example(doc_id=line.get("doc_id"), prompt=pairs[0][0], continuations=continuations, keys=keys)
+
+
+def _lines(path: Path, problems: list[str]) -> Iterator[_Line]:
+    """The lines that are samples; the others are named in `problems`."""
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, text in enumerate(file, 1):
             if not text.strip():
                 continue
             try:
-                line = json.loads(text)
+                yield _sample(text, number)
             except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {number}: not JSON ({error}); the file may have been cut.") from error
-            if not isinstance(line, dict):
-                raise DataError(f"{path}, line {number}: an object was expected.")
-            yield number, line
+                problems.append(f"line {number}: {_short(error)}")
+
+
+def _sample(text: str, number: int) -> _Line:
+    if any("\udc80" <= sign <= "\udcff" for sign in text):
+        raise ValueError("not UTF-8")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({_short(error)}); the file may have been cut") from error
+    doc_id = content.get("doc_id") if isinstance(content, dict) else None
+    if isinstance(doc_id, str) and doc_id.isdecimal() and len(doc_id) < LONGEST_NUMBER:
+        doc_id = int(doc_id)
+    if not isinstance(doc_id, int) or isinstance(doc_id, bool):
+        raise ValueError("a sample with `doc_id` was expected")
+    return _Line(number, doc_id, content)
 
 
 def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Json]]) -> Item:

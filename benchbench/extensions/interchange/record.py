@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
 
 from benchbench.core import __version__
 from benchbench.core.ids import content_hash
+from benchbench.core.json_record import finite
 from benchbench.core.record import (
     BackendRecord,
     Counts,
@@ -26,7 +27,8 @@ from benchbench.core.record import (
 )
 from benchbench.core.registry import METRICS, metric_range
 from benchbench.core.types import Item, Json, MetricSpec
-from benchbench.extensions.interchange.imported import ImportedRun, ImportedScore, ImportedTask
+from benchbench.extensions.interchange.imported import ImportedRun, ImportedScore, ImportedTask, Samples, Stated
+from benchbench.extensions.interchange.samples_check import with_notes
 from benchbench.store.damage import damage_of_run, is_complete, remove_aside, restore
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.lock import RunLock
@@ -36,8 +38,19 @@ NORMAL = NormalDist().inv_cdf(0.975)
 """Half-width of a 95 % interval in standard errors."""
 
 
-def write_imported(run: ImportedRun, root: Path) -> tuple[RunFolder, bool]:
-    """The run's folder in `root`, and whether it was written now (not there before).
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An imported run in the results folder."""
+
+    folder: RunFolder
+    is_new: bool
+    """Written now, not there before."""
+    problems: tuple[str, ...] = ()
+    """What of its samples was not taken, a sentence each."""
+
+
+def write_imported(run: ImportedRun, root: Path) -> Written:
+    """Writes the run's folder in `root`, unless it is there.
 
     The folder's name is a hash of what was imported, so that importing a file twice makes one run. A record that a
     former version made, without the model's series, is written anew, and so is a damaged one.
@@ -49,16 +62,23 @@ def write_imported(run: ImportedRun, root: Path) -> tuple[RunFolder, bool]:
             restore(folder)
         folder.forget()
     if is_complete(folder) and not folder.is_of_former_version():
-        return folder, False
-    with RunWriter(folder.path, _plan(run, run_id)) as writer:
-        items = {name: _write_items(writer, name, task) for name, task in run.tasks.items()}
-        writer.finish(_record(run, run_id, items))
+        return Written(folder, is_new=False)
+    samples = {name: task.samples.read() for name, task in run.tasks.items() if task.samples is not None}
+    noted, problems = with_notes(run, samples)
+    with RunWriter(folder.path, _plan(noted, run_id)) as writer:
+        for name, found in samples.items():
+            _write_items(writer, name, found)
+        writer.finish(_record(noted, run_id, samples))
         remove_aside(writer)
-    return folder, True
+    return Written(folder, is_new=True, problems=tuple(problems))
 
 
 def _identity(run: ImportedRun) -> dict[str, Json]:
+    added: dict[str, Json] = {"asked": list(run.asked)} if run.asked else {}
+    if run.source_run:
+        added["source_run"] = run.source_run
     return {
+        **added,
         "origin": run.origin.to_json(),
         "model": run.model.name,
         "tasks": {
@@ -116,20 +136,18 @@ def _docs(task: ImportedTask) -> int:
     return max((score.n or 0 for score in task.scores), default=0)
 
 
-def _write_items(writer: RunWriter, name: str, task: ImportedTask) -> list[Item]:
-    items = task.samples.items() if task.samples is not None else []
-    if items:
+def _write_items(writer: RunWriter, name: str, found: Samples) -> None:
+    if found.items:
         writer.open_task(name).close()
-        writer.seal(name, items)
-    return items
+        writer.seal(name, list(found.items))
 
 
-def _record(run: ImportedRun, run_id: str, items: Mapping[str, Sequence[Item]]) -> RunRecord:
+def _record(run: ImportedRun, run_id: str, samples: Mapping[str, Samples]) -> RunRecord:
     rows = [_row(run, name, task.num_fewshot, score) for name, task in run.tasks.items() for score in task.scores]
     shots = {name: task.num_fewshot for name, task in run.tasks.items()}
     for group in run.groups:
         common = {shots.get(name) for name in group.tasks}
-        num_fewshot = common.pop() if len(common) == 1 else None
+        num_fewshot = common.pop() if len(common) == 1 else group.num_fewshot
         rows += [_row(run, group.name, num_fewshot, score, is_group=True) for score in group.scores]
     backend = run.backend or BackendRecord(name=run.origin.kind)
     return RunRecord(
@@ -142,7 +160,7 @@ def _record(run: ImportedRun, run_id: str, items: Mapping[str, Sequence[Item]]) 
         settings={**_settings(run), **run.settings},
         backend=replace(backend, model_identity=run.model.identity, keys=BACKEND),
         versions={"benchbench": __version__, **run.versions},
-        tasks={name: _task(task, items[name]) for name, task in run.tasks.items()},
+        tasks={name: _task(run, task, samples.get(name)) for name, task in run.tasks.items()},
         groups=tuple(
             GroupRecord(name=group.name, tasks=group.tasks, weight_by_size=group.weight_by_size)
             for group in run.groups
@@ -160,12 +178,18 @@ def _record(run: ImportedRun, run_id: str, items: Mapping[str, Sequence[Item]]) 
     )
 
 
-def _task(task: ImportedTask, items: Sequence[Item]) -> TaskRecord:
+def _asked_hash(asked: Sequence[str]) -> str | None:
+    """In place of a hash of prompts that nobody has seen: chat rows must not stand in one column with plain ones."""
+    return content_hash(list(asked), digits=8) if asked else None
+
+
+def _task(run: ImportedRun, task: ImportedTask, found: Samples | None) -> TaskRecord:
+    items, asked = () if found is None else found.items, (*run.asked, *task.asked)
     return TaskRecord(
         version=task.version,
         output_type=task.output_type,
         num_fewshot=task.num_fewshot,
-        prompt_hash=content_hash([item.item_key for item in items], digits=8) if items else None,
+        prompt_hash=content_hash([item.item_key for item in items], digits=8) if items else _asked_hash(asked),
         data_hash=content_hash([item.doc_hash for item in items]) if items else None,
         counts=_counts(_docs(task), items),
         scoring=ScoringRecord(
@@ -175,7 +199,7 @@ def _task(task: ImportedTask, items: Sequence[Item]) -> TaskRecord:
             keys=SCORING,
         ),
         resolved=task.resolved,
-        example=None if task.samples is None else task.samples.example(),
+        example=None if found is None else found.example,
         keys=TASK,
     )
 
@@ -202,11 +226,8 @@ def _metric(score: ImportedScore) -> MetricSpec:
 
 
 def _row(run: ImportedRun, name: str, num_fewshot: int | None, score: ImportedScore, *, is_group: bool = False) -> Row:
-    low, high = _interval(score)
-    task = run.tasks.get(name)
-    version = "?" if task is None or task.version is None else task.version
-    shots = "?" if num_fewshot is None else num_fewshot
-    n = "?" if score.n is None else score.n
+    stated = score.stated or Stated()
+    low, high = _interval(score) if score.stated is None else (stated.ci_low, stated.ci_high)
     return Row(
         model=run.model.name,
         task=name,
@@ -216,14 +237,28 @@ def _row(run: ImportedRun, name: str, num_fewshot: int | None, score: ImportedSc
         ci_low=low,
         ci_high=high,
         n=score.n,
-        se_method=None if score.stderr is None else "imported",
+        n_clusters=stated.n_clusters,
+        se_method=stated.se_method or (None if score.stderr is None else "imported"),
         higher_is_better=score.higher_is_better,
         num_fewshot=num_fewshot,
         is_group=is_group,
-        signature=f"{name}.v{version}|shots:{shots}|n:{n}|imported:{run.origin.kind}",
+        signature=_signature(run, name, num_fewshot, score),
         note=score.note,
         keys=ROW,
     )
+
+
+def _signature(run: ImportedRun, name: str, num_fewshot: int | None, score: ImportedScore) -> str:
+    """What is known of all that moves the number. One that benchbench wrote says more, and keeps what it says."""
+    if score.stated is not None and score.stated.signature:
+        known = score.stated.signature
+        return known if "|imported:" in known else f"{known}|imported:{run.origin.kind}"
+    task = run.tasks.get(name)
+    version = "?" if task is None or task.version is None else task.version
+    shots = "?" if num_fewshot is None else num_fewshot
+    n = "?" if score.n is None else score.n
+    asked = "".join(f"|{one}" for one in (*run.asked, *(() if task is None else task.asked)))
+    return f"{name}.v{version}|shots:{shots}|n:{n}{asked}|imported:{run.origin.kind}"
 
 
 def _interval(score: ImportedScore) -> tuple[float | None, float | None]:
@@ -232,4 +267,4 @@ def _interval(score: ImportedScore) -> tuple[float | None, float | None]:
         return None, None
     bounds = metric_range(score.metric) or (-math.inf, math.inf)
     half = NORMAL * score.stderr
-    return max(bounds[0], score.value - half), min(bounds[1], score.value + half)
+    return finite(max(bounds[0], score.value - half)), finite(min(bounds[1], score.value + half))

@@ -25,7 +25,14 @@ from benchbench.extensions.slurm.folder import (
 from benchbench.extensions.slurm.queue import Node
 from benchbench.runner.checkpoint import Readiness
 from benchbench.runner.settings import SweepSettings
-from benchbench.runner.sweep import ignore, is_done, refuse_other_tokenizers, refuse_taken_name, units_of
+from benchbench.runner.sweep import (
+    ignore,
+    is_done,
+    refuse_no_base,
+    refuse_other_tokenizers,
+    refuse_taken_name,
+    units_of,
+)
 from benchbench.runner.sweep.find import find_all
 from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.session import CheckpointSkipped, OnSweepEvent, SweepSession
@@ -98,6 +105,7 @@ def _prepare(settings: SweepSettings, cluster: Cluster, on_event: OnSweepEvent) 
     check_fit(cluster, settings.run.output)
     found = find_all(settings)
     refuse_taken_name(settings, found)
+    refuse_no_base(settings, found)
     refuse_other_tokenizers(settings, found, Readiness())
     session = SweepSession(settings, on_event)
     for group in range(len(settings.task_groups)):

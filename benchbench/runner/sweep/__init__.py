@@ -10,9 +10,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchbench.backends.models.adapter import holds_adapter, needs_base, read_adapter
 from benchbench.backends.models.identity import tokenizer_identity
-from benchbench.core.errors import BackendError, DamageError, ModelError, RunInUse, StoreError, VersionError
+from benchbench.core.errors import (
+    ArgumentError,
+    BackendError,
+    DamageError,
+    ModelError,
+    RunInUse,
+    StoreError,
+    VersionError,
+)
 from benchbench.runner.checkpoint import Checkpoint, Look, Readiness
+from benchbench.runner.layouts import tokenizer_hint
 from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.find import find_all
 from benchbench.runner.sweep.folder import SweepWriter, Unit
@@ -42,6 +52,23 @@ def refuse_taken_name(settings: SweepSettings, checkpoints: Iterable[Checkpoint]
     own = {find_home(checkpoint.location, checkpoint.revision) for checkpoint in checkpoints}
     homes = own | {real_path(find_location(model)) for model in settings.models}
     refuse_other_training(settings.run.output, settings.name, homes)
+
+
+def refuse_no_base(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> None:
+    """ArgumentError where the checkpoints are adapters, and nothing says on which model they stand."""
+    if settings.run.model.base is not None:
+        return
+    for checkpoint in checkpoints:
+        folder = Path(checkpoint.location)
+        if checkpoint.revision is None and holds_adapter(folder):
+            raise needs_base(folder, _base_named_in(folder))
+
+
+def _base_named_in(adapter: Path) -> str | None:
+    try:
+        return read_adapter(adapter).base
+    except ModelError:
+        return None
 
 
 def units_of(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> list[Unit]:
@@ -86,22 +113,37 @@ def sweep(
     Raises ArgumentError where there are no checkpoints, two with one step or two tokenizers in a series; StoreError
     where the results folder cannot be written.
     """
-    first, looks = find_all(settings), readiness or Readiness()
+    left_out: dict[str, CheckpointSkipped] = {}
+
+    def note(checkpoint: Checkpoint, why: str) -> None:
+        left_out.setdefault(checkpoint.target, CheckpointSkipped(checkpoint, why))
+
+    looks, scored = readiness or Readiness(), _scored(settings)
+    first = find_all(settings, scored=scored, on_left_out=note)
     refuse_taken_name(settings, first)
+    refuse_no_base(settings, first)
     refuse_other_tokenizers(settings, first, looks)
     session = SweepSession(settings, on_event)
     for group in range(len(settings.task_groups)):
         session.plan(group)
     folder = SweepWriter.create(settings)
-    local = _Local(settings, folder, session, on_event, looks)
+    local = _Local(settings, folder, session, on_event, looks, left_out=left_out)
     units = units_of(settings, first)
     on_event(SweepStarted(folder.path, len(first), len(units), sum(local.is_done(unit) for unit in units)))
+    for event in left_out.values():
+        on_event(event)
     try:
         local.work(first, keep_watching)
     finally:
         local.session.close()
     failed = tuple(local.skipped[target] for target in local.failed if target in local.skipped)
     return SweepResult(folder, tuple(folder.all_done()), tuple(local.skipped.values()), failed)
+
+
+def _scored(settings: SweepSettings) -> frozenset[str]:
+    """Targets that this sweep has results of."""
+    folder = SweepWriter.of(settings)
+    return frozenset(done.target for done in folder.all_done()) if folder.path.is_dir() else frozenset()
 
 
 @dataclass(slots=True)
@@ -117,6 +159,8 @@ class _Local:
     """Target → checkpoint that is skipped, and why."""
     failed: set[str] = field(default_factory=set)
     """Targets that were tried in vain."""
+    left_out: dict[str, CheckpointSkipped] = field(default_factory=dict)
+    """Target → why another checkpoint of its step is scored instead."""
     _given_up: dict[str, str] = field(default_factory=dict)
     """Unit → stamp of the files with which it failed."""
 
@@ -156,7 +200,7 @@ class _Local:
         except (ModelError, BackendError, RunInUse, DamageError, VersionError) as error:
             self._given_up[unit.id] = stamp
             self.failed.add(unit.checkpoint.target)
-            self._skip(unit, str(error))
+            self._skip(unit, f"{error}{_tokenizer_hint(error, unit.checkpoint)}")
         else:
             self.skipped.pop(unit.checkpoint.target, None)
 
@@ -190,10 +234,20 @@ class _Local:
 
     def _look_again(self, before: list[Checkpoint]) -> list[Checkpoint]:
         """The checkpoints that are there now. A folder or list that cannot be read now does not end the watch."""
+        scored = frozenset(done.target for done in self.folder.all_done()) | {one.target for one in before}
         try:
-            return find_all(self.settings, lenient=True)
-        except (ModelError, StoreError, OSError):
+            return find_all(self.settings, lenient=True, scored=scored, on_left_out=self._leave_out)
+        except (ArgumentError, ModelError, StoreError, OSError):
             return before
+
+    def _leave_out(self, checkpoint: Checkpoint, why: str) -> None:
+        if checkpoint.target not in self.left_out:
+            self.left_out[checkpoint.target] = CheckpointSkipped(checkpoint, why)
+            self.on_event(self.left_out[checkpoint.target])
+
+
+def _tokenizer_hint(error: Exception, checkpoint: Checkpoint) -> str:
+    return tokenizer_hint(Path(checkpoint.location)) if "tokenizer" in str(error) else ""
 
 
 def refuse_other_tokenizers(settings: SweepSettings, checkpoints: Iterable[Checkpoint], readiness: Readiness) -> None:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
-import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchbench.backends.models.formats import is_swappable
 from benchbench.core.checkpoint_names import NameReading, axis_of, read_name
-from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
-from benchbench.core.files import read_regular
+from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.runner.checkpoint import Checkpoint
+from benchbench.runner.layouts import layout_of
 from benchbench.runner.settings import SweepSettings
+from benchbench.runner.sweep.copies import OnLeftOut, without_copies
+from benchbench.runner.sweep.listed import read_list
 from benchbench.store.names import distinct_tails, find_location, own_name, with_part
 
 _OTHER_RANK = re.compile(r"(?i)(?:^|-)rank0*[1-9]\d*\.pt$")
 """Composer's files of other ranks than 0: they hold optimizer states only."""
+
+
+def _say_nothing(checkpoint: Checkpoint, why: str) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,11 @@ class Search:
     patient: bool = False
     """An empty or missing folder has no checkpoints yet."""
     lenient: bool = False
-    """Names with two readings are left out, rather than refused."""
+    """Names with two readings, and of two checkpoints with one step the second, are left out, rather than refused."""
+    scored: frozenset[str] = frozenset()
+    """Targets that stay where another folder has the same step."""
+    on_left_out: OnLeftOut = _say_nothing
+    """Called with each checkpoint that another one of the same step puts aside, and why."""
 
 
 def find_checkpoints(model: str, how: Search = Search()) -> list[Checkpoint]:
@@ -53,25 +60,39 @@ def find_checkpoints(model: str, how: Search = Search()) -> list[Checkpoint]:
     else:
         found = _in_folder(Path(model).expanduser(), how)
     found.sort(key=lambda checkpoint: checkpoint.position)
-    for series in {checkpoint.series for checkpoint in found}:
-        own = [checkpoint for checkpoint in found if checkpoint.series == series]
-        _refuse_twins(own)
-        _refuse_no_order(own)
     if not found and not how.patient:
         raise ArgumentError(_none_found(model, how))
-    return found
+    kept: list[Checkpoint] = []
+    for series in dict.fromkeys(checkpoint.series for checkpoint in found):
+        own = [checkpoint for checkpoint in found if checkpoint.series == series]
+        own = without_copies(own, how.scored, how.on_left_out, lenient=how.lenient)
+        _refuse_no_order(own)
+        kept += own
+    return sorted(kept, key=lambda checkpoint: checkpoint.position)
 
 
-def find_all(settings: SweepSettings, *, lenient: bool = False) -> list[Checkpoint]:
-    """The checkpoints of all series, each series in the order of its steps.
-
-    `lenient`: names with two readings are left out, rather than refused.
-    """
+def find_all(
+    settings: SweepSettings,
+    *,
+    lenient: bool = False,
+    scored: frozenset[str] = frozenset(),
+    on_left_out: OnLeftOut = _say_nothing,
+) -> list[Checkpoint]:
+    """The checkpoints of all series, each series in the order of its steps. The arguments are those of `Search`."""
     return [
         checkpoint
         for model, name in zip(settings.models, _series_names(settings), strict=True)
         for checkpoint in find_checkpoints(
-            model, Search(settings.revisions, settings.listed, name, patient=settings.watch, lenient=lenient)
+            model,
+            Search(
+                settings.revisions,
+                settings.listed,
+                name,
+                patient=settings.watch,
+                lenient=lenient,
+                scored=scored,
+                on_left_out=on_left_out,
+            ),
         )
     ]
 
@@ -127,14 +148,22 @@ def _readings(names: Iterable[str], where: str, how: Search) -> dict[str, NameRe
 
 
 def _is_candidate(entry: Path) -> bool:
-    if entry.name.startswith((".", "tmp")) or entry.is_symlink():
+    if entry.name.startswith((".", "tmp")) or (entry.is_symlink() and _is_beside(entry)):
         return False
     return entry.is_dir() or (is_swappable(entry) and not _OTHER_RANK.search(entry.name))
 
 
+def _is_beside(link: Path) -> bool:
+    """The link leads to another entry of its own folder, which is found under its own name. Others are checkpoints."""
+    here = os.path.realpath(link.parent)
+    first = link.parent / os.readlink(link)  # noqa: PTH115 - text
+    return here in (os.path.realpath(first.parent), os.path.dirname(os.path.realpath(link)))  # noqa: PTH120 - text
+
+
 def _weights_of(entry: Path) -> Path:
     """The entry itself, or the one `.pt` file of rank 0 in it (Composer's `ep0-ba500/rank0.pt`)."""
-    if not entry.is_dir() or any((entry / name).exists() for name in ("config.json", "adapter_config.json")):
+    is_model = any((entry / name).exists() for name in ("config.json", "adapter_config.json"))
+    if not entry.is_dir() or is_model or layout_of(entry) is not None:
         return entry
     inner = [path for path in sorted(entry.glob("*.pt")) if not _OTHER_RANK.search(path.name)]
     return inner[0] if len(inner) == 1 else entry
@@ -159,18 +188,6 @@ def _revisions(model: str, how: Search) -> list[Checkpoint]:
     names = [name for name in every if fnmatch.fnmatchcase(name, how.revisions or "*")]
     found = _readings(names, f"{model} on the Hub", how)
     return [_checkpoint(how.name or model, reading, model, name) for name, reading in found.items()]
-
-
-def _refuse_twins(found: Iterable[Checkpoint]) -> None:
-    by_place: dict[int, Checkpoint] = {}
-    for checkpoint in found:
-        twin = by_place.setdefault(checkpoint.position, checkpoint)
-        if twin is not checkpoint:
-            what = f"{checkpoint.position} tokens" if checkpoint.step is None else f"step {checkpoint.step}"
-            raise ArgumentError(
-                f"two checkpoints of {checkpoint.series} have {what}: {twin.target} and "
-                f"{checkpoint.target}. Move one away, or name those you mean in a list with --checkpoints."
-            )
 
 
 def _refuse_no_order(found: Sequence[Checkpoint]) -> None:
@@ -209,89 +226,3 @@ def _holds_steps(folder: Path) -> bool:
         return any(read_name(path.name).tells and _is_candidate(path) for path in folder.iterdir())
     except OSError:
         return False
-
-
-KEYS = ("step", "path", "tokens", "revision")
-MAX_LIST = 2**24
-"""Bytes of the largest list of checkpoints that is read."""
-
-
-def read_list(file: Path, series: str) -> list[Checkpoint]:
-    """The checkpoints that `file` lists, in its order. ArgumentError, naming file and entry, for one that is wrong.
-
-    An entry has `path` (a folder, a `.pt` file, or a hub name with `revision`), and `step`, `tokens` or both.
-    """
-    try:
-        text = read_regular(file, MAX_LIST).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ArgumentError(f"cannot read the list --checkpoints {file}: {reason}.") from None
-    entries = _entries(file, text)
-    return [_listed_checkpoint(file, number, entry, series) for number, entry in enumerate(entries, start=1)]
-
-
-def _entries(file: Path, text: str) -> list[Any]:
-    if file.suffix == ".csv":
-        return [{key: value for key, value in row.items() if value != ""} for row in csv.DictReader(text.splitlines())]
-    try:
-        if file.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        if file.suffix in (".yaml", ".yml"):
-            return _yaml(text)
-    except ValueError as error:
-        raise ArgumentError(f"{file} cannot be read as {file.suffix[1:]}: {error}.") from None
-    raise ArgumentError(f"--checkpoints {file}: expected a file that ends in .yaml, .csv or .jsonl.")
-
-
-def _yaml(text: str) -> list[Any]:
-    import yaml
-
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
-    value = value.get("checkpoints") if isinstance(value, dict) else value
-    if not isinstance(value, list):
-        raise ValueError("expected a list of entries with step and path")
-    return value
-
-
-def _listed_checkpoint(file: Path, number: int, entry: Any, series: str) -> Checkpoint:
-    place = f"{file}, entry {number}"
-    if not isinstance(entry, Mapping):
-        raise ArgumentError(f"{place}: expected step and path, got {entry!r}.")
-    for key in entry:
-        if key not in KEYS:
-            raise ArgumentError(
-                f"{place} has the unknown key {key!r}; there are {', '.join(KEYS)}.{did_you_mean(str(key), KEYS)}"
-            )
-    if not entry.get("path"):
-        raise ArgumentError(f"{place} has no path.")
-    tells_tokens_alone = entry.get("step") is None and entry.get("tokens") is not None
-    step = None if tells_tokens_alone else _whole_number(place, "step", entry.get("step"))
-    tokens = None if entry.get("tokens") is None else _whole_number(place, "tokens", entry["tokens"])
-    revision = None if entry.get("revision") is None else str(entry["revision"])
-    location = str(entry["path"])
-    return Checkpoint(
-        series, step, location if revision is not None else _beside(file, location), revision, tokens_seen=tokens
-    )
-
-
-def _whole_number(place: str, key: str, value: Any) -> int:
-    """Also `4e9` and `2.5e11`, which YAML and CSV give as text or as fractions."""
-    try:
-        number = float(str(value))
-        if isinstance(value, bool) or number < 0 or not number.is_integer():
-            raise ValueError
-    except ValueError:
-        raise ArgumentError(f"{place}: {key} is {value!r}; expected a whole number, 0 or more.") from None
-    return int(value) if isinstance(value, int) else int(number)
-
-
-def _beside(file: Path, location: str) -> str:
-    """A path as seen from the list; what is no path there (a hub name) stays as it is."""
-    path = Path(location).expanduser()
-    beside = file.parent / path
-    is_path = path.is_absolute() or location.startswith(".") or len(path.parts) > 2 or read_name(path.name).is_whole
-    inside = len(path.parts) > 1 and (file.parent / path.parts[0]).is_dir()
-    return str(beside) if beside.exists() or is_path or inside else location

@@ -127,14 +127,14 @@ def test_a_table_with_a_step_in_name_and_column_has_it_once(tmp_path: Path) -> N
 def test_a_record_that_a_former_version_imported_is_written_anew(tmp_path: Path) -> None:
     path = results(tmp_path / "results_a.json", "pretrained=/exp/runA/final", arc_easy=0.5)
     (run,) = find_imports(path, Mapped(), lambda task: None).runs
-    folder, _ = write_imported(run, tmp_path / "results")
+    folder = write_imported(run, tmp_path / "results").folder
     record = json.loads((folder.path / "run.json").read_text())
     for name in ("series", "step", "tokens_seen"):
         del record[name]
     record["backend"]["model_identity"] = "unknown, imported as final"
     write_json(folder.path / "run.json", record)
-    assert write_imported(run, tmp_path / "results")[1]
+    assert write_imported(run, tmp_path / "results").is_new
     assert not folder.is_of_former_version()
     assert folder.record().backend.model_identity.startswith("unknown, imported as final (")
-    assert not write_imported(run, tmp_path / "results")[1]
+    assert not write_imported(run, tmp_path / "results").is_new
     assert len(all_runs(tmp_path / "results")) == 1

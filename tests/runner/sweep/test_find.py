@@ -7,6 +7,7 @@ from benchbench.core.checkpoint_names import read_name
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.runner.checkpoint import Checkpoint, step_at, tokens_at
 from benchbench.runner.sweep.find import Search, find_checkpoints
+from tests import models
 
 
 def test_the_rule_of_names_is_the_one_of_core():
@@ -248,3 +249,57 @@ def test_a_list_may_give_tokens_instead_of_steps(tmp_path):
 def test_a_missing_list_is_a_sentence(tmp_path):
     with pytest.raises(ArgumentError, match=r"cannot read the list --checkpoints .*none.yaml: No such file"):
         find_checkpoints("cs", Search(listed=tmp_path / "none.yaml"))
+
+
+def left_out(folder, *names, lenient=False, scored=()):
+    said = {}
+    how = Search(
+        lenient=lenient,
+        scored=frozenset(str(folder / name) for name in scored),
+        on_left_out=lambda checkpoint, why: said.setdefault(checkpoint.location.rpartition("/")[2], why),
+    )
+    found = find_checkpoints(str(make(folder, *names)), how)
+    return [checkpoint.location.rpartition("/")[2] for checkpoint in found], said
+
+
+@pytest.mark.parametrize(
+    "suffix", ["-best", "-ema", "-merged", "_hf", "-unsharded", "_fp32", "-swa", "_unsharded-hf", "-latest"]
+)
+def test_a_copy_of_a_step_is_left_out_and_named(suffix, tmp_path):
+    kept, said = left_out(tmp_path / "run", "step1000", f"step1000{suffix}", "step2000")
+    assert kept == ["step1000", "step2000"]
+    assert list(said) == [f"step1000{suffix}"]
+    assert "two checkpoints of run have step 1000: " in said[f"step1000{suffix}"]
+
+
+def test_copies_alone_are_a_series(tmp_path):
+    assert left_out(tmp_path / "run", "step1000-ema", "step2000-ema") == (["step1000-ema", "step2000-ema"], {})
+
+
+def test_what_was_scored_stays_whatever_its_name(tmp_path):
+    kept, said = left_out(tmp_path / "run", "step10", "step10-ema", lenient=True, scored=["step10-ema"])
+    assert (kept, list(said)) == (["step10-ema"], ["step10"])
+
+
+def test_of_two_names_of_a_step_a_watch_keeps_the_first(tmp_path):
+    kept, said = left_out(tmp_path / "run", "checkpoint-500", "step500", lenient=True)
+    assert (kept, list(said)) == (["checkpoint-500"], ["step500"])
+
+
+def test_the_only_usable_form_of_a_step_is_kept(tmp_path):
+    folder = make(tmp_path / "run", "step10", "step20")
+    (folder / "step10/model.pt").write_text("")
+    (folder / "step10/config.yaml").write_text("")
+    models.tiny_llama(folder / "step10-hf")
+    kept, said = left_out(folder)
+    assert (kept, list(said)) == (["step10-hf", "step20"], ["step10"])
+
+
+def test_links_to_checkpoints_elsewhere_are_checkpoints(tmp_path):
+    store = make(tmp_path / "store", "a", "b")
+    folder = make(tmp_path / "run")
+    folder.mkdir(exist_ok=True)
+    (folder / "step500").symlink_to(store / "a")
+    (folder / "step1000").symlink_to(store / "b")
+    (folder / "step7777").symlink_to("step1000")
+    assert [checkpoint.step for checkpoint in find_checkpoints(str(folder))] == [500, 1000]

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from benchbench.backends.engines import ModelOptions
-from benchbench.backends.models.adapter import AdapterFiles, holds_adapter, put_on, read_adapter, take_off
+from benchbench.backends.models.adapter import AdapterFiles, holds_adapter, needs_base, put_on, read_adapter, take_off
 from benchbench.backends.models.files import ModelSource, unchanged
 from benchbench.backends.models.find import find_model, split_revision
 from benchbench.backends.models.formats import CheckpointFormat, format_named
@@ -69,11 +69,7 @@ FORMAT = AdapterFormat()
 
 def _base(files: AdapterFiles, options: ModelOptions) -> ModelSource:
     if options.base is None:
-        named = "" if files.base is None else f" Its configuration names it: --base {shlex.quote(files.base)}"
-        raise ArgumentError(
-            f"{files.folder} is an adapter; say with --base which model it was trained on: a folder, or a hub name."
-            + named
-        )
+        raise needs_base(files.folder, files.base)
     base = find_model(*split_revision(options.base))
     if base.format == "adapter":
         raise ArgumentError(f"--base {options.base} is an adapter itself; name the whole model that it stands on.")

@@ -1,0 +1,114 @@
+"""What trainers leave that is no model yet: which layout a folder has, and how its weights become a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "tf_model.h5", "model.safetensors.index.json")
+ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
+TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+COMPOSER_KEY = b"state.model."
+"""Begins the names of a model's tensors in Composer's shards."""
+MAX_INDEX = 2**26
+"""Bytes of an index of shards that is looked through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One way to lay a training's state on disk."""
+
+    what: str
+    """With its article, for sentences."""
+    remedy: str
+    """What makes a model of it; `{0}` stands for the folder."""
+    is_here: Callable[[Path], bool]
+
+
+def _any(folder: Path, *patterns: str) -> bool:
+    return any(next(folder.glob(pattern), None) is not None for pattern in patterns)
+
+
+def _is_plain_dcp(folder: Path) -> bool:
+    """torch's distributed shards, but not Composer's, whose index names them."""
+    index = folder / ".metadata"
+    if not index.is_file() or not _any(folder, "*.distcp"):
+        return False
+    with index.open("rb") as file:
+        return COMPOSER_KEY not in file.read(MAX_INDEX)
+
+
+LAYOUTS = (
+    Layout(
+        "a sharded FSDP checkpoint of the Trainer",
+        "merge its weights with `accelerate merge-weights {0}/pytorch_model_fsdp_0 OUT` and put config.json and the "
+        "tokenizer beside them",
+        lambda folder: _any(folder, "pytorch_model_fsdp*", "optimizer_0/*.distcp"),
+    ),
+    Layout(
+        "a DeepSpeed checkpoint",
+        "put its weights together with `python {0}/zero_to_fp32.py {0} OUT` and put config.json and the tokenizer "
+        "beside them",
+        lambda folder: _any(
+            folder, "zero_to_fp32.py", "*_model_states.pt", "global_step*/*_model_states.pt", "*_optim_states.pt"
+        ),
+    ),
+    Layout(
+        "a Megatron checkpoint",
+        "convert it to transformers' format with Megatron's own converter (tools/checkpoint/convert.py, or Megatron "
+        "Bridge)",
+        lambda folder: (
+            _any(folder, "mp_rank_*", "iter_*/mp_rank_*", "latest_checkpointed_iteration.txt")
+            or (_any(folder, "*.distcp") and _any(folder, "common.pt"))
+        ),
+    ),
+    Layout(
+        "a nanotron checkpoint",
+        "convert it to transformers' format with nanotron's own script (examples/llama/convert_nanotron_to_hf.py)",
+        lambda folder: _any(folder, "checkpoint_metadata.json", "model_config.json") and _any(folder, "model", "lr_*"),
+    ),
+    Layout(
+        "a LitGPT checkpoint",
+        "convert it with `litgpt convert_from_litgpt {0} OUT` and put config.json and the tokenizer beside it",
+        lambda folder: _any(folder, "lit_model.pth"),
+    ),
+    Layout(
+        "an OLMo training checkpoint",
+        "convert it to transformers' format with OLMo's own script (scripts/convert_olmo_to_hf_new.py)",
+        lambda folder: _any(folder, "config.yaml") and _any(folder, "model.pt", "train.pt", "train/rank*.pt", "model"),
+    ),
+    Layout(
+        "a folder of torch's distributed shards (as torchtitan writes them)",
+        "convert them to transformers' format with the trainer's own script, such as torchtitan's "
+        "scripts/checkpoint_conversion/convert_to_hf.py",
+        _is_plain_dcp,
+    ),
+    Layout(
+        "a training's state without the model",
+        "the model's weights and config.json are missing; save them with `save_pretrained`",
+        lambda folder: _any(folder, "trainer_state.json", "scheduler.pt", "rng_state*.pth", "optimizer.pt"),
+    ),
+)
+"""In the order of looking: what stands first says more."""
+
+
+def layout_of(folder: Path) -> Layout | None:
+    """The trainer's layout of a folder that is no model; None for a model, an adapter and for what nobody knows."""
+    is_model = (folder / "config.json").is_file() and _any(folder, *WEIGHTS)
+    if not folder.is_dir() or is_model or ((folder / "adapter_config.json").is_file() and _any(folder, *ADAPTER)):
+        return None
+    return next((layout for layout in LAYOUTS if layout.is_here(folder)), None)
+
+
+def what_to_do(folder: Path) -> str | None:
+    """A sentence on a folder that a trainer wrote and that is no model yet."""
+    layout = layout_of(folder)
+    return None if layout is None else f"{folder} is {layout.what}; {layout.remedy.format(folder)}."
+
+
+def tokenizer_hint(folder: Path) -> str:
+    """What to type where a checkpoint has no tokenizer and the folder of its run has one; empty else."""
+    if not folder.is_dir() or _any(folder, *TOKENIZER) or not _any(folder.parent, *TOKENIZER):
+        return ""
+    return f" There is one in {folder.parent}: name it with --tokenizer {folder.parent}."

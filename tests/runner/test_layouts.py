@@ -1,0 +1,68 @@
+"""A trainer's folder that is no model yet is called by its name, with what makes a model of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchbench.runner.checkpoint import Checkpoint, Readiness
+from benchbench.runner.layouts import tokenizer_hint, what_to_do
+from tests import models
+
+FOLDERS = {
+    "a sharded FSDP checkpoint": (
+        "adapter_config.json",
+        "pytorch_model_fsdp_0/__0_0.distcp",
+        "scheduler.pt",
+        "trainer_state.json",
+    ),
+    "a DeepSpeed checkpoint": ("global_step500/mp_rank_00_model_states.pt", "zero_to_fp32.py", "trainer_state.json"),
+    "a Megatron checkpoint": ("mp_rank_00/model_optim_rng.pt",),
+    "a nanotron checkpoint": ("checkpoint_metadata.json", "model/x.safetensors", "config.yaml"),
+    "a LitGPT checkpoint": ("lit_model.pth", "model_config.yaml"),
+    "an OLMo training checkpoint": ("config.yaml", "model.pt", "train.pt"),
+    "a folder of torch's distributed shards": (".metadata", "__0_0.distcp"),
+    "a training's state without the model": ("scheduler.pt", "rng_state_0.pth"),
+}
+
+
+@pytest.mark.parametrize("what", FOLDERS)
+def test_each_trainers_folder_is_told_from_the_others(what: str, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint-500"
+    for name in FOLDERS[what]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    said = what_to_do(folder)
+    assert said is not None
+    assert said.startswith(f"{folder} is {what}")
+    look = Readiness(stale=0, settle=0).look(Checkpoint("run", 500, str(folder)))
+    assert (look.state, look.why) == ("broken", said)
+
+
+def test_megatron_shards_are_not_called_torchtitan(tmp_path: Path) -> None:
+    for name in (".metadata", "__0_0.distcp", "common.pt", "metadata.json"):
+        (tmp_path / name).write_text("x")
+    assert "a Megatron checkpoint" in str(what_to_do(tmp_path))
+
+
+def test_models_and_composer_shards_are_no_such_folder(tmp_path: Path) -> None:
+    model = models.tiny_llama(tmp_path / "checkpoint-1")
+    for name in ("trainer_state.json", "scheduler.pt", "zero_to_fp32.py"):
+        (model / name).write_text("x")
+    assert what_to_do(model) is None
+    shards = tmp_path / "ep0-ba1"
+    shards.mkdir()
+    (shards / "__0_0.distcp").write_text("x")
+    (shards / ".metadata").write_bytes(b"..state.model.transformer.wte.weight..")
+    assert what_to_do(shards) is None
+    assert what_to_do(tmp_path / "nowhere") is None
+
+
+def test_a_tokenizer_in_the_folder_of_the_run_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-1").mkdir()
+    assert tokenizer_hint(tmp_path / "checkpoint-1") == ""
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert f"--tokenizer {tmp_path}." in tokenizer_hint(tmp_path / "checkpoint-1")
+    (tmp_path / "checkpoint-1/tokenizer.json").write_text("{}")
+    assert tokenizer_hint(tmp_path / "checkpoint-1") == ""
