@@ -27,17 +27,10 @@ from benchbench.core.types import (
     ScoringSpec,
 )
 from benchbench.extensions.lm_eval import PREFIX
-from benchbench.extensions.lm_eval.library import (
-    Definition,
-    Loaded,
-    definitions,
-    inside,
-    load,
-    rows_from,
-    seed_as_lm_eval,
-)
+from benchbench.extensions.lm_eval.data import Loaded, mapped_once, rows_from
+from benchbench.extensions.lm_eval.library import Definition, definitions, inside, load, seed_as_lm_eval
 from benchbench.extensions.lm_eval.names import find, matching
-from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_bounds, check_python, with_python
+from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_bounds, check_python, forget, with_python
 from benchbench.tasks.rows import plain, plain_row, root_or_env
 from benchbench.tasks.settings import LENGTHS, RenderSettings, generation_params
 from benchbench.tasks.sources import SourceEntry
@@ -152,7 +145,9 @@ def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
     shots = settings.num_fewshot if settings.num_fewshot is not None else task.config.get("num_fewshot")
     spare = task.shot_split() if not shots and task.shot_split() != task.eval_split() else None
     trusted = settings.trust_task_code
-    with inside(), rows_from(root, task.name, spare, file=task.path, trusted=trusted) as loaded:
+    forget(task.config)
+    rows = rows_from(root, task.name, spare, file=task.path, trusted=trusted)
+    with inside(), mapped_once(), rows as loaded:
         seed_as_lm_eval()
         try:
             upstream = _construct(with_python(dict(task.config)))

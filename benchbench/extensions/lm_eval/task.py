@@ -185,6 +185,12 @@ def _references(value: Any) -> Iterator[PythonReference]:
             yield from _references(part)
 
 
+def forget(value: Any) -> None:
+    """Has every file of Python that the definition names run anew when it is next imported."""
+    for reference in _references(value):
+        reference.forget()
+
+
 def with_python(value: Any) -> Any:
     """The definition with its functions imported, which runs their files."""
     if isinstance(value, PythonReference):
