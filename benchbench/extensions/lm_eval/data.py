@@ -1,7 +1,7 @@
-"""The rows that lm-eval's tasks load: from a data root or the Hub, and what their Python makes of them once and for all.
+"""The rows that lm-eval's tasks load, from a data root or the Hub, and what their Python makes of them once for all.
 
-lm-eval calls `process_docs` anew whenever it wants docs and rests on `datasets`, which keeps what `map` made of files. Of
-rows that lie elsewhere it keeps nothing, so that a task that shuffles would ask about other docs than it drew.
+lm-eval calls `process_docs` anew whenever it wants docs and rests on `datasets`, which keeps what `map` made of
+files. Of rows that lie elsewhere it keeps nothing, and a task that shuffles would ask about other docs than it drew.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from benchbench.tasks.settings import LENGTHS, GenKwargs, override
 from benchbench.tasks.task import Task
 
 ALLOW = "--trust-task-code"
-UNSAFE = "HF_ALLOW_CODE_EVAL"
 
 
 @dataclass(frozen=True)
@@ -109,6 +107,11 @@ def check_python(task: UpstreamTask, *, trusted: bool) -> None:
     from lm_eval.api.metrics import mean  # noqa: F401 - fills the registry
     from lm_eval.api.registry import METRIC_REGISTRY
 
+    if task.config.get("unsafe_code"):
+        raise TaskError(
+            f"{task.name} runs the programs that a model writes. benchbench has no sandbox for them yet and runs none, "
+            f"with {ALLOW} or without; take lm-eval for this one, on a machine that you can lose."
+        )
     found = [f"`{key}` is the function {reference}" for key, reference in task.code()]
     metrics = task.config.get("metric_list") or []
     if not isinstance(metrics, list):
@@ -124,11 +127,6 @@ def check_python(task: UpstreamTask, *, trusted: bool) -> None:
         raise TaskError(
             f"{task.name} ({task.path}) brings Python: {found[0]}{more}. "
             f"Read it; {ALLOW} allows lm-eval's tasks to run theirs."
-        )
-    if task.config.get("unsafe_code") and os.environ.get(UNSAFE) != "1":
-        raise TaskError(
-            f"{task.name} runs the programs that a model writes, on this machine and in no sandbox. "
-            f"{ALLOW} and {UNSAFE}=1 in the environment allow it."
         )
     if task.config.get("doc_to_image") or task.config.get("doc_to_audio"):
         raise TaskError(f"{task.name} asks about images or sound; the backends here read text.")
