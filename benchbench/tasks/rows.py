@@ -248,7 +248,8 @@ class HubSource(AllRows):
                 "Loading from the Hub needs `datasets`: pip install datasets; or use --data-root."
             ) from error
         except Exception as error:  # datasets, huggingface_hub and httpx raise what they like; all of it is a record
-            raise DataError(_sentence(task, error)) from error
+            name = config.dataset_path + (f" ({config.dataset_name})" if config.dataset_name else "")
+            raise DataError(hub_sentence(task.name, name, error)) from error
         self.revision = resolved_revision(config.dataset_path, wanted, self._splits)
         self.path = f"hf://datasets/{config.dataset_path}" + (f"@{self.revision}" if self.revision else "")
 
@@ -309,12 +310,11 @@ def _asked_hub(path: str, wanted: str | None) -> str | None:
         return None
 
 
-def _sentence(task: Task, error: Exception) -> str:
-    config = task.config
-    name = config.dataset_path + (f" ({config.dataset_name})" if config.dataset_name else "")
+def hub_sentence(who: str, name: str, error: Exception) -> str:
+    """What to say where the Hub did not give what `who` reads, by the kind of its refusal."""
     reason = " ".join(str(error).split())
     reason = reason if len(reason) <= 200 else reason[:197] + "…"
     return (
-        f"{task.name}: its data set {name} could not be loaded from the Hub: {type(error).__name__}: {reason} "
-        f"Without a network, point --data-root (or {DATA_ENV}) at a folder that holds {config.dataset_path}."
+        f"{who}: its data set {name} could not be loaded from the Hub: {type(error).__name__}: {reason} "
+        f"Without a network, point --data-root (or {DATA_ENV}) at a folder that holds it."
     )

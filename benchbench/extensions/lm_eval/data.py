@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 from benchbench.core.errors import DataError
 from benchbench.extensions.lm_eval.names import tasks_folder
 from benchbench.tasks.borders import FILE_FORMATS, check_hub, is_configuration_name, is_data_set_name, own_files
-from benchbench.tasks.rows import DATA_ENV, READERS, resolved_revision
+from benchbench.tasks.data_root import HubFile, hub_files
+from benchbench.tasks.rows import DATA_ENV, READERS, hub_sentence, resolved_revision
 
 
 class Loaded:
@@ -49,6 +50,8 @@ def rows_from(
 
     def from_root(path: str, name: str | None = None, *, split: str | None = None, **kwargs: Any) -> Any:
         if root is None or path in FILE_FORMATS:
+            if root is not None:
+                kwargs = {**kwargs, "data_files": pulled(kwargs.get("data_files"), root, who)}
             if not trusted:
                 kwargs = checked(path, name, kwargs)
             return from_elsewhere(path, name, split=split, **kwargs)
@@ -73,7 +76,8 @@ def rows_from(
         try:
             found = original(path, name, **{key: value for key, value in kwargs.items() if value is not None})
         except Exception as error:  # datasets, huggingface_hub and httpx raise what they like; all of it is a record
-            raise DataError(_sentence(who, path, name, error)) from error
+            place = path + (f" ({name})" if name else "") + _addresses(kwargs.get("data_files"))
+            raise DataError(hub_sentence(who, place, error)) from error
         loaded.places.append(f"hf://datasets/{path}" if path not in FILE_FORMATS else str(path))
         if path not in FILE_FORMATS and isinstance(found, datasets.DatasetDict):
             loaded.revisions += [resolved_revision(path, kwargs.get("revision"), found) or "unknown"]
@@ -84,6 +88,24 @@ def rows_from(
         yield loaded
     finally:
         datasets.load_dataset = original
+
+
+def pulled(files: Any, root: Path, who: str) -> Any:
+    """`data_files` with the file in `root` in place of every address of the Hub. DataError where it is not there."""
+    if isinstance(files, Mapping):
+        return {split: pulled(names, root, who) for split, names in files.items()}
+    if isinstance(files, list | tuple):
+        return [pulled(name, root, who) for name in files]
+    if not isinstance(files, str) or "://" not in files:
+        return files
+    file = HubFile.of(files)
+    if file is None:
+        raise DataError(f"{who}: its data file {files} is no file of the Hub by name, so no data root can hold it.")
+    if not (root / file.name).is_file():
+        raise DataError(
+            f"{who}: its data file is not at {root / file.name}. `benchbench data pull {who} --to {root}` fetches it."
+        )
+    return str(root / file.name)
 
 
 def folder_of(root: Path, path: str, name: str | None, who: str) -> Path:
@@ -116,12 +138,10 @@ def _files(folder: Path, who: str) -> dict[str, Path]:
     return found
 
 
-def _sentence(who: str, path: str, name: str | None, error: Exception) -> str:
-    reason, config = " ".join(str(error).split())[:200], f" ({name})" if name else ""
-    return (
-        f"{who}: its data set {path}{config} could not be loaded: {type(error).__name__}: {reason} "
-        f"Without a network, point --data-root (or {DATA_ENV}) at a folder that holds it."
-    )
+def _addresses(files: Any) -> str:
+    """The first address among a task's data files, in brackets; nothing where there is none."""
+    found = [*hub_files(files)]
+    return f" ({found[0]})" if found else ""
 
 
 @contextlib.contextmanager

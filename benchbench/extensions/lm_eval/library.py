@@ -90,28 +90,38 @@ class Definition:
     path: Path | None
 
 
-def load(named: Named) -> Any:
-    """What lm-eval's own factory makes of a name: a `Definition`, a list of them (tags), or a Group with definitions.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What lm-eval's own factory makes of a name."""
 
-    Includes, overrides and groups are resolved by lm-eval. TaskError if it cannot read the files.
-    """
+    tree: Any
+    """A `Definition`, a list of them (tags), or a Group with definitions."""
+    made: tuple[Definition, ...]
+    """Every task that the factory made, also those whose name a later one took in a group."""
+
+
+def load(named: Named) -> Read:
+    """Includes, overrides and groups are resolved by lm-eval. TaskError if it cannot read the files."""
     check_version()
+    made: list[Definition] = []
     with inside(), _unread_python():
         try:
-            return _factory().build(_entry(named), overrides=None, registry=_registry(named.path))
+            tree = _factory(made).build(_entry(named), overrides=None, registry=_registry(named.path))
+            return Read(tree, tuple(made))
         except Exception as error:
             raise TaskError(f"{PREFIX}{named.name} ({named.path}): {type(error).__name__}: {error}") from error
 
 
 def definitions(loaded: Any) -> list[Definition]:
-    """The tasks in what `load` gave, each once."""
+    """The tasks in a tree, each once."""
     if isinstance(loaded, Definition):
         return [loaded]
     found = {definition.task_name: definition for part in loaded for definition in definitions(part)}
     return [*found.values()]
 
 
-def _factory() -> Any:
+def _factory(made: list[Definition]) -> Any:
+    """`made` gets every definition."""
     from lm_eval.tasks._factory import TaskFactory
 
     class Reader(TaskFactory):  # type: ignore[misc]
@@ -121,7 +131,8 @@ def _factory() -> Any:
             config = self._load_full_config(entry, overrides)
             for key in ("tag", "group", "task_list"):
                 config.pop(key, None)
-            return Definition(config["task"], config, entry.yaml_path)
+            made.append(Definition(config["task"], config, entry.yaml_path))
+            return made[-1]
 
     return Reader()
 

@@ -56,10 +56,10 @@ class LmEvalTasks:
         tasks: dict[str, UpstreamTask] = {}
         groups: dict[str, Group] = {}
         for named in find(entry.removeprefix(PREFIX)):
-            loaded = load(named)
-            for definition in definitions(loaded):
-                tasks[definition.task_name] = UpstreamTask.of(definition)
-            groups |= {group.name: group for group in _groups(loaded)}
+            read = load(named)
+            for definition in definitions(read.tree):
+                tasks[definition.task_name] = UpstreamTask.of(definition, _remarks(named.name, definition, read.made))
+            groups |= {group.name: group for group in _groups(read.tree)}
         if not tasks:
             raise TaskError(f"{entry} holds no task.")
         return [*tasks.values()], [*groups.values()]
@@ -71,6 +71,7 @@ class LmEvalTasks:
         from benchbench.extensions.lm_eval.upstream_scoring import UpstreamScoring
 
         _check_settings(task, settings)
+        task = task.with_metadata(dict(settings.metadata)) if settings.metadata else task
         check_python(task, trusted=settings.trust_task_code)
         check_bounds(task)
         built = _build(task, settings)
@@ -102,6 +103,24 @@ def _prompt_hash(task: UpstreamTask, shots: int, settings: RenderSettings) -> st
     if settings.chat is not None:
         identity["chat"] = asdict(settings.chat)
     return content_hash(identity, digits=8)
+
+
+def _remarks(name: str, kept: Definition, made: Sequence[Definition]) -> tuple[str, ...]:
+    """That a task took the place of others of a group, where lm-eval gives all of them one name."""
+    others = [one for one in made if one.task_name == kept.task_name and _data_of(one) != _data_of(kept)]
+    if not others:
+        return ()
+    count = len({_data_of(one) for one in others}) + 1
+    return (
+        f"{PREFIX}{name} gives {count} tasks the one name {PREFIX}{kept.task_name}; lm-eval {VERSION} keeps the last, "
+        f"and so it is here: it reads {' '.join(filter(None, _data_of(kept)))} alone, in every row of a group, too. "
+        f"`--tasks {PREFIX}{kept.task_name}` by itself has all of them.",
+    )
+
+
+def _data_of(definition: Definition) -> tuple[str, str]:
+    config = definition.config
+    return str(config.get("dataset_path") or ""), str(config.get("dataset_name") or "")
 
 
 def _groups(loaded: Any) -> Iterator[Group]:

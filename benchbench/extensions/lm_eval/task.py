@@ -32,16 +32,18 @@ class UpstreamTask:
     """lm-eval's keys, includes and overrides merged; functions are `PythonReference`s."""
     path: Path
     scoring: ScoringSpec
+    remarks: tuple[str, ...] = ()
+    """See `tasks.task.SourcedTask`."""
 
     @classmethod
-    def of(cls, definition: Definition) -> UpstreamTask:
+    def of(cls, definition: Definition, remarks: tuple[str, ...] = ()) -> UpstreamTask:
         """The task of a definition. Its metrics are known when it is prepared."""
         config = {key: value for key, value in definition.config.items() if key != "metadata"}
         stated = definition.config.get("metadata") or {}
         config["metadata"] = {key: value for key, value in stated.items() if key != "config_source"}
         name = PREFIX + definition.task_name
         output_type = _output_type(config, name)
-        return cls(name, config, definition.path or tasks_folder(), ScoringSpec(name, output_type, ()))
+        return cls(name, config, definition.path or tasks_folder(), ScoringSpec(name, output_type, ()), remarks)
 
     @property
     def output_type(self) -> OutputType:
@@ -63,6 +65,10 @@ class UpstreamTask:
         """The task as if its file had these generation settings."""
         own = self.config.get("generation_kwargs") or {}
         return replace(self, config={**self.config, "generation_kwargs": override(own, dict(given))})
+
+    def with_metadata(self, given: Mapping[str, object]) -> UpstreamTask:
+        """The task as if its file had these values in `metadata`, which tasks that make their own docs read."""
+        return replace(self, config={**self.config, "metadata": {**self.config["metadata"], **given}})
 
     def where(self, key: str) -> str:
         """File and key, for error sentences."""
