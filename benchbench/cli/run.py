@@ -95,7 +95,7 @@ def execute(settings: RunSettings, *, as_json: bool = False) -> None:
         raise typer.Exit(FAILED)
     if result.left_out:
         say(
-            f"{several(len(result.left_out), 'task')} of the default suite had no data and were left out, as said above. "
+            f"{several(len(result.left_out), 'task')} of the default suite had no data and were left out, see above. "
             "The others are done, and are taken over when the same command finds the rest."
         )
         raise typer.Exit(INCOMPLETE)

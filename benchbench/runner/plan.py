@@ -109,9 +109,9 @@ def _with_others(error: DataError, tasks: Sequence[AnyTask], root: Path | None) 
     lacking = [*missing(tasks, files_of(root))]
     if len(lacking) < 2:
         return error
+    fetch = f"`benchbench data pull {','.join(lacking)} --to {root}` fetches all of it."
     return DataError(
-        f"{error} {len(lacking)} of the {len(tasks)} tasks lack data there: {first_names(lacking)}. `benchbench data pull "
-        f"{','.join(lacking)} --to {root}` fetches all of it."
+        f"{error} {len(lacking)} of the {len(tasks)} tasks lack data there: {first_names(lacking)}. {fetch}"
     )
 
 
@@ -121,11 +121,8 @@ def _tell_left_out(left_out: Mapping[str, str], count: int, root: Path | None, o
     if len(left_out) == count:
         first = next(iter(left_out.values()))
         raise DataError(f"None of the {count} tasks of the default suite finds its data in {root}. {fetch} {first}")
-    on_event(
-        Note(
-            f"{len(left_out)} of the {count} tasks lack data in {root} and are left out: {first_names([*left_out])}. {fetch}"
-        )
-    )
+    names = first_names([*left_out])
+    on_event(Note(f"{len(left_out)} of the {count} tasks lack data in {root} and are left out: {names}. {fetch}"))
 
 
 def first_names(names: Sequence[str], most: int = 10) -> str:
