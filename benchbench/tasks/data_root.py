@@ -169,6 +169,13 @@ class NeededSplit:
         config = self.task.config
         return f"{config.dataset_path}/{config.dataset_name or 'default'}/{self.split}"
 
+    def found_in(self, root: Path) -> Path | None:
+        """The file that holds it in a data root, if there is one."""
+        if self.file is None:
+            return find_file(root, self.place)
+        path = root / self.file.name
+        return path if path.is_file() else None
+
     @property
     def pinned(self) -> str | None:
         """The revision that the task pins."""
@@ -209,13 +216,15 @@ def files_of(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         raise DataError(f"--data-root {root}: no such folder.")
     found: dict[str, Path] = {}
-    pulled = read_lock(root)
+    try:
+        pulled = read_lock(root)
+    except DataError:  # `data verify` tells what is wrong with it
+        pulled = {}
     for suffix in READERS:
         for path in sorted(root.rglob(f"*{suffix}")):
             place = path.relative_to(root)
-            if (len(place.parts) in (3, 4) or place.as_posix() in pulled) and not any(
-                part.startswith(".") for part in place.parts
-            ):
+            is_hidden = any(part.startswith(".") for part in place.parts)
+            if (len(place.parts) in (3, 4) or place.as_posix() in pulled) and not is_hidden:
                 found.setdefault(place.with_name(path.name.removesuffix(suffix)).as_posix(), path)
     return dict(sorted(found.items()))
 
@@ -319,7 +328,7 @@ def pull(tasks: Iterable[AnyTask], root: Path, *, file_format: str = "jsonl", ag
         raise DataError(f"{root}: cannot be made: {error.strerror or error}.") from error
     lock = read_lock(root)
     for one in every:
-        path = find_file(root, one.place)
+        path = one.found_in(root)
         name = None if path is None else path.relative_to(root).as_posix()
         if name is not None and name not in lock:
             yield Pulled(one.place, "own")

@@ -115,8 +115,8 @@ def _what_is_there(data_set: Path, root: Path, task: str) -> str:
         names = sorted(path.name for path in data_set.iterdir() if path.is_dir())
         return f"Configurations there: {', '.join(names) or 'none'}."
     return (
-        f"The data root {root} does not hold this data set: `benchbench data pull {task} --to {root}` fetches it, or leave "
-        f"--data-root (and {DATA_ENV}) away to load from the Hub."
+        f"The data root {root} does not hold this data set: `benchbench data pull {task} --to {root}` fetches it, or "
+        f"leave --data-root (and {DATA_ENV}) away to load from the Hub."
     )
 
 
