@@ -1,7 +1,7 @@
 """Commands of benchbench in a process of their own, whose Hub is the one of the tests.
 
-`huggingface_hub`, `datasets` and `transformers` read HF_ENDPOINT when they are imported; a spawned process does that once
-for all commands of a module of tests.
+`huggingface_hub`, `datasets` and `transformers` read HF_ENDPOINT when they are imported; a spawned process does that
+once for all commands of a module of tests.
 """
 
 from __future__ import annotations
@@ -72,10 +72,11 @@ class Client:
 def command(words: tuple[str, ...], token: str | None) -> Said:
     """Runs in the process of the clients, which has loaded the libraries; each command is a fork of it."""
     import datasets
-    import torch
-    import transformers
 
-    _ = datasets.load_dataset, torch.nn.Module, transformers.AutoModelForCausalLM
+    from benchbench.cli import data, run, sweep
+    from benchbench.runner import evaluate
+
+    _ = datasets.load_dataset, data, run, sweep, evaluate
     with TemporaryFile() as printed:
         child = os.fork()
         if child == 0:

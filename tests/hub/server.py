@@ -46,7 +46,9 @@ class Repo:
 
     def find(self, revision: str) -> str | None:
         """The commit that a branch, a tag or a commit's name stands for."""
-        return self.branches.get(revision) or self.tags.get(revision) or (revision if revision in self.commits else None)
+        return (
+            self.branches.get(revision) or self.tags.get(revision) or (revision if revision in self.commits else None)
+        )
 
 
 @dataclass
@@ -132,7 +134,7 @@ class Hub:
 
 
 @dataclass(frozen=True)
-class _Refusal(Exception):
+class _RefusedError(Exception):
     status: int
     code: str
     message: str
@@ -168,7 +170,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return
             try:
                 self._find()
-            except _Refusal as refusal:
+            except _RefusedError as refusal:
                 headers = {"X-Error-Code": refusal.code, "X-Error-Message": refusal.message}
                 self._send(refusal.status, json.dumps({"error": refusal.message}).encode(), headers)
 
@@ -182,7 +184,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 repo = self._repo("dataset" if found[1] else "model", found[2])
                 self._resolve(repo, found[3], found[4])
             else:
-                raise _Refusal(404, "NotFound", f"no such page: {self.route}")
+                raise _RefusedError(404, "NotFound", f"no such page: {self.route}")
 
         def _blob(self, digest: str) -> bytes:
             for repo in hub.repos.values():
@@ -190,22 +192,22 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                     for content in files.values():
                         if hashlib.sha256(content).hexdigest() == digest:
                             return content
-            raise _Refusal(404, "EntryNotFound", "no such blob")
+            raise _RefusedError(404, "EntryNotFound", "no such blob")
 
         def _repo(self, kind: Kind, name: str) -> Repo:
             repo = hub.repos.get((kind, name))
             if repo is None:
-                raise _Refusal(401, "RepoNotFound", "Repository not found")
+                raise _RefusedError(401, "RepoNotFound", "Repository not found")
             return repo
 
         def _check_gate(self, repo: Repo) -> None:
             if repo.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                raise _Refusal(401, "GatedRepo", f"Access to {repo.kind} {repo.name} is restricted.")
+                raise _RefusedError(401, "GatedRepo", f"Access to {repo.kind} {repo.name} is restricted.")
 
         def _commit(self, repo: Repo, revision: str) -> str:
             found = repo.find(revision)
             if found is None:
-                raise _Refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+                raise _RefusedError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
             return found
 
         def _api(self, repo: Repo, what: str | None, rest: str) -> None:
@@ -236,7 +238,11 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self._check_gate(repo)
             content = repo.commits[commit].get(path)
             if content is None:
-                headers = {"X-Repo-Commit": commit, "X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"}
+                headers = {
+                    "X-Repo-Commit": commit,
+                    "X-Error-Code": "EntryNotFound",
+                    "X-Error-Message": "Entry not found",
+                }
                 self._send(404, b"Entry not found", headers)
                 return
             if len(content) < LARGE:
@@ -316,7 +322,7 @@ def _tree(files: Mapping[str, bytes], folder: str, *, recursive: bool) -> Iterat
     start = f"{folder.strip('/')}/" if folder.strip("/") else ""
     inside = {path: content for path, content in sorted(files.items()) if path.startswith(start)}
     if start and not inside:
-        raise _Refusal(404, "EntryNotFound", f"{folder} does not exist")
+        raise _RefusedError(404, "EntryNotFound", f"{folder} does not exist")
     folders: dict[str, None] = {}
     for path, content in inside.items():
         parents = path.removeprefix(start).split("/")[:-1]
