@@ -19,8 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints a line per task; 1 if one is not equal, not refused by both and not listed with the reason."""
     parser = argparse.ArgumentParser(prog="python -m tests.parity.wide", description=__doc__)
     parser.add_argument("--tasks", help="names, separated by commas; all that are listed")
+    parser.add_argument("--data-root", type=Path, help="rows that stand before the made-up ones; BENCHBENCH_DATA")
     parser.add_argument("--num-fewshot", type=int, help="shots for every task")
-    parser.add_argument("--limit", type=int, help="docs per task")
+    parser.add_argument("--limit", type=int, default=10, help="docs per task; 0 for all")
     args = parser.parse_args(argv)
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     names = args.tasks.split(",") if args.tasks else [*UPSTREAM, *OWN]
@@ -28,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = Path(folder)
         os.environ["HF_DATASETS_CACHE"] = str(place / "cache")
         files = write_files(place / "files")
-        sides = Sides(data_root(place / "hub"), files, place / "results", args.num_fewshot, args.limit)
+        given = args.data_root or (Path(named) if (named := os.environ.get("BENCHBENCH_DATA")) else None)
+        sides = Sides(data_root(place / "hub", given), files, place / "results", args.num_fewshot, args.limit or None)
         pairs = []
         for name in names:
             pairs.append(sides.pair(name, f"lm_eval:{files / name}.yaml" if name in OWN else None))

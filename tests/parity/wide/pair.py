@@ -41,7 +41,7 @@ class Pair:
 
 @contextlib.contextmanager
 def rows_in_files(root: Path) -> Iterator[None]:
-    """While open, `datasets.load_dataset` reads a data root as lm-eval gets its rows: with `datasets`' cache of files."""
+    """While open, `load_dataset` reads a data root through the cache of files that lm-eval rests on."""
     import datasets
 
     load = datasets.load_dataset

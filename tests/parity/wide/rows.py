@@ -165,6 +165,11 @@ MAKERS: dict[str, Callable[[int], Row]] = {
         "questions": json.dumps([{"prompt": "p", "question_n": "1", "subprompts": [
             {"questionpart_n": "a", "question": "q", "answer": THINGS[n % 8]}]}]),
     },
+    "own/questions/default/train,test": lambda n: {
+        "question": f"What stands near the {THINGS[n % 8]}, {n}?", "passage": _text(n), "options": list(THINGS[:3]),
+        "gold": n % 3, "letter": "ABC"[n % 3], "is_right": bool(n % 2), "golds": [n % 3, 2], "which": n % 2,
+        "answer": THINGS[n % 4], "answers": [THINGS[n % 4], f"the {THINGS[n % 4]}"],
+    },
     "cais/mmlu/world_religions/dev,test": lambda n: {
         "question": f"What is {n}?", "subject": "world_religions", "choices": list(THINGS[:4]), "answer": n % 4,
     },
@@ -182,9 +187,14 @@ FILES: dict[str, Callable[[int], Row]] = {
 """The same of files that tasks name by their address."""
 
 
-def data_root(folder: Path) -> Path:
-    """A data root with the fixtures, the rows of the tests of `lm_eval:` tasks, and those of this file."""
+def data_root(folder: Path, given: Path | None = None) -> Path:
+    """A data root with the fixtures, the rows of the tests of `lm_eval:` tasks, and those of this file.
+
+    A configuration that `given` holds with all splits that would be made up stands in their place.
+    """
     root = make_data_root(folder)
+    for config in () if given is None else given.glob("*/*/*"):
+        _take(config, root / config.relative_to(config.parents[2]))
     for place, make in _places():
         target = root / f"{place}.jsonl"
         if target.parent.is_symlink() or target.parent.parent.is_symlink():
@@ -192,6 +202,21 @@ def data_root(folder: Path) -> Path:
         if not target.exists():
             write(target, [make(number) for number in range(MANY if make is _discrim else COUNT)])
     return root
+
+
+def _take(config: Path, to: Path) -> None:
+    """Links a configuration of another data root, unless one here has a split that is not there."""
+    splits = {file.name for file in to.glob("*.jsonl")} | {
+        f"{split}.jsonl" for place, _ in _places() for folder, _, split in [place.rpartition("/")] if to.match(folder)
+    }
+    if not config.is_dir() or not splits <= {file.name for file in config.glob("*.jsonl")}:
+        return
+    if to.parent.is_symlink():
+        _own_folder(to.parent)
+    if to.is_symlink():
+        to.unlink()
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.symlink_to(config.resolve(), target_is_directory=True)
 
 
 def _own_folder(linked: Path) -> None:
