@@ -92,8 +92,7 @@ bench: $(VENV)/.installed-dev
 
 parity: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.parity.wide $(if $(DATA),--data-root "$(DATA)")
-	@test -n "$(MODEL)" || { echo 'For log-likelihoods name model and data: make parity MODEL=path/to/model DATA=path/to/data'; exit 2; }
-	$(BIN)/python -m tests.parity --model "$(MODEL)" $(if $(DATA),--data-root "$(DATA)") $(ARGS)
+	$(if $(MODEL),$(BIN)/python -m tests.parity --model "$(MODEL)" $(if $(DATA),--data-root "$(DATA)") $(ARGS),@echo 'Log-likelihoods need a model and data: make parity MODEL=path/to/model DATA=path/to/data')
 
 simulate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulate $(ARGS)

@@ -30,7 +30,9 @@ UPSTREAM: tuple[str, ...] = (
     "humaneval", "mbpp", "coqa", "ifeval",
 )  # fmt: skip
 
-DRAWS = "lm-eval shuffles anew to score, so that it scores other docs than it asked; benchbench is right. Requests are equal."
+DRAWS = (
+    "lm-eval shuffles anew to score: it scores other docs than it asked, benchbench those it asked. Requests are equal."
+)
 KNOWN: dict[str, str] = dict.fromkeys(
     ("gpqa_main_n_shot", "gpqa_diamond_n_shot", "gpqa_main_cot_n_shot", "gpqa_main_generative_n_shot"), DRAWS
 )

@@ -28,6 +28,10 @@ def _gpqa(number: int) -> Row:
     return {**question, **wrong, "Correct Answer": f"{number} apples"}
 
 
+def _mmlu(number: int) -> Row:
+    return {"question": f"What is {number}?", "subject": "things", "choices": list(THINGS[:4]), "answer": number % 4}
+
+
 def _wsc(number: int) -> Row:
     text = f"The {THINGS[number % 8]} fell on the table because it was heavy ."
     return {"text": text, "span1_text": THINGS[number % 8], "span2_text": "it", "span2_index": 7, "label": number % 2}
@@ -170,9 +174,10 @@ MAKERS: dict[str, Callable[[int], Row]] = {
         "gold": n % 3, "letter": "ABC"[n % 3], "is_right": bool(n % 2), "golds": [n % 3, 2], "which": n % 2,
         "answer": THINGS[n % 4], "answers": [THINGS[n % 4], f"the {THINGS[n % 4]}"],
     },
-    "cais/mmlu/world_religions/dev,test": lambda n: {
-        "question": f"What is {n}?", "subject": "world_religions", "choices": list(THINGS[:4]), "answer": n % 4,
-    },
+    "cais/mmlu/world_religions/dev,test": _mmlu,
+    "cais/mmlu/anatomy/validation": _mmlu,
+    "cais/mmlu/professional_law/validation": _mmlu,
+    "EleutherAI/lambada_openai/en/test": lambda n: {"text": f"{_text(n)} It was a {THINGS[n % 8]}"},
 }  # fmt: skip
 """`<org>/<name>/<config>/<splits>` → what makes a row of a number."""
 FILES: dict[str, Callable[[int], Row]] = {
@@ -197,8 +202,9 @@ def data_root(folder: Path, given: Path | None = None) -> Path:
         _take(config, root / config.relative_to(config.parents[2]))
     for place, make in _places():
         target = root / f"{place}.jsonl"
-        if target.parent.is_symlink() or target.parent.parent.is_symlink():
-            _own_folder(root / "/".join(place.split("/")[:2]))
+        for linked in (target.parent.parent, target.parent):
+            if linked.is_symlink() and not target.exists():
+                _own_folder(linked)
         if not target.exists():
             write(target, [make(number) for number in range(MANY if make is _discrim else COUNT)])
     return root
