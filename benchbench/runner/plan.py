@@ -102,11 +102,11 @@ def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
 
 def _with_others(error: DataError, tasks: Sequence[AnyTask], root: Path | None) -> DataError:
     """The error of the first task without its data, which also names the others, so that one command fetches all."""
-    from benchbench.tasks.data_root import files_of, missing
+    from benchbench.tasks.data_root import lacking_in
 
     if root is None or len(tasks) == 1 or not root.is_dir():
         return error
-    lacking = [*missing(tasks, files_of(root))]
+    lacking = lacking_in(root, tasks)
     if len(lacking) < 2:
         return error
     fetch = f"`benchbench data pull {','.join(lacking)} --to {root}` fetches all of it."

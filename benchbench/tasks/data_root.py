@@ -216,17 +216,21 @@ def files_of(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         raise DataError(f"--data-root {root}: no such folder.")
     found: dict[str, Path] = {}
-    try:
-        pulled = read_lock(root)
-    except DataError:  # `data verify` tells what is wrong with it
-        pulled = {}
     for suffix in READERS:
-        for path in sorted(root.rglob(f"*{suffix}")):
+        for path in sorted({*root.glob(f"*/*/*{suffix}"), *root.glob(f"*/*/*/*{suffix}"), *_pulled(root, suffix)}):
             place = path.relative_to(root)
-            is_hidden = any(part.startswith(".") for part in place.parts)
-            if (len(place.parts) in (3, 4) or place.as_posix() in pulled) and not is_hidden:
+            if not any(part.startswith(".") for part in place.parts):
                 found.setdefault(place.with_name(path.name.removesuffix(suffix)).as_posix(), path)
     return dict(sorted(found.items()))
+
+
+def _pulled(root: Path, suffix: str) -> list[Path]:
+    """Files that `pull` brought, also those deeper than a split lies."""
+    try:
+        names = read_lock(root)
+    except DataError:  # `data verify` tells what is wrong with it
+        return []
+    return [root / name for name in names if name.endswith(suffix) and (root / name).is_file()]
 
 
 def find_file(root: Path, place: str) -> Path | None:
@@ -295,6 +299,13 @@ def missing(tasks: Iterable[AnyTask], present: Iterable[str]) -> dict[str, list[
         if lacking:
             found[task.name] = lacking
     return found
+
+
+def lacking_in(root: Path, tasks: Iterable[AnyTask]) -> list[str]:
+    """Tasks that do not find all that they require in a data root."""
+    return [
+        task.name for task in tasks if any(one.required and one.found_in(root) is None for one in needed_splits(task))
+    ]
 
 
 FORMATS = ("jsonl", "parquet")
