@@ -82,10 +82,9 @@ class Sides:
         plan = self._plan(entry or f"lm_eval:{name}")
         if isinstance(plan, Plan):
             answers.right = _right(plan)
-        found = self._theirs(name, answers)
-        if isinstance(plan, str) or isinstance(found, str):
-            return _refused(name, plan, found)
-        asked, figures = found
+        asked, figures = self._theirs(name, answers)
+        if isinstance(plan, str) or isinstance(figures, str):
+            return _refused(name, plan, asked, figures)
         said = _difference(_ours_asked(plan), asked)
         if not said:
             rows = run_plan(plan, self._settings(entry or f"lm_eval:{name}"), Ours(answers)).rows
@@ -110,7 +109,8 @@ class Sides:
         except BenchbenchError as error:
             return str(error)
 
-    def _theirs(self, name: str, answers: Answers) -> tuple[Asked, Figures] | str:
+    def _theirs(self, name: str, answers: Answers) -> tuple[Asked, Figures | str]:
+        """What lm-eval asks, and its figures, or what it fails with."""
         import lm_eval
         from lm_eval.tasks import TaskManager
 
@@ -134,14 +134,18 @@ class Sides:
                     confirm_run_unsafe_code=False,
                 )
             except Exception as error:  # noqa: BLE001 - lm-eval fails with whatever its tasks raise
-                return f"{type(error).__name__}: {error}"
+                return _sorted(asked), f"{type(error).__name__}: {error}"
         figures = {
             (task, key): float(value)
             for task, values in found["results"].items()
             for key, value in values.items()
             if "," in key and "_stderr," not in key
         }
-        return {key: sorted(values, key=repr) for key, values in asked.items()}, figures
+        return _sorted(asked), figures
+
+
+def _sorted(asked: Asked) -> Asked:
+    return {key: sorted(values, key=repr) for key, values in asked.items()}
 
 
 def _forget_python() -> None:
@@ -222,10 +226,14 @@ def _apart(ours: Mapping[tuple[str, str], float | None], figures: Figures) -> st
     return f"other figures: {dict(list(bad.items())[:3])}" if bad else ""
 
 
-def _refused(name: str, plan: Plan | str, found: tuple[Asked, Figures] | str) -> Pair:
+def _refused(name: str, plan: Plan | str, asked: Asked, found: Figures | str) -> Pair:
+    """`asked` is what lm-eval asked before it failed, if it came so far."""
     ours, others = plan if isinstance(plan, str) else "", found if isinstance(found, str) else ""
     outcome: Outcome = "refused by both" if ours and others else "refused here" if ours else "refused there"
-    return Pair(name, outcome, said=" | ".join(text[:300] for text in (ours, others) if text))
+    if asked and isinstance(plan, Plan):
+        others += f" | {_difference(_ours_asked(plan), asked) or 'all requests are equal'}"
+    requests = sum(map(len, asked.values()))
+    return Pair(name, outcome, requests, said=" | ".join(text[:400] for text in (ours, others) if text))
 
 
 def counts(pairs: Sequence[Pair]) -> dict[str, int]:
