@@ -91,8 +91,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.bench --model "$(MODEL)" $(if $(DATA),--data-root "$(DATA)") $(ARGS)
 
 parity: $(VENV)/.installed-dev
-	@test -n "$(MODEL)" || { echo 'Say which model and data: make parity MODEL=path/to/model DATA=path/to/data'; exit 2; }
-	$(BIN)/python -m tests.parity --model "$(MODEL)" $(if $(DATA),--data-root "$(DATA)") $(ARGS)
+	$(BIN)/python -m tests.parity.wide $(if $(DATA),--data-root "$(DATA)")
+	$(if $(MODEL),$(BIN)/python -m tests.parity --model "$(MODEL)" $(if $(DATA),--data-root "$(DATA)") $(ARGS),@echo 'Log-likelihoods need a model and data: make parity MODEL=path/to/model DATA=path/to/data')
 
 simulate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulate $(ARGS)

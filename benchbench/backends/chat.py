@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from jinja2 import TemplateError
 
-from benchbench.core.chat import Conversation, Message
+from benchbench.core.chat import Conversation, GivenTurns, Message
 from benchbench.core.chat_sandbox import TODAY, render
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import text_hash
@@ -97,7 +98,7 @@ class ChatTemplate:
         if not self.takes_system:
             found.append(
                 f"The chat template of {self.name} takes no system prompt: descriptions and --system stand before the "
-                "first question, in the user's turn."
+                "first question, in the user's turn. Where a lm_eval: task is asked they are left out, as lm-eval does."
             )
         if "strftime_now" in self.source:
             found.append(
@@ -112,6 +113,8 @@ class ChatTemplate:
         Raises ModelError where the template refuses the conversation.
         """
         messages = [Message(message.role, mark(message.content)) for message in conversation.messages]
+        if isinstance(conversation, GivenTurns):
+            return self._as_given(messages)
         if messages[0].role == "system" and not self.takes_system:
             system, first = messages[0].content, messages[1].content
             gap = "" if system[-1].isspace() or first[:1].isspace() else "\n\n"
@@ -124,7 +127,16 @@ class ChatTemplate:
 
     def continuation(self, conversation: Conversation, continuation: str) -> str:
         """What follows `text` where the assistant says `continuation`."""
-        return continuation if conversation.prefix else self.answer_space + continuation
+        if conversation.prefix or isinstance(conversation, GivenTurns):
+            return continuation
+        return self.answer_space + continuation
+
+    def _as_given(self, messages: list[Message]) -> str:
+        """As lm-eval writes them: without the system prompt where the template refuses it."""
+        with suppress(TemplateError):
+            return self._apply([asdict(message) for message in messages], messages[-1].role == "assistant")
+        asked = [message for message in messages if message.role != "system"]
+        return self._render(asked, f"the question {asked[-1].content[:60]!r}")
 
     def _render(self, messages: Sequence[Message], what: str) -> str:
         try:

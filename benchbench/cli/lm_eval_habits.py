@@ -60,13 +60,13 @@ OPTIONS: Mapping[str, _Option] = {
     "trackio_args": _Option("", "many", LOGGING),
     "hf_hub_log_args": _Option("", "many", LOGGING),
     "confirm_run_unsafe_code": _Option("", "none", "--trust-task-code lets Python of lm_eval: tasks run"),
-    "metadata": _Option("", "many", "tasks take no metadata from the command line"),
+    "metadata": _Option("", "many"),
     "config": _Option("-C", "one", "settings are read from the command line alone"),
 }
 OURS_TOO = frozenset(
     [
         *("model", "model_args", "tasks", "num_fewshot", "limit", "device", "gen_kwargs", "include_path", "seed"),
-        *("apply_chat_template", "fewshot_as_multiturn", "trust_remote_code"),
+        *("apply_chat_template", "fewshot_as_multiturn", "trust_remote_code", "metadata"),
     ]
 )
 """Options that are called the same here, with dashes: typed so, they are no habit."""
@@ -369,6 +369,7 @@ _TAKERS: Mapping[str, Callable[[str, _Command], None]] = {
     "fewshot_as_multiturn": _take_turns,
     "system_instruction": _take_system,
     "gen_kwargs": _take_kwargs,
+    "metadata": _flag("--metadata"),
     "seed": _take_seed,
     "output_path": _take_output,
 }

@@ -119,8 +119,9 @@ VERBS = {
 }
 """Each verb is the `app` of benchbench.cli.<verb>. The texts stand here so that help needs no import."""
 
-FAILED, BAD_INPUT, BUG, INTERRUPTED = 1, 2, 70, 130
-"""Exit codes besides 0: too many failed docs or no room on the machine, wrong input, a bug of ours, Ctrl-C."""
+FAILED, BAD_INPUT, INCOMPLETE, BUG, INTERRUPTED = 1, 2, 3, 70, 130
+"""Exit codes besides 0: too many failed docs, a task without a single value or no room on the machine; wrong input;
+tasks of the default suite left out, because the data root lacks their data; a bug of ours; Ctrl-C."""
 
 
 class _EndOfFileError(Exception):

@@ -22,8 +22,9 @@ from benchbench.cli.console import (
     tell,
     watching,
 )
-from benchbench.cli.main import VerbApp
+from benchbench.cli.main import FAILED, INCOMPLETE, VerbApp
 from benchbench.cli.options import AsJson, with_settings
+from benchbench.core.format import several
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord
 from benchbench.core.types import Json
@@ -72,7 +73,9 @@ def _without_prefix(options: ModelOptions) -> ModelOptions:
 
 
 def execute(settings: RunSettings, *, as_json: bool = False) -> None:
-    """Runs, prints, and exits with 1 above the allowed share of failed docs or with 130 on Ctrl-C."""
+    """Runs and prints. Exits with 1 above the allowed share of failed docs or if a task has not one value, with 3 if
+    tasks of the default suite were left out, with 130 on Ctrl-C.
+    """
     from benchbench.runner.run import run as run_settings
 
     with stoppable(), watching() as on_event:
@@ -85,7 +88,17 @@ def execute(settings: RunSettings, *, as_json: bool = False) -> None:
         show(result.record, result.path)
     if result.failed_share > settings.max_failed:
         say(f"{result.failed_share:.1%} of the docs failed, more than --max-failed {settings.max_failed:.1%} allows.")
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
+    if result.without_value:
+        for task, why in result.without_value.items():
+            say(f"{task} has no value: {why}")
+        raise typer.Exit(FAILED)
+    if result.left_out:
+        say(
+            f"{several(len(result.left_out), 'task')} of the default suite had no data and were left out, see above. "
+            "The others are done, and are taken over when the same command finds the rest."
+        )
+        raise typer.Exit(INCOMPLETE)
 
 
 def to_json(path: Path, record: RunRecord, *, already_complete: bool = False) -> dict[str, Json]:

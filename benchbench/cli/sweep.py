@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from benchbench.cli.console import cell, print_json, say, stdout, stoppable, tell, tell_lines, text_table, watching
-from benchbench.cli.main import VerbApp
+from benchbench.cli.main import INCOMPLETE, VerbApp
 from benchbench.cli.options import AsJson, Output, Weights, check_target, with_settings
 from benchbench.core import json_record
 from benchbench.core.errors import ArgumentError, BackendError
@@ -68,7 +68,9 @@ def sweep(
 def execute(
     settings: SweepSettings, *, as_json: bool = False, keep_watching: Callable[[], bool] = lambda: True
 ) -> None:
-    """Sweeps, prints curves and verdicts, and exits with 1 above the allowed share of failed docs, 130 on Ctrl-C."""
+    """Sweeps, prints curves and verdicts, and exits with 1 above the allowed share of failed docs, with 3 if tasks of
+    the default suite were left out, with 130 on Ctrl-C.
+    """
     from benchbench.cli.sweep_view import watching_sweep
     from benchbench.runner.sweep import sweep as run_sweep
 
@@ -88,6 +90,9 @@ def execute(
     if result.failed:
         say("Not scored: " + " ".join(f"{checkpoint.name}: {why}" for checkpoint, why in result.failed))
         raise typer.Exit(1)
+    if result.left_out:
+        say(f"{several(len(result.left_out), 'task')} of the default suite had no data and were left out, see above.")
+        raise typer.Exit(INCOMPLETE)
 
 
 def _print(folder: SweepFolder, *, as_json: bool, options: VerdictOptions | None = None) -> None:

@@ -23,7 +23,7 @@ from benchbench.tasks.settings import RenderSettings
 
 if TYPE_CHECKING:
     from benchbench.tasks.dialect import TaskVariant
-    from benchbench.tasks.index import TaskIndex
+    from benchbench.tasks.index import Selection, TaskIndex
     from benchbench.tasks.sources import SourceEntry
     from benchbench.tasks.task import AnyTask
     from benchbench.tasks.variants import NamedTask
@@ -126,8 +126,14 @@ def _print_choices(kind: str, values: dict[str, str]) -> None:
 
 @app.command()
 def show(task: Name, include_path: IncludePath = None, as_json: AsJson = False) -> None:
-    """Show a task as it is understood: every key that is set, and its metrics."""
-    found = _one(task_index(include_path), task)
+    """Show a task as it is understood: every key that is set, and its metrics. Of a source's group its members."""
+    from benchbench.tasks.sources import source_of
+
+    index = task_index(include_path)
+    if source_of(task) is not None and len((several := index.select(task)).tasks) > 1:
+        _show_several(task, several, as_json=as_json)
+        return
+    found = _one(index, task)
     resolved = found.resolved()
     if as_json:
         _print_json({**resolved, "path": str(found.path)})
@@ -139,6 +145,22 @@ def show(task: Name, include_path: IncludePath = None, as_json: AsJson = False) 
         tell_lines("# metrics: " + ", ".join(metric.name for metric in found.scoring.metrics))
     for key, function in found.code():
         tell_lines(f"# Python, run only with --trust-task-code: `{key}` is {function}")
+
+
+def _show_several(name: str, found: Selection, *, as_json: bool) -> None:
+    """The groups that a name stands for, with what they average, and the tasks."""
+    groups = [group.as_record() for group in found.groups]
+    told = {"name": name, "tasks": [task.name for task in found.tasks], "groups": groups}
+    if as_json:
+        _print_json(told)
+        return
+    import yaml
+
+    for task in found.tasks:
+        for remark in task.remarks:
+            tell_lines(f"# {remark}")
+    plain = json.loads(json.dumps(told, default=str))
+    tell_lines(yaml.safe_dump(plain, allow_unicode=True, sort_keys=False, width=100))
 
 
 @app.command()

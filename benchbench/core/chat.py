@@ -134,3 +134,23 @@ class Conversation:
         if self.shots:
             return replace(self, shots=self.shots[1:])
         return None if self.system == self.bare_system else replace(self, system=self.bare_system)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTurns(Conversation):
+    """A conversation that another package has made: a template writes its turns and the answer as they stand."""
+
+    turns: tuple[Message, ...] = ()
+
+    @classmethod
+    def of(cls, turns: tuple[Message, ...]) -> GivenTurns:
+        """The last turn is the user's question, or the beginning of the answer."""
+        system = turns[0].content if turns[0].role == "system" else ""
+        begun = turns[-1].content if turns[-1].role == "assistant" else ""
+        question = turns[-2 if begun and len(turns) > 1 else -1].content
+        return cls(system, (), question, prefix=begun, bare_system=system, overflow="truncate_left", turns=turns)
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """See Conversation."""
+        return self.turns

@@ -45,6 +45,8 @@ class Group:
     """Mean over documents (True, lm-eval's default) or over tasks."""
     metrics: tuple[GroupMetric, ...] | None = None
     """The only metrics that are averaged, over the tasks that have them; None: all that every task has."""
+    note: str | None = None
+    """What a reader of its rows should know."""
 
     def as_record(self) -> dict[str, Json]:
         """The group as JSON; without `metrics` where there are none, as in records of earlier versions."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchbench.backends.protocol import ChatFormat
-from benchbench.core.errors import ArgumentError, TaskError
+from benchbench.core.errors import ArgumentError, DataError, TaskError
 from benchbench.core.format import several
 from benchbench.core.ids import content_hash
 from benchbench.core.memory import rare_collections
@@ -18,7 +18,10 @@ from benchbench.runner.events import Note, OnEvent, Preparing
 from benchbench.runner.settings import RunSettings
 
 if TYPE_CHECKING:
-    from benchbench.tasks.task import PreparedTask
+    from pathlib import Path
+
+    from benchbench.tasks.index import TaskIndex
+    from benchbench.tasks.task import AnyTask, PreparedTask
 
 MOVES_NOTHING = ("file", "doc_to_source")
 """Keys of a task that change neither what is asked nor what the run itself scores."""
@@ -32,6 +35,8 @@ class Plan:
 
     tasks: tuple[PreparedTask, ...]
     groups: tuple[Group, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Task of the default suite → why it cannot be asked: its data are not in the data root."""
     chat: ChatFormat | None = None
     """How conversations become text, where prompts are conversations; known once the model is open."""
 
@@ -65,25 +70,77 @@ def make_plan(settings: RunSettings, on_event: OnEvent) -> Plan:
     """Selects, loads and renders the tasks. TaskError or DataError, naming the task, if one cannot be."""
     from benchbench.tasks.index import TaskIndex
     from benchbench.tasks.prepare import prepare
+    from benchbench.tasks.rows import root_or_env
+    from benchbench.tasks.task import Task
 
     index = TaskIndex(settings.include_paths)
     selection = index.select(settings.tasks)
-    if index.skipped:
-        first = next(iter(index.skipped.values()))
-        on_event(Note(f"{several(len(index.skipped), 'file')} of --include-path skipped, e.g. {first}"))
-    if settings.tasks is None:
-        on_event(Note(f"No --tasks given: running the default suite, {len(selection.tasks)} tasks."))
+    for text in _remarks(settings, index, selection.tasks):
+        on_event(Note(text))
     rendering, prepared = settings.render, []
+    root, left_out = root_or_env(rendering.data_root), dict[str, str]()
     for position, task in enumerate(selection.tasks, start=1):
         on_event(Preparing(task.name, position, len(selection.tasks)))
-        prepared.append(prepare(task, rendering))
+        try:
+            prepared.append(prepare(task, rendering))
+        except DataError as error:
+            if settings.tasks is not None or root is None:
+                raise _with_others(error, selection.tasks, root) from error
+            left_out[task.name] = str(error)
+            continue
         for text in prepared[-1].notes:
             on_event(Note(f"{task.name}: {text}"))
+    if left_out:
+        _tell_left_out(left_out, len(selection.tasks), root, on_event)
+    if settings.render.metadata and all(isinstance(one.task, Task) for one in prepared):
+        raise ArgumentError("--metadata is read by tasks of lm_eval: alone, and none of them was named; leave it out.")
     if not prepared:
         raise TaskError(f"--tasks {settings.tasks!r} selects no task. See `benchbench tasks ls`.")
     if settings.render.gen_kwargs and all(one.task.output_type != "generate_until" for one in prepared):
         raise ArgumentError("--gen-kwargs was given, but none of the tasks writes texts; leave it out.")
-    return Plan(tuple(prepared), selection.groups)
+    return Plan(tuple(prepared), selection.groups, left_out)
+
+
+def _remarks(settings: RunSettings, index: TaskIndex, tasks: Sequence[AnyTask]) -> Iterator[str]:
+    """What is to be known of the selected tasks before any is loaded."""
+    if index.skipped:
+        first = next(iter(index.skipped.values()))
+        yield f"{several(len(index.skipped), 'file')} of --include-path skipped, e.g. {first}"
+    if settings.tasks is None:
+        yield f"No --tasks given: running the default suite, {len(tasks)} tasks."
+    for task in tasks:
+        yield from task.remarks
+
+
+def _with_others(error: DataError, tasks: Sequence[AnyTask], root: Path | None) -> DataError:
+    """The error of the first task without its data, which also names the others, so that one command fetches all."""
+    from benchbench.tasks.data_root import lacking_in
+
+    if root is None or len(tasks) == 1 or not root.is_dir():
+        return error
+    lacking = lacking_in(root, tasks)
+    if len(lacking) < 2:
+        return error
+    fetch = f"`benchbench data pull {','.join(lacking)} --to {root}` fetches all of it."
+    return DataError(
+        f"{error} {len(lacking)} of the {len(tasks)} tasks lack data there: {first_names(lacking)}. {fetch}"
+    )
+
+
+def _tell_left_out(left_out: Mapping[str, str], count: int, root: Path | None, on_event: OnEvent) -> None:
+    """Says what of the default suite is not asked, and why. DataError if that is every task."""
+    fetch = f"`benchbench data pull default --to {root}` fetches what is missing."
+    if len(left_out) == count:
+        first = next(iter(left_out.values()))
+        raise DataError(f"None of the {count} tasks of the default suite finds its data in {root}. {fetch} {first}")
+    names = first_names([*left_out])
+    on_event(Note(f"{len(left_out)} of the {count} tasks lack data in {root} and are left out: {names}. {fetch}"))
+
+
+def first_names(names: Sequence[str], most: int = 10) -> str:
+    """The names, or the first of them and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def task_identity(prepared: PreparedTask) -> dict[str, Json]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchbench.backends import open_backend
@@ -59,6 +59,20 @@ class RunResult:
     already_complete: bool = False
     """Nothing was computed: the run was finished before."""
     resumed: bool = False
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Task of the default suite → why it was not asked: its data are not in the data root."""
+
+    @property
+    def without_value(self) -> dict[str, str]:
+        """Task → why not one of its metrics has a value."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if row.task in self.record.tasks:
+                found.setdefault(row.task, []).append(row)
+        empty = {task: rows for task, rows in found.items() if all(row.value is None for row in rows)}
+        return {
+            task: next((row.note for row in rows if row.note), "no reason is known") for task, rows in empty.items()
+        }
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -90,7 +104,7 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
     try:
         if settings.name is not None:
             refuse_other_weights(settings.output, settings.name, engine.info.model_identity)
-        return run_plan(plan, settings, engine, on_event=on_event)
+        return replace(run_plan(plan, settings, engine, on_event=on_event), left_out=plan.left_out)
     finally:
         if backend is None:
             engine.close()

@@ -12,12 +12,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from shutil import copyfile
 from typing import Literal
 
 from benchbench.core.errors import DataError
 from benchbench.core.files import open_regular, read_regular
 from benchbench.tasks.borders import FILE_FORMATS
-from benchbench.tasks.rows import READERS, HubSource, check_names
+from benchbench.tasks.rows import (
+    READERS,
+    HubSource,
+    check_names,
+    hub_sentence,
+    read_json,
+    read_text,
+    resolved_revision,
+)
 from benchbench.tasks.task import AnyTask, Task
 from benchbench.tasks.text_file import bare_name, readable
 
@@ -99,6 +108,47 @@ def entry_of(path: Path, documents: int, revision: str | None, asked: str | None
         return LockEntry(digest, path.stat().st_size, documents, revision, asked)
 
 
+_ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?/([\w./-]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """One file of a data set of the Hub, as `data_files` names it: `hf://datasets/org/name@revision/folder/file`."""
+
+    data_set: str
+    revision: str | None
+    path: str
+    """Inside the data set."""
+
+    @classmethod
+    def of(cls, address: object) -> HubFile | None:
+        """The file that an address names; None for what is no such address, or names several files."""
+        found = _ADDRESS.fullmatch(address) if isinstance(address, str) and ".." not in address else None
+        return None if found is None else cls(found[1], found[2], found[3])
+
+    @property
+    def name(self) -> str:
+        """Its path in a data root."""
+        return f"{self.data_set}/{self.path}"
+
+    def fetch(self) -> Path:
+        """Where the Hub's client keeps it, loaded if it is not there. Raises what that client raises."""
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(self.data_set, self.path, repo_type="dataset", revision=self.revision))
+
+    def commit(self) -> str | None:
+        """The commit that it is of; None where that cannot be learnt."""
+        return resolved_revision(self.data_set, self.revision, {})
+
+
+def hub_files(files: object) -> dict[str, HubFile]:
+    """Address → file, of every address of the Hub in `data_files`."""
+    named = files.values() if isinstance(files, Mapping) else [files]
+    listed = [one for names in named for one in (names if isinstance(names, list | tuple) else [names])]
+    return {str(one): file for one in listed if (file := HubFile.of(one)) is not None}
+
+
 @dataclass(frozen=True)
 class NeededSplit:
     """One split that a task reads."""
@@ -108,16 +158,29 @@ class NeededSplit:
     split: str
     required: bool
     """False for a pool of shots where the task's own number of shots is 0."""
+    file: HubFile | None = None
+    """The file that holds it, where the task names one."""
 
     @property
     def place(self) -> str:
         """`<org>/<name>/<config>/<split>`: the file's path in a data root, without its ending."""
+        if self.file is not None:
+            return self.file.name.removesuffix(Path(self.file.name).suffix)
         config = self.task.config
         return f"{config.dataset_path}/{config.dataset_name or 'default'}/{self.split}"
+
+    def found_in(self, root: Path) -> Path | None:
+        """The file that holds it in a data root, if there is one."""
+        if self.file is None:
+            return find_file(root, self.place)
+        path = root / self.file.name
+        return path if path.is_file() else None
 
     @property
     def pinned(self) -> str | None:
         """The revision that the task pins."""
+        if self.file is not None:
+            return self.file.revision
         config = self.task.config
         pinned = config.dataset_revision or (config.dataset_kwargs or {}).get("revision")
         return None if pinned is None else str(pinned)
@@ -128,7 +191,8 @@ def needed_splits(task: AnyTask) -> list[NeededSplit]:
     own = task.data_task()
     config = own.config
     if config.dataset_path in FILE_FORMATS:
-        return []
+        files = hub_files((config.dataset_kwargs or {}).get("data_files")).values()
+        return [NeededSplit(own, Path(file.path).stem, True, file) for file in files]
     splits = {str(config.eval_split): True}
     if config.shot_split is not None and config.output_type != "loglikelihood_rolling":
         splits.setdefault(config.shot_split, bool(config.num_fewshot))
@@ -153,11 +217,20 @@ def files_of(root: Path) -> dict[str, Path]:
         raise DataError(f"--data-root {root}: no such folder.")
     found: dict[str, Path] = {}
     for suffix in READERS:
-        for path in sorted(root.rglob(f"*{suffix}")):
+        for path in sorted({*root.glob(f"*/*/*{suffix}"), *root.glob(f"*/*/*/*{suffix}"), *_pulled(root, suffix)}):
             place = path.relative_to(root)
-            if len(place.parts) in (3, 4) and not any(part.startswith(".") for part in place.parts):
+            if not any(part.startswith(".") for part in place.parts):
                 found.setdefault(place.with_name(path.name.removesuffix(suffix)).as_posix(), path)
     return dict(sorted(found.items()))
+
+
+def _pulled(root: Path, suffix: str) -> list[Path]:
+    """Files that `pull` brought, also those deeper than a split lies."""
+    try:
+        names = read_lock(root)
+    except DataError:  # `data verify` tells what is wrong with it
+        return []
+    return [root / name for name in names if name.endswith(suffix) and (root / name).is_file()]
 
 
 def find_file(root: Path, place: str) -> Path | None:
@@ -186,7 +259,12 @@ def count(path: Path) -> int:
 
 def count_read(path: Path) -> int:
     """Documents in a file, every one of them parsed. DataError for the first that is broken."""
-    return sum(1 for _ in READERS[path.name[len(bare_name(path).stem) :].lower()](path))
+    ending = path.name[len(bare_name(path).stem) :].lower()
+    return sum(1 for _ in _OTHER_READERS.get(ending, READERS.get(ending, read_text))(path))
+
+
+_OTHER_READERS = {".json": read_json, ".json.gz": read_json}
+"""Of files that tasks name by their address."""
 
 
 def damage(root: Path, lock: Mapping[str, LockEntry]) -> Iterator[str]:
@@ -224,6 +302,13 @@ def missing(tasks: Iterable[AnyTask], present: Iterable[str]) -> dict[str, list[
     return found
 
 
+def lacking_in(root: Path, tasks: Iterable[AnyTask]) -> list[str]:
+    """Tasks that do not find all that they require in a data root."""
+    return [
+        task.name for task in tasks if any(one.required and one.found_in(root) is None for one in needed_splits(task))
+    ]
+
+
 FORMATS = ("jsonl", "parquet")
 
 
@@ -255,7 +340,7 @@ def pull(tasks: Iterable[AnyTask], root: Path, *, file_format: str = "jsonl", ag
         raise DataError(f"{root}: cannot be made: {error.strerror or error}.") from error
     lock = read_lock(root)
     for one in every:
-        path = find_file(root, one.place)
+        path = one.found_in(root)
         name = None if path is None else path.relative_to(root).as_posix()
         if name is not None and name not in lock:
             yield Pulled(one.place, "own")
@@ -263,7 +348,8 @@ def pull(tasks: Iterable[AnyTask], root: Path, *, file_format: str = "jsonl", ag
             yield Pulled(one.place, "kept", lock[name])
         else:
             suffix = path.suffix if path is not None else f".{file_format}"
-            yield _pull_one(one, root, f"{one.place}{suffix}", lock)
+            name = f"{one.place}{suffix}" if one.file is None else one.file.name
+            yield _pull_one(one, root, name, lock)
 
 
 def _together(tasks: Iterable[AnyTask]) -> list[NeededSplit]:
@@ -285,14 +371,10 @@ def _pull_one(one: NeededSplit, root: Path, name: str, lock: dict[str, LockEntry
     path = root / name
     temporary = path.with_name(f".new-{path.name}")
     try:
-        source = HubSource(one.task)
-        if not one.required and one.split not in source.splits():
+        saved = _save(one, temporary) if one.file is None else _save_file(one.task, one.file, temporary)
+        if saved is None:
             return Pulled(one.place, "absent")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        documents = source.save(one.split, temporary)
-        if documents == 0:
-            raise DataError(f"{one.task.name}: the split {one.split!r} of {source.path} is empty.")
-        lock[name] = entry_of(temporary, documents, source.revision, one.pinned)
+        lock[name] = entry_of(temporary, *saved, one.pinned)
         write_lock(root, lock)  # before the file: one that is not in the lock would count as the user's own
         temporary.replace(path)
     except DataError as error:
@@ -302,3 +384,29 @@ def _pull_one(one: NeededSplit, root: Path, name: str, lock: dict[str, LockEntry
     finally:
         temporary.unlink(missing_ok=True)
     return Pulled(one.place, "pulled", lock[name])
+
+
+def _save(one: NeededSplit, to: Path) -> tuple[int, str | None] | None:
+    """Writes a split; its documents and the commit that it is of. None for shots that the Hub does not have."""
+    source = HubSource(one.task)
+    if not one.required and one.split not in source.splits():
+        return None
+    to.parent.mkdir(parents=True, exist_ok=True)
+    documents = source.save(one.split, to)
+    if documents == 0:
+        raise DataError(f"{one.task.name}: the split {one.split!r} of {source.path} is empty.")
+    return documents, source.revision
+
+
+def _save_file(task: Task, file: HubFile, to: Path) -> tuple[int, str | None]:
+    """Copies a file as it is."""
+    try:
+        found = file.fetch()
+    except Exception as error:  # huggingface_hub and httpx raise what they like; all of it is a record
+        raise DataError(hub_sentence(task.name, file.name, error)) from error
+    to.parent.mkdir(parents=True, exist_ok=True)
+    copyfile(found, to)
+    documents = count(to)
+    if documents == 0:
+        raise DataError(f"{task.name}: the file {file.name} of the Hub is empty.")
+    return documents, file.commit()

@@ -95,7 +95,9 @@ class FolderSource(AllRows):
         self._folder = data_set / (config.dataset_name or "default")
         self.path = str(self._folder)
         if not self._folder.is_dir():
-            raise DataError(f"{task.name}: its data are not at {self._folder}. {_what_is_there(data_set, root)}")
+            raise DataError(
+                f"{task.name}: its data are not at {self._folder}. {_what_is_there(data_set, root, task.name)}"
+            )
 
     def splits(self) -> list[str]:
         """See DataSource."""
@@ -117,13 +119,13 @@ class FolderSource(AllRows):
         return None if not found or None in self._read.values() else ", ".join(sorted(found))
 
 
-def _what_is_there(data_set: Path, root: Path) -> str:
+def _what_is_there(data_set: Path, root: Path, task: str) -> str:
     if data_set.is_dir():
         names = sorted(path.name for path in data_set.iterdir() if path.is_dir())
         return f"Configurations there: {', '.join(names) or 'none'}."
     return (
-        f"The data root {root} does not hold this data set: fill it, or leave --data-root (and {DATA_ENV}) away "
-        "to load from the Hub."
+        f"The data root {root} does not hold this data set: `benchbench data pull {task} --to {root}` fetches it, or "
+        f"leave --data-root (and {DATA_ENV}) away to load from the Hub."
     )
 
 

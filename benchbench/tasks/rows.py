@@ -28,6 +28,8 @@ Row = dict[str, Json]
 
 
 DATA_ENV = "BENCHBENCH_DATA"
+TOKEN_ENV = "HF_TOKEN"  # noqa: S105 - the name of a variable
+TOO_MANY = 429
 MAX_ROW_DEPTH = 100
 
 
@@ -314,7 +316,8 @@ class HubSource(AllRows):
                 "Loading from the Hub needs `datasets`: pip install datasets; or use --data-root."
             ) from error
         except Exception as error:  # datasets, huggingface_hub and httpx raise what they like; all of it is a record
-            raise DataError(_sentence(task, error)) from error
+            name = config.dataset_path + (f" ({config.dataset_name})" if config.dataset_name else "")
+            raise DataError(hub_sentence(task.name, name, error)) from error
         self.revision = resolved_revision(config.dataset_path, wanted, self._splits)
         self.path = f"hf://datasets/{config.dataset_path}" + (f"@{self.revision}" if self.revision else "")
 
@@ -375,12 +378,42 @@ def _asked_hub(path: str, wanted: str | None) -> str | None:
         return None
 
 
-def _sentence(task: Task, error: Exception) -> str:
-    config = task.config
-    name = config.dataset_path + (f" ({config.dataset_name})" if config.dataset_name else "")
+def hub_sentence(who: str, name: str, error: Exception) -> str:
+    """What to say where the Hub did not give what `who` reads, by the kind of its refusal."""
     reason = " ".join(str(error).split())
     reason = reason if len(reason) <= 200 else reason[:197] + "…"
-    return (
-        f"{task.name}: its data set {name} could not be loaded from the Hub: {type(error).__name__}: {reason} "
-        f"Without a network, point --data-root (or {DATA_ENV}) at a folder that holds {config.dataset_path}."
-    )
+    end = "" if reason.endswith((".", "…")) else "."
+    said = f"{who}: its data set {name} could not be loaded from the Hub: {type(error).__name__}: {reason}{end}"
+    return f"{said} {_way_out(error)}"
+
+
+def _way_out(error: Exception) -> str:
+    """What to do about it."""
+    every = [*_causes(error)]
+    text = " ".join(map(str, every))
+    if "gated" in text.lower():
+        return f"Accept its terms on the Hub, then put a token of yours into {TOKEN_ENV}, or run `hf auth login`."
+    if any(_status(one) == TOO_MANY for one in every):
+        return f"The Hub answers no more requests for now (429): wait, or put a token of yours into {TOKEN_ENV}."
+    if "scripts are no longer supported" in text:
+        return (
+            "Its rows are made by a program, which is not run. Name a data set with the rows as files, or put them "
+            f"into the folder of --data-root (or {DATA_ENV})."
+        )
+    if "doesn't exist" in text or any(_status(one) in (401, 404) for one in every):
+        return f"Is its name right? A private one needs a token in {TOKEN_ENV}."
+    return f"Without a network, point --data-root (or {DATA_ENV}) at a folder that holds it."
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those that it came from."""
+    for _ in range(20):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error of the Hub's client tells."""
+    return getattr(getattr(error, "response", None), "status_code", None)

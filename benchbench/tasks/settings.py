@@ -74,6 +74,18 @@ class RenderSettings:
             record="if set",
         ),
     ] = ()
+    metadata: Annotated[
+        GenKwargs,
+        Setting(
+            "Values for lm_eval: tasks that make their own docs: tokenizer=PATH,max_seq_lengths=[4096], or JSON.",
+            panel="Tasks",
+            cli_type=str,
+            parse=parse_metadata,
+            pairs=True,
+            identity="if set",
+            record="if set",
+        ),
+    ] = ()
 
     def __post_init__(self) -> None:
         if self.num_fewshot is not None and not 0 <= self.num_fewshot <= MAX_SHOTS:
@@ -100,10 +112,7 @@ def parse_gen_kwargs(text: str | Mapping[str, Json]) -> GenKwargs:
     >>> parse_gen_kwargs('{"until": ["\\n"], "temperature": 0.7}')
     (('do_sample', True), ('temperature', 0.7), ('until', ['\n']))
     """
-    if isinstance(text, str):
-        given = _from_json(text) if text.lstrip().startswith("{") else _from_pairs(text)
-    else:
-        given = dict(text)
+    given = _pairs_or_json(text, "--gen-kwargs") if isinstance(text, str) else dict(text)
     _check(given)
     temperature = given.get("temperature")
     if isinstance(temperature, int | float) and temperature > 0:
@@ -111,16 +120,26 @@ def parse_gen_kwargs(text: str | Mapping[str, Json]) -> GenKwargs:
     return tuple(sorted(given.items()))
 
 
-def _from_json(text: str) -> dict[str, Json]:
+def parse_metadata(text: str) -> GenKwargs:
+    """(name, value) pairs of `tokenizer=PATH,max_seq_lengths=[4096]` or of a JSON object, sorted. ArgumentError."""
+    given = _pairs_or_json(text, "--metadata")
+    return tuple(sorted(given.items()))
+
+
+def _pairs_or_json(text: str, flag: str) -> dict[str, Json]:
+    return _from_json(text, flag) if text.lstrip().startswith("{") else _from_pairs(text, flag)
+
+
+def _from_json(text: str, flag: str) -> dict[str, Json]:
     try:
         found: dict[str, Json] = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ArgumentError(f"--gen-kwargs begins like a JSON object, but is none: {error}.") from error
+        raise ArgumentError(f"{flag} begins like a JSON object, but is none: {error}.") from error
     return found
 
 
-def _from_pairs(text: str) -> dict[str, Json]:
-    pairs = name_value_pairs(text, "--gen-kwargs", otherwise=", or as a JSON object")
+def _from_pairs(text: str, flag: str) -> dict[str, Json]:
+    pairs = name_value_pairs(text, flag, otherwise=", or as a JSON object", may_nest=flag == "--metadata")
     return {name: _value(value) for name, value in pairs.items()}
 
 

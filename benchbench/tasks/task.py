@@ -110,6 +110,11 @@ class Task:
         """The task whose data are read: itself."""
         return self
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences to print before its data are looked for: none."""
+        return ()
+
     def resolved(self) -> dict[str, Json]:
         """The task as JSON, for the run record: every key that is set, the matrix variables, the file's name."""
         config = self.config.model_dump(mode="json", exclude_defaults=True) | {"output_type": self.output_type}
@@ -209,6 +214,11 @@ class SourcedTask(Protocol):
 
     def with_gen_kwargs(self, given: GenKwargs) -> Self:
         """The task as if its definition had these generation settings."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences to print before its data are looked for: that its name stands for less than one may think, say."""
         ...
 
     def data_task(self) -> Task:

@@ -189,18 +189,34 @@ def _download(repo: str, revision: str | None, wanted: Sequence[str], unwanted: 
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=allow, ignore_patterns=ignore))
     except errors.GatedRepoError:
-        raise ModelError(f"{repo} on the Hub is gated: accept its terms there, then run `hf auth login`.") from None
+        raise ModelError(
+            f"{repo} on the Hub is gated: accept its terms there, then put a token of yours into HF_TOKEN, or run "
+            "`hf auth login`."
+        ) from None
     except errors.RepositoryNotFoundError:
         raise ModelError(f"no model named {repo!r}: no such folder here, no such repository on the Hub.") from None
     except errors.RevisionNotFoundError:
         raise ModelError(f"{repo} on the Hub has no revision {revision!r}.") from None
     except errors.HFValidationError as error:
         raise ModelError(f"{repo!r} is neither a folder here nor a hub name: {error}") from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError):
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
+        if TOO_MANY in (_status(error), _status(error.__cause__)):
+            raise ModelError(
+                f"the Hub answers no more requests for {repo!r}{at} for now (429): wait, or put a token of yours into "
+                "HF_TOKEN."
+            ) from None
         raise ModelError(
             f"no model named {repo!r}{at}: no such folder here, not in the Hub's cache, and the Hub cannot be reached. "
             "Give a folder, or download it first with `hf download`."
         ) from None
+
+
+TOO_MANY = 429
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status that an error of the Hub's client tells."""
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def names_gguf(model: str) -> bool:

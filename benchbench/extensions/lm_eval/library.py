@@ -11,6 +11,7 @@ import io
 import logging
 import random
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,12 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core import patterns
-from benchbench.core.errors import DataError, TaskError
+from benchbench.core.errors import TaskError
 from benchbench.extensions.lm_eval import PREFIX
 from benchbench.extensions.lm_eval.names import INSTALL, NOT_INSTALLED, Named, index, names, tasks_folder
-from benchbench.tasks.borders import FILE_FORMATS, check_hub, is_configuration_name, is_data_set_name, own_files
 from benchbench.tasks.dialect import PlainLoader, task_text
-from benchbench.tasks.rows import DATA_ENV, READERS, resolved_revision
 from benchbench.tasks.sandbox import compile_template
 
 VERSION = "0.4.13"
@@ -56,6 +55,16 @@ class PythonReference:
         except Exception as error:
             raise TaskError(f"{self}: {type(error).__name__}: {error}") from error
 
+    def __call__(self, *_: object) -> Any:
+        """Groups of lm-eval's ask whether their aggregation can be called; they never call it."""
+        raise TaskError(f"{self} was called before it was imported.")
+
+    def forget(self) -> None:
+        """Has the file run anew at the next `resolve`: nothing that an earlier task left in its variables is there."""
+        for name, module in [*sys.modules.items()]:
+            if hasattr(module, "__mtime__") and getattr(module, "__file__", None) == str(self.file):
+                del sys.modules[name]
+
     def __str__(self) -> str:
         return f"{self.spec.rpartition('.')[2]} in {self.file or self.spec.rpartition('.')[0] or 'nothing'}"
 
@@ -81,28 +90,38 @@ class Definition:
     path: Path | None
 
 
-def load(named: Named) -> Any:
-    """What lm-eval's own factory makes of a name: a `Definition`, a list of them (tags), or a Group with definitions.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What lm-eval's own factory makes of a name."""
 
-    Includes, overrides and groups are resolved by lm-eval. TaskError if it cannot read the files.
-    """
+    tree: Any
+    """A `Definition`, a list of them (tags), or a Group with definitions."""
+    made: tuple[Definition, ...]
+    """Every task that the factory made, also those whose name a later one took in a group."""
+
+
+def load(named: Named) -> Read:
+    """Includes, overrides and groups are resolved by lm-eval. TaskError if it cannot read the files."""
     check_version()
+    made: list[Definition] = []
     with inside(), _unread_python():
         try:
-            return _factory().build(_entry(named), overrides=None, registry=_registry(named.path))
+            tree = _factory(made).build(_entry(named), overrides=None, registry=_registry(named.path))
+            return Read(tree, tuple(made))
         except Exception as error:
             raise TaskError(f"{PREFIX}{named.name} ({named.path}): {type(error).__name__}: {error}") from error
 
 
 def definitions(loaded: Any) -> list[Definition]:
-    """The tasks in what `load` gave, each once."""
+    """The tasks in a tree, each once."""
     if isinstance(loaded, Definition):
         return [loaded]
     found = {definition.task_name: definition for part in loaded for definition in definitions(part)}
     return [*found.values()]
 
 
-def _factory() -> Any:
+def _factory(made: list[Definition]) -> Any:
+    """`made` gets every definition."""
     from lm_eval.tasks._factory import TaskFactory
 
     class Reader(TaskFactory):  # type: ignore[misc]
@@ -112,7 +131,8 @@ def _factory() -> Any:
             config = self._load_full_config(entry, overrides)
             for key in ("tag", "group", "task_list"):
                 config.pop(key, None)
-            return Definition(config["task"], config, entry.yaml_path)
+            made.append(Definition(config["task"], config, entry.yaml_path))
+            return made[-1]
 
     return Reader()
 
@@ -240,108 +260,3 @@ class _Pattern:
     def findall(self, text: str) -> list[Any]:
         """See `re`."""
         return patterns.findall(self.pattern, text)
-
-
-class Loaded:
-    """What was loaded, for the record."""
-
-    def __init__(self) -> None:
-        self.places: list[str] = []
-        self.revisions: list[str] = []
-
-
-@contextlib.contextmanager
-def rows_from(
-    root: Path | None, who: str, spare: str | None = None, *, file: Path | None = None, trusted: bool = False
-) -> Iterator[Loaded]:
-    """While open, lm-eval's tasks get their rows from `root`, or from the Hub if that is None. DataError if they fail.
-
-    `file` is the task's: unless it is `trusted`, data files that it names lie in its folder or in `root`, and nothing
-    but the Hub is asked. `spare` names the split of shots that nobody will draw: lm-eval reads it all the same, so
-    where it is not there it is empty.
-    """
-    import datasets
-
-    class Splits(datasets.DatasetDict):  # type: ignore[misc]
-        def __missing__(self, split: str) -> Any:
-            if split == spare:
-                return next(iter(self.values())).select([])
-            raise DataError(f"{who}: no split {split!r} in {loaded.places[-1]}. Splits there: {', '.join(self)}.")
-
-    loaded, original = Loaded(), datasets.load_dataset
-
-    def from_root(path: str, name: str | None = None, *, split: str | None = None, **kwargs: Any) -> Any:
-        if root is None or path in FILE_FORMATS:
-            if not trusted:
-                kwargs = checked(path, name, kwargs)
-            return from_elsewhere(path, name, split=split, **kwargs)
-        folder = folder_of(root, path, name, who)
-        loaded.places.append(str(folder))
-        files = _files(folder, who)
-        parts = {name: datasets.Dataset.from_list(list(READERS[file.suffix](file))) for name, file in files.items()}
-        return Splits(parts) if split is None else Splits(parts)[split]
-
-    def checked(path: str, name: str | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """What the task gives, with its own files in full; DataError if it names anything else."""
-        is_lm_evals = file is not None and file.resolve().is_relative_to(tasks_folder().resolve())
-        files = kwargs.get("data_files")
-        if path not in FILE_FORMATS or (is_lm_evals and "hf://" in str(files)):
-            check_hub(who, path, name, options=kwargs, may_name_hub_files=is_lm_evals)
-            return kwargs
-        named = own_files(who, files, (file or Path()).parent, () if root is None else (root,))
-        check_hub(who, "own/files", name, options={**kwargs, "data_files": None})
-        return {**kwargs, "data_files": {split: [str(one) for one in paths] for split, paths in named.items()}}
-
-    def from_elsewhere(path: str, name: str | None = None, **kwargs: Any) -> Any:
-        try:
-            found = original(path, name, **{key: value for key, value in kwargs.items() if value is not None})
-        except Exception as error:  # datasets, huggingface_hub and httpx raise what they like; all of it is a record
-            raise DataError(_sentence(who, path, name, error)) from error
-        loaded.places.append(f"hf://datasets/{path}" if path not in FILE_FORMATS else str(path))
-        if path not in FILE_FORMATS and isinstance(found, datasets.DatasetDict):
-            loaded.revisions += [resolved_revision(path, kwargs.get("revision"), found) or "unknown"]
-        return found
-
-    datasets.load_dataset = from_root
-    try:
-        yield loaded
-    finally:
-        datasets.load_dataset = original
-
-
-def folder_of(root: Path, path: str, name: str | None, who: str) -> Path:
-    """Where a data set's splits lie. DataError if they do not, or for names that would climb out of the root."""
-    if not is_data_set_name(path):
-        raise DataError(f"{who}: the data set {path!r} is not `organisation/name`.")
-    if not is_configuration_name(name):
-        raise DataError(f"{who}: {name!r} is not the name of a configuration.")
-    if not root.is_dir():
-        raise DataError(f"--data-root {root}: no such folder.")
-    folder = root / path / (name or "default")
-    if folder.is_dir():
-        return folder
-    there = sorted(place.name for place in (root / path).iterdir() if place.is_dir()) if (root / path).is_dir() else []
-    more = f"Configurations there: {', '.join(there)}. " if there else ""
-    raise DataError(
-        f"{who}: its data are not at {folder}. {more}`benchbench data pull {who} --to {root}` fetches them, "
-        f"or leave --data-root (and {DATA_ENV}) away."
-    )
-
-
-def _files(folder: Path, who: str) -> dict[str, Path]:
-    """Split → file; where there are several formats, the one that our own tasks read."""
-    found: dict[str, Path] = {}
-    for suffix in READERS:
-        for file in sorted(folder.glob(f"*{suffix}")):
-            found.setdefault(file.stem, file)
-    if not found:
-        raise DataError(f"{who}: {folder} holds no split ({', '.join(READERS)}).")
-    return found
-
-
-def _sentence(who: str, path: str, name: str | None, error: Exception) -> str:
-    reason, config = " ".join(str(error).split())[:200], f" ({name})" if name else ""
-    return (
-        f"{who}: its data set {path}{config} could not be loaded: {type(error).__name__}: {reason} "
-        f"Without a network, point --data-root (or {DATA_ENV}) at a folder that holds it."
-    )

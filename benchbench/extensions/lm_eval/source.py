@@ -6,9 +6,10 @@ lm-eval loads, draws the shots and writes the prompts; we only ask and count.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, cast, get_args
 
+from benchbench.core.chat import ChatSettings, Conversation, GivenTurns, Message, Role
 from benchbench.core.errors import ArgumentError, BenchbenchError, TaskError
 from benchbench.core.ids import content_hash
 from benchbench.core.task_scoring import Group, GroupMetric
@@ -27,17 +28,10 @@ from benchbench.core.types import (
     ScoringSpec,
 )
 from benchbench.extensions.lm_eval import PREFIX
-from benchbench.extensions.lm_eval.library import (
-    Definition,
-    Loaded,
-    definitions,
-    inside,
-    load,
-    rows_from,
-    seed_as_lm_eval,
-)
+from benchbench.extensions.lm_eval.data import Loaded, mapped_once, rows_from
+from benchbench.extensions.lm_eval.library import VERSION, Definition, definitions, inside, load, seed_as_lm_eval
 from benchbench.extensions.lm_eval.names import find, matching
-from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_bounds, check_python, with_python
+from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_bounds, check_python, forget, with_python
 from benchbench.tasks.rows import plain, plain_row, root_or_env
 from benchbench.tasks.settings import LENGTHS, RenderSettings, generation_params
 from benchbench.tasks.sources import SourceEntry
@@ -62,10 +56,10 @@ class LmEvalTasks:
         tasks: dict[str, UpstreamTask] = {}
         groups: dict[str, Group] = {}
         for named in find(entry.removeprefix(PREFIX)):
-            loaded = load(named)
-            for definition in definitions(loaded):
-                tasks[definition.task_name] = UpstreamTask.of(definition)
-            groups |= {group.name: group for group in _groups(loaded)}
+            read = load(named)
+            for definition in definitions(read.tree):
+                tasks[definition.task_name] = UpstreamTask.of(definition, _remarks(named.name, definition, read.made))
+            groups |= {group.name: group for group in _groups(read.tree)}
         if not tasks:
             raise TaskError(f"{entry} holds no task.")
         return [*tasks.values()], [*groups.values()]
@@ -77,6 +71,7 @@ class LmEvalTasks:
         from benchbench.extensions.lm_eval.upstream_scoring import UpstreamScoring
 
         _check_settings(task, settings)
+        task = task.with_metadata(dict(settings.metadata)) if settings.metadata else task
         check_python(task, trusted=settings.trust_task_code)
         check_bounds(task)
         built = _build(task, settings)
@@ -94,13 +89,38 @@ class LmEvalTasks:
             docs=tuple(rendered),
             num_fewshot=shots,
             fewshot_mode="lm_eval",
-            prompt_hash=content_hash({"task": finished.resolved(), "shots": shots, "seed": settings.seed}, digits=8),
+            prompt_hash=_prompt_hash(finished, shots, settings),
             data_hash=content_hash([[doc.doc.hash for doc in rendered], prompts]),
             data_revision=", ".join(dict.fromkeys(built.loaded.revisions)) or None,
             data_path=", ".join(dict.fromkeys(built.loaded.places)),
             notes=built.notes,
             own_scoring=UpstreamScoring(finished.scoring, results, rendered),
         )
+
+
+def _prompt_hash(task: UpstreamTask, shots: int, settings: RenderSettings) -> str:
+    identity: dict[str, Json] = {"task": task.resolved(), "shots": shots, "seed": settings.seed}
+    if settings.chat is not None:
+        identity["chat"] = asdict(settings.chat)
+    return content_hash(identity, digits=8)
+
+
+def _remarks(name: str, kept: Definition, made: Sequence[Definition]) -> tuple[str, ...]:
+    """That a task took the place of others of a group, where lm-eval gives all of them one name."""
+    others = [one for one in made if one.task_name == kept.task_name and _data_of(one) != _data_of(kept)]
+    if not others:
+        return ()
+    count = len({_data_of(one) for one in others}) + 1
+    return (
+        f"{PREFIX}{name} gives {count} tasks the one name {PREFIX}{kept.task_name}; lm-eval {VERSION} keeps the last, "
+        f"and so it is here: it reads {' '.join(filter(None, _data_of(kept)))} alone, in every row of a group, too. "
+        f"`--tasks {PREFIX}{kept.task_name}` by itself has all of them.",
+    )
+
+
+def _data_of(definition: Definition) -> tuple[str, str]:
+    config = definition.config
+    return str(config.get("dataset_path") or ""), str(config.get("dataset_name") or "")
 
 
 def _groups(loaded: Any) -> Iterator[Group]:
@@ -112,7 +132,14 @@ def _groups(loaded: Any) -> Iterator[Group]:
     if loaded.has_aggregation:
         tasks = tuple(PREFIX + definition.task_name for definition in definitions(loaded))
         metrics = tuple(_metric(stated) for stated in loaded.aggregate_metric_list)
-        yield Group(PREFIX + loaded.name, tasks, all(one.weight_by_size for one in metrics), metrics)
+        by_size = all(one.weight_by_size for one in metrics)
+        yield Group(PREFIX + loaded.name, tasks, by_size, metrics, _own_aggregation(loaded))
+
+
+def _own_aggregation(loaded: Any) -> str | None:
+    """What to say of a group whose file brings a function of its own."""
+    own = [stated.aggregation for stated in loaded.aggregate_metric_list if stated.aggregation != "mean"]
+    return f"its file names {own[0]}, which lm-eval {VERSION} never calls: this is the mean, as there" if own else None
 
 
 def _metric(stated: Any) -> GroupMetric:
@@ -139,7 +166,6 @@ def _check_settings(task: UpstreamTask, settings: RenderSettings) -> None:
         "--fewshot-split": settings.fewshot_split is not None,
         "--prompt": settings.prompt != "default",
         "--fewshot-mode per_doc": settings.fewshot_mode == "per_doc",
-        "--apply-chat-template": settings.chat is not None,
     }
     if wrong := [option for option, is_given in given.items() if is_given]:
         raise ArgumentError(
@@ -152,13 +178,15 @@ def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
     shots = settings.num_fewshot if settings.num_fewshot is not None else task.config.get("num_fewshot")
     spare = task.shot_split() if not shots and task.shot_split() != task.eval_split() else None
     trusted = settings.trust_task_code
-    with inside(), rows_from(root, task.name, spare, file=task.path, trusted=trusted) as loaded:
+    forget(task.config)
+    rows = rows_from(root, task.name, spare, file=task.path, trusted=trusted)
+    with inside(), mapped_once(), rows as loaded:
         seed_as_lm_eval()
         try:
             upstream = _construct(with_python(dict(task.config)))
             notes = _set_shots(upstream, settings.num_fewshot)
             upstream.set_fewshot_seed(seed=settings.seed)
-            upstream.build_all_requests(limit=settings.limit)
+            upstream.build_all_requests(limit=settings.limit, **_chat(settings.chat))
         except BenchbenchError:
             raise
         except Exception as error:
@@ -169,6 +197,43 @@ def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
     for instance in upstream.instances:
         docs.setdefault(int(instance.doc_id), []).append(instance)
     return _Built(upstream, {i: sorted(docs[i], key=lambda one: one.idx) for i in sorted(docs)}, loaded, notes)
+
+
+def _chat(chat: ChatSettings | None) -> dict[str, Any]:
+    """How lm-eval is asked for conversations; its template keeps the turns, because a model's is not known yet."""
+    if chat is None:
+        return {}
+    return {
+        "apply_chat_template": True,
+        "chat_template": _Turns.of,
+        "fewshot_as_multiturn": chat.multiturn,
+        "system_instruction": chat.system,
+    }
+
+
+class _Turns(str):
+    """The text of a conversation, with its turns."""
+
+    __slots__ = ("turns",)
+    turns: tuple[Message, ...]
+
+    @classmethod
+    def of(cls, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> _Turns:
+        """Stands where lm-eval has a model's template. The last message tells whether the answer goes on with it."""
+        turns = tuple(Message(_role(one["role"]), one["content"]) for one in messages)
+        found = cls("".join(turn.content for turn in turns))
+        found.turns = turns
+        return found
+
+    def __add__(self, more: str) -> str:
+        raise TaskError(f"its Python adds {more[:40]!r} to a conversation, where only the model's template may write.")
+
+
+def _role(role: str) -> Role:
+    for known in get_args(Role):
+        if known == role:
+            return cast(Role, known)
+    raise TaskError(f"its conversation has a turn of {role!r}; there are {', '.join(get_args(Role))}.")
 
 
 def _construct(config: dict[str, Any]) -> Any:
@@ -221,17 +286,30 @@ def _request(task: UpstreamTask, number: int, index: int, instance: Any, seed: i
     args = instance.args
     match instance.request_type:
         case "loglikelihood":
-            return LoglikelihoodRequest(task.name, number, index, _prompt(args[0]), str(args[1]))
+            continuation = _one_text(task, number, args[1])
+            return LoglikelihoodRequest(task.name, number, index, _prompt(args[0]), continuation)
         case "loglikelihood_rolling":
-            return RollingRequest(task.name, number, index, str(args[0]))
+            return RollingRequest(task.name, number, index, _one_text(task, number, args[0]))
         case "generate_until":
             params = params_of(args[1], task.where("generation_kwargs"), seed)
             return GenerateRequest(task.name, number, index, _prompt(args[0]), params)
     raise TaskError(f"{task.name}: document {number} asks for {instance.request_type!r}, which no backend here knows.")
 
 
-def _prompt(text: Any) -> Prompt:
+def _one_text(task: UpstreamTask, number: int, value: object) -> str:
+    """The text whose likelihood is asked. TaskError for anything else, on which lm-eval's models stumble later."""
+    if isinstance(value, str):
+        return value
+    raise TaskError(
+        f"{task.where('doc_to_target')}: document {number} gives a {type(value).__name__}, {str(value)[:60]}; "
+        "one text is expected, whose likelihood is asked."
+    )
+
+
+def _prompt(text: Any) -> Prompt | Conversation:
     """lm-eval gives the prompt in one piece; too long ones are cut on the left."""
+    if isinstance(text, _Turns):
+        return GivenTurns.of(text.turns)
     return Prompt("", (), str(text), "truncate_left")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from benchbench.tasks.settings import LENGTHS, GenKwargs, override
 from benchbench.tasks.task import Task
 
 ALLOW = "--trust-task-code"
-UNSAFE = "HF_ALLOW_CODE_EVAL"
 
 
 @dataclass(frozen=True)
@@ -34,16 +32,18 @@ class UpstreamTask:
     """lm-eval's keys, includes and overrides merged; functions are `PythonReference`s."""
     path: Path
     scoring: ScoringSpec
+    remarks: tuple[str, ...] = ()
+    """See `tasks.task.SourcedTask`."""
 
     @classmethod
-    def of(cls, definition: Definition) -> UpstreamTask:
+    def of(cls, definition: Definition, remarks: tuple[str, ...] = ()) -> UpstreamTask:
         """The task of a definition. Its metrics are known when it is prepared."""
         config = {key: value for key, value in definition.config.items() if key != "metadata"}
         stated = definition.config.get("metadata") or {}
         config["metadata"] = {key: value for key, value in stated.items() if key != "config_source"}
         name = PREFIX + definition.task_name
         output_type = _output_type(config, name)
-        return cls(name, config, definition.path or tasks_folder(), ScoringSpec(name, output_type, ()))
+        return cls(name, config, definition.path or tasks_folder(), ScoringSpec(name, output_type, ()), remarks)
 
     @property
     def output_type(self) -> OutputType:
@@ -65,6 +65,10 @@ class UpstreamTask:
         """The task as if its file had these generation settings."""
         own = self.config.get("generation_kwargs") or {}
         return replace(self, config={**self.config, "generation_kwargs": override(own, dict(given))})
+
+    def with_metadata(self, given: Mapping[str, object]) -> UpstreamTask:
+        """The task as if its file had these values in `metadata`, which tasks that make their own docs read."""
+        return replace(self, config={**self.config, "metadata": {**self.config["metadata"], **given}})
 
     def where(self, key: str) -> str:
         """File and key, for error sentences."""
@@ -109,6 +113,11 @@ def check_python(task: UpstreamTask, *, trusted: bool) -> None:
     from lm_eval.api.metrics import mean  # noqa: F401 - fills the registry
     from lm_eval.api.registry import METRIC_REGISTRY
 
+    if task.config.get("unsafe_code"):
+        raise TaskError(
+            f"{task.name} runs the programs that a model writes. benchbench has no sandbox for them yet and runs none, "
+            f"with {ALLOW} or without; take lm-eval for this one, on a machine that you can lose."
+        )
     found = [f"`{key}` is the function {reference}" for key, reference in task.code()]
     metrics = task.config.get("metric_list") or []
     if not isinstance(metrics, list):
@@ -124,11 +133,6 @@ def check_python(task: UpstreamTask, *, trusted: bool) -> None:
         raise TaskError(
             f"{task.name} ({task.path}) brings Python: {found[0]}{more}. "
             f"Read it; {ALLOW} allows lm-eval's tasks to run theirs."
-        )
-    if task.config.get("unsafe_code") and os.environ.get(UNSAFE) != "1":
-        raise TaskError(
-            f"{task.name} runs the programs that a model writes, on this machine and in no sandbox. "
-            f"{ALLOW} and {UNSAFE}=1 in the environment allow it."
         )
     if task.config.get("doc_to_image") or task.config.get("doc_to_audio"):
         raise TaskError(f"{task.name} asks about images or sound; the backends here read text.")
@@ -183,6 +187,12 @@ def _references(value: Any) -> Iterator[PythonReference]:
     elif isinstance(value, (list, tuple)):
         for part in value:
             yield from _references(part)
+
+
+def forget(value: Any) -> None:
+    """Has every file of Python that the definition names run anew when it is next imported."""
+    for reference in _references(value):
+        reference.forget()
 
 
 def with_python(value: Any) -> Any:

@@ -8,6 +8,7 @@ bootstrap over the docs.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -31,10 +32,10 @@ from benchbench.core.types import (
 )
 from benchbench.extensions.lm_eval.results import Bounds, UpstreamResults, formula_of, number
 from benchbench.scoring.aggregation import Aggregate, aggregate_group, as_row
-from benchbench.scoring.estimates import (
-    CORPUS,
-)
+from benchbench.scoring.estimates import CORPUS, Clusters
 from benchbench.scoring.score import kept_responses, too_much, why_failed
+from benchbench.stats.influence import Floats
+from benchbench.stats.intervals import Uncertainty
 from benchbench.stats.scores import bootstrap, median_interval
 
 Values = Mapping[str, object]
@@ -131,7 +132,8 @@ class UpstreamScoring:
                 (result,) = aggregate_group(group.name, named, weight_by_size=stated.weight_by_size)
                 without = [task for task in members if task not in rows]
                 left_out = f"{len(without)} tasks without it left out, e.g. {without[0]}" if without else None
-                found.append(replace(result, note="; ".join(note for note in (result.note, left_out) if note)))
+                notes = (result.note, left_out, group.note)
+                found.append(replace(result, note="; ".join(note for note in notes if note)))
         return found
 
     def _metric(self, name: str, column: str) -> MetricSpec:
@@ -193,18 +195,31 @@ def _aggregate(
     if found is not None:
         known, method = found.uncertainty(clusters, bounds)
         return Aggregate(value, known, method, found.estimate.influence.size)
-    known = bootstrap(
-        np.arange(len(values)),
-        lambda picks: results.value(name, [values[int(pick)] for pick in picks]),
-        clusters,
-        seed=seed,
-        draws=_draws(results.aggregation(name)),
-    )
+    known = _resampled(results, name, values, clusters, seed)
     scores = [score for score in map(number, values) if score is not None]
     if results.aggregation(name) == "median" and len(scores) == len(values) and known.stderr is not None:
         interval, reason = median_interval(scores, clusters)
         known = known._replace(interval=interval, reason=reason)
     return Aggregate(value, known, "bootstrap", len(values))
+
+
+def _resampled(
+    results: UpstreamResults, name: str, values: Sequence[object], clusters: Clusters, seed: int
+) -> Uncertainty:
+    """By a bootstrap; nothing where the function has no value for some draws, as one that compares groups of docs."""
+
+    def drawn(picks: Floats) -> float:
+        return results.value(name, [values[int(pick)] for pick in picks])
+
+    draws = _draws(results.aggregation(name))
+    try:
+        known = bootstrap(np.arange(len(values)), drawn, clusters, seed=seed, draws=draws)
+    except Exception as error:  # noqa: BLE001 - a stranger's aggregation; the value of all docs stands
+        said = f"{type(error).__name__}: {error}"
+        return Uncertainty(None, None, None, 0, f"no interval: its aggregation raised on draws of the docs, {said}")
+    if known.stderr is not None and math.isnan(known.stderr):
+        return Uncertainty(None, None, known.n_clusters, 0, "no interval: its aggregation is undefined on draws")
+    return known
 
 
 def _draws(aggregation: str) -> int:

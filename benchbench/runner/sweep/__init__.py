@@ -97,6 +97,8 @@ class SweepResult:
     """Checkpoints without results, and why."""
     failed: tuple[tuple[Checkpoint, str], ...] = ()
     """Those of them that were tried."""
+    left_out: tuple[str, ...] = ()
+    """Tasks of the default suite whose data the data root lacks."""
 
 
 def sweep(
@@ -137,7 +139,8 @@ def sweep(
     finally:
         local.session.close()
     failed = tuple(local.skipped[target] for target in local.failed if target in local.skipped)
-    return SweepResult(folder, tuple(folder.all_done()), tuple(local.skipped.values()), failed)
+    lacking = tuple(name for group in range(len(settings.task_groups)) for name in session.plan(group).left_out)
+    return SweepResult(folder, tuple(folder.all_done()), tuple(local.skipped.values()), failed, lacking)
 
 
 def _scored(settings: SweepSettings) -> frozenset[str]:

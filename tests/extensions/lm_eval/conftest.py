@@ -47,7 +47,8 @@ def their_figures(world: World, names: Sequence[str], model: Any, num_fewshot: i
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    from benchbench.extensions.lm_eval.library import _registry, rows_from
+    from benchbench.extensions.lm_eval.data import rows_from
+    from benchbench.extensions.lm_eval.library import _registry
 
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
     manager = TaskManager(include_defaults=False, include_path=str(world.files))

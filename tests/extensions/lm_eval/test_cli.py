@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from benchbench.tasks.data_root import needed_splits
 from benchbench.tasks.index import TaskIndex
 from tests.extensions.lm_eval.conftest import World
+from tests.extensions.lm_eval.rows import CHOICES
 
 
 @pytest.fixture
@@ -69,3 +71,25 @@ def test_what_a_task_reads_can_be_pulled():
     ]
     (task,) = TaskIndex().select("lm_eval:piqa").tasks
     assert [one.required for one in needed_splits(task)] == [True, False]
+
+
+def test_a_task_without_one_value_fails_and_says_why(command, world, tmp_path):
+    (world.files / "broken.py").write_text("def raises(values):\n    raise ValueError('no values here')\n")
+    (world.files / "broken.yaml").write_text(
+        yaml.safe_dump({"task": "broken", **{key: value for key, value in CHOICES.items() if key != "metric_list"}})
+        + "metric_list:\n- {metric: acc, aggregation: !function broken.raises}\n"
+    )
+    entry = f"lm_eval:{world.files / 'broken.yaml'}"
+    run = ("run", "--model", "scripted:hash", "--output", str(tmp_path), "--trust-task-code", "--tasks")
+    said = command(*run, f"{entry},lm_eval:mrpc", code=1)
+    assert "lm_eval:broken has no value: its aggregation raised ValueError: no values here" in said
+    assert command(*run, "lm_eval:mrpc").endswith("\n")
+
+
+def test_a_group_is_shown_with_its_tasks(command):
+    shown = command("tasks", "show", "lm_eval:lingoly")
+    assert "- lm_eval:lingoly_nocontext" in shown
+    assert "never calls: this is the mean" in shown
+    told = json.loads(command("tasks", "show", "lm_eval:haerae", "--json"))
+    assert len(told["tasks"]) == 5
+    assert "gives 57 tasks the one name lm_eval:mmlu" in command("tasks", "show", "lm_eval:openllm")

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from benchbench.core.chat import ChatSettings
 from benchbench.core.errors import ArgumentError, BenchbenchError, DataError, TaskError
 from benchbench.extensions.lm_eval import library, names
 from benchbench.extensions.lm_eval.source import params_of
@@ -95,10 +94,13 @@ def test_a_yaml_tag_that_makes_objects_is_refused(world, write, tmp_path):
     assert not Path("ran").exists()
 
 
-def test_programs_that_a_model_wrote_need_more_than_leave(world, write, tmp_path, monkeypatch):
-    monkeypatch.delenv("HF_ALLOW_CODE_EVAL", raising=False)
+def test_programs_that_a_model_wrote_never_run(world, write, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ALLOW_CODE_EVAL", "1")
     entry = write(task="trap", **WRITING, unsafe_code=True)
-    assert "HF_ALLOW_CODE_EVAL=1" in refused(world, entry, tmp_path, trust_task_code=True)
+    for trusted in (True, False):
+        assert "runs the programs that a model writes" in refused(world, entry, tmp_path, trust_task_code=trusted)
+    for name in ("humaneval", "mbpp"):
+        assert "has no sandbox" in refused(world, f"lm_eval:{name}", tmp_path, trust_task_code=True)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,6 @@ def test_shots_that_nobody_draws_need_no_data(world, write, tmp_path):
         {"prompt": "short"},
         {"fewshot_mode": "per_doc"},
         {"fewshot_split": "train"},
-        {"chat": ChatSettings()},
     ],
 )
 def test_what_lm_eval_decides_itself_cannot_be_asked_for(world, tmp_path, kwargs):

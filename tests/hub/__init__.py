@@ -1,0 +1,1 @@
+"""A small Hub on loopback, and a process in which the real clients use it."""
