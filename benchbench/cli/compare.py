@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, figure_table, number, p_value, print_json, say, stdout, tell
+from benchbench.cli.console import cell, figure_table, number, p_value, print_json, print_table, say, stdout, tell
 from benchbench.cli.main import VerbApp
-from benchbench.cli.options import AsJson, Weights
+from benchbench.cli.options import AsJson, Output, Weights
 from benchbench.core.errors import ArgumentError
 from benchbench.core.format import clean_lines, decimals, several
 from benchbench.core.format import number as page_number
@@ -31,7 +31,7 @@ def compare(
     models: Annotated[
         list[str], typer.Argument(metavar="A B [C...]", help="Run folders, run ids, model names, or model@step.")
     ],
-    results: Annotated[Path, typer.Option("--results", "--output", help="Results folder.")] = Path("results"),
+    results: Output = Path("results"),
     metric: Annotated[
         list[str] | None,
         typer.Option(help="Metrics, separated by commas, or `all`; may be repeated. Default: each task's first."),
@@ -80,7 +80,7 @@ def show(found: Comparison) -> None:
         rows = found.pair(a, b)
         tell(f"B = {b}  against  A = {a}", "bold")
         if console.width >= WIDE:
-            console.print(_table(rows))
+            print_table(_table(rows))
         else:
             for line, style in _lines(rows):
                 tell(line, style)

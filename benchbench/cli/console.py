@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,9 +40,26 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+UNFOLDED = 100_000
+"""Columns of an output that is no terminal: no line of a table comes to its end."""
+
+
 def stdout() -> Console:
-    """The console for tables. Not on a terminal they are 80 columns wide, or what COLUMNS says."""
-    return Console(highlight=False)
+    """The console for tables. Off a terminal a row is one line, however long; COLUMNS gives another width."""
+    console = Console(highlight=False)
+    is_asked = os.environ.get("COLUMNS", "").isdigit()
+    return console if console.is_terminal or is_asked else Console(highlight=False, width=UNFOLDED)
+
+
+def print_table(table: Table) -> None:
+    """A table on stdout; off a terminal without blanks at the ends of its lines."""
+    console = stdout()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as drawn:
+        console.print(table)
+    typer.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def say(text: str, style: str = "") -> None:

@@ -19,9 +19,10 @@ app = VerbApp()
 @app.command()
 def leaderboard(
     results: Annotated[
-        list[Path] | None, typer.Option(help="Results folder; repeatable. Without it `results`.")
+        list[Path] | None,
+        typer.Option("--results", "--output", help="Results folder; may be repeated. Default: results."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("leaderboard/site"),
+    out: Annotated[Path, typer.Option("--to", "--out", help="Folder of the site.")] = Path("leaderboard/site"),
     title: Annotated[str, typer.Option(help="Title of the site.")] = "Leaderboard",
     docs: Annotated[int, typer.Option(min=0, help="Models whose answers are shown doc by doc; 0 for none.")] = 4,
     weights: Weights = "benchmarks",

@@ -297,7 +297,7 @@ def _take_limit(value: str, command: _Command) -> None:
 
 
 def _take_output(value: str, command: _Command) -> None:
-    command.add("--output", str(Path(value).parent) if value.endswith((".json", ".jsonl")) else value)
+    command.add("--results", str(Path(value).parent) if value.endswith((".json", ".jsonl")) else value)
 
 
 def _take_template(value: str, command: _Command) -> None:

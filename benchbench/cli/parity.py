@@ -15,6 +15,7 @@ from benchbench.cli.console import (
     number,
     p_value,
     print_json,
+    print_table,
     stdout,
     stoppable,
     tell,
@@ -159,9 +160,9 @@ def show(pairs: Sequence[Pair], *, with_scores: bool) -> None:
     console = stdout()
     for pair in pairs:
         tell(f"{pair.name}  against  {pair.reference}", "bold")
-        console.print(_table(pair.tasks))
+        print_table(_table(pair.tasks))
         if with_scores and pair.scores:
-            console.print(_score_table(pair.scores))
+            print_table(_score_table(pair.scores))
         for line in remarks(pair, with_scores=with_scores):
             console.print(cell(line))
     if with_scores:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from benchbench.cli.console import cell, figure_table, interval, number, print_json, stdout, tell, text_table
+from benchbench.cli.console import (
+    cell,
+    figure_table,
+    interval,
+    number,
+    print_json,
+    print_table,
+    stdout,
+    tell,
+    text_table,
+)
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output
 from benchbench.cli.results_check import check
@@ -38,7 +48,7 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A path, a run id or
 
 @app.command()
 def ls(
-    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Results folder, as --output.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Results folder, as --results.")] = None,
     output: Output = Path("results"),
     as_json: AsJson = False,
 ) -> None:
@@ -54,7 +64,7 @@ def ls(
     for fact in facts:
         shown = [fact["run_id"], fact["model"], _short(fact["tasks"]), fact["docs"], fact["state"], fact["date"]]
         table.add_row(*map(cell, [*shown, *([fact["note"]] if noted else [])]))
-    stdout().print(table)
+    print_table(table)
 
 
 def _short(listed: Json) -> str:
@@ -176,7 +186,7 @@ def _print_items(items: Sequence[Item], *, multiple_choice: bool) -> None:
         answers = (_integer(text) if multiple_choice else text for text in (item.gold, item.prediction))
         shown = [item.doc_id, *answers, item.outcome]
         table.add_row(*map(cell, shown), *(cell(number(finite(item.scores.get(name)))) for name in scores))
-    stdout().print(table)
+    print_table(table)
 
 
 WHAT_IT_IS = (
@@ -221,7 +231,7 @@ def _show_prompt_table(model: str, table: PromptTable, rows: Sequence[Mapping[st
     for row in rows:
         half = interval(row["value"], row["ci_low"], row["ci_high"])
         shown.add_row(*map(cell, (_prompt_label(row), number(row["value"]), half, row["n"])))
-    stdout().print(shown)
+    print_table(shown)
     if table.summary is None:
         stdout().print(cell(f"{table.metric} is no mean over docs: no summary over prompts is given."))
 

@@ -22,7 +22,9 @@ SHOWN = 8
 
 def import_results(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders.")],
-    output: Annotated[Path, typer.Option("--output", help="Results folder to write to.")] = Path("results"),
+    output: Annotated[Path, typer.Option("--results", "--output", help="Results folder to write to.")] = Path(
+        "results"
+    ),
     column: Annotated[
         list[str] | None, typer.Option(help="Table's name of a field: model=Model, value=score; repeatable.")
     ] = None,

@@ -14,6 +14,7 @@ from benchbench.cli.console import (
     cell,
     figure_table,
     print_json,
+    print_table,
     remarks,
     results_table,
     say,
@@ -107,7 +108,7 @@ def show(record: RunRecord, path: Path, *, every_row: bool = False) -> None:
     console = stdout()
     backend = record.backend
     console.print(cell(f"{record.model}  {backend.dtype} on {backend.device}", "bold"))
-    console.print(results_table(record, every_row=every_row))
+    print_table(results_table(record, every_row=every_row))
     for line in remarks(record):
         console.print(cell(line))
     tell(f"Results in {path}")
@@ -131,6 +132,6 @@ def show_estimates(estimates: Sequence[Estimate]) -> None:
         table.add_row(
             *map(cell, (e.task, e.docs, e.requests, e.num_fewshot, f"{e.tokens_alone:,}", f"{e.tokens_shared:,}"))
         )
-    stdout().print(table)
+    print_table(table)
     alone, shared = (sum(getattr(e, name) for e in estimates) for name in ("tokens_alone", "tokens_shared"))
     say(f"About {alone:,} tokens alone, {shared:,} with shared prefixes (4 bytes a token). Nothing was run.")

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from benchbench.cli.console import cell, print_json, say, stdout, stoppable, tell, tell_lines, text_table, watching
+from benchbench.cli.console import (
+    cell,
+    print_json,
+    print_table,
+    say,
+    stoppable,
+    tell,
+    tell_lines,
+    text_table,
+    watching,
+)
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output, Weights, check_target, with_settings
 from benchbench.core import json_record
@@ -134,7 +144,7 @@ def _show_status(units: Sequence[UnitStatus], groups: int) -> None:
         more = unit.done.run if unit.done is not None else unit.why
         group = (unit.group + 1,) if groups > 1 else ()
         table.add_row(*map(cell, (unit.series, unit.step, *group, tokens, unit.state, more)))
-    stdout().print(table)
+    print_table(table)
 
 
 def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, dry: bool = False) -> None:

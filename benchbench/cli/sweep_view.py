@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from benchbench.cli.console import Watcher, cell, figure_table, interval, number, say, stderr, stdout, tell
+from benchbench.cli.console import Watcher, cell, figure_table, interval, number, print_table, say, stderr, stdout, tell
 from benchbench.core.format import clean, magnitude
 from benchbench.core.record import Row, RunRecord
 from benchbench.runner import events
@@ -193,7 +193,7 @@ def show_training(training: Training) -> None:
     where = f"{unit} {reach}" if axis == "step" else f"{reach} {unit}; ordered by tokens, for their names tell no steps"
     count = f"{len(steps)} checkpoints, " if len(steps) > 1 else ""
     tell(f"{training.name}  {count}{where}", "bold")
-    console.print(_table(training.main_curves))
+    print_table(_table(training.main_curves))
     for sentence in sentences(training):
         console.print()
         console.print(cell(sentence))

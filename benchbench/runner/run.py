@@ -33,6 +33,7 @@ from benchbench.runner.record import make_record, now
 from benchbench.runner.settings import RunSettings
 from benchbench.store.attempts import attempt_number, choose_attempt
 from benchbench.store.damage import Remedy, damage_of_run, is_complete, remove_aside, restore
+from benchbench.store.files import refuse_unwritable
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.lock import RunLock, remove_left
 from benchbench.store.names import (
@@ -82,6 +83,7 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
     `backend` is an open one to use (it stays open); by default the one `settings.model` names is opened and closed.
     Raises the BenchbenchError of whatever is wrong with tasks, data, model or results folder.
     """
+    refuse_unwritable(settings.output)
     plan = make_plan(settings, on_event)
     on_event(OpeningModel(settings.model.model))
     engine = open_backend(settings.model) if backend is None else backend

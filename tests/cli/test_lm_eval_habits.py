@@ -73,9 +73,9 @@ CASES = {
     'run --model m --gen_kwargs temperature=0.5 \'stop=["a", "b"]\'': (
         '--model m --gen-kwargs \'{"temperature": 0.5, "until": ["a", "b"]}\''
     ),
-    "run --model m --seed 0,1,2,3 --output_path out/results.json": "--model m --seed 3 --output out",
+    "run --model m --seed 0,1,2,3 --output_path out/results.json": "--model m --seed 3 --results out",
     "run --model m --seed 7 --output_path out --include_path tasks": (
-        "--model m --include-path tasks --seed 7 --output out"
+        "--model m --include-path tasks --seed 7 --results out"
     ),
     "run --model hf --model_args pretrained=org/m,gguf_file=m.gguf,max_length=64": (
         "--model org/m:m.gguf --max-length 64"
