@@ -11,6 +11,7 @@ import typer
 from benchbench.cli.console import cell, figure_table, number, p_value, print_json, print_table, say, stdout, tell
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output, Weights
+from benchbench.cli.progress import busy
 from benchbench.core.errors import ArgumentError
 from benchbench.core.format import clean_lines, decimals, several
 from benchbench.core.format import number as page_number
@@ -56,9 +57,9 @@ def compare(
 
     if as_json and as_csv:
         raise ArgumentError("--json and --csv are two forms of one output; give one of them.")
-    found = compare_models(
-        find_models(models, results), CompareOptions(tuple(metric) if metric else None, delta, weights)
-    )
+    with busy("comparing"):
+        options = CompareOptions(tuple(metric) if metric else None, delta, weights)
+        found = compare_models(find_models(models, results), options)
     if as_json:
         refused = [{"a": r.a, "b": r.b, "task": r.task, "metric": r.metric, "reason": r.reason} for r in found.refused]
         value = {"models": found.models, "rows": [flat(row) for row in found.rows], "refused": refused}

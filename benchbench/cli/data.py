@@ -12,6 +12,7 @@ import typer
 from benchbench.cli.console import cell, print_json, print_table, say, tell_lines, text_table
 from benchbench.cli.main import FAILED, VerbApp
 from benchbench.cli.options import AsJson, IncludePath, task_index
+from benchbench.cli.progress import busy
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.format import byte_size, several
 
@@ -170,6 +171,7 @@ def _short(names: Sequence[str]) -> str:
 
 
 @app.command()
+@busy("verifying", bar=False)
 def verify(
     suite: Annotated[
         str | None, typer.Argument(metavar="[SUITE]", help="Tasks that must find their data. Default: see below.")

@@ -10,6 +10,7 @@ import typer
 from benchbench.cli.console import cell, say, stderr, tell
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import Weights, task_index
+from benchbench.cli.progress import busy
 from benchbench.core.format import several
 
 SHOWN = 8
@@ -34,7 +35,8 @@ def leaderboard(
     roots = results or [Path("results")]
     if results is None and not roots[0].is_dir():
         roots = []
-    built = build_site(roots, out, SiteOptions(title, _suites(), docs, weights))
+    with busy("building the site"):
+        built = build_site(roots, out, SiteOptions(title, _suites(), docs, weights))
     for sentence in built.skipped[:SHOWN]:
         say(sentence, "dim")
     if len(built.skipped) > SHOWN:

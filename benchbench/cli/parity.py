@@ -19,10 +19,10 @@ from benchbench.cli.console import (
     stdout,
     stoppable,
     tell,
-    watching,
 )
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, with_settings
+from benchbench.cli.progress import watching
 from benchbench.core.json_record import finite_json
 from benchbench.core.types import Json
 from benchbench.extensions.parity import ParitySettings

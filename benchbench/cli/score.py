@@ -17,10 +17,10 @@ from benchbench.cli.console import (
     stdout,
     stoppable,
     tell,
-    watching,
 )
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output, with_settings
+from benchbench.cli.progress import watching
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord
 from benchbench.core.types import Json

@@ -18,10 +18,10 @@ from benchbench.cli.console import (
     tell,
     tell_lines,
     text_table,
-    watching,
 )
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output, Weights, check_target, with_settings
+from benchbench.cli.progress import watching
 from benchbench.core import json_record
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.format import magnitude, several

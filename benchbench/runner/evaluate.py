@@ -260,9 +260,9 @@ def _ask(
     skip = frozenset([request.key for doc in docs if doc.id in kept for request in doc.rendered.requests])
     waiting = {doc.id: _OpenDoc(doc) for doc in docs if doc.id not in kept}
     done: list[Item] = []
-    progress = Progress(task)
+    progress, failed = Progress(task), Progress(task, failed=True)
     for response in _responses(backend, requests, skip):
-        on_event(progress)
+        on_event(failed if isinstance(response, Failure) else progress)
         doc = waiting.get(response.request.doc_id)
         if doc is not None and doc.complete_with(response):
             del waiting[doc.doc.id]

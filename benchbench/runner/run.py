@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchbench.backends import open_backend
 from benchbench.backends.protocol import Backend
+from benchbench.core.activity import doing
 from benchbench.core.errors import ArgumentError, BackendError, StoreError, VersionError
 from benchbench.core.ids import text_hash
 from benchbench.core.memory import rare_collections
@@ -350,9 +351,9 @@ def _work(
 ) -> RunResult:
     writer.note({"event": "session", "started": now(), "host": socket.gethostname(), "pid": os.getpid()})
     on_event(RunStarted(writer.path, identity.model, len(plan.tasks), plan.docs, plan.requests, writer.resumed))
-    others = (
-        [] if writer.plan().fresh else same_compute(settings.output, compute_identity(backend.info), but=writer.path)
-    )
+    with doing("looking for answers of earlier runs"):
+        compute = compute_identity(backend.info)
+        others = [] if writer.plan().fresh else same_compute(settings.output, compute, but=writer.path)
     items: dict[str, Sequence[Item]] = {}
     told: set[str] = set()
     for text in () if plan.chat is None else plan.chat.notes:
@@ -369,7 +370,8 @@ def _work(
     if writer.has_same_results():
         remove_aside(writer)
         return RunResult(writer.path, writer.record(), resumed=True)
-    record = make_record(plan, settings, identity, backend.info, items, list(writer.log()))
+    with doing("computing scores and intervals"):
+        record = make_record(plan, settings, identity, backend.info, items, list(writer.log()))
     if record.provenance.reused:
         on_event(Note(f"{record.provenance.reused} docs were taken over from other runs of the same weights."))
     writer.finish(record)
