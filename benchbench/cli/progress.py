@@ -76,7 +76,7 @@ class Work:
         """How far it is, as a line of a log."""
         busy = f", {activity()}" if activity() else ""
         if self.total is None:
-            return f"{self.what}{busy}: {duration(self.seconds)} so far"
+            return f"{self.what}{busy}, {duration(self.seconds)} so far"
         here = self.kept + self.done
         parts = [f"{here:,} of {several(self.total, self.unit)} ({here / max(1, self.total):.0%})"]
         if self.speed is None or self.left is None:
@@ -203,7 +203,9 @@ class Watcher:
     def _line(self) -> str:
         if self._work.is_idle and self._work.seconds % IDLE > EVERY:
             return ""
-        return f"{self._work.line()}; {duration(time.monotonic() - self._began)} since the start"
+        since = time.monotonic() - self._began
+        is_news = since - self._work.seconds > EVERY
+        return self._work.line() + (f"; {duration(since)} since the start" if is_news else "")
 
     def _turn_to(self, work: Work, *, is_told: bool = False) -> None:
         """What is done from now on. `is_told`: with a line of its own, off a terminal."""

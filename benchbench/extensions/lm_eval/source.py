@@ -39,7 +39,7 @@ from benchbench.extensions.lm_eval.library import (
 from benchbench.extensions.lm_eval.names import find, matching
 from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_bounds, check_python, with_python
 from benchbench.tasks.rows import plain, plain_row, root_or_env
-from benchbench.tasks.settings import LENGTHS, RenderSettings, generation_params
+from benchbench.tasks.settings import LENGTHS, RenderSettings, docs_of, generation_params
 from benchbench.tasks.sources import SourceEntry
 from benchbench.tasks.task import PreparedTask
 
@@ -158,7 +158,8 @@ def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
             upstream = _construct(with_python(dict(task.config)))
             notes = _set_shots(upstream, settings.num_fewshot)
             upstream.set_fewshot_seed(seed=settings.seed)
-            upstream.build_all_requests(limit=settings.limit)
+            limit = settings.limit
+            upstream.build_all_requests(limit=limit if limit is None else docs_of(limit, len(upstream.eval_docs)))
         except BenchbenchError:
             raise
         except Exception as error:
