@@ -78,7 +78,7 @@ class Work:
         if self.total is None:
             return f"{self.what}{busy}, {duration(self.seconds)} so far"
         here = self.kept + self.done
-        parts = [f"{here:,} of {several(self.total, self.unit)} ({here / max(1, self.total):.0%})"]
+        parts = [f"{here:,} of {several(self.total, self.unit)} ({100 * here / max(1, self.total):.0f} %)"]
         if self.speed is None or self.left is None:
             parts.append(f"none answered for {duration(self.seconds)}" if not self.done else "")
         else:

@@ -19,6 +19,7 @@ from benchbench.cli.console import (
     print_table,
     stdout,
     tell,
+    tell_lines,
     text_table,
 )
 from benchbench.cli.main import VerbApp
@@ -126,18 +127,30 @@ def show(run: RunName = "latest", output: Output = Path("results"), as_json: AsJ
 def items(
     run: RunName = "latest",
     task: Annotated[str | None, typer.Option(help="Which task; needed if the run has several.")] = None,
+    doc: Annotated[int | None, typer.Option(help="This doc alone, with all that it asks.")] = None,
+    wrong: Annotated[bool, typer.Option("--wrong", help="Only docs without full marks on the first metric.")] = False,
     output: Output = Path("results"),
     as_json: AsJson = False,
 ) -> None:
-    """Show the scored docs of one task, also of a run that is still going."""
+    """Show the scored docs of one task with what they ask, also of a run that is still going."""
     found = find_run(run, output)
     name = _one_task(found, task)
     is_choice = found.plan().tasks[name].output_type == "multiple_choice"
+    questions, chosen = found.questions(name), found.items(name)
+    if doc is not None:
+        chosen = [item for item in chosen if item.doc_id == doc]
+        if not chosen:
+            raise ArgumentError(f"--doc {doc}: the run has no such doc of {name}; the numbers of docs begin with 0.")
+    if wrong:
+        chosen = [item for item in chosen if _is_wrong(item)]
     if as_json:
-        for item in found.items(name):
-            print_json(item_line(item, multiple_choice=is_choice))
+        for item in chosen:
+            print_json(item_line(item, questions.get(item.doc_id), multiple_choice=is_choice))
+    elif doc is not None:
+        for item in chosen:
+            tell_lines(item_text(item, questions.get(item.doc_id), multiple_choice=is_choice))
     else:
-        _print_items(found.items(name), multiple_choice=is_choice)
+        _print_items(chosen, questions, multiple_choice=is_choice)
 
 
 def _one_task(run: RunFolder, task: str | None) -> str:
@@ -151,9 +164,28 @@ def _one_task(run: RunFolder, task: str | None) -> str:
     return task
 
 
-def item_line(item: Item, *, multiple_choice: bool) -> dict[str, Json]:
+def _is_wrong(item: Item) -> bool:
+    """Its first score is not 1: it is wrong, partly right, or has none."""
+    return next(iter(item.scores.values()), None) != 1.0
+
+
+def item_text(item: Item, question: str | None, *, multiple_choice: bool) -> str:
+    """One doc in full: what it asks, choices or right texts, the answer, scores."""
+    lines = [f"{item.task} doc {item.doc_id}: {item.outcome}", "", question or "(what it asks is not on disk)", ""]
+    for number_, text in enumerate(item.targets):
+        right = not multiple_choice or str(number_) == item.gold
+        taken = multiple_choice and str(number_) == item.prediction
+        likely = f"  {item.loglikelihoods[number_]:.4f}" if number_ < len(item.loglikelihoods) else ""
+        lines.append(f"  {'right' if right else '':5} {'taken' if taken else '':5} {number_}. {text}{likely}")
+    if not multiple_choice:
+        lines += [f"  answer {text!r}" for text in item.texts] or [f"  log-likelihoods {item.loglikelihoods}"]
+    lines += [f"  failure: {item.failure}"] if item.failure is not None else []
+    return "\n".join([*lines, "", "  ".join(f"{name} {number(finite(value))}" for name, value in item.scores.items())])
+
+
+def item_line(item: Item, question: str | None = None, *, multiple_choice: bool) -> dict[str, Json]:
     """One doc as `results items --json` prints it: gold and prediction are numbers for multiple choice."""
-    shown: dict[str, Json] = {"task": item.task, "doc_id": item.doc_id, "outcome": item.outcome}
+    shown: dict[str, Json] = {"task": item.task, "doc_id": item.doc_id, "outcome": item.outcome, "question": question}
     if multiple_choice:
         shown |= {"gold": _integer(item.gold), "prediction": _integer(item.prediction)}
         shown["loglikelihoods"] = [finite(value) for value in item.loglikelihoods[: len(item.targets)]]
@@ -176,17 +208,40 @@ def _integer(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _print_items(items: Sequence[Item], *, multiple_choice: bool) -> None:
-    fixed = ("task", "doc_id", "outcome", "gold", "prediction", "loglikelihoods", "text", "texts", "failure")
+QUESTION = 60
+"""Characters of a question in a list of docs."""
+
+
+def _print_items(items: Sequence[Item], questions: Mapping[int, str], *, multiple_choice: bool) -> None:
+    fixed = (
+        "task",
+        "doc_id",
+        "outcome",
+        "question",
+        "gold",
+        "prediction",
+        "loglikelihoods",
+        "text",
+        "texts",
+        "failure",
+    )
     scores = list(dict.fromkeys(name for item in items for name in item.scores if name not in fixed))[:4]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in ("doc", "gold", "prediction", "outcome", *scores):
+    asked = ("question",) if questions else ()
+    for name in ("doc", *asked, "gold", "prediction", "outcome", *scores):
         table.add_column(cell(name), overflow="ellipsis", no_wrap=True)
     for item in items:
         answers = (_integer(text) if multiple_choice else text for text in (item.gold, item.prediction))
-        shown = [item.doc_id, *answers, item.outcome]
+        question = [_beginning(questions.get(item.doc_id, ""))] if questions else []
+        shown = [item.doc_id, *question, *answers, item.outcome]
         table.add_row(*map(cell, shown), *(cell(number(finite(item.scores.get(name)))) for name in scores))
     print_table(table)
+
+
+def _beginning(text: str) -> str:
+    """The text on one line, cut."""
+    line = " ".join(text.split())
+    return line if len(line) <= QUESTION else f"{line[: QUESTION - 1]}…"
 
 
 WHAT_IT_IS = (

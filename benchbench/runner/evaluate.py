@@ -137,11 +137,17 @@ def evaluate(
     asking = _TaskRun(prepared, backend, writer, others, on_event)
     items, reused = asking.at_once() if asking.windows == 1 else asking.by_windows()
     after = _totals(backend.work)
+    writer.keep_questions(task, questions_of(prepared))
     work = {name: after[name] - before.get(name, 0) for name in after}
     about: dict[str, Json] = {"plan": backend.info.plan, "notes": list(backend.notes)}
     seconds = round(time.monotonic() - began, 3)
     writer.note({"event": "task", "task": task, "seconds": seconds, "reused": reused, **about, **work})
     return items()
+
+
+def questions_of(prepared: PreparedTask) -> Iterator[tuple[int, str]]:
+    """(doc id, what it asks) of every doc."""
+    return ((rendered.doc.id, rendered.question) for rendered in prepared.docs)
 
 
 class _TaskRun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from benchbench.core.record import (
 from benchbench.core.settings import changed, from_record
 from benchbench.core.types import Item, Json
 from benchbench.runner.checkpoint import Checkpoint, step_at, tokens_at
-from benchbench.runner.evaluate import evaluate
+from benchbench.runner.evaluate import evaluate, questions_of
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
 from benchbench.runner.plan import Estimate, Plan, estimate, make_plan, task_identity
 from benchbench.runner.record import make_record, now
@@ -160,6 +161,7 @@ def _run_in(
     again = retries(folder, every=settings.retry_failed)
     if not again and is_complete(folder):
         remove_left(folder.path)
+        _keep_questions(folder, plan, identity)
         return _already_complete(folder.path)
     with RunWriter(folder.path, identity) as writer:
         if not again and is_complete(writer):  # by another process, between our look and our lock
@@ -168,6 +170,17 @@ def _run_in(
             on_event(Note(f"{count} docs of {task} that failed are asked again."))
             writer.open_again(task, keep)
         return _work(plan, settings, identity, backend, writer, on_event)
+
+
+def _keep_questions(folder: RunFolder, plan: Plan, identity: PlanRecord) -> None:
+    """Adds to a finished run what its docs ask, where that was damaged or is of a former version; not if it is locked
+    or may not be written.
+    """
+    lacking = [one for one in plan.tasks if not folder.has_questions(one.task.name)]
+    if lacking:
+        with suppress(StoreError), RunWriter(folder.path, identity) as writer:
+            for prepared in lacking:
+                writer.keep_questions(prepared.task.name, questions_of(prepared))
 
 
 def _restore(folder: RunFolder, on_event: OnEvent) -> None:

@@ -18,7 +18,16 @@ from tests.runner.toy import make_world
 
 @pytest.mark.parametrize(
     ("limit", "total", "docs"),
-    [(0.1, 62, 7), (0.1, 1000, 100), (0.07, 100, 7), (0.29, 100, 29), (1e-9, 5, 1), (0.999, 5, 5), (7, 5, 5), (3, 5, 3)],
+    [
+        (0.1, 62, 7),
+        (0.1, 1000, 100),
+        (0.07, 100, 7),
+        (0.29, 100, 29),
+        (1e-9, 5, 1),
+        (0.999, 5, 5),
+        (7, 5, 5),
+        (3, 5, 3),
+    ],
 )
 def test_a_share_is_reckoned_as_it_is_written(limit: float, total: int, docs: int) -> None:
     """In floating point 0.07 · 100 is more than 7."""
