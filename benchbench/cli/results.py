@@ -210,6 +210,8 @@ def _integer(text: str | None) -> int | None:
 
 QUESTION = 60
 """Characters of a question in a list of docs."""
+WIDE = 120
+"""Columns of a terminal from which there is room for it."""
 
 
 def _print_items(items: Sequence[Item], questions: Mapping[int, str], *, multiple_choice: bool) -> None:
@@ -227,12 +229,13 @@ def _print_items(items: Sequence[Item], questions: Mapping[int, str], *, multipl
     )
     scores = list(dict.fromkeys(name for item in items for name in item.scores if name not in fixed))[:4]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    asked = ("question",) if questions else ()
+    has_room = bool(questions) and stdout().width >= WIDE
+    asked = ("question",) if has_room else ()
     for name in ("doc", *asked, "gold", "prediction", "outcome", *scores):
         table.add_column(cell(name), overflow="ellipsis", no_wrap=True)
     for item in items:
         answers = (_integer(text) if multiple_choice else text for text in (item.gold, item.prediction))
-        question = [_beginning(questions.get(item.doc_id, ""))] if questions else []
+        question = [_beginning(questions.get(item.doc_id, ""))] if has_room else []
         shown = [item.doc_id, *question, *answers, item.outcome]
         table.add_row(*map(cell, shown), *(cell(number(finite(item.scores.get(name)))) for name in scores))
     print_table(table)

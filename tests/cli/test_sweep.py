@@ -162,7 +162,7 @@ def test_an_unwritable_results_folder_is_a_sentence(tmp_path):
     done = world.sweep()
     assert done.returncode == 2
     assert "cannot create" in done.stderr
-    assert "--output" in done.stderr
+    assert "--results" in done.stderr
 
 
 def test_nothing_scored_is_exit_code_1(tmp_path):
