@@ -175,7 +175,8 @@ class Watcher:
             case events.Preparing():
                 self._prepare(event)
             case events.OpeningModel(model):
-                self._turn_to(Work(f"{self.place()}loading {model}"), is_told=True)
+                self._turn_to(Work(f"loading {model}"))
+                self.tell_task(f"Loading {model}")
             case events.RunStarted():
                 self._begin(event)
             case events.TaskStarted(task, requests, done):
@@ -207,12 +208,10 @@ class Watcher:
         is_news = since - self._work.seconds > EVERY
         return self._work.line() + (f"; {duration(since)} since the start" if is_news else "")
 
-    def _turn_to(self, work: Work, *, is_told: bool = False) -> None:
-        """What is done from now on. `is_told`: with a line of its own, off a terminal."""
+    def _turn_to(self, work: Work) -> None:
+        """What is done from now on."""
         self._work = work
         self._bar.update(self._id, description=clean(work.what))
-        if is_told and not self._console.is_terminal:
-            self.say(work.what[:1].upper() + work.what[1:])
 
     def _prepare(self, event: events.Preparing) -> None:
         if event.position == 1 and not self._console.is_terminal:
@@ -284,8 +283,8 @@ class Watcher:
             self._bar.stop()
         else:
             self._log.__exit__()
-        if kind is None and self._is_done:
-            self.tell_task(f"Done in {duration(time.monotonic() - self._began)}")
+        if kind is None and self._is_done and not self._console.is_terminal:
+            self.say(f"Done in {duration(time.monotonic() - self._began)}")
 
 
 @contextmanager

@@ -72,6 +72,9 @@ class SweepWatcher(Watcher):
                 self._now, self._waiting = checkpoint.name, False
                 self._place += 1
                 self._units = max(self._units, self._place)
+                self._turn_to(Work(f"{self.place()}waiting for its files"))
+            case events.OpeningModel():
+                self._turn_to(Work(f"{self.place()}loading"))
             case session.CheckpointFinished():
                 self._finished(event)
             case session.CheckpointSkipped(checkpoint, why):

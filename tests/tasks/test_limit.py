@@ -37,7 +37,7 @@ def test_a_share_is_reckoned_as_it_is_written(limit: float, total: int, docs: in
 @pytest.mark.parametrize("typed", ["0", "-1", "1.0", "1.5", "nan", "inf", "-0.1", "0.0", "ten", "10%", ""])
 def test_anything_else_is_refused_with_what_was_typed(typed: str) -> None:
     """What could mean one doc or all docs, too."""
-    with pytest.raises(ArgumentError, match="--limit is .*it must be 1 or more docs.*or a share"):
+    with pytest.raises(ArgumentError, match=r"--limit is .*it must be 1 or more docs.*or a share"):
         parse_limit(typed)
 
 
