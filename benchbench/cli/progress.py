@@ -23,8 +23,8 @@ IDLE = 600.0
 """The same while nothing is done but to wait for checkpoints."""
 SOON = 10.0
 """The same for the first line of a command that says nothing of itself."""
-SETTLED = 5.0
-"""Seconds before a rate is worth telling."""
+SETTLED, FEW = 5.0, 20
+"""Seconds and answers before a rate is worth telling."""
 
 
 def duration(seconds: float) -> str:
@@ -37,6 +37,10 @@ def duration(seconds: float) -> str:
 def rate(per_second: float) -> str:
     """Per second, or per minute where that is less than one."""
     return f"{per_second:.1f}/s" if per_second >= 1 else f"{60 * per_second:.1f}/min"
+
+
+def _now() -> float:
+    return time.monotonic()
 
 
 @dataclass(slots=True)
@@ -55,17 +59,29 @@ class Work:
     failed: int = 0
     is_idle: bool = False
     """It waits for something that may take days, and says so less often."""
-    began: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=_now)
+    _first: int = 0
+    """How many were done at once when the first was."""
+    _first_at: float = 0.0
 
     @property
     def seconds(self) -> float:
         """Since it began."""
         return time.monotonic() - self.began
 
+    def advance(self, count: int) -> None:
+        """So much more is done."""
+        if not self.done:
+            self._first, self._first_at = count, time.monotonic()
+        self.done += count
+
     @property
     def speed(self) -> float | None:
-        """Done per second on average; None before that says anything."""
-        return self.done / self.seconds if self.done and self.seconds >= SETTLED else None
+        """Done per second since the first was done: what comes before comes once. None while that says little."""
+        if self.done - self._first < FEW:
+            return None
+        seconds = time.monotonic() - self._first_at
+        return (self.done - self._first) / seconds if seconds >= SETTLED else None
 
     @property
     def left(self) -> float | None:
@@ -80,7 +96,7 @@ class Work:
         here = self.kept + self.done
         parts = [f"{here:,} of {several(self.total, self.unit)} ({100 * here / max(1, self.total):.0f} %)"]
         if self.speed is None or self.left is None:
-            parts.append(f"none answered for {duration(self.seconds)}" if not self.done else "")
+            parts.append(f"begun {duration(self.seconds)} ago")
         else:
             parts += [rate(self.speed), f"about {duration(self.left)} left"]
         parts.append(f"{self.failed:,} failed" if self.failed else "")
@@ -258,9 +274,9 @@ class Watcher:
             self.say(text)
 
     def _advance(self, count: int, *, failed: bool = False) -> None:
-        self._work.done += count
+        self._work.advance(count)
         self._work.failed += failed
-        self._run.done += count
+        self._run.advance(count)
         self._bar.advance(self._id, count)
 
     def _begin_scoring(self, event: events.Scoring) -> None:
