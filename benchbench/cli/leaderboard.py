@@ -15,9 +15,12 @@ from benchbench.core.format import several
 
 SHOWN = 8
 app = VerbApp()
+EXAMPLES = """\b
+benchbench leaderboard --results results --to site --open
+"""
 
 
-@app.command()
+@app.command(epilog=EXAMPLES)
 def leaderboard(
     results: Annotated[
         list[Path] | None,

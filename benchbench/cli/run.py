@@ -34,9 +34,14 @@ if TYPE_CHECKING:
     from benchbench.runner.plan import Estimate
 
 app = VerbApp()
+EXAMPLES = """\b
+benchbench run --model HuggingFaceTB/SmolLM2-135M --tasks hellaswag,arc_easy --limit 100
+benchbench run --model runs/csmpt/checkpoint-500 --tasks czech --num-fewshot 5 --results results
+benchbench run --model M --tasks gsm8k --limit 0.1 > table.txt 2> log.txt &    # one line a minute in log.txt
+"""
 
 
-@app.command()
+@app.command(epilog=EXAMPLES)
 @with_settings
 def run(
     settings: RunSettings,

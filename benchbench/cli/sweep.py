@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from benchbench.runner.sweep.folder import SweepWriter, UnitStatus
     from benchbench.store.find import SweepFolder
 
-app = VerbApp(invoke_without_command=True)
+EXAMPLES = """\b
+benchbench sweep --model runs/csmpt --tasks czech --watch
+benchbench sweep --model EleutherAI/pythia-70m --revisions 'step*' --tasks arc_easy
+benchbench sweep show --since 100000
+"""
+app = VerbApp(invoke_without_command=True, epilog=EXAMPLES)
 
 SweepName = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A folder, a name or its beginning, or `latest`.")]
 

@@ -71,7 +71,6 @@ class SweepWatcher(Watcher):
             case session.CheckpointStarted(checkpoint):
                 self._now, self._waiting = checkpoint.name, False
                 self._place += 1
-                self._units = max(self._units, self._place)
                 self._turn_to(Work(f"{self.place()}waiting for its files"))
             case events.OpeningModel():
                 self._turn_to(Work(f"{self.place()}loading"))
@@ -98,8 +97,9 @@ class SweepWatcher(Watcher):
             self.say(f"{self.place()}{scores} ({duration(took) if took >= 60 else f'{took:.1f} s'})")
 
     def place(self) -> str:
-        """See Watcher: the checkpoint, and how many there are."""
-        return f"{self._now} ({self._place} of {self._units}), " if self._now else ""
+        """See Watcher: the checkpoint, which it is, and of how many where that was known when the sweep began."""
+        of = f" of {self._units}" if self._place <= self._units else ""
+        return f"{self._now} ({self._place}{of}), " if self._now else ""
 
     def tell_task(self, text: str) -> None:
         """See Watcher. A checkpoint has one line, when it is done."""

@@ -48,7 +48,7 @@ class RenderSettings:
     limit: Annotated[
         int | float | None,
         Setting(
-            "Only the first N docs of each task; below 1 a share of each task's docs, such as 0.1.",
+            "Only the first N docs of each task, or a share of them, such as 0.1.",
             panel="Tasks",
             cli_type=str,
             parse=parse_limit,

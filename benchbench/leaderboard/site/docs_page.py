@@ -221,7 +221,8 @@ def _answer(row: _Row | None, is_choice: bool) -> tuple[str, str]:
     if row["texts"]:
         cut = ["ran into the token limit"] if row["outcome"] == "truncated" else []
         return shown(row["texts"][0], LONGEST), ", ".join(filter(None, [score, *cut]))
-    return "", ", ".join(filter(None, [f"log-likelihood {_logs(row['loglikelihoods'])}", score]))
+    noun = "log-likelihood" if len(row["loglikelihoods"]) == 1 else "log-likelihoods"
+    return "", ", ".join(filter(None, [f"{noun} {_logs(row['loglikelihoods'])}", score]))
 
 
 def _logs(values: Sequence[float | None]) -> str:
