@@ -172,7 +172,29 @@ def remarks(record: RunRecord) -> Iterable[str]:
     }
     total = {name: sum(getattr(count, name) or 0 for count in counts) for name in ("n", *words)}
     outcomes = [f"{total[name]} of {total['n']} docs {text}." for name, text in words.items() if total[name]]
-    return [*outcomes, *_warnings(record), *_chat(record), *_served(record), *record.provenance.notes]
+    told = [*_guesses(record), *_warnings(record), *_chat(record), *_served(record), *_sharing(record)]
+    return [*outcomes, *told, *record.provenance.notes]
+
+
+def _guesses(record: RunRecord) -> list[str]:
+    """Tasks whose first value is not above what a guesser gets, as far as its interval tells."""
+    found = []
+    for task, about in record.tasks.items():
+        row = next(iter(record.rows_of(task)), None)
+        chance = about.scoring.chance if about.output_type == "multiple_choice" else None
+        if row is not None and row.ci_low is not None and chance is not None and row.ci_low <= chance:
+            found.append(f"{task} {row.metric} ({chance:.4g})")
+    if not found:
+        return []
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return [f"Not shown to be above guessing: {', '.join(found[:3])}{more}; in brackets what a guesser gets."]
+
+
+def _sharing(record: RunRecord) -> list[str]:
+    """What the column `tokens` means, where it is filled."""
+    if not any(sharing(record, task) for task in record.tasks):
+        return []
+    return ["tokens: those that the requests hold, over those that were computed, self-checks included."]
 
 
 def _warnings(record: RunRecord) -> list[str]:

@@ -54,7 +54,7 @@ def ls(
     as_json: AsJson = False,
 ) -> None:
     """List the runs in the results folder."""
-    facts = _all_facts(all_runs(output if folder is None else folder))
+    facts = sorted(_all_facts(all_runs(output if folder is None else folder)), key=_place)
     if as_json:
         for fact in facts:
             print_json(fact)
@@ -63,9 +63,22 @@ def ls(
     names = ("run", "model", "tasks", "docs", "state", "date", *(("note",) if noted else ()))
     table = text_table(*names, gap=1)
     for fact in facts:
-        shown = [fact["run_id"], fact["model"], _short(fact["tasks"]), fact["docs"], fact["state"], fact["date"]]
+        shown = [
+            fact["run_id"],
+            fact["model"],
+            _short(fact["tasks"]),
+            fact["docs"],
+            fact["state"],
+            fact["date"].replace("T", " "),
+        ]
         table.add_row(*map(cell, [*shown, *([fact["note"]] if noted else [])]))
     print_table(table)
+
+
+def _place(fact: Mapping[str, Any]) -> tuple[str, float, str]:
+    """Trainings by their steps, not by how a step is spelled."""
+    step = fact.get("step")
+    return str(fact.get("series") or fact["model"]), -1 if step is None else step, fact["date"]
 
 
 def _short(listed: Json) -> str:
@@ -100,7 +113,7 @@ def _facts(run: RunFolder, record: RunRecord | PlanRecord, note: str) -> dict[st
         "tasks": list(record.tasks),
         "docs": record.work.docs if isinstance(record, RunRecord) else record.num_docs,
         "state": "finished" if is_finished else "not finished",
-        "date": record.date[:10],
+        "date": record.date[:16],
         "note": note,
     }
 

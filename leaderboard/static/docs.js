@@ -115,10 +115,10 @@
   if (state.get("only")) only.value = state.get("only");
   if (state.get("model") && facts.models[Number(state.get("model"))] !== undefined) which.value = state.get("model");
   if (state.get("find")) find.value = state.get("find");
-  if (state.get("doc") !== null && place(state.get("doc")) in facts.marks[0]) single = state.get("doc");
+  if (state.get("doc") !== null && facts.marks[0][place(state.get("doc"))] !== undefined) single = state.get("doc");
   window.addEventListener("hashchange", () => {
     const named = new URLSearchParams(location.hash.slice(1)).get("doc");
-    if (named !== null && place(named) in facts.marks[0]) { single = named; choose(); }
+    if (named !== null && facts.marks[0][place(named)] !== undefined) { single = named; choose(); }
   });
   const at = Math.max(1, Number(state.get("page")) || 1);
   choose().then(() => {
