@@ -63,14 +63,8 @@ def ls(
     names = ("run", "model", "tasks", "docs", "state", "date", *(("note",) if noted else ()))
     table = text_table(*names, gap=1)
     for fact in facts:
-        shown = [
-            fact["run_id"],
-            fact["model"],
-            _short(fact["tasks"]),
-            fact["docs"],
-            fact["state"],
-            fact["date"].replace("T", " "),
-        ]
+        date = str(fact["date"]).replace("T", " ")
+        shown = [fact["run_id"], fact["model"], _short(fact["tasks"]), fact["docs"], fact["state"], date]
         table.add_row(*map(cell, [*shown, *([fact["note"]] if noted else [])]))
     print_table(table)
 
@@ -78,7 +72,7 @@ def ls(
 def _place(fact: Mapping[str, Any]) -> tuple[str, float, str]:
     """Trainings by their steps, not by how a step is spelled."""
     step = fact.get("step")
-    return str(fact.get("series") or fact["model"]), -1 if step is None else step, fact["date"]
+    return str(fact.get("series") or fact["model"]), -1 if step is None else step, str(fact["date"])
 
 
 def _short(listed: Json) -> str:
