@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, figure_table, number, p_value, print_json, say, stdout, tell
+from benchbench.cli.console import cell, figure_table, number, p_value, print_json, print_table, say, stdout, tell
 from benchbench.cli.main import VerbApp
-from benchbench.cli.options import AsJson, Weights
+from benchbench.cli.options import AsJson, Output, Weights
+from benchbench.cli.progress import busy
 from benchbench.core.errors import ArgumentError
 from benchbench.core.format import clean_lines, decimals, several
 from benchbench.core.format import number as page_number
@@ -31,7 +32,7 @@ def compare(
     models: Annotated[
         list[str], typer.Argument(metavar="A B [C...]", help="Run folders, run ids, model names, or model@step.")
     ],
-    results: Annotated[Path, typer.Option("--results", "--output", help="Results folder.")] = Path("results"),
+    results: Output = Path("results"),
     metric: Annotated[
         list[str] | None,
         typer.Option(help="Metrics, separated by commas, or `all`; may be repeated. Default: each task's first."),
@@ -56,9 +57,9 @@ def compare(
 
     if as_json and as_csv:
         raise ArgumentError("--json and --csv are two forms of one output; give one of them.")
-    found = compare_models(
-        find_models(models, results), CompareOptions(tuple(metric) if metric else None, delta, weights)
-    )
+    with busy("comparing"):
+        options = CompareOptions(tuple(metric) if metric else None, delta, weights)
+        found = compare_models(find_models(models, results), options)
     if as_json:
         refused = [{"a": r.a, "b": r.b, "task": r.task, "metric": r.metric, "reason": r.reason} for r in found.refused]
         value = {"models": found.models, "rows": [flat(row) for row in found.rows], "refused": refused}
@@ -80,7 +81,7 @@ def show(found: Comparison) -> None:
         rows = found.pair(a, b)
         tell(f"B = {b}  against  A = {a}", "bold")
         if console.width >= WIDE:
-            console.print(_table(rows))
+            print_table(_table(rows))
         else:
             for line, style in _lines(rows):
                 tell(line, style)

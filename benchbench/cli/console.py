@@ -1,8 +1,9 @@
-"""What people see: progress while a run goes, tables when it is done. Data is shown as text, never as markup."""
+"""What people see when a command is done: tables and remarks. Data is shown as text, never as markup."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,23 +11,12 @@ from contextlib import contextmanager
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 from benchbench.cli.main import INTERRUPTED
 from benchbench.core.format import clean, clean_json, clean_lines, decimals, probability
 from benchbench.core.record import Row, RunRecord
-from benchbench.runner import events
 
 
 def cell(value: object, style: str = "") -> Text:
@@ -39,9 +29,26 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+UNFOLDED = 100_000
+"""Columns of an output that is no terminal: no line of a table comes to its end."""
+
+
 def stdout() -> Console:
-    """The console for tables. Not on a terminal they are 80 columns wide, or what COLUMNS says."""
-    return Console(highlight=False)
+    """The console for tables. Off a terminal a row is one line, however long; COLUMNS gives another width."""
+    console = Console(highlight=False)
+    is_asked = os.environ.get("COLUMNS", "").isdigit()
+    return console if console.is_terminal or is_asked else Console(highlight=False, width=UNFOLDED)
+
+
+def print_table(table: Table) -> None:
+    """A table on stdout; off a terminal without blanks at the ends of its lines."""
+    console = stdout()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as drawn:
+        console.print(table)
+    typer.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def say(text: str, style: str = "") -> None:
@@ -79,85 +86,6 @@ def figure_table(first: str, *names: str, fold: Sequence[str] = (), left: Sequen
     return table
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:.1f}/s")
-
-
-class Watcher:
-    """Shows the events of a run on stderr: a bar on a terminal, a line per task elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._id: TaskID = self._bar.add_task("preparing", total=None)
-        self._left = 0
-        self._started: set[str] = set()
-
-    def __call__(self, event: events.Event) -> None:
-        """Shows one event."""
-        match event:
-            case events.Note(text):
-                self.say(text)
-            case events.Preparing(task, position, count):
-                self._bar.update(self._id, description=clean(f"preparing {task} ({position}/{count})"))
-            case events.OpeningModel(model):
-                self._bar.update(self._id, description=clean(f"loading {model}"))
-            case events.RunStarted():
-                self._begin(event)
-            case events.TaskStarted(task, requests, done):
-                self._begin_task(task, requests, done)
-            case events.Progress():
-                self._bar.advance(self._id)
-            case events.Scoring():
-                self._begin_scoring(event)
-            case events.SegmentsScored(count):
-                self._bar.advance(self._id, count)
-            case events.TaskFinished(task, requests):
-                if task not in self._started:
-                    self._begin_task(task, requests, requests)
-
-    def say(self, text: str) -> None:
-        """Prints one line above the bar."""
-        self._console.print(Text(clean(text)), soft_wrap=True)
-
-    def _begin(self, event: events.RunStarted) -> None:
-        going_on = "Going on with" if event.resumed else "Running"
-        self.say(f"{going_on} {event.model}: {event.tasks} tasks, {event.docs} docs, {event.requests} requests.")
-        self._left = event.requests
-        self._bar.reset(self._id, total=event.requests)
-
-    def _begin_task(self, task: str, requests: int, done: int) -> None:
-        """What is on disk already comes off the total, so that rate and time left are those of the work itself."""
-        self._started.add(task)
-        self._left -= done
-        self._bar.update(self._id, description=clean(task), total=self._left)
-        if not self._console.is_terminal:
-            self.say(f"{task}: {requests} requests" + (f", {done} of them kept from before" if done else ""))
-
-    def _begin_scoring(self, event: events.Scoring) -> None:
-        self._bar.reset(self._id, total=event.segments - event.done)
-        self._bar.update(self._id, description=clean(f"{event.task} {event.metric}"))
-        if not self._console.is_terminal:
-            kept = f", {event.done} of them kept from before" if event.done else ""
-            self.say(f"{event.task}: {event.metric} of {event.segments} segments{kept}")
-
-    def __enter__(self) -> Watcher:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-
 @contextmanager
 def stoppable(more: str = "") -> Iterator[None]:
     """Ctrl-C ends the block with a sentence and its exit code: the same command goes on."""
@@ -166,16 +94,6 @@ def stoppable(more: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         say(f"Stopped. The same command goes on from here{more}.")
         raise typer.Exit(INTERRUPTED) from None
-
-
-@contextmanager
-def watching(*, quiet: bool = False) -> Iterator[events.OnEvent]:
-    """A watcher on stderr; with `quiet` one that shows nothing."""
-    if quiet:
-        yield events.ignore
-        return
-    with Watcher(stderr()) as watcher:
-        yield watcher
 
 
 def results_table(record: RunRecord, *, every_row: bool = False) -> Table:
@@ -255,7 +173,29 @@ def remarks(record: RunRecord) -> Iterable[str]:
     }
     total = {name: sum(getattr(count, name) or 0 for count in counts) for name in ("n", *words)}
     outcomes = [f"{total[name]} of {total['n']} docs {text}." for name, text in words.items() if total[name]]
-    return [*outcomes, *_warnings(record), *_chat(record), *_served(record), *record.provenance.notes]
+    told = [*_guesses(record), *_warnings(record), *_chat(record), *_served(record), *_sharing(record)]
+    return [*outcomes, *told, *record.provenance.notes]
+
+
+def _guesses(record: RunRecord) -> list[str]:
+    """Tasks whose first value is not above what a guesser gets, as far as its interval tells."""
+    found = []
+    for task, about in record.tasks.items():
+        row = next(iter(record.rows_of(task)), None)
+        chance = about.scoring.chance if about.output_type == "multiple_choice" else None
+        if row is not None and row.ci_low is not None and chance is not None and row.ci_low <= chance:
+            found.append(f"{task} {row.metric} ({chance:.4g})")
+    if not found:
+        return []
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return [f"Not shown to be above guessing: {', '.join(found[:3])}{more}; in brackets what a guesser gets."]
+
+
+def _sharing(record: RunRecord) -> list[str]:
+    """What the column `tokens` means, where it is filled."""
+    if not any(sharing(record, task) for task in record.tasks):
+        return []
+    return ["tokens: those that the requests hold, over those that were computed, self-checks included."]
 
 
 def _warnings(record: RunRecord) -> list[str]:

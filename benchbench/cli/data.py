@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, print_json, say, stdout, tell_lines, text_table
+from benchbench.cli.console import cell, print_json, print_table, say, tell_lines, text_table
 from benchbench.cli.main import FAILED, VerbApp
 from benchbench.cli.options import AsJson, IncludePath, task_index
+from benchbench.cli.progress import busy
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.format import byte_size, several
 
@@ -157,7 +158,7 @@ def _show_files(root: Path, files: Sequence[DataFile], served: int) -> None:
         names = [*dict.fromkeys(name for file in mine for name in file.tasks)]
         documents = ", ".join(f"{split} {documents:,}" for split, documents in splits.items())
         table.add_row(*map(cell, (label, documents, byte_size(sum(f.bytes for f in mine)), _short(names) or "none")))
-    stdout().print(table)
+    print_table(table)
     total = byte_size(sum(file.bytes for file in files))
     in_all = sum(file.documents for file in files)
     tell_lines(
@@ -170,6 +171,7 @@ def _short(names: Sequence[str]) -> str:
 
 
 @app.command()
+@busy("verifying", bar=False)
 def verify(
     suite: Annotated[
         str | None, typer.Argument(metavar="[SUITE]", help="Tasks that must find their data. Default: see below.")

@@ -21,9 +21,9 @@ app = VerbApp()
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoints.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option("--to", "--out", help="Folder for the checkpoints.")] = Path("runs/demo"),
     steps: Annotated[int | None, typer.Option(help="Training steps. Default: about a minute's worth.")] = None,
-    output: Annotated[Path, typer.Option(help="Results folder.")] = Path("results"),
+    output: Annotated[Path, typer.Option("--results", "--output", help="Results folder.")] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Train a tiny Czech and French model in the background, and score each checkpoint as soon as it is there.
@@ -98,7 +98,7 @@ def _training(out: Path, steps: int) -> Iterator[_Training]:
 
 
 def _next_steps(out: Path, output: Path, steps: int) -> str:
-    place = "" if output == Path("results") else f" --output {output}"
+    place = "" if output == Path("results") else f" --results {output}"
     return "\n".join(
         (
             "\nTry next:",

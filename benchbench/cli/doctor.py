@@ -13,7 +13,7 @@ from benchbench.backends.engines import Choice, Engine, ModelOptions, choose, en
 from benchbench.backends.models.config import DTYPES
 from benchbench.backends.models.find import names_gguf
 from benchbench.backends.models.memory import GPU, Memory, MemoryEstimate, gpus, memory
-from benchbench.cli.console import cell, print_json, stdout, tell, text_table
+from benchbench.cli.console import cell, print_json, print_table, stdout, tell, text_table
 from benchbench.cli.main import VerbApp
 from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, did_you_mean
@@ -167,7 +167,7 @@ def _show(facts: MachineFacts) -> None:
         missing = f"{backend.why_not}: {backend.install}" if backend.install else backend.why_not
         engine = backend.engine if backend.works else missing
         table.add_row(*map(cell, (backend.name, "yes" if backend.works else "no", engine)))
-    stdout().print(table)
+    print_table(table)
 
 
 def _show_model(facts: ModelFacts) -> None:

@@ -10,18 +10,23 @@ import typer
 from benchbench.cli.console import cell, say, stderr, tell
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import Weights, task_index
+from benchbench.cli.progress import busy
 from benchbench.core.format import several
 
 SHOWN = 8
 app = VerbApp()
+EXAMPLES = """\b
+benchbench leaderboard --results results --to site --open
+"""
 
 
-@app.command()
+@app.command(epilog=EXAMPLES)
 def leaderboard(
     results: Annotated[
-        list[Path] | None, typer.Option(help="Results folder; repeatable. Without it `results`.")
+        list[Path] | None,
+        typer.Option("--results", "--output", help="Results folder; may be repeated. Default: results."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("leaderboard/site"),
+    out: Annotated[Path, typer.Option("--to", "--out", help="Folder of the site.")] = Path("leaderboard/site"),
     title: Annotated[str, typer.Option(help="Title of the site.")] = "Leaderboard",
     docs: Annotated[int, typer.Option(min=0, help="Models whose answers are shown doc by doc; 0 for none.")] = 4,
     weights: Weights = "benchmarks",
@@ -33,7 +38,8 @@ def leaderboard(
     roots = results or [Path("results")]
     if results is None and not roots[0].is_dir():
         roots = []
-    built = build_site(roots, out, SiteOptions(title, _suites(), docs, weights))
+    with busy("building the site"):
+        built = build_site(roots, out, SiteOptions(title, _suites(), docs, weights))
     for sentence in built.skipped[:SHOWN]:
         say(sentence, "dim")
     if len(built.skipped) > SHOWN:

@@ -50,7 +50,7 @@ OPTIONS: Mapping[str, _Option] = {
     "predict_only": _Option("-x", "none", f"{KEPT}, with what the model wrote; scores cost nothing beside it"),
     "use_cache": _Option("-c", "one", "answers of the same model to the same prompts are always taken over"),
     "cache_requests": _Option("", "maybe", "prompts are made in seconds and kept nowhere"),
-    "samples": _Option("-E", "one", "docs cannot be chosen one by one; --limit N takes the first"),
+    "samples": _Option("-E", "one", "docs cannot be chosen one by one; --limit takes the first"),
     "write_out": _Option("-w", "none", "`benchbench tasks render TASK` shows its prompts"),
     "show_config": _Option("", "none", "`benchbench tasks show TASK` shows it; run.json holds it"),
     "check_integrity": _Option("", "none", "`benchbench tasks check` does that"),
@@ -292,12 +292,14 @@ def _take_limit(value: str, command: _Command) -> None:
         number = 0.0
     if number >= 1 and number.is_integer():
         command.add("--limit", str(int(number)))
+    elif 0 < number < 1:
+        command.add("--limit", value)
     else:
-        command.told.append(f"Without --limit {value}: here it is a number of docs, 1 or more, and no share of them.")
+        command.told.append(f"Without --limit {value}: it is a number of docs, or a share of them below 1.")
 
 
 def _take_output(value: str, command: _Command) -> None:
-    command.add("--output", str(Path(value).parent) if value.endswith((".json", ".jsonl")) else value)
+    command.add("--results", str(Path(value).parent) if value.endswith((".json", ".jsonl")) else value)
 
 
 def _take_template(value: str, command: _Command) -> None:

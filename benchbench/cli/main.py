@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 import warnings
 from collections import Counter
@@ -26,7 +27,7 @@ from benchbench.cli.lm_eval_habits import refuse_habits
 from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, BenchbenchError
 
-HELP = {"help_option_names": ["-h", "--help"]}
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 """Context settings of all commands."""
 
 
@@ -66,6 +67,16 @@ class _Group(TyperGroup):
         _write_panels(self, ctx, formatter)
         self.format_commands(ctx, formatter)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Every command with the first sentence of its help, whole."""
+        shown = [(name, one) for name, one in self.commands.items() if not one.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(limit=400)) for name, one in shown])
+
+
+_ONE_OF_SEVERAL = re.compile(r"list\[(\w+)\]")
+"""What typer calls the values of an option that may be repeated; each time one is typed."""
+
 
 def _write_panels(command: Any, ctx: Any, formatter: Any) -> None:
     """Arguments, then options under the headings that they name; those without one come last."""
@@ -73,6 +84,7 @@ def _write_panels(command: Any, ctx: Any, formatter: Any) -> None:
     for param in command.get_params(ctx):
         line = param.get_help_record(ctx)
         if line is not None:
+            line = (_ONE_OF_SEVERAL.sub(lambda found: found[1].lower(), line[0]), line[1])
             kind = "Arguments" if param.param_type_name == "argument" else getattr(param, "rich_help_panel", None)
             panels.setdefault(kind or "Options", []).append(line)
     panels["Options"] = panels.pop("Options", [])

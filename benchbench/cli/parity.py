@@ -15,13 +15,14 @@ from benchbench.cli.console import (
     number,
     p_value,
     print_json,
+    print_table,
     stdout,
     stoppable,
     tell,
-    watching,
 )
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, with_settings
+from benchbench.cli.progress import watching
 from benchbench.core.json_record import finite_json
 from benchbench.core.types import Json
 from benchbench.extensions.parity import ParitySettings
@@ -159,9 +160,9 @@ def show(pairs: Sequence[Pair], *, with_scores: bool) -> None:
     console = stdout()
     for pair in pairs:
         tell(f"{pair.name}  against  {pair.reference}", "bold")
-        console.print(_table(pair.tasks))
+        print_table(_table(pair.tasks))
         if with_scores and pair.scores:
-            console.print(_score_table(pair.scores))
+            print_table(_score_table(pair.scores))
         for line in remarks(pair, with_scores=with_scores):
             console.print(cell(line))
     if with_scores:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from benchbench.cli.console import cell, figure_table, interval, number, print_json, stdout, tell, text_table
+from benchbench.cli.console import (
+    cell,
+    figure_table,
+    interval,
+    number,
+    print_json,
+    print_table,
+    stdout,
+    tell,
+    tell_lines,
+    text_table,
+)
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output
 from benchbench.cli.results_check import check
@@ -38,12 +49,12 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A path, a run id or
 
 @app.command()
 def ls(
-    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Results folder, as --output.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Results folder, as --results.")] = None,
     output: Output = Path("results"),
     as_json: AsJson = False,
 ) -> None:
     """List the runs in the results folder."""
-    facts = _all_facts(all_runs(output if folder is None else folder))
+    facts = sorted(_all_facts(all_runs(output if folder is None else folder)), key=_place)
     if as_json:
         for fact in facts:
             print_json(fact)
@@ -52,9 +63,16 @@ def ls(
     names = ("run", "model", "tasks", "docs", "state", "date", *(("note",) if noted else ()))
     table = text_table(*names, gap=1)
     for fact in facts:
-        shown = [fact["run_id"], fact["model"], _short(fact["tasks"]), fact["docs"], fact["state"], fact["date"]]
+        date = str(fact["date"]).replace("T", " ")
+        shown = [fact["run_id"], fact["model"], _short(fact["tasks"]), fact["docs"], fact["state"], date]
         table.add_row(*map(cell, [*shown, *([fact["note"]] if noted else [])]))
-    stdout().print(table)
+    print_table(table)
+
+
+def _place(fact: Mapping[str, Any]) -> tuple[str, float, str]:
+    """Trainings by their steps, not by how a step is spelled."""
+    step = fact.get("step")
+    return str(fact.get("series") or fact["model"]), -1 if step is None else step, str(fact["date"])
 
 
 def _short(listed: Json) -> str:
@@ -89,7 +107,7 @@ def _facts(run: RunFolder, record: RunRecord | PlanRecord, note: str) -> dict[st
         "tasks": list(record.tasks),
         "docs": record.work.docs if isinstance(record, RunRecord) else record.num_docs,
         "state": "finished" if is_finished else "not finished",
-        "date": record.date[:10],
+        "date": record.date[:16],
         "note": note,
     }
 
@@ -116,18 +134,30 @@ def show(run: RunName = "latest", output: Output = Path("results"), as_json: AsJ
 def items(
     run: RunName = "latest",
     task: Annotated[str | None, typer.Option(help="Which task; needed if the run has several.")] = None,
+    doc: Annotated[int | None, typer.Option(help="This doc alone, with all that it asks.")] = None,
+    wrong: Annotated[bool, typer.Option("--wrong", help="Only docs without full marks on the first metric.")] = False,
     output: Output = Path("results"),
     as_json: AsJson = False,
 ) -> None:
-    """Show the scored docs of one task, also of a run that is still going."""
+    """Show the scored docs of one task with what they ask, also of a run that is still going."""
     found = find_run(run, output)
     name = _one_task(found, task)
     is_choice = found.plan().tasks[name].output_type == "multiple_choice"
+    questions, chosen = found.questions(name), found.items(name)
+    if doc is not None:
+        chosen = [item for item in chosen if item.doc_id == doc]
+        if not chosen:
+            raise ArgumentError(f"--doc {doc}: the run has no such doc of {name}; the numbers of docs begin with 0.")
+    if wrong:
+        chosen = [item for item in chosen if _is_wrong(item)]
     if as_json:
-        for item in found.items(name):
-            print_json(item_line(item, multiple_choice=is_choice))
+        for item in chosen:
+            print_json(item_line(item, questions.get(item.doc_id), multiple_choice=is_choice))
+    elif doc is not None:
+        for item in chosen:
+            tell_lines(item_text(item, questions.get(item.doc_id), multiple_choice=is_choice))
     else:
-        _print_items(found.items(name), multiple_choice=is_choice)
+        _print_items(chosen, questions, multiple_choice=is_choice)
 
 
 def _one_task(run: RunFolder, task: str | None) -> str:
@@ -141,9 +171,28 @@ def _one_task(run: RunFolder, task: str | None) -> str:
     return task
 
 
-def item_line(item: Item, *, multiple_choice: bool) -> dict[str, Json]:
+def _is_wrong(item: Item) -> bool:
+    """Its first score is not 1: it is wrong, partly right, or has none."""
+    return next(iter(item.scores.values()), None) != 1.0
+
+
+def item_text(item: Item, question: str | None, *, multiple_choice: bool) -> str:
+    """One doc in full: what it asks, choices or right texts, the answer, scores."""
+    lines = [f"{item.task} doc {item.doc_id}: {item.outcome}", "", question or "(what it asks is not on disk)", ""]
+    for number_, text in enumerate(item.targets):
+        right = not multiple_choice or str(number_) == item.gold
+        taken = multiple_choice and str(number_) == item.prediction
+        likely = f"  {item.loglikelihoods[number_]:.4f}" if number_ < len(item.loglikelihoods) else ""
+        lines.append(f"  {'right' if right else '':5} {'taken' if taken else '':5} {number_}. {text}{likely}")
+    if not multiple_choice:
+        lines += [f"  answer {text!r}" for text in item.texts] or [f"  log-likelihoods {item.loglikelihoods}"]
+    lines += [f"  failure: {item.failure}"] if item.failure is not None else []
+    return "\n".join([*lines, "", "  ".join(f"{name} {number(finite(value))}" for name, value in item.scores.items())])
+
+
+def item_line(item: Item, question: str | None = None, *, multiple_choice: bool) -> dict[str, Json]:
     """One doc as `results items --json` prints it: gold and prediction are numbers for multiple choice."""
-    shown: dict[str, Json] = {"task": item.task, "doc_id": item.doc_id, "outcome": item.outcome}
+    shown: dict[str, Json] = {"task": item.task, "doc_id": item.doc_id, "outcome": item.outcome, "question": question}
     if multiple_choice:
         shown |= {"gold": _integer(item.gold), "prediction": _integer(item.prediction)}
         shown["loglikelihoods"] = [finite(value) for value in item.loglikelihoods[: len(item.targets)]]
@@ -166,17 +215,43 @@ def _integer(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _print_items(items: Sequence[Item], *, multiple_choice: bool) -> None:
-    fixed = ("task", "doc_id", "outcome", "gold", "prediction", "loglikelihoods", "text", "texts", "failure")
+QUESTION = 60
+"""Characters of a question in a list of docs."""
+WIDE = 120
+"""Columns of a terminal from which there is room for it."""
+
+
+def _print_items(items: Sequence[Item], questions: Mapping[int, str], *, multiple_choice: bool) -> None:
+    fixed = (
+        "task",
+        "doc_id",
+        "outcome",
+        "question",
+        "gold",
+        "prediction",
+        "loglikelihoods",
+        "text",
+        "texts",
+        "failure",
+    )
     scores = list(dict.fromkeys(name for item in items for name in item.scores if name not in fixed))[:4]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in ("doc", "gold", "prediction", "outcome", *scores):
+    has_room = bool(questions) and stdout().width >= WIDE
+    asked = ("question",) if has_room else ()
+    for name in ("doc", *asked, "gold", "prediction", "outcome", *scores):
         table.add_column(cell(name), overflow="ellipsis", no_wrap=True)
     for item in items:
         answers = (_integer(text) if multiple_choice else text for text in (item.gold, item.prediction))
-        shown = [item.doc_id, *answers, item.outcome]
+        question = [_beginning(questions.get(item.doc_id, ""))] if has_room else []
+        shown = [item.doc_id, *question, *answers, item.outcome]
         table.add_row(*map(cell, shown), *(cell(number(finite(item.scores.get(name)))) for name in scores))
-    stdout().print(table)
+    print_table(table)
+
+
+def _beginning(text: str) -> str:
+    """The text on one line, cut."""
+    line = " ".join(text.split())
+    return line if len(line) <= QUESTION else f"{line[: QUESTION - 1]}…"
 
 
 WHAT_IT_IS = (
@@ -221,7 +296,7 @@ def _show_prompt_table(model: str, table: PromptTable, rows: Sequence[Mapping[st
     for row in rows:
         half = interval(row["value"], row["ci_low"], row["ci_high"])
         shown.add_row(*map(cell, (_prompt_label(row), number(row["value"]), half, row["n"])))
-    stdout().print(shown)
+    print_table(shown)
     if table.summary is None:
         stdout().print(cell(f"{table.metric} is no mean over docs: no summary over prompts is given."))
 

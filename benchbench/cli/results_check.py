@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import print_json, say, stoppable, tell, watching
+from benchbench.cli.console import print_json, say, stoppable, tell
 from benchbench.cli.options import AsJson, Output
+from benchbench.cli.progress import watching
 from benchbench.core.errors import BenchbenchError
 from benchbench.store.damage import Damage, damage_of_run, damage_of_sweep, restore, restore_file, without_checksum
 from benchbench.store.find import SWEEPS, SweepFolder, all_runs

@@ -11,6 +11,7 @@ import typer
 
 from benchbench.cli.console import cell, print_json_text, say, stderr, stdout
 from benchbench.cli.options import Output, check_target, task_index
+from benchbench.cli.progress import busy
 from benchbench.core.errors import ArgumentError, DataError, StoreError
 from benchbench.core.format import clean_lines
 from benchbench.store.find import all_runs, find_run
@@ -20,9 +21,10 @@ Format = Literal["csv", "parquet", "lm-eval"]
 SHOWN = 8
 
 
+@busy("importing", bar=False)
 def import_results(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders.")],
-    output: Annotated[Path, typer.Option("--output", help="Results folder to write to.")] = Path("results"),
+    output: Output = Path("results"),
     column: Annotated[
         list[str] | None, typer.Option(help="Table's name of a field: model=Model, value=score; repeatable.")
     ] = None,
@@ -114,6 +116,7 @@ def _name(passed: Sequence[str], what: str = "passed over", *, every: bool = Fal
         stderr().print(cell(f"{what}: {len(passed) - shown} more; --list names them all", "dim"))
 
 
+@busy("exporting", bar=False)
 def export(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="A run as in `show`; all runs if left out.")

@@ -14,16 +14,17 @@ from benchbench.cli.console import (
     cell,
     figure_table,
     print_json,
+    print_table,
     remarks,
     results_table,
     say,
     stdout,
     stoppable,
     tell,
-    watching,
 )
 from benchbench.cli.main import FAILED, INCOMPLETE, VerbApp
 from benchbench.cli.options import AsJson, with_settings
+from benchbench.cli.progress import watching
 from benchbench.core.format import several
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord
@@ -34,9 +35,14 @@ if TYPE_CHECKING:
     from benchbench.runner.plan import Estimate
 
 app = VerbApp()
+EXAMPLES = """\b
+benchbench run --model HuggingFaceTB/SmolLM2-135M --tasks hellaswag,arc_easy --limit 100
+benchbench run --model runs/csmpt/checkpoint-500 --tasks czech --num-fewshot 5 --results results
+benchbench run --model M --tasks gsm8k --limit 0.1 > table.txt 2> log.txt &    # one line a minute in log.txt
+"""
 
 
-@app.command()
+@app.command(epilog=EXAMPLES)
 @with_settings
 def run(
     settings: RunSettings,
@@ -120,7 +126,7 @@ def show(record: RunRecord, path: Path, *, every_row: bool = False) -> None:
     console = stdout()
     backend = record.backend
     console.print(cell(f"{record.model}  {backend.dtype} on {backend.device}", "bold"))
-    console.print(results_table(record, every_row=every_row))
+    print_table(results_table(record, every_row=every_row))
     for line in remarks(record):
         console.print(cell(line))
     tell(f"Results in {path}")
@@ -144,6 +150,6 @@ def show_estimates(estimates: Sequence[Estimate]) -> None:
         table.add_row(
             *map(cell, (e.task, e.docs, e.requests, e.num_fewshot, f"{e.tokens_alone:,}", f"{e.tokens_shared:,}"))
         )
-    stdout().print(table)
+    print_table(table)
     alone, shared = (sum(getattr(e, name) for e in estimates) for name in ("tokens_alone", "tokens_shared"))
     say(f"About {alone:,} tokens alone, {shared:,} with shared prefixes (4 bytes a token). Nothing was run.")

@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, figure_table, interval, number, print_json, stdout, stoppable, tell, watching
+from benchbench.cli.console import (
+    cell,
+    figure_table,
+    interval,
+    number,
+    print_json,
+    print_table,
+    stdout,
+    stoppable,
+    tell,
+)
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, Output, with_settings
+from benchbench.cli.progress import watching
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord
 from benchbench.core.types import Json
@@ -69,7 +80,7 @@ def _show(result: ScoreResult) -> None:
             last = one.task
     console = stdout()
     console.print(cell(result.record.model, "bold"))
-    console.print(table)
+    print_table(table)
     for one in result.scored:
         tell(f"{one.task} {one.metric}: {_state(one, result.record)}.")
     tell(f"Added metrics are in {result.path / 'scores'}")

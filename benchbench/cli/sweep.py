@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from benchbench.cli.console import cell, print_json, say, stdout, stoppable, tell, tell_lines, text_table, watching
+from benchbench.cli.console import (
+    cell,
+    print_json,
+    print_table,
+    say,
+    stoppable,
+    tell,
+    tell_lines,
+    text_table,
+)
 from benchbench.cli.main import INCOMPLETE, VerbApp
 from benchbench.cli.options import AsJson, Output, Weights, check_target, with_settings
+from benchbench.cli.progress import watching
 from benchbench.core import json_record
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.format import magnitude, several
@@ -24,7 +34,12 @@ if TYPE_CHECKING:
     from benchbench.runner.sweep.folder import SweepWriter, UnitStatus
     from benchbench.store.find import SweepFolder
 
-app = VerbApp(invoke_without_command=True)
+EXAMPLES = """\b
+benchbench sweep --model runs/csmpt --tasks czech --watch
+benchbench sweep --model EleutherAI/pythia-70m --revisions 'step*' --tasks arc_easy
+benchbench sweep show --since 100000
+"""
+app = VerbApp(invoke_without_command=True, epilog=EXAMPLES)
 
 SweepName = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A folder, a name or its beginning, or `latest`.")]
 
@@ -141,7 +156,7 @@ def _show_status(units: Sequence[UnitStatus], groups: int) -> None:
         more = unit.done.run if unit.done is not None else unit.why
         group = (unit.group + 1,) if groups > 1 else ()
         table.add_row(*map(cell, (unit.series, unit.step, *group, tokens, unit.state, more)))
-    stdout().print(table)
+    print_table(table)
 
 
 def submit(settings: SweepSettings, cluster: Cluster, *, as_json: bool = False, dry: bool = False) -> None:

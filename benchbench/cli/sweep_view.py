@@ -11,8 +11,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from benchbench.cli.console import Watcher, cell, figure_table, interval, number, say, stderr, stdout, tell
-from benchbench.core.format import clean, magnitude
+from benchbench.cli.console import cell, figure_table, interval, number, print_table, say, stderr, stdout, tell
+from benchbench.cli.progress import Watcher, Work, duration
+from benchbench.core.format import magnitude, several
 from benchbench.core.record import Row, RunRecord
 from benchbench.runner import events
 from benchbench.runner.sweep import session
@@ -47,6 +48,8 @@ class SweepWatcher(Watcher):
         self._said: set[str] = set()
         self._now = ""
         """The checkpoint that is worked on."""
+        self._units, self._place = 0, 0
+        """How many there are, and which of them is worked on, from 1."""
         self._waiting = False
         """A line says already that it waits."""
         self._live = Live(get_renderable=self._picture, console=console, refresh_per_second=4, transient=True)
@@ -59,19 +62,18 @@ class SweepWatcher(Watcher):
                     self._said.add(text)
                     self.say(text)
             case events.RunStarted():
-                self._left = event.requests
-                self._bar.reset(self._id, total=event.requests)
-            case events.TaskStarted(task, _, done):
-                self._left -= done
-                self._bar.update(self._id, description=clean(f"{self._now}  {task}"), total=self._left)
-            case events.TaskFinished():
-                pass
+                self._count(event)
             case session.SweepStarted(path, checkpoints, units, done):
-                count = "No checkpoints yet" if checkpoints == 0 else f"{checkpoints} checkpoints"
+                self._units, self._place = units, done
+                count = "No checkpoints yet" if checkpoints == 0 else several(checkpoints, "checkpoint")
                 kept = f", {done} of {units} units done before" if done else ""
                 self.say(f"{count}{kept}. Stop at any time: the same command goes on. {path}")
             case session.CheckpointStarted(checkpoint):
-                self._now = checkpoint.name
+                self._now, self._waiting = checkpoint.name, False
+                self._place += 1
+                self._turn_to(Work(f"{self.place()}waiting for its files"))
+            case events.OpeningModel():
+                self._turn_to(Work(f"{self.place()}loading"))
             case session.CheckpointFinished():
                 self._finished(event)
             case session.CheckpointSkipped(checkpoint, why):
@@ -91,14 +93,27 @@ class SweepWatcher(Watcher):
         row.values |= {task: found.value for task, found in main.items()}
         if not self._console.is_terminal:
             scores = ", ".join(f"{t} {v.metric} {number(v.value)}" for t, v in list(main.items())[:MOST_TASKS])
-            self.say(f"{done.checkpoint}: {scores} ({done.timing['run']:.1f} s)")
+            took = done.timing["run"] or 0.0
+            self.say(f"{self.place()}{scores} ({duration(took) if took >= 60 else f'{took:.1f} s'})")
+
+    def place(self) -> str:
+        """See Watcher: the checkpoint, which it is, and of how many where that was known when the sweep began."""
+        of = f" of {self._units}" if self._place <= self._units else ""
+        return f"{self._now} ({self._place}{of}), " if self._now else ""
+
+    def tell_task(self, text: str) -> None:
+        """See Watcher. A checkpoint has one line, when it is done."""
 
     def _wait(self, seconds: float, newest: int | None) -> None:
-        text = "waiting for a checkpoint" if newest is None else f"waiting for a checkpoint after step {newest}"
-        self._bar.update(self._id, description=text, total=None)
-        if not self._waiting and not self._console.is_terminal:
-            self.say(f"Waiting for checkpoints, looking every {seconds:g} s.")
+        if self._waiting:
+            return
         self._waiting = True
+        text = "waiting for a checkpoint" if newest is None else f"waiting for a checkpoint after step {newest}"
+        self._now = ""
+        self._turn_to(Work(text, is_idle=True))
+        self._bar.update(self._id, total=None)
+        if not self._console.is_terminal:
+            self.say(f"Waiting for checkpoints, looking every {seconds:g} s.")
 
     def _picture(self) -> Group:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -114,11 +129,15 @@ class SweepWatcher(Watcher):
     def __enter__(self) -> SweepWatcher:
         if self._console.is_terminal:
             self._live.start()
+        else:
+            super().__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if self._console.is_terminal:
             self._live.stop()
+        else:
+            super().__exit__(kind, *rest)
 
 
 @contextmanager
@@ -193,7 +212,7 @@ def show_training(training: Training) -> None:
     where = f"{unit} {reach}" if axis == "step" else f"{reach} {unit}; ordered by tokens, for their names tell no steps"
     count = f"{len(steps)} checkpoints, " if len(steps) > 1 else ""
     tell(f"{training.name}  {count}{where}", "bold")
-    console.print(_table(training.main_curves))
+    print_table(_table(training.main_curves))
     for sentence in sentences(training):
         console.print()
         console.print(cell(sentence))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchbench.backends.engines import ModelOptions
-from benchbench.cli.console import cell, stdout, tell_lines, text_table
+from benchbench.cli.console import cell, print_table, stdout, tell_lines, text_table
 from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, IncludePath, option_of, task_index, with_settings
 from benchbench.core.errors import ArgumentError
@@ -59,7 +59,7 @@ def ls(
         for name in names:
             _print_json(_facts(name, index.variants.listed(name)))
         return
-    _print_tasks(index, names)
+    _print_tasks(index, names, is_short=pattern is None and stdout().is_terminal)
     if pattern is None:
         _print_choices("group", {name: f"{len(group.tasks)} tasks" for name, group in index.groups.items()})
         _print_choices("suite", {name: suite.description for name, suite in index.suites.items()})
@@ -101,15 +101,15 @@ def _list(value: Json) -> list[Json]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _print_tasks(index: TaskIndex, names: list[str]) -> None:
-    """One row per file where it makes many tasks, else one per task."""
+def _print_tasks(index: TaskIndex, names: list[str], *, is_short: bool) -> None:
+    """One row per task; `is_short`: one per file that makes many tasks."""
     files: dict[Path, list[str]] = {}
     for name in names:
         files.setdefault(index.variants.listed(name).path, []).append(name)
     rows = []
     for members in files.values():
         labels = {name: name for name in members}
-        if len(members) > 3:
+        if is_short and len(members) > 3:
             labels = {members[0]: f"{members[0]} … {members[-1]} ({len(members)})"}
         rows += [(label, _facts(name, index.variants.listed(name))) for name, label in labels.items()]
     _print_table(
@@ -333,7 +333,7 @@ def _print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     table = text_table(*header)
     for row in rows:
         table.add_row(*map(cell, row))
-    stdout().print(table)
+    print_table(table)
 
 
 def _print_lines(rows: list[tuple[Any, ...]]) -> None:

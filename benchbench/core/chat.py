@@ -89,6 +89,11 @@ class Conversation:
     overflow: Overflow = "drop_shots"
 
     @property
+    def asked(self) -> str:
+        """What the doc itself asks, with the beginning of the answer."""
+        return f"{self.question}\n{self.prefix}" if self.prefix else self.question
+
+    @property
     def messages(self) -> tuple[Message, ...]:
         """The turns; the last is the user's question, or the beginning of the answer."""
         found = [Message("system", self.system)] if self.system else []

@@ -55,6 +55,11 @@ class Prompt:
         return self.description + "".join(self.shots) + self.question
 
     @property
+    def asked(self) -> str:
+        """What the doc itself asks."""
+        return self.question
+
+    @property
     def messages(self) -> tuple[Message, ...]:
         """None: it is no conversation."""
         return ()
@@ -224,6 +229,14 @@ class RenderedDoc:
     targets: tuple[str, ...] = ()
     """Right texts (all other output types); the first is the one shown in shots."""
     prompt_name: str = "default"
+
+    @property
+    def question(self) -> str:
+        """What the doc asks, without description and shots; where its requests ask differently, one below the other."""
+        asked = [
+            request.text if isinstance(request, RollingRequest) else request.prompt.asked for request in self.requests
+        ]
+        return "\n".join(dict.fromkeys(asked))
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,11 +136,17 @@ def evaluate(
     asking = _TaskRun(prepared, backend, writer, others, on_event)
     items, reused = asking.at_once() if asking.windows == 1 else asking.by_windows()
     after = _totals(backend.work)
+    writer.keep_questions(task, questions_of(prepared))
     work = {name: after[name] - before.get(name, 0) for name in after}
     about: dict[str, Json] = {"plan": backend.info.plan, "notes": list(backend.notes)}
     seconds = round(time.monotonic() - began, 3)
     writer.note({"event": "task", "task": task, "seconds": seconds, "reused": reused, **about, **work})
     return items()
+
+
+def questions_of(prepared: PreparedTask) -> Iterator[tuple[int, str]]:
+    """(doc id, what it asks) of every doc."""
+    return ((rendered.doc.id, rendered.question) for rendered in prepared.docs)
 
 
 class _TaskRun:
@@ -266,9 +272,9 @@ def _ask(
     given: dict[int, dict[int, Response]] = {}
     """Responses to docs of which some are still out, by their index."""
     done: list[Item] = []
-    progress = Progress(task)
+    progress, failed = Progress(task), Progress(task, failed=True)
     for response in _responses(backend, requests, skip):
-        on_event(progress)
+        on_event(failed if isinstance(response, Failure) else progress)
         number, index = response.request.doc_id, response.request.index
         if number not in waiting:
             continue

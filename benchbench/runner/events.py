@@ -61,6 +61,8 @@ class Progress:
     """One more request was answered."""
 
     task: str
+    failed: bool = False
+    """It has no answer: a `Failure`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchbench.backends import open_backend
 from benchbench.backends.protocol import Backend
+from benchbench.core.activity import doing
 from benchbench.core.errors import ArgumentError, BackendError, StoreError, VersionError
 from benchbench.core.ids import text_hash
 from benchbench.core.memory import rare_collections
@@ -26,13 +28,14 @@ from benchbench.core.record import (
 from benchbench.core.settings import changed, from_record
 from benchbench.core.types import Item, Json
 from benchbench.runner.checkpoint import Checkpoint, step_at, tokens_at
-from benchbench.runner.evaluate import evaluate
+from benchbench.runner.evaluate import evaluate, questions_of
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
 from benchbench.runner.plan import Estimate, Plan, estimate, make_plan, task_identity
 from benchbench.runner.record import make_record, now
 from benchbench.runner.settings import RunSettings
 from benchbench.store.attempts import attempt_number, choose_attempt
 from benchbench.store.damage import Remedy, damage_of_run, is_complete, remove_aside, restore
+from benchbench.store.files import refuse_unwritable
 from benchbench.store.folder import RunFolder, RunWriter
 from benchbench.store.lock import RunLock, remove_left
 from benchbench.store.names import (
@@ -96,6 +99,7 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
     `backend` is an open one to use (it stays open); by default the one `settings.model` names is opened and closed.
     Raises the BenchbenchError of whatever is wrong with tasks, data, model or results folder.
     """
+    refuse_unwritable(settings.output)
     plan = make_plan(settings, on_event)
     on_event(OpeningModel(settings.model.model))
     engine = open_backend(settings.model) if backend is None else backend
@@ -171,6 +175,7 @@ def _run_in(
     again = retries(folder, every=settings.retry_failed)
     if not again and is_complete(folder):
         remove_left(folder.path)
+        _keep_questions(folder, plan, identity)
         return _already_complete(folder.path)
     with RunWriter(folder.path, identity) as writer:
         if not again and is_complete(writer):  # by another process, between our look and our lock
@@ -179,6 +184,17 @@ def _run_in(
             on_event(Note(f"{count} docs of {task} that failed are asked again."))
             writer.open_again(task, keep)
         return _work(plan, settings, identity, backend, writer, on_event)
+
+
+def _keep_questions(folder: RunFolder, plan: Plan, identity: PlanRecord) -> None:
+    """Adds to a finished run what its docs ask, where that was damaged or is of a former version; not if it is locked
+    or may not be written.
+    """
+    lacking = [one for one in plan.tasks if not folder.has_questions(one.task.name)]
+    if lacking:
+        with suppress(StoreError), RunWriter(folder.path, identity) as writer:
+            for prepared in lacking:
+                writer.keep_questions(prepared.task.name, questions_of(prepared))
 
 
 def _restore(folder: RunFolder, on_event: OnEvent) -> None:
@@ -362,9 +378,9 @@ def _work(
 ) -> RunResult:
     writer.note({"event": "session", "started": now(), "host": socket.gethostname(), "pid": os.getpid()})
     on_event(RunStarted(writer.path, identity.model, len(plan.tasks), plan.docs, plan.requests, writer.resumed))
-    others = (
-        [] if writer.plan().fresh else same_compute(settings.output, compute_identity(backend.info), but=writer.path)
-    )
+    with doing("looking for answers of earlier runs"):
+        compute = compute_identity(backend.info)
+        others = [] if writer.plan().fresh else same_compute(settings.output, compute, but=writer.path)
     items: dict[str, Sequence[Item]] = {}
     told: set[str] = set()
     for text in () if plan.chat is None else plan.chat.notes:
@@ -381,7 +397,8 @@ def _work(
     if writer.has_same_results():
         remove_aside(writer)
         return RunResult(writer.path, writer.record(), resumed=True)
-    record = make_record(plan, settings, identity, backend.info, items, list(writer.log()))
+    with doing("computing scores and intervals"):
+        record = make_record(plan, settings, identity, backend.info, items, list(writer.log()))
     if record.provenance.reused:
         on_event(Note(f"{record.provenance.reused} docs were taken over from other runs of the same weights."))
     writer.finish(record)

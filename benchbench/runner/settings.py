@@ -62,7 +62,9 @@ class RunSettings:
     ] = None
     include_paths: IncludePaths = ()
     render: Annotated[RenderSettings, Part(flat=True)] = field(default_factory=RenderSettings)
-    output: Annotated[Path, Setting("Results folder.", panel="Output", record=False)] = Path("results")
+    output: Annotated[
+        Path, Setting("Results folder.", panel="Output", flags=("--results", "--output"), record=False)
+    ] = Path("results")
     fresh: Annotated[
         bool, Setting("Compute everything again, as a new attempt.", panel="Output", identity=False, record=False)
     ] = False

@@ -31,6 +31,7 @@ from benchbench.store.find import Done, SweepFolder
 from benchbench.store.folder import LIVE, PART, WINDOW_PARTS, RunFolder
 from benchbench.store.lines import encode_line, judged_lines, read_lines
 from benchbench.store.names import folder_name
+from benchbench.store.questions import QUESTIONS, read_questions
 from benchbench.store.table import read_part
 
 Remedy: TypeAlias = Literal["copy", "original", "lines", "run", "score", "none"]
@@ -56,6 +57,8 @@ def damage_of_run(run: RunFolder) -> Iterator[Damage]:
     yield from _of_log(run)
     yield from _of_parts(run)
     yield from _of_added(run)
+    for path in sorted((run.path / "items").glob(f"*/{QUESTIONS}")):
+        yield from _of_questions(path)
     for path in sorted((run.path / "items").glob(f"*/{LIVE}")):
         yield from _of_lines(path)
 
@@ -167,6 +170,13 @@ def _of_windows(run: RunFolder, task: str) -> Iterator[Damage]:
             read_part(run.window_part(task, number))
         except StoreError as error:
             yield Damage(run.window_path(task, number), str(error), "run")
+
+
+def _of_questions(path: Path) -> Iterator[Damage]:
+    try:
+        read_questions(path)
+    except StoreError as error:
+        yield Damage(path, str(error), "run")
 
 
 def _folders(run: RunFolder) -> set[str]:

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from benchbench.core.errors import DamageError, StoreError
@@ -28,13 +29,13 @@ _ADVICE = {
     errno.ENOSPC: f"the disk is full. {_MAKE_ROOM}",
     errno.EDQUOT: f"the disk quota is used up. {_MAKE_ROOM}",
     errno.EFBIG: f"the file would outgrow what this process may write (`ulimit -f`). {_MAKE_ROOM}",
-    errno.EROFS: "the file system is read-only. Choose another folder with --output.",
-    errno.EACCES: "permission denied. Choose another folder with --output, or ask its owner for write access.",
-    errno.EPERM: "permission denied. Choose another folder with --output, or ask its owner for write access.",
-    errno.ENOTDIR: "a part of the path is a file, not a folder. Choose another folder with --output.",
+    errno.EROFS: "the file system is read-only. Choose another folder with --results.",
+    errno.EACCES: "permission denied. Choose another folder with --results, or ask its owner for write access.",
+    errno.EPERM: "permission denied. Choose another folder with --results, or ask its owner for write access.",
+    errno.ENOTDIR: "a part of the path is a file, not a folder. Choose another folder with --results.",
     errno.ELOOP: "a link stands where a file of the run is needed. Remove it; nothing outside is read or written.",
-    errno.EEXIST: "a file stands where a folder is needed. Choose another folder with --output.",
-    errno.ENAMETOOLONG: "the path is too long for this file system. Choose a shorter --output.",
+    errno.EEXIST: "a file stands where a folder is needed. Choose another folder with --results.",
+    errno.ENAMETOOLONG: "the path is too long for this file system. Choose a shorter --results.",
     errno.EIO: "the disk reports an input/output error.",
 }
 
@@ -74,6 +75,24 @@ def make_folder(folder: Path) -> None:
     """Creates `folder` and its parents; StoreError if that cannot be done."""
     with os_errors(folder, "create"):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def refuse_unwritable(root: Path) -> None:
+    """StoreError where no run can be kept in the results folder `root`; nothing is left of the trial.
+
+    One that holds runs may be read-only: a finished run is shown from it.
+    """
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
+    if not missing and root.is_dir() and any(root.glob("*/*/plan.json")):
+        return
+    try:
+        make_folder(root)
+        with os_errors(root, "write into"), TemporaryFile(dir=root):
+            pass
+    finally:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -20,7 +20,7 @@ def all_runs(root: Path) -> list[RunFolder]:
     if (root / "plan.json").is_file() or (root / "run.json").is_file():
         return [RunFolder(root)]
     if not root.is_dir():
-        raise StoreError(f"there is no results folder {root}. Give one with --output, or start with `benchbench run`.")
+        raise StoreError(f"there is no results folder {root}. Give one with --results, or start with `benchbench run`.")
     found = {path.parent for pattern in ("*/", "*/*/") for path in root.glob(f"{pattern}plan.json")}
     found |= {path.parent for pattern in ("*/", "*/*/") for path in root.glob(f"{pattern}run.json")}
     return [RunFolder(path) for path in sorted(found)]

@@ -51,7 +51,7 @@ class RunLock:
             raise RunInUse(_taken(self.path, fd)) from None
         except OSError as error:
             raise StoreError(
-                f"cannot lock {self.path} ({error.strerror}): this file system has no file locks. Choose an --output"
+                f"cannot lock {self.path} ({error.strerror}): this file system has no file locks. Choose a --results"
                 " folder that has them (on Lustre, one mounted with -o flock)."
             ) from error
 

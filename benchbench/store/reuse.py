@@ -94,5 +94,5 @@ def _called(root: Path, name: str) -> Iterator[tuple[RunFolder, PlanRecord]]:
 def _sentence(what: str, root: Path, name: str, run: RunFolder, plan: PlanRecord) -> str:
     return (
         f"--name {name!r} already stands for {what} in {root}: run {run.name} of {plan.date or 'an unknown date'}, "
-        f"{plan.location or 'from an unknown place'}. Give another name, or another --output."
+        f"{plan.location or 'from an unknown place'}. Give another name, or another --results folder."
     )

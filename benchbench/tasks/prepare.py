@@ -17,7 +17,7 @@ from benchbench.tasks.config import FewshotConfig, PromptVariant
 from benchbench.tasks.documents import DataSource, open_rows
 from benchbench.tasks.render import Block, PromptRenderer
 from benchbench.tasks.rows import Row
-from benchbench.tasks.settings import RenderSettings
+from benchbench.tasks.settings import RenderSettings, docs_of
 from benchbench.tasks.sources import source_of
 from benchbench.tasks.spool import held
 from benchbench.tasks.task import AnyTask, AskedCounter, PreparedTask, Task
@@ -48,7 +48,7 @@ MAX_REQUESTS = 20_000_000
 def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
     task, count = _with_splits(stated, settings), _num_fewshot(stated, settings)
     source = open_rows(task, settings.data_root, trusted=settings.trust_task_code)
-    rows = source.each(str(task.config.eval_split), settings.limit)
+    rows = _chosen(source, str(task.config.eval_split), settings.limit)
     if task.config.repeats > 1:
         rows = _not_too_many(rows, task)
     first = next(rows)
@@ -75,6 +75,13 @@ def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
         notes=tuple(_notes(stated, settings, shots_of.moved(), len(docs))),
         counted=counter.result(),
     )
+
+
+def _chosen(source: DataSource, split: str, limit: float | None) -> Iterator[Row]:
+    """The rows that a limit leaves; for a share of them they are counted first."""
+    if isinstance(limit, float):
+        limit = docs_of(limit, sum(1 for _ in source.each(split)))
+    return source.each(split, limit)
 
 
 def _not_too_many(rows: Iterator[Row], task: Task) -> Iterator[Row]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +18,11 @@ from benchbench.core.types import GenerationParams, Json
 MAX_SHOTS = 10_000
 MAX_DOCS = 1_000_000_000
 MAX_SEED = 2**63 - 1
+LIMITS = (
+    f"it must be 1 or more docs, up to {MAX_DOCS:,}, or a share of each task's docs below 1, such as 0.1 (leave it out "
+    "for all docs)"
+)
+"""What `--limit` may be."""
 
 FewshotMode = Literal["fixed", "per_doc", "lm_eval"]
 """One block of shots per task, other shots for each doc, or lm-eval's sequential sampler."""
@@ -38,7 +45,15 @@ class RenderSettings:
         Setting("One block of shots per task, one per doc, or lm-eval's sequential sampler.", panel="Prompts"),
     ] = "fixed"
     seed: Annotated[int, Setting("Seeds the draw of shots and every bootstrap.", panel="Prompts")] = 1234
-    limit: Annotated[int | None, Setting("Only the first N docs of each task.", panel="Tasks")] = None
+    limit: Annotated[
+        int | float | None,
+        Setting(
+            "Only the first N docs of each task, or a share of them, such as 0.1.",
+            panel="Tasks",
+            cli_type=str,
+            parse=parse_limit,
+        ),
+    ] = None
     prompt: Annotated[str, Setting("Name of a prompt variant that the task offers.", panel="Prompts")] = "default"
     data_root: DataRoot = None
     split: Annotated[str | None, Setting("Evaluate this split instead of each task's own.", panel="Tasks")] = None
@@ -90,12 +105,42 @@ class RenderSettings:
     def __post_init__(self) -> None:
         if self.num_fewshot is not None and not 0 <= self.num_fewshot <= MAX_SHOTS:
             raise ArgumentError(f"--num-fewshot is {self.num_fewshot}; it must be 0 or more, up to {MAX_SHOTS:,}.")
-        if self.limit is not None and not 1 <= self.limit <= MAX_DOCS:
-            raise ArgumentError(
-                f"--limit is {self.limit}; it must be 1 or more (leave it out for all docs), up to {MAX_DOCS:,}."
-            )
+        check_limit(self.limit)
         if not 0 <= self.seed <= MAX_SEED:
             raise ArgumentError(f"--seed is {self.seed}; it must be 0 or more, up to {MAX_SEED:,}.")
+
+
+def parse_limit(text: str) -> int | float:
+    """A number of docs, or a share of them as it is typed. ArgumentError for anything else.
+
+    >>> parse_limit("100"), parse_limit("0.1")
+    (100, 0.1)
+    """
+    for kind in (int, float):
+        try:
+            limit = kind(text)
+        except ValueError:
+            continue
+        check_limit(limit)
+        return limit
+    raise ArgumentError(f"--limit is {text!r}; {LIMITS}.")
+
+
+def check_limit(limit: float | None) -> None:
+    """ArgumentError for a limit that is neither a number of docs nor a share of them."""
+    if limit is None or (isinstance(limit, int) and 1 <= limit <= MAX_DOCS):
+        return
+    if isinstance(limit, int) or not 0 < limit < 1:
+        raise ArgumentError(f"--limit is {limit}; {LIMITS}.")
+
+
+def docs_of(limit: float, total: int) -> int:
+    """How many of `total` docs a limit leaves: of a share the next whole number, reckoned as it is written.
+
+    >>> docs_of(0.07, 100), docs_of(0.5, 3), docs_of(10, 3)
+    (7, 2, 3)
+    """
+    return min(total, limit if isinstance(limit, int) else ceil(Fraction(str(limit)) * total))
 
 
 LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")

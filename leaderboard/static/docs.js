@@ -24,11 +24,17 @@
 
   const state = new URLSearchParams(location.hash.slice(1));
   const keep = () => {
-    const chosen = { only: only.value, model: which.value, page: String(first / page + 1) };
+    const shown = { only: only.value, model: which.value, page: String(first / page + 1) };
+    if (find.value) shown.find = find.value;
+    const chosen = single === null ? shown : { doc: single };
     history.replaceState(null, "", "#" + new URLSearchParams(chosen).toString());
   };
   let wanted = [];
   let first = 0;
+  let single = null; // the one doc that an address names
+  let search = 0;
+  const place = (id) => (facts.ids ? facts.ids.indexOf(Number(id)) : Number(id));
+  const words = (item) => [item.question, ...item.targets, ...item.answers.map((answer) => answer.text)].join("\n").toLowerCase();
 
   const outcome = (model, at) => facts.marks[model][at];
   const fits = (at) => {
@@ -38,7 +44,9 @@
     return outcome(Number(which.value), at) === only.value;
   };
   const draw = (item) => {
-    const article = make("article", { className: "doc" }, make("h2", { textContent: `Doc ${item.id}` }));
+    const link = make("a", { href: `#doc=${item.id}`, textContent: `Doc ${item.id}` });
+    const article = make("article", { className: "doc", id: `doc-${item.id}` }, make("h2", {}, link));
+    if (item.question) article.append(make("p", { className: "question" }, make("bdi", { textContent: item.question })));
     if (item.targets.length) {
       const list = make("ol", { className: "choices", start: 0 });
       item.targets.forEach((text, i) => {
@@ -51,7 +59,9 @@
     const answers = make("dl", { className: "answers" });
     item.answers.forEach((answer, i) => {
       answers.append(make("dt", {}, make("bdi", { textContent: facts.models[i] })));
-      answers.append(make("dd", {}, answer.mark + " ", make("bdi", { textContent: answer.text })));
+      const entry = make("dd", {}, answer.mark + " ", make("bdi", { textContent: answer.text }));
+      if (answer.note) entry.append(" ", make("span", { className: "note", textContent: answer.note }));
+      answers.append(entry);
     });
     article.append(answers);
     return article;
@@ -62,33 +72,54 @@
     document.getElementById("viewer").replaceChildren(...drawn);
     const last = Math.min(first + page, wanted.length);
     document.getElementById("viewer-status").textContent = wanted.length
-      ? `Docs ${first + 1} to ${last} of ${wanted.length}${wanted.length === facts.count ? "" : ` (of ${facts.count} in all)`}`
+      ? single !== null ? `Doc ${single}; there are ${facts.count}` : `Docs ${first + 1} to ${last} of ${wanted.length}${wanted.length === facts.count ? "" : ` (of ${facts.count} in all)`}`
       : "No doc fits.";
     back.disabled = first === 0;
     next.disabled = last >= wanted.length;
     keep();
   };
-  const choose = () => {
-    wanted = Array.from({ length: facts.count }, (_, at) => at).filter(fits);
-    first = 0;
+  const choose = async () => {
+    const mine = ++search;
+    const sought = find.value.trim().toLowerCase();
+    let found = Array.from({ length: facts.count }, (_, at) => at).filter(single === null ? fits : (at) => at === place(single));
     which.disabled = only.value === "all" || only.value === "differ";
-    return render();
+    if (sought && single === null) {
+      document.getElementById("viewer-status").textContent = "Searching …";
+      const kept = [];
+      for (const at of found) if (words(await doc(at)).includes(sought)) kept.push(at);
+      if (mine !== search) return; // something else was chosen meanwhile
+      found = kept;
+    }
+    wanted = found;
+    first = 0;
+    await render();
   };
+  const chosen = () => { single = null; return choose(); };
 
   const select = (options) => make("select", {}, ...options.map(([value, text]) => make("option", { value, textContent: text })));
   const only = select([["all", "all docs"], ["differ", "docs on which models differ"], ["w", "docs that this model got wrong"], ["r", "docs that this model got right"], ["u", "docs without an answer of this model"], ["f", "docs that failed for this model"]]);
   const which = select(facts.models.map((name, i) => [String(i), name]));
   const back = make("button", { type: "button", textContent: "Previous" });
   const next = make("button", { type: "button", textContent: "Next" });
-  only.addEventListener("change", choose);
-  which.addEventListener("change", choose);
+  const find = make("input", { type: "search" });
+  only.addEventListener("change", chosen);
+  which.addEventListener("change", chosen);
+  find.addEventListener("change", chosen);
+  const all = make("button", { type: "button", textContent: "All docs" });
+  all.addEventListener("click", () => { only.value = "all"; find.value = ""; return chosen(); });
   back.addEventListener("click", () => { first -= page; return render(); });
   next.addEventListener("click", () => { first += page; return render(); });
   const controls = document.getElementById("viewer-controls");
-  controls.append(make("label", {}, "Show ", only), make("label", {}, "Model ", which), back, next);
+  controls.append(make("label", {}, "Show ", only), make("label", {}, "Model ", which), make("label", {}, "Text ", find), back, next, all);
   controls.hidden = false;
   if (state.get("only")) only.value = state.get("only");
   if (state.get("model") && facts.models[Number(state.get("model"))] !== undefined) which.value = state.get("model");
+  if (state.get("find")) find.value = state.get("find");
+  if (state.get("doc") !== null && facts.marks[0][place(state.get("doc"))] !== undefined) single = state.get("doc");
+  window.addEventListener("hashchange", () => {
+    const named = new URLSearchParams(location.hash.slice(1)).get("doc");
+    if (named !== null && facts.marks[0][place(named)] !== undefined) { single = named; choose(); }
+  });
   const at = Math.max(1, Number(state.get("page")) || 1);
   choose().then(() => {
     if (at > 1 && (at - 1) * page < wanted.length) { first = (at - 1) * page; return render(); }

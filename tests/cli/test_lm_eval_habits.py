@@ -44,6 +44,7 @@ CASES = {
     f"lm_eval {HF}": "--model m --tasks hellaswag",
     f"lm-eval run {HF}": "--model m --tasks hellaswag",
     "run -M hf -a pretrained=m -t hellaswag -f 5 -b 8 -s -L 3": "--model m --tasks hellaswag --num-fewshot 5 --limit 3",
+    "run -M hf -a pretrained=m -t hellaswag -L 0.1": "--model m --tasks hellaswag --limit 0.1",
     "run --model hf --model-args pretrained=m,dtype=bfloat16": "--model m --dtype bfloat16",
     "run --model m --tasks hellaswag --num_fewshot=5": "--model m --tasks hellaswag --num-fewshot 5",
     "run --model m --tasks hellaswag,belebele_ces_Latn --batch-size auto": (
@@ -73,9 +74,9 @@ CASES = {
     'run --model m --gen_kwargs temperature=0.5 \'stop=["a", "b"]\'': (
         '--model m --gen-kwargs \'{"temperature": 0.5, "until": ["a", "b"]}\''
     ),
-    "run --model m --seed 0,1,2,3 --output_path out/results.json": "--model m --seed 3 --output out",
+    "run --model m --seed 0,1,2,3 --output_path out/results.json": "--model m --seed 3 --results out",
     "run --model m --seed 7 --output_path out --include_path tasks": (
-        "--model m --include-path tasks --seed 7 --output out"
+        "--model m --include-path tasks --seed 7 --results out"
     ),
     "run --model hf --model_args pretrained=org/m,gguf_file=m.gguf,max_length=64": (
         "--model org/m:m.gguf --max-length 64"
@@ -121,7 +122,7 @@ def test_what_has_no_counterpart_is_said(name: str, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("run --model m --limit 0.1 --log_samples", "a number of docs, 1 or more, and no share"),
+        ("run --model m --limit 1.5 --log_samples", "a number of docs, or a share of them below 1"),
         ("run --model hf --model_args pretrained=m,softmax_dtype=float32", "always computed in float32"),
         ("run --model hf --model_args pretrained=m,nothing=1", "the engine hf has nothing of that name"),
         ("run --model hf --tasks hellaswag", "MODEL is a folder or a name on the Hub"),

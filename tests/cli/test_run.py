@@ -85,7 +85,7 @@ def test_a_dry_run_shows_sizes_and_leaves_nothing_behind(world):
         (["--max-failed", "7"], "--max-failed is 7.0"),
         (["--model", "scripted:/no/table"], "cannot read the table of answers /no/table"),
         (["--model", "scripted:hash,sald=1"], "Did you mean salt"),
-        (["--output", "/dev/null/x"], "--output"),
+        (["--output", "/dev/null/x"], "--results"),
     ],
 )
 def test_wrong_input_is_a_sentence_and_exit_code_2(world, arguments, words):

@@ -50,11 +50,15 @@ def test_the_curves_fit_eighty_columns_and_end_in_a_verdict_per_task(swept):
 
 
 def test_each_checkpoint_gets_one_line_while_it_runs(swept):
-    lines = swept.first.stderr.splitlines()
-    assert lines[0].startswith("4 checkpoints. Stop at any time: the same command goes on.")
-    shown = [line.split(":")[0] for line in lines[1:]]
-    assert all(re.search(r": toy_quiz acc [01]\.\d+, toy_write exact_match [01]\.\d+ \(", line) for line in lines[1:])
-    assert shown == [f"checkpoints@step{10 * n}" for n in (4, 3, 2, 1)]
+    lines = [line[len("2026-11-29 12:00:00  ") :] for line in swept.first.stderr.splitlines()]
+    assert lines[0] == "Preparing 2 tasks"
+    assert lines[1].startswith("4 checkpoints. Stop at any time: the same command goes on.")
+    done = [line for line in lines if "toy_quiz acc" in line]
+    assert all(re.search(r", toy_quiz acc [01]\.\d+, toy_write exact_match [01]\.\d+ \(", line) for line in done)
+    shown = [line.split(",")[0] for line in done]
+    assert shown == [f"checkpoints@step{10 * n} ({5 - n} of 4)" for n in (4, 3, 2, 1)]
+    assert len(lines) == 2 + len(done) + 1
+    assert lines[-1].startswith("Done in 0:")
 
 
 def test_json_has_every_curve_and_verdict(swept):
@@ -162,7 +166,7 @@ def test_an_unwritable_results_folder_is_a_sentence(tmp_path):
     done = world.sweep()
     assert done.returncode == 2
     assert "cannot create" in done.stderr
-    assert "--output" in done.stderr
+    assert "--results" in done.stderr
 
 
 def test_nothing_scored_is_exit_code_1(tmp_path):

@@ -278,7 +278,7 @@ def test_a_disk_that_fills_up_is_a_sentence_and_the_run_goes_on_later(world, mon
 def test_nothing_is_computed_where_nothing_can_be_written(world):
     (world / "results").write_text("a file")
     backend = Counting()
-    with pytest.raises(StoreError, match="--output"):
+    with pytest.raises(StoreError, match="--results"):
         run(settings(world), backend=backend)
     assert backend.answered == 0
 

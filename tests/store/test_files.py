@@ -62,7 +62,7 @@ def test_a_read_only_folder_is_a_sentence_for_people_who_are_not_root(tmp_path):
 
 def test_a_file_where_a_folder_should_be_is_a_sentence(tmp_path):
     (tmp_path / "results").write_text("")
-    with pytest.raises(StoreError, match="--output"):
+    with pytest.raises(StoreError, match="--results"):
         make_folder(tmp_path / "results" / "model")
 
 

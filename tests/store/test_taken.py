@@ -29,7 +29,7 @@ def test_a_name_of_other_weights_is_refused_with_the_run_that_has_it(tmp_path: P
         refuse_other_weights(tmp_path, "my/mix", "w2")
     assert str(refused.value) == (
         f"--name 'my/mix' already stands for other weights in {tmp_path}: run my--mix/abc of 2026-01-02T03:04:05, "
-        "/exp/a. Give another name, or another --output."
+        "/exp/a. Give another name, or another --results folder."
     )
 
 

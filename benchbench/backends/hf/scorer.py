@@ -31,6 +31,7 @@ from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
 from benchbench.backends.hf.model import CausalModel
 from benchbench.backends.plan import Block, Limits, PlanLeaf, PlanRow, PrefixPlan, make_plan
 from benchbench.backends.tokens import Exhausted, Scored
+from benchbench.core.activity import doing
 from benchbench.core.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ class CausalScorer(Halving):
         verdict = next((one for one in known if one.speaks_for(shape)), None)
         if verdict is None:
             checked = self._sample(plan, layout, shape, whole=done is not None)
-            verdict = Verdict(shape, self._fault(layout, checked, done or _Done()))
+            with doing("self-check against one text alone"):
+                verdict = Verdict(shape, self._fault(layout, checked, done or _Done()))
             known.append(verdict)
             self._tell_fault(layout, plan, verdict)
         return verdict.fault is None

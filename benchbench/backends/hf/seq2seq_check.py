@@ -9,6 +9,7 @@ import torch
 from benchbench.backends.hf.agreement import Verdict, disagreement, tolerance_of
 from benchbench.backends.hf.seq2seq_plan import Lengths, Way
 from benchbench.backends.tokens import Exhausted, Scored
+from benchbench.core.activity import doing
 from benchbench.core.errors import BackendError
 
 
@@ -48,7 +49,8 @@ class Decisions:
         known = self._verdicts.setdefault(way, [])
         verdict = next((one for one in known if one.speaks_for(extent)), None)
         if verdict is None:
-            verdict = Verdict(extent, check(way))
+            with doing("self-check against one text alone"):
+                verdict = Verdict(extent, check(way))
             known.append(verdict)
         return verdict.fault
 

@@ -24,6 +24,7 @@ from benchbench.backends.models.files import (
     safetensors_header,
     told,
 )
+from benchbench.core.activity import doing
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import canonical_json, content_hash
 from benchbench.core.types import Json
@@ -145,6 +146,7 @@ def identity_from(weights: str, config: Json, generation: Json, *, code: Iterabl
     return content_hash(parts, digits=64)
 
 
+@doing("hashing the weights")
 def tensors_identity(tensors: Mapping[str, torch.Tensor]) -> str:
     """`weights_identity` of torch tensors in memory, equal to that of a file which holds them under these names."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -152,6 +154,7 @@ def tensors_identity(tensors: Mapping[str, torch.Tensor]) -> str:
     return content_hash(sorted(zip(tensors, digests, strict=True)), digits=64)
 
 
+@doing("hashing the weights")
 def weights_identity(files: Sequence[Path]) -> str:
     """sha256 over all tensors of `files` (.safetensors, or .bin read as plain tensors), sorted by name."""
     if all(path.suffix == ".safetensors" for path in files):

@@ -231,7 +231,7 @@ def begin(folder: Path, identity: Mapping[str, Json]) -> None:
     """
     try:
         if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and _read_marker(folder) is None)):
-            raise ArgumentError(f"{folder} holds something that is no demo; name an empty or new folder with --out.")
+            raise ArgumentError(f"{folder} holds something that is no demo; name an empty or new folder with --to.")
         folder.mkdir(parents=True, exist_ok=True)
         for old in [*folder.glob("checkpoint-*"), *folder.glob(".checkpoint-*")]:
             shutil.rmtree(old)
@@ -295,7 +295,7 @@ def _flush(path: Path) -> None:
 
 def _cannot_write(folder: Path, error: OSError) -> str:
     return (
-        f"The demo cannot write its checkpoints to {folder}: {error.strerror or error}. Name another folder with --out."
+        f"The demo cannot write its checkpoints to {folder}: {error.strerror or error}. Name another folder with --to."
     )
 
 

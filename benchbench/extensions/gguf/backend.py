@@ -20,6 +20,7 @@ from benchbench.backends.models.formats.gguf import GGUFHeader, read_header, rea
 from benchbench.backends.models.identity import file_identity
 from benchbench.backends.tokens import Exhausted, Scored, TokenBackend
 from benchbench.backends.writing import Job, Written
+from benchbench.core.activity import doing
 from benchbench.core.errors import ArgumentError, BackendError, ModelError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import BackendInfo
@@ -233,6 +234,7 @@ def find_gguf(model: str, revision: str | None = None) -> ModelSource:
     return source
 
 
+@doing("hashing the weights")
 def file_content_identity(path: Path) -> str:
     """sha256 over the bytes of the file, or of all parts of a split model."""
     parts = split_files(path)

@@ -33,7 +33,7 @@ from benchbench.extensions.lm_eval.library import VERSION, Definition, definitio
 from benchbench.extensions.lm_eval.names import find, matching
 from benchbench.extensions.lm_eval.task import UpstreamTask, as_json, check_bounds, check_python, forget, with_python
 from benchbench.tasks.rows import plain, plain_row, root_or_env
-from benchbench.tasks.settings import LENGTHS, RenderSettings, generation_params
+from benchbench.tasks.settings import LENGTHS, RenderSettings, docs_of, generation_params
 from benchbench.tasks.sources import SourceEntry
 from benchbench.tasks.task import PreparedTask
 
@@ -186,7 +186,9 @@ def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
             upstream = _construct(with_python(dict(task.config)))
             notes = _set_shots(upstream, settings.num_fewshot)
             upstream.set_fewshot_seed(seed=settings.seed)
-            upstream.build_all_requests(limit=settings.limit, **_chat(settings.chat))
+            limit = settings.limit
+            count = limit if limit is None else docs_of(limit, len(upstream.eval_docs))
+            upstream.build_all_requests(limit=count, **_chat(settings.chat))
         except BenchbenchError:
             raise
         except Exception as error:

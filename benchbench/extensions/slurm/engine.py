@@ -190,7 +190,7 @@ def _check_shared(cluster: Cluster, output: Path, own: Sequence[Node]) -> None:
     if cluster.shared is None and others and kind in _OWN_DISK:
         raise ArgumentError(
             f"the results folder {output} lies on a disk of this machine ({kind}), which {others[0]} cannot see. "
-            "Choose one on a shared file system with --output, or write `shared: true` into the cluster file if this "
+            "Choose one on a shared file system with --results, or write `shared: true` into the cluster file if this "
             "machine serves the folder to the nodes."
         )
 

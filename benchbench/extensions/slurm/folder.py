@@ -135,7 +135,7 @@ def _check_path(folder: Path) -> None:
     if not str(folder).isprintable():
         raise ArgumentError(
             f"the results folder {str(folder)!r} has a line break or another invisible character in its name, which a "
-            "job script cannot hold; choose one without (--output)."
+            "job script cannot hold; choose one without (--results)."
         )
 
 

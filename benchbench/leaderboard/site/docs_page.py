@@ -15,6 +15,7 @@ from benchbench.core.format import name, number, several, shown, true_minus
 from benchbench.leaderboard.records import Cell, Entry, Variant
 from benchbench.leaderboard.site.parts import embedded, markup
 from benchbench.store.folder import PART
+from benchbench.store.questions import middle_cut
 from benchbench.store.table import read_table
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Answer:
     mark: str
     """`✓` right, `✗` wrong, `∅` no answer, `!` failed or not asked, `·` some score between."""
     text: str
+    note: str = ""
+    """What is to be known of it: the score, log-likelihoods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class DocAnswers:
     """A doc with the models' answers."""
 
     id: int
+    question: str
+    """What was asked; empty where no run has kept it."""
     targets: tuple[str, ...]
     gold: tuple[int, ...]
     """Which of the targets are right."""
@@ -102,10 +107,14 @@ def page_of_docs(variant: Variant, title: str, entries: Sequence[Entry], back: s
     cell = entries[0].cells[variant]
     asked = [[rows.get(key) for _, rows in tables] for key in kept]
     letters = [[_letter(row, cell) for row in rows] for rows in asked]
-    docs = [_doc(key, rows, found, cell) for key, rows, found in zip(kept, asked, letters, strict=True)]
+    questions = _questions(variant, [entry for entry, _ in tables], {doc_id for doc_id, _ in kept}, problems)
+    docs = [
+        _doc(key, questions.get(key[0], ""), rows, found, cell)
+        for key, rows, found in zip(kept, asked, letters, strict=True)
+    ]
     marks = ["".join(column) for column in zip(*letters, strict=True)]
     models = tuple(name(entry.name) for entry, _ in tables)
-    facts = {"models": models, "count": len(docs), "size": CHUNK, "marks": marks}
+    facts = {"models": models, "count": len(docs), "size": CHUNK, "marks": marks, "ids": _ids(docs)}
     cut = f" Of {len(keys):,} docs the first {len(kept):,} are here." if len(kept) < len(keys) else ""
     page = DocsPage(
         lead=f"{title}: {several(len(kept), 'doc')}, {several(len(models), 'model')}.{cut}",
@@ -134,6 +143,26 @@ def _tables(variant: Variant, entries: Sequence[Entry]) -> tuple[list[tuple[Entr
     return tables, problems
 
 
+def _ids(docs: Sequence[DocAnswers]) -> list[int] | None:
+    """The docs' ids; None where each is its place on the page."""
+    ids = [doc.id for doc in docs]
+    return None if ids == list(range(len(ids))) else ids
+
+
+def _questions(variant: Variant, entries: Sequence[Entry], wanted: set[int], problems: list[str]) -> dict[int, str]:
+    """Doc → what it asks, of the first run that has kept it: all were asked the same."""
+    for entry in entries:
+        run = entry.cells[variant].run
+        try:
+            found = run.folder.questions(variant.task, wanted)
+        except StoreError as error:
+            problems.append(f"{run.name}: {str(error).replace(str(run.folder.path), run.name)}")
+            continue
+        if found:
+            return found
+    return {}
+
+
 def _read(cell: Cell) -> _Items:
     path = cell.run.folder.task_folder(cell.variant.task) / PART
     from benchbench.store.table import part_scores
@@ -146,7 +175,9 @@ def _read(cell: Cell) -> _Items:
     return {(row["doc_id"], row["prompt_name"]): row for row in cast("list[_Row]", rows)}
 
 
-def _doc(key: tuple[int, str], rows: Sequence[_Row | None], letters: Sequence[str], cell: Cell) -> DocAnswers:
+def _doc(
+    key: tuple[int, str], question: str, rows: Sequence[_Row | None], letters: Sequence[str], cell: Cell
+) -> DocAnswers:
     known = next(row for row in rows if row is not None)
     is_choice = cell.task_record.output_type == "multiple_choice" or (
         len(known["loglikelihoods"]) > 1 and len(known["targets"]) > 1
@@ -157,10 +188,11 @@ def _doc(key: tuple[int, str], rows: Sequence[_Row | None], letters: Sequence[st
         gold = list(range(len(known["targets"])))
     return DocAnswers(
         id=key[0],
+        question=shown(middle_cut(question, LONGEST), 2 * LONGEST),
         targets=tuple(shown(text, LONGEST) for text in known["targets"]),
         gold=tuple(gold),
         answers=tuple(
-            Answer(_MARKS[letter], _answer(row, is_choice)) for row, letter in zip(rows, letters, strict=True)
+            Answer(_MARKS[letter], *_answer(row, is_choice)) for row, letter in zip(rows, letters, strict=True)
         ),
     )
 
@@ -177,18 +209,20 @@ def _letter(row: _Row | None, cell: Cell) -> str:
     return "s"
 
 
-def _answer(row: _Row | None, is_choice: bool) -> str:
+def _answer(row: _Row | None, is_choice: bool) -> tuple[str, str]:
+    """What the model answered, and what is to be known of it."""
     if row is None:
-        return "(not asked)"
+        return "(not asked)", ""
     if row["outcome"] == "failed":
-        return f"(failed: {shown(row['failure'] or '', LONGEST)})"
-    score = "" if row["score"] is None else f"   {number(row['score'])}"
+        return f"(failed: {shown(row['failure'] or '', LONGEST)})", ""
     if is_choice:
-        return f"choice {row['prediction']}   ({_logs(row['loglikelihoods'][: len(row['targets'])])})"
+        return f"choice {row['prediction']}", f"log-likelihoods {_logs(row['loglikelihoods'][: len(row['targets'])])}"
+    score = "" if row["score"] is None else f"score {number(row['score'])}"
     if row["texts"]:
-        cut = " (ran into the token limit)" if row["outcome"] == "truncated" else ""
-        return f"{shown(row['texts'][0], LONGEST)}{cut}{score}"
-    return f"{_logs(row['loglikelihoods'])}{score}"
+        cut = ["ran into the token limit"] if row["outcome"] == "truncated" else []
+        return shown(row["texts"][0], LONGEST), ", ".join(filter(None, [score, *cut]))
+    noun = "log-likelihood" if len(row["loglikelihoods"]) == 1 else "log-likelihoods"
+    return "", ", ".join(filter(None, [f"{noun} {_logs(row['loglikelihoods'])}", score]))
 
 
 def _logs(values: Sequence[float | None]) -> str:
@@ -202,9 +236,10 @@ def _packed(docs: Sequence[DocAnswers]) -> str:
     rows = [
         {
             "id": doc.id,
+            "question": doc.question,
             "targets": doc.targets,
             "gold": doc.gold,
-            "answers": [{"mark": answer.mark, "text": answer.text} for answer in doc.answers],
+            "answers": [{"mark": answer.mark, "text": answer.text, "note": answer.note} for answer in doc.answers],
         }
         for doc in docs
     ]

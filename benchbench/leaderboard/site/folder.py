@@ -26,9 +26,9 @@ _AT_FDCWD, _EXCHANGE = -100, 2
 def check_out(out: Path) -> None:
     """ArgumentError where `out` is no folder, or holds other files than a site."""
     if out.exists() and not out.is_dir():
-        raise ArgumentError(f"--out {out} is a file; a folder was expected.")
+        raise ArgumentError(f"--to {out} is a file; a folder was expected.")
     if out.is_dir() and not (out / MARK).is_file() and any(path.name != INSIDE for path in out.iterdir()):
-        raise ArgumentError(f"--out {out} holds other files than a site; give an empty or new folder.")
+        raise ArgumentError(f"--to {out} holds other files than a site; give an empty or new folder.")
 
 
 def write_site(out: Path, pages: Mapping[str, bytes]) -> None:

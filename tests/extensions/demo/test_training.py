@@ -105,7 +105,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
         train(TINY, tmp_path, on_progress=nothing)
     assert (tmp_path / "checkpoint-7").is_dir()
     (tmp_path / "file").write_text("")
-    with pytest.raises(ArgumentError, match="--out"):
+    with pytest.raises(ArgumentError, match="--to"):
         train(TINY, tmp_path / "file", on_progress=nothing)
 
 

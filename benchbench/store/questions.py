@@ -1,0 +1,89 @@
+"""What the docs of a task ask, beside its items: for people who read answers. No number is made of it.
+
+One JSON line per doc, packed: `items/<task>/questions.jsonl.gz`. Description and shots, which all docs share, are left
+out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from benchbench.core.errors import DamageError
+from benchbench.store.files import REPAIR, open_plain, os_errors, replacing
+
+QUESTIONS = "questions.jsonl.gz"
+LONGEST = 10_000
+"""Characters of a question that are kept; of a longer one its beginning and its end."""
+MAX_LINE = 200_000
+"""Bytes of the longest line that is read."""
+MAX_BYTES = 2**32
+"""Of all lines together."""
+
+
+def write_questions(path: Path, questions: Iterable[tuple[int, str]]) -> None:
+    """Writes (doc id, question) of every doc, in the order in which they come. StoreError if that cannot be done."""
+    with replacing(path) as target, target.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
+        for doc_id, text in questions:
+            line = json.dumps({"doc_id": doc_id, "question": middle_cut(text)}, ensure_ascii=False) + "\n"
+            packed.write(line.encode("utf-8", errors="replace"))
+
+
+def middle_cut(text: str, longest: int = LONGEST) -> str:
+    """The text, of a long one beginning and end: what is asked may stand at either.
+
+    >>> middle_cut("0123456789", 4)
+    '01 … [6 characters] … 89'
+    """
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]} … [{len(text) - 2 * half:,} characters] … {text[-half:]}"
+
+
+def read_questions(path: Path, wanted: Collection[int] | None = None) -> dict[int, str]:
+    """Doc id → question, of the docs `wanted` or of all; empty where a run has none (former versions, imports).
+
+    DamageError where the file is not what was written.
+    """
+    left = None if wanted is None else set(wanted)
+    found: dict[int, str] = {}
+    if not path.exists() and not path.is_symlink():
+        return found
+    for line in _lines(path):
+        try:
+            one = json.loads(line)
+            doc_id, question = one["doc_id"], one["question"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise _damaged(path) from None
+        if not isinstance(doc_id, int) or not isinstance(question, str):
+            raise _damaged(path)
+        if left is None or doc_id in left:
+            found[doc_id] = question
+            if left is not None:
+                left.discard(doc_id)
+                if not left:
+                    break
+    return found
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with os_errors(path, "read"), open_plain(path) as file:
+        try:
+            with gzip.GzipFile(fileobj=file) as packed, io.BufferedReader(packed) as lines:
+                total = 0
+                while line := lines.readline(MAX_LINE + 1):
+                    total += len(line)
+                    if len(line) > MAX_LINE or total > MAX_BYTES:
+                        raise _damaged(path)
+                    yield line
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> DamageError:
+    return DamageError(f"{path} is damaged: it does not hold the questions of a task's docs.{REPAIR}")
