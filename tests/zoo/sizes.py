@@ -195,6 +195,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
         for part in ("acoustic", "semantic")
         for name, value in {"num_filters": 2, "downsampling_ratios": [2, 2], "depths": [1, 1, 1]}.items()
     },
+    "xlstm": {"qk_dim_factor": 1.0},
     "zamba": {
         "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
         "attention_hidden_size": 128,

@@ -103,7 +103,8 @@ class CausalGenerator(Halving):
             width=self.limits.width + 1,
             row_branch_tokens=0,
             growth=params.max_gen_toks,
-            batch_overhead=self.limits.batch_tokens,  # every row more is a row more in each step that writes
+            # Every row more is a row more in each step that writes; padding is read only with keys and values.
+            batch_overhead=together,
         )
         plan = make_plan(inputs, limits)
         wanted = {place for place, i in enumerate(indices) if i not in skip}

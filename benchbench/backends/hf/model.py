@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from transformers import DynamicCache
@@ -18,7 +18,17 @@ from transformers.cache_utils import (
     LinearAttentionCacheLayerMixin,
 )
 
-from benchbench.backends.hf.cache import CannotShareError, Kept, Past, cache_of, joined, keys_values, of_rows
+from benchbench.backends.hf.cache import (
+    CannotShareError,
+    Kept,
+    Past,
+    beside,
+    cache_of,
+    counting,
+    joined,
+    keys_values,
+    of_rows,
+)
 from benchbench.backends.hf.halving import computing
 from benchbench.backends.hf.head import HeadOn
 from benchbench.core.errors import BackendError
@@ -40,6 +50,8 @@ MIXES = "This model mixes rows that go on by one token each: every text is writt
 
 GoesOn = Literal["tokens", "steps", "never"]
 """What may follow a past: several tokens at once, one at a time, or nothing."""
+Steps = Literal["together", "beside", "apart"]
+"""Rows that go on by one token each do so in one pass; with states as `StatesBeside`; each in a pass of its own."""
 
 
 class TokensGiven:
@@ -82,8 +94,8 @@ class CausalModel:
         self._past_name = next((name for name in PASTS if name in self._accepted), PASTS[0])
         self.keeps_states = _keeps_states(model, self._past_name)
         """Its past is more than keys and values: states of fixed size, which are copied rather than shared."""
-        self.steps_together = True
-        """Several rows may go on by one token each; where they may not, each goes on in a pass of its own."""
+        self.steps: Steps = "together"
+        """How several rows go on by one token each."""
         self._inner = _InnerStates(model) if self.keeps_states else None
         self.find_head()
 
@@ -106,7 +118,8 @@ class CausalModel:
 
         The head runs on those positions alone. A `past` is written into.
         """
-        if past is not None and ids.shape[1] == 1 < len(ids) and not self.steps_together:
+        are_steps = past is not None and ids.shape[1] == 1 < len(ids)
+        if are_steps and self.steps == "apart":
             return self._row_by_row(ids, rows, mask, positions, past)
         kwargs: dict[str, Any] = {"input_ids": ids}
         if mask is not None:
@@ -117,9 +130,10 @@ class CausalModel:
         if past is None and keep_past:
             past = self._empty_past()
         elif past is not None and self._inner is not None:
-            past = self._inner.put_back(past)
+            past = counting(self._inner.put_back(past))
+        are_beside = are_steps and self.steps == "beside"
         if past is not None:
-            kwargs[self._past_name] = past
+            kwargs[self._past_name] = beside(past) if are_beside else past
         if "use_cache" in self._accepted:
             kwargs["use_cache"] = keep_past or past is not None
         self.computed_tokens += ids.numel()
@@ -129,7 +143,7 @@ class CausalModel:
         with computing(self.model), pick as head:
             output = self.model(**kwargs)
             filled = getattr(output, self._past_name, None)
-            filled = past if filled is None else filled
+            filled = past if filled is None or are_beside else filled
             if self._inner is not None and keep_past:
                 filled = self._inner.taken_out(filled)
             return head.logits(output.logits), filled
@@ -226,7 +240,7 @@ class CausalModel:
         if not self.keeps_states:
             return True
         moves = _takes_dynamic_cache(self.model) and self._inner is not None and not self._inner.found
-        return moves and self.steps_together and self.goes_on != "never"
+        return moves and self.steps == "together" and self.goes_on != "never"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -235,7 +249,7 @@ class CausalModel:
             return ()
         if self.goes_on == "never":
             return (NEVER,)
-        seen = {STEPS: self.goes_on == "steps", APART: not self.joins, MIXES: not self.steps_together}
+        seen = {STEPS: self.goes_on == "steps", APART: not self.joins, MIXES: self.steps == "apart"}
         return tuple(note for note, holds in seen.items() if holds)
 
     @cached_property
@@ -274,12 +288,14 @@ class _Probe:
 
     def habits(self) -> _Habits:
         """What the model was seen to do."""
-        if not _holds(self._steps):
-            self._model.steps_together = False
-            if not _holds(self._steps):
-                return _Habits("never", pads=False, joins=False)
+        if not any(self._can_step(how) for how in get_args(Steps)):
+            return _Habits("never", pads=False, joins=False)
         goes_on: GoesOn = "tokens" if _holds(self._tokens) else "steps"
         return _Habits(goes_on, pads=_holds(self._pads), joins=_holds(self._joins))
+
+    def _can_step(self, how: Steps) -> bool:
+        self._model.steps = how
+        return _holds(self._steps)
 
     def _read(self, row: int, length: int) -> Kept:
         return self._model.read([self._texts[row][:length]], self._ends(1)[:1])[1]
