@@ -13,8 +13,8 @@ REPO = Path(__file__).resolve().parent.parent
 VLLM = importlib.util.find_spec("vllm") is not None
 NETWORK = os.environ.get("BENCHBENCH_TEST_NETWORK") == "1"
 
-# One number for both: torch believes MKL's. The models are tiny, so that a second thread is mostly waited for: on a busy
-# machine a layer of 0.1 ms took 20.
+# One number for both: torch believes MKL's. The models are tiny, so that a second thread is mostly waited for: on a
+# busy machine a layer of 0.1 ms took 20.
 THREADS = os.environ.get("OMP_NUM_THREADS", "1")
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = THREADS

@@ -40,7 +40,7 @@ def version_of(text: str) -> str:
 def _head(results: Sequence[Result], version: str) -> list[str]:
     counts = Counter(result.outcome for result in results)
     said = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
-    nats, share = TOLERANCE["float32"], RELATIVE["float32"]
+    nats, share = TOLERANCE, RELATIVE
     return [
         "# Model families",
         "",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from transformers import DynamicCache
@@ -29,16 +28,14 @@ from benchbench.backends.hf.cache import (
     keys_values,
     of_rows,
 )
+from benchbench.backends.hf.habits import GoesOn, Habits, Steps, habits_of
 from benchbench.backends.hf.halving import computing
 from benchbench.backends.hf.head import HeadOn
-from benchbench.core.errors import BackendError
 
 PASTS = ("past_key_values", "cache_params", "state")
 """What models call their past among the arguments of `forward`, and in what it returns."""
 PASS_TOKENS = {"cpu": 64, "cuda": 2_048}
 """What one more pass costs, in tokens."""
-PROBE_TOKENS = 24
-"""The longest text that is read to find out how a past goes on."""
 
 NEVER = (
     "This model keeps a state that cannot be shared between requests: each prompt is read on its own, and anew for "
@@ -47,11 +44,6 @@ NEVER = (
 STEPS = "Only single tokens can follow this model's state: a prefix that docs share is read anew for each of them."
 APART = "Texts of unlike lengths cannot go on together in this model: only those of one length are written together."
 MIXES = "This model mixes rows that go on by one token each: every text is written in passes of its own."
-
-GoesOn = Literal["tokens", "steps", "never"]
-"""What may follow a past: several tokens at once, one at a time, or nothing."""
-Steps = Literal["together", "beside", "apart"]
-"""Rows that go on by one token each do so in one pass; with states as `StatesBeside`; each in a pass of its own."""
 
 
 class TokensGiven:
@@ -253,106 +245,11 @@ class CausalModel:
         return tuple(note for note, holds in seen.items() if holds)
 
     @cached_property
-    def _habits(self) -> _Habits:
+    def _habits(self) -> Habits:
         """How a model that keeps states may be used, found by trying: some forget them where several tokens
         follow, some take padding for text.
         """
-        try:
-            return _Probe(self).habits()
-        except BackendError:
-            return _Habits("never", pads=False, joins=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Habits:
-    """How a model that keeps states may be used."""
-
-    goes_on: GoesOn
-    pads: bool
-    joins: bool
-
-
-class _Probe:
-    """Two short texts read whole and in parts. That a model passes does not show that it is right with longer ones."""
-
-    def __init__(self, model: CausalModel) -> None:
-        self._model = model
-        vocabulary = model.model.get_input_embeddings().weight.shape[0]
-        ids = [(7_919 * place + 3) % vocabulary for place in range(PROBE_TOKENS)]
-        self._texts = (ids, ids[::-1])
-        every = torch.arange(2 * PROBE_TOKENS, device=model.device)
-        logits, _ = model.logits(torch.tensor(self._texts, device=model.device), every)
-        self._whole = logits.view(2, PROBE_TOKENS, -1)
-        spread = float(logits.max() - logits.min())
-        self._allowed = likeness(logits.dtype) * spread
-
-    def habits(self) -> _Habits:
-        """What the model was seen to do."""
-        if not any(self._can_step(how) for how in get_args(Steps)):
-            return _Habits("never", pads=False, joins=False)
-        goes_on: GoesOn = "tokens" if _holds(self._tokens) else "steps"
-        return _Habits(goes_on, pads=_holds(self._pads), joins=_holds(self._joins))
-
-    def _can_step(self, how: Steps) -> bool:
-        self._model.steps = how
-        return _holds(self._steps)
-
-    def _read(self, row: int, length: int) -> Kept:
-        return self._model.read([self._texts[row][:length]], self._ends(1)[:1])[1]
-
-    def _ends(self, width: int) -> torch.Tensor:
-        return torch.tensor([width - 1, 2 * width - 1], device=self._model.device)
-
-    def _steps(self) -> bool:
-        half = PROBE_TOKENS // 2
-        _, past = self._model.read([text[:half] for text in self._texts], self._ends(half))
-        past = past.taken(self._ends(1))
-        for place in (half, half + 1):
-            logits, past = self._model.read([text[place : place + 1] for text in self._texts], self._ends(1), past)
-        return self._agrees(logits, (half + 1, half + 1))
-
-    def _tokens(self) -> bool:
-        half = PROBE_TOKENS // 2
-        _, past = self._model.read([text[:half] for text in self._texts], self._ends(half))
-        logits, _ = self._model.read([text[half:] for text in self._texts], self._ends(PROBE_TOKENS - half), past)
-        return self._agrees(logits, (PROBE_TOKENS - 1, PROBE_TOKENS - 1))
-
-    def _pads(self) -> bool:
-        short = PROBE_TOKENS // 3
-        logits, _ = self._model.read([self._texts[0], self._texts[1][:short]], self._ends(PROBE_TOKENS))
-        return self._agrees(logits, (PROBE_TOKENS - 1, short - 1))
-
-    def _joins(self) -> bool:
-        long, short = PROBE_TOKENS // 2, PROBE_TOKENS // 3
-        past = joined([self._read(0, long), self._read(1, short)], self._ends(1))
-        lengths = torch.tensor([[long], [short]], device=self._model.device)
-        columns = torch.arange(long + 1, device=self._model.device)
-        logits, _ = self._model.logits(
-            torch.tensor([[self._texts[0][long]], [self._texts[1][short]]], device=self._model.device),
-            self._ends(1),
-            mask=(columns >= long - lengths).long(),
-            positions=lengths,
-            past=past.held,
-            keep_past=True,
-        )
-        return self._agrees(logits, (long, short))
-
-    def _agrees(self, logits: torch.Tensor, places: tuple[int, int]) -> bool:
-        whole = torch.stack([self._whole[row, place] for row, place in enumerate(places)])
-        return float((logits - whole).abs().max()) <= self._allowed
-
-
-def likeness(dtype: torch.dtype) -> float:
-    """How far a score may be from that of the same text read whole, as a share of the scores' range."""
-    return 1e-3 if dtype in (torch.float32, torch.float64) else 0.05
-
-
-def _holds(trial: Callable[[], bool]) -> bool:
-    """Whether a trial went well; one that ends in an error did not."""
-    try:
-        return trial()
-    except (BackendError, CannotShareError):
-        return False
+        return habits_of(self)
 
 
 class _InnerStates:
