@@ -5,6 +5,7 @@ Nothing here is the engine's: the model is opened by transformers, texts are spl
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,16 +112,21 @@ class Oracle:
         read = prepare(labels) if prepare is not None else torch.tensor([[start, *ending[:-1]]])
         return _truth(self._logits(input_ids=torch.tensor([list(context)]), decoder_input_ids=read), context, ending)
 
+    def _fresh(self) -> Any:
+        """The model as it was opened: some change themselves for good at the first short text."""
+        changes = any(hasattr(module, "set_attention_type") for module in self.model.modules())
+        return copy.deepcopy(self.model) if changes else self.model
+
     @torch.inference_mode()
     def _logits(self, **inputs: torch.Tensor) -> torch.Tensor:
-        rows: torch.Tensor = self.model(**inputs, **self._no_cache).logits[0].float()
+        rows: torch.Tensor = self._fresh()(**inputs, **self._no_cache).logits[0].float()
         return rows
 
     @torch.inference_mode()
     def write(self, request: GenerateRequest, *, use_cache: bool = False) -> Text:
         """The likeliest text by transformers' `generate`."""
         ids = torch.tensor([self.tokenizer(request.prompt.text)["input_ids"]])
-        made = self.model.generate(
+        made = self._fresh().generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=request.params.max_gen_toks,
