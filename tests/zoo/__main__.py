@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.zoo.check import Result
-from tests.zoo.families import families
+from tests.zoo.families import IN_BFLOAT16, ROUTED, families
 from tests.zoo.page import page
 from tests.zoo.pool import check_all
 from tests.zoo.sizes import UNBUILDABLE
@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(", ".join(f"{outcome}: {n}" for outcome, n in Counter(r.outcome for r in results).most_common()))
     print(f"{sum(r.seconds for r in results):.0f} s")
     if options.write:
-        Path(options.write).write_text(page(results, version("transformers")), encoding="utf-8")
+        jobs = [(name, known[name]) for name in (*IN_BFLOAT16, *ROUTED)]
+        rounded = check_all(jobs, dtype="bfloat16", processes=options.processes, said=_say)
+        Path(options.write).write_text(page(results, version("transformers"), rounded), encoding="utf-8")
     return int(
         any(result.outcome not in ("right", "refused") and result.family not in UNBUILDABLE for result in results)
     )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tests.models import TEXT
-from tests.zoo.families import Kind, maker
-from tests.zoo.sizes import BOS, DROPPED, EOS, EXACT, EXTRAS, HOLE, LAYERS, PAD, POSITIONS, SIZES, TOKENS
+from tests.zoo.families import Kind, family_of, maker
+from tests.zoo.sizes import BOS, DROPPED, EOS, EXACT, EXTRAS, HOLE, LAYERS, PAD, POSITIONS, SIZES, TOKENS, VARIANTS
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -36,8 +36,9 @@ def tiny_config(family: str, kind: Kind) -> PretrainedConfig:
     """The family's configuration with every known size made small."""
     from transformers import CONFIG_MAPPING
 
-    made = CONFIG_MAPPING[family]
-    values = small_values(made, nested(EXTRAS.get(family, {})))
+    plain = family_of(family)
+    made = CONFIG_MAPPING[plain]
+    values = small_values(made, nested(EXTRAS.get(plain, {}) | VARIANTS.get(family, {})))
     if kind == "seq2seq":
         values.setdefault("decoder_start_token_id", EOS)
     config: PretrainedConfig = made(**values)

@@ -5,6 +5,7 @@ Nothing here is the engine's: the model is opened by transformers, texts are spl
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,15 @@ TIE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A context, what is scored after it, and the log-probability of each of its tokens."""
+
+    context: tuple[int, ...]
+    continuation: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Truth:
     """What one text's log-likelihood is."""
 
@@ -29,6 +39,8 @@ class Truth:
     margin: float
     """The smallest lead of a best token over the second, or of the best over the scored one: below `TIE` rounding
     decides `is_greedy`."""
+    parts: tuple[Part, ...] = ()
+    """The texts that the model read for it, each alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,32 +93,40 @@ class Oracle:
                 first = max(0, end - self.max_length - 1)
                 found.append(self._scored(tokens[first:end], begin - first))
         return Truth(
-            sum(one.total for one in found), all(one.is_greedy for one in found), min(one.margin for one in found)
+            sum(one.total for one in found),
+            all(one.is_greedy for one in found),
+            min(one.margin for one in found),
+            tuple(part for one in found for part in one.parts),
         )
 
     def _scored(self, tokens: Sequence[int], start: int) -> Truth:
         inputs = tuple(tokens[:-1])
         if inputs not in self._rows:
             self._rows[inputs] = self._logits(input_ids=torch.tensor([inputs]))
-        return _truth(self._rows[inputs][start - 1 :], tokens[start:])
+        return _truth(self._rows[inputs][start - 1 :], tokens[:start], tokens[start:])
 
     def _encoded(self, context: Sequence[int], ending: Sequence[int]) -> Truth:
         labels = torch.tensor([list(ending)])
         prepare = getattr(self.model, "prepare_decoder_input_ids_from_labels", None)
         start = self.model.config.decoder_start_token_id
         read = prepare(labels) if prepare is not None else torch.tensor([[start, *ending[:-1]]])
-        return _truth(self._logits(input_ids=torch.tensor([list(context)]), decoder_input_ids=read), ending)
+        return _truth(self._logits(input_ids=torch.tensor([list(context)]), decoder_input_ids=read), context, ending)
+
+    def _fresh(self) -> Any:
+        """The model as it was opened: some change themselves for good at the first short text."""
+        changes = any(hasattr(module, "set_attention_type") for module in self.model.modules())
+        return copy.deepcopy(self.model) if changes else self.model
 
     @torch.inference_mode()
     def _logits(self, **inputs: torch.Tensor) -> torch.Tensor:
-        rows: torch.Tensor = self.model(**inputs, **self._no_cache).logits[0].float()
+        rows: torch.Tensor = self._fresh()(**inputs, **self._no_cache).logits[0].float()
         return rows
 
     @torch.inference_mode()
     def write(self, request: GenerateRequest, *, use_cache: bool = False) -> Text:
         """The likeliest text by transformers' `generate`."""
         ids = torch.tensor([self.tokenizer(request.prompt.text)["input_ids"]])
-        made = self.model.generate(
+        made = self._fresh().generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=request.params.max_gen_toks,
@@ -125,11 +145,12 @@ class Oracle:
         return Text(text, tuple(tokens), tuple(float(two[0] - two[1]) for two in leads))
 
 
-def _truth(logits: torch.Tensor, targets: Sequence[int]) -> Truth:
-    """Log-likelihood of `targets` from `logits` [at least as many rows, vocabulary]."""
+def _truth(logits: torch.Tensor, context: Sequence[int], targets: Sequence[int]) -> Truth:
+    """Log-likelihood of `targets` after `context` from `logits` [at least as many rows, vocabulary]."""
     rows = torch.log_softmax(logits[: len(targets)].double(), -1)
     scored = rows.gather(1, torch.tensor(list(targets))[:, None])[:, 0]
     best, second = torch.topk(rows, 2).values.unbind(-1)
     is_best = rows.argmax(-1) == torch.tensor(list(targets))
     margin = float((best - second).min()) if bool(is_best.all()) else float((best - scored).max())
-    return Truth(float(scored.sum()), bool(is_best.all()), margin)
+    part = Part(tuple(context), tuple(targets), tuple(scored.tolist()))
+    return Truth(float(scored.sum()), bool(is_best.all()), margin, (part,))

@@ -195,6 +195,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
         for part in ("acoustic", "semantic")
         for name, value in {"num_filters": 2, "downsampling_ratios": [2, 2], "depths": [1, 1, 1]}.items()
     },
+    "xlstm": {"qk_dim_factor": 1.0},
     "zamba": {
         "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
         "attention_hidden_size": 128,
@@ -202,6 +203,72 @@ EXTRAS: dict[str, dict[str, Any]] = {
     },
 }
 """Family → values of its configuration, by their path: `text_config.head_dim`."""
+
+_FACTORS = {"short_factor": [1.0] * 8, "long_factor": [1.0 + 0.5 * i for i in range(8)]}
+_LONG_ROPE = {
+    "original_max_position_embeddings": 128,
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "original_max_position_embeddings": 128,
+        **_FACTORS,
+    },
+}
+
+
+def _rope(kind: str, **more: float) -> dict[str, Any]:
+    """Rotary positions of another kind, made longer than the 128 tokens they were trained on."""
+    own = {"rope_type": kind, "rope_theta": 10000.0, "factor": 4.0, **more}
+    return {
+        "rope_parameters": own if kind in ("linear", "dynamic") else own | {"original_max_position_embeddings": 128}
+    }
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "bert:decoder": {"is_decoder": True},
+    "big_bird:decoder": {"is_decoder": True, "attention_type": "original_full"},
+    "bigbird_pegasus:sparse": {"attention_type": "block_sparse", "block_size": 16, "num_random_blocks": 1},
+    "electra:decoder": {"is_decoder": True},
+    "ernie:decoder": {"is_decoder": True},
+    "roberta:decoder": {"is_decoder": True},
+    "camembert:decoder": {"is_decoder": True},
+    "xlm:causal": {"causal": True},
+    "falcon:alibi": {"alibi": True},
+    "falcon:new": {"new_decoder_architecture": True, "num_kv_heads": 2},
+    "falcon:rw": {"alibi": True, "num_kv_heads": 4, "multi_query": False, "parallel_attn": False, "bias": True},
+    "gpt_bigcode:many-heads": {"multi_query": False},
+    "gpt_neo:local": {"attention_types": [[["local"], 4]]},
+    "bamba:states-only": {"attn_layer_indices": []},
+    "granitemoehybrid:states-only": {"layer_types": ["mamba"] * 4},
+    "granitemoehybrid:attention-only": {"layer_types": ["attention"] * 4},
+    "lfm2:convolutions-only": {"layer_types": ["conv"] * 4},
+    "lfm2:attention-first": {"layer_types": ["full_attention", "conv", "conv", "full_attention"]},
+    "minimax:linear-first": {"layer_types": ["linear_attention", "full_attention"] * 2},
+    "minimax:linear-only": {"layer_types": ["linear_attention"] * 4},
+    "qwen3_next:linear-only": {"layer_types": ["linear_attention"] * 4},
+    "qwen3_5_text:linear-only": {"layer_types": ["linear_attention"] * 4},
+    "llama:dynamic": _rope("dynamic", original_max_position_embeddings=128),
+    "llama:linear": _rope("linear"),
+    "llama:llama3": _rope("llama3", low_freq_factor=1.0, high_freq_factor=4.0),
+    "llama:yarn": _rope("yarn"),
+    "longt5:global": {"encoder_attention_type": "transient-global"},
+    "mixtral:window": {"sliding_window": WINDOW},
+    "opt:projected": {"word_embed_proj_dim": 32, "do_layer_norm_before": False},
+    "phi3:longrope": _LONG_ROPE,
+    "phi3:window": {"sliding_window": WINDOW},
+    "phimoe:longrope": {
+        "original_max_position_embeddings": 128,
+        "rope_parameters": {**_LONG_ROPE["rope_parameters"], "short_mscale": 1.0, "long_mscale": 1.2},
+    },
+    "qwen2:window": {
+        "use_sliding_window": True,
+        "sliding_window": WINDOW,
+        "layer_types": ["full_attention", "full_attention", "sliding_attention", "sliding_attention"],
+    },
+    "starcoder2:window": {"sliding_window": WINDOW},
+    "t5:gated": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+}
+"""`family:variant` → values of its configuration beside the family's own: what checkpoints of one family differ in."""
 
 UNBUILDABLE: dict[str, str] = {
     "gemma3n": "its tower for pictures needs timm and pillow; gemma3n_text is the model of text in it",

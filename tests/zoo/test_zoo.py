@@ -11,10 +11,10 @@ import pytest
 
 from tests.zoo import check as checking
 from tests.zoo.check import Result, check
-from tests.zoo.families import families
+from tests.zoo.families import IN_BFLOAT16, ROUTED, families
 from tests.zoo.page import families_of, page, version_of
 from tests.zoo.pool import check_all
-from tests.zoo.sizes import EXTRAS, UNBUILDABLE
+from tests.zoo.sizes import EXTRAS, UNBUILDABLE, VARIANTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 LOOKS_AHEAD = "sees the tokens that it is to predict"
@@ -31,17 +31,13 @@ REFUSED: dict[str, str] = {
     "gemma4_unified_assistant": "shared_kv_states cannot be None",
     "nemo_speechlm": "config.json asks for",
     "voxtral_realtime": "input_features",
+    "granitemoehybrid:states-only": "`get_seq_length` can only be called on Attention layers",
     "whisper": "is a model of speech",
     "xmod": "Input language unknown",
 }
 """Family → part of the sentence that says why."""
 SOME = ("gpt_neo", "gemma2", "t5", "bert")
 """Checked in every run: a window, a packed window, an encoder-decoder, a refusal."""
-IN_BFLOAT16 = (
-    *("llama", "gpt2", "gpt_neo", "gemma2", "qwen3_moe", "phi3", "bloom", "mamba2", "lfm2", "gpt_oss"),
-    *("t5", "bart"),
-)
-
 
 WHOLE_ZOO = pytest.mark.skipif(
     "BENCHBENCH_ZOO" not in os.environ, reason="takes long: python -m tests.zoo, or set BENCHBENCH_ZOO"
@@ -90,6 +86,16 @@ def test_half_precision_is_right_within_its_rounding(family: str) -> None:
     assert result.outcome == "right", result
 
 
+@WHOLE_ZOO
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ROUTED)
+def test_rounding_that_chooses_another_expert_moves_few_texts(family: str) -> None:
+    result = check(family, families()[family], "bfloat16")
+    assert result.wrong <= 4, result
+    assert result.difference < 1.5
+    assert (result.texts, result.failures) == (7, [])
+
+
 def test_a_score_that_is_off_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = checking._answers
 
@@ -118,7 +124,8 @@ def test_families_run_in_processes_of_their_own() -> None:
 
 
 def test_expectations_name_families_that_exist() -> None:
-    assert {*REFUSED, *UNBUILDABLE, *EXTRAS, *SOME, *IN_BFLOAT16} <= set(families())
+    assert {*REFUSED, *UNBUILDABLE, *EXTRAS, *SOME, *IN_BFLOAT16, *ROUTED} <= set(families())
+    assert all(name.split(":")[0] in families() for name in VARIANTS)
 
 
 def test_the_page_is_about_the_families_of_the_installed_transformers() -> None:

@@ -80,6 +80,11 @@ def tolerance_of(model: torch.nn.Module) -> Tolerance:
     return next((tolerance for kind, tolerance in ROUGH.items() if kind in kinds), EXACT)
 
 
+def is_rough(model: torch.nn.Module) -> bool:
+    """Whether the model computes in half precision, whatever type its scores have."""
+    return tolerance_of(model) is not EXACT
+
+
 def disagreement(expected: Scored, got: Scored, tolerance: Tolerance) -> float | None:
     """By how many nats `got` is off, at its worst token or as a whole; None where rounding explains it, or where
     `expected` is not a number. Both have their `logprobs`, or neither.

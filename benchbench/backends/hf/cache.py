@@ -57,6 +57,36 @@ class ReservedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return new
 
 
+class CountingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """A layer without keys of its own, such as a linear one of MiniMax, as long as the layers that have keys: models
+    make their masks as wide as the first layer says it is.
+    """
+
+    def __init__(self, length: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.length = length
+
+    def get_seq_length(self) -> int:
+        """Tokens that were read."""
+        return super().get_seq_length() if self.is_initialized else self.length  # type: ignore[no-untyped-call]
+
+
+class StatesBeside:
+    """What RWKV keeps of the token before, [rows, size, layers], given as [rows, 1, size] where single tokens follow.
+
+    transformers reads [rows, size] there and adds it to [rows, 1, size], which mixes the rows.
+    """
+
+    def __init__(self, states: torch.Tensor) -> None:
+        self.states = states
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        return self.states[index][:, None]
+
+    def __setitem__(self, index: Any, value: torch.Tensor) -> None:
+        self.states[index] = value
+
+
 def _with_room(states: torch.Tensor, reserve: int) -> torch.Tensor:
     rows, heads, tokens, size = states.shape
     wide = states.new_empty(rows, heads, tokens + reserve, size)
@@ -202,6 +232,23 @@ def growing(held: Any, reserve: int) -> Any:
         if type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None:
             layers[place] = ReservedLayer(layer.keys, layer.values, reserve)
     return held
+
+
+def counting(held: Any) -> Any:
+    """The same cache, whose layers without keys are as long as those with keys."""
+    layers = getattr(held, "layers", None) or []
+    plain = [layer for layer in layers if isinstance(layer, DynamicLayer)]
+    lengths = {layer.keys.shape[2] for layer in plain if layer.keys is not None and layer.keys.dim() == 4}
+    for place, layer in enumerate(layers):
+        if lengths and type(layer) in (DynamicLayer, CountingLayer) and not layer.is_initialized:
+            layers[place] = CountingLayer(max(lengths))
+    return held
+
+
+def beside(held: Any) -> Any:
+    """RWKV's states, for rows that go on by one token each; anything else as it is."""
+    is_list = isinstance(held, list) and all(isinstance(one, torch.Tensor) for one in held)
+    return [*map(StatesBeside, held[:2]), *held[2:]] if is_list else held
 
 
 def of_rows(held: Any, rows: torch.Tensor, count: int) -> Any:

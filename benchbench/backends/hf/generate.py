@@ -10,8 +10,9 @@ import torch
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.cache import Past, narrowed
+from benchbench.backends.hf.habits import likeness
 from benchbench.backends.hf.halving import Halving, computing, halves
-from benchbench.backends.hf.model import PASS_TOKENS, CausalModel, TokensGiven, likeness
+from benchbench.backends.hf.model import PASS_TOKENS, CausalModel, TokensGiven
 from benchbench.backends.hf.scorer import CausalScorer, prefilled
 from benchbench.backends.hf.trunks import by_length, read_trunks
 from benchbench.backends.models.tokenizer import end_tokens
@@ -103,7 +104,8 @@ class CausalGenerator(Halving):
             width=self.limits.width + 1,
             row_branch_tokens=0,
             growth=params.max_gen_toks,
-            batch_overhead=self.limits.batch_tokens,  # every row more is a row more in each step that writes
+            # Every row more is a row more in each step that writes; padding is read only with keys and values.
+            batch_overhead=together,
         )
         plan = make_plan(inputs, limits)
         wanted = {place for place, i in enumerate(indices) if i not in skip}
@@ -190,7 +192,7 @@ class CausalGenerator(Halving):
             last = torch.tensor([len(text) - 1], device=self.model.device)
             (whole,), _ = self.model.logits(torch.tensor([text], device=self.model.device), last)
             difference, spread = (whole - scores).abs().max(), whole.max() - whole.min()
-            if spread.isfinite() and not difference <= likeness(whole.dtype) * spread:
+            if spread.isfinite() and not difference <= likeness(self.model.model) * spread:
                 raise DiffersError(
                     f"the scores of a token differ by {float(difference):.3g} from those of its text alone"
                 )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import DynamicCache
@@ -18,17 +17,25 @@ from transformers.cache_utils import (
     LinearAttentionCacheLayerMixin,
 )
 
-from benchbench.backends.hf.cache import CannotShareError, Kept, Past, cache_of, joined, keys_values, of_rows
+from benchbench.backends.hf.cache import (
+    CannotShareError,
+    Kept,
+    Past,
+    beside,
+    cache_of,
+    counting,
+    joined,
+    keys_values,
+    of_rows,
+)
+from benchbench.backends.hf.habits import GoesOn, Habits, Steps, habits_of
 from benchbench.backends.hf.halving import computing
 from benchbench.backends.hf.head import HeadOn
-from benchbench.core.errors import BackendError
 
 PASTS = ("past_key_values", "cache_params", "state")
 """What models call their past among the arguments of `forward`, and in what it returns."""
 PASS_TOKENS = {"cpu": 64, "cuda": 2_048}
 """What one more pass costs, in tokens."""
-PROBE_TOKENS = 24
-"""The longest text that is read to find out how a past goes on."""
 
 NEVER = (
     "This model keeps a state that cannot be shared between requests: each prompt is read on its own, and anew for "
@@ -37,9 +44,6 @@ NEVER = (
 STEPS = "Only single tokens can follow this model's state: a prefix that docs share is read anew for each of them."
 APART = "Texts of unlike lengths cannot go on together in this model: only those of one length are written together."
 MIXES = "This model mixes rows that go on by one token each: every text is written in passes of its own."
-
-GoesOn = Literal["tokens", "steps", "never"]
-"""What may follow a past: several tokens at once, one at a time, or nothing."""
 
 
 class TokensGiven:
@@ -82,8 +86,8 @@ class CausalModel:
         self._past_name = next((name for name in PASTS if name in self._accepted), PASTS[0])
         self.keeps_states = _keeps_states(model, self._past_name)
         """Its past is more than keys and values: states of fixed size, which are copied rather than shared."""
-        self.steps_together = True
-        """Several rows may go on by one token each; where they may not, each goes on in a pass of its own."""
+        self.steps: Steps = "together"
+        """How several rows go on by one token each."""
         self._inner = _InnerStates(model) if self.keeps_states else None
         self.find_head()
 
@@ -106,7 +110,8 @@ class CausalModel:
 
         The head runs on those positions alone. A `past` is written into.
         """
-        if past is not None and ids.shape[1] == 1 < len(ids) and not self.steps_together:
+        are_steps = past is not None and ids.shape[1] == 1 < len(ids)
+        if are_steps and self.steps == "apart":
             return self._row_by_row(ids, rows, mask, positions, past)
         kwargs: dict[str, Any] = {"input_ids": ids}
         if mask is not None:
@@ -117,9 +122,10 @@ class CausalModel:
         if past is None and keep_past:
             past = self._empty_past()
         elif past is not None and self._inner is not None:
-            past = self._inner.put_back(past)
+            past = counting(self._inner.put_back(past))
+        are_beside = are_steps and self.steps == "beside"
         if past is not None:
-            kwargs[self._past_name] = past
+            kwargs[self._past_name] = beside(past) if are_beside else past
         if "use_cache" in self._accepted:
             kwargs["use_cache"] = keep_past or past is not None
         self.computed_tokens += ids.numel()
@@ -129,7 +135,7 @@ class CausalModel:
         with computing(self.model), pick as head:
             output = self.model(**kwargs)
             filled = getattr(output, self._past_name, None)
-            filled = past if filled is None else filled
+            filled = past if filled is None or are_beside else filled
             if self._inner is not None and keep_past:
                 filled = self._inner.taken_out(filled)
             return head.logits(output.logits), filled
@@ -226,7 +232,7 @@ class CausalModel:
         if not self.keeps_states:
             return True
         moves = _takes_dynamic_cache(self.model) and self._inner is not None and not self._inner.found
-        return moves and self.steps_together and self.goes_on != "never"
+        return moves and self.steps == "together" and self.goes_on != "never"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -235,108 +241,15 @@ class CausalModel:
             return ()
         if self.goes_on == "never":
             return (NEVER,)
-        seen = {STEPS: self.goes_on == "steps", APART: not self.joins, MIXES: not self.steps_together}
+        seen = {STEPS: self.goes_on == "steps", APART: not self.joins, MIXES: self.steps == "apart"}
         return tuple(note for note, holds in seen.items() if holds)
 
     @cached_property
-    def _habits(self) -> _Habits:
+    def _habits(self) -> Habits:
         """How a model that keeps states may be used, found by trying: some forget them where several tokens
         follow, some take padding for text.
         """
-        try:
-            return _Probe(self).habits()
-        except BackendError:
-            return _Habits("never", pads=False, joins=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Habits:
-    """How a model that keeps states may be used."""
-
-    goes_on: GoesOn
-    pads: bool
-    joins: bool
-
-
-class _Probe:
-    """Two short texts read whole and in parts. That a model passes does not show that it is right with longer ones."""
-
-    def __init__(self, model: CausalModel) -> None:
-        self._model = model
-        vocabulary = model.model.get_input_embeddings().weight.shape[0]
-        ids = [(7_919 * place + 3) % vocabulary for place in range(PROBE_TOKENS)]
-        self._texts = (ids, ids[::-1])
-        every = torch.arange(2 * PROBE_TOKENS, device=model.device)
-        logits, _ = model.logits(torch.tensor(self._texts, device=model.device), every)
-        self._whole = logits.view(2, PROBE_TOKENS, -1)
-        spread = float(logits.max() - logits.min())
-        self._allowed = likeness(logits.dtype) * spread
-
-    def habits(self) -> _Habits:
-        """What the model was seen to do."""
-        if not _holds(self._steps):
-            self._model.steps_together = False
-            if not _holds(self._steps):
-                return _Habits("never", pads=False, joins=False)
-        goes_on: GoesOn = "tokens" if _holds(self._tokens) else "steps"
-        return _Habits(goes_on, pads=_holds(self._pads), joins=_holds(self._joins))
-
-    def _read(self, row: int, length: int) -> Kept:
-        return self._model.read([self._texts[row][:length]], self._ends(1)[:1])[1]
-
-    def _ends(self, width: int) -> torch.Tensor:
-        return torch.tensor([width - 1, 2 * width - 1], device=self._model.device)
-
-    def _steps(self) -> bool:
-        half = PROBE_TOKENS // 2
-        _, past = self._model.read([text[:half] for text in self._texts], self._ends(half))
-        past = past.taken(self._ends(1))
-        for place in (half, half + 1):
-            logits, past = self._model.read([text[place : place + 1] for text in self._texts], self._ends(1), past)
-        return self._agrees(logits, (half + 1, half + 1))
-
-    def _tokens(self) -> bool:
-        half = PROBE_TOKENS // 2
-        _, past = self._model.read([text[:half] for text in self._texts], self._ends(half))
-        logits, _ = self._model.read([text[half:] for text in self._texts], self._ends(PROBE_TOKENS - half), past)
-        return self._agrees(logits, (PROBE_TOKENS - 1, PROBE_TOKENS - 1))
-
-    def _pads(self) -> bool:
-        short = PROBE_TOKENS // 3
-        logits, _ = self._model.read([self._texts[0], self._texts[1][:short]], self._ends(PROBE_TOKENS))
-        return self._agrees(logits, (PROBE_TOKENS - 1, short - 1))
-
-    def _joins(self) -> bool:
-        long, short = PROBE_TOKENS // 2, PROBE_TOKENS // 3
-        past = joined([self._read(0, long), self._read(1, short)], self._ends(1))
-        lengths = torch.tensor([[long], [short]], device=self._model.device)
-        columns = torch.arange(long + 1, device=self._model.device)
-        logits, _ = self._model.logits(
-            torch.tensor([[self._texts[0][long]], [self._texts[1][short]]], device=self._model.device),
-            self._ends(1),
-            mask=(columns >= long - lengths).long(),
-            positions=lengths,
-            past=past.held,
-            keep_past=True,
-        )
-        return self._agrees(logits, (long, short))
-
-    def _agrees(self, logits: torch.Tensor, places: tuple[int, int]) -> bool:
-        whole = torch.stack([self._whole[row, place] for row, place in enumerate(places)])
-        return float((logits - whole).abs().max()) <= self._allowed
-
-
-def likeness(dtype: torch.dtype) -> float:
-    """How far a score may be from that of the same text read whole, as a share of the scores' range."""
-    return 1e-3 if dtype in (torch.float32, torch.float64) else 0.05
-
-
-def _holds(trial: Callable[[], bool]) -> bool:
-    """Whether a trial went well; one that ends in an error did not."""
-    try:
-        return trial()
-    except (BackendError, CannotShareError):
-        return False
+        return habits_of(self)
 
 
 class _InnerStates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -108,19 +108,25 @@ def _read_by_length(
     reserve: int | None,
     most: int | None,
 ) -> Trunks:
-    """Trunks of one length together, without padding where a state would take it for text."""
+    """Trunks of one length together, or the first tokens of all, then the next of those that are longer: without
+    padding where a state would take it for text.
+    """
     longest = max(len(trunk) for trunk in trunks)
-    padding = PASS_TOKENS.get(model.device.type, 0) if model.pads and not isinstance(past, Kept) else 0
-    before = 0 if isinstance(past, Kept) else len(block)
-    groups = _groups([before + len(trunk) for trunk in trunks], padding, most)
-    found = [_read_together(model, block, past, trunks, members, wanted, longest) for members in groups]
-    order = torch.argsort(torch.tensor([r for members in groups for r in members]))
-    places = torch.cat([place for _, _, place in found])
-    kept = joined([part for _, part, _ in found], order.to(model.device))
+    texts = [trunk if isinstance(past, Kept) else (*block, *trunk) for trunk in trunks]
+    own = past if isinstance(past, Kept) else None
+    if model.goes_on == "tokens" and not model.pads:
+        pieces = list(_in_stages(model, own, texts, wanted, longest, most))
+    else:
+        padding = PASS_TOKENS.get(model.device.type, 0) if model.pads and own is None else 0
+        groups = _groups([len(text) for text in texts], padding, most)
+        pieces = [_at_once(model, own, texts, members, wanted, longest) for members in groups]
+    order = torch.argsort(torch.tensor([r for piece in pieces for r in piece.members]))
+    places = torch.cat([piece.places for piece in pieces])
+    kept = joined([piece.kept for piece in pieces if piece.members], order.to(model.device))
     columns = torch.arange(kept.tokens)[None]
     totals = torch.tensor([kept.tokens - longest + len(trunk) for trunk in trunks])[:, None]
     mask = (columns >= kept.tokens - totals).long().to(model.device)
-    logits = torch.cat([part for part, _, _ in found])[torch.argsort(places).to(model.device)]
+    logits = torch.cat([piece.logits for piece in pieces])[torch.argsort(places).to(model.device)]
     return Trunks(logits, growing(kept.held, reserve) if reserve else kept.held, mask)
 
 
@@ -146,26 +152,77 @@ def _groups(lengths: Sequence[int], padding: int, most: int | None) -> list[list
     return groups
 
 
-def _read_together(
+@dataclass(slots=True)
+class _Piece:
+    """What one pass gives."""
+
+    logits: torch.Tensor
+    places: torch.Tensor
+    """Which of the wanted positions they are."""
+    members: Sequence[int]
+    """The rows that end with it, none where it goes on."""
+    kept: Kept
+    """Of these."""
+
+
+def _at_once(
     model: CausalModel,
-    block: Sequence[int],
-    past: Past | None,
-    trunks: Sequence[Sequence[int]],
+    past: Kept | None,
+    texts: Sequence[Sequence[int]],
     members: Sequence[int],
     wanted: torch.Tensor,
     longest: int,
-) -> tuple[torch.Tensor, Kept, torch.Tensor]:
-    """Logits of those of `wanted` that the members hold, what is kept, and their places in `wanted`."""
-    place_of = {r: place for place, r in enumerate(members)}
-    places = [i for i, flat in enumerate(wanted.tolist()) if flat // longest in place_of]
-    before: Sequence[int] = () if past is not None else block
-    texts = [[*before, *trunks[r]] for r in members]
-    width, rows = max(len(text) for text in texts), []
-    for i in places:
-        r, column = divmod(int(wanted[i]), longest)
-        rows.append(place_of[r] * width + width - longest + column)
-    own = (
-        past.taken(torch.zeros(len(members), dtype=torch.long, device=model.device)) if isinstance(past, Kept) else None
-    )
-    logits, kept = model.read(texts, torch.tensor(rows, dtype=torch.long, device=model.device), own)
-    return logits, kept, torch.tensor(places, dtype=torch.long)
+) -> _Piece:
+    """The members in one pass."""
+    first = torch.zeros(len(members), dtype=torch.long, device=model.device)
+    left = dict.fromkeys(members, 0)
+    before = None if past is None else past.taken(first)
+    logits, places, kept = _read(model, before, {r: texts[r] for r in members}, left, wanted, longest)
+    return _Piece(logits, places, members, kept)
+
+
+def _in_stages(
+    model: CausalModel,
+    past: Kept | None,
+    texts: Sequence[Sequence[int]],
+    wanted: torch.Tensor,
+    longest: int,
+    most: int | None,
+) -> Iterator[_Piece]:
+    """All rows as far as the shortest goes, then the others as far as the next, and so on: no pass has padding."""
+    going, begin = sorted(range(len(texts)), key=lambda r: len(texts[r])), 0
+    order = torch.arange(len(going), device=model.device)
+    before = None if past is None else past.taken(torch.zeros_like(order))
+    while going:
+        end = len(texts[going[0]])
+        if most is not None:
+            end = min(end, begin + max(1, most // len(going)))
+        left = {r: len(texts[r]) - end for r in going}
+        logits, places, kept = _read(model, before, {r: texts[r][begin:end] for r in going}, left, wanted, longest)
+        ended = sum(more == 0 for more in left.values())
+        yield _Piece(logits, places, going[:ended], kept.taken(order[:ended]))
+        going, begin = going[ended:], end
+        before = kept.taken(order[ended : ended + len(going)])
+
+
+def _read(
+    model: CausalModel,
+    past: Kept | None,
+    texts: Mapping[int, Sequence[int]],
+    left: Mapping[int, int],
+    wanted: torch.Tensor,
+    longest: int,
+) -> tuple[torch.Tensor, torch.Tensor, Kept]:
+    """Logits of those of `wanted` that a pass over `texts`, a piece of each row, holds; their places in `wanted`; and
+    what is kept. `left` are the tokens of each row behind its piece.
+    """
+    width, place_of = max(len(text) for text in texts.values()), {r: place for place, r in enumerate(texts)}
+    rows, places = [], []
+    for i, flat in enumerate(wanted.tolist()):
+        r, column = divmod(flat, longest)
+        from_end = longest - column - left.get(r, longest)
+        if 0 < from_end <= len(texts.get(r, ())):
+            rows.append((place_of[r] + 1) * width - from_end)
+            places.append(i)
+    logits, kept = model.read(list(texts.values()), torch.tensor(rows, dtype=torch.long, device=model.device), past)
+    return logits, torch.tensor(places, dtype=torch.long), kept
