@@ -40,6 +40,13 @@ def parse_model_args(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(name_value_pairs(text, "--model-args", may_nest=True).items()))
 
 
+def parse_workers(text: str) -> str:
+    """`auto` or a number. Raises ArgumentError for anything else."""
+    if text != "auto" and not (text.isdecimal() and int(text)):
+        raise ArgumentError(f"--workers {text}: give a number from 1, or auto for one worker on each GPU.")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
     """Which model to open, and how."""
@@ -92,6 +99,25 @@ class ModelOptions:
     tokenizer: Annotated[
         str | None,
         Setting("Folder or hub name of the tokenizer. Default: the one beside the weights.", panel="Model"),
+    ] = None
+    workers: Annotated[
+        str | None,
+        Setting(
+            "So many engines at once, by Ray: a number, or auto (one a GPU).",
+            panel="Model",
+            parse=parse_workers,
+            identity=False,
+            record=False,
+        ),
+    ] = None
+    ray_address: Annotated[
+        str | None,
+        Setting(
+            "A Ray cluster for the workers, auto or HOST:PORT. Default: this machine.",
+            panel="Model",
+            identity=False,
+            record=False,
+        ),
     ] = None
     keep_tokens: Annotated[bool, Setting(identity=False, record=False)] = False
     """Keep the tokens of every task, not of the last one only: for a series of checkpoints that are asked the same."""
