@@ -44,7 +44,7 @@ def docs_of(requests: Sequence[Request]) -> list[Doc]:
 
 
 def cut(docs: Sequence[Doc], smallest: int) -> list[Chunk]:
-    """All docs in chunks along what they share, none below `smallest` characters but where there is no more.
+    """All docs, each of one request or more, in chunks along what they share, of `smallest` characters or more.
 
     The first chunk holds the extremes: what an engine finds out on it holds for all others.
     """
@@ -52,8 +52,9 @@ def cut(docs: Sequence[Doc], smallest: int) -> list[Chunk]:
     if sum(costs.values()) < 2 * smallest:
         return [Chunk(tuple(costs), sum(costs.values()))] if costs else []
     pilot = _pilot(docs)
-    order = sorted(costs.keys() - set(pilot), key=lambda place: (_begins(docs[place]), place))
-    return [Chunk(pilot, sum(costs[place] for place in pilot)), *_along(order, docs, smallest)]
+    order = sorted(costs.keys() - set(pilot), key=lambda place: (_begins(docs[place]), _name(docs[place])))
+    first = Chunk(pilot, sum(costs[place] for place in pilot))
+    return [first, *_along(order, docs, smallest)] if order else [first]
 
 
 def _along(order: Sequence[int], docs: Sequence[Doc], smallest: int) -> Iterator[Chunk]:
@@ -73,15 +74,19 @@ def _along(order: Sequence[int], docs: Sequence[Doc], smallest: int) -> Iterator
 
 
 def _pilot(docs: Sequence[Doc]) -> tuple[int, ...]:
-    lengths = [_length(doc) + max(map(_after, doc), default=0) for doc in docs]
-    by_length = sorted(range(len(docs)), key=lambda place: (lengths[place], place))
-    by_count = sorted(range(len(docs)), key=lambda place: (-len(docs[place]), place))
+    lengths = [_length(doc) + max(map(_after, doc)) for doc in docs]
+    by_length = sorted(range(len(docs)), key=lambda place: (lengths[place], _name(docs[place])))
+    by_count = sorted(range(len(docs)), key=lambda place: (-len(docs[place]), _name(docs[place])))
     return tuple(sorted({*by_length[:PILOTS], *by_length[-PILOTS:], *by_count[:PILOTS]}))
+
+
+def _name(doc: Doc) -> tuple[str, int, int]:
+    return doc[0].key
 
 
 def _begins(doc: Doc) -> tuple[tuple[str, ...], str]:
     """What the doc's prompt begins with, so that docs that share it stand together."""
-    return (_shots(doc), _question(doc)) if doc else ((), "")
+    return _shots(doc), _question(doc)
 
 
 def _shots(doc: Doc) -> tuple[str, ...]:
@@ -96,13 +101,13 @@ def _question(doc: Doc) -> str:
 
 def _shared(one: Doc, other: Doc) -> int:
     """Characters with which the questions of both begin, where what comes before them is the same."""
-    if not one or not other or _shots(one) != _shots(other):
+    if _shots(one) != _shots(other):
         return 0
     return common_prefix(_question(one), _question(other))
 
 
 def _length(doc: Doc) -> int:
-    return len(_question(doc)) if doc else 0
+    return len(_question(doc))
 
 
 def _cost(doc: Doc) -> int:

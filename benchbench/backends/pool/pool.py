@@ -79,18 +79,18 @@ class Pool:
             self._crew.forget()
             self._task += 1
         asked = [place for place, doc in enumerate(docs) if doc]
-        keys: dict[int, str] = {}
-        jobs: dict[Job, list[int]] = {}
+        jobs: dict[Job, tuple[tuple[int, ...], _Part]] = {}
         for places, part in self._cut([docs[place] for place in asked]):
-            job = Job("request_keys", (part.handle, part.sizes, self._task), self._homes.get(part))
-            jobs[job] = [asked[place] for place in places]
+            jobs[Job("request_keys", (part.handle, part.sizes, self._task), self._homes.get(part))] = (places, part)
+        keys: dict[int, str] = {}
         for job, found in deal(self._crew, list(jobs)):
             if isinstance(found, Lost):
                 raise BackendError(f"the requests cannot be made into tokens: {found.why}.")
-            keys.update(zip(jobs[job], found, strict=True))
-        for place in range(len(docs)):
-            if place not in keys:
-                keys[place] = self._key_of_nothing
+            places, part = jobs[job]
+            keys.update(zip([asked[place] for place in places], found, strict=True))
+            self._homes[part] = job.home
+        for place in set(range(len(docs))) - set(asked):
+            keys[place] = self._key_of_nothing
         return [keys[place] for place in range(len(docs))]
 
     @cached_property

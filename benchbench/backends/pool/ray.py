@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,7 @@ from benchbench.core.types import Request
 
 DEATHS = (RayActorError, WorkerCrashedError, OutOfMemoryError, ObjectLostError, ActorUnschedulableError)
 """What Ray raises where the process that should answer is gone."""
+SECONDS_TO_ANSWER = 10
 CORES_OF_AUTO = 4
 """Of each worker that computes on processors, where their number was left to benchbench."""
 
@@ -71,6 +73,8 @@ class RayCrew:
         """What an opening will return → the worker's number and actor."""
         self._started = 0
         self._about: About | None = None
+        self.abouts: dict[int, About] = {}
+        """Of those that live."""
         self._failure: BenchbenchError | None = None
         for _ in range(count):
             self._start()
@@ -120,7 +124,10 @@ class RayCrew:
 
     def replace(self, worker: Any, why: str) -> None:
         """See `Crew`."""
-        self.notes.append(f"A worker died ({why}); what it was doing was given to another.")
+        about = self.abouts.pop(worker)
+        self.notes.append(
+            f"A worker died (process {about.pid} on {about.host}: {why}); what it was doing was given to another."
+        )
         _end(self._live.pop(worker))
         self._start()
 
@@ -188,7 +195,7 @@ class RayCrew:
         why = None if self._about is None else _difference(self._about, about)
         if why is None:
             self._about = self._about or about
-            self._live[number] = actor
+            self._live[number], self.abouts[number] = actor, about
         return why
 
 
@@ -238,15 +245,22 @@ def _connect(address: str | None) -> bool:
     if ray.is_initialized():
         return False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    # Ray stops programs whose memory it thinks is short; a run has bounds of its own.
     if address is None:
         ray.init(include_dashboard=False, **quiet)
         return True
     try:
+        _knock(address)
         ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise BackendError(f"--ray-address {address}: no cluster answers there ({_why(error)}).") from error
     return True
+
+
+def _knock(address: str) -> None:
+    """OSError where nobody listens at HOST:PORT: Ray would wait for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
 
 
 def _difference(first: About, other: About) -> str | None:

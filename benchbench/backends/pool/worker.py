@@ -32,6 +32,7 @@ class About:
     learns: bool
     """Its engine is a `Learner`."""
     host: str
+    pid: int
     python: str
     version: str
     """Of benchbench."""
@@ -84,6 +85,7 @@ class Worker:
             notes=tuple(backend.notes),
             learns=isinstance(backend, Learner),
             host=socket.gethostname(),
+            pid=os.getpid(),
             python=platform.python_version(),
             version=metadata.version("benchbench-eval"),
         )
