@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata, util
 from math import inf
@@ -316,6 +316,16 @@ def choose(options: ModelOptions) -> Choice:
         if choice is not None:
             return _with_options(choice, options)
     return Choice(GENERAL, "no other engine takes this model")
+
+
+def open_engine(options: ModelOptions) -> Backend:
+    """The one engine named in `options`, with its model loaded. Raises as `open_backend`."""
+    if options.backend != "auto":
+        return engine(options.backend).open(options)
+    choice = choose(options)
+    chosen = engine(choice.backend).open(replace(options, backend=choice.backend))
+    chosen.info = replace(chosen.info, chosen=choice.reason)
+    return chosen
 
 
 def _with_options(choice: Choice, options: ModelOptions) -> Choice:

@@ -11,8 +11,7 @@ from importlib import metadata
 from itertools import islice
 from typing import Any, Literal, TypeAlias, cast
 
-from benchbench.backends import open_backend
-from benchbench.backends.engines import ModelOptions
+from benchbench.backends.engines import ModelOptions, open_engine
 from benchbench.backends.protocol import Backend, ChatFormat, Learner, RequestKeys, Work
 from benchbench.backends.tokens import TokenBackend
 from benchbench.core.errors import BackendError
@@ -74,7 +73,7 @@ class Worker:
             # Before torch is imported: it reads this once.
             os.environ["OMP_NUM_THREADS"] = str(threads)
         # What is to be forgotten, and when, the pool says.
-        self._backend = open_backend(replace(options, keep_tokens=True))
+        self._backend = open_engine(replace(options, keep_tokens=True))
         return self.about()
 
     def about(self) -> About:
