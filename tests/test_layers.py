@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends/hf": {"core", "backends", "backends/models"},
     "backends/vllm": {"core", "backends", "backends/models"},
     "backends/api": {"core", "backends", "backends/models"},
+    "backends/pool": {"core", "backends", "backends/models"},
     "store": {"core"},
     "scoring": {"core", "stats"},
     "runner": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store"},

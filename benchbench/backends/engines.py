@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata, util
 from math import inf
@@ -41,6 +41,13 @@ def parse_model_args(text: str | Mapping[str, Json]) -> tuple[tuple[str, str], .
     if not isinstance(text, str):
         return tuple(sorted((name, one if isinstance(one, str) else json.dumps(one)) for name, one in text.items()))
     return tuple(sorted(name_value_pairs(text, "--model-args", may_nest=True).items()))
+
+
+def parse_workers(text: str) -> str:
+    """`auto` or a number. Raises ArgumentError for anything else."""
+    if text != "auto" and not (text.isdecimal() and int(text)):
+        raise ArgumentError(f"--workers {text}: give a number from 1, or auto for one worker on each GPU.")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,25 @@ class ModelOptions:
     tokenizer: Annotated[
         str | None,
         Setting("Folder or hub name of the tokenizer. Default: the one beside the weights.", panel="Model"),
+    ] = None
+    workers: Annotated[
+        str | None,
+        Setting(
+            "So many engines at once, by Ray: a number, or auto (one a GPU).",
+            panel="Model",
+            parse=parse_workers,
+            identity=False,
+            record=False,
+        ),
+    ] = None
+    ray_address: Annotated[
+        str | None,
+        Setting(
+            "A Ray cluster for the workers, auto or HOST:PORT. Default: this machine.",
+            panel="Model",
+            identity=False,
+            record=False,
+        ),
     ] = None
     keep_tokens: Annotated[bool, Setting(identity=False, record=False)] = False
     """Keep the tokens of every task, not of the last one only: for a series of checkpoints that are asked the same."""
@@ -293,6 +319,16 @@ def choose(options: ModelOptions) -> Choice:
         if choice is not None:
             return _with_options(choice, options)
     return Choice(GENERAL, "no other engine takes this model")
+
+
+def open_engine(options: ModelOptions) -> Backend:
+    """The one engine named in `options`, with its model loaded. Raises as `open_backend`."""
+    if options.backend != "auto":
+        return engine(options.backend).open(options)
+    choice = choose(options)
+    chosen = engine(choice.backend).open(replace(options, backend=choice.backend))
+    chosen.info = replace(chosen.info, chosen=choice.reason)
+    return chosen
 
 
 def _with_options(choice: Choice, options: ModelOptions) -> Choice:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+T = TypeVar("T", tuple[int, ...], str)
 MIN_BLOCK = 16
 """A shared prefix shorter than this is not worth a pass of its own."""
 MAX_BLOCK_CHAIN = 8
@@ -175,7 +177,7 @@ def _merge(inputs: Sequence[tuple[tuple[int, ...], int, tuple[int, ...]]], *, pr
     return [PlanLeaf(tokens, tuple(sorted(readers, key=lambda r: r.request))) for tokens, readers in reversed(merged)]
 
 
-def _common_prefix(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+def common_prefix(a: T, b: T) -> int:
     """Length of the common prefix, by bisection on slices (they compare in C)."""
     low, high = 0, min(len(a), len(b))
     while low < high:
@@ -191,7 +193,7 @@ def _radix_tree(leaves: Sequence[PlanLeaf]) -> _Node:
     """Radix tree over sorted leaves, by the usual stack over neighbours' common prefixes."""
     stack = [_Node(0, 0, 0)]
     for index, leaf in enumerate(leaves):
-        depth = _common_prefix(leaves[index - 1].tokens, leaf.tokens) if index else 0
+        depth = common_prefix(leaves[index - 1].tokens, leaf.tokens) if index else 0
         last: _Node | None = None
         while stack[-1].depth > depth:
             last = stack.pop()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from benchbench.core.chat import Conversation
 from benchbench.core.types import (
@@ -70,6 +70,20 @@ class Work:
     served: dict[str, float] = field(default_factory=dict)
     """What a server counted: requests, retries, prompt_tokens, completion_tokens; cost, where prices were given."""
 
+    def totals(self) -> dict[str, float]:
+        """All of them by name."""
+        counted = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "served"}
+        return {**counted, **self.served}
+
+    def add(self, other: Work) -> None:
+        """Counts what another backend did as well."""
+        self.tokens_needed += other.tokens_needed
+        self.tokens_computed += other.tokens_computed
+        self.batches += other.batches
+        self.out_of_memory_retries += other.out_of_memory_retries
+        for name, value in other.served.items():
+            self.served[name] = self.served.get(name, 0) + value
+
 
 class Backend(Protocol):
     """Turns requests into responses, as they finish, each naming its request. Knows nothing of tasks, metrics or files.
@@ -129,4 +143,20 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give memory back."""
+        ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A backend that finds out about its own model while it works, and computes by what it found.
+
+    Engines that answer parts of one task must know the same, or their numbers would differ by who took which part.
+    """
+
+    def lessons(self) -> object:
+        """What was found out so far; it may be sent to another process."""
+        ...
+
+    def take_lessons(self, lessons: object) -> None:
+        """Know these and no others. None: nothing."""
         ...

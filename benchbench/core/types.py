@@ -208,7 +208,16 @@ class Failure:
 
 
 PASSING_FAILURES = frozenset(
-    ["rate_limited", "server_error", "timeout", "unreachable", "connection", "bad_answer", "out_of_memory"]
+    [
+        "rate_limited",
+        "server_error",
+        "timeout",
+        "unreachable",
+        "connection",
+        "bad_answer",
+        "out_of_memory",
+        "worker_died",
+    ]
 )
 """Kinds of failures that may be gone the next time: such docs are asked again. Any other kind stays as it is."""
 

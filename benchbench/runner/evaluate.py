@@ -8,7 +8,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
-from benchbench.backends.protocol import Backend, Work
+from benchbench.backends.protocol import Backend
 from benchbench.core.errors import BackendError, BenchbenchError
 from benchbench.core.quick_dataclass import quick_dataclass
 from benchbench.core.task_scoring import TaskScoring
@@ -132,10 +132,10 @@ def evaluate(
     if writer.is_sealed(task):
         writer.drop_live(task)
         return writer.sealed_items(task)
-    began, before = time.monotonic(), _totals(backend.work)
+    began, before = time.monotonic(), backend.work.totals()
     asking = _TaskRun(prepared, backend, writer, others, on_event)
     items, reused = asking.at_once() if asking.windows == 1 else asking.by_windows()
-    after = _totals(backend.work)
+    after = backend.work.totals()
     writer.keep_questions(task, questions_of(prepared))
     work = {name: after[name] - before.get(name, 0) for name in after}
     about: dict[str, Json] = {"plan": backend.info.plan, "notes": list(backend.notes)}
@@ -216,16 +216,6 @@ class _TaskRun:
         else:
             for _ in range(done):
                 self._on_event(Progress(self._task))
-
-
-def _totals(work: Work) -> dict[str, float]:
-    return {
-        "tokens_needed": work.tokens_needed,
-        "tokens_computed": work.tokens_computed,
-        "batches": work.batches,
-        "out_of_memory_retries": work.out_of_memory_retries,
-        **work.served,
-    }
 
 
 def _kept(docs: AskedDocs, live: Iterable[tuple[Item, bool]]) -> dict[int, Item]:

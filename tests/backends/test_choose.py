@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-import benchbench.backends as backends
 from benchbench.backends import engines, open_backend
 from benchbench.backends.engines import Choice, ModelOptions, choose
 from benchbench.backends.models import memory as memory_module
@@ -69,7 +68,7 @@ def test_encoder_decoder_models_stay_with_transformers(monkeypatch: pytest.Monke
 
 
 def test_the_reason_is_recorded_only_where_benchbench_chose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(backends, "choose", lambda options: Choice("scripted", "a test asked for it"))
+    monkeypatch.setattr(engines, "choose", lambda options: Choice("scripted", "a test asked for it"))
     assert open_backend(ModelOptions("hash")).info.chosen == "a test asked for it"
     assert open_backend(ModelOptions("hash", backend="scripted")).info.chosen == ""
 

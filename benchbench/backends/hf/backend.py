@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -123,6 +123,18 @@ class HFBackend(TokenBackend):
         self.work.tokens_computed = self._model.computed_tokens
         self.work.batches = self._scorer.batches
         self.work.out_of_memory_retries = self._scorer.retries + self._generator.retries
+
+    def lessons(self) -> object:
+        """What the self-checks found."""
+        return (self._scorer.lessons(), self._generator.was_right) if self._seq2seq is None else self._seq2seq.lessons()
+
+    def take_lessons(self, lessons: object) -> None:
+        """See `Learner`."""
+        if self._seq2seq is not None:
+            self._seq2seq.take_lessons(lessons)
+            return
+        verdicts, self._generator.was_right = cast("tuple[object, bool | None]", lessons or (None, None))
+        self._scorer.take_lessons(verdicts)
 
     def load_weights(self, checkpoint: str) -> None:
         """Swap in another checkpoint of the same architecture; nothing computed with the old one is kept."""

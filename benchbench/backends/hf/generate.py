@@ -55,12 +55,12 @@ class CausalGenerator(Halving):
         self.scorer = scorer
         self.limits = limits
         self.ending = Ending(tokenizer, model_end_tokens(model.model, tokenizer))
-        self._was_right: bool | None = None
+        self.was_right: bool | None = None
         """Whether the first texts written from states that the model kept were those of one text read whole."""
 
     def forget(self) -> None:
         """New weights were loaded: what was seen of the old ones does not speak for them."""
-        self._was_right = None
+        self.was_right = None
 
     def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
         """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
@@ -73,7 +73,7 @@ class CausalGenerator(Halving):
                         left.remove(written.request)
                         yield written
                 except DiffersError as error:
-                    is_planned = self._was_right = False
+                    is_planned = self.was_right = False
                     self._tell(
                         f"Texts are written one at a time and read anew for every token, which is slow: {error}."
                     )
@@ -81,7 +81,7 @@ class CausalGenerator(Halving):
 
     def _plans(self, jobs: Sequence[Job]) -> bool:
         """Whether the jobs may be written together, each going on from what the model keeps."""
-        if self.model.goes_on == "never" or self._was_right is False:
+        if self.model.goes_on == "never" or self.was_right is False:
             return False
         return self.scorer.trusts("branched", [pair for job in jobs for pair in _probes(job.context)])
 
@@ -145,7 +145,7 @@ class CausalGenerator(Halving):
         lengths = torch.tensor([len(job.context) for _, job in jobs], device=device)
         finished: list[Written | Exhausted] = []
         last_scores: list[tuple[_Row, torch.Tensor]] = []
-        is_checked = self.model.keeps_states and not self._was_right
+        is_checked = self.model.keeps_states and not self.was_right
         step = 0
         while True:
             tokens = self._choose(logits, rows, params)
@@ -196,7 +196,7 @@ class CausalGenerator(Halving):
                 raise DiffersError(
                     f"the scores of a token differ by {float(difference):.3g} from those of its text alone"
                 )
-        self._was_right = True
+        self.was_right = True
 
     def _add(self, row: _Row, token: int, params: GenerationParams) -> Written | Exhausted | None:
         """The row goes on with `token`, or ends and is returned."""

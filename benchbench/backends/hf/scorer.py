@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from benchbench.backends.encode import EncodedPair
 from benchbench.backends.hf.agreement import EXACT, Verdict, cannot, disagreement, tolerance_of
@@ -88,6 +88,15 @@ class CausalScorer(Halving):
         self._verdicts.clear()
         self.layout = self._possible[0]
         self.notes.clear()
+
+    def lessons(self) -> object:
+        """The verdicts until now."""
+        return {kind: tuple(verdicts) for kind, verdicts in self._verdicts.items()}
+
+    def take_lessons(self, lessons: object) -> None:
+        """These verdicts, and no others."""
+        known = cast("Mapping[Kind, Sequence[Verdict[Shape]]]", lessons or {})
+        self._verdicts = {kind: list(verdicts) for kind, verdicts in known.items()}
 
     def score(self, pairs: Sequence[EncodedPair], skip: Collection[int] = ()) -> Iterator[Scored | Exhausted]:
         """Score each pair; `skip` names those that need no answer but keep their place in the layout."""

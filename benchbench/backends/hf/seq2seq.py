@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
+from typing import cast
 
 import torch
 
@@ -83,6 +84,16 @@ class Seq2SeqEngine(Halving):
         """New weights were loaded: what the old ones were trusted or distrusted with must be checked again."""
         self._decisions.forget()
         self.writer.forget()
+
+    def lessons(self) -> object:
+        """What was decided until now."""
+        return (self._decisions.lessons(), self.writer.decisions.lessons())
+
+    def take_lessons(self, lessons: object) -> None:
+        """These decisions, and no others."""
+        pairs, texts = cast("tuple[object, object]", lessons or (None, None))
+        self._decisions.take_lessons(pairs)
+        self.writer.decisions.take_lessons(texts)
 
     def refuses(self, params: GenerationParams) -> str | None:
         """See `Seq2SeqWriter`."""

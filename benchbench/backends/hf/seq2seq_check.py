@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 
@@ -44,6 +45,15 @@ class Decisions:
         """Other weights are in memory now."""
         self.notes.clear()
         self._verdicts.clear()
+
+    def lessons(self) -> object:
+        """What was decided until now."""
+        return {way: tuple(verdicts) for way, verdicts in self._verdicts.items()}
+
+    def take_lessons(self, lessons: object) -> None:
+        """These decisions, and no others."""
+        known = cast("Mapping[Way, Sequence[Verdict[Lengths]]]", lessons or {})
+        self._verdicts = {way: list(verdicts) for way, verdicts in known.items()}
 
     def _fault(self, way: Way, extent: Lengths, check: Callable[[Way], str | None]) -> str | None:
         known = self._verdicts.setdefault(way, [])

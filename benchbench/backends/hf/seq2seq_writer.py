@@ -69,17 +69,17 @@ class Seq2SeqWriter(Halving):
         self.batch_tokens = batch_tokens
         self.ending = Ending(loaded.tokenizer, model_end_tokens(loaded.model, loaded.tokenizer))
         self.languages = Languages(loaded.tokenizer)
-        self._decisions = Decisions(TOLD)
+        self.decisions = Decisions(TOLD)
         self._odd: list[str] = []
 
     @property
     def notes(self) -> list[str]:
         """What the self-check decided, and what is odd about the languages asked for."""
-        return [*self._decisions.notes, *self._odd]
+        return [*self.decisions.notes, *self._odd]
 
     def forget(self) -> None:
         """New weights were loaded: what the old ones were trusted or distrusted with must be checked again."""
-        self._decisions.forget()
+        self.decisions.forget()
 
     def refuses(self, params: GenerationParams) -> str | None:
         """Why the model does not translate between these languages; None if it does, or has a language of its own."""
@@ -117,7 +117,7 @@ class Seq2SeqWriter(Halving):
 
         if params.do_sample:  # each alone, so that order is no matter
             return batches("single")
-        return batches(self._decisions.first_right(WAYS, lambda way: lengths(batches(way)), check))
+        return batches(self.decisions.first_right(WAYS, lambda way: lengths(batches(way)), check))
 
     def _fits(self, batch: Batch, params: GenerationParams) -> bool:
         rows, widest = len(batch), len(batch[0].context)
