@@ -312,6 +312,12 @@ metric_list: [{metric: exact_match}]
     ),
     Known(
         "config",
+        "traceback TypeError backends/hf/encoder_decoder.py:decoder_inputs",
+        HF_ANY,
+        Put("t5/config.json", ("decoder_start_token_id",), {}),
+    ),
+    Known(
+        "config",
         "hang backends/models/formats/folder.py:load",
         HF_ANY,
         Instead("mistral/generation_config.json", "fifo"),

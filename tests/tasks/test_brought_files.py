@@ -67,7 +67,7 @@ def test_a_long_field_is_read(tmp_path: Path) -> None:
         (b"BZh9rest", "bzip2"),
         (b"\x28\xb5\x2f\xfdrest", "zstd"),
         ("q,a\n1,2\n".encode("utf-16"), "UTF-16; save it as UTF-8"),
-        (gzip.compress(b"q,a\n1,2\n" * 100)[:-12], "a damaged gzip file"),
+        (gzip.compress(b"q,a\n1,2\n" * 100, mtime=0)[:-12], "a damaged gzip file"),
         ("q,a\n\u010d,2\n".encode("cp1250"), "not CSV in UTF-8"),
         (b"q;a\n1;2;3\n", "the separator is ';'"),
         (b"PAR1rest", "parquet"),

@@ -48,6 +48,9 @@ OTHER_HEADS = (
     "ForMultipleChoice",
 )
 
+TOKEN_IDS = ("bos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
+"""Keys whose values are numbers of tokens; what ends a text is read by `end_tokens`."""
+
 MPT_HONOURED: Mapping[str, tuple[Json, ...]] = {
     "expansion_ratio": (4,),
     "logit_scale": (None,),
@@ -85,10 +88,18 @@ def check_config(raw: Mapping[str, Json], folder: Path, *, own_code: bool) -> No
         raise ModelError(
             f"{folder} is a {heads[0]}, which does not predict the next token; it cannot be evaluated here."
         )
+    for name in TOKEN_IDS:
+        _check_token_id(name, raw.get(name), folder)
     if raw.get("model_type") == "mpt" and not own_code:
         _check_mpt(raw, folder)
     if not own_code:
         _check_reads_text(raw.get("model_type"), folder)
+
+
+def _check_token_id(name: str, value: Json, folder: Path) -> None:
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(one, int) and not isinstance(one, bool) for one in ids):
+        raise ModelError(f"{folder / 'config.json'}: {name} is {value!r:.80}, expected the number of a token.")
 
 
 def _check_reads_text(model_type: Json, folder: Path) -> None:
