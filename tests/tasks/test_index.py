@@ -253,3 +253,22 @@ def test_a_wrong_key_in_a_large_folder_is_told_when_the_task_is_asked_for(
         found.task("a")
     with pytest.raises(TaskError, match=r"b\.yaml:2: unknown key 'dataset_pat'"):
         found.task("b")
+
+
+def test_a_file_that_is_named_may_include_what_lies_in_the_folder_that_is_given(
+    no_packaged_tasks: Path, tmp_path: Path
+) -> None:
+    file, pack = tmp_path / "pack" / "sub" / "t.yaml", tmp_path / "pack"
+    file.parent.mkdir(parents=True)
+    (pack / "_base_yaml").write_text(task("t").replace("\n    ", "\n"), encoding="utf-8")
+    file.write_text("include: ../_base_yaml\ntask: mine\n", encoding="utf-8")
+    with pytest.raises(TaskError, match=r"_base_yaml lies outside .*sub and is not read"):
+        TaskIndex().select(str(file))
+    assert [one.name for one in TaskIndex([pack]).select(str(file)).tasks] == ["mine"]
+    with pytest.raises(TaskError, match="lies outside"):
+        TaskIndex([file.parent]).select(str(file))
+    (tmp_path / "other").mkdir()
+    with pytest.raises(TaskError, match="lies outside"):
+        TaskIndex([tmp_path / "other"]).select(str(file))
+    (tmp_path / "other" / "o.yaml").write_text(f"include: {pack / '_base_yaml'}\ntask: o\n", encoding="utf-8")
+    assert "o" not in TaskIndex([pack, tmp_path / "other"]).variants
