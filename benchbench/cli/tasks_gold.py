@@ -27,20 +27,22 @@ from benchbench.tasks.finding import Finding
 if TYPE_CHECKING:
     from benchbench.tasks.task import PreparedTask
 
+MOST_LOST = 0.2
+"""Share of documents that may be lost as the task says; beyond it something else is wrong."""
 Sizes = Callable[[Sequence[str]], list[int]]
 
 
 def gold_findings(prepared: PreparedTask, sizes: Sizes | None) -> Iterator[Finding]:
     """Documents that no answer gets right, or that an empty one does; metrics that cannot be what they seem.
 
-    `sizes` counts tokens; without it, an answer is taken to have one for each of its words at least. Where no more
-    documents are wrong than the task's `metadata.unanswerable` says, they are told as warnings.
+    `sizes` counts tokens; without it, an answer is taken to have one for each of its words at least. Where the
+    task says in `metadata.unanswerable` why some documents are lost, these are told as warnings, unless they are many.
     """
     trial = _Trial(prepared, sizes)
     found = [*chain.from_iterable(map(trial.findings, prepared.docs))]
     stated = (own_task(prepared).config.metadata or {}).get("unanswerable")
     wrong = {finding.doc_id for finding in found if finding.is_error}
-    known = isinstance(stated, int) and len(wrong) <= stated
+    known = isinstance(stated, str) and len(wrong) <= MOST_LOST * len(prepared.docs)
     yield from (replace(finding, is_error=finding.is_error and not known) for finding in found)
     yield from trial.summary()
     yield from _corpus(prepared)

@@ -217,7 +217,8 @@ def _sentence(path: Path, error: yaml.YAMLError) -> str:
     if "could not determine a constructor for the tag" in problem:
         tag = problem.split("'")[1].replace("tag:yaml.org,2002:", "!!")
         return tag_refusal(where, tag)
-    return f"{where}: {problem}."
+    quoted = ' A template is text: put it into quotes, "{{ field }}".' if "unhashable key" in problem else ""
+    return f"{where}: {problem}.{quoted}"
 
 
 def tag_refusal(where: str, tag: str) -> str:

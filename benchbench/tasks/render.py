@@ -26,6 +26,7 @@ from benchbench.core.types import (
 from benchbench.tasks.config import FewshotConfig, PromptVariant
 from benchbench.tasks.dialect import kind_of
 from benchbench.tasks.documents import Deriver
+from benchbench.tasks.finding import look
 from benchbench.tasks.settings import generation_params
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
@@ -56,7 +57,7 @@ class Turn:
                 spec = written_list(spec) or spec
             return Field(spec, task.where(key), columns)
 
-        self._task = task
+        self._task, self._columns, self._spec = task, columns, prompt.doc_to_target
         self._question, self._target = field("doc_to_text"), field("doc_to_target")
         self._choices = field("doc_to_choice") if prompt.doc_to_choice is not None else None
         self._prefix = field("gen_prefix") if prompt.gen_prefix is not None else None
@@ -130,8 +131,17 @@ class Turn:
             return choices.index(part)
         raise TaskError(
             f"{self._target.where}: document {doc} has the target {part!r}, which is none of its {len(choices)} "
-            f"choices.{_label_hint(part, len(choices), self._target.column)}"
+            f"choices.{self._target_hint(part, choices)}"
         )
+
+    def _target_hint(self, part: int | str, choices: Sequence[str]) -> str:
+        field = self._target
+        if isinstance(part, str) and field.column is None and part == self._spec:
+            return f" There is no column {part!r}.{did_you_mean(part, self._columns)}"
+        alike = [choice for choice in choices if isinstance(part, str) and look(choice) == look(part)]
+        if alike:
+            return f" It differs from {alike[0]!r} only in case, white space or Unicode form."
+        return _label_hint(part, len(choices), field.column)
 
 
 def written_list(text: str) -> list[str] | None:
@@ -166,6 +176,10 @@ def _no_list(text: str, where: str, columns: Collection[str]) -> TaskError:
     )
 
 
+AROUND_LETTERS = "(). :"
+"""What may stand around the letter of a choice."""
+
+
 def _label_hint(part: int | str, count: int, column: str | None) -> str:
     """How what a data set has for the right choice becomes its position."""
     name = column or "label"
@@ -173,11 +187,13 @@ def _label_hint(part: int | str, count: int, column: str | None) -> str:
         first = f" If it counts from 1, write {{{{ {name} - 1 }}}}." if part == count else ""
         return f" Positions count from 0.{first}"
     label = part.strip()
-    if label.isdecimal():
+    if label.removesuffix(".0").isdecimal():
         return " For an index, write {{…|int}}."
-    if len(label.strip("().")) == 1 and label.strip("().").isalpha():
+    bare = label.strip(AROUND_LETTERS)
+    if len(bare) == 1 and bare.isalpha():
         letters = "abcdefghijklmnopqrstuvwxyz"[: max(count, 1)]
-        letters = letters if label.islower() else letters.upper()
+        letters = letters if bare.islower() else letters.upper()
+        name = name if bare == part else f"{name}.strip('{AROUND_LETTERS}')"
         return f" A letter becomes an index (a position, from 0) by \"{{{{ '{letters}'.index({name}) }}}}\"."
     return " It is the text of a choice, letter by letter, or an index (a position, from 0)."
 
