@@ -11,12 +11,12 @@ from typing import Protocol
 
 from benchbench.core.errors import DataError, TaskError, did_you_mean
 from benchbench.core.files import is_regular
+from benchbench.core.format import kind_of
 from benchbench.core.ids import content_hash
 from benchbench.core.types import Doc, Json
 from benchbench.tasks.borders import FILE_FORMATS, is_split_name, own_files
 from benchbench.tasks.config import Join
 from benchbench.tasks.data_root import pulled_revision
-from benchbench.tasks.dialect import kind_of
 from benchbench.tasks.rows import (
     DATA_ENV,
     READERS,

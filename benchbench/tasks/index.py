@@ -138,6 +138,7 @@ class TaskIndex:
             if reading.strict:
                 raise
             with suppress(*UNREADABLE):
+                check_inside(path, reading.folders)
                 self._skip(Heads(reading.folders).of(path), error)
             self.skipped[path] = error
 
