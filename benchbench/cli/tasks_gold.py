@@ -17,6 +17,7 @@ from benchbench.tasks.check_gold import (
     as_written,
     delimiter,
     gold_responses,
+    has_shares,
     imperfect,
     perfect,
     right_answers,
@@ -54,6 +55,7 @@ class _Trial:
     def __init__(self, prepared: PreparedTask, sizes: Sizes | None) -> None:
         self._prepared, self._sizes = prepared, sizes
         self._spec = prepared.task.scoring
+        self._has_shares = has_shares(self._spec)
         self._apart: list[tuple[int, WrittenAnswer, Mapping[str, float | None]]] = []
         """Documents whose right answer is wrong behind the delimiter."""
 
@@ -111,13 +113,13 @@ class _Trial:
         return found
 
     def _try_apart(self, rendered: RenderedDoc, answer: WrittenAnswer) -> None:
-        before = delimiter(own_task(self._prepared), rendered)
+        before = delimiter(own_task(self._prepared), rendered) if self._has_shares else ""
         written = as_written(rendered, before + answer.whole)
         if before and (wrong := imperfect(self._spec, self._score(rendered, written.text))):
             self._apart.append((rendered.doc.id, written, wrong))
 
     def _empty(self, rendered: RenderedDoc, texts: Sequence[str]) -> Iterator[Finding]:
-        if all(text.strip() for text in texts):
+        if self._has_shares and all(text.strip() for text in texts):
             for name in perfect(self._spec, self._score(rendered, "")):
                 yield Finding(
                     rendered.doc.id, f"an empty answer gets {name} = 1; the right one is {texts[0]!r:.60}", True
