@@ -17,6 +17,7 @@ from benchbench.tasks.check_gold import (
     as_written,
     delimiter,
     gold_responses,
+    has_shares,
     imperfect,
     perfect,
     right_answers,
@@ -27,20 +28,22 @@ from benchbench.tasks.finding import Finding
 if TYPE_CHECKING:
     from benchbench.tasks.task import PreparedTask
 
+MOST_LOST = 0.2
+"""Share of documents that may be lost as the task says; beyond it something else is wrong."""
 Sizes = Callable[[Sequence[str]], list[int]]
 
 
 def gold_findings(prepared: PreparedTask, sizes: Sizes | None) -> Iterator[Finding]:
     """Documents that no answer gets right, or that an empty one does; metrics that cannot be what they seem.
 
-    `sizes` counts tokens; without it, an answer is taken to have one for each of its words at least. Where no more
-    documents are wrong than the task's `metadata.unanswerable` says, they are told as warnings.
+    `sizes` counts tokens; without it, an answer is taken to have one for each of its words at least. Where the
+    task says in `metadata.unanswerable` why some documents are lost, these are told as warnings, unless they are many.
     """
     trial = _Trial(prepared, sizes)
     found = [*chain.from_iterable(map(trial.findings, prepared.docs))]
     stated = (own_task(prepared).config.metadata or {}).get("unanswerable")
     wrong = {finding.doc_id for finding in found if finding.is_error}
-    known = isinstance(stated, int) and len(wrong) <= stated
+    known = isinstance(stated, str) and len(wrong) <= MOST_LOST * len(prepared.docs)
     yield from (replace(finding, is_error=finding.is_error and not known) for finding in found)
     yield from trial.summary()
     yield from _corpus(prepared)
@@ -52,6 +55,7 @@ class _Trial:
     def __init__(self, prepared: PreparedTask, sizes: Sizes | None) -> None:
         self._prepared, self._sizes = prepared, sizes
         self._spec = prepared.task.scoring
+        self._has_shares = has_shares(self._spec)
         self._apart: list[tuple[int, WrittenAnswer, Mapping[str, float | None]]] = []
         """Documents whose right answer is wrong behind the delimiter."""
 
@@ -109,13 +113,13 @@ class _Trial:
         return found
 
     def _try_apart(self, rendered: RenderedDoc, answer: WrittenAnswer) -> None:
-        before = delimiter(own_task(self._prepared), rendered)
+        before = delimiter(own_task(self._prepared), rendered) if self._has_shares else ""
         written = as_written(rendered, before + answer.whole)
         if before and (wrong := imperfect(self._spec, self._score(rendered, written.text))):
             self._apart.append((rendered.doc.id, written, wrong))
 
     def _empty(self, rendered: RenderedDoc, texts: Sequence[str]) -> Iterator[Finding]:
-        if all(text.strip() for text in texts):
+        if self._has_shares and all(text.strip() for text in texts):
             for name in perfect(self._spec, self._score(rendered, "")):
                 yield Finding(
                     rendered.doc.id, f"an empty answer gets {name} = 1; the right one is {texts[0]!r:.60}", True

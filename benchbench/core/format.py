@@ -23,6 +23,14 @@ LONGEST = 4000
 LONGEST_NAME = 160
 
 
+def kind_of(value: object) -> str:
+    """What a value is, in a sentence."""
+    if value is None:
+        return "nothing"
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+
+
 def clean(value: object) -> str:
     """`value` on one line without control, bidirectional or half characters: safe for a terminal."""
     return _OBEYED_ON_ONE_LINE.sub("", str(value).replace("\n", " ").replace("\t", " "))

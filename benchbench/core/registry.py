@@ -296,6 +296,7 @@ FILTERS: Mapping[str, FilterInfo] = {
 }
 
 
+AFTERWARDS = " It judges the texts of a run: `benchbench score RUN --metric comet`; `doc_to_source` names the source."
 SEE_LIST = " See `benchbench tasks metrics`."
 
 
@@ -326,7 +327,8 @@ def metric_spec(
     """
     known = metric_names(output_type)
     if name not in known:
-        raise TaskError(f"No metric {name!r} for output_type {output_type}.{did_you_mean(name, known)}{SEE_LIST}")
+        hint = AFTERWARDS if name.lower() == "comet" else f"{did_you_mean(name, known)}{SEE_LIST}"
+        raise TaskError(f"No metric {name!r} for output_type {output_type}.{hint}")
     info = METRICS.get(name)
     options = dict(kwargs or {})
     if info is not None and (unknown := sorted(set(options) - set(info.options(output_type)))):

@@ -105,6 +105,11 @@ def perfect(spec: ScoringSpec, score: ItemScore) -> list[str]:
     return [name for name, value in score.scores.items() if name.split(",")[0] in wanted and value == 1.0]
 
 
+def has_shares(spec: ScoringSpec) -> bool:
+    """Whether a metric of the task is 1 for a right answer."""
+    return any(_is_share(metric.name) for metric in spec.metrics)
+
+
 def _is_share(name: str) -> bool:
     info = METRICS.get(name)
     return info is not None and info.aggregation == "mean" and info.bounds == (0.0, 1.0) and info.higher_is_better

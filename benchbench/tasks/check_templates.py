@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 from jinja2 import meta
 
+from benchbench.core.format import kind_of
 from benchbench.core.sandbox import sandbox
 from benchbench.core.types import Json, RenderedDoc
 from benchbench.tasks.config import PromptVariant
-from benchbench.tasks.dialect import kind_of
 from benchbench.tasks.finding import Finding, asked, question_text
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field

@@ -234,7 +234,8 @@ def _problem(location: tuple[int | str, ...], error: ErrorDetails) -> str:
     hint = (
         " Quote it: YAML reads a bare yes, no, on or off as true or false." if isinstance(error["input"], bool) else ""
     )
-    return f"wrong value for {key!r}: {error['msg'].lower()}, given {given}.{hint}"
+    problem = re.sub(r"a valid dictionary or instance of \w+", "a mapping of keys to values", error["msg"].lower())
+    return f"wrong value for {key!r}: {problem}, given {given}.{hint}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

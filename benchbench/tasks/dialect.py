@@ -16,6 +16,7 @@ import yaml
 
 from benchbench.core.errors import TaskError
 from benchbench.core.files import is_regular, read_regular
+from benchbench.core.format import kind_of
 from benchbench.core.types import Json
 
 MAX_FILE_BYTES = 1_000_000
@@ -93,13 +94,7 @@ def read_yaml(path: Path) -> dict[str, Json]:
         raise TaskError(_sentence(path, error)) from error
     except RecursionError as error:
         raise _too_deep(path) from error
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:  # a tag on what it is not for
+    except _WRONG_FOR_ITS_TAG as error:
         raise TaskError(f"{path}: a value cannot be read: {error}.") from error
     finally:
         loader.dispose()
@@ -217,7 +212,8 @@ def _sentence(path: Path, error: yaml.YAMLError) -> str:
     if "could not determine a constructor for the tag" in problem:
         tag = problem.split("'")[1].replace("tag:yaml.org,2002:", "!!")
         return tag_refusal(where, tag)
-    return f"{where}: {problem}."
+    quoted = ' A template is text: put it into quotes, "{{ field }}".' if "unhashable key" in problem else ""
+    return f"{where}: {problem}.{quoted}"
 
 
 def tag_refusal(where: str, tag: str) -> str:
@@ -233,14 +229,6 @@ PYTHON_HINT = (
 
 def _tag_hint(tag: str) -> str:
     return PYTHON_HINT if tag == "!function" else ""
-
-
-def kind_of(value: object) -> str:
-    """What a value is, in a sentence."""
-    if value is None:
-        return "nothing"
-    name = type(value).__name__
-    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
 TASK_NAME = re.compile(r"[\w.:@+-]+")

@@ -11,12 +11,12 @@ from typing import Protocol
 
 from benchbench.core.errors import DataError, TaskError, did_you_mean
 from benchbench.core.files import is_regular
+from benchbench.core.format import kind_of
 from benchbench.core.ids import content_hash
 from benchbench.core.types import Doc, Json
 from benchbench.tasks.borders import FILE_FORMATS, is_split_name, own_files
 from benchbench.tasks.config import Join
 from benchbench.tasks.data_root import pulled_revision
-from benchbench.tasks.dialect import kind_of
 from benchbench.tasks.rows import (
     DATA_ENV,
     READERS,
@@ -71,6 +71,7 @@ def open_source(task: Task, data_root: Path | None, *, trusted: bool = False) ->
         return FileSource(task, _data_files(task, root))
     if (kind := _MEANT.get(config.dataset_path.lower())) is not None and "data_files" in (config.dataset_kwargs or {}):
         raise DataError(f"{task.where('dataset_path')} is {config.dataset_path!r}; for such files write {kind!r}.")
+    _refuse_file(task)
     if root is None:
         return HubSource(task, trusted=trusted)
     check_names(task)
@@ -79,6 +80,18 @@ def open_source(task: Task, data_root: Path | None, *, trusted: bool = False) ->
 
 _MEANT = {"jsonl": "json", "ndjson": "json", "jsonlines": "json", "tsv": "csv", "txt": "text"}
 """What people write for the kind of their files, and its name."""
+
+
+def _refuse_file(task: Task) -> None:
+    """DataError where `dataset_path` is the name of a file beside the task."""
+    config, file = task.config, Path(task.config.dataset_path)
+    ending = file.suffix.lower().removeprefix(".")
+    kind = _MEANT.get(ending, ending)
+    if kind in FILE_FORMATS and (file.name == config.dataset_path or is_regular(task.path.parent / file)):
+        raise DataError(
+            f"{task.where('dataset_path')} names a file; for one of your own write `dataset_path: {kind}` and "
+            f"`dataset_kwargs: {{data_files: {{{config.eval_split or 'test'}: {file.name}}}}}`."
+        )
 
 
 class FolderSource(AllRows):

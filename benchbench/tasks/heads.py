@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -81,10 +80,11 @@ class Heads:
         return self._shared[place]
 
 
-def listed(value: Any) -> list[str]:
+def listed(value: Json) -> list[str]:
     """One name or a list of them. ValueError for anything else."""
-    names = [value] if isinstance(value, str) else [] if value is None else value
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    entries = value if isinstance(value, list) else [] if value is None else [value]
+    names = [name for name in entries if isinstance(name, str)]
+    if len(names) < len(entries):
         raise ValueError(f"{value!r} stands where a name or a list of names is expected")
     return names
 
@@ -97,11 +97,12 @@ def _own(path: Path) -> tuple[dict[str, Json], tuple[Path, int] | None]:
     return keys, None if found is None else (path, text.count(b"\n", 0, found.start()) + 1)
 
 
-def _value(text: bytes) -> Any:
+def _value(text: bytes) -> Json:
     plain = _PLAIN.fullmatch(text)
     if plain and plain[2].lower() not in _NO_TEXT:
         return plain[2].decode()
     if number := _NUMBER.fullmatch(text):
         return int(number[1])
     check_depth(text.decode("utf-8"), Path("it"))
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+    value: Json = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+    return value

@@ -100,7 +100,10 @@ class TaskIndex:
         """Names that two files of one folder give, and which."""
         self._broken: dict[str, _NoMemberError] = {}
         """Groups whose members are not all there, and which are not."""
+        self._given: tuple[Path, ...] = ()
+        """Folders of --include-path."""
         self._add_root(packaged_tasks(), strict=True)
+        self._given = tuple(Path(root) for root in include_paths if Path(root).is_dir())
         for root in include_paths:
             self._add_root(Path(root))
 
@@ -108,7 +111,7 @@ class TaskIndex:
         """`strict`: a file that is none of ours is an error; in a folder of somebody else it is named and skipped."""
         if not root.exists():
             raise TaskError(f"{root}: no such task file or folder.")
-        folders = (root if root.is_dir() else root.parent, packaged_tasks())
+        folders = (*([root] if root.is_dir() else self._around(root)), packaged_tasks())
         files = _yaml_files(root) if root.is_dir() else [root]
         reading = _Reading(folders, strict or not root.is_dir(), Heads(folders) if len(files) > READ_WHOLE else None)
         for path in files:
@@ -123,6 +126,10 @@ class TaskIndex:
                 self._group_files[file.name] = file
         return reading.found
 
+    def _around(self, file: Path) -> list[Path]:
+        """Folders out of which a file that is named itself may not lead: its own, and that of --include-path."""
+        return [file.parent, *(root for root in self._given if file.resolve().is_relative_to(root.resolve()))]
+
     @contextmanager
     def _told(self, path: Path, reading: _Reading) -> Iterator[None]:
         try:
@@ -131,6 +138,7 @@ class TaskIndex:
             if reading.strict:
                 raise
             with suppress(*UNREADABLE):
+                check_inside(path, reading.folders)
                 self._skip(Heads(reading.folders).of(path), error)
             self.skipped[path] = error
 

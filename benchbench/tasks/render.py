@@ -5,13 +5,13 @@ Joins as lm-eval's `fewshot_context`, `build_qa_turn` and `construct_requests` d
 
 from __future__ import annotations
 
-from ast import literal_eval
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from benchbench.core.chat import ChatSettings, Conversation, Overflow, Shot
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.format import kind_of
 from benchbench.core.types import (
     Doc,
     GenerateRequest,
@@ -23,9 +23,10 @@ from benchbench.core.types import (
     Request,
     RollingRequest,
 )
+from benchbench.tasks.choice_hints import label_hint, list_hint, no_list, written_list
 from benchbench.tasks.config import FewshotConfig, PromptVariant
-from benchbench.tasks.dialect import kind_of
 from benchbench.tasks.documents import Deriver
+from benchbench.tasks.finding import look
 from benchbench.tasks.settings import generation_params
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
@@ -56,14 +57,14 @@ class Turn:
                 spec = written_list(spec) or spec
             return Field(spec, task.where(key), columns)
 
-        self._task = task
+        self._task, self._columns, self._spec = task, columns, prompt.doc_to_target
         self._question, self._target = field("doc_to_text"), field("doc_to_target")
         self._choices = field("doc_to_choice") if prompt.doc_to_choice is not None else None
         self._prefix = field("gen_prefix") if prompt.gen_prefix is not None else None
         self.target_delimiter = prompt.target_delimiter if prompt.target_delimiter is not None else " "
         self.shot_delimiter = prompt.fewshot_delimiter if prompt.fewshot_delimiter is not None else "\n\n"
         if self._choices is not None and self._choices.is_template and not self._choices.is_expression:
-            raise _no_list(str(prompt.doc_to_choice), self._choices.where, columns)
+            raise no_list(str(prompt.doc_to_choice), self._choices.where, columns)
 
     def question(self, scope: Mapping[str, Json], doc: object) -> str | int:
         """The question's text; or, for tasks with several inputs, the index of the right one."""
@@ -85,7 +86,7 @@ class Turn:
         if not isinstance(value, (list, tuple)) and isinstance(value, Mapping):
             value = list(value.values())
         if not isinstance(value, (list, tuple)) or not value:
-            hint = _list_hint(value, self._choices)
+            hint = list_hint(value, self._choices)
             raise TaskError(
                 f"{self._choices.where}: document {doc} gives {kind_of(value)}, not a list of choices.{hint}"
             )
@@ -130,56 +131,17 @@ class Turn:
             return choices.index(part)
         raise TaskError(
             f"{self._target.where}: document {doc} has the target {part!r}, which is none of its {len(choices)} "
-            f"choices.{_label_hint(part, len(choices), self._target.column)}"
+            f"choices.{self._target_hint(part, choices)}"
         )
 
-
-def written_list(text: str) -> list[str] | None:
-    """The texts of a list that is written as text, `['A', 'B']`; None if it is no such list."""
-    if not text.lstrip().startswith("[") or "{{" in text or "{%" in text:
-        return None
-    try:
-        value = literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-    return value if isinstance(value, list) and value and all(isinstance(one, str) for one in value) else None
-
-
-def _list_hint(value: object, field: Field) -> str:
-    """How a list that a data set keeps as text becomes one."""
-    if not isinstance(value, str) or field.column is None:
-        return ""
-    name = field.column
-    if value.lstrip().startswith("["):
-        return f" A list that is kept as text is read by {{{{ {name}|fromjson }}}}."
-    sign = next((sign for sign in ("|", ";", "\t", ",") if sign in value), None)
-    return "" if sign is None else f" Text is split by {{{{ {name}.split({sign!r}) }}}}."
-
-
-def _no_list(text: str, where: str, columns: Collection[str]) -> TaskError:
-    if "{" not in text:
-        known = ", ".join(sorted(map(str, columns))[:30])
-        return TaskError(f"{where}: no column {text!r}.{did_you_mean(text, columns)} Columns: {known}.")
-    return TaskError(
-        f"{where}: text is never read as a list; write one expression that gives a list, "
-        'e.g. "{{[option1, option2]}}".'
-    )
-
-
-def _label_hint(part: int | str, count: int, column: str | None) -> str:
-    """How what a data set has for the right choice becomes its position."""
-    name = column or "label"
-    if isinstance(part, int):
-        first = f" If it counts from 1, write {{{{ {name} - 1 }}}}." if part == count else ""
-        return f" Positions count from 0.{first}"
-    label = part.strip()
-    if label.isdecimal():
-        return " For an index, write {{…|int}}."
-    if len(label.strip("().")) == 1 and label.strip("().").isalpha():
-        letters = "abcdefghijklmnopqrstuvwxyz"[: max(count, 1)]
-        letters = letters if label.islower() else letters.upper()
-        return f" A letter becomes an index (a position, from 0) by \"{{{{ '{letters}'.index({name}) }}}}\"."
-    return " It is the text of a choice, letter by letter, or an index (a position, from 0)."
+    def _target_hint(self, part: int | str, choices: Sequence[str]) -> str:
+        field = self._target
+        if isinstance(part, str) and field.column is None and part == self._spec:
+            return f" There is no column {part!r}.{did_you_mean(part, self._columns)}"
+        alike = [choice for choice in choices if isinstance(part, str) and look(choice) == look(part)]
+        if alike:
+            return f" It differs from {alike[0]!r} only in case, white space or Unicode form."
+        return label_hint(part, len(choices), field.column)
 
 
 def _texts(values: Sequence[Any]) -> tuple[str, ...]:

@@ -297,12 +297,13 @@ def test_a_filter_that_finds_no_right_answer_is_told_with_the_answer(make_index:
     ]
 
 
-@pytest.mark.parametrize(("stated", "kind"), [(1, "warnings"), (0, "errors"), (None, "errors")])
+@pytest.mark.parametrize(("lost", "stated", "kind"), [(1, True, "warnings"), (2, True, "errors"), (1, False, "errors")])
 def test_documents_that_are_known_to_be_lost_are_warnings(
-    make_index: MakeIndex, tmp_path: Path, stated: int | None, kind: str
+    make_index: MakeIndex, tmp_path: Path, lost: int, stated: bool, kind: str
 ) -> None:
     more = STRIPPED + '    generation_kwargs: {until: ["."]}\n'
-    more += "" if stated is None else f"    metadata: {{documents: 2, unanswerable: {stated}}}\n"
-    found = report(make_index, tmp_path, plain(more=more), [CITIES[0], {"q": "Hra?", "a": "R.U.R."}])
-    assert "the stop string '.' cuts 'R.U.R.' to 'R'" in found[kind][0]
-    assert len(found["errors"]) == (kind == "errors")
+    more += "    metadata: {unanswerable: stops at a full stop}\n" if stated else ""
+    rows = [{"q": f"Hra {number}?", "a": "R.U.R." if number < lost else f"hra {number}"} for number in range(6)]
+    found = report(make_index, tmp_path, plain(more=more), rows)
+    assert [fault for fault in found[kind] if "the stop string '.' cuts 'R.U.R.' to 'R'" in fault]
+    assert bool(found["errors"]) == (kind == "errors")

@@ -253,3 +253,53 @@ def test_a_wrong_key_in_a_large_folder_is_told_when_the_task_is_asked_for(
         found.task("a")
     with pytest.raises(TaskError, match=r"b\.yaml:2: unknown key 'dataset_pat'"):
         found.task("b")
+
+
+def test_a_file_that_is_named_may_include_what_lies_in_the_folder_that_is_given(
+    no_packaged_tasks: Path, tmp_path: Path
+) -> None:
+    file, pack = tmp_path / "pack" / "sub" / "t.yaml", tmp_path / "pack"
+    file.parent.mkdir(parents=True)
+    (pack / "_base_yaml").write_text(task("t").replace("\n    ", "\n"), encoding="utf-8")
+    file.write_text("include: ../_base_yaml\ntask: mine\n", encoding="utf-8")
+    with pytest.raises(TaskError, match=r"_base_yaml lies outside .*sub and is not read"):
+        TaskIndex().select(str(file))
+    assert [one.name for one in TaskIndex([pack]).select(str(file)).tasks] == ["mine"]
+    with pytest.raises(TaskError, match="lies outside"):
+        TaskIndex([file.parent]).select(str(file))
+    (tmp_path / "other").mkdir()
+    with pytest.raises(TaskError, match="lies outside"):
+        TaskIndex([tmp_path / "other"]).select(str(file))
+    (tmp_path / "other" / "o.yaml").write_text(f"include: {pack / '_base_yaml'}\ntask: o\n", encoding="utf-8")
+    assert "o" not in TaskIndex([pack, tmp_path / "other"]).variants
+
+
+def test_of_a_large_folder_only_what_is_asked_for_is_read_whole(
+    make_index: MakeIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchbench.tasks import dialect
+
+    read: list[str] = []
+    whole = dialect.read_yaml
+    monkeypatch.setattr(dialect, "read_yaml", lambda path: (read.append(path.name), whole(path))[1])
+    files = {f"t{number}.yaml": f"include: _base\ntask: t{number}\n" for number in range(600)}
+    base = {"_base": task("base").replace("\n    ", "\n"), "g.yaml": "group: g\ntask: ['t1*']\n"}
+    found = make_index({**files, **base})
+    assert read == ["g.yaml"]
+    assert (len(found.variants), len(found.groups["g"].tasks)) == (600, 111)
+    assert found.task("t7").name == "t7"
+    assert read == ["g.yaml", "t7.yaml", "_base"]
+
+
+@pytest.mark.parametrize("most", [0, 500])
+def test_not_even_the_name_of_a_file_outside_is_read_through_a_link(
+    make_index: MakeIndex, tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchbench.tasks.index.READ_WHOLE", most)
+    (tmp_path / "outside.yaml").write_text("task: secret\ndataset_path: json\n", encoding="utf-8")
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "link.yaml").symlink_to(tmp_path / "outside.yaml")
+    found = make_index({"a.yaml": task("a")})
+    assert [*found.variants] == ["a"]
+    with pytest.raises(TaskError, match=r"named 'secret'.*(?s:.)*link\.yaml lies outside"):
+        found.select("secret")

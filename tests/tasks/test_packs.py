@@ -154,6 +154,7 @@ def test_what_lies_among_the_tasks_is_named_and_hides_none(
         assert reason in said[Path(name).name]
 
 
+LETTERS = f"{CHOOSE}doc_to_choice: [A, B]\n"
 WRONG = [
     (
         "t.yaml",
@@ -168,6 +169,21 @@ WRONG = [
         f"task: t\n{GENERATE}fewshot_config: {{sampler: id_sampler}}\n",
         "'default' or 'first_n', given 'id_sampler'",
     ),
+    (
+        "t.yaml",
+        f"task: t\n{GENERATE}metric_list: [bleu]\n",
+        "'metric_list.0': input should be a mapping of keys to values",
+    ),
+    ("t.yaml", f"task: t\n{GENERATE}metric_list: [{{metric: comet}}]\n", "benchbench score RUN --metric comet"),
+    (
+        "t.yaml",
+        f"task: t\n{GENERATE}".replace("path: json", "path: ./items.jsonl"),
+        "names a file.*{test: items.jsonl}",
+    ),
+    ("t.yaml", f"task: t\n{GENERATE}".replace("path: json", "path: rows.csv"), "names a file.*`dataset_path: csv`"),
+    ("t.yaml", f"task: t\n{LETTERS}doc_to_target: Label\n", "There is no column 'Label'. Did you mean label"),
+    ("t.yaml", f"task: t\n{LETTERS}doc_to_target: '({{{{ label }}}}).'\n", r"'AB'.index\(label.strip\("),
+    ("t.yaml", f"task: t\n{LETTERS}doc_to_target: ' a'\n", "There is no column ' a'|differs from 'A' only in case"),
     ("t.yaml", f"task: t\n{GENERATE}explode: qs\n", "row 0 has no field 'qs'. Did you mean q"),
     ("t.yaml", f"task: t\n{GENERATE}explode: q\n", "row 0 has a str in 'q', not a list"),
 ]
