@@ -11,6 +11,7 @@ import io
 import json
 import zlib
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from benchbench.core.errors import DamageError
@@ -19,18 +20,24 @@ from benchbench.store.files import REPAIR, open_plain, os_errors, replacing
 QUESTIONS = "questions.jsonl.gz"
 LONGEST = 10_000
 """Characters of a question that are kept; of a longer one its beginning and its end."""
+LEVEL = 1
+"""Of zlib: 6 saves a seventh of the bytes and takes twice as long."""
+BLOCK = 1000
+"""Lines that are packed at once."""
 MAX_LINE = 200_000
 """Bytes of the longest line that is read."""
 MAX_BYTES = 2**32
 """Of all lines together."""
 
+_AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def write_questions(path: Path, questions: Iterable[tuple[int, str]]) -> None:
     """Writes (doc id, question) of every doc, in the order in which they come. StoreError if that cannot be done."""
-    with replacing(path) as target, target.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
-        for doc_id, text in questions:
-            line = json.dumps({"doc_id": doc_id, "question": middle_cut(text)}, ensure_ascii=False) + "\n"
-            packed.write(line.encode("utf-8", errors="replace"))
+    with replacing(path) as target, target.open("wb") as file, gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
+        lines = (f'{{"doc_id": {doc_id}, "question": {_AS_JSON(middle_cut(text))}}}\n' for doc_id, text in questions)
+        while block := "".join(islice(lines, BLOCK)):
+            packed.write(block.encode("utf-8", errors="replace"))
 
 
 def middle_cut(text: str, longest: int = LONGEST) -> str:
