@@ -51,9 +51,7 @@ def test_a_difference_is_noticed(sides: Sides, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pair, "_our_request", lambda request: (*usual(request)[:-1], 5))
     assert "docs are asked otherwise" in sides.pair("own_writing", entry).said
     monkeypatch.setattr(pair, "_our_request", usual)
-    monkeypatch.setattr(
-        pair, "our_figures", lambda rows, figures: {key: value + 1e-6 for key, value in figures.items()}
-    )
+    monkeypatch.setattr(pair, "our_figures", lambda rows, figures: {key: figures[key] + 1e-6 for key in figures})
     assert "other figures" in sides.pair("own_writing", entry).said
 
 
