@@ -37,7 +37,11 @@ ROUGE = (
     "lm-eval's aggregation fetches code from the Hub and ends the run; here it costs its own row. Requests are equal."
 )
 KNOWN: dict[str, str] = dict.fromkeys(
-    [f"french_bench_{name}" for name in ("fquadv2", "fquadv2_genq", "fquadv2_hasAns", "multifquad", "trivia")], ROUGE
+    [
+        *(f"french_bench_{name}" for name in ("fquadv2", "fquadv2_genq", "fquadv2_hasAns", "multifquad", "trivia")),
+        "squadv2",
+    ],
+    ROUGE,
 ) | dict.fromkeys(
     ("gpqa_main_n_shot", "gpqa_diamond_n_shot", "gpqa_main_cot_n_shot", "gpqa_main_generative_n_shot"), DRAWS
 )

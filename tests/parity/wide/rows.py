@@ -114,7 +114,7 @@ MAKERS: dict[str, Callable[[int], Row]] = {
     "EleutherAI/hendrycks_ethics/deontology/train,test": lambda n: {
         "scenario": _text(n), "excuse": _text(n + 1), "label": n % 2,
     },
-    "EleutherAI/hendrycks_ethics/virtue/train,test": lambda n: {"scenario": f"{_text(n)} [SEP] calm", "label": n % 2},
+    "EleutherAI/hendrycks_ethics/virtue/train,test": lambda n: {"scenario": _text(n), "trait": "calm", "label": n % 2},
     "Muennighoff/babi/default/train,valid,test": lambda n: {
         "passage": _text(n) + "\n", "question": "Where is it?", "answer": THINGS[n % 8], "task": 1,
     },
