@@ -40,7 +40,7 @@ def test_both_sides_ask_and_score_the_same(sides: Sides, name: str) -> None:
 
 
 def test_what_neither_side_can_do_is_refused_by_both(sides: Sides) -> None:
-    found = sides.pair("own_words_list", f"lm_eval:{sides.files / 'own_words_list.yaml'}")
+    found = sides.pair("own_words_number", f"lm_eval:{sides.files / 'own_words_number.yaml'}")
     assert found.outcome == "refused by both"
     assert "one text is expected" in found.said
 

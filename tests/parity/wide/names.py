@@ -47,6 +47,9 @@ KNOWN["own_likelihood"] = (
     "of choices lm-eval's `likelihood` is a pair, which its mean cannot add: it ends the run; here it costs its row. "
     "Requests are equal."
 )
+KNOWN["own_words_list"] = (
+    "the made-up model of lm-eval's side looks at no text; its own engines end with a TypeError. benchbench refuses it."
+)
 """Task → why the two are not equal, and who is right."""
 SAMPLE = ("swde", "lambada_openai", "bbq")
 """Those of the default tests: of each kind one that no other test has."""
