@@ -38,7 +38,7 @@ ROUGE = (
 )
 KNOWN: dict[str, str] = dict.fromkeys(
     [
-        *(f"french_bench_{name}" for name in ("fquadv2", "fquadv2_genq", "fquadv2_hasAns", "multifquad", "trivia")),
+        *(f"french_bench_{name}" for name in ("fquadv2_genq", "fquadv2_hasAns", "multifquad", "trivia")),
         "squadv2",
     ],
     ROUGE,
