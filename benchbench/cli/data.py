@@ -52,6 +52,8 @@ def pull(
     if file_format not in FORMATS:
         raise ArgumentError(f"--format {file_format!r} is not jsonl or parquet.{did_you_mean(file_format, FORMATS)}")
     tasks = task_index(include_path).select(suite).tasks
+    for remark in dict.fromkeys(remark for task in tasks for remark in task.remarks):
+        say(remark)
     results = []
     for result in pull_tasks(tasks, to, file_format=file_format, again=again):
         results.append(result)

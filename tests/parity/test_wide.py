@@ -40,7 +40,7 @@ def test_both_sides_ask_and_score_the_same(sides: Sides, name: str) -> None:
 
 
 def test_what_neither_side_can_do_is_refused_by_both(sides: Sides) -> None:
-    found = sides.pair("own_words_list", f"lm_eval:{sides.files / 'own_words_list.yaml'}")
+    found = sides.pair("own_words_number", f"lm_eval:{sides.files / 'own_words_number.yaml'}")
     assert found.outcome == "refused by both"
     assert "one text is expected" in found.said
 
@@ -51,9 +51,7 @@ def test_a_difference_is_noticed(sides: Sides, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pair, "_our_request", lambda request: (*usual(request)[:-1], 5))
     assert "docs are asked otherwise" in sides.pair("own_writing", entry).said
     monkeypatch.setattr(pair, "_our_request", usual)
-    monkeypatch.setattr(
-        pair, "our_figures", lambda rows, figures: {key: value + 1e-6 for key, value in figures.items()}
-    )
+    monkeypatch.setattr(pair, "our_figures", lambda rows, figures: {key: figures[key] + 1e-6 for key in figures})
     assert "other figures" in sides.pair("own_writing", entry).said
 
 

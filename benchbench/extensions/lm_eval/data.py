@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.core.errors import DataError
+from benchbench.core.ids import content_hash
 from benchbench.extensions.lm_eval.names import tasks_folder
 from benchbench.tasks.borders import FILE_FORMATS, check_hub, is_configuration_name, is_data_set_name, own_files
-from benchbench.tasks.data_root import HubFile, hub_files
+from benchbench.tasks.hub_file import HubFile, hub_files
 from benchbench.tasks.rows import DATA_ENV, READERS, hub_sentence, resolved_revision
 
 
@@ -58,7 +59,7 @@ def rows_from(
         folder = folder_of(root, path, name, who)
         loaded.places.append(str(folder))
         files = _files(folder, who)
-        parts = {name: datasets.Dataset.from_list(list(READERS[file.suffix](file))) for name, file in files.items()}
+        parts = {name: _held(datasets, file) for name, file in files.items()}
         return Splits(parts) if split is None else Splits(parts)[split]
 
     def checked(path: str, name: str | None, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -144,6 +145,13 @@ def _addresses(files: Any) -> str:
     return f" ({found[0]})" if found else ""
 
 
+def _held(datasets: Any, file: Path) -> Any:
+    """The rows of a split, in memory, under a name of their own: those of another split may be the same."""
+    rows = datasets.Dataset.from_list(list(READERS[file.suffix](file)))
+    rows._fingerprint = content_hash([rows._fingerprint, str(file)])
+    return rows
+
+
 @contextlib.contextmanager
 def mapped_once() -> Iterator[None]:
     """While open, `map` gives a second call with the same rows and function what the first one made.
@@ -158,10 +166,8 @@ def mapped_once() -> Iterator[None]:
     made: dict[str, Any] = {}
 
     def once(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.cache_files and kwargs.get("cache_file_name") is None:
-            own = {"cache_file_name": _temporary(), "load_from_cache_file": False}
-        else:
-            own = {}
+        is_of_files = self.cache_files and not kwargs.get("keep_in_memory") and kwargs.get("cache_file_name") is None
+        own = {"cache_file_name": _temporary(), "load_from_cache_file": False} if is_of_files else {}
         try:
             key = Hasher.hash([self._fingerprint, args, kwargs])
         except Exception:  # noqa: BLE001 - what cannot be pickled has no name, so `datasets` keeps nothing of it either

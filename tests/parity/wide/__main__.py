@@ -47,7 +47,8 @@ def is_right(pair: Pair) -> bool:
 def line(pair: Pair) -> str:
     """The pair as text."""
     text = f"{pair.name:<45} {pair.outcome:<16} {pair.requests:>5} requests {pair.figures:>3} figures"
-    return f"{text}\n    {pair.said}\n    {KNOWN.get(pair.name, 'NOT KNOWN')}" if pair.said else text
+    why = KNOWN.get(pair.name, "" if is_right(pair) else "NOT KNOWN")
+    return "\n    ".join(filter(None, (text, pair.said, why if pair.said else "")))
 
 
 if __name__ == "__main__":

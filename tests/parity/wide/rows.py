@@ -114,7 +114,7 @@ MAKERS: dict[str, Callable[[int], Row]] = {
     "EleutherAI/hendrycks_ethics/deontology/train,test": lambda n: {
         "scenario": _text(n), "excuse": _text(n + 1), "label": n % 2,
     },
-    "EleutherAI/hendrycks_ethics/virtue/train,test": lambda n: {"scenario": f"{_text(n)} [SEP] calm", "label": n % 2},
+    "EleutherAI/hendrycks_ethics/virtue/train,test": lambda n: {"scenario": _text(n), "trait": "calm", "label": n % 2},
     "Muennighoff/babi/default/train,valid,test": lambda n: {
         "passage": _text(n) + "\n", "question": "Where is it?", "answer": THINGS[n % 8], "task": 1,
     },
@@ -156,6 +156,8 @@ MAKERS: dict[str, Callable[[int], Row]] = {
     "nyu-mll/blimp/wh_island/train": lambda n: {"sentence_good": _text(n), "sentence_bad": _text(n, "stand")},
     "nyu-mll/blimp/principle_A_case_1/train": lambda n: {"sentence_good": _text(n), "sentence_bad": _text(n, "stand")},
     "facebook/xnli/en/train,validation": lambda n: {"premise": _text(n), "hypothesis": _text(n + 1), "label": n % 3},
+    "facebook/xnli/fr/train": lambda n: {"premise": _text(n), "hypothesis": _text(n + 1), "label": n % 3},
+    "stanfordnlp/web_questions/default/train": lambda n: {"question": f"What is {n}?", "answers": [THINGS[n % 8]]},
     "truthfulqa/truthful_qa/generation/validation": lambda n: {
         "type": "x", "category": "y", "question": f"What is {n}?", "best_answer": THINGS[n % 8],
         "correct_answers": list(THINGS[:2]), "incorrect_answers": list(THINGS[2:4]), "source": "",
