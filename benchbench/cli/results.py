@@ -143,7 +143,7 @@ def items(
     found = find_run(run, output)
     name = _one_task(found, task)
     is_choice = found.plan().tasks[name].output_type == "multiple_choice"
-    questions, chosen = found.questions(name), found.items(name)
+    questions, chosen = _questions(found, name), found.items(name)
     if doc is not None:
         chosen = [item for item in chosen if item.doc_id == doc]
         if not chosen:
@@ -169,6 +169,15 @@ def _one_task(run: RunFolder, task: str | None) -> str:
     if task not in known:
         raise ArgumentError(f"the run has no task {task!r}; it has {', '.join(known[:8])}.{did_you_mean(task, known)}")
     return task
+
+
+def _questions(run: RunFolder, task: str) -> dict[int, str]:
+    """What the docs ask; nothing, with a warning, where that is damaged."""
+    try:
+        return run.questions(task)
+    except StoreError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return {}
 
 
 def _is_wrong(item: Item) -> bool:
