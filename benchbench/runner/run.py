@@ -182,6 +182,7 @@ def _keep_questions(folder: RunFolder, plan: Plan, identity: PlanRecord) -> None
         with suppress(StoreError), RunWriter(folder.path, identity) as writer:
             for prepared in lacking:
                 keep_questions(writer, prepared.task.name, questions_of(prepared))
+            remove_aside(writer)
 
 
 def _restore(folder: RunFolder, on_event: OnEvent) -> None:
