@@ -35,6 +35,7 @@ WORDS = {
 
 
 @app.command()
+@busy("pulling", bar=False)
 def pull(
     suite: Annotated[
         str, typer.Argument(metavar="SUITE", help="Suites, groups, tags, tasks or globs, separated by commas.")

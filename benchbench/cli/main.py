@@ -24,6 +24,7 @@ from typer.core import CompletionItem, TyperCommand, TyperGroup  # type: ignore[
 
 from benchbench.cli.bug import BugReports, say, write_report
 from benchbench.cli.lm_eval_habits import refuse_habits
+from benchbench.cli.usage import in_sentences
 from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, BenchbenchError
 
@@ -44,11 +45,14 @@ class VerbApp(typer.Typer):
 
 class _Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not ctx.resilient_parsing:  # a shell that completes a line must get no error
+        if ctx.resilient_parsing:  # a shell that completes a line must get no error
+            return super().parse_args(ctx, args)
+        with in_sentences(ctx):
             given, rest, order = self.make_parser(ctx).parse_args(args=list(args))
-            _refuse_repeated(order)
-            _refuse_loose_tasks(given, rest)
-        return super().parse_args(ctx, args)
+        _refuse_repeated(order)
+        _refuse_loose_tasks(given, rest)
+        with in_sentences(ctx, given):
+            return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_panels(self, ctx, formatter)
@@ -56,12 +60,20 @@ class _Command(TyperCommand):
 
 class _Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not ctx.resilient_parsing:
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        with in_sentences(ctx):
             given, rest, order = self.make_parser(ctx).parse_args(args=list(args))
-            _refuse_repeated(order)
-            if rest and rest[0] not in self.commands:
-                _refuse_loose_tasks(given, rest)
-        return super().parse_args(ctx, args)
+        _refuse_repeated(order)
+        if rest and rest[0] not in self.commands:
+            _refuse_loose_tasks(given, rest)
+        with in_sentences(ctx, given):
+            return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As typer's."""
+        with in_sentences(ctx):
+            return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_panels(self, ctx, formatter)
@@ -158,7 +170,13 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """As typer's, with the verbs known for its suggestions."""
         self.commands = dict.fromkeys(VERBS, None)  # type: ignore[assignment]
-        return super().resolve_command(ctx, args)
+        with in_sentences(ctx):
+            return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As typer's."""
+        with in_sentences(ctx):
+            return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
         """What a shell offers: the verbs, without importing any, and the options."""

@@ -34,6 +34,7 @@ from benchbench.core.record import PlanRecord, RunRecord
 from benchbench.store.find import all_runs, find_run
 from benchbench.store.folder import RunFolder
 from benchbench.store.names import same_weights, told_apart, twins
+from benchbench.store.questions import questions
 
 if TYPE_CHECKING:
     from benchbench.core.types import Item, Json
@@ -143,7 +144,7 @@ def items(
     found = find_run(run, output)
     name = _one_task(found, task)
     is_choice = found.plan().tasks[name].output_type == "multiple_choice"
-    questions, chosen = found.questions(name), found.items(name)
+    asked, chosen = _questions(found, name), found.items(name)
     if doc is not None:
         chosen = [item for item in chosen if item.doc_id == doc]
         if not chosen:
@@ -152,12 +153,12 @@ def items(
         chosen = [item for item in chosen if _is_wrong(item)]
     if as_json:
         for item in chosen:
-            print_json(item_line(item, questions.get(item.doc_id), multiple_choice=is_choice))
+            print_json(item_line(item, asked.get(item.doc_id), multiple_choice=is_choice))
     elif doc is not None:
         for item in chosen:
-            tell_lines(item_text(item, questions.get(item.doc_id), multiple_choice=is_choice))
+            tell_lines(item_text(item, asked.get(item.doc_id), multiple_choice=is_choice))
     else:
-        _print_items(chosen, questions, multiple_choice=is_choice)
+        _print_items(chosen, asked, multiple_choice=is_choice)
 
 
 def _one_task(run: RunFolder, task: str | None) -> str:
@@ -169,6 +170,15 @@ def _one_task(run: RunFolder, task: str | None) -> str:
     if task not in known:
         raise ArgumentError(f"the run has no task {task!r}; it has {', '.join(known[:8])}.{did_you_mean(task, known)}")
     return task
+
+
+def _questions(run: RunFolder, task: str) -> dict[int, str]:
+    """What the docs ask; nothing, with a warning, where that is damaged."""
+    try:
+        return questions(run, task)
+    except StoreError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return {}
 
 
 def _is_wrong(item: Item) -> bool:

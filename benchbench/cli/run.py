@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 app = VerbApp()
 EXAMPLES = """\b
-benchbench run --model HuggingFaceTB/SmolLM2-135M --tasks hellaswag,arc_easy --limit 100
-benchbench run --model runs/csmpt/checkpoint-500 --tasks czech --num-fewshot 5 --results results
-benchbench run --model M --tasks gsm8k --limit 0.1 > table.txt 2> log.txt &    # one line a minute in log.txt
+benchbench run -m HuggingFaceTB/SmolLM2-135M --tasks hellaswag --limit 100
+benchbench run -m runs/csmpt/checkpoint-500 --tasks czech --num-fewshot 5
+benchbench run -m M --tasks gsm8k --limit 0.1 > table.txt 2> log.txt &
 """
 
 

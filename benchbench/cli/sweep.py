@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 benchbench sweep --model runs/csmpt --tasks czech --watch
-benchbench sweep --model EleutherAI/pythia-70m --revisions 'step*' --tasks arc_easy
+benchbench sweep -m EleutherAI/pythia-70m --revisions 'step*' --tasks piqa
 benchbench sweep show --since 100000
 """
 app = VerbApp(invoke_without_command=True, epilog=EXAMPLES)

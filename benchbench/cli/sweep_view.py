@@ -71,9 +71,9 @@ class SweepWatcher(Watcher):
             case session.CheckpointStarted(checkpoint):
                 self._now, self._waiting = checkpoint.name, False
                 self._place += 1
-                self._turn_to(Work(f"{self.place()}waiting for its files"))
-            case events.OpeningModel():
                 self._turn_to(Work(f"{self.place()}loading"))
+            case events.OpeningModel():
+                pass
             case session.CheckpointFinished():
                 self._finished(event)
             case session.CheckpointSkipped(checkpoint, why):

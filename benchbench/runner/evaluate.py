@@ -29,6 +29,7 @@ from benchbench.core.types import (
 )
 from benchbench.runner.events import OnEvent, Progress, TaskStarted
 from benchbench.store.folder import LiveLog, RunFolder, RunWriter
+from benchbench.store.questions import keep_questions
 from benchbench.store.reuse import reusable
 from benchbench.store.table import sort_items, storable
 
@@ -136,7 +137,7 @@ def evaluate(
     asking = _TaskRun(prepared, backend, writer, others, on_event)
     items, reused = asking.at_once() if asking.windows == 1 else asking.by_windows()
     after = backend.work.totals()
-    writer.keep_questions(task, questions_of(prepared))
+    keep_questions(writer, task, questions_of(prepared))
     work = {name: after[name] - before.get(name, 0) for name in after}
     about: dict[str, Json] = {"plan": backend.info.plan, "notes": list(backend.notes)}
     seconds = round(time.monotonic() - began, 3)

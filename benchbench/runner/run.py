@@ -49,6 +49,7 @@ from benchbench.store.names import (
     real_path,
     run_id,
 )
+from benchbench.store.questions import has_questions, keep_questions
 from benchbench.store.reuse import refuse_other_training, refuse_other_weights, same_compute
 
 
@@ -190,11 +191,12 @@ def _keep_questions(folder: RunFolder, plan: Plan, identity: PlanRecord) -> None
     """Adds to a finished run what its docs ask, where that was damaged or is of a former version; not if it is locked
     or may not be written.
     """
-    lacking = [one for one in plan.tasks if not folder.has_questions(one.task.name)]
+    lacking = [one for one in plan.tasks if not has_questions(folder, one.task.name)]
     if lacking:
         with suppress(StoreError), RunWriter(folder.path, identity) as writer:
             for prepared in lacking:
-                writer.keep_questions(prepared.task.name, questions_of(prepared))
+                keep_questions(writer, prepared.task.name, questions_of(prepared))
+            remove_aside(writer)
 
 
 def _restore(folder: RunFolder, on_event: OnEvent) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,6 @@ from benchbench.store.lines import LineLog, encode_line, read_lines
 from benchbench.store.lock import RunLock
 from benchbench.store.names import completed, folder_name, is_former
 from benchbench.store.part_items import PartItems, held_or_read
-from benchbench.store.questions import QUESTIONS, read_questions, write_questions
 from benchbench.store.table import (
     encode_part,
     item_from_line,
@@ -134,14 +133,6 @@ class RunFolder:
     def task_folder(self, task: str) -> Path:
         """Where the task's items lie. DamageError if a link leads out of the run there."""
         return inside(self.path, "items", folder_name(task))
-
-    def questions(self, task: str, wanted: Collection[int] | None = None) -> dict[int, str]:
-        """Doc id → what it asks, of the docs `wanted` or of all; see `read_questions`. DamageError as that."""
-        return read_questions(self.task_folder(task) / QUESTIONS, wanted)
-
-    def has_questions(self, task: str) -> bool:
-        """What the docs of the task ask is on disk."""
-        return (self.task_folder(task) / QUESTIONS).is_file()
 
     def is_sealed(self, task: str) -> bool:
         """The task is done: its items are in a parquet part."""
@@ -290,12 +281,6 @@ class RunWriter(RunFolder):
         """The task's live.jsonl, opened for appending."""
         make_folder(self.task_folder(task))
         return LiveLog(LineLog(self.task_folder(task) / LIVE))
-
-    def keep_questions(self, task: str, questions: Iterable[tuple[int, str]]) -> None:
-        """Writes what the docs of the task ask, (doc id, question), if it is not there."""
-        if not self.has_questions(task):
-            make_folder(self.task_folder(task))
-            write_questions(self.task_folder(task) / QUESTIONS, questions)
 
     def seal(self, task: str, items: list[Item]) -> None:
         """Turns the task's items into its parquet part; after that live.jsonl is gone."""

@@ -15,7 +15,8 @@ from itertools import islice
 from pathlib import Path
 
 from benchbench.core.errors import DamageError
-from benchbench.store.files import REPAIR, open_plain, os_errors, replacing
+from benchbench.store.files import REPAIR, make_folder, open_plain, os_errors, replacing
+from benchbench.store.folder import RunFolder, RunWriter
 
 QUESTIONS = "questions.jsonl.gz"
 LONGEST = 10_000
@@ -32,10 +33,27 @@ MAX_BYTES = 2**32
 _AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def write_questions(path: Path, questions: Iterable[tuple[int, str]]) -> None:
+def questions(run: RunFolder, task: str, wanted: Collection[int] | None = None) -> dict[int, str]:
+    """`read_questions` of a task of a run."""
+    return read_questions(run.task_folder(task) / QUESTIONS, wanted)
+
+
+def has_questions(run: RunFolder, task: str) -> bool:
+    """What the docs of the task ask is on disk."""
+    return (run.task_folder(task) / QUESTIONS).is_file()
+
+
+def keep_questions(run: RunWriter, task: str, asked: Iterable[tuple[int, str]]) -> None:
+    """Writes what the docs of the task ask, (doc id, question), if it is not there."""
+    if not has_questions(run, task):
+        make_folder(run.task_folder(task))
+        write_questions(run.task_folder(task) / QUESTIONS, asked)
+
+
+def write_questions(path: Path, asked: Iterable[tuple[int, str]]) -> None:
     """Writes (doc id, question) of every doc, in the order in which they come. StoreError if that cannot be done."""
     with replacing(path) as target, target.open("wb") as file, gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
-        lines = (f'{{"doc_id": {doc_id}, "question": {_AS_JSON(middle_cut(text))}}}\n' for doc_id, text in questions)
+        lines = (f'{{"doc_id": {doc_id}, "question": {_AS_JSON(middle_cut(text))}}}\n' for doc_id, text in asked)
         while block := "".join(islice(lines, BLOCK)):
             packed.write(block.encode("utf-8", errors="replace"))
 

@@ -104,3 +104,15 @@ def test_characters_that_a_terminal_obeys_are_escaped_in_json(capsys):
     shown = capsys.readouterr().out
     assert json.loads(shown) == {"text": text}
     assert shown.rstrip("\n").isprintable()
+
+
+def test_items_show_what_was_asked_one_doc_in_full_and_those_that_are_wrong(world):
+    path = next((world.results / "hash").iterdir())
+    lines = [json.loads(line) for line in world.ask("items", path, "--task", "toy_quiz", "--json").stdout.splitlines()]
+    assert all("kolik je" in line["question"] for line in lines)
+    one = world.ask("items", path, "--task", "toy_quiz", "--doc", lines[1]["doc_id"]).stdout
+    assert lines[1]["question"] in one
+    assert one.count("right") == one.count("taken") == 1
+    wrong = world.ask("items", path, "--task", "toy_quiz", "--wrong", "--json").stdout.splitlines()
+    assert [json.loads(line)["doc_id"] for line in wrong] == [line["doc_id"] for line in lines if line["acc"] != 1.0]
+    assert "has no such doc" in world.ask("items", path, "--task", "toy_quiz", "--doc", 999).stderr

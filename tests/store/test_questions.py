@@ -16,7 +16,7 @@ from benchbench.runner.run import run
 from benchbench.runner.settings import RunSettings
 from benchbench.store.damage import damage_of_run
 from benchbench.store.folder import RunFolder
-from benchbench.store.questions import LONGEST, QUESTIONS, middle_cut, read_questions, write_questions
+from benchbench.store.questions import LONGEST, QUESTIONS, middle_cut, questions, read_questions, write_questions
 from benchbench.tasks.settings import RenderSettings
 from tests.runner.toy import make_world
 
@@ -84,7 +84,7 @@ def test_a_run_keeps_them_and_makes_lost_or_damaged_ones_again(tmp_path: Path) -
     folder = RunFolder(run(settings).path)
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
     for task in folder.record().tasks:
-        assert list(folder.questions(task)) == [item.doc_id for item in folder.items(task)]
+        assert list(questions(folder, task)) == [item.doc_id for item in folder.items(task)]
     first, second = sorted(folder.path.glob(f"items/*/{QUESTIONS}"))
     first.unlink()
     second.write_bytes(b"torn")

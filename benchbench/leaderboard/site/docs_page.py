@@ -15,7 +15,7 @@ from benchbench.core.format import name, number, several, shown, true_minus
 from benchbench.leaderboard.records import Cell, Entry, Variant
 from benchbench.leaderboard.site.parts import embedded, markup
 from benchbench.store.folder import PART
-from benchbench.store.questions import middle_cut
+from benchbench.store.questions import middle_cut, questions
 from benchbench.store.table import read_table
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ def page_of_docs(variant: Variant, title: str, entries: Sequence[Entry], back: s
     cell = entries[0].cells[variant]
     asked = [[rows.get(key) for _, rows in tables] for key in kept]
     letters = [[_letter(row, cell) for row in rows] for rows in asked]
-    questions = _questions(variant, [entry for entry, _ in tables], {doc_id for doc_id, _ in kept}, problems)
+    asked_of = _questions(variant, [entry for entry, _ in tables], {doc_id for doc_id, _ in kept}, problems)
     docs = [
-        _doc(key, questions.get(key[0], ""), rows, found, cell)
+        _doc(key, asked_of.get(key[0], ""), rows, found, cell)
         for key, rows, found in zip(kept, asked, letters, strict=True)
     ]
     marks = ["".join(column) for column in zip(*letters, strict=True)]
@@ -154,7 +154,7 @@ def _questions(variant: Variant, entries: Sequence[Entry], wanted: set[int], pro
     for entry in entries:
         run = entry.cells[variant].run
         try:
-            found = run.folder.questions(variant.task, wanted)
+            found = questions(run.folder, variant.task, wanted)
         except StoreError as error:
             problems.append(f"{run.name}: {str(error).replace(str(run.folder.path), run.name)}")
             continue
