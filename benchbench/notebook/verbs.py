@@ -126,6 +126,11 @@ def _in_memory(
 
     from benchbench.backends.hf.training import TrainingBackend
 
+    if hasattr(model, "peft_config") and not isinstance(model, Model):
+        raise ArgumentError(
+            "the model is an adapter on its base (PEFT), which is not scored in memory; save it, and give its folder "
+            "with the base: evaluate(folder, tasks, base=BASE)."
+        )
     if not isinstance(model, Model):
         raise ArgumentError(
             f"the model is a {type(model).__name__}; expected a folder, a Hub name, or a model of transformers."

@@ -39,6 +39,7 @@ def _is_plain_dcp(folder: Path) -> bool:
         return COMPOSER_KEY not in file.read(MAX_INDEX)
 
 
+DEEPSPEED = "a DeepSpeed checkpoint"
 LAYOUTS = (
     Layout(
         "a sharded FSDP checkpoint of the Trainer",
@@ -47,7 +48,7 @@ LAYOUTS = (
         lambda folder: _any(folder, "pytorch_model_fsdp*", "optimizer_0/*.distcp"),
     ),
     Layout(
-        "a DeepSpeed checkpoint",
+        DEEPSPEED,
         "put its weights together with `python {0}/zero_to_fp32.py {0} OUT` and put config.json and the tokenizer "
         "beside them",
         lambda folder: _any(
@@ -104,7 +105,33 @@ def layout_of(folder: Path) -> Layout | None:
 def what_to_do(folder: Path) -> str | None:
     """A sentence on a folder that a trainer wrote and that is no model yet."""
     layout = layout_of(folder)
-    return None if layout is None else f"{folder} is {layout.what}; {layout.remedy.format(folder)}."
+    if layout is None:
+        return None
+    remedy = layout.remedy.format(folder)
+    script = folder.parent / "zero_to_fp32.py"
+    if layout.what == DEEPSPEED and script.is_file() and not (folder / script.name).exists():
+        remedy = remedy.replace(
+            f"{folder}/{script.name} {folder} OUT", f"{script} {folder.parent} OUT --tag {folder.name}"
+        )
+    return f"{folder} is {layout.what}; {remedy}."
+
+
+def model_inside(folder: Path) -> Path | None:
+    """The one whole model in a folder below one that holds none itself, as in `step1000/hf`."""
+    if not folder.is_dir() or _any(folder, "config.json", *WEIGHTS, *ADAPTER):
+        return None
+    inner = [path.parent for path in folder.glob("*/config.json") if _any(path.parent, *WEIGHTS)]
+    return inner[0] if len(inner) == 1 else None
+
+
+def lightning_hint(folder: Path) -> str:
+    """What to do with Lightning's files, where a folder holds them and no models; empty else."""
+    if not _any(folder, "*step=*.ckpt"):
+        return ""
+    return (
+        " Its .ckpt files are Lightning's: load each with your module, save its model with `save_pretrained`, and put "
+        "the tokenizer beside it."
+    )
 
 
 def tokenizer_hint(folder: Path) -> str:

@@ -102,11 +102,17 @@ def _is_path(location: str) -> bool:
     return location.startswith((".", "~", "/")) or location.endswith(("/", ".pt")) or len(parts) > 2
 
 
+CONVERTED = frozenset(["hf", "huggingface", "hf_model", "transformers"])
+"""What trainers call a folder with transformers' format inside that of a step."""
+
+
 def _own_part(location: str) -> PurePosixPath:
-    """The path whose last part names the model. Composer's files are `ep0-ba500-rank0.pt` or `ep0-ba500/rank0.pt`."""
+    """The path whose last part names the model. Composer's files are `ep0-ba500-rank0.pt` or `ep0-ba500/rank0.pt`, and
+    some trainers put transformers' format into a folder of the step, `step500/hf`.
+    """
     path = PurePosixPath(location)
     if path.suffix != ".pt":
-        return path
+        return path.parent if path.name.lower() in CONVERTED and read_name(path.parent.name).is_whole else path
     is_plain = not read_name(path.stem).tells and read_name(path.parent.name).tells
     return path.parent if is_plain or path.stem == "rank0" else path.with_suffix("")
 

@@ -12,6 +12,7 @@ nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("ipykernel")
 
+slow = pytest.mark.slow  # a kernel of its own, which loads torch and trains: half a minute
 NOTEBOOK = REPO / "docs" / "evaluate.ipynb"
 
 
@@ -38,6 +39,7 @@ def cell_with(cells: list, text: str) -> dict:
     return next(cell for cell in cells if text in cell["source"])
 
 
+@slow
 def test_a_result_is_shown_as_a_table(cells: list) -> None:
     html = shown(cell_with(cells, "result = benchbench.evaluate"), "text/html")
     assert "<table" in html
@@ -45,6 +47,7 @@ def test_a_result_is_shown_as_a_table(cells: list) -> None:
     assert "demo@checkpoint-40" in html
 
 
+@slow
 def test_the_bar_is_written_as_text_where_there_are_no_widgets(cells: list) -> None:
     said = shown(cell_with(cells, "result = benchbench.evaluate"), "stderr")
     assert "requests" in said
@@ -52,17 +55,20 @@ def test_the_bar_is_written_as_text_where_there_are_no_widgets(cells: list) -> N
     assert "Traceback" not in said
 
 
+@slow
 def test_the_weights_in_memory_have_the_run_of_their_folder(cells: list) -> None:
     value = shown(cell_with(cells, "again.already_complete"), "text/plain")
     assert value.startswith("(True, 0.")
 
 
+@slow
 def test_a_sweep_has_a_curve_and_verdicts(cells: list) -> None:
     curve = shown(cell_with(cells, "curves.curve"), "text/plain").splitlines()
     assert [line.split()[0] for line in curve[2:]] == ["0", "20", "40"]
     assert "demo_choice_cs acc (n=20)" in shown(cell_with(cells, "curves.verdicts"), "stdout")
 
 
+@slow
 def test_what_is_wrong_is_a_sentence(cells: list) -> None:
     assert "Did you mean demo_choice_cs or" in shown(cell_with(cells, "except BenchbenchError"), "stdout")
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import benchbench
 from benchbench.backends.engines import ModelOptions
+from benchbench.backends.hf.training import TrainingBackend
 from benchbench.core.errors import ArgumentError, BenchbenchError, ModelError
 from benchbench.core.settings import with_written
 from benchbench.runner import events
@@ -128,6 +129,19 @@ def test_what_cannot_be_scored_in_memory_is_said(world: Path, tiny: Path, tmp_pa
     model.config.name_or_path = ""
     assert 'name="mine"' in said()
     assert not list(tmp_path.iterdir())
+
+
+def test_an_adapter_in_memory_is_said_to_need_its_folder_and_its_base(world: Path, tiny: Path, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny), AutoTokenizer.from_pretrained(tiny)
+    wrapped = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    given = of(world, tmp_path / "results")
+    with pytest.raises(ArgumentError, match="evaluate\\(folder, tasks, base=BASE\\)"):
+        benchbench.evaluate(wrapped, "toy_quiz", tokenizer=tokenizer, **given)
+    with pytest.raises(ModelError, match="sweep --watch --base BASE"):
+        TrainingBackend(wrapped, tokenizer, ModelOptions("m"))
+    wrapped.save_pretrained(tmp_path / "lora")
+    assert benchbench.evaluate(tmp_path / "lora", "toy_quiz", base=str(tiny), limit=2, **given).failed_share == 0
 
 
 def test_a_sweep_gives_curves_and_the_verdicts_of_the_command(world: Path, tmp_path: Path) -> None:

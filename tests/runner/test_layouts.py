@@ -40,6 +40,16 @@ def test_each_trainers_folder_is_told_from_the_others(what: str, tmp_path: Path)
     assert (look.state, look.why) == ("broken", said)
 
 
+def test_deepspeeds_script_is_named_where_it_lies(tmp_path: Path) -> None:
+    folder = tmp_path / "global_step200"
+    folder.mkdir()
+    (folder / "zero_pp_rank_0_mp_rank_00_optim_states.pt").write_text("x")
+    (tmp_path / "zero_to_fp32.py").write_text("x")
+    assert f"`python {tmp_path}/zero_to_fp32.py {tmp_path} OUT --tag global_step200`" in str(what_to_do(folder))
+    (folder / "zero_to_fp32.py").write_text("x")
+    assert f"`python {folder}/zero_to_fp32.py {folder} OUT`" in str(what_to_do(folder))
+
+
 def test_megatron_shards_are_not_called_torchtitan(tmp_path: Path) -> None:
     for name in (".metadata", "__0_0.distcp", "common.pt", "metadata.json"):
         (tmp_path / name).write_text("x")

@@ -42,6 +42,8 @@ INFO = BackendInfo("hf", "5", "/m/a", "weights", "tokenizer", "float32", "cuda:0
         ("/runs/viking/100B", "viking@100B"),
         ("/runs/csmpt/ep0-ba500-rank0.pt", "csmpt@ep0-ba500-rank0"),
         ("/runs/csmpt/ep0-ba500/rank0.pt", "csmpt@ep0-ba500"),
+        ("/runs/csmpt/step500/hf", "csmpt@step500"),
+        ("/runs/csmpt/hf", "hf"),
         ("/models/20240101", "20240101"),
         ("/models/TinyLlama-1.1B-step-50K-105b", "TinyLlama-1.1B-step-50K-105b"),
         ("TinyLlama/TinyLlama-1.1B-step-50K-105b", "TinyLlama/TinyLlama-1.1B-step-50K-105b"),
@@ -105,6 +107,7 @@ def test_a_folder_has_one_place_however_it_is_typed(tmp_path, monkeypatch):
     [
         ("/runs/csmpt/step500", None, "/runs/csmpt"),
         ("/runs/csmpt/ep0-ba500/rank0.pt", None, "/runs/csmpt"),
+        ("/runs/csmpt/iter_0000500/huggingface", None, "/runs/csmpt"),
         ("/models/final", None, "/models/final"),
         ("org/name", "step5", "org/name"),
         ("org/name", None, "org/name"),

@@ -103,6 +103,11 @@ def _check_whole(model: PreTrainedModel) -> None:
             "the model's weights are spread over several processes, so it cannot be scored inside the training loop; "
             "score its checkpoints with `benchbench sweep --watch`."
         )
+    if hasattr(model, "peft_config") and not type(model).__module__.startswith("transformers.models."):
+        raise ModelError(
+            f"{type(model).__name__} is an adapter on its base, which is not scored in memory; score its checkpoints "
+            "with `benchbench sweep --watch --base BASE`."
+        )
     if not type(model).__module__.startswith("transformers.models."):
         raise ModelError(
             f"{type(model).__name__} is not one of transformers' own models; score its checkpoints with "

@@ -137,6 +137,9 @@ def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Json]]) -> Item:
     lls, greedy, texts = _responses(first.get("resps"), are_numbers=is_rolling)
     choices = tuple(continuation for _, continuation in pairs)
     prediction = _prediction(first, lls)
+    scores = {name: value for line in lines for name, value in _scores(line)}
+    if not (lls or texts or scores):
+        raise ValueError("it has neither an answer nor a score")
     outcome: Outcome = "answered" if prediction not in (None, "", "[invalid]") or lls else "unanswered"
     item = Item(
         task=task,
@@ -158,7 +161,7 @@ def _item(task: str, doc_id: int, lines: Sequence[Mapping[str, Json]]) -> Item:
         dropped_shots=0,
         truncated_tokens=0,
         failure=None,
-        scores={name: value for line in lines for name, value in _scores(line)},
+        scores=scores,
     )
     return _with_ours(item, ours, lines)
 

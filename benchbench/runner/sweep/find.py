@@ -13,7 +13,7 @@ from benchbench.backends.models.formats import is_swappable
 from benchbench.core.checkpoint_names import NameReading, axis_of, read_name
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.runner.checkpoint import Checkpoint
-from benchbench.runner.layouts import layout_of
+from benchbench.runner.layouts import layout_of, lightning_hint, model_inside
 from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.copies import OnLeftOut, without_copies
 from benchbench.runner.sweep.listed import read_list
@@ -161,7 +161,10 @@ def _is_beside(link: Path) -> bool:
 
 
 def _weights_of(entry: Path) -> Path:
-    """The entry itself, or the one `.pt` file of rank 0 in it (Composer's `ep0-ba500/rank0.pt`)."""
+    """The entry itself, or the one model in it: a folder (`step500/hf`), or Composer's file of rank 0."""
+    below = model_inside(entry)
+    if below is not None:
+        return below
     is_model = any((entry / name).exists() for name in ("config.json", "adapter_config.json"))
     if not entry.is_dir() or is_model or layout_of(entry) is not None:
         return entry
@@ -214,6 +217,7 @@ def _none_found(model: str, how: Search) -> str:
     inner = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and _holds_steps(path)]
     near = f" There are some in {folder / inner[0]}." if inner else ""
     unclear = next((f" {why}." for path in sorted(folder.iterdir()) if (why := read_name(path.name).unclear)), "")
+    near = f"{lightning_hint(folder)}{near}"
     return (
         f"{model} has no checkpoints: expected folders like checkpoint-500 or step500, or Composer files like "
         f"ep0-ba500-rank0.pt.{near}{unclear} Others can be named in a list with --checkpoints, or waited for with "

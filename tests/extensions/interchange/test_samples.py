@@ -49,6 +49,11 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
             3,
             "is of the same doc and says something else",
         ),
+        (
+            lambda lines: [*lines[:3], {"error": "out of memory", "doc_id": 3}],
+            3,
+            "it has neither an answer nor a score",
+        ),
         (changed(1, acc=1.0), 4, "the mean of acc over its samples is 0.75, the file says 0.5"),
         (changed(1, acc="yes"), 4, "1 of 4 samples have no acc"),
         (lambda lines: [*lines[:3], "{torn"], 3, "line 4: not JSON"),

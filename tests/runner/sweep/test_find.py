@@ -303,3 +303,21 @@ def test_links_to_checkpoints_elsewhere_are_checkpoints(tmp_path):
     (folder / "step1000").symlink_to(store / "b")
     (folder / "step7777").symlink_to("step1000")
     assert [checkpoint.step for checkpoint in find_checkpoints(str(folder))] == [500, 1000]
+
+
+def test_a_model_one_folder_below_a_step_is_its_checkpoint(tmp_path):
+    for step, name in ((1000, "hf"), (2000, "huggingface")):
+        models.tiny_mpt(tmp_path / f"step{step}" / name)
+    (tmp_path / "step2000/mp_rank_00").mkdir()
+    models.tiny_mpt(tmp_path / "step3000" / "one")
+    models.tiny_mpt(tmp_path / "step3000" / "two")
+    found = find_checkpoints(str(tmp_path))
+    places = [f"{tmp_path}/step1000/hf", f"{tmp_path}/step2000/huggingface", f"{tmp_path}/step3000"]
+    assert [(one.step, one.location) for one in found] == list(zip((1000, 2000, 3000), places, strict=True))
+    assert found[0].name == f"{tmp_path.name}@step1000"
+
+
+def test_lightnings_files_are_called_by_their_name(tmp_path):
+    (tmp_path / "epoch=1-step=1000.ckpt").write_bytes(b"PK")
+    with pytest.raises(ArgumentError, match="are Lightning's: load each with your module"):
+        find_checkpoints(str(tmp_path))
