@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from benchbench.backends.encode import EncodedPair
+from benchbench.backends.hf import model as engine
 from benchbench.backends.hf import trunks
 from benchbench.backends.hf.cache import Kept, joined
 from benchbench.backends.hf.generate import CausalGenerator
@@ -99,6 +100,27 @@ def test_texts_are_those_of_one_alone_in_the_passes_of_one_batch(name: str, tmp_
     assert len(seen) <= 1.3 * new + (len(texts) if not generator.model.pads else 0)
     assert sum(seen) <= 1.3 * (len(texts) * max(len(text) for text in texts) + new * len(texts))
     assert MIXES not in generator.model.notes
+
+
+def test_rows_that_are_mixed_are_written_in_passes_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "beside", lambda held: held)  # as transformers adds up the states of RWKV
+    generator = states.generator("rwkv", tmp_path)
+    generator.ending.eos = frozenset()
+    texts = states.contexts(3, shots=8)
+    jobs = [Job(text, GenerationParams((), 4), str(i)) for i, text in enumerate(texts)]
+    expected = [generator.ending.decode(greedy_alone(generator.model.model, text, 4)) for text in texts]
+    assert written(generator, jobs) == expected
+    assert MIXES in generator.model.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "goes_on", "pads"), [("mamba2", "tokens", True), ("jamba", "steps", True), ("rwkv", "tokens", False)]
+)
+def test_half_precision_does_not_hide_how_a_state_goes_on(name: str, goes_on: str, pads: bool) -> None:
+    model = engine.CausalModel(states.made(name).bfloat16(), torch.device("cpu"))
+    assert (model.goes_on, model.pads, model.joins) == (goes_on, pads, True)
 
 
 def test_every_token_given_to_the_model_is_counted(tmp_path: Path) -> None:

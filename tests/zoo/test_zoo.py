@@ -1,8 +1,7 @@
-"""The zoo as a test: a handful of families always, all with BENCHBENCH_ZOO; what is not right is listed here."""
+"""The zoo as a test: a handful of families always, all among the slow tests; what is not right is listed here."""
 
 from __future__ import annotations
 
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,10 +38,6 @@ REFUSED: dict[str, str] = {
 SOME = ("gpt_neo", "gemma2", "t5", "bert")
 """Checked in every run: a window, a packed window, an encoder-decoder, a refusal."""
 
-WHOLE_ZOO = pytest.mark.skipif(
-    "BENCHBENCH_ZOO" not in os.environ, reason="takes long: python -m tests.zoo, or set BENCHBENCH_ZOO"
-)
-
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The list of families costs an import of transformers, so it is made only where it is asked for."""
@@ -70,7 +65,6 @@ def test_some_families_are_right_or_refused(family: str) -> None:
     judge(check(family, families()[family]))
 
 
-@WHOLE_ZOO
 @pytest.mark.slow
 def test_every_family_is_right_or_refused(family: str) -> None:
     if family in UNBUILDABLE:
@@ -78,7 +72,6 @@ def test_every_family_is_right_or_refused(family: str) -> None:
     judge(check(family, families()[family]))
 
 
-@WHOLE_ZOO
 @pytest.mark.slow
 @pytest.mark.parametrize("family", IN_BFLOAT16)
 def test_half_precision_is_right_within_its_rounding(family: str) -> None:
@@ -86,7 +79,6 @@ def test_half_precision_is_right_within_its_rounding(family: str) -> None:
     assert result.outcome == "right", result
 
 
-@WHOLE_ZOO
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ROUTED)
 def test_rounding_that_chooses_another_expert_moves_few_texts(family: str) -> None:

@@ -43,7 +43,7 @@ A = TypeVar("A", bound=Answer)
 J = TypeVar("J")
 T = TypeVar("T")
 
-VERSION = "1"
+VERSION = "2"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
 
 MOST_NAMES = 1000

@@ -4,18 +4,15 @@ padding for text.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 
 from benchbench.backends.hf.agreement import is_rough
 from benchbench.backends.hf.cache import CannotShareError, Kept, joined
 from benchbench.core.errors import BackendError
-
-if TYPE_CHECKING:
-    from benchbench.backends.hf.model import CausalModel
 
 PROBE_TOKENS = 24
 """The longest text that is read to find out how a past goes on."""
@@ -31,6 +28,33 @@ Steps = Literal["together", "beside", "apart"]
 """Rows that go on by one token each do so in one pass; with states as `StatesBeside`; each in a pass of its own."""
 
 
+class Reader(Protocol):
+    """What is needed of a `CausalModel`, which see."""
+
+    model: Any
+    device: torch.device
+    steps: Steps
+
+    def logits(
+        self,
+        ids: torch.Tensor,
+        rows: torch.Tensor,
+        *,
+        mask: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+        past: Any = None,
+        keep_past: bool = False,
+    ) -> tuple[torch.Tensor, Any]:
+        """Logits of the flat positions `rows`, and the past."""
+        ...
+
+    def read(
+        self, texts: Sequence[Sequence[int]], rows: torch.Tensor, past: Kept | None = None
+    ) -> tuple[torch.Tensor, Kept]:
+        """The same of texts laid flush right, and what is kept of them."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Habits:
     """How a model that keeps states may be used."""
@@ -42,7 +66,7 @@ class Habits:
     """They may go on together."""
 
 
-def habits_of(model: CausalModel) -> Habits:
+def habits_of(model: Reader) -> Habits:
     """What the model was seen to do. Sets its `steps`."""
     try:
         return _Probe(model).habits()
@@ -58,7 +82,7 @@ def likeness(model: torch.nn.Module) -> float:
 class _Probe:
     """Two short texts read whole and in parts. That a model passes does not show that it is right with longer ones."""
 
-    def __init__(self, model: CausalModel) -> None:
+    def __init__(self, model: Reader) -> None:
         self._model = model
         vocabulary = model.model.get_input_embeddings().weight.shape[0]
         ids = [(7_919 * place + 3) % vocabulary for place in range(PROBE_TOKENS)]

@@ -218,7 +218,7 @@ def _check_tensors(opened: VLLMModel, tensors: dict[str, tuple[int, ...]], name:
             raise ModelError(f"{name} {found}, the open model {asked}; {OPEN_ANEW}")
 
 
-VERSION = "1"
+VERSION = "2"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
 
 

@@ -28,7 +28,7 @@ from benchbench.extensions.gguf import ENGINE
 from benchbench.extensions.gguf.answers import Cache, LlamaGenerator, LlamaScorer
 from benchbench.extensions.gguf.llama import GGUFTokenizer, LlamaModel, LlamaOptions, default_threads, library
 
-VERSION = "1"
+VERSION = "2"
 """Raised when a change of ours moves a log-likelihood beyond rounding: results of old versions are not reused."""
 BATCH_TOKENS = {"cpu": 512, "cuda": 2048}
 VOLATILE_PREFIXES = ("general.", "tokenizer.", "quantize.", "split.")
