@@ -68,7 +68,7 @@ class CountingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
     def get_seq_length(self) -> int:
         """Tokens that were read."""
-        return super().get_seq_length() if self.is_initialized else self.length  # type: ignore[no-untyped-call]
+        return super().get_seq_length() if self.is_initialized else self.length
 
 
 class StatesBeside:
