@@ -58,11 +58,11 @@ def test_what_is_written_is_read_and_long_texts_keep_both_ends(tmp_path: Path) -
     "content",
     [
         b"no gzip",
-        gzip.compress(b'{"doc_id": 0, "question": "a"}\n')[:-9],
-        gzip.compress(b"[]\n"),
-        gzip.compress(b'{"doc_id": "0", "question": "a"}\n'),
-        gzip.compress(b"[" * 100_000 + b"\n"),
-        gzip.compress(json.dumps({"doc_id": 0, "question": "a" * 300_000}).encode()),
+        gzip.compress(b'{"doc_id": 0, "question": "a"}\n', mtime=0)[:-9],
+        gzip.compress(b"[]\n", mtime=0),
+        gzip.compress(b'{"doc_id": "0", "question": "a"}\n', mtime=0),
+        gzip.compress(b"[" * 100_000 + b"\n", mtime=0),
+        gzip.compress(json.dumps({"doc_id": 0, "question": "a" * 300_000}).encode(), mtime=0),
     ],
 )
 def test_anything_else_is_damage(tmp_path: Path, content: bytes) -> None:
