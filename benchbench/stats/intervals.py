@@ -127,7 +127,8 @@ def wilson_of(p: float, n: float, *, level: float = LEVEL) -> Interval:
     z = t_quantile(math.inf, level)
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Interval(0.0 if p <= 0 else centre - half, 1.0 if p >= 1 else centre + half)
+    # Near a bound the difference is lost in rounding, and may end on the other side of it.
+    return Interval(0.0 if p <= 0 else max(0.0, centre - half), 1.0 if p >= 1 else min(1.0, centre + half))
 
 
 LEAST = 0.93

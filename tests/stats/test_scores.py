@@ -84,6 +84,7 @@ def test_a_score_between_bounds_that_scatters_like_right_and_wrong_has_their_int
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40), st.booleans())
 @example(x=[0.0, 2.2250738585072014e-308], share=False)
+@example(x=[1e-12, 1e-12, 1e-12], share=False)
 def test_a_mean_between_bounds_always_has_an_interval_with_width_that_holds_it(x: list[float], share: bool) -> None:
     names = [i // 2 for i in range(len(x))] if share and len(x) >= 8 else [None] * len(x)
     known, _ = mean_uncertainty(x, names, SHARE)
