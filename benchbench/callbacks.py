@@ -16,8 +16,9 @@ from benchbench.backends.hf.training import TrainingBackend
 from benchbench.core.errors import ArgumentError, BenchbenchError
 from benchbench.core.settings import with_written
 from benchbench.runner.events import ignore
+from benchbench.runner.identity import refuse_taken_series
 from benchbench.runner.plan import Plan, make_plan
-from benchbench.runner.run import RunResult, refuse_taken_series, run_plan
+from benchbench.runner.run import RunResult, run_plan
 from benchbench.runner.settings import RunSettings
 
 

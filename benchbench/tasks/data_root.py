@@ -18,15 +18,9 @@ from typing import Literal
 from benchbench.core.errors import DataError
 from benchbench.core.files import open_regular, read_regular
 from benchbench.tasks.borders import FILE_FORMATS
+from benchbench.tasks.hub import HubSource, hub_sentence
 from benchbench.tasks.hub_file import HubFile, hub_files
-from benchbench.tasks.rows import (
-    READERS,
-    HubSource,
-    check_names,
-    hub_sentence,
-    read_json,
-    read_text,
-)
+from benchbench.tasks.rows import READERS, check_names, read_json, read_text
 from benchbench.tasks.task import AnyTask, Task
 from benchbench.tasks.text_file import bare_name, readable
 

@@ -17,11 +17,11 @@ from benchbench.core.types import Doc, Json
 from benchbench.tasks.borders import FILE_FORMATS, is_split_name, own_files
 from benchbench.tasks.config import Join
 from benchbench.tasks.data_root import pulled_revision
+from benchbench.tasks.hub import HubSource
 from benchbench.tasks.rows import (
     DATA_ENV,
     READERS,
     AllRows,
-    HubSource,
     Row,
     check_names,
     missing_split,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchbench.tasks.rows import resolved_revision
+from benchbench.tasks.hub import resolved_revision
 
 _ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?/([\w./-]+)")
 

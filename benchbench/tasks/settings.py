@@ -128,10 +128,9 @@ def parse_limit(text: str) -> int | float:
 
 def check_limit(limit: float | None) -> None:
     """ArgumentError for a limit that is neither a number of docs nor a share of them."""
-    if limit is None or (isinstance(limit, int) and 1 <= limit <= MAX_DOCS):
-        return
-    if isinstance(limit, int) or not 0 < limit < 1:
-        raise ArgumentError(f"--limit is {limit}; {LIMITS}.")
+    is_count = isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MAX_DOCS
+    if limit is not None and not is_count and not (isinstance(limit, float) and 0 < limit < 1):
+        raise ArgumentError(f"--limit is {limit!r}; {LIMITS}.")
 
 
 def docs_of(limit: float, total: int) -> int:

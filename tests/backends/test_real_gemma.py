@@ -96,7 +96,9 @@ def test_texts_are_those_of_generate(gemma: HFBackend) -> None:
     params = GenerationParams(("\n",), 12)
     requests = [GenerateRequest("g", doc, 0, Prompt("", (), text), params) for doc, text in enumerate(asked)]
     tokenizer, model = gemma.loaded.tokenizer, gemma.loaded.model
-    for answer in gemma.generate(requests):
+    answers = list(gemma.generate(requests))
+    assert len(answers) == len(asked)
+    for answer in answers:
         assert isinstance(answer, Completion)
         ids = tokenizer(answer.request.prompt.text, return_tensors="pt")
         written = model.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :]

@@ -132,8 +132,13 @@ def test_what_is_not_typed_has_the_default_of_the_settings() -> None:
     app, said = toy_app()
     assert CliRunner().invoke(app, ["--word", "hi"]).exit_code == 0
     assert said == [(Toy("hi"), False)]
-    assert CliRunner().invoke(app, []).exit_code == 2
-    assert CliRunner().invoke(app, ["--word", "hi", "--volume", "loud"]).exit_code == 2
+    for typed, sentence in (
+        ([], "--word is missing"),
+        (["--word", "hi", "--volume", "loud"], "--volume: 'loud' is not one of"),
+    ):
+        error = CliRunner().invoke(app, typed).exception
+        assert isinstance(error, ArgumentError)
+        assert sentence in str(error)
 
 
 def test_a_parts_own_default_is_the_default_of_its_flag() -> None:

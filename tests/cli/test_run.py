@@ -100,7 +100,7 @@ def test_a_model_name_cannot_write_to_the_terminal(world):
     table = world.path / "evil\x1b[2J[red]name.jsonl"
     table.write_text(json.dumps({"continuation": " 2", "loglikelihood": -1}) + "\n")
     done = world.run("--max-failed", "1", model=f"scripted:{table}")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, "the table answers no doc of either task"
     assert "\x1b" not in done.stdout + done.stderr
     assert "evil[2J[red]name.jsonl" in done.stdout
 

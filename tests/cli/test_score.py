@@ -36,7 +36,7 @@ def test_comet_is_asked_in_its_own_process(world):
     assert done.returncode == 0, done.stderr
     (scored,) = json.loads(done.stdout)["scored"]
     assert (scored["task"], scored["metric"], scored["state"]) == ("toy_write", "comet:tiny", "added")
-    assert "toy_write: comet:tiny of 6 segments" in done.stderr
+    assert "toy_write comet:tiny: 6 segments" in done.stderr
     (line,) = [line for line in world.ask("show").stdout.splitlines() if " comet:tiny " in line]
     assert line.split()[-2:] == ["6", "0"]
 

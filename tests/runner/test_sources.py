@@ -42,6 +42,7 @@ class SumTask:
     output_type = "generate_until"
     version = "3"
     path = Path("sums.py")
+    remarks: tuple[str, ...] = ()
 
     def __init__(self, name: str) -> None:
         self.name, self.count = name, int(name.removeprefix("sums:to"))

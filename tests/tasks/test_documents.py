@@ -12,7 +12,7 @@ import pytest
 
 from benchbench.core.errors import DataError
 from benchbench.tasks.documents import open_source
-from benchbench.tasks.rows import resolved_revision
+from benchbench.tasks.hub import resolved_revision
 from tests.tasks.conftest import CHOICE, QUESTIONS, MakeTask, write_rows
 
 HUB = """

@@ -17,8 +17,9 @@ from benchbench.core.errors import DataError
 from benchbench.core.ids import content_hash
 from benchbench.extensions.lm_eval.names import tasks_folder
 from benchbench.tasks.borders import FILE_FORMATS, check_hub, is_configuration_name, is_data_set_name, own_files
+from benchbench.tasks.hub import hub_sentence, resolved_revision
 from benchbench.tasks.hub_file import HubFile, hub_files
-from benchbench.tasks.rows import DATA_ENV, READERS, hub_sentence, resolved_revision
+from benchbench.tasks.rows import DATA_ENV, READERS
 
 
 class Loaded:

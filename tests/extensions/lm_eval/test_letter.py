@@ -254,6 +254,7 @@ def test_tokens_of_a_conversation_are_lm_evals(world, tmp_path) -> None:
     engine = upstream.backend(str(folder), 1, False)
     encoder = Encoder(engine.tokenizer, 2048, "causal")
     requests = [one for prepared in plan.tasks for doc in prepared.docs for one in doc.requests]
+    assert len(requests) > 4
     for request in requests:
         assert isinstance(request, LoglikelihoodRequest)
         text, continuation = our_conversation(request, encoder.chat)
