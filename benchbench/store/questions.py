@@ -1,7 +1,7 @@
 """What the docs of a task ask, beside its items: for people who read answers. No number is made of it.
 
 One JSON line per doc, packed: `items/<task>/questions.jsonl.gz`. Description and shots, which all docs share, are left
-out.
+out. The last line is the checksum of the bytes before it, in a gzip member of its own.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import io
 import json
 import zlib
 from collections.abc import Collection, Iterable, Iterator
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
+from struct import pack
+from typing import BinaryIO
 
 from benchbench.core.errors import DamageError
 from benchbench.store.files import REPAIR, make_folder, open_plain, os_errors, replacing
@@ -52,10 +55,24 @@ def keep_questions(run: RunWriter, task: str, asked: Iterable[tuple[int, str]]) 
 
 def write_questions(path: Path, asked: Iterable[tuple[int, str]]) -> None:
     """Writes (doc id, question) of every doc, in the order in which they come. StoreError if that cannot be done."""
-    with replacing(path) as target, target.open("wb") as file, gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
-        lines = (f'{{"doc_id": {doc_id}, "question": {_AS_JSON(middle_cut(text))}}}\n' for doc_id, text in asked)
-        while block := "".join(islice(lines, BLOCK)):
-            packed.write(block.encode("utf-8", errors="replace"))
+    with replacing(path) as target:
+        with target.open("wb") as file, gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
+            lines = (f'{{"doc_id": {doc_id}, "question": {_AS_JSON(middle_cut(text))}}}\n' for doc_id, text in asked)
+            while block := "".join(islice(lines, BLOCK)):
+                packed.write(block.encode("utf-8", errors="replace"))
+        digest = sha256(target.read_bytes()).hexdigest()
+        with target.open("ab") as file:
+            file.write(_seal(digest))
+
+
+def _seal(digest: str) -> bytes:
+    """A gzip member that holds a checksum, as RFC 1952 and 1951 write what is not compressed: always the same bytes."""
+    line = json.dumps({"sha256": digest}).encode() + b"\n"
+    stored = b"\x01" + pack("<HH", len(line), 0xFFFF - len(line)) + line
+    return b"\x1f\x8b\x08" + bytes(6) + b"\xff" + stored + pack("<II", zlib.crc32(line), len(line))
+
+
+SEAL_BYTES = len(_seal(64 * "0"))
 
 
 def middle_cut(text: str, longest: int = LONGEST) -> str:
@@ -82,6 +99,8 @@ def read_questions(path: Path, wanted: Collection[int] | None = None) -> dict[in
     for line in _lines(path):
         try:
             one = json.loads(line)
+            if "sha256" in one:
+                break
             doc_id, question = one["doc_id"], one["question"]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise _damaged(path) from None
@@ -98,6 +117,7 @@ def read_questions(path: Path, wanted: Collection[int] | None = None) -> dict[in
 
 def _lines(path: Path) -> Iterator[bytes]:
     with os_errors(path, "read"), open_plain(path) as file:
+        _check_seal(file, path)
         try:
             with gzip.GzipFile(fileobj=file) as packed, io.BufferedReader(packed) as lines:
                 total = 0
@@ -108,6 +128,18 @@ def _lines(path: Path) -> Iterator[bytes]:
                     yield line
         except (gzip.BadGzipFile, EOFError, zlib.error):
             raise _damaged(path) from None
+
+
+def _check_seal(file: BinaryIO, path: Path) -> None:
+    """DamageError where the bytes are not those that were written; leaves the file at its beginning."""
+    left, digest = file.seek(0, io.SEEK_END) - SEAL_BYTES, sha256()
+    file.seek(0)
+    while left > 0 and (block := file.read(min(left, 2**20))):
+        digest.update(block)
+        left -= len(block)
+    if left < 0 or file.read(SEAL_BYTES + 1) != _seal(digest.hexdigest()):
+        raise _damaged(path)
+    file.seek(0)
 
 
 def _damaged(path: Path) -> DamageError:

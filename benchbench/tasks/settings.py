@@ -126,7 +126,7 @@ def parse_limit(text: str) -> int | float:
     raise ArgumentError(f"--limit is {text!r}; {LIMITS}.")
 
 
-def check_limit(limit: float | None) -> None:
+def check_limit(limit: object) -> None:
     """ArgumentError for a limit that is neither a number of docs nor a share of them."""
     is_count = isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MAX_DOCS
     if limit is not None and not is_count and not (isinstance(limit, float) and 0 < limit < 1):

@@ -84,12 +84,14 @@ def test_a_kill_while_python_starts_leaves_nothing(tmp_path: Path) -> None:
     began = time.monotonic()
     expected = finished(tmp_path, tmp_path / "whole")
     seconds, rng, killed = time.monotonic() - began, random.Random(1), []
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP) * 2:
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP) * 4:
         process = start(tmp_path, tmp_path / "killed")
         time.sleep(rng.uniform(0, 0.7 * seconds))
         process.send_signal(number)
         process.communicate()
         killed.append(process.returncode)
+        if process.returncode == 0:  # the machine is faster than when it was timed
+            seconds *= 0.8
     assert sum(code != 0 for code in killed) >= 6, killed
     assert finished(tmp_path, tmp_path / "killed") == expected
 

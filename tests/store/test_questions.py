@@ -92,3 +92,21 @@ def test_a_run_keeps_them_and_makes_lost_or_damaged_ones_again(tmp_path: Path) -
     assert run(settings).already_complete
     after = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
     assert {path: after.get(path) for path in before} == before
+
+
+def test_every_bit_counts(tmp_path: Path) -> None:
+    write_questions(tmp_path / QUESTIONS, [(n, f"what is {n}?") for n in range(5)])
+    sound = (tmp_path / QUESTIONS).read_bytes()
+    for place in range(8 * len(sound)):
+        changed = bytearray(sound)
+        changed[place // 8] ^= 1 << place % 8
+        (tmp_path / QUESTIONS).write_bytes(changed)
+        with pytest.raises(DamageError):
+            read_questions(tmp_path / QUESTIONS)
+    for content in (sound[:-1], sound + b"\0", sound[1:], b""):
+        (tmp_path / QUESTIONS).write_bytes(content)
+        with pytest.raises(DamageError):
+            read_questions(tmp_path / QUESTIONS)
+    (tmp_path / QUESTIONS).write_bytes(sound)
+    assert len(read_questions(tmp_path / QUESTIONS)) == 5
+    assert len(gzip.decompress(sound).splitlines()) == 6, "any gzip reads it"

@@ -22,10 +22,17 @@ from tests.runner.toy import make_world, settings
 
 ray = pytest.importorskip("ray")
 
+from benchbench.backends.pool import pool as pool_module  # noqa: E402
 from benchbench.backends.pool.pool import Pool  # noqa: E402
 from benchbench.backends.pool.ray import RayCrew, Share, open_pool, share_out  # noqa: E402
 
 GPUS = {"GPU": 8.0, "CPU": 64.0}
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many that no worker is done before something happens to it."""
+    monkeypatch.setitem(pool_module.SMALLEST, "cpu", 300)
 
 
 @pytest.fixture(scope="module")
