@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from benchbench.core.chat import Conversation
@@ -74,6 +74,20 @@ class Work:
         """All of them by name."""
         counted = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "served"}
         return {**counted, **self.served}
+
+    def copy(self) -> Work:
+        """As it is now."""
+        return replace(self, served=dict(self.served))
+
+    def since(self, before: Work) -> Work:
+        """What was added to `before`, a copy that was taken earlier."""
+        return Work(
+            self.tokens_needed - before.tokens_needed,
+            self.tokens_computed - before.tokens_computed,
+            self.batches - before.batches,
+            self.out_of_memory_retries - before.out_of_memory_retries,
+            {name: value - before.served.get(name, 0) for name, value in self.served.items()},
+        )
 
     def add(self, other: Work) -> None:
         """Counts what another backend did as well."""

@@ -94,14 +94,10 @@ def shown(progress: bool | Callable[[SweepEvent], None]) -> Iterator[OnSweepEven
         yield progress
         return
     if not progress:
-        yield _nothing
+        yield events.ignore
         return
     bar = Bar()
     try:
         yield bar
     finally:
         bar.close()
-
-
-def _nothing(event: SweepEvent) -> None:
-    """Shows nothing."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbench.core.errors import ArgumentError, did_you_mean
-from benchbench.core.record import Row, RunRecord
+from benchbench.core.record import RunRecord
+from benchbench.runner.run import RunResult
 from benchbench.store.folder import FinishedRun, RunFolder
 from benchbench.store.frames import frame_of, load_items
 
@@ -21,25 +22,8 @@ SHOWN = ["model", "task", "metric", "value", "ci_low", "ci_high", "n", "num_fews
 
 
 @dataclass(frozen=True)
-class Result:
-    """A finished run of one model."""
-
-    path: Path
-    """Its folder."""
-    record: RunRecord
-    """What its run.json holds."""
-    already_complete: bool = False
-    """Nothing was computed: the run was finished before."""
-
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        """Of each task or group every metric, with its interval."""
-        return self.record.rows
-
-    @property
-    def failed_share(self) -> float:
-        """Failed docs over all docs, 0 to 1."""
-        return self.record.failed_share
+class Result(RunResult):
+    """A finished run of one model, as frames."""
 
     def table(self) -> pd.DataFrame:
         """A row for each task (or group) and metric, with the columns of `benchbench.load_runs`."""

@@ -133,12 +133,11 @@ def evaluate(
     if writer.is_sealed(task):
         writer.drop_live(task)
         return writer.sealed_items(task)
-    began, before = time.monotonic(), backend.work.totals()
+    began, before = time.monotonic(), backend.work.copy()
     asking = _TaskRun(prepared, backend, writer, others, on_event)
     items, reused = asking.at_once() if asking.windows == 1 else asking.by_windows()
-    after = backend.work.totals()
+    work = backend.work.since(before).totals()
     keep_questions(writer, task, questions_of(prepared))
-    work = {name: after[name] - before.get(name, 0) for name in after}
     about: dict[str, Json] = {"plan": backend.info.plan, "notes": list(backend.notes)}
     seconds = round(time.monotonic() - began, 3)
     writer.note({"event": "task", "task": task, "seconds": seconds, "reused": reused, **about, **work})

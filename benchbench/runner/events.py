@@ -97,5 +97,5 @@ Event: TypeAlias = (
 OnEvent: TypeAlias = Callable[[Event], None]
 
 
-def ignore(event: Event) -> None:
-    """Watches nothing."""
+def ignore(event: object) -> None:
+    """Watches nothing, of a run or of a sweep."""

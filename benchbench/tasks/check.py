@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from benchbench.core.errors import TaskError
 from benchbench.core.types import RenderedDoc
 from benchbench.tasks.check_templates import unseen
-from benchbench.tasks.finding import Finding, asked, look, question_text, request_text, shots_of
+from benchbench.tasks.finding import Finding, asked, look, question_text, request_text, right_texts, shots_of
 from benchbench.tasks.recorded_task import source_texts
 from benchbench.tasks.task import PreparedTask, Task
 
@@ -44,15 +44,11 @@ def _repeated(docs: Sequence[RenderedDoc]) -> Iterator[Finding]:
             continue
         earlier = first_with.setdefault((*questions, "", *sorted(map(look, rendered.choices))), rendered)
         if earlier.doc.hash != rendered.doc.hash:
-            also = "" if _right(earlier) == _right(rendered) else ", with another right answer"
+            also = "" if right_texts(earlier) == right_texts(rendered) else ", with another right answer"
             yield Finding(rendered.doc.id, f"the same question as document {earlier.doc.id}{also}", False)
         told = [look(shot) for shot in shots_of(requests[0])]
         if any(question and any(shot.startswith(question) for shot in told) for question in questions):
             yield Finding(rendered.doc.id, "a shot is the same question, with its answer", False)
-
-
-def _right(rendered: RenderedDoc) -> tuple[str, ...]:
-    return tuple(rendered.choices[index] for index in rendered.gold) if rendered.choices else rendered.targets
 
 
 def _sources(prepared: PreparedTask) -> Iterator[Finding]:

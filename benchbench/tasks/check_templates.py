@@ -12,7 +12,7 @@ from benchbench.core.format import kind_of
 from benchbench.core.sandbox import sandbox
 from benchbench.core.types import Json, RenderedDoc
 from benchbench.tasks.config import PromptVariant
-from benchbench.tasks.finding import Finding, asked, question_text
+from benchbench.tasks.finding import Finding, asked, question_text, right_texts
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
 
@@ -176,8 +176,7 @@ def _equal_everywhere(task: Task, variant: PromptVariant, docs: Sequence[Rendere
 def _right(rendered: RenderedDoc) -> tuple[str, ...] | None:
     if rendered.choices and len({len(asked(rendered)), 1}) > 1:
         return None  # the choices are contexts
-    texts = tuple(rendered.choices[index] for index in rendered.gold) if rendered.choices else rendered.targets
-    return texts or None
+    return right_texts(rendered) or None
 
 
 def _reads_fields(spec: object, rendered: RenderedDoc) -> bool:

@@ -22,7 +22,7 @@ from benchbench.tasks.hub import HubSource, hub_sentence
 from benchbench.tasks.hub_file import HubFile, hub_files
 from benchbench.tasks.rows import READERS, check_names, read_json, read_text
 from benchbench.tasks.task import AnyTask, Task
-from benchbench.tasks.text_file import bare_name, readable
+from benchbench.tasks.text_file import ending, readable
 
 LOCK = "data.lock.json"
 LOCK_FORMAT = 1
@@ -169,21 +169,23 @@ def files_of(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         raise DataError(f"--data-root {root}: no such folder.")
     found: dict[str, Path] = {}
+    pulled = _pulled(root)
     for suffix in READERS:
-        for path in sorted({*root.glob(f"*/*/*{suffix}"), *root.glob(f"*/*/*/*{suffix}"), *_pulled(root, suffix)}):
+        brought = [path for path in pulled if path.name.endswith(suffix)]
+        for path in sorted({*root.glob(f"*/*/*{suffix}"), *root.glob(f"*/*/*/*{suffix}"), *brought}):
             place = path.relative_to(root)
             if not any(part.startswith(".") for part in place.parts):
                 found.setdefault(place.with_name(path.name.removesuffix(suffix)).as_posix(), path)
     return dict(sorted(found.items()))
 
 
-def _pulled(root: Path, suffix: str) -> list[Path]:
+def _pulled(root: Path) -> list[Path]:
     """Files that `pull` brought, also those deeper than a split lies."""
     try:
         names = read_lock(root)
     except DataError:  # `data verify` tells what is wrong with it
         return []
-    return [root / name for name in names if name.endswith(suffix) and (root / name).is_file()]
+    return [root / name for name in names if (root / name).is_file()]
 
 
 def find_file(root: Path, place: str) -> Path | None:
@@ -212,8 +214,8 @@ def count(path: Path) -> int:
 
 def count_read(path: Path) -> int:
     """Documents in a file, every one of them parsed. DataError for the first that is broken."""
-    ending = path.name[len(bare_name(path).stem) :].lower()
-    return sum(1 for _ in _OTHER_READERS.get(ending, READERS.get(ending, read_text))(path))
+    kind = ending(path)
+    return sum(1 for _ in _OTHER_READERS.get(kind, READERS.get(kind, read_text))(path))
 
 
 _OTHER_READERS = {".json": read_json, ".json.gz": read_json}

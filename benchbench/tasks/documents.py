@@ -220,13 +220,30 @@ def open_rows(task: Task, data_root: Path | None, *, trusted: bool = False) -> D
     return source if task.config.keep is None else FilteredSource(task, task.config.keep, source)
 
 
-class JoinedSource(AllRows):
+class _SourceOver(AllRows):
+    """Gives rows that it makes of those of another source, from the same place and of the same revision."""
+
+    def __init__(self, task: Task, source: DataSource) -> None:
+        self._task, self._source = task, source
+        self.path = source.path
+
+    @property
+    def revision(self) -> str | None:
+        """See DataSource."""
+        return self._source.revision
+
+    def splits(self) -> list[str]:
+        """See DataSource."""
+        return self._source.splits()
+
+
+class JoinedSource(_SourceOver):
     """Every row with its row of another configuration in one more field."""
 
     def __init__(self, task: Task, join: Join, source: DataSource, other: DataSource) -> None:
         """`other` is the task's data set under the configuration that `join` names."""
-        self._task, self._join, self._source, self._other = task, join, source, other
-        self.path = source.path
+        super().__init__(task, source)
+        self._join, self._other = join, other
 
     @property
     def revision(self) -> str | None:
@@ -264,7 +281,7 @@ class JoinedSource(AllRows):
         return f"{self._task.where('join')}: by {self._join.by!r}:"
 
 
-class ExplodedSource(AllRows):
+class ExplodedSource(_SourceOver):
     """A row for each entry of a list that a row holds, such as the questions about a passage, in order.
 
     An entry with fields of its own puts them into the row, over those of the same name; any other takes the list's
@@ -272,17 +289,8 @@ class ExplodedSource(AllRows):
     """
 
     def __init__(self, task: Task, name: str, source: DataSource) -> None:
-        self._task, self._name, self._source = task, name, source
-        self.path = source.path
-
-    @property
-    def revision(self) -> str | None:
-        """See DataSource."""
-        return self._source.revision
-
-    def splits(self) -> list[str]:
-        """See DataSource."""
-        return self._source.splits()
+        super().__init__(task, source)
+        self._name = name
 
     def each(self, split: str, limit: int | None = None) -> Iterator[Row]:
         """See DataSource. DataError for a row without such a list, or if all are empty."""
@@ -314,21 +322,12 @@ class ExplodedSource(AllRows):
         )
 
 
-class FilteredSource(AllRows):
+class FilteredSource(_SourceOver):
     """The rows for which the task's `keep` expression is true, in order."""
 
     def __init__(self, task: Task, keep: str, source: DataSource) -> None:
-        self._task, self._keep, self._source = task, keep, source
-        self.path = source.path
-
-    @property
-    def revision(self) -> str | None:
-        """See DataSource."""
-        return self._source.revision
-
-    def splits(self) -> list[str]:
-        """See DataSource."""
-        return self._source.splits()
+        super().__init__(task, source)
+        self._keep = keep
 
     def each(self, split: str, limit: int | None = None) -> Iterator[Row]:
         """See DataSource. NothingKeptError if no row is left."""

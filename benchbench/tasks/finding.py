@@ -49,3 +49,8 @@ def asked(rendered: RenderedDoc) -> list[Request]:
 def look(text: str) -> str:
     """What a text looks like to somebody who passes over case, white space and the form of its characters."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def right_texts(rendered: RenderedDoc) -> tuple[str, ...]:
+    """The texts of the right choices, else the targets."""
+    return tuple(rendered.choices[index] for index in rendered.gold) if rendered.choices else rendered.targets

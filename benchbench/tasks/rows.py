@@ -17,7 +17,7 @@ from benchbench.core.files import open_regular
 from benchbench.core.types import Json
 from benchbench.tasks.borders import is_configuration_name, is_data_set_name
 from benchbench.tasks.task import Task
-from benchbench.tasks.text_file import MAX_LINE_BYTES, bare_name, lines_of, whole_text
+from benchbench.tasks.text_file import MAX_LINE_BYTES, bare_name, ending, lines_of, whole_text
 
 Row = dict[str, Json]
 
@@ -250,8 +250,7 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
 
 def split_name(path: Path) -> str | None:
     """The split that a file of a data root holds; None for a file that holds none."""
-    bare = bare_name(path)
-    return bare.stem if path.name[len(bare.stem) :].lower() in READERS else None
+    return bare_name(path).stem if ending(path) in READERS else None
 
 
 class AllRows(ABC):

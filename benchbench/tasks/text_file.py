@@ -47,6 +47,11 @@ def bare_name(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() == ".gz" else path
 
 
+def ending(path: Path) -> str:
+    """What stands behind the bare name, as `.jsonl` or `.csv.gz`, in small letters."""
+    return path.name[len(bare_name(path).stem) :].lower()
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[BufferedIOBase]:
     """A regular file of text, unpacked if gzip packed it, behind its byte order mark. OSError for another kind."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchbench.core.errors import BenchbenchError, DataError, TaskError
-from benchbench.tasks import rows, text_file
+from benchbench.tasks import hub, rows, text_file
 from benchbench.tasks.borders import check_hub, own_files
 from benchbench.tasks.data_root import needed_splits, pull
 from benchbench.tasks.documents import open_source
@@ -120,7 +120,7 @@ def test_trust_lets_everything_through(make_task: MakeTask, monkeypatch: pytest.
         asked.append(given)
         raise ValueError("stop here")
 
-    monkeypatch.setattr(rows, "_load", load)
+    monkeypatch.setattr(hub, "_load", load)
     task = make_task(HUB.format(path="conll") + "    dataset_kwargs: {data_files: /x}\n")
     with pytest.raises(DataError, match="stop here"):
         prepare(task, RenderSettings(trust_task_code=True))

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from benchbench.cli.data import app
 from benchbench.core.errors import ArgumentError, DataError
-from benchbench.tasks import rows as hub
+from benchbench.tasks import hub
 from benchbench.tasks.data_root import LOCK, entry_of, read_lock, write_lock
 from benchbench.tasks.documents import open_source
 from benchbench.tasks.index import TaskIndex

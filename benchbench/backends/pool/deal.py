@@ -58,10 +58,6 @@ class Crew(Protocol):
         """Lays a chunk where all workers reach it; what stands for it in a job."""
         ...
 
-    def forget(self) -> None:
-        """No job will name what was put until now."""
-        ...
-
     def begin(self, worker: Hashable, job: Job) -> Hashable:
         """Sends the job; the ticket names it in `finished`."""
         ...

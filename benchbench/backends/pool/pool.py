@@ -76,7 +76,6 @@ class Pool:
         if not self._keep_tokens:
             self._parts.clear()
             self._homes.clear()
-            self._crew.forget()
             self._task += 1
         asked = [place for place, doc in enumerate(docs) if doc]
         jobs: dict[Job, tuple[tuple[int, ...], _Part]] = {}

@@ -59,6 +59,14 @@ class RayWorker(Worker):
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A worker that can be asked."""
+
+    actor: Any
+    about: About
+
+
 class RayCrew:
     """Workers that hold the model of `options`, each an actor with its `share` of a node.
 
@@ -68,13 +76,12 @@ class RayCrew:
     def __init__(self, options: ModelOptions, count: int, share: Share, *, owns_ray: bool = False) -> None:
         self.notes: list[str] = []
         self._options, self._share, self._owns_ray = options, share, owns_ray
-        self._live: dict[int, Any] = {}
+        self.live: dict[int, Open] = {}
+        """By the worker's number."""
         self._opening: dict[Any, tuple[int, Any]] = {}
         """What an opening will return → the worker's number and actor."""
         self._started = 0
         self._about: About | None = None
-        self.abouts: dict[int, About] = {}
-        """Of those that live."""
         self._failure: BenchbenchError | None = None
         for _ in range(count):
             self._start()
@@ -91,27 +98,21 @@ class RayCrew:
     def workers(self) -> Sequence[int]:
         """See `Crew`."""
         self._welcome(timeout=0)
-        while not self._live and self._opening:
+        while not self.live and self._opening:
             self._welcome(timeout=None)
-        return list(self._live)
+        return list(self.live)
 
     def put(self, requests: tuple[Request, ...]) -> Chunk:
         """See `Crew`."""
         return Chunk(ray.put(requests))
 
-    def forget(self) -> None:
-        """See `Crew`. Ray forgets by itself what nobody names."""
-
     def begin(self, worker: Any, job: Job) -> Any:
         """See `Crew`."""
-        return getattr(self._live[worker], job.method).remote(*job.arguments)
+        return getattr(self.live[worker].actor, job.method).remote(*job.arguments)
 
     def finished(self, tickets: Sequence[Any]) -> Sequence[Any]:
         """See `Crew`; nothing where a worker that was being opened is ready before."""
-        everything = [*tickets, *self._opening]
-        ray.wait(everything, num_returns=1)
-        ready, _ = ray.wait(everything, num_returns=len(everything), timeout=0)
-        return [ref for ref in ready if ref not in self._opening]
+        return [ref for ref in _ready([*tickets, *self._opening]) if ref not in self._opening]
 
     def result(self, ticket: Any) -> Any:
         """See `Crew`."""
@@ -124,11 +125,10 @@ class RayCrew:
 
     def replace(self, worker: Any, why: str) -> None:
         """See `Crew`."""
-        about = self.abouts.pop(worker)
-        self.notes.append(
-            f"A worker died (process {about.pid} on {about.host}: {why}); what it was doing was given to another."
-        )
-        _end(self._live.pop(worker))
+        dead = self.live.pop(worker)
+        where = f"process {dead.about.pid} on {dead.about.host}"
+        self.notes.append(f"A worker died ({where}: {why}); what it was doing was given to another.")
+        _end(dead.actor)
         self._start()
 
     def load_weights(self, checkpoint: str) -> About:
@@ -137,24 +137,24 @@ class RayCrew:
             self._welcome(timeout=None)
         name, revision = split_revision(checkpoint)
         self._options = replace(self._options, model=name, revision=revision)
-        tickets = {actor.load_weights.remote(checkpoint): worker for worker, actor in self._live.items()}
+        tickets = {one.actor.load_weights.remote(checkpoint): worker for worker, one in self.live.items()}
         found: list[About] = []
         for ticket, worker in tickets.items():
             try:
                 found.append(self.result(ticket))
             except WorkerDied as death:
                 self.replace(worker, str(death))
-        if found:
-            self._about = found[0]
-        elif not self.workers():
+        # Where all died, the first that takes a place says who the workers are now.
+        self._about = found[0] if found else None
+        if not self.workers():
             raise self._failure or BackendError("no worker of the pool is left.")
         return self.about()
 
     def close(self) -> None:
         """Ends all workers, and Ray where it was started for them."""
-        for actor in (*self._live.values(), *(actor for _, actor in self._opening.values())):
+        for actor in (*(one.actor for one in self.live.values()), *(actor for _, actor in self._opening.values())):
             _end(actor)
-        self._live.clear()
+        self.live.clear()
         self._opening.clear()
         if self._owns_ray:
             ray.shutdown()
@@ -170,12 +170,7 @@ class RayCrew:
 
     def _welcome(self, timeout: float | None) -> None:
         """Takes up the workers that have opened their engine meanwhile; `timeout`: how long to wait for one."""
-        if not self._opening:
-            return
-        ready, _ = ray.wait(list(self._opening), num_returns=1, timeout=timeout)
-        if ready:
-            ready, _ = ray.wait(list(self._opening), num_returns=len(self._opening), timeout=0)
-        for ref in ready:
+        for ref in _ready([*self._opening], timeout):
             number, actor = self._opening.pop(ref)
             why = self._joins(number, actor, ref)
             if why is not None:
@@ -195,7 +190,7 @@ class RayCrew:
         why = None if self._about is None else _difference(self._about, about)
         if why is None:
             self._about = self._about or about
-            self._live[number], self.abouts[number] = actor, about
+            self.live[number] = Open(actor, about)
         return why
 
 
@@ -276,6 +271,14 @@ def _difference(first: About, other: About) -> str | None:
         if one != another:
             return f"{other.host} has other {what} ({another}) than {first.host} ({one})."
     return None
+
+
+def _ready(refs: Sequence[Any], timeout: float | None = None) -> list[Any]:
+    """All that are ready as soon as one is; none after `timeout` seconds (None: it waits), or where there are none."""
+    if not refs or not ray.wait(refs, num_returns=1, timeout=timeout)[0]:
+        return []
+    found: list[Any] = ray.wait(refs, num_returns=len(refs), timeout=0)[0]
+    return found
 
 
 def _end(actor: Any) -> None:

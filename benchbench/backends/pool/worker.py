@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +31,6 @@ class About:
     """Its engine is a `Learner`."""
     host: str
     pid: int
-    python: str
     version: str
     """Of benchbench."""
 
@@ -85,7 +83,6 @@ class Worker:
             learns=isinstance(backend, Learner),
             host=socket.gethostname(),
             pid=os.getpid(),
-            python=platform.python_version(),
             version=metadata.version("benchbench-eval"),
         )
 
@@ -95,12 +92,11 @@ class Worker:
         if isinstance(backend, Learner):
             backend.take_lessons(lessons)
         places = {request.key: place for place, request in enumerate(requests)}
-        before = replace(backend.work, served=dict(backend.work.served))
+        before = backend.work.copy()
         found = getattr(backend, method)(requests, skip=skip)
         answers = tuple([(places[response.request.key], bare(response)) for response in found])
         learnt = backend.lessons() if isinstance(backend, Learner) else None
-        work = _since(before, backend.work)
-        return Reply(answers, work, tuple(backend.notes), backend.info.plan, learnt)
+        return Reply(answers, backend.work.since(before), tuple(backend.notes), backend.info.plan, learnt)
 
     def request_keys(self, chunk: Any, sizes: Sequence[int], task: int) -> list[str]:
         """See `Backend`; the docs of the chunk have `sizes` requests each. Another `task` than before: tokens of what
@@ -151,14 +147,3 @@ def bare(response: Any) -> Bare:
 def whole(response: Bare, request: Request) -> Any:
     """A bare response with its request again."""
     return replace(response, request=request)  # type: ignore[arg-type]  # the method that was asked answers its kind
-
-
-def _since(before: Work, after: Work) -> Work:
-    """What was added."""
-    return Work(
-        after.tokens_needed - before.tokens_needed,
-        after.tokens_computed - before.tokens_computed,
-        after.batches - before.batches,
-        after.out_of_memory_retries - before.out_of_memory_retries,
-        {name: value - before.served.get(name, 0) for name, value in after.served.items()},
-    )

@@ -24,15 +24,9 @@ from benchbench.extensions.slurm.folder import (
 )
 from benchbench.extensions.slurm.queue import Node
 from benchbench.runner.checkpoint import Readiness
+from benchbench.runner.events import ignore
 from benchbench.runner.settings import SweepSettings
-from benchbench.runner.sweep import (
-    ignore,
-    is_done,
-    refuse_no_base,
-    refuse_other_tokenizers,
-    refuse_taken_name,
-    units_of,
-)
+from benchbench.runner.sweep import is_done, refuse_no_base, refuse_other_tokenizers, refuse_taken_name, units_of
 from benchbench.runner.sweep.find import find_all
 from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.session import CheckpointSkipped, OnSweepEvent, SweepSession

@@ -22,6 +22,7 @@ from benchbench.core.errors import (
     VersionError,
 )
 from benchbench.runner.checkpoint import Checkpoint, Look, Readiness
+from benchbench.runner.events import ignore
 from benchbench.runner.layouts import tokenizer_hint
 from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.find import find_all
@@ -29,7 +30,6 @@ from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.runner.sweep.session import (
     CheckpointSkipped,
     OnSweepEvent,
-    SweepEvent,
     SweepSession,
     SweepStarted,
     Waiting,
@@ -39,10 +39,6 @@ from benchbench.runner.sweep.session import (
 from benchbench.store.find import Done
 from benchbench.store.names import find_home, find_location, real_path
 from benchbench.store.reuse import refuse_other_training
-
-
-def ignore(event: SweepEvent) -> None:
-    """Watches nothing."""
 
 
 def refuse_taken_name(settings: SweepSettings, checkpoints: Iterable[Checkpoint]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -126,7 +127,7 @@ def test_a_node_that_goes_away_and_a_worker_that_is_killed_change_nothing(
         one.close()
         crew = RayCrew(options, 3, Share(cores=1, threads=1))
         while len(crew.workers()) < 3:
-            pass
+            time.sleep(0.1)
         ran(world, tmp_path / "three", options, Pool(crew), at=60, do=lambda: cluster.remove_node(nodes[0]))
         assert values(tmp_path / "three") == values(tmp_path / "one")
         assert any("A worker died" in note for note in crew.notes)
@@ -159,7 +160,7 @@ def ran(
 
 
 def kill(crew: RayCrew) -> None:
-    os.kill(next(iter(crew.abouts.values())).pid, signal.SIGKILL)
+    os.kill(next(iter(crew.live.values())).about.pid, signal.SIGKILL)
 
 
 def values(results: Path) -> list[Any]:

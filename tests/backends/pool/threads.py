@@ -56,9 +56,6 @@ class ThreadCrew:
     def put(self, requests: tuple[Request, ...]) -> Laid:
         return Laid(requests)
 
-    def forget(self) -> None:
-        pass
-
     def begin(self, worker: Any, job: Job) -> Hashable:
         self.asked.append((worker, job))
         one, thread = self._live[worker]

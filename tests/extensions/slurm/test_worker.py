@@ -7,7 +7,7 @@ from benchbench.extensions.slurm import worker
 from benchbench.extensions.slurm.cluster import Cluster
 from benchbench.extensions.slurm.engine import submit
 from benchbench.extensions.slurm.worker import Signals, work
-from benchbench.runner.sweep import ignore
+from benchbench.runner.events import ignore
 from benchbench.store.lock import RunLock
 from tests.runner.sweep.series import impatient, on_list, scripted_list
 from tests.runner.toy import make_world
