@@ -111,7 +111,8 @@ class Sides:
 
     def _theirs(self, name: str, answers: Answers) -> tuple[Asked, Figures | str]:
         """What lm-eval asks, and its figures, or what it fails with."""
-        import lm_eval
+        # Imported before `rows_in_files`, whose loader would stay in what is first imported while it is open.
+        from lm_eval.evaluator import simple_evaluate
         from lm_eval.tasks import TaskManager
 
         from benchbench.extensions.lm_eval.library import _registry
@@ -124,7 +125,7 @@ class Sides:
         silent = io.StringIO()
         with rows_in_files(self.root), contextlib.redirect_stderr(silent), contextlib.redirect_stdout(silent):
             try:
-                found = lm_eval.simple_evaluate(
+                found = simple_evaluate(
                     model=model,
                     tasks=[name],
                     num_fewshot=self.num_fewshot,
