@@ -14,6 +14,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 # Byte code is made when a module is first imported: compiling all of torch and transformers ahead costs over a minute.
+# So it has to be kept, or each of the hundreds of processes that the tests start would compile what it imports.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALL := -m pip --disable-pip-version-check -q install --no-compile --no-deps
 # What stands in locked/ is complete, so nothing is resolved, and a file with another hash is refused.
 LOCKED  := $(INSTALL) --require-hashes

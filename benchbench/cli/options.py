@@ -8,6 +8,7 @@ def run(settings: RunSettings, as_json: AsJson = False) -> None: ...
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, is_dataclass, replace
 from functools import update_wrapper
@@ -229,17 +230,32 @@ def task_index(include_paths: Iterable[Path] | None = None, *, told: bool = True
     from benchbench.tasks.index import MOST_TOLD, SEE_SKIPPED, TaskIndex
 
     index = TaskIndex(list(include_paths or ()))
-    for line in skipped_lines(index)[:MOST_TOLD] if told else ():
-        typer.echo(f"Skipped {line}", err=True)
-    if told and (more := len(index.skipped) - MOST_TOLD) > 0:
-        typer.echo(f"Skipped {more:,} files more. {SEE_SKIPPED}", err=True)
+    if told:
+        kinds = _kinds_of_skipped(index)
+        for line, alike in kinds[:MOST_TOLD]:
+            more = f" And {alike:,} more for the same reason." if alike else ""
+            typer.echo(f"Skipped {line}{more}", err=True)
+        if (left := sum(1 + alike for _, alike in kinds[MOST_TOLD:])) > 0:
+            typer.echo(f"Skipped {left:,} more for other reasons. {SEE_SKIPPED}", err=True)
     return index
+
+
+def _kinds_of_skipped(index: TaskIndex) -> list[tuple[str, int]]:
+    """The line of the first file of each reason, and how many more have it, most frequent first."""
+    alike: dict[str, list[str]] = {}
+    for line, (path, reason) in zip(skipped_lines(index), index.skipped.items(), strict=True):
+        alike.setdefault(_PLACE.sub("", str(reason).replace(str(path), "it")), []).append(line)
+    return [(lines[0], len(lines) - 1) for lines in sorted(alike.values(), key=len, reverse=True)]
+
+
+_PLACE = re.compile(r"^.*:\d+: |^it: ")
+"""Where the reason was found."""
 
 
 def skipped_lines(index: TaskIndex) -> list[str]:
     """Every file of --include-path that was skipped, and why, in the order of the files."""
     return [
-        clean_lines(f"{path}: {str(reason).removeprefix(str(path)).lstrip(': ')}")
+        clean_lines(reason if str(reason).startswith(str(path)) else f"{path}: {reason}")
         for path, reason in index.skipped.items()
     ]
 

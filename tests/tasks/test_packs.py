@@ -232,12 +232,17 @@ def test_a_list_that_datasets_turned_into_columns_is_exploded_too(make_index: Ma
 
 
 def test_skipped_files_are_listed_on_demand(make_index: MakeIndex, tmp_path: Path) -> None:
-    make_index({"t.yaml": f"task: t\n{GENERATE}", **{f"{n}.yaml": f"n: {n}\n" for n in range(8)}}, {"items": ROWS})
+    nameless = {f"{n}.yaml": f"n: {n}\n" for n in range(8)}
+    wrong = {f"w{n}.yaml": f"include: gone{n}.yaml\ntask: w{n}\n" for n in range(6)}
+    make_index({"t.yaml": f"task: t\n{GENERATE}", **nameless, **wrong}, {"items": ROWS})
     folder = str(tmp_path / "tasks")
     listed = CliRunner().invoke(app, ["tasks", "ls", "--include-path", folder])
-    assert (listed.exit_code, listed.stderr.count("Skipped ")) == (0, 6)
-    assert "Skipped 3 files more. `benchbench tasks ls --skipped --include-path DIR` lists them." in listed.stderr
+    assert listed.exit_code == 0
+    lines = listed.stderr.splitlines()
+    assert (len(lines), lines[0].startswith(f"Skipped {folder}/0.yaml: no `task` key")) == (6, True)
+    assert lines[0].endswith(" And 7 more for the same reason.")
+    assert lines[5] == "Skipped 2 more for other reasons. `benchbench tasks ls --skipped --include-path DIR` lists them."
     every = CliRunner().invoke(app, ["tasks", "ls", "--skipped", "--include-path", folder])
-    assert (every.stdout.count("no `task` key"), every.stderr) == (8, "")
+    assert (every.stdout.count("no `task` key"), every.stdout.count("gone"), every.stderr) == (8, 6, "")
     told = CliRunner().invoke(app, ["tasks", "ls", "--skipped", "--json", "--include-path", folder])
-    assert [Path(json.loads(line)["file"]).name for line in told.stdout.splitlines()] == [f"{n}.yaml" for n in range(8)]
+    assert [Path(json.loads(line)["file"]).name for line in told.stdout.splitlines()] == [*nameless, *wrong]
