@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 from jinja2 import nodes
 
@@ -12,19 +11,16 @@ from benchbench.core.types import Json
 MAX_PLAIN = 100_000
 """Characters; longer texts are left to the sandbox, which counts them."""
 _SCALARS = frozenset({str, int, float, bool})
-_TEXTS = frozenset({str})
 
 
 class Pieces:
     """The texts and names of a template, in order. What is not as plain as it seems is left to Jinja: None."""
 
-    __slots__ = ("_form", "_is_name", "_names")
+    __slots__ = ("_pieces",)
 
     def __init__(self, pieces: Sequence[tuple[str, bool]]) -> None:
-        """`pieces` are (text, False) or (name, True)."""
-        self._names = [piece for piece, is_name in pieces if is_name]
-        self._form = "".join("%s" if is_name else piece.replace("%", "%%") for piece, is_name in pieces)
-        self._is_name = len(pieces) == len(self._names) == 1
+        self._pieces = tuple(pieces)
+        """(text, False) or (name, True)."""
 
     @classmethod
     def of(cls, tree: nodes.Template) -> Pieces | None:
@@ -36,20 +32,23 @@ class Pieces:
 
     def text(self, scope: Mapping[str, Json]) -> str | None:
         """The template rendered; None where a name is missing or no text, or all of it is long."""
-        values = tuple(map(scope.get, self._names))
-        if not {*map(type, values)} <= _TEXTS:
-            return None
-        whole = self._form % values
+        texts: list[str] = []
+        for piece, is_name in self._pieces:
+            text = scope.get(piece) if is_name else piece
+            if type(text) is not str:
+                return None
+            texts.append(text)
+        whole = "".join(texts)
         return whole if len(whole) <= MAX_PLAIN else None
 
     def value(self, scope: Mapping[str, Json]) -> str | int | float | None:
         """The value of a template that is one name; None where it is missing, a list, or long."""
-        if not self._is_name:
+        if len(self._pieces) != 1 or not self._pieces[0][1]:
             return None
-        value = scope.get(self._names[0])
+        value = scope.get(self._pieces[0][0])
         if type(value) is str and len(value) > MAX_PLAIN:
             return None
-        return cast("str | int | float", value) if type(value) in _SCALARS else None
+        return value if isinstance(value, (str, int, float)) and type(value) in _SCALARS else None
 
 
 def _piece(part: nodes.Node) -> tuple[str, bool] | None:

@@ -10,12 +10,11 @@ from typing import Any, cast
 
 def chunks(settings: json.JSONEncoder) -> Callable[[object, int], Iterable[str]]:
     """What `settings.encode(value)` joins, as `chunks(settings)(value, 0)`. Circular values are not looked for."""
-    quoted = encoder.encode_basestring_ascii if settings.ensure_ascii else encoder.encode_basestring
     make = cast("Any", encoder).c_make_encoder
     made: Callable[[object, int], Iterable[str]] = make(
         None,
         settings.default,
-        quoted,
+        encoder.encode_basestring_ascii if settings.ensure_ascii else encoder.encode_basestring,
         settings.indent,
         settings.key_separator,
         settings.item_separator,
@@ -25,6 +24,9 @@ def chunks(settings: json.JSONEncoder) -> Callable[[object, int], Iterable[str]]
     )
     return made
 
+
+quoted = encoder.encode_basestring
+"""A text as JSON, with its letters as they are."""
 
 _SCAN = json.JSONDecoder().scan_once
 

@@ -71,9 +71,7 @@ def _why(responses: Sequence[Response]) -> str | None:
 def _item(
     rendered: RenderedDoc, responses: Sequence[Response], item_key: str, score: ItemScore, failure: str | None
 ) -> Item:
-    totals, greedy, *counts = _fields(_SCORED, responses, Loglikelihood)
-    texts, reasons, *others = _fields(_WRITTEN, responses, Completion)
-    num_tokens, prompt_tokens, dropped, truncated = map(add, counts, others)
+    totals, greedy, texts, reasons, num_tokens, prompt_tokens, dropped, truncated = _answers(responses)
     doc, prediction = rendered.doc, score.prediction
     return Item(  # by position, in the order of its fields: by 21 names it takes four times as long
         rendered.task,
@@ -92,8 +90,8 @@ def _item(
         num_tokens,
         tuple(map(storable, texts)),
         reasons,
-        max(dropped, default=0),
-        max(truncated, default=0),
+        max(dropped) if dropped else 0,
+        max(truncated) if truncated else 0,
         None if failure is None else storable(failure),
         {name: None if value is None else float(value) for name, value in score.scores.items()},
         prompt_tokens,
@@ -102,17 +100,21 @@ def _item(
 
 _COUNTS = ("num_tokens", "prompt_tokens", "dropped_shots", "truncated_tokens")
 _SCORED, _WRITTEN = attrgetter("total", "is_greedy", *_COUNTS), attrgetter("text", "finish_reason", *_COUNTS)
+_NOTHING: tuple[tuple[Any, ...], ...] = ((),) * (4 + len(_COUNTS))
 
 
-def _fields(
-    get: Callable[[Any], tuple[Any, ...]], responses: Sequence[Response], kind: type
-) -> Sequence[tuple[Any, ...]]:
-    """Of the responses of one kind what `get` gives, field by field."""
-    found = [get(response) for response in responses if isinstance(response, kind)]
-    return [*zip(*found, strict=True)] if found else _NOTHING
-
-
-_NOTHING: Sequence[tuple[Any, ...]] = ((),) * 6
+def _answers(responses: Sequence[Response]) -> Sequence[tuple[Any, ...]]:
+    """Of log-likelihoods totals and greedy, of texts these and why they ended, of all `_COUNTS`: one value each."""
+    kinds = {*map(type, responses)}
+    if len(kinds) > 1:
+        scored = [one for one in responses if isinstance(one, Loglikelihood)]
+        return [*map(add, _answers(scored), _answers([one for one in responses if isinstance(one, Completion)]))]
+    if Loglikelihood in kinds:
+        totals, greedy, *counts = zip(*map(_SCORED, responses), strict=True)
+        return totals, greedy, (), (), *counts
+    if Completion in kinds:
+        return (), (), *zip(*map(_WRITTEN, responses), strict=True)
+    return _NOTHING
 
 
 def _gold(rendered: RenderedDoc) -> str | None:

@@ -99,11 +99,11 @@ def failed(spec: ScoringSpec, reason: str) -> ItemScore:
 
 def _score(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Response]) -> ItemScore:
     match FAMILIES[spec.output_type]:
+        case "choice":
+            return score_choice(spec, rendered, [r for r in responses if isinstance(r, Loglikelihood)])
         case "text":
             with patterns.one_doc():
                 return score_text(spec, rendered, [r for r in responses if isinstance(r, Completion)])
-        case "choice":
-            return score_choice(spec, rendered, [r for r in responses if isinstance(r, Loglikelihood)])
         case "likelihood":
             return score_likelihood(spec, rendered, [r for r in responses if isinstance(r, Loglikelihood)])
         case "rolling":

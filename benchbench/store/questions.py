@@ -19,6 +19,7 @@ from struct import pack
 from typing import BinaryIO
 
 from benchbench.core.errors import DamageError
+from benchbench.core.quick_json import quoted
 from benchbench.core.types import RenderedDoc
 from benchbench.store.files import REPAIR, make_folder, open_plain, os_errors, replacing
 from benchbench.store.folder import RunFolder, RunWriter
@@ -35,7 +36,6 @@ MAX_LINE = 200_000
 MAX_BYTES = 2**32
 """Of all lines together."""
 
-_AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def questions(run: RunFolder, task: str, wanted: Collection[int] | None = None) -> dict[int, str]:
@@ -71,7 +71,7 @@ def writing_questions(path: Path) -> Iterator[Callable[[Iterable[tuple[int, str]
 
             def write(asked: Iterable[tuple[int, str]]) -> None:
                 lines = (
-                    f'{{"doc_id": {doc_id}, "question": {_AS_JSON(middle_cut(text))}}}\n' for doc_id, text in asked
+                    f'{{"doc_id": {doc_id}, "question": {quoted(middle_cut(text))}}}\n' for doc_id, text in asked
                 )
                 while block := "".join(islice(lines, BLOCK)):
                     packed.write(block.encode("utf-8", errors="replace"))

@@ -112,7 +112,7 @@ def read_jsonl(path: Path) -> Iterator[Row]:
     number = 0
     try:
         for number, line in enumerate(lines_of(path), 1):
-            if line.strip():
+            if not line.isspace():
                 signs = line.count(b"[") + line.count(b"{")
                 yield _object(loads(line.decode("utf-8")), path, number, signs)
     except RecursionError as error:
