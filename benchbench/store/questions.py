@@ -37,7 +37,6 @@ MAX_BYTES = 2**32
 """Of all lines together."""
 
 
-
 def questions(run: RunFolder, task: str, wanted: Collection[int] | None = None) -> dict[int, str]:
     """`read_questions` of a task of a run."""
     return read_questions(run.task_folder(task) / QUESTIONS, wanted)
@@ -70,9 +69,7 @@ def writing_questions(path: Path) -> Iterator[Callable[[Iterable[tuple[int, str]
         with target.open("wb") as file, gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
 
             def write(asked: Iterable[tuple[int, str]]) -> None:
-                lines = (
-                    f'{{"doc_id": {doc_id}, "question": {quoted(middle_cut(text))}}}\n' for doc_id, text in asked
-                )
+                lines = (f'{{"doc_id": {doc_id}, "question": {quoted(middle_cut(text))}}}\n' for doc_id, text in asked)
                 while block := "".join(islice(lines, BLOCK)):
                     packed.write(block.encode("utf-8", errors="replace"))
 
