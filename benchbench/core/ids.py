@@ -6,23 +6,25 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
+from benchbench.core.quick_json import chunks
+
+_CHUNKS = chunks(json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False))
 
 
 def canonical_json(value: object) -> str:
     """JSON with sorted keys, no spaces and no escapes: one text for one value."""
-    return _ENCODER.encode(value)
+    return "".join(_CHUNKS(value, 0))
 
 
 def content_hash(value: object, *, digits: int = 16) -> str:
     """First `digits` hex digits of the sha256 of `value` as canonical JSON."""
-    data = canonical_json(value).encode("utf-8", errors="surrogatepass")
+    data = "".join(_CHUNKS(value, 0)).encode("utf-8", "surrogatepass")
     return hashlib.sha256(data).hexdigest()[:digits]
 
 
 def text_hash(text: str) -> str:
     """sha256 of a text's UTF-8 bytes, in hex."""
-    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class DataHash:

@@ -5,10 +5,10 @@ Its score columns, the groups that it is averaged in, and what tells that two ta
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from typing import Protocol
+from functools import cache, wraps
+from typing import Protocol, TypeVar
 
 from benchbench.core.registry import FAMILIES, Family, has_ties, metric_spec
 from benchbench.core.types import (
@@ -135,22 +135,29 @@ class ScoreColumn:
     """None: the first text as it is."""
 
 
-_KNOWN: dict[int, tuple[ScoringSpec, tuple[ScoreColumn, ...]]] = {}
-"""Columns by the spec's id, with the spec itself, so that its id stands for nothing else: every doc asks for them."""
 MOST_KNOWN = 1000
+T = TypeVar("T")
 
 
+def once_per_spec(make: Callable[[ScoringSpec], T]) -> Callable[[ScoringSpec], T]:
+    """`make`, which works out for a spec what every doc asks for, called once for each spec."""
+    known: dict[int, tuple[ScoringSpec, T]] = {}
+    """By the spec's id, with the spec itself, so that its id stands for nothing else."""
+
+    @wraps(make)
+    def found(spec: ScoringSpec) -> T:
+        if (kept := known.get(id(spec))) is None:
+            if len(known) >= MOST_KNOWN:
+                known.clear()
+            kept = known[id(spec)] = spec, make(spec)
+        return kept[1]
+
+    return found
+
+
+@once_per_spec
 def columns(spec: ScoringSpec) -> tuple[ScoreColumn, ...]:
     """Columns of a task: listed metrics first, in their order, then those always computed."""
-    known = _KNOWN.get(id(spec))
-    if known is None:
-        if len(_KNOWN) >= MOST_KNOWN:
-            _KNOWN.clear()
-        known = _KNOWN[id(spec)] = spec, _columns(spec)
-    return known[1]
-
-
-def _columns(spec: ScoringSpec) -> tuple[ScoreColumn, ...]:
     filters: tuple[FilterSpec | None, ...] = spec.filters or (None,)
     several = len(filters) > 1
     listed = [

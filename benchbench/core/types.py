@@ -242,10 +242,15 @@ class RenderedDoc:
     @property
     def question(self) -> str:
         """What the doc asks, without description and shots; where its requests ask differently, one below the other."""
-        asked = [
-            request.text if isinstance(request, RollingRequest) else request.prompt.asked for request in self.requests
-        ]
-        return "\n".join(dict.fromkeys(asked))
+        texts: dict[str, None] = {}
+        prompt: Prompt | Conversation | None = None
+        for request in self.requests:
+            if isinstance(request, RollingRequest):
+                texts[request.text] = None
+            elif request.prompt is not prompt:  # choices mostly share it
+                prompt = request.prompt
+                texts[prompt.asked] = None
+        return "\n".join(texts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
+from operator import add, attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.backends.protocol import Backend
@@ -29,7 +29,7 @@ from benchbench.core.types import (
 )
 from benchbench.runner.events import OnEvent, Progress, TaskStarted
 from benchbench.store.folder import LiveLog, RunFolder, RunWriter
-from benchbench.store.questions import keep_questions
+from benchbench.store.questions import KeepQuestions, keep_questions
 from benchbench.store.reuse import reusable
 from benchbench.store.table import sort_items, storable
 
@@ -50,8 +50,6 @@ def score_item(scoring: TaskScoring, rendered: RenderedDoc, responses: Sequence[
     A scorer that raises makes a failed item, never a wrong one. TaskError and its like pass: the task is
     wrong, and would be for every doc.
     """
-    failures = [response for response in responses if isinstance(response, Failure)]
-    failure = f"{failures[0].kind}: {failures[0].message}" if failures else None
     try:
         score = scoring.score(rendered, responses)
     except BenchbenchError:
@@ -60,47 +58,63 @@ def score_item(scoring: TaskScoring, rendered: RenderedDoc, responses: Sequence[
         from benchbench.scoring.score import failed
 
         score = failed(scoring.spec, f"scoring_error: {error!r}")
-    if failure is None and score.outcome == "failed":
-        failure = score.explanation or "the item could not be scored"
-    return _item(rendered, responses, item_key, score, failure)
+    if score.outcome == "failed":
+        failure = _why(responses) or score.explanation or "the item could not be scored"
+        return _item(rendered, (), item_key, score, failure)
+    return _item(rendered, responses, item_key, score, None)
+
+
+def _why(responses: Sequence[Response]) -> str | None:
+    return next((f"{one.kind}: {one.message}" for one in responses if isinstance(one, Failure)), None)
 
 
 def _item(
     rendered: RenderedDoc, responses: Sequence[Response], item_key: str, score: ItemScore, failure: str | None
 ) -> Item:
-    kept = responses if failure is None else ()
-    lls = [response for response in kept if isinstance(response, Loglikelihood)]
-    completions = [response for response in kept if isinstance(response, Completion)] if len(lls) < len(kept) else []
-    good: list[Loglikelihood | Completion] = [*lls, *completions]
-    num_tokens, prompt_tokens, dropped, truncated = zip(*map(_COUNTS, good), strict=True) if good else _NO_COUNTS
-    scores = {name: None if value is None else float(value) for name, value in score.scores.items()}
+    totals, greedy, texts, reasons, num_tokens, prompt_tokens, dropped, truncated = _answers(responses)
+    doc, prediction = rendered.doc, score.prediction
     return Item(  # by position, in the order of its fields: by 21 names it takes four times as long
         rendered.task,
-        rendered.doc.id,
-        rendered.doc.hash,
-        rendered.doc.cluster,
+        doc.id,
+        doc.hash,
+        doc.cluster,
         rendered.prompt_name,
         item_key,
         _gold(rendered),
         tuple(map(storable, rendered.choices or rendered.targets)),
-        None if score.prediction is None else storable(score.prediction),
+        None if prediction is None else storable(prediction),
         score.outcome,
         score.tie,
-        tuple([one.total for one in lls]),
-        tuple([one.is_greedy for one in lls]),
+        totals,
+        greedy,
         num_tokens,
-        tuple([storable(written.text) for written in completions]),
-        tuple([written.finish_reason for written in completions]),
-        max(dropped),
-        max(truncated),
+        tuple(map(storable, texts)),
+        reasons,
+        max(dropped) if dropped else 0,
+        max(truncated) if truncated else 0,
         None if failure is None else storable(failure),
-        scores,
+        {name: None if value is None else float(value) for name, value in score.scores.items()},
         prompt_tokens,
     )
 
 
-_COUNTS = attrgetter("num_tokens", "prompt_tokens", "dropped_shots", "truncated_tokens")
-_NO_COUNTS: tuple[tuple[int, ...], ...] = ((), (), (0,), (0,))
+_COUNTS = ("num_tokens", "prompt_tokens", "dropped_shots", "truncated_tokens")
+_SCORED, _WRITTEN = attrgetter("total", "is_greedy", *_COUNTS), attrgetter("text", "finish_reason", *_COUNTS)
+_NOTHING: tuple[tuple[Any, ...], ...] = ((),) * (4 + len(_COUNTS))
+
+
+def _answers(responses: Sequence[Response]) -> Sequence[tuple[Any, ...]]:
+    """Of log-likelihoods totals and greedy, of texts these and why they ended, of all `_COUNTS`: one value each."""
+    kinds = {*map(type, responses)}
+    if len(kinds) > 1:
+        scored = [one for one in responses if isinstance(one, Loglikelihood)]
+        return [*map(add, _answers(scored), _answers([one for one in responses if isinstance(one, Completion)]))]
+    if Loglikelihood in kinds:
+        totals, greedy, *counts = zip(*map(_SCORED, responses), strict=True)
+        return totals, greedy, (), (), *counts
+    if Completion in kinds:
+        return (), (), *zip(*map(_WRITTEN, responses), strict=True)
+    return _NOTHING
 
 
 def _gold(rendered: RenderedDoc) -> str | None:
@@ -134,19 +148,14 @@ def evaluate(
         writer.drop_live(task)
         return writer.sealed_items(task)
     began, before = time.monotonic(), backend.work.copy()
-    asking = _TaskRun(prepared, backend, writer, others, on_event)
-    items, reused = asking.at_once() if asking.windows == 1 else asking.by_windows()
+    with keep_questions(writer, task) as keep:
+        asking = _TaskRun(prepared, backend, writer, others, on_event, keep)
+        items, reused = asking.at_once() if asking.windows == 1 else asking.by_windows()
     work = backend.work.since(before).totals()
-    keep_questions(writer, task, questions_of(prepared))
     about: dict[str, Json] = {"plan": backend.info.plan, "notes": list(backend.notes)}
     seconds = round(time.monotonic() - began, 3)
     writer.note({"event": "task", "task": task, "seconds": seconds, "reused": reused, **about, **work})
     return items()
-
-
-def questions_of(prepared: PreparedTask) -> Iterator[tuple[int, str]]:
-    """(doc id, what it asks) of every doc."""
-    return ((rendered.doc.id, rendered.question) for rendered in prepared.docs)
 
 
 class _TaskRun:
@@ -159,9 +168,10 @@ class _TaskRun:
         writer: RunWriter,
         others: Sequence[RunFolder],
         on_event: OnEvent,
+        keep: KeepQuestions,
     ) -> None:
         self._prepared, self._backend, self._writer = prepared, backend, writer
-        self._others, self._on_event = others, on_event
+        self._others, self._on_event, self._keep = others, on_event, keep
         self._task, self._scoring = prepared.task.name, scoring_of(prepared)
         held = len(prepared.docs) if prepared.own_scoring else WINDOW  # a source holds its documents anyway
         self._starts = range(0, len(prepared.docs), max(1, held))
@@ -206,6 +216,7 @@ class _TaskRun:
             kept, reused = {**kept, **taken}, reused | taken.keys()
             self._tell(docs, kept, is_first=is_first)
             asked = _ask(docs, kept, self._backend, self._scoring, live, self._on_event)
+        self._keep(rendered)
         return [*kept.values(), *asked], reused, bool(taken or asked)
 
     def _tell(self, docs: AskedDocs, kept: Mapping[int, Item], *, is_first: bool) -> None:
@@ -258,24 +269,24 @@ def _ask(
     task = scoring.spec.task
     requests = [request for doc in docs.values() for request in doc.rendered.requests]
     skip = frozenset([request.key for number in kept for request in docs[number].rendered.requests])
-    waiting = {number: doc for number, doc in docs.items() if number not in kept}
-    given: dict[int, dict[int, Response]] = {}
-    """Responses to docs of which some are still out, by their index."""
+    waiting: dict[int, tuple[AskedDoc, dict[int, Response]]]
+    """Docs of which responses are still out, with those that are in, by their index."""
+    waiting = {number: (doc, {}) for number, doc in docs.items() if number not in kept}
     done: list[Item] = []
     progress, failed = Progress(task), Progress(task, failed=True)
     for response in _responses(backend, requests, skip):
         on_event(failed if isinstance(response, Failure) else progress)
-        number, index = response.request.doc_id, response.request.index
-        if number not in waiting:
+        request = response.request
+        if (found := waiting.get(request.doc_id)) is None:
             continue
-        answers = given.setdefault(number, {})
-        answers[index] = response
-        if len(answers) == len(waiting[number].rendered.requests):
-            doc = waiting.pop(number)
-            del given[number]
-            in_order = [answers[one.index] for one in doc.rendered.requests]
-            done.append(score_item(scoring, doc.rendered, in_order, doc.key))
-            live.append(done[-1])
+        doc, answers = found
+        answers[request.index] = response
+        rendered = doc.rendered
+        if len(answers) == len(rendered.requests):
+            del waiting[request.doc_id]
+            item = score_item(scoring, rendered, [answers[one.index] for one in rendered.requests], doc.key)
+            done.append(item)
+            live.append(item)
     if waiting:
         raise BackendError(
             f"the backend {backend.info.name} left {len(waiting)} docs of {task} without an answer;"

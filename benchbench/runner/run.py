@@ -22,7 +22,7 @@ from benchbench.core.record import (
 )
 from benchbench.core.settings import changed, from_record
 from benchbench.core.types import Item
-from benchbench.runner.evaluate import evaluate, questions_of
+from benchbench.runner.evaluate import evaluate
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
 from benchbench.runner.identity import plan_record
 from benchbench.runner.plan import Estimate, Plan, estimate, make_plan
@@ -183,7 +183,8 @@ def _keep_questions(folder: RunFolder, plan: Plan, identity: PlanRecord) -> None
     if lacking:
         with suppress(StoreError), RunWriter(folder.path, identity) as writer:
             for prepared in lacking:
-                keep_questions(writer, prepared.task.name, questions_of(prepared))
+                with keep_questions(writer, prepared.task.name) as keep:
+                    keep(prepared.docs)
             remove_aside(writer)
 
 

@@ -15,8 +15,8 @@ from dataclasses import replace
 from operator import attrgetter, truediv
 
 from benchbench.core.quick_dataclass import quick_dataclass
-from benchbench.core.task_scoring import columns
-from benchbench.core.types import ItemScore, Loglikelihood, RenderedDoc, ScoringSpec
+from benchbench.core.task_scoring import columns, once_per_spec
+from benchbench.core.types import ItemScore, Loglikelihood, LoglikelihoodRequest, RenderedDoc, ScoringSpec
 
 
 @quick_dataclass(frozen=True, slots=True)
@@ -29,21 +29,18 @@ class ScoredChoices:
     """Log-likelihoods in nats."""
     greedy: tuple[bool, ...]
     tokens: tuple[int, ...]
-    continuations: tuple[str, ...]
-    """What was scored for each choice, with the delimiter before it."""
+    requests: Sequence[LoglikelihoodRequest]
+    """What asked for each choice."""
+    draw: str | None
+    """Hexadecimal digits that say which of equally good choices is taken; None takes the first."""
+    winner: int
+    """The choice that `acc` takes."""
     unconditional: tuple[float, ...] | None = None
     """Log-likelihoods without the prompt, where the task asks for acc_mutual_info."""
-    draw: str | None = None
-    """Hexadecimal digits that say which of equally good choices is taken; None takes the first."""
-
-    @property
-    def winner(self) -> int:
-        """The choice that `acc` takes."""
-        return best(self.totals, self.choices, self.draw)
 
     def text(self, index: int) -> str:
         """What was scored for a choice: the choice, or the shared ending where choices are contexts (winogrande)."""
-        choice, continuation = self.choices[index], self.continuations[index]
+        choice, continuation = self.choices[index], self.requests[index].continuation
         return choice if continuation.endswith(choice) else continuation.lstrip()
 
 
@@ -92,7 +89,7 @@ def _right(values: Sequence[float], scored: ScoredChoices) -> float:
 
 def acc(scored: ScoredChoices) -> float:
     """1 if the choice with the highest log-likelihood is right."""
-    return _right(scored.totals, scored)
+    return 1.0 if scored.winner in scored.gold else 0.0
 
 
 def acc_norm(scored: ScoredChoices) -> float:
@@ -124,8 +121,10 @@ def exact_match(scored: ScoredChoices) -> float:
 
 def bpb_gold(scored: ScoredChoices) -> float | None:
     """Bits per UTF-8 byte of the right choice; of several right ones, the cheapest. None if it is empty."""
-    sizes = [(index, count_bytes(scored.text(index))) for index in scored.gold]
-    least = min([-scored.totals[index] / (_LN2 * size) for index, size in sizes if size > 0], default=math.inf)
+    least = math.inf
+    for index in scored.gold:
+        if (size := count_bytes(scored.text(index))) > 0:
+            least = min(least, -scored.totals[index] / (_LN2 * size))
     return least if math.isfinite(least) else None
 
 
@@ -172,39 +171,45 @@ def score_choice(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[L
     A doc without a right choice among its choices gets None for every score, with an explanation; lm-eval
     counts it as wrong.
     """
-    scored = _scored_choices(rendered, responses)
-    tie = scored.totals.count(max(scored.totals)) > 1
+    choices, draw = rendered.choices, rendered.doc.hash
+    count = len(choices)
+    totals, greedy, tokens, requests = zip(*map(_PARTS, responses[:count]), strict=True)
+    scored = ScoredChoices(
+        choices,
+        tuple([index for index in rendered.gold if 0 <= index < count]),
+        totals,
+        greedy,
+        tokens,
+        requests,
+        draw,
+        best(totals, choices, draw),
+        tuple([one.total for one in responses[count:]]) if len(responses) == 2 * count else None,
+    )
+    tie = totals.count(totals[scored.winner]) > 1
+    metrics = _metrics(spec)
     if not scored.gold:
-        scores: dict[str, float | None] = dict.fromkeys(column.name for column in columns(spec))
+        scores: dict[str, float | None] = dict.fromkeys(name for name, _, _ in metrics)
         return ItemScore(scores, str(scored.winner), "answered", tie, "the doc names no right choice")
     first, found = scored, {}
-    for column in columns(spec):
-        options = column.metric.kwargs
-        if options and options.get("ties") == "first":
-            first = replace(scored, draw=None)
-            found[column.name] = ITEM_METRICS[column.metric.name](first)
+    for name, metric, takes_first in metrics:
+        if takes_first:
+            first = replace(scored, draw=None, winner=best(totals, choices, None))
+            found[name] = metric(first)
         else:
-            found[column.name] = ITEM_METRICS[column.metric.name](scored)
+            found[name] = metric(scored)
     return ItemScore(found, str(first.winner), "answered", tie)
 
 
-_PARTS = attrgetter("total", "is_greedy", "num_tokens", "request.continuation")
+_PARTS = attrgetter("total", "is_greedy", "num_tokens", "request")
 
 
-def _scored_choices(rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -> ScoredChoices:
-    choices = rendered.choices
-    count = len(choices)
-    totals, greedy, tokens, continuations = zip(*map(_PARTS, responses[:count]), strict=True)
-    return ScoredChoices(
-        choices=choices,
-        gold=tuple([index for index in rendered.gold if 0 <= index < count]),
-        totals=totals,
-        greedy=greedy,
-        tokens=tokens,
-        continuations=continuations,
-        unconditional=tuple([one.total for one in responses[count:]]) if len(responses) == 2 * count else None,
-        draw=rendered.doc.hash,
-    )
+@once_per_spec
+def _metrics(spec: ScoringSpec) -> list[tuple[str, Callable[[ScoredChoices], float | None], bool]]:
+    """Of each column its name, its metric, and whether of equally good choices the first is taken."""
+    return [
+        (column.name, ITEM_METRICS[column.metric.name], column.metric.kwargs.get("ties") == "first")
+        for column in columns(spec)
+    ]
 
 
 def score_likelihood(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Loglikelihood]) -> ItemScore:

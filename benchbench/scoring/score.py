@@ -99,11 +99,11 @@ def failed(spec: ScoringSpec, reason: str) -> ItemScore:
 
 def _score(spec: ScoringSpec, rendered: RenderedDoc, responses: Sequence[Response]) -> ItemScore:
     match FAMILIES[spec.output_type]:
+        case "choice":
+            return score_choice(spec, rendered, [r for r in responses if isinstance(r, Loglikelihood)])
         case "text":
             with patterns.one_doc():
                 return score_text(spec, rendered, [r for r in responses if isinstance(r, Completion)])
-        case "choice":
-            return score_choice(spec, rendered, [r for r in responses if isinstance(r, Loglikelihood)])
         case "likelihood":
             return score_likelihood(spec, rendered, [r for r in responses if isinstance(r, Loglikelihood)])
         case "rolling":
@@ -118,9 +118,10 @@ def why_failed(rendered: RenderedDoc, responses: Sequence[Response]) -> str | No
                 return f"nan_logits: the log-likelihood of request {response.request.index} is not a number"
         elif isinstance(response, Failure):
             return f"{response.kind}: {response.message}"
-    answered, asked = [*map(_INDEX, responses)], [request.index for request in rendered.requests]
-    if answered != asked and (missing := set(asked) - {*answered}):
-        return f"no_response: request {min(missing)} was never answered"
+    if [response.request for response in responses] != [*rendered.requests]:
+        missing = {request.index for request in rendered.requests} - {*map(_INDEX, responses)}
+        if missing:
+            return f"no_response: request {min(missing)} was never answered"
     return None
 
 

@@ -295,7 +295,7 @@ class RunWriter(RunFolder):
         After that live.jsonl is gone, unless the window was finished before: then it may hold items of a later one.
         """
         path = self.window_path(task, number)
-        again, data = path.is_file(), encode_part(items, reused)
+        again, data = path.is_file(), encode_part(items, reused, for_now=True)
         digest = hashlib.sha256(data).hexdigest()
         self.note({"event": "window", "task": folder_name(task), "number": number, "sha256": digest})
         write_whole(path, data)

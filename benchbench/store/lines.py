@@ -61,7 +61,7 @@ def _read_line(line: bytes) -> tuple[dict[str, Json] | None, bool]:
 def encode_line(value: Mapping[str, Json] | Item) -> bytes:
     """The object, or an item as the object of its fields, as a line with its checksum."""
     whole = _json(value)[:-1]
-    return whole + (b"," if value else b"") + b'"crc":"%08x"}\n' % zlib.crc32(whole)
+    return b'%b%b"crc":"%08x"}\n' % (whole, b"," if value else b"", zlib.crc32(whole))
 
 
 @cache

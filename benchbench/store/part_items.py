@@ -47,6 +47,8 @@ class PartItems(Sequence[Item]):
         """`kept` says of every row of the parts whether it counts; None: all do."""
         self._parts, self._kept = tuple(parts), kept
         self._size = sum(map(rows_in, parts)) if kept is None else int(kept.sum())
+        self._clusters: list[str | None] | None = None
+        """Once read, they are kept: every metric asks for them."""
 
     def __len__(self) -> int:
         return self._size
@@ -71,7 +73,9 @@ class PartItems(Sequence[Item]):
 
     def clusters(self) -> list[str | None]:
         """See ItemTable. Items of one cluster share its name."""
-        return _shared(self._column("cluster"))
+        if self._clusters is None:
+            self._clusters = _shared(self._column("cluster"))
+        return self._clusters
 
     def outcomes(self) -> list[Outcome]:
         """See ItemTable."""
@@ -107,6 +111,8 @@ class PartItems(Sequence[Item]):
         import numpy as np
 
         kept = np.fromiter(keep, np.bool_, self._size)
+        if kept.all():
+            return self
         if self._kept is None:
             return PartItems(self._parts, kept)
         rows = self._kept.copy()

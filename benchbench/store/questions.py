@@ -10,7 +10,8 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,8 @@ from struct import pack
 from typing import BinaryIO
 
 from benchbench.core.errors import DamageError
+from benchbench.core.quick_json import quoted
+from benchbench.core.types import RenderedDoc
 from benchbench.store.files import REPAIR, make_folder, open_plain, os_errors, replacing
 from benchbench.store.folder import RunFolder, RunWriter
 
@@ -33,8 +36,6 @@ MAX_LINE = 200_000
 MAX_BYTES = 2**32
 """Of all lines together."""
 
-_AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
-
 
 def questions(run: RunFolder, task: str, wanted: Collection[int] | None = None) -> dict[int, str]:
     """`read_questions` of a task of a run."""
@@ -46,20 +47,33 @@ def has_questions(run: RunFolder, task: str) -> bool:
     return (run.task_folder(task) / QUESTIONS).is_file()
 
 
-def keep_questions(run: RunWriter, task: str, asked: Iterable[tuple[int, str]]) -> None:
-    """Writes what the docs of the task ask, (doc id, question), if it is not there."""
-    if not has_questions(run, task):
-        make_folder(run.task_folder(task))
-        write_questions(run.task_folder(task) / QUESTIONS, asked)
+KeepQuestions = Callable[[Iterable[RenderedDoc]], None]
+"""Adds what the next docs ask."""
 
 
-def write_questions(path: Path, asked: Iterable[tuple[int, str]]) -> None:
-    """Writes (doc id, question) of every doc, in the order in which they come. StoreError if that cannot be done."""
+@contextmanager
+def keep_questions(run: RunWriter, task: str) -> Iterator[KeepQuestions]:
+    """Writes what the docs of the task ask, all in their order, if it is not there: whole when the block ends well."""
+    if has_questions(run, task):
+        yield lambda docs: None
+        return
+    make_folder(run.task_folder(task))
+    with writing_questions(run.task_folder(task) / QUESTIONS) as write:
+        yield lambda docs: write((doc.doc.id, doc.question) for doc in docs)
+
+
+@contextmanager
+def writing_questions(path: Path) -> Iterator[Callable[[Iterable[tuple[int, str]]], None]]:
+    """Writes (doc id, question) of all docs that are given, in that order. StoreError if that cannot be done."""
     with replacing(path) as target:
         with target.open("wb") as file, gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
-            lines = (f'{{"doc_id": {doc_id}, "question": {_AS_JSON(middle_cut(text))}}}\n' for doc_id, text in asked)
-            while block := "".join(islice(lines, BLOCK)):
-                packed.write(block.encode("utf-8", errors="replace"))
+
+            def write(asked: Iterable[tuple[int, str]]) -> None:
+                lines = (f'{{"doc_id": {doc_id}, "question": {quoted(middle_cut(text))}}}\n' for doc_id, text in asked)
+                while block := "".join(islice(lines, BLOCK)):
+                    packed.write(block.encode("utf-8", errors="replace"))
+
+            yield write
         digest = sha256(target.read_bytes()).hexdigest()
         with target.open("ab") as file:
             file.write(_seal(digest))

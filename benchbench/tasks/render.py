@@ -121,8 +121,9 @@ class Turn:
 
     def gold(self, answer: Answer, choices: Sequence[str], doc: object) -> tuple[int, ...]:
         """Indices of the right choices. TaskError for one that is not there."""
-        parts = answer if isinstance(answer, tuple) else (answer,)
-        return tuple([self._index(part, choices, doc) for part in parts])
+        if isinstance(answer, tuple):
+            return tuple([self._index(part, choices, doc) for part in answer])
+        return (self._index(answer, choices, doc),)
 
     def _index(self, part: int | str, choices: Sequence[str], doc: object) -> int:
         if isinstance(part, int) and 0 <= part < len(choices):
@@ -237,22 +238,30 @@ class PromptRenderer:
         raise AssertionError(self.task.output_type)
 
     def _multiple_choice(self, doc: Doc, scope: Mapping[str, Json], shots: Block) -> RenderedDoc:
-        turn, name, delimiter = self.turn, self.task.name, self._answer_delimiter(scope, doc)
-        choices = turn.choices(scope, doc.id) or ()
-        answer = turn.answer(scope, doc.id)
+        turn, name, number, delimiter = self.turn, self.task.name, doc.id, self._answer_delimiter(scope, doc)
+        choices = turn.choices(scope, number) or ()
+        answer = turn.answer(scope, number)
         if self.several_inputs:
-            right = turn.question(scope, doc.id)
-            gold = turn.gold(int(right) if str(right).isdecimal() else right, choices, doc.id)
+            right = turn.question(scope, number)
+            gold = turn.gold(int(right) if str(right).isdecimal() else right, choices, number)
             ending = delimiter + str(answer)
-            pairs = [(self._prompt(doc, scope, shots, choice), ending) for choice in choices]
+            asked = [
+                LoglikelihoodRequest(name, number, index, self._prompt(doc, scope, shots, choice), ending)
+                for index, choice in enumerate(choices)
+            ]
         else:
-            gold = turn.gold(answer, choices, doc.id)
+            gold = turn.gold(answer, choices, number)
             prompt = self._prompt(doc, scope, shots)
-            pairs = [(prompt, delimiter + choice) for choice in choices]
+            asked = [
+                LoglikelihoodRequest(name, number, index, prompt, delimiter + choice)
+                for index, choice in enumerate(choices)
+            ]
         if self._mutual:
-            pairs += [(self._empty, delimiter + choice) for choice in choices]
-        asked = [LoglikelihoodRequest(name, doc.id, i, prompt, text) for i, (prompt, text) in enumerate(pairs)]
-        return self._rendered(doc, tuple(asked), choices=choices, gold=gold)
+            asked += [
+                LoglikelihoodRequest(name, number, index, self._empty, delimiter + choice)
+                for index, choice in enumerate(choices, len(choices))
+            ]
+        return RenderedDoc(name, doc, tuple(asked), choices, gold, (), self.prompt_name)
 
     def _answer_delimiter(self, scope: Mapping[str, Json], doc: Doc) -> str:
         """What stands between a prompt and a choice: nothing where the choice begins the assistant's turn."""
@@ -287,14 +296,16 @@ class PromptRenderer:
     def _prompt(
         self, doc: Doc, scope: Mapping[str, Json], shots: Block, question: str | None = None
     ) -> Prompt | Conversation:
-        turn, delimiter = self.turn, self.turn.target_delimiter if question is None else ""
+        turn = self.turn
         description = "" if self._description is None else str(self._description.text(scope, doc.id) or "")
         prefix = turn.prefix(scope, doc.id)
         asked = turn.question(scope, doc.id) if question is None else question
         if not isinstance(asked, str):
             raise TaskError(f"{self.task.where('doc_to_text')}: document {doc.id} gives a number, not text.")
         if self._chat is None:
-            return Prompt(description, shots.texts, _with_prefix(asked, prefix, delimiter), self._overflow)
+            if prefix:
+                asked = _with_prefix(asked, prefix, turn.target_delimiter if question is None else "")
+            return Prompt(description, shots.texts, asked, self._overflow)
         given = self._chat.system or ""
         return Conversation(
             system=_joined(given, description, turn.shot_delimiter),

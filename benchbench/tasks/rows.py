@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchbench.core.errors import DataError
 from benchbench.core.files import open_regular
+from benchbench.core.quick_json import loads
 from benchbench.core.types import Json
 from benchbench.tasks.borders import is_configuration_name, is_data_set_name
 from benchbench.tasks.task import Task
@@ -111,9 +112,9 @@ def read_jsonl(path: Path) -> Iterator[Row]:
     number = 0
     try:
         for number, line in enumerate(lines_of(path), 1):
-            if line.strip():
+            if not line.isspace():
                 signs = line.count(b"[") + line.count(b"{")
-                yield _object(json.loads(line.decode("utf-8")), path, number, signs)
+                yield _object(loads(line.decode("utf-8")), path, number, signs)
     except RecursionError as error:
         raise DataError(f"{path}:{number}: the line is not JSON in UTF-8: it is nested too deeply.") from error
     except ValueError as error:

@@ -247,10 +247,10 @@ class AskedCounter:
     def over(self, docs: Iterable[RenderedDoc]) -> Iterator[RenderedDoc]:
         """`docs`, counted."""
         for doc in docs:
-            self._requests += len(doc.requests)
-            for request in doc.requests:
-                if isinstance(request, GenerateRequest):
-                    self._settings.add(request.params)
+            requests = doc.requests
+            self._requests += len(requests)
+            if requests and isinstance(requests[-1], GenerateRequest):  # those of one doc come last
+                self._settings.update(one.params for one in requests if isinstance(one, GenerateRequest))
             yield doc
 
     def result(self) -> Asked:

@@ -30,20 +30,16 @@ FAILURES = (
 class Field:
     """`spec` made ready: not text → itself; a column's name → that column; else a template, compiled once."""
 
-    __slots__ = ("_program", "column", "constant", "where")
+    __slots__ = ("_program", "column", "constant", "is_template", "where")
 
     def __init__(self, spec: Any, where: str, columns: Collection[str]) -> None:
         self.where = where
         """File, line and key, for error sentences."""
         self.column = spec if isinstance(spec, str) and spec in columns else None
         self.constant = None if isinstance(spec, str) else spec
-        is_template = isinstance(spec, str) and self.column is None
-        self._program = compile_template(spec, where) if is_template else None
-
-    @property
-    def is_template(self) -> bool:
+        self.is_template = isinstance(spec, str) and self.column is None
         """Rendered, and not just looked up."""
-        return self._program is not None
+        self._program = compile_template(spec, where) if self.is_template else None
 
     @property
     def is_expression(self) -> bool:

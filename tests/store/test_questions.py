@@ -16,7 +16,7 @@ from benchbench.runner.run import run
 from benchbench.runner.settings import RunSettings
 from benchbench.store.damage import damage_of_run
 from benchbench.store.folder import RunFolder
-from benchbench.store.questions import LONGEST, QUESTIONS, middle_cut, questions, read_questions, write_questions
+from benchbench.store.questions import LONGEST, QUESTIONS, middle_cut, questions, read_questions, writing_questions
 from benchbench.tasks.settings import RenderSettings
 from tests.runner.toy import make_world
 
@@ -46,7 +46,9 @@ def test_choices_that_stand_in_different_contexts_are_all_shown() -> None:
 
 def test_what_is_written_is_read_and_long_texts_keep_both_ends(tmp_path: Path) -> None:
     long = "begin" + "x" * (2 * LONGEST) + "end"
-    write_questions(tmp_path / QUESTIONS, [(0, "ěšč\nřž"), (3, long), (7, "half \ud800 sign")])
+    with writing_questions(tmp_path / QUESTIONS) as write:
+        write([(0, "ěšč\nřž"), (3, long)])
+        write([(7, "half \ud800 sign")])
     found = read_questions(tmp_path / QUESTIONS)
     assert (list(found), found[0], found[7]) == ([0, 3, 7], "ěšč\nřž", "half ? sign")
     assert (found[3][:5], found[3][-3:], len(found[3]) < LONGEST + 60) == ("begin", "end", True)
@@ -95,7 +97,8 @@ def test_a_run_keeps_them_and_makes_lost_or_damaged_ones_again(tmp_path: Path) -
 
 
 def test_every_bit_counts(tmp_path: Path) -> None:
-    write_questions(tmp_path / QUESTIONS, [(n, f"what is {n}?") for n in range(5)])
+    with writing_questions(tmp_path / QUESTIONS) as write:
+        write((n, f"what is {n}?") for n in range(5))
     sound = (tmp_path / QUESTIONS).read_bytes()
     for place in range(8 * len(sound)):
         changed = bytearray(sound)
