@@ -28,6 +28,7 @@ from benchbench.backends.hf.check import (
     without_far_past,
 )
 from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
+from benchbench.backends.hf.held import HeldBlock
 from benchbench.backends.hf.model import CausalModel
 from benchbench.backends.plan import Block, Limits, PlanLeaf, PlanRow, PrefixPlan, make_plan
 from benchbench.backends.tokens import Exhausted, Scored
@@ -80,30 +81,41 @@ class CausalScorer(Halving):
         self._is_auto = plan == "auto"
         self._possible = _candidates(model, plan, config)
         self._verdicts: dict[Kind, list[Verdict[Shape]]] = {}
+        self._taught: dict[Kind, Sequence[Verdict[Shape]]] = {}
+        """Of the task's first requests, when these are others of it."""
+        self.held = HeldBlock()
         self.layout: Layout = self._possible[0]
         """The layout in use for the shortest texts of the last task."""
 
     def forget(self) -> None:
         """New weights were loaded: what the old ones were trusted or distrusted with must be checked again."""
         self._verdicts.clear()
+        self._taught.clear()
+        self.held.drop()
         self.layout = self._possible[0]
         self.notes.clear()
 
     def lessons(self) -> object:
-        """The verdicts until now."""
-        return {kind: tuple(verdicts) for kind, verdicts in self._verdicts.items()}
+        """The verdicts of its own until now, and the prefix that most requests share."""
+        return {kind: tuple(verdicts) for kind, verdicts in self._verdicts.items()}, self.held.found
 
     def take_lessons(self, lessons: object) -> None:
-        """These verdicts, and no others."""
-        known = cast("Mapping[Kind, Sequence[Verdict[Shape]]]", lessons or {})
-        self._verdicts = {kind: list(verdicts) for kind, verdicts in known.items()}
+        """These, and nothing else. With None the next requests are asked in order to learn."""
+        self._verdicts, self._taught = {}, {}
+        if lessons is None:
+            self.held.seek()
+            return
+        taught, shared = cast("tuple[Mapping[Kind, Sequence[Verdict[Shape]]], tuple[int, ...]]", lessons)
+        self._taught.update(taught)
+        self.held.take(shared)
 
     def score(self, pairs: Sequence[EncodedPair], skip: Collection[int] = ()) -> Iterator[Scored | Exhausted]:
         """Score each pair; `skip` names those that need no answer but keep their place in the layout."""
         wanted = {i for i in range(len(pairs)) if i not in skip}
-        if not wanted:
+        if not (wanted or (pairs and self.held.is_sought)):
             return
-        settled = [(group, *self._settle([pairs[i] for i in group])) for group in self._by_length(pairs)]
+        groups = self._by_length(pairs)
+        settled = [(group, *self._settle([pairs[i] for i in group], runs=bool(wanted))) for group in groups]
         self.layout = settled[0][1]
         for indices, layout, plan, done in settled:
             places = {place for place, i in enumerate(indices) if i in wanted}
@@ -126,17 +138,18 @@ class CausalScorer(Halving):
             groups.setdefault(bisect_left(self._switches, len(pair.inputs)), []).append(i)
         return [groups[key] for key in sorted(groups)]
 
-    def _settle(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, PrefixPlan, _Done]:
-        """The first layout that is right for `pairs`, their plan in it, and what is done of it."""
+    def _settle(self, pairs: Sequence[EncodedPair], *, runs: bool) -> tuple[Layout, PrefixPlan, _Done]:
+        """The first layout that is right for `pairs`, their plan in it, and what is done of it, where it `runs` then."""
         done = _Done()
         layouts = self._layouts(pairs)
         for layout in layouts:
             plan = self._plan(pairs, layout)
-            if self._is_right(layout, plan, done):
+            if self._is_right(layout, plan, done if runs else None):
                 break
             done = _Done(done.alone)
         if self._is_auto or layout != layouts[0]:
             self._tell(IN_USE.get(layout))
+        self.held.look_at(plan)
         return layout, plan, done
 
     def _layouts(self, pairs: Sequence[EncodedPair]) -> list[Layout]:
@@ -146,7 +159,7 @@ class CausalScorer(Halving):
 
     def _plan(self, pairs: Sequence[EncodedPair], layout: Layout, limits: Limits | None = None) -> PrefixPlan:
         inputs = [(pair.inputs, pair.first_row, pair.continuation) for pair in pairs]
-        plan = make_plan(inputs, limits or self.limits, sharing=layout in SHARING)
+        plan = make_plan(inputs, limits or self.limits, sharing=layout in SHARING, known=self.held.tokens)
         return _split(plan, layout) if layout in ("unpadded", "single") else plan
 
     def _is_right(self, layout: Layout, plan: PrefixPlan, done: _Done | None = None) -> bool:
@@ -155,7 +168,7 @@ class CausalScorer(Halving):
             return True
         kind, shape = described(plan, layout)
         known = self._verdicts.setdefault(kind, [])
-        verdict = next((one for one in known if one.speaks_for(shape)), None)
+        verdict = next((one for one in known if one.speaks_for(shape)), self._told(kind, shape))
         if verdict is None:
             checked = self._sample(plan, layout, shape, whole=done is not None)
             with doing("self-check against one text alone"):
@@ -163,6 +176,22 @@ class CausalScorer(Halving):
             known.append(verdict)
             self._tell_fault(layout, plan, verdict)
         return verdict.fault is None
+
+    def _told(self, kind: Kind, shape: Shape) -> Verdict[Shape] | None:
+        """What was taught of the texts that go just further than these: the first requests were the task's extremes.
+
+        What was wrong with them is not tried with others.
+        """
+        span = bisect_left(self._switches, shape.longest)
+        further = [
+            verdict
+            for one, verdicts in self._taught.items()
+            if replace(one, length=kind.length) == kind
+            for verdict in verdicts
+            if shape.longest <= verdict.reach.longest and bisect_left(self._switches, verdict.reach.longest) == span
+        ]
+        nearest = min(further, key=lambda verdict: verdict.reach.longest, default=None)
+        return nearest if nearest is not None and (nearest.fault or nearest.speaks_for(shape)) else None
 
     def _tell_fault(self, layout: Layout, plan: PrefixPlan, verdict: Verdict[Shape]) -> None:
         """Of a model that cannot compute a layout once; of one that gives other numbers, for which lengths."""
@@ -211,7 +240,7 @@ class CausalScorer(Halving):
         return None
 
     def _compute(self, plan: PrefixPlan, layout: Layout, done: _Done) -> Iterator[Scored | Exhausted]:
-        for block, states in prefilled(self.model, plan, None):
+        for block, states in prefilled(self.model, plan, None, held=self.held):
             done.states[block.tokens] = states
             for batch in block.batches:
                 done.answers[id(batch)] = answers = list(self._batch(layout, block, states, batch))
@@ -242,7 +271,7 @@ class CausalScorer(Halving):
         return known[leaf]
 
     def _run(self, plan: PrefixPlan, layout: Layout, wanted: set[int], done: _Done) -> Iterator[Scored | Exhausted]:
-        for block, states in prefilled(self.model, plan, wanted, done.states):
+        for block, states in prefilled(self.model, plan, wanted, done.states, held=self.held):
             for batch in block.batches:
                 if any(r in wanted for row in batch for r in row.requests):
                     answers = done.answers.pop(id(batch), None)
@@ -299,9 +328,12 @@ def prefilled(
     plan: PrefixPlan,
     wanted: set[int] | None,
     known: dict[tuple[int, ...], Past | None] | None = None,
+    *,
+    held: HeldBlock,
 ) -> Iterator[tuple[Block, Past | None]]:
     """The blocks that `wanted` requests need (None: all), each with the keys and values of its prefix, which
-    are forgotten when no later block extends it. `known` has those of some blocks by their tokens, and gives them away.
+    are forgotten when no later block extends it. `known` has those of some blocks by their tokens, and gives them away;
+    `held` keeps its own.
     """
     states: dict[int, Past | None] = {-1: None, 0: None}
     needed = _needed_blocks(plan, wanted)
@@ -310,8 +342,11 @@ def prefilled(
             continue
         if block.tokens:
             above = plan.blocks[block.parent].tokens if block.parent > 0 else ()
-            ready = known.pop(block.tokens, None) if known else None
+            is_held = block.tokens == held.tokens
+            ready = held.states if is_held else known.pop(block.tokens, None) if known else None
             states[index] = model.prefix(block.tokens, len(above), states[block.parent]) if ready is None else ready
+            if is_held:
+                held.states = states[index]
         yield block, states[index]
         if not any(later.parent == index for later in plan.blocks[index + 1 :]):
             states.pop(index, None)

@@ -46,7 +46,7 @@ class Reply:
     notes: tuple[str, ...]
     plan: str
     lessons: object
-    """What the engine found out about itself, see `Learner`; None if nothing."""
+    """What the engine found out about itself, see `Learner`; None if nothing, or if it was told."""
 
 
 class Worker:
@@ -87,7 +87,7 @@ class Worker:
         )
 
     def answer(self, method: Method, chunk: Any, skip: RequestKeys, lessons: object) -> Reply:
-        """The answers to a chunk, but for those in `skip`. `lessons` are those of the task's first chunk."""
+        """The answers to a chunk, but for those in `skip`. `lessons` are those of the task's extremes."""
         backend, requests = self.backend, self._requests(chunk)
         if isinstance(backend, Learner):
             backend.take_lessons(lessons)
@@ -95,7 +95,7 @@ class Worker:
         before = backend.work.copy()
         found = getattr(backend, method)(requests, skip=skip)
         answers = tuple([(places[response.request.key], bare(response)) for response in found])
-        learnt = backend.lessons() if isinstance(backend, Learner) else None
+        learnt = backend.lessons() if isinstance(backend, Learner) and lessons is None else None
         return Reply(answers, backend.work.since(before), tuple(backend.notes), backend.info.plan, learnt)
 
     def request_keys(self, chunk: Any, sizes: Sequence[int], task: int) -> list[str]:
