@@ -145,7 +145,7 @@ def make_plan(
     """Lay out `inputs`, a list of (tokens, first_row, targets) whose index is the request's number.
 
     With `sharing=False` every distinct input is a row of its own and there are no blocks. `known` is a prefix that is
-    computed already: it is the block of whatever begins with it.
+    computed already: as much of it as an input begins with is its block, where that is half of it or more.
     """
     if not inputs:
         return PrefixPlan(())
@@ -154,15 +154,14 @@ def make_plan(
         rows = [PlanRow((leaf,), 0, len(leaf.tokens)) for leaf in leaves]
         return PrefixPlan((Block((), -1, _fill(rows, 0, limits)),))
     found: list[_Found] = [((), -1, [])]
-    depth = len(known)
-    behind = [leaf for leaf in leaves if known and leaf.first_row >= depth and leaf.tokens[:depth] == known]
-    if behind:
-        found.append((known, 0, []))
-        _lay_out(behind, depth, 1, limits, found)
-        ours = set(map(id, behind))
-        leaves = [leaf for leaf in leaves if id(leaf) not in ours]
-    if leaves:
-        _lay_out(leaves, 0, 0, limits, found)
+    behind: dict[int, list[PlanLeaf]] = {}
+    for leaf in leaves:
+        depth = min(common_prefix(leaf.tokens, known), leaf.first_row)
+        behind.setdefault(depth if 2 * depth >= len(known) else 0, []).append(leaf)
+    for depth, some in behind.items():
+        if depth:
+            found.append((known[:depth], 0, []))
+        _lay_out(some, depth, len(found) - 1 if depth else 0, limits, found)
     return PrefixPlan(tuple(Block(tokens, parent, _fill(rows, len(tokens), limits)) for tokens, parent, rows in found))
 
 

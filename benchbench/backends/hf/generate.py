@@ -64,6 +64,7 @@ class CausalGenerator(Halving):
 
     def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
         """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
+        self.scorer.held.look_at((job.context for job in jobs), self.limits)
         # Whether texts go on rightly from states shows in what is written.
         known = () if self.model.keeps_states and self.scorer.held.is_sought else skip
         for params, indices in by_params(jobs).items():
@@ -112,7 +113,6 @@ class CausalGenerator(Halving):
         )
         held = self.scorer.held
         plan = make_plan(inputs, limits, known=held.tokens)
-        held.look_at(plan)
         wanted = {place for place, i in enumerate(indices) if i not in skip}
         for block, states in prefilled(self.model, plan, wanted, held=held):
             for batch in block.batches:

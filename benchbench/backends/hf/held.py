@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
 from benchbench.backends.hf.cache import Past
-from benchbench.backends.plan import PrefixPlan
+from benchbench.backends.plan import Limits, make_plan, unmerged
 
 
 class HeldBlock:
@@ -17,39 +20,47 @@ class HeldBlock:
         self.is_sought = False
         """Requests are asked now in order to find it."""
         self.tokens: tuple[int, ...] = ()
-        self.states: Past | None = None
-        self._found: tuple[int, tuple[int, ...]] = (0, ())
-        """The tokens that the best prefix saves, and it."""
-
-    @property
-    def found(self) -> tuple[int, ...]:
-        """The prefix that saves most in what was looked at; empty where none saves anything."""
-        return self._found[1]
+        self._states: Past | None = None
 
     def seek(self) -> None:
-        """From now on prefixes are looked at; none is held."""
+        """From now on contexts are looked at; no prefix is held."""
         self.take(())
-        self.is_sought, self._found = True, (0, ())
+        self.is_sought = True
 
     def take(self, tokens: tuple[int, ...]) -> None:
         """This prefix is held."""
         self.is_sought = False
         if tokens != self.tokens:
-            self.tokens, self.states = tokens, None
+            self.tokens, self._states = tokens, None
 
-    def look_at(self, plan: PrefixPlan) -> None:
-        """Where a prefix is sought: which of the plan's is it, by what it saves."""
+    def look_at(self, contexts: Iterable[tuple[int, ...]], limits: Limits) -> None:
+        """Where a prefix is sought: of those that more than half of the contexts share, the one that saves most."""
         if not self.is_sought:
             return
+        distinct = dict.fromkeys(contexts)
+        inputs = [(unmerged(context, number), len(context) - 1, ()) for number, context in enumerate(distinct)]
+        plan = make_plan(inputs, replace(limits, block_overhead=0, row_branch_tokens=0))
         rows = [sum(map(len, block.batches)) for block in plan.blocks]
-        for index in reversed(range(1, len(rows))):
-            if (parent := plan.blocks[index].parent) > 0:
+        for index in reversed(range(len(rows))):
+            if (parent := plan.blocks[index].parent) >= 0:
                 rows[parent] += rows[index]
-        saved = [
-            ((count - 1) * len(block.tokens), block.tokens) for count, block in zip(rows, plan.blocks, strict=True)
-        ]
-        self._found = max([self._found, *saved])
+        shared = [block.tokens for count, block in zip(rows, plan.blocks, strict=True) if 2 * count > len(inputs)]
+        self.tokens = max([self.tokens, *shared], key=len)
+
+    def of(self, tokens: tuple[int, ...], read: Callable[[tuple[int, ...]], Past | None]) -> Past | None:
+        """What the model keeps of `tokens`, with which the prefix begins; None where it does not, or where a past cannot
+        be cut. `read` computes the whole prefix.
+        """
+        if not self.tokens or tokens != self.tokens[: len(tokens)]:
+            return None
+        if self._states is None:
+            self._states = read(self.tokens)
+        if len(tokens) == len(self.tokens) or self._states is None:
+            return self._states
+        if not isinstance(self._states, list):
+            return None
+        return [(keys[:, :, : len(tokens)], values[:, :, : len(tokens)]) for keys, values in self._states]
 
     def drop(self) -> None:
         """The weights are others: what was computed with the old ones goes."""
-        self.states = None
+        self._states = None

@@ -97,7 +97,7 @@ class CausalScorer(Halving):
 
     def lessons(self) -> object:
         """The verdicts of its own until now, and the prefix that most requests share."""
-        return {kind: tuple(verdicts) for kind, verdicts in self._verdicts.items()}, self.held.found
+        return {kind: tuple(verdicts) for kind, verdicts in self._verdicts.items()}, self.held.tokens
 
     def take_lessons(self, lessons: object) -> None:
         """These, and nothing else. With None the next requests are asked in order to learn."""
@@ -114,6 +114,7 @@ class CausalScorer(Halving):
         wanted = {i for i in range(len(pairs)) if i not in skip}
         if not (wanted or (pairs and self.held.is_sought)):
             return
+        self.held.look_at((pair.inputs[: pair.first_row + 1] for pair in pairs), self.limits)
         groups = self._by_length(pairs)
         settled = [(group, *self._settle([pairs[i] for i in group], runs=bool(wanted))) for group in groups]
         self.layout = settled[0][1]
@@ -127,9 +128,13 @@ class CausalScorer(Halving):
         one text alone gives; checked once per kind of work and model.
         """
         # Batches of writing are as large as memory allows, so that their rows differ more than those of scoring.
-        limits = replace(self.limits, batch_overhead=self.limits.batch_tokens)
         groups = ([pairs[i] for i in group] for group in self._by_length(pairs))
-        return all(self._is_right(layout, self._plan(group, layout, limits)) for group in groups)
+        return all(self._is_right(layout, self._plan(group, layout, self._full)) for group in groups)
+
+    @property
+    def _full(self) -> Limits:
+        """Of batches whose rows differ as much as they may."""
+        return replace(self.limits, batch_overhead=self.limits.batch_tokens)
 
     def _by_length(self, pairs: Sequence[EncodedPair]) -> list[list[int]]:
         """The pairs between any two lengths at which the model is known to change, shortest first."""
@@ -139,17 +144,19 @@ class CausalScorer(Halving):
         return [groups[key] for key in sorted(groups)]
 
     def _settle(self, pairs: Sequence[EncodedPair], *, runs: bool) -> tuple[Layout, PrefixPlan, _Done]:
-        """The first layout that is right for `pairs`, their plan in it, and what is done of it, where it `runs` then."""
+        """The first layout that is right for `pairs`, their plan in it, and what is done of it, where it then `runs`.
+
+        One that does not run has the largest differences that a batch may have.
+        """
         done = _Done()
         layouts = self._layouts(pairs)
         for layout in layouts:
-            plan = self._plan(pairs, layout)
+            plan = self._plan(pairs, layout) if runs else self._plan(pairs, layout, self._full)
             if self._is_right(layout, plan, done if runs else None):
                 break
             done = _Done(done.alone)
         if self._is_auto or layout != layouts[0]:
             self._tell(IN_USE.get(layout))
-        self.held.look_at(plan)
         return layout, plan, done
 
     def _layouts(self, pairs: Sequence[EncodedPair]) -> list[Layout]:
@@ -182,16 +189,27 @@ class CausalScorer(Halving):
 
         What was wrong with them is not tried with others.
         """
-        span = bisect_left(self._switches, shape.longest)
-        further = [
+        alike = [
             verdict
             for one, verdicts in self._taught.items()
             if replace(one, length=kind.length) == kind
             for verdict in verdicts
+        ]
+        if self._is_steady(shape):
+            return max(alike, key=lambda verdict: verdict.reach.longest, default=None)
+        span = bisect_left(self._switches, shape.longest)
+        further = [
+            verdict
+            for verdict in alike
             if shape.longest <= verdict.reach.longest and bisect_left(self._switches, verdict.reach.longest) == span
         ]
         nearest = min(further, key=lambda verdict: verdict.reach.longest, default=None)
         return nearest if nearest is not None and (nearest.fault or nearest.speaks_for(shape)) else None
+
+    def _is_steady(self, shape: Shape) -> bool:
+        """Whether nothing about the model is known to change with the lengths of texts and rows that go so far."""
+        is_known = type(self.model.model).__module__.startswith("transformers.models.")
+        return is_known and not may_change_with_length(self.config, max(shape.longest, shape.widest))
 
     def _tell_fault(self, layout: Layout, plan: PrefixPlan, verdict: Verdict[Shape]) -> None:
         """Of a model that cannot compute a layout once; of one that gives other numbers, for which lengths."""
@@ -214,8 +232,7 @@ class CausalScorer(Halving):
     def _sample(self, plan: PrefixPlan, layout: Layout, shape: Shape, *, whole: bool) -> Sample:
         """What is checked. `whole`: what the check computes of the plan need not be computed again."""
         real = sample(plan, layout, whole=whole)
-        is_known = type(self.model.model).__module__.startswith("transformers.models.")
-        if not is_known or may_change_with_length(self.config, max(shape.longest, shape.widest)):
+        if not self._is_steady(shape):
             return real
         cheap = without_far_past(cheap_sample(plan, layout))
         cost = real.alone_tokens + (0 if whole else computed(real.plan))
@@ -342,11 +359,10 @@ def prefilled(
             continue
         if block.tokens:
             above = plan.blocks[block.parent].tokens if block.parent > 0 else ()
-            is_held = block.tokens == held.tokens
-            ready = held.states if is_held else known.pop(block.tokens, None) if known else None
+            ready = known.pop(block.tokens, None) if known else None
+            if ready is None:
+                ready = held.of(block.tokens, lambda tokens: model.prefix(tokens, 0, None))
             states[index] = model.prefix(block.tokens, len(above), states[block.parent]) if ready is None else ready
-            if is_held:
-                held.states = states[index]
         yield block, states[index]
         if not any(later.parent == index for later in plan.blocks[index + 1 :]):
             states.pop(index, None)

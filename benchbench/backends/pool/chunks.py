@@ -17,8 +17,12 @@ from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, Request
 Doc = Sequence[Request]
 """The requests of one doc."""
 
+FEW = 64
+"""Up to so many chunks are equal, and their number is a power of 2, as that of workers mostly is: all end together."""
+ROUNDED = 0.7
+"""What is left of the smallest size where their number is rounded."""
 LARGEST = 128
-"""A chunk is at most this fraction of what is left: many workers begin with much, and end together with little."""
+"""Of more chunks each is this fraction of what is left: many workers begin with much, and end together with little."""
 STRETCH = 1.5
 """A chunk may grow to so many times its size, in order to end where a shared passage ends."""
 WRITTEN = 128
@@ -26,7 +30,7 @@ WRITTEN = 128
 TOKEN_COST = 8
 """Characters that cost as much as a written token: those of a prompt go through the model together."""
 PILOTS = 4
-"""Docs of each extreme: the longest, the shortest, those of most requests."""
+"""Docs of each extreme."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ def docs_of(requests: Sequence[Request]) -> list[Doc]:
 
 
 def cut(docs: Sequence[Doc], smallest: int) -> list[Chunk]:
-    """All docs, each of one request or more, in chunks of `smallest` characters or more.
+    """All docs, each of one request or more, in chunks of about `smallest` characters or more.
 
     Docs that share much stand together, docs of like lengths in one chunk: batches have little padding. The longest are
     first: they take longest, and need most memory.
@@ -79,26 +83,36 @@ def _units(docs: Sequence[Doc]) -> Iterator[list[int]]:
 
 
 def _along(order: Sequence[int], costs: Sequence[int], seams: Collection[int], smallest: int) -> Iterator[Chunk]:
-    """`order` in pieces that become smaller, each ending at a seam if one is near."""
+    """`order` in pieces, each ending at a seam if one is near."""
     left, begin, cost = sum(costs), 0, 0
+    few = _few(left, smallest)
     for end, (place, one) in enumerate(zip(order, costs, strict=True)):
-        size = max(smallest, left // LARGEST)
-        if cost >= size and (place in seams or cost >= STRETCH * size):
+        size = max(smallest, left // LARGEST) if few is None else left // few
+        if end > begin and cost + one // 2 >= size and (place in seams or cost >= STRETCH * size):
             yield Chunk(tuple(order[begin:end]), cost)
             left, begin, cost = left - cost, end, 0
+            few = None if few is None else max(1, few - 1)
         cost += one
     if cost:
         yield Chunk(tuple(order[begin:]), cost)
 
 
+def _few(total: int, smallest: int) -> int | None:
+    """Into how many equal chunks so much is cut; None where they become smaller instead."""
+    count = 1
+    while count <= FEW and total >= 2 * count * ROUNDED * smallest:
+        count *= 2
+    return count if count <= FEW else None
+
+
 def extremes(docs: Sequence[Doc]) -> list[int]:
-    """The places of the longest, the shortest and those of most requests: what an engine finds out on them holds for
-    all others.
+    """The places of the docs with the longest text, the shortest, and most in all: what an engine finds out on them
+    holds for all others.
     """
     lengths = list(map(_whole, docs))
     by_length = sorted(range(len(docs)), key=lambda place: (lengths[place], _name(docs[place])))
-    by_count = sorted(range(len(docs)), key=lambda place: (-len(docs[place]), _name(docs[place])))
-    return sorted({*by_length[:PILOTS], *by_length[-PILOTS:], *by_count[:PILOTS]})
+    by_cost = sorted(range(len(docs)), key=lambda place: (-_cost(docs[place]), _name(docs[place])))
+    return sorted({*by_length[:PILOTS], *by_length[-PILOTS:], *by_cost[:PILOTS]})
 
 
 def _name(doc: Doc) -> tuple[str, int, int]:

@@ -25,6 +25,8 @@ from benchbench.core.types import (
 
 SMALLEST = {"cpu": 8_000, "cuda": 131_072}
 """Characters of the smallest chunk by the kind of device: a few batches of it."""
+WRITING = 4
+"""How many times larger it is where texts are written: those of a batch are written together, and more fit in one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,6 +152,8 @@ class Pool:
         known = self._cuts.get(docs[0][0].key)
         if known is None or known.docs != docs:
             smallest = SMALLEST["cuda" if self.info.device.startswith("cuda") else "cpu"]
+            if any(isinstance(request, GenerateRequest) for request in docs[0]):
+                smallest *= WRITING
             known = _Cut(docs, [self._part(docs, chunk.docs) for chunk in cut(docs, smallest)])
             self._cuts[docs[0][0].key] = known
         return known.parts

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchbench.backends.pool.chunks import LARGEST, PILOTS, STRETCH, Doc, cut, docs_of, extremes
+from benchbench.backends.pool.chunks import LARGEST, PILOTS, ROUNDED, STRETCH, Doc, cut, docs_of, extremes
 from benchbench.core.types import GenerateRequest, GenerationParams, LoglikelihoodRequest, Prompt, RollingRequest
 
 SHOTS = ("Question: one?\nAnswer: 1\n\n", "Question: two?\nAnswer: 2\n\n")
@@ -40,7 +40,7 @@ def test_every_doc_is_in_one_chunk_and_chunks_are_as_large_as_asked(drawn: list[
     chunks = cut(docs, smallest)
     assert sorted(place for chunk in chunks for place in chunk.docs) == list(range(len(docs)))
     assert all(chunk.docs for chunk in chunks)
-    assert all(chunk.cost >= smallest for chunk in chunks[:-1])  # but the rest
+    assert len(chunks) <= max(1, sum(chunk.cost for chunk in chunks) / (ROUNDED * smallest) + 1)
 
 
 def test_docs_of_one_passage_stand_in_one_chunk() -> None:
@@ -71,7 +71,7 @@ def test_chunks_are_a_function_of_the_requests_alone_wherever_they_stand() -> No
     assert {docs[place][0].doc_id for place in extremes(docs)} == {shuffled[p][0].doc_id for p in extremes(shuffled)}
 
 
-def test_the_extremes_are_the_longest_the_shortest_and_those_of_most_requests() -> None:
+def test_the_extremes_are_the_longest_the_shortest_and_those_of_most_text() -> None:
     docs = [choice(n, f"Question {n}?", " a", " b") for n in range(100)]
     docs[31] = choice(31, "Question, a very long one, " * 40, " a", " b")
     docs[53] = choice(53, "?", " a", " b")
