@@ -48,8 +48,9 @@ class HeldBlock:
         self.tokens = max([self.tokens, *shared], key=len)
 
     def of(self, tokens: tuple[int, ...], read: Callable[[tuple[int, ...]], Past | None]) -> Past | None:
-        """What the model keeps of `tokens`, with which the prefix begins; None where it does not, or where a past cannot
-        be cut. `read` computes the whole prefix.
+        """What the model keeps of `tokens`; None where the prefix does not begin with them, or a past cannot be cut.
+
+        `read` computes the whole prefix.
         """
         if not self.tokens or tokens != self.tokens[: len(tokens)]:
             return None
