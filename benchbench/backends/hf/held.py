@@ -34,7 +34,7 @@ class HeldBlock:
             self.tokens, self._states = tokens, None
 
     def look_at(self, contexts: Iterable[tuple[int, ...]], limits: Limits) -> None:
-        """Where a prefix is sought: of those that more than half of the contexts share, the one that saves most."""
+        """Where a prefix is sought: it is the longest that more than half of the contexts share."""
         if not self.is_sought:
             return
         distinct = dict.fromkeys(contexts)
