@@ -172,7 +172,7 @@ class Pool:
         for part, reply in self._asked(method, wanted, skip, lessons):
             yield from self._whole(part, reply, skip)
 
-    def _lessons(self, method: Method, docs: Sequence[Doc]) -> object:
+    def _lessons(self, method: Method, docs: Sequence[Doc]) -> bytes | None:
         """What one worker finds out on the task's extremes, so that all compute alike; also where these are known."""
         part = self._part(docs, extremes(docs))
         skip = frozenset(request.key for request in part.requests)
@@ -183,7 +183,7 @@ class Pool:
         return None
 
     def _asked(
-        self, method: Method, parts: Sequence[_Part], skip: RequestKeys, lessons: object
+        self, method: Method, parts: Sequence[_Part], skip: RequestKeys, lessons: bytes | None
     ) -> Iterator[tuple[_Part, Reply | Lost]]:
         jobs: dict[Job, _Part] = {}
         for part in parts:
