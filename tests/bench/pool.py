@@ -115,7 +115,7 @@ def opened(options: ModelOptions, workers: int) -> tuple[Any, Callable[[], list[
     from benchbench.backends.pool.pool import Pool
     from benchbench.backends.pool.ray import RayCrew, Share
 
-    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     crew = RayCrew(options, workers, Share(cores=1, threads=1), owns_ray=True)
     while len(crew.workers()) < workers:
         time.sleep(0.1)

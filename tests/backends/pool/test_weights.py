@@ -26,7 +26,7 @@ OTHER = "hash,salt=2"
 
 @pytest.fixture(scope="module", autouse=True)
 def here() -> Iterator[None]:
-    ray.init(num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
