@@ -26,7 +26,7 @@ from benchbench.core.types import (
     LoglikelihoodRequest,
     Prompt,
 )
-from tests import models
+from tests import models, states
 from tests.backends.pool.threads import ThreadCrew
 from tests.backends.test_contract import scoring_requests, sentence
 
@@ -36,6 +36,7 @@ SCRIPTED = ModelOptions("hash", backend="scripted")
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(pool_module.SMALLEST, "cpu", 600)
+    monkeypatch.setattr(pool_module, "WRITING", 1)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,21 @@ def test_what_all_docs_share_is_computed_once_by_each_worker(llama: ModelOptions
     # The second worker computes the shared prefix, too; a chunk that did would cost as much.
     assert 0 < two.work.tokens_computed - one.work.tokens_computed <= len(shared)
     assert one.work.tokens_computed < 1.1 * engine.work.tokens_computed
+
+
+def test_models_that_keep_states_are_checked_once_by_writing(tmp_path: Path) -> None:
+    states.made("lfm2").save_pretrained(tmp_path)
+    models.tokenizer(tmp_path, vocab_size=states.VOCABULARY)
+    options, (shots, *questions) = ModelOptions(str(tmp_path), backend="hf", device="cpu"), writing_requests(41)
+    requests = [replace(one, prompt=replace(one.prompt, shots=(shots.prompt.question * 4,))) for one in questions]
+    (one, crew), (two, _) = pool_of(options, 1), pool_of(options, 2)
+    texts = {answer.request.key: answer.text for answer in one.generate(requests)}
+    assert texts == {answer.request.key: answer.text for answer in two.generate(requests)}
+    assert len(texts) == 40
+    _, *chunks = [job for _, job in crew.asked]
+    ((_, shared), was_right) = pickle.loads(chunks[0].arguments[3])
+    assert was_right is True
+    assert len(shared) > 30
 
 
 def test_other_weights_compute_what_is_shared_anew(llama: ModelOptions, tmp_path: Path) -> None:
