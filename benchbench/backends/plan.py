@@ -136,11 +136,16 @@ class _Node:
 
 
 def make_plan(
-    inputs: Sequence[tuple[tuple[int, ...], int, tuple[int, ...]]], limits: Limits, *, sharing: bool = True
+    inputs: Sequence[tuple[tuple[int, ...], int, tuple[int, ...]]],
+    limits: Limits,
+    *,
+    sharing: bool = True,
+    known: tuple[int, ...] = (),
 ) -> PrefixPlan:
     """Lay out `inputs`, a list of (tokens, first_row, targets) whose index is the request's number.
 
-    With `sharing=False` every distinct input is a row of its own and there are no blocks.
+    With `sharing=False` every distinct input is a row of its own and there are no blocks. `known` is a prefix that is
+    computed already: as much of it as an input begins with is its block, where that is half of it or more.
     """
     if not inputs:
         return PrefixPlan(())
@@ -148,11 +153,26 @@ def make_plan(
     if not sharing:
         rows = [PlanRow((leaf,), 0, len(leaf.tokens)) for leaf in leaves]
         return PrefixPlan((Block((), -1, _fill(rows, 0, limits)),))
-    root = _radix_tree(leaves)
-    found: list[tuple[tuple[int, ...], int, list[PlanRow]]] = [((), -1, [])]
-    costs = _costs(root, limits)
-    _collect(root, 0, 0, costs, leaves, found)
+    found: list[_Found] = [((), -1, [])]
+    behind: dict[int, list[PlanLeaf]] = {}
+    for leaf in leaves:
+        depth = min(common_prefix(leaf.tokens, known), leaf.first_row)
+        behind.setdefault(depth if 2 * depth >= len(known) else 0, []).append(leaf)
+    for depth, some in behind.items():
+        if depth:
+            found.append((known[:depth], 0, []))
+        _lay_out(some, depth, len(found) - 1 if depth else 0, limits, found)
     return PrefixPlan(tuple(Block(tokens, parent, _fill(rows, len(tokens), limits)) for tokens, parent, rows in found))
+
+
+_Found = tuple[tuple[int, ...], int, list[PlanRow]]
+"""A block: its prefix, its parent, its rows."""
+
+
+def _lay_out(leaves: Sequence[PlanLeaf], start: int, block: int, limits: Limits, found: list[_Found]) -> None:
+    """Adds to `found` the rows of leaves that all begin with the `start` tokens of `found[block]`, and their blocks."""
+    root = _radix_tree(leaves, start)
+    _collect(root, block, _costs(root, limits), leaves, found)
 
 
 def unmerged(context: tuple[int, ...], number: int) -> tuple[int, ...]:
@@ -189,11 +209,11 @@ def common_prefix(a: T, b: T) -> int:
     return low
 
 
-def _radix_tree(leaves: Sequence[PlanLeaf]) -> _Node:
-    """Radix tree over sorted leaves, by the usual stack over neighbours' common prefixes."""
-    stack = [_Node(0, 0, 0)]
+def _radix_tree(leaves: Sequence[PlanLeaf], start: int) -> _Node:
+    """Radix tree over sorted leaves that share `start` tokens, by the usual stack over neighbours' common prefixes."""
+    stack = [_Node(start, 0, 0)]
     for index, leaf in enumerate(leaves):
-        depth = common_prefix(leaves[index - 1].tokens, leaf.tokens) if index else 0
+        depth = common_prefix(leaves[index - 1].tokens, leaf.tokens) if index else start
         last: _Node | None = None
         while stack[-1].depth > depth:
             last = stack.pop()
@@ -226,12 +246,12 @@ _Costs = dict[tuple[int, int], tuple[int, str]]
 
 def _costs(root: _Node, limits: Limits) -> _Costs:
     """Cheapest layout of every node under every block that may enclose it, from the leaves up."""
-    above: dict[int, list[int]] = {id(root): [0]}
+    above: dict[int, list[int]] = {id(root): [root.depth]}
     for node in reversed(_post_order(root)):
         known = above[id(node)]
         node.block_depth = node.depth
         own = known
-        if node.children and node.depth >= MIN_BLOCK and len(known) < MAX_BLOCK_CHAIN:
+        if node.children and node.depth - root.depth >= MIN_BLOCK and len(known) < MAX_BLOCK_CHAIN:
             own = [*known, node.depth]
         for child in node.children:
             above[id(child)] = own
@@ -256,16 +276,9 @@ def _cheapest(node: _Node, start: int, costs: _Costs, limits: Limits) -> tuple[i
     return min(options)
 
 
-def _collect(
-    root: _Node,
-    root_start: int,
-    root_block: int,
-    costs: _Costs,
-    leaves: Sequence[PlanLeaf],
-    found: list[tuple[tuple[int, ...], int, list[PlanRow]]],
-) -> None:
-    """Walk the tree along the cheapest choices; fill `found` with (prefix, parent, rows)."""
-    todo = [(root, root_start, root_block)]
+def _collect(root: _Node, root_block: int, costs: _Costs, leaves: Sequence[PlanLeaf], found: list[_Found]) -> None:
+    """Walk the tree along the cheapest choices; fill `found`."""
+    todo = [(root, root.depth, root_block)]
     while todo:
         node, start, block = todo.pop()
         choice = costs[id(node), start][1]

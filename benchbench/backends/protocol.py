@@ -172,5 +172,7 @@ class Learner(Protocol):
         ...
 
     def take_lessons(self, lessons: object) -> None:
-        """Know these and no others. None: nothing."""
+        """Know these and no others. None: nothing, and what is asked next is asked in order to learn, even if all of
+        it is skipped.
+        """
         ...

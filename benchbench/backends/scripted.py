@@ -54,6 +54,8 @@ class Script:
     """Another salt is another model: other weights, other answers."""
     delay: float = 0.0
     """Seconds each batch takes."""
+    pace: float = 0.0
+    """Seconds that every thousand characters of it take beside."""
     fail: float = 0.0
     """Share of requests that fail."""
     batch: int = 4
@@ -131,8 +133,9 @@ class ScriptedBackend:
             batch = ordered[start : start + self._script.batch]
             if all(request.key in skip for request in batch):
                 continue
-            if self._script.delay:
-                time.sleep(self._script.delay)
+            seconds = self._script.delay + self._script.pace * sum(len(_text(request)) for request in batch) / 1000
+            if seconds:
+                time.sleep(seconds)
             noise = _unit([_text(request) for request in batch]) * 1e-9
             self._count(batch, skip)
             yield from ((request, noise) for request in batch if request.key not in skip)
@@ -185,7 +188,7 @@ class ScriptedBackend:
 def _read_script(model: str) -> Script:
     source, *rest = model.split(",")
     options: dict[str, Any] = {}
-    known = {"salt": str, "delay": float, "fail": float, "batch": int}
+    known = {"salt": str, "delay": float, "pace": float, "fail": float, "batch": int}
     for part in rest:
         name, _, value = part.partition("=")
         if name not in known:
@@ -198,9 +201,11 @@ def _read_script(model: str) -> Script:
             raise ModelError(f"the scripted model's {name} is {value!r}; it must be a number.") from None
     table = {} if source == "hash" else _read_table(Path(source))
     script = Script(table, hashed=source == "hash", **options)
-    if script.batch < 1 or not 0 <= script.fail <= 1 or not 0 <= script.delay <= LONGEST_DELAY:
+    waits = all(0 <= seconds <= LONGEST_DELAY for seconds in (script.delay, script.pace))
+    if script.batch < 1 or not 0 <= script.fail <= 1 or not waits:
         raise ModelError(
-            f"the scripted model {model!r}: batch is 1 or more, fail a share from 0 to 1, delay 0 to {LONGEST_DELAY} s."
+            f"the scripted model {model!r}: batch is 1 or more, fail a share from 0 to 1, delay and pace 0 to "
+            f"{LONGEST_DELAY} s."
         )
     return script
 

@@ -100,6 +100,22 @@ def test_limits_hold_for_every_batch_of_more_than_one_row() -> None:
         assert sum(row.logit_rows for row in batch) <= LIMITS.logit_rows
 
 
+def test_a_prefix_that_is_known_is_the_block_of_what_begins_with_it_or_with_half_of_it() -> None:
+    inputs = docs(20, shots=100, context=20, choices=3, choice=5)
+    known = inputs[0][0][:100]
+    halves = [((*known[:depth], 60_000, *range(30)), depth + 20, (1,)) for depth in (70, 30)]
+    plan = make_plan([*inputs, *halves], LIMITS, known=known)
+    check(plan, [*inputs, *halves])
+    blocks = {block.tokens: block for block in plan.blocks}
+    assert [len(row.leaves) for batch in blocks[known].batches for row in batch] == [3] * 20
+    assert {r for batch in blocks[known[:70]].batches for row in batch for r in row.requests} == {len(inputs)}
+    assert {r for batch in blocks[()].batches for row in batch for r in row.requests} == {len(inputs) + 1}
+    assert len(blocks) == 3
+    # A few docs, for which the planner would make no block of its own.
+    assert {block.tokens for block in make_plan(inputs[:3], LIMITS, known=known).blocks} == {(), known}
+    assert {block.tokens for block in make_plan(inputs[:3], LIMITS).blocks} == {()}
+
+
 def test_the_plan_does_not_depend_on_the_order_of_requests() -> None:
     inputs = docs(12, shots=64, context=20, choices=4, choice=6)
     order = list(range(len(inputs)))

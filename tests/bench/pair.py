@@ -145,7 +145,7 @@ def _run(job: Job) -> tuple[Measured, float]:
         given.write_bytes(pickle.dumps(job))
         start = time.perf_counter()
         command = [python_for(job.backend), "-m", "tests.bench.worker", str(given), str(result)]
-        done = subprocess.run(command, check=False, cwd=REPO, env=_environment(), capture_output=True, text=True)
+        done = subprocess.run(command, check=False, cwd=REPO, env=environment(), capture_output=True, text=True)
         seconds = time.perf_counter() - start
         if done.returncode != 0:
             raise RuntimeError(f"the {job.side} process failed:\n{done.stderr[-4000:]}")
@@ -160,7 +160,8 @@ def python_for(backend: str) -> str:
     return str(other) if other.exists() else ""
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Of a measuring process: quiet, and without a network."""
     quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     return {**os.environ, **quiet, "TRANSFORMERS_VERBOSITY": "error", "LMEVAL_LOG_LEVEL": "ERROR"}
 

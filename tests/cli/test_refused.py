@@ -40,5 +40,5 @@ def test_what_does_not_fit_is_refused(
 
 @pytest.mark.parametrize("model", ["hash,batch=0", "hash,batch=-1", "hash,fail=2", "hash,delay=-1", "hash,delay=nan"])
 def test_numbers_of_the_scripted_model_have_bounds(model: str) -> None:
-    with pytest.raises(ModelError, match="batch is 1 or more, fail a share from 0 to 1, delay 0 to 3600 s"):
+    with pytest.raises(ModelError, match="batch is 1 or more, fail a share from 0 to 1, delay and pace 0 to 3600 s"):
         ScriptedBackend(ModelOptions(model, backend="scripted"))

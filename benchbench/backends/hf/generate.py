@@ -64,14 +64,18 @@ class CausalGenerator(Halving):
 
     def write(self, jobs: Sequence[Job], skip: Collection[int] = ()) -> Iterator[Written | Exhausted]:
         """Continue every context; `skip` names jobs that keep their place in the layout but need no answer."""
+        self.scorer.held.look_at((job.context for job in jobs), self.limits)
+        # Whether texts go on rightly from states shows in what is written.
+        known = () if self.model.keeps_states and self.scorer.held.is_sought else skip
         for params, indices in by_params(jobs).items():
             left = [i for i in indices if i not in skip]
             is_planned = self._plans([jobs[i] for i in indices])
             if is_planned and params.num_beams == 1:
                 try:
-                    for written in self._planned(jobs, indices, params, skip):
-                        left.remove(written.request)
-                        yield written
+                    for written in self._planned(jobs, indices, params, known):
+                        if written.request not in skip:
+                            left.remove(written.request)
+                            yield written
                 except DiffersError as error:
                     is_planned = self.was_right = False
                     self._tell(
@@ -107,9 +111,10 @@ class CausalGenerator(Halving):
             # Every row more is a row more in each step that writes; padding is read only with keys and values.
             batch_overhead=together,
         )
-        plan = make_plan(inputs, limits)
+        held = self.scorer.held
+        plan = make_plan(inputs, limits, known=held.tokens)
         wanted = {place for place, i in enumerate(indices) if i not in skip}
-        for block, states in prefilled(self.model, plan, wanted):
+        for block, states in prefilled(self.model, plan, wanted, held=held):
             for batch in block.batches:
                 requests = [indices[row.requests[0]] for row in batch]
                 if all(request in skip for request in requests):

@@ -28,6 +28,7 @@ from benchbench.backends.hf.check import (
     without_far_past,
 )
 from benchbench.backends.hf.halving import Halving, halves, is_out_of_memory
+from benchbench.backends.hf.held import HeldBlock
 from benchbench.backends.hf.model import CausalModel
 from benchbench.backends.plan import Block, Limits, PlanLeaf, PlanRow, PrefixPlan, make_plan
 from benchbench.backends.tokens import Exhausted, Scored
@@ -80,30 +81,42 @@ class CausalScorer(Halving):
         self._is_auto = plan == "auto"
         self._possible = _candidates(model, plan, config)
         self._verdicts: dict[Kind, list[Verdict[Shape]]] = {}
+        self._taught: dict[Kind, Sequence[Verdict[Shape]]] = {}
+        """Of the task's first requests, when these are others of it."""
+        self.held = HeldBlock()
         self.layout: Layout = self._possible[0]
         """The layout in use for the shortest texts of the last task."""
 
     def forget(self) -> None:
         """New weights were loaded: what the old ones were trusted or distrusted with must be checked again."""
         self._verdicts.clear()
+        self._taught.clear()
+        self.held.drop()
         self.layout = self._possible[0]
         self.notes.clear()
 
     def lessons(self) -> object:
-        """The verdicts until now."""
-        return {kind: tuple(verdicts) for kind, verdicts in self._verdicts.items()}
+        """The verdicts of its own until now, and the prefix that most requests share."""
+        return {kind: tuple(verdicts) for kind, verdicts in self._verdicts.items()}, self.held.tokens
 
     def take_lessons(self, lessons: object) -> None:
-        """These verdicts, and no others."""
-        known = cast("Mapping[Kind, Sequence[Verdict[Shape]]]", lessons or {})
-        self._verdicts = {kind: list(verdicts) for kind, verdicts in known.items()}
+        """These, and nothing else. With None the next requests are asked in order to learn."""
+        self._verdicts, self._taught = {}, {}
+        if lessons is None:
+            self.held.seek()
+            return
+        taught, shared = cast("tuple[Mapping[Kind, Sequence[Verdict[Shape]]], tuple[int, ...]]", lessons)
+        self._taught.update(taught)
+        self.held.take(shared)
 
     def score(self, pairs: Sequence[EncodedPair], skip: Collection[int] = ()) -> Iterator[Scored | Exhausted]:
         """Score each pair; `skip` names those that need no answer but keep their place in the layout."""
         wanted = {i for i in range(len(pairs)) if i not in skip}
-        if not wanted:
+        if not (wanted or (pairs and self.held.is_sought)):
             return
-        settled = [(group, *self._settle([pairs[i] for i in group])) for group in self._by_length(pairs)]
+        self.held.look_at((pair.inputs[: pair.first_row + 1] for pair in pairs), self.limits)
+        groups = self._by_length(pairs)
+        settled = [(group, *self._settle([pairs[i] for i in group], runs=bool(wanted))) for group in groups]
         self.layout = settled[0][1]
         for indices, layout, plan, done in settled:
             places = {place for place, i in enumerate(indices) if i in wanted}
@@ -115,9 +128,13 @@ class CausalScorer(Halving):
         one text alone gives; checked once per kind of work and model.
         """
         # Batches of writing are as large as memory allows, so that their rows differ more than those of scoring.
-        limits = replace(self.limits, batch_overhead=self.limits.batch_tokens)
         groups = ([pairs[i] for i in group] for group in self._by_length(pairs))
-        return all(self._is_right(layout, self._plan(group, layout, limits)) for group in groups)
+        return all(self._is_right(layout, self._plan(group, layout, self._full)) for group in groups)
+
+    @property
+    def _full(self) -> Limits:
+        """Of batches whose rows differ as much as they may."""
+        return replace(self.limits, batch_overhead=self.limits.batch_tokens)
 
     def _by_length(self, pairs: Sequence[EncodedPair]) -> list[list[int]]:
         """The pairs between any two lengths at which the model is known to change, shortest first."""
@@ -126,13 +143,16 @@ class CausalScorer(Halving):
             groups.setdefault(bisect_left(self._switches, len(pair.inputs)), []).append(i)
         return [groups[key] for key in sorted(groups)]
 
-    def _settle(self, pairs: Sequence[EncodedPair]) -> tuple[Layout, PrefixPlan, _Done]:
-        """The first layout that is right for `pairs`, their plan in it, and what is done of it."""
+    def _settle(self, pairs: Sequence[EncodedPair], *, runs: bool) -> tuple[Layout, PrefixPlan, _Done]:
+        """The first layout that is right for `pairs`, their plan in it, and what is done of it, where it then `runs`.
+
+        One that does not run has the largest differences that a batch may have.
+        """
         done = _Done()
         layouts = self._layouts(pairs)
         for layout in layouts:
-            plan = self._plan(pairs, layout)
-            if self._is_right(layout, plan, done):
+            plan = self._plan(pairs, layout) if runs else self._plan(pairs, layout, self._full)
+            if self._is_right(layout, plan, done if runs else None):
                 break
             done = _Done(done.alone)
         if self._is_auto or layout != layouts[0]:
@@ -146,7 +166,7 @@ class CausalScorer(Halving):
 
     def _plan(self, pairs: Sequence[EncodedPair], layout: Layout, limits: Limits | None = None) -> PrefixPlan:
         inputs = [(pair.inputs, pair.first_row, pair.continuation) for pair in pairs]
-        plan = make_plan(inputs, limits or self.limits, sharing=layout in SHARING)
+        plan = make_plan(inputs, limits or self.limits, sharing=layout in SHARING, known=self.held.tokens)
         return _split(plan, layout) if layout in ("unpadded", "single") else plan
 
     def _is_right(self, layout: Layout, plan: PrefixPlan, done: _Done | None = None) -> bool:
@@ -155,7 +175,7 @@ class CausalScorer(Halving):
             return True
         kind, shape = described(plan, layout)
         known = self._verdicts.setdefault(kind, [])
-        verdict = next((one for one in known if one.speaks_for(shape)), None)
+        verdict = next((one for one in known if one.speaks_for(shape)), self._told(kind, shape))
         if verdict is None:
             checked = self._sample(plan, layout, shape, whole=done is not None)
             with doing("self-check against one text alone"):
@@ -163,6 +183,33 @@ class CausalScorer(Halving):
             known.append(verdict)
             self._tell_fault(layout, plan, verdict)
         return verdict.fault is None
+
+    def _told(self, kind: Kind, shape: Shape) -> Verdict[Shape] | None:
+        """What was taught of the texts that go just further than these: the first requests were the task's extremes.
+
+        What was wrong with them is not tried with others.
+        """
+        alike = [
+            verdict
+            for one, verdicts in self._taught.items()
+            if replace(one, length=kind.length) == kind
+            for verdict in verdicts
+        ]
+        if self._is_steady(shape):
+            return max(alike, key=lambda verdict: verdict.reach.longest, default=None)
+        span = bisect_left(self._switches, shape.longest)
+        further = [
+            verdict
+            for verdict in alike
+            if shape.longest <= verdict.reach.longest and bisect_left(self._switches, verdict.reach.longest) == span
+        ]
+        nearest = min(further, key=lambda verdict: verdict.reach.longest, default=None)
+        return nearest if nearest is not None and (nearest.fault or nearest.speaks_for(shape)) else None
+
+    def _is_steady(self, shape: Shape) -> bool:
+        """Whether nothing about the model is known to change with the lengths of texts and rows that go so far."""
+        is_known = type(self.model.model).__module__.startswith("transformers.models.")
+        return is_known and not may_change_with_length(self.config, max(shape.longest, shape.widest))
 
     def _tell_fault(self, layout: Layout, plan: PrefixPlan, verdict: Verdict[Shape]) -> None:
         """Of a model that cannot compute a layout once; of one that gives other numbers, for which lengths."""
@@ -185,8 +232,7 @@ class CausalScorer(Halving):
     def _sample(self, plan: PrefixPlan, layout: Layout, shape: Shape, *, whole: bool) -> Sample:
         """What is checked. `whole`: what the check computes of the plan need not be computed again."""
         real = sample(plan, layout, whole=whole)
-        is_known = type(self.model.model).__module__.startswith("transformers.models.")
-        if not is_known or may_change_with_length(self.config, max(shape.longest, shape.widest)):
+        if not self._is_steady(shape):
             return real
         cheap = without_far_past(cheap_sample(plan, layout))
         cost = real.alone_tokens + (0 if whole else computed(real.plan))
@@ -211,7 +257,7 @@ class CausalScorer(Halving):
         return None
 
     def _compute(self, plan: PrefixPlan, layout: Layout, done: _Done) -> Iterator[Scored | Exhausted]:
-        for block, states in prefilled(self.model, plan, None):
+        for block, states in prefilled(self.model, plan, None, held=self.held):
             done.states[block.tokens] = states
             for batch in block.batches:
                 done.answers[id(batch)] = answers = list(self._batch(layout, block, states, batch))
@@ -242,7 +288,7 @@ class CausalScorer(Halving):
         return known[leaf]
 
     def _run(self, plan: PrefixPlan, layout: Layout, wanted: set[int], done: _Done) -> Iterator[Scored | Exhausted]:
-        for block, states in prefilled(self.model, plan, wanted, done.states):
+        for block, states in prefilled(self.model, plan, wanted, done.states, held=self.held):
             for batch in block.batches:
                 if any(r in wanted for row in batch for r in row.requests):
                     answers = done.answers.pop(id(batch), None)
@@ -299,9 +345,12 @@ def prefilled(
     plan: PrefixPlan,
     wanted: set[int] | None,
     known: dict[tuple[int, ...], Past | None] | None = None,
+    *,
+    held: HeldBlock,
 ) -> Iterator[tuple[Block, Past | None]]:
     """The blocks that `wanted` requests need (None: all), each with the keys and values of its prefix, which
-    are forgotten when no later block extends it. `known` has those of some blocks by their tokens, and gives them away.
+    are forgotten when no later block extends it. `known` has those of some blocks by their tokens, and gives them away;
+    `held` keeps its own.
     """
     states: dict[int, Past | None] = {-1: None, 0: None}
     needed = _needed_blocks(plan, wanted)
@@ -311,6 +360,8 @@ def prefilled(
         if block.tokens:
             above = plan.blocks[block.parent].tokens if block.parent > 0 else ()
             ready = known.pop(block.tokens, None) if known else None
+            if ready is None:
+                ready = held.of(block.tokens, lambda tokens: model.prefix(tokens, 0, None))
             states[index] = model.prefix(block.tokens, len(above), states[block.parent]) if ready is None else ready
         yield block, states[index]
         if not any(later.parent == index for later in plan.blocks[index + 1 :]):

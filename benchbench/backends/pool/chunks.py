@@ -6,7 +6,8 @@ one worker, eight, and a resumed run compute the same batches and give the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
@@ -16,8 +17,12 @@ from benchbench.core.types import GenerateRequest, LoglikelihoodRequest, Request
 Doc = Sequence[Request]
 """The requests of one doc."""
 
+FEW = 64
+"""Up to so many chunks are equal, and their number is a power of 2, as that of workers mostly is: all end together."""
+ROUNDED = 0.7
+"""What is left of the smallest size where their number is rounded."""
 LARGEST = 128
-"""A chunk is at most this fraction of what is left: many workers begin with much, and end together with little."""
+"""Of more chunks each is this fraction of what is left: many workers begin with much, and end together with little."""
 STRETCH = 1.5
 """A chunk may grow to so many times its size, in order to end where a shared passage ends."""
 WRITTEN = 128
@@ -25,7 +30,7 @@ WRITTEN = 128
 TOKEN_COST = 8
 """Characters that cost as much as a written token: those of a prompt go through the model together."""
 PILOTS = 4
-"""Docs of each extreme in the first chunk: the longest, the shortest, those of most requests."""
+"""Docs of each extreme."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,40 +49,70 @@ def docs_of(requests: Sequence[Request]) -> list[Doc]:
 
 
 def cut(docs: Sequence[Doc], smallest: int) -> list[Chunk]:
-    """All docs, each of one request or more, in chunks along what they share, of `smallest` characters or more.
+    """All docs, each of one request or more, in chunks of about `smallest` characters or more.
 
-    The first chunk holds the extremes: what an engine finds out on it holds for all others.
+    Docs that share much stand together, docs of like lengths in one chunk: batches have little padding. The longest are
+    first: they take longest, and need most memory.
     """
-    costs = {place: _cost(doc) for place, doc in enumerate(docs)}
-    if sum(costs.values()) < 2 * smallest:
-        return [Chunk(tuple(costs), sum(costs.values()))] if costs else []
-    pilot = _pilot(docs)
-    order = sorted(costs.keys() - set(pilot), key=lambda place: (_begins(docs[place]), _name(docs[place])))
-    first = Chunk(pilot, sum(costs[place] for place in pilot))
-    return [first, *_along(order, docs, smallest)] if order else [first]
+    asked_with = Counter(map(_shots, docs))
+
+    def rank(unit: Sequence[int]) -> tuple[tuple[str, ...], int]:
+        shots, longest = _shots(docs[unit[0]]), max(_whole(docs[place]) for place in unit)
+        return (shots, -longest) if asked_with[shots] > 1 else ((), -longest - sum(map(len, shots)))
+
+    units = sorted(_units(docs), key=rank)
+    order = [place for unit in units for place in unit]
+    seams = {unit[0] for unit in units}
+    costs = [
+        max(1, _cost(docs[place]) - (0 if place in seams else _shared(docs[before], docs[place])))
+        for before, place in pairwise([0, *order])
+    ]
+    return list(_along(order, costs, seams, smallest))
 
 
-def _along(order: Sequence[int], docs: Sequence[Doc], smallest: int) -> Iterator[Chunk]:
-    """`order` in pieces that become smaller, each ending where little is shared with what follows."""
-    shared = [0, *(_shared(docs[one], docs[other]) for one, other in pairwise(order))]
-    costs = [max(1, _cost(docs[place]) - common) for place, common in zip(order, shared, strict=True)]
+def _units(docs: Sequence[Doc]) -> Iterator[list[int]]:
+    """The places of docs of which each shares half of its question or more with the one before it."""
+    unit: list[int] = []
+    for place in sorted(range(len(docs)), key=lambda place: (_begins(docs[place]), _name(docs[place]))):
+        if unit and 2 * _shared(docs[unit[-1]], docs[place]) < _length(docs[place]):
+            yield unit
+            unit = []
+        unit.append(place)
+    if unit:
+        yield unit
+
+
+def _along(order: Sequence[int], costs: Sequence[int], seams: Collection[int], smallest: int) -> Iterator[Chunk]:
+    """`order` in pieces, each ending at a seam if one is near."""
     left, begin, cost = sum(costs), 0, 0
-    for end, one in enumerate(costs):
-        size = max(smallest, left // LARGEST)
-        is_seam = 2 * shared[end] < _length(docs[order[end]])
-        if cost >= size and (is_seam or cost >= STRETCH * size):
+    few = _few(left, smallest)
+    for end, (place, one) in enumerate(zip(order, costs, strict=True)):
+        size = max(smallest, left // LARGEST) if few is None else left // few
+        if end > begin and cost + one // 2 >= size and (place in seams or cost >= STRETCH * size):
             yield Chunk(tuple(order[begin:end]), cost)
             left, begin, cost = left - cost, end, 0
+            few = None if few is None else max(1, few - 1)
         cost += one
     if cost:
         yield Chunk(tuple(order[begin:]), cost)
 
 
-def _pilot(docs: Sequence[Doc]) -> tuple[int, ...]:
-    lengths = [_length(doc) + max(map(_after, doc)) for doc in docs]
+def _few(total: int, smallest: int) -> int | None:
+    """Into how many equal chunks so much is cut; None where they become smaller instead."""
+    count = 1
+    while count <= FEW and total >= 2 * count * ROUNDED * smallest:
+        count *= 2
+    return count if count <= FEW else None
+
+
+def extremes(docs: Sequence[Doc]) -> list[int]:
+    """The places of the docs with the longest text, the shortest, and most in all: what an engine finds out on them
+    holds for all others.
+    """
+    lengths = list(map(_whole, docs))
     by_length = sorted(range(len(docs)), key=lambda place: (lengths[place], _name(docs[place])))
-    by_count = sorted(range(len(docs)), key=lambda place: (-len(docs[place]), _name(docs[place])))
-    return tuple(sorted({*by_length[:PILOTS], *by_length[-PILOTS:], *by_count[:PILOTS]}))
+    by_cost = sorted(range(len(docs)), key=lambda place: (-_cost(docs[place]), _name(docs[place])))
+    return sorted({*by_length[:PILOTS], *by_length[-PILOTS:], *by_cost[:PILOTS]})
 
 
 def _name(doc: Doc) -> tuple[str, int, int]:
@@ -108,6 +143,11 @@ def _shared(one: Doc, other: Doc) -> int:
 
 def _length(doc: Doc) -> int:
     return len(_question(doc))
+
+
+def _whole(doc: Doc) -> int:
+    """Characters of the doc's longest text."""
+    return _length(doc) + max(map(_after, doc))
 
 
 def _cost(doc: Doc) -> int:

@@ -138,10 +138,12 @@ def _fill(crew: Crew, waiting: deque[Job], running: dict[Hashable, tuple[Job, Ha
 
 
 def _next(waiting: deque[Job], worker: Hashable) -> Job:
-    """The worker's own next job, else one that is nobody's, else the last: its owner comes to that latest."""
+    """The worker's own next job, else one that is nobody's, else the first: jobs become smaller, and the small ones are
+    for the end.
+    """
     for wanted in (worker, None):
         for job in waiting:
             if job.home == wanted:
                 waiting.remove(job)
                 return job
-    return waiting.pop()
+    return waiting.popleft()

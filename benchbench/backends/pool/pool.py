@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
-from benchbench.backends.pool.chunks import Doc, cut, docs_of
+from benchbench.backends.pool.chunks import Doc, cut, docs_of, extremes
 from benchbench.backends.pool.deal import Crew, Job, Lost, deal
 from benchbench.backends.pool.worker import Method, Reply, whole
 from benchbench.backends.protocol import NOTHING, ChatFormat, RequestKeys, Work
@@ -25,17 +25,29 @@ from benchbench.core.types import (
 
 SMALLEST = {"cpu": 8_000, "cuda": 131_072}
 """Characters of the smallest chunk by the kind of device: a few batches of it."""
+WRITING = 4
+"""How many times larger it is where texts are written: those of a batch are written together, and more fit in one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
     """A chunk that the workers can reach."""
 
+    docs: tuple[int, ...]
+    """Their places in what was cut."""
     requests: tuple[Request, ...]
     sizes: tuple[int, ...]
     """Requests of each doc."""
     handle: Any
     """What stands for `requests` in a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Docs, and their chunks."""
+
+    docs: Sequence[Doc]
+    parts: Sequence[_Part]
 
 
 class Pool:
@@ -49,7 +61,8 @@ class Pool:
         self.info = self._about.info
         self._notes = dict.fromkeys(self._about.notes)
         self._refusals: dict[GenerationParams, str | None] = {}
-        self._parts: dict[tuple[str, int, int], _Part] = {}
+        self._cuts: dict[tuple[str, int, int], _Cut] = {}
+        """By the first request of what was cut."""
         self._homes: dict[_Part, Any] = {}
         """The worker that has a part's tokens."""
         self._task = 0
@@ -74,19 +87,19 @@ class Pool:
     def request_keys(self, docs: Sequence[Sequence[Request]]) -> list[str]:
         """Made by all workers, in the chunks in which the answers will be asked for."""
         if not self._keep_tokens:
-            self._parts.clear()
+            self._cuts.clear()
             self._homes.clear()
             self._task += 1
         asked = [place for place, doc in enumerate(docs) if doc]
-        jobs: dict[Job, tuple[tuple[int, ...], _Part]] = {}
-        for places, part in self._cut([docs[place] for place in asked]):
-            jobs[Job("request_keys", (part.handle, part.sizes, self._task), self._homes.get(part))] = (places, part)
+        jobs: dict[Job, _Part] = {}
+        for part in self._cut([tuple(docs[place]) for place in asked]):
+            jobs[Job("request_keys", (part.handle, part.sizes, self._task), self._homes.get(part))] = part
         keys: dict[int, str] = {}
         for job, found in deal(self._crew, list(jobs)):
             if isinstance(found, Lost):
                 raise BackendError(f"the requests cannot be made into tokens: {found.why}.")
-            places, part = jobs[job]
-            keys.update(zip([asked[place] for place in places], found, strict=True))
+            part = jobs[job]
+            keys.update(zip([asked[place] for place in part.docs], found, strict=True))
             self._homes[part] = job.home
         for place in set(range(len(docs))) - set(asked):
             keys[place] = self._key_of_nothing
@@ -132,37 +145,45 @@ class Pool:
             raise BackendError(f"no worker of the pool answers: {result.why}.")
         return result
 
-    def _cut(self, docs: Sequence[Doc]) -> Iterator[tuple[tuple[int, ...], _Part]]:
-        """The places of the docs of each chunk, and the chunk."""
-        for chunk in cut(docs, SMALLEST["cuda" if self.info.device.startswith("cuda") else "cpu"]):
-            yield chunk.docs, self._part([docs[place] for place in chunk.docs])
+    def _cut(self, docs: Sequence[Doc]) -> Sequence[_Part]:
+        """The chunks of the docs; the same ones where the same docs were cut before."""
+        if not docs:
+            return ()
+        known = self._cuts.get(docs[0][0].key)
+        if known is None or known.docs != docs:
+            smallest = SMALLEST["cuda" if self.info.device.startswith("cuda") else "cpu"]
+            if any(isinstance(request, GenerateRequest) for request in docs[0]):
+                smallest *= WRITING
+            known = _Cut(docs, [self._part(docs, chunk.docs) for chunk in cut(docs, smallest)])
+            self._cuts[docs[0][0].key] = known
+        return known.parts
 
-    def _part(self, docs: Sequence[Doc]) -> _Part:
-        requests = tuple(request for doc in docs for request in doc)
-        known = self._parts.get(requests[0].key)
-        if known is None or known.requests != requests:
-            known = _Part(requests, tuple(map(len, docs)), self._crew.put(requests))
-            self._parts[requests[0].key] = known
-        return known
+    def _part(self, docs: Sequence[Doc], places: Sequence[int]) -> _Part:
+        chosen = [docs[place] for place in places]
+        requests = tuple(request for doc in chosen for request in doc)
+        return _Part(tuple(places), requests, tuple(map(len, chosen)), self._crew.put(requests))
 
     def _answers(self, method: Method, requests: Sequence[Request], skip: RequestKeys) -> Iterator[Any]:
-        """The answers to all that is not in `skip`. Where the engine learns, the first chunk is asked before the
-        others, and its lessons are theirs: even if its answers are known.
-        """
-        parts = [part for _, part in self._cut(docs_of(requests))]
+        """The answers to all that is not in `skip`."""
+        docs = docs_of(requests)
+        parts = self._cut(docs)
         wanted = [part for part in parts if any(request.key not in skip for request in part.requests)]
-        lessons: object = None
-        if self._about.learns and len(parts) > 1 and wanted:
-            first = parts[0]
-            for part, reply in self._asked(method, [first], skip if first in wanted else NOTHING, None):
-                lessons = reply.lessons if isinstance(reply, Reply) else None
-                yield from self._whole(part, reply, skip)
-            wanted = [part for part in wanted if part is not first]
+        lessons = self._lessons(method, docs) if self._about.learns and len(parts) > 1 and wanted else None
         for part, reply in self._asked(method, wanted, skip, lessons):
             yield from self._whole(part, reply, skip)
 
+    def _lessons(self, method: Method, docs: Sequence[Doc]) -> bytes | None:
+        """What one worker finds out on the task's extremes, so that all compute alike; also where these are known."""
+        part = self._part(docs, extremes(docs))
+        skip = frozenset(request.key for request in part.requests)
+        for _, reply in self._asked(method, [part], skip, None):
+            if isinstance(reply, Reply):
+                self._count(reply)
+                return reply.lessons
+        return None
+
     def _asked(
-        self, method: Method, parts: Sequence[_Part], skip: RequestKeys, lessons: object
+        self, method: Method, parts: Sequence[_Part], skip: RequestKeys, lessons: bytes | None
     ) -> Iterator[tuple[_Part, Reply | Lost]]:
         jobs: dict[Job, _Part] = {}
         for part in parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -45,8 +46,10 @@ class Reply:
     """What was computed for this chunk."""
     notes: tuple[str, ...]
     plan: str
-    lessons: object
-    """What the engine found out about itself, see `Learner`; None if nothing."""
+    lessons: bytes | None
+    """What the engine found out about itself, see `Learner`; None if nothing, or if it was told. Pickled: the pool only
+    hands it on, and need not load the engine's code.
+    """
 
 
 class Worker:
@@ -86,16 +89,16 @@ class Worker:
             version=metadata.version("benchbench-eval"),
         )
 
-    def answer(self, method: Method, chunk: Any, skip: RequestKeys, lessons: object) -> Reply:
-        """The answers to a chunk, but for those in `skip`. `lessons` are those of the task's first chunk."""
+    def answer(self, method: Method, chunk: Any, skip: RequestKeys, lessons: bytes | None) -> Reply:
+        """The answers to a chunk, but for those in `skip`. `lessons` are those of the task's extremes."""
         backend, requests = self.backend, self._requests(chunk)
         if isinstance(backend, Learner):
-            backend.take_lessons(lessons)
+            backend.take_lessons(None if lessons is None else pickle.loads(lessons))  # noqa: S301  # another worker's
         places = {request.key: place for place, request in enumerate(requests)}
         before = backend.work.copy()
         found = getattr(backend, method)(requests, skip=skip)
         answers = tuple([(places[response.request.key], bare(response)) for response in found])
-        learnt = backend.lessons() if isinstance(backend, Learner) else None
+        learnt = pickle.dumps(backend.lessons()) if isinstance(backend, Learner) and lessons is None else None
         return Reply(answers, backend.work.since(before), tuple(backend.notes), backend.info.plan, learnt)
 
     def request_keys(self, chunk: Any, sizes: Sequence[int], task: int) -> list[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +23,10 @@ from benchbench.core.types import (
     GenerateRequest,
     GenerationParams,
     Loglikelihood,
+    LoglikelihoodRequest,
     Prompt,
 )
-from tests import models
+from tests import models, states
 from tests.backends.pool.threads import ThreadCrew
 from tests.backends.test_contract import scoring_requests, sentence
 
@@ -32,6 +36,7 @@ SCRIPTED = ModelOptions("hash", backend="scripted")
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(pool_module.SMALLEST, "cpu", 600)
+    monkeypatch.setattr(pool_module, "WRITING", 1)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +88,65 @@ def test_what_the_first_chunk_taught_is_known_to_every_worker(llama: ModelOption
     assert first.arguments[3] is None
     assert others
     assert len({id(job.arguments[3]) for job in others}) == 1
-    assert others[0].arguments[3][0]  # verdicts
+    (verdicts, shared), _ = pickle.loads(others[0].arguments[3])
+    assert verdicts
+    assert isinstance(shared, tuple)
+
+
+def with_shots(docs: int) -> list[LoglikelihoodRequest]:
+    """Docs behind one block of shots, of which every ninth has another last one."""
+    rng = random.Random(11)
+    shots = [sentence(rng, 12, 14) + "\n" for _ in range(6)]
+    requests = []
+    for doc in range(docs):
+        prompt = Prompt("", (*shots[:4], shots[5 if doc % 9 == 4 else 4]), sentence(rng, 4, 20))
+        requests += [LoglikelihoodRequest("s", doc, n, prompt, " " + sentence(rng, 1, 6)) for n in range(3)]
+    return requests
+
+
+def test_what_all_docs_share_is_computed_once_by_each_worker(llama: ModelOptions) -> None:
+    requests = with_shots(60)
+    engine, (one, crew), (two, _) = open_backend(llama), pool_of(llama, 1), pool_of(llama, 2)
+    alone, by_one, by_two = (
+        {answer.request.key: answer.total for answer in backend.loglikelihood(requests)}
+        for backend in (engine, one, two)
+    )
+    assert by_one == by_two
+    assert max(abs(alone[key] - by_one[key]) for key in alone) < 1e-3
+    lesson, *chunks = [job for _, job in crew.asked]
+    (_, shared), _ = pickle.loads(chunks[0].arguments[3])
+    assert len(chunks) >= 8
+    assert len(shared) > 64
+    assert lesson.arguments[2]  # nothing of it is answered
+    # The second worker computes the shared prefix, too; a chunk that did would cost as much.
+    assert 0 < two.work.tokens_computed - one.work.tokens_computed <= len(shared)
+    assert one.work.tokens_computed < 1.1 * engine.work.tokens_computed
+
+
+def test_models_that_keep_states_are_checked_once_by_writing(tmp_path: Path) -> None:
+    states.made("lfm2").save_pretrained(tmp_path)
+    models.tokenizer(tmp_path, vocab_size=states.VOCABULARY)
+    options, (shots, *questions) = ModelOptions(str(tmp_path), backend="hf", device="cpu"), writing_requests(41)
+    requests = [replace(one, prompt=replace(one.prompt, shots=(shots.prompt.question * 4,))) for one in questions]
+    (one, crew), (two, _) = pool_of(options, 1), pool_of(options, 2)
+    texts = {answer.request.key: answer.text for answer in one.generate(requests)}
+    assert texts == {answer.request.key: answer.text for answer in two.generate(requests)}
+    assert len(texts) == 40
+    _, *chunks = [job for _, job in crew.asked]
+    ((_, shared), was_right) = pickle.loads(chunks[0].arguments[3])
+    assert was_right is True
+    assert len(shared) > 30
+
+
+def test_other_weights_compute_what_is_shared_anew(llama: ModelOptions, tmp_path: Path) -> None:
+    other = str(models.tiny_llama(tmp_path, seed=5))
+    requests = with_shots(60)
+    pool, _ = pool_of(llama, 1)
+    list(pool.loglikelihood(requests))
+    pool.load_weights(other)
+    swapped = {answer.request.key: answer.total for answer in pool.loglikelihood(requests)}
+    fresh, _ = pool_of(replace(llama, model=other), 1)
+    assert swapped == {answer.request.key: answer.total for answer in fresh.loglikelihood(requests)}
 
 
 def test_keys_are_those_of_one_engine_and_tokens_are_made_where_they_are_used(llama: ModelOptions) -> None:
@@ -94,8 +157,9 @@ def test_keys_are_those_of_one_engine_and_tokens_are_made_where_they_are_used(ll
     made = {id(job.arguments[0]): worker for worker, job in crew.asked if job.method == "request_keys"}
     crew.asked.clear()
     list(pool.loglikelihood(requests))
-    asked = [(worker, id(job.arguments[1])) for worker, job in crew.asked]
-    assert {handle for _, handle in asked} <= made.keys()
+    _, *asked = [(worker, id(job.arguments[1])) for worker, job in crew.asked]  # the first is a lesson
+    assert made.keys() >= {handle for _, handle in asked}
+    assert len(asked) > 4
     assert sum(made[handle] == worker for worker, handle in asked) > len(asked) // 2
 
 
