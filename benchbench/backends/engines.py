@@ -145,6 +145,15 @@ class ModelOptions:
         if self.max_length is not None and self.max_length < 2:
             raise ArgumentError(f"--max-length {self.max_length} is too short to predict a token from another.")
 
+    @property
+    def on_workers(self) -> bool:
+        """Whether workers are asked for, here or on a cluster."""
+        return self.workers is not None or self.ray_address is not None
+
+    def on_cluster(self) -> ModelOptions:
+        """With workers on a Ray cluster, wherever these options say nothing else."""
+        return replace(self, workers=self.workers or "auto", ray_address=self.ray_address or "auto")
+
     def _take_flags(self, given: dict[str, str]) -> None:
         """What lm-eval takes as arguments of a model, and flags say here, becomes the flags' values.
 
