@@ -141,9 +141,10 @@ class Many:
             return None, True
         if todo and (len(todo) <= self._keeps or not self._away):
             return todo[0], False
-        if self._away:
-            self._take_back(TURN)
-        return None, bool(self._away)
+        if not self._away:
+            return None, False
+        self._take_back(TURN)
+        return None, True
 
     def close(self) -> None:
         """Ends the workers."""
@@ -151,8 +152,8 @@ class Many:
 
     def _lend(self, unit: Unit, looks: Mapping[str, Look]) -> bool:
         """Whether a worker was free for it."""
-        settings, stamp = self._session.settings, looks[unit.id].stamp
-        ticket = self._workers.lend(PLACE, self._folder.path, settings, unit, stamp, self._session.asked(unit.group))
+        asked, stamp = self._session.asked(unit.group), looks[unit.id].stamp
+        ticket = self._workers.lend(PLACE, self._folder.path, self._settings, unit, stamp, asked)
         if ticket is None:
             return False
         self._away[ticket] = unit
