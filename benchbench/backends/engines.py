@@ -106,7 +106,7 @@ class ModelOptions:
     workers: Annotated[
         str | None,
         Setting(
-            "So many engines at once, by Ray: a number, or auto (one a GPU).",
+            "So many engines at once, by Ray, here or with --engine ray on a cluster: a number, or auto (one a GPU).",
             panel="Model",
             parse=parse_workers,
             identity=False,
@@ -116,7 +116,7 @@ class ModelOptions:
     ray_address: Annotated[
         str | None,
         Setting(
-            "A Ray cluster for the workers, auto or HOST:PORT. Default: this machine.",
+            "The workers' Ray cluster, HOST:PORT or auto.",
             panel="Model",
             identity=False,
             record=False,
