@@ -304,7 +304,7 @@ class RayCrew:
         elif one.doing == "hold":
             self._leaves(one, BackendError(f"a worker died while it opened the model: {death}."))
         else:
-            self._leaves(one, BackendError(f"a worker could not be started: {death}."))
+            self._leaves(one, BackendError(f"a worker could not be started: {_last_error(death)}."))
 
     def _leaves(self, one: Busy, why: BenchbenchError) -> None:
         self._failure = self._failure or why
@@ -382,6 +382,12 @@ def _difference(first: About, other: About) -> str | None:
         if one != another:
             return f"{other.host} has other {what} ({another}) than {first.host} ({one})."
     return None
+
+
+def _last_error(death: WorkerDied) -> str:
+    """What went wrong where a process did not come as far as benchbench: it may not be installed there."""
+    lines = [line.strip() for line in str(death.__cause__).splitlines()]
+    return next((line[:200] for line in reversed(lines) if "Error: " in line), str(death))
 
 
 def _ready(refs: Sequence[Any], timeout: float | None = None) -> list[Any]:
