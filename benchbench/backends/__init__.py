@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from benchbench.backends.engines import ModelOptions, installed, open_engine
@@ -11,8 +11,10 @@ from benchbench.core.plugins import load_place
 
 if TYPE_CHECKING:
     from benchbench.backends.protocol import Backend
+    from benchbench.backends.workers import Workers
 
 POOL = "benchbench.backends.pool.ray:open_pool"
+WORKERS = "benchbench.backends.pool.ray:open_workers"
 
 
 def open_backend(options: ModelOptions) -> Backend:
@@ -20,8 +22,21 @@ def open_backend(options: ModelOptions) -> Backend:
 
     Raises BackendError for an unknown or missing engine, ModelError for a model that cannot be loaded.
     """
-    if options.workers is None and options.ray_address is None:
+    if not options.on_workers:
         return open_engine(options)
-    if installed("ray") is None:
-        raise BackendError("--workers needs Ray. Install it with: pip install 'benchbench-eval[ray]'")
+    _need_ray()
     return cast("Callable[[ModelOptions], Backend]", load_place(POOL))(options)
+
+
+def open_workers(options: ModelOptions, needs: Sequence[str]) -> Workers:
+    """As many workers as `options` ask for, without a model; `needs` are paths that each has to see.
+
+    Raises ArgumentError for more than there is room for, BackendError where there is no Ray or no cluster.
+    """
+    _need_ray()
+    return cast("Callable[[ModelOptions, Sequence[str]], Workers]", load_place(WORKERS))(options, needs)
+
+
+def _need_ray() -> None:
+    if installed("ray") is None:
+        raise BackendError("--workers and --engine ray need Ray. Install it with: pip install 'benchbench-eval[ray]'")

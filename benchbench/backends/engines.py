@@ -106,7 +106,7 @@ class ModelOptions:
     workers: Annotated[
         str | None,
         Setting(
-            "So many engines at once, by Ray: a number, or auto (one a GPU).",
+            "So many engines at once, by Ray, here or with --engine ray on a cluster: a number, or auto (one a GPU).",
             panel="Model",
             parse=parse_workers,
             identity=False,
@@ -116,7 +116,7 @@ class ModelOptions:
     ray_address: Annotated[
         str | None,
         Setting(
-            "A Ray cluster for the workers, auto or HOST:PORT. Default: this machine.",
+            "The workers' Ray cluster, HOST:PORT or auto.",
             panel="Model",
             identity=False,
             record=False,
@@ -144,6 +144,15 @@ class ModelOptions:
             raise ArgumentError(f"--batch-tokens {self.batch_tokens}: a batch holds 1 token or more.")
         if self.max_length is not None and self.max_length < 2:
             raise ArgumentError(f"--max-length {self.max_length} is too short to predict a token from another.")
+
+    @property
+    def on_workers(self) -> bool:
+        """Whether workers are asked for, here or on a cluster."""
+        return self.workers is not None or self.ray_address is not None
+
+    def on_cluster(self) -> ModelOptions:
+        """With workers on a Ray cluster, wherever these options say nothing else."""
+        return replace(self, workers=self.workers or "auto", ray_address=self.ray_address or "auto")
 
     def _take_flags(self, given: dict[str, str]) -> None:
         """What lm-eval takes as arguments of a model, and flags say here, becomes the flags' values.

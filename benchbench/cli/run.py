@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -52,6 +52,10 @@ def run(
             rich_help_panel="Tasks", help="Settings of a published evaluation, where none are given here: benczechmark."
         ),
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(rich_help_panel="Model", help="Here, or on a Ray cluster (see --ray-address)."),
+    ] = "local",
     dry: Annotated[
         bool, typer.Option("--dry-run", rich_help_panel="Output", help="Show what would be asked; load no model.")
     ] = False,
@@ -62,6 +66,8 @@ def run(
     Killed at any moment, the same command goes on where it was; a finished run is shown from disk.
     """
     settings = replace(settings, model=_without_prefix(settings.model))
+    if engine == "ray":
+        settings = replace(settings, model=settings.model.on_cluster())
     if profile is not None:
         settings = with_profile(settings, profile)
     if dry:

@@ -25,6 +25,7 @@ from benchbench.cli.progress import watching
 from benchbench.core import json_record
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.format import magnitude, several
+from benchbench.core.settings import changed
 from benchbench.runner.settings import SweepSettings
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ app = VerbApp(invoke_without_command=True, epilog=EXAMPLES)
 
 SweepName = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A folder, a name or its beginning, or `latest`.")]
 
-Engine = Literal["local", "slurm"]
+Engine = Literal["local", "slurm", "ray"]
 ClusterFile = Annotated[
     Path | None,
     typer.Option(
@@ -57,7 +58,10 @@ ClusterFile = Annotated[
 def sweep(
     context: typer.Context,
     settings: SweepSettings,
-    engine: Annotated[Engine, typer.Option(rich_help_panel="Engine", help="Where the work is done.")] = "local",
+    engine: Annotated[
+        Engine,
+        typer.Option(rich_help_panel="Engine", help="Here, in a job array, or on a Ray cluster (see --ray-address)."),
+    ] = "local",
     cluster: ClusterFile = None,
     dry: Annotated[
         bool,
@@ -71,6 +75,7 @@ def sweep(
 
     Weights are swapped in place, prompts and tokens are made once. Stopped at any moment, the same command goes on.
     """
+    settings = on_engine(settings, engine)
     on_cluster = asked_cluster(cluster, slurm=engine == "slurm")
     if on_cluster is not None:
         submit(settings, on_cluster, as_json=as_json, dry=dry)
@@ -204,6 +209,21 @@ def _sent_json(sent: Submitted) -> dict[str, object]:
     }
 
 
+def on_engine(settings: SweepSettings, engine: Engine | None) -> SweepSettings:
+    """The settings with what --engine says of workers: with `ray` they are on a cluster. ArgumentError for workers of
+    job arrays, whose tasks have a unit each.
+    """
+    model = settings.run.model
+    if engine == "ray":
+        return changed(settings, model=model.on_cluster())
+    if engine == "slurm" and model.on_workers:
+        raise ArgumentError(
+            "--engine slurm does one checkpoint in each array task, without workers. Leave --workers and --ray-address "
+            "out, or start Ray over the nodes of one job: docs/clusters.md has the script."
+        )
+    return settings
+
+
 def asked_cluster(file: Path | None, *, slurm: bool) -> Cluster | None:
     """The cluster file that goes with --engine; None for the local engine. ArgumentError if they do not fit."""
     if not slurm:
@@ -261,16 +281,18 @@ def resume(
     from benchbench.store.find import find_sweep
 
     folder = SweepWriter(find_sweep(sweep, output).path)
-    kept = kept_cluster(folder) if engine != "local" and cluster is None else None
+    kept = kept_cluster(folder) if engine in (None, "slurm") and cluster is None else None
     slurm = engine == "slurm" or (engine is None and (cluster is not None or kept is not None))
     on_cluster = kept or asked_cluster(cluster, slurm=slurm)
+    settings = folder.settings()
+    if engine is not None:  # the workers of before are not meant, nor where they were
+        settings = on_engine(changed(settings, workers=None, ray_address=None), engine)
     if on_cluster is not None:
-        settings = replace(folder.settings(), watch=False, until=None)
-        submit(settings, on_cluster, as_json=as_json, dry=dry)
+        submit(replace(settings, watch=False, until=None), on_cluster, as_json=as_json, dry=dry)
     elif dry:
-        _show_plan(folder.settings(), as_json=as_json)
+        _show_plan(settings, as_json=as_json)
     else:
-        execute(folder.settings(), as_json=as_json)
+        execute(settings, as_json=as_json)
 
 
 @app.command(hidden=True)

@@ -78,6 +78,10 @@ class SweepWatcher(Watcher):
                 self._finished(event)
             case session.CheckpointSkipped(checkpoint, why):
                 self.say(f"{checkpoint.name} is passed over: {why}")
+            case session.Underway(checkpoints):
+                self._now = ""
+                self._turn_to(Work(f"{several(len(checkpoints), 'checkpoint')} at once, each on a worker"))
+                self._bar.update(self._id, total=None)
             case session.Waiting(seconds, newest):
                 self._wait(seconds, newest)
             case _:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import ray
 from ray.exceptions import (
@@ -20,43 +20,20 @@ from ray.exceptions import (
 
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.find import split_revision
+from benchbench.backends.pool.actor import Chunk, RayWorker, greeting, handed_on
+from benchbench.backends.pool.cluster import Share, connect, first_sentence, nodes, share_out
 from benchbench.backends.pool.deal import Job, WorkerDied
 from benchbench.backends.pool.pool import Pool
-from benchbench.backends.pool.worker import About, Worker
-from benchbench.core.errors import ArgumentError, BackendError, BenchbenchError
+from benchbench.backends.pool.worker import About
+from benchbench.backends.protocol import Backend
+from benchbench.backends.workers import Returned
+from benchbench.core.errors import ArgumentError, BackendError, BenchbenchError, ModelError
 from benchbench.core.types import Request
 
 DEATHS = (RayActorError, WorkerCrashedError, OutOfMemoryError, ObjectLostError, ActorUnschedulableError)
 """What Ray raises where the process that should answer is gone."""
-SECONDS_TO_ANSWER = 10
-CORES_OF_AUTO = 4
-"""Of each worker that computes on processors, where their number was left to benchbench."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What each worker takes of its node."""
-
-    cores: float
-    gpus: float = 0
-    threads: int | None = None
-    """Threads of the engine; None: as many as it likes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Names requests in Ray's store; the worker, not Ray, reads them, once."""
-
-    ref: Any
-
-
-class RayWorker(Worker):
-    """A worker that reads chunks from Ray's store."""
-
-    def fetch(self, chunk: Chunk) -> tuple[Request, ...]:
-        """See `Worker`."""
-        found: tuple[Request, ...] = ray.get(chunk.ref)
-        return found
+SECONDS_FOR_ROOM = 300
+"""In which a node has to have room for at least one worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,39 +44,73 @@ class Open:
     about: About
 
 
-class RayCrew:
-    """Workers that hold the model of `options`, each an actor with its `share` of a node.
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A worker that cannot be asked now."""
 
-    Those that cannot be opened are told of in `notes`, and the others go on. Raises what opening raised if none can.
+    number: int
+    actor: Any
+    doing: Literal["greet", "hold", "lent"]
+    holds: ModelOptions | None = None
+    """The model that it is opening."""
+
+
+class RayCrew:
+    """Workers, each an actor with its `share` of a node; with `holds`, all have the model of `options` open.
+
+    Those that cannot be used are told of in `notes`, and the others go on. Raises what went wrong if none can.
+    See `Crew`, and `Workers`.
     """
 
-    def __init__(self, options: ModelOptions, count: int, share: Share, *, owns_ray: bool = False) -> None:
+    def __init__(
+        self,
+        options: ModelOptions,
+        count: int,
+        share: Share,
+        *,
+        needs: Sequence[str] = (),
+        owns_ray: bool = False,
+        holds: bool = True,
+    ) -> None:
         self.notes: list[str] = []
-        self._options, self._share, self._owns_ray = options, share, owns_ray
         self.live: dict[int, Open] = {}
-        """By the worker's number."""
-        self._opening: dict[Any, tuple[int, Any]] = {}
-        """What an opening will return → the worker's number and actor."""
+        """By the worker's number: those that hold the wanted model."""
+        self._idle: dict[int, Any] = {}
+        """Number → actor of those that have nothing to do."""
+        self._busy: dict[Any, Busy] = {}
+        """By what they will return."""
+        self._wanted = options if holds else None
+        """The model that workers are to hold."""
+        self._cannot: set[int] = set()
+        """Workers that could not open the wanted model."""
+        self._not_alone: set[int] = set()
+        """Workers that came back from what they were lent for without its result."""
+        self._returned: list[Returned] = []
+        self._share, self._count, self._needs, self._owns_ray = share, count, tuple(needs), owns_ray
         self._started = 0
         self._about: About | None = None
         self._failure: BenchbenchError | None = None
-        for _ in range(count):
-            self._start()
-        if not self.workers():
+        self._start_all()
+        if holds and not self.workers():
             self.close()
-            raise self._failure or BackendError("no worker of the pool could be started.")
+            raise self._none_left()
+
+    @property
+    def count(self) -> int:
+        """See `Workers`."""
+        return len(self.live) + len(self._idle) + len(self._busy)
 
     def about(self) -> About:
         """See `Crew`."""
         if self._about is None:
-            raise BackendError("no worker of the pool is open.")
+            raise self._none_left()
         return self._about
 
     def workers(self) -> Sequence[int]:
         """See `Crew`."""
-        self._welcome(timeout=0)
-        while not self.live and self._opening:
-            self._welcome(timeout=None)
+        self._welcome(0)
+        while not self.live and self._busy:
+            self._wait_for_one()
         return list(self.live)
 
     def put(self, requests: tuple[Request, ...]) -> Chunk:
@@ -111,15 +122,15 @@ class RayCrew:
         return getattr(self.live[worker].actor, job.method).remote(*job.arguments)
 
     def finished(self, tickets: Sequence[Any]) -> Sequence[Any]:
-        """See `Crew`; nothing where a worker that was being opened is ready before."""
-        return [ref for ref in _ready([*tickets, *self._opening]) if ref not in self._opening]
+        """See `Crew`; nothing where a worker that was busy otherwise is ready before."""
+        return [ref for ref in _ready([*tickets, *self._busy]) if ref not in self._busy]
 
     def result(self, ticket: Any) -> Any:
         """See `Crew`."""
         try:
             return ray.get(ticket)
         except DEATHS as error:
-            raise WorkerDied(_why(error)) from error
+            raise WorkerDied(first_sentence(error)) from error
         except RayTaskError as error:
             raise error.cause from None
 
@@ -133,129 +144,229 @@ class RayCrew:
 
     def load_weights(self, checkpoint: str) -> About:
         """See `Crew`."""
-        while self._opening:
-            self._welcome(timeout=None)
+        if self._wanted is None:
+            raise BackendError("the workers hold no model.")
         name, revision = split_revision(checkpoint)
-        self._options = replace(self._options, model=name, revision=revision)
-        tickets = {one.actor.load_weights.remote(checkpoint): worker for worker, one in self.live.items()}
-        found: list[About] = []
-        for ticket, worker in tickets.items():
-            try:
-                found.append(self.result(ticket))
-            except WorkerDied as death:
-                self.replace(worker, str(death))
-        # Where all died, the first that takes a place says who the workers are now.
-        self._about = found[0] if found else None
-        if not self.workers():
-            raise self._failure or BackendError("no worker of the pool is left.")
-        return self.about()
+        return self._hold(replace(self._wanted, model=name, revision=revision))
+
+    def open(self, options: ModelOptions) -> Backend:
+        """See `Workers`."""
+        self._hold(replace(options, workers=None, ray_address=None))
+        return Shift(self, keep_tokens=options.keep_tokens)
+
+    def lend(self, place: str, *arguments: object) -> Any:
+        """See `Workers`. Those that come back without a result are not lent again: their node may be to blame."""
+        self._welcome(0, joins=False)
+        while not self.live and not self._idle and self._busy and all(o.doing == "greet" for o in self._busy.values()):
+            self._wait_for_one(joins=False)
+        everyone = {**{number: one.actor for number, one in self.live.items()}, **self._idle}
+        number = next((number for number in reversed(everyone) if number not in self._not_alone), None)
+        if number is None:
+            return None
+        self.live.pop(number, None)
+        self._idle.pop(number, None)
+        return self._ask(number, everyone[number], "lent", "lend", place, arguments)
+
+    def returned(self, seconds: float) -> Sequence[Returned]:
+        """See `Workers`."""
+        self._welcome(0 if self._returned else seconds, joins=False)
+        found, self._returned = self._returned, []
+        if not found and not self.count:
+            raise self._none_left()
+        return found
 
     def close(self) -> None:
         """Ends all workers, and Ray where it was started for them."""
-        for actor in (*(one.actor for one in self.live.values()), *(actor for _, actor in self._opening.values())):
+        for actor in (
+            *(one.actor for one in self.live.values()),
+            *self._idle.values(),
+            *(one.actor for one in self._busy.values()),
+        ):
             _end(actor)
         self.live.clear()
-        self._opening.clear()
+        self._idle.clear()
+        self._busy.clear()
         if self._owns_ray:
             ray.shutdown()
+
+    def _none_left(self) -> BenchbenchError:
+        return self._failure or BackendError(
+            "no worker of the pool is left; the same command goes on from what is done."
+        )
+
+    def _start_all(self) -> None:
+        for _ in range(self._count):
+            self._start()
 
     def _start(self) -> None:
         share = self._share
         made = ray.remote(RayWorker).options(
             num_cpus=share.cores, num_gpus=share.gpus, scheduling_strategy="SPREAD", max_restarts=0
         )
-        actor = made.remote()
         self._started += 1
-        self._opening[actor.open.remote(self._options, share.threads)] = (self._started, actor)
+        where, needs = str(Path.cwd()), self._needs
+        self._ask(self._started, made.remote(), "greet", "greet", where, handed_on(), share.threads, needs)
 
-    def _welcome(self, timeout: float | None) -> None:
-        """Takes up the workers that have opened their engine meanwhile; `timeout`: how long to wait for one."""
-        for ref in _ready([*self._opening], timeout):
-            number, actor = self._opening.pop(ref)
-            why = self._joins(number, actor, ref)
-            if why is not None:
-                self.notes.append(f"A worker could not be used: {why}")
-                _end(actor)
+    def _ask(
+        self,
+        number: int,
+        actor: Any,
+        doing: Literal["greet", "hold", "lent"],
+        method: str,
+        *arguments: object,
+        holds: ModelOptions | None = None,
+    ) -> Any:
+        ref = getattr(actor, method).remote(*arguments)
+        self._busy[ref] = Busy(number, actor, doing, holds)
+        return ref
 
-    def _joins(self, number: int, actor: Any, ref: Any) -> str | None:
-        """Takes the worker up; why not, where it is not like the others or has no engine."""
-        try:
-            about: About = self.result(ref)
-        except WorkerDied as death:
-            self._failure = self._failure or BackendError(f"a worker died while it opened the model: {death}.")
-            return f"it died while it opened the model ({death})."
-        except BenchbenchError as error:
-            self._failure = self._failure or error
-            return str(error)
-        why = None if self._about is None else _difference(self._about, about)
+    def _hold(self, options: ModelOptions) -> About:
+        """All that are not lent open this model; who the first of them is. The others join it when they are ready."""
+        if not self.count:
+            self._start_all()
+        self._wanted, self._about, self._failure = options, None, None
+        self._cannot.clear()
+        self._idle.update({number: one.actor for number, one in self.live.items()})
+        self.live.clear()
+        if not self.workers():
+            raise self._none_left()
+        return self.about()
+
+    def _wait_for_one(self, *, joins: bool = True) -> None:
+        """Waits until a worker that is busy is no longer. BackendError where no node has room for any."""
+        until = time.monotonic() + SECONDS_FOR_ROOM
+        while not _ready([*self._busy], 1):
+            if time.monotonic() > until and all(one.doing == "greet" for one in self._busy.values()):
+                raise BackendError(
+                    f"no node had room for a worker ({self._share.gpus:g} GPU(s), {self._share.cores:g} core(s)) for "
+                    f"{SECONDS_FOR_ROOM} s: other work has them, or nodes are gone. `ray status` shows what is free."
+                )
+        self._welcome(0, joins=joins)
+
+    def _welcome(self, seconds: float, *, joins: bool = True) -> None:
+        """Takes up those that have done what kept them busy; `seconds`: how long to wait for one.
+
+        `joins`: those that are idle then begin to open the wanted model.
+        """
+        self._call_in(joins=joins)
+        for ref in _ready([*self._busy], seconds):
+            one = self._busy.pop(ref)
+            try:
+                self._back(one, ref, self.result(ref))
+            except WorkerDied as death:
+                self._is_dead(one, ref, death)
+            except BenchbenchError as error:
+                self._has_failed(one, ref, error)
+        self._call_in(joins=joins)
+
+    def _call_in(self, *, joins: bool) -> None:
+        if joins and self._wanted is not None:
+            for number in self._idle.keys() - self._cannot:
+                self._ask(number, self._idle.pop(number), "hold", "hold", self._wanted, holds=self._wanted)
+
+    def _back(self, one: Busy, ref: Any, value: Any) -> None:
+        """Of what it was asked it returned `value`."""
+        why = None
+        if one.doing == "greet":
+            why = _other_node(value)
+        elif one.doing == "lent":
+            self._returned.append(Returned(ref, value))
+        elif one.holds is self._wanted:
+            why = None if self._about is None else _difference(self._about, value)
+            if why is None:
+                self._about = self._about or value
+                self.live[one.number] = Open(one.actor, value)
+                return
         if why is None:
-            self._about = self._about or about
-            self.live[number] = Open(actor, about)
-        return why
+            self._idle[one.number] = one.actor
+        else:
+            self._leaves(one, BackendError(why))
+
+    def _has_failed(self, one: Busy, ref: Any, error: BenchbenchError) -> None:
+        if one.doing == "lent":
+            self._returned.append(Returned(ref, None, error))
+            self._not_alone.add(one.number)
+        elif one.doing == "hold" and isinstance(error, ModelError | ArgumentError):
+            self._failure = self._failure or error
+            self.notes.append(f"A worker could not be used: {error}")
+            self._cannot.add(one.number)  # the model is to blame, or the node; there may be another model
+        else:
+            self._leaves(one, error)
+            return
+        self._idle[one.number] = one.actor
+
+    def _is_dead(self, one: Busy, ref: Any, death: WorkerDied) -> None:
+        if one.doing == "lent":
+            self._returned.append(Returned(ref, None, BackendError(f"its worker died: {death}.")))
+            self.notes.append(f"A worker died ({death}); what it was doing was given to others.")
+            _end(one.actor)
+            self._start()
+        elif one.doing == "hold":
+            self._leaves(one, BackendError(f"a worker died while it opened the model: {death}."))
+        else:
+            self._leaves(one, BackendError(f"a worker could not be started: {_last_error(death)}."))
+
+    def _leaves(self, one: Busy, why: BenchbenchError) -> None:
+        self._failure = self._failure or why
+        self.notes.append(f"A worker could not be used: {why}")
+        _end(one.actor)
+
+
+class Shift(Pool):
+    """A crew that is a backend for a while."""
+
+    def close(self) -> None:
+        """The workers stay."""
 
 
 def open_pool(options: ModelOptions) -> Pool:
-    """As many workers as `options.workers` says.
+    """As many workers as `options.workers` says, as one backend.
 
     Raises ArgumentError for more workers than there is room for, BackendError for a cluster that does not answer, and
     what the engine raises where no worker can open the model.
     """
-    owns_ray = _connect(options.ray_address)
+    return Pool(_open_crew(options, _paths(options), holds=True), keep_tokens=options.keep_tokens)
+
+
+def open_workers(options: ModelOptions, needs: Sequence[str]) -> RayCrew:
+    """As many workers as `options.workers` says, without a model. `needs`: what each has to see, as absolute paths.
+
+    Raises ArgumentError and BackendError as `open_pool`.
+    """
+    return _open_crew(options, [*needs, *_paths(options)], holds=False)
+
+
+def _open_crew(options: ModelOptions, needs: Sequence[str], *, holds: bool) -> RayCrew:
+    owns_ray = connect(options.ray_address)
     try:
-        count, share = share_out(options, ray.cluster_resources())
+        count, share = share_out(options, nodes())
         own = replace(options, workers=None, ray_address=None)
-        crew = RayCrew(own, count, share, owns_ray=owns_ray)
+        return RayCrew(own, count, share, needs=needs, owns_ray=owns_ray, holds=holds)
     except BaseException:
         if owns_ray:
             ray.shutdown()
         raise
-    return Pool(crew, keep_tokens=options.keep_tokens)
 
 
-def share_out(options: ModelOptions, resources: dict[str, float]) -> tuple[int, Share]:
-    """How many workers, and what each takes. `resources`: of all nodes, as Ray names them."""
-    gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    if options.device.startswith("cuda:"):
-        raise ArgumentError(f"--device {options.device} names one GPU, and --workers gives each worker its own.")
-    wanted = options.workers or "auto"
-    if gpus and options.device in ("auto", "cuda"):
-        each = int(dict(options.model_args).get("tensor_parallel_size", 1))
-        count = gpus // each if wanted == "auto" else int(wanted)
-        if count < 1 or count * each > gpus:
-            raise ArgumentError(
-                f"--workers {wanted} with {each} GPU(s) each needs more than the {gpus} that Ray sees; "
-                f"give --workers {gpus // each} or fewer."
+def _paths(options: ModelOptions) -> list[str]:
+    """Files and folders of this machine that the options name."""
+    named = [options.model, options.base, options.tokenizer]
+    paths = [Path(name).expanduser().absolute() for name in named if name]
+    return [str(path) for path in paths if path.exists()]
+
+
+def _other_node(told: dict[str, str]) -> str | None:
+    """Why a worker that greeted so cannot be used."""
+    here = greeting()
+    for what in ("Python", "benchbench"):
+        if told.get(what) != here[what]:
+            return (
+                f"{told.get('host')} has {what} {told.get(what)}, and {here['host']} has {here[what]}. Start Ray on "
+                "every node from the same environment."
             )
-        return count, Share(cores=min(1, cores / count), gpus=each)
-    own = os.environ.get("OMP_NUM_THREADS", "")
-    threads = int(own) if own.isdecimal() and int(own) else None
-    count = max(1, cores // (threads or CORES_OF_AUTO)) if wanted == "auto" else int(wanted)
-    if count > cores:
-        raise ArgumentError(f"--workers {count}: Ray sees {cores} processor cores; give {cores} or fewer.")
-    return count, Share(cores=cores // count, threads=threads or cores // count)
-
-
-def _connect(address: str | None) -> bool:
-    """Connects to the cluster at `address`, or starts Ray on this machine; whether it was started here."""
-    if ray.is_initialized():
-        return False
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None:
-        ray.init(include_dashboard=False, **quiet)
-        return True
-    try:
-        _knock(address)
-        ray.init(address=address, **quiet)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BackendError(f"--ray-address {address}: no cluster answers there ({_why(error)}).") from error
-    return True
-
-
-def _knock(address: str) -> None:
-    """OSError where nobody listens at HOST:PORT: Ray would wait for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+    if told["unseen"]:
+        return f"{told['host']} does not see {told['unseen']}: it has to be on a file system that all nodes share."
+    return None
 
 
 def _difference(first: About, other: About) -> str | None:
@@ -273,6 +384,12 @@ def _difference(first: About, other: About) -> str | None:
     return None
 
 
+def _last_error(death: WorkerDied) -> str:
+    """What went wrong where a process did not come as far as benchbench: it may not be installed there."""
+    lines = [line.strip() for line in str(death.__cause__).splitlines()]
+    return next((line[:200] for line in reversed(lines) if "Error: " in line), str(death))
+
+
 def _ready(refs: Sequence[Any], timeout: float | None = None) -> list[Any]:
     """All that are ready as soon as one is; none after `timeout` seconds (None: it waits), or where there are none."""
     if not refs or not ray.wait(refs, num_returns=1, timeout=timeout)[0]:
@@ -283,9 +400,3 @@ def _ready(refs: Sequence[Any], timeout: float | None = None) -> list[Any]:
 
 def _end(actor: Any) -> None:
     ray.kill(actor, no_restart=True)
-
-
-def _why(error: Exception) -> str:
-    """The first sentence of what Ray says."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".")

@@ -1,6 +1,7 @@
 """Every checkpoint of a training run, scored as it appears: find, wait until whole, run, remember, draw.
 
-Here: the local engine. One process, one model in memory, checkpoint after checkpoint, as they become ready.
+Here: the local engine. One process, one model in memory, checkpoint after checkpoint, as they become ready; or many
+workers, see `many`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from benchbench.runner.layouts import tokenizer_hint
 from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.find import find_all
 from benchbench.runner.sweep.folder import SweepWriter, Unit
+from benchbench.runner.sweep.many import Many, patiently
 from benchbench.runner.sweep.session import (
     CheckpointSkipped,
     OnSweepEvent,
@@ -131,9 +133,11 @@ def sweep(
     for event in left_out.values():
         on_event(event)
     try:
+        if settings.run.model.on_workers:
+            local.many = Many.start(folder, session, on_event)
         local.work(first, keep_watching)
     finally:
-        local.session.close()
+        local.close()
     failed = tuple(local.skipped[target] for target in local.failed if target in local.skipped)
     lacking = tuple(name for group in range(len(settings.task_groups)) for name in session.plan(group).left_out)
     return SweepResult(folder, tuple(folder.all_done()), tuple(local.skipped.values()), failed, lacking)
@@ -160,6 +164,8 @@ class _Local:
     """Targets that were tried in vain."""
     left_out: dict[str, CheckpointSkipped] = field(default_factory=dict)
     """Target → why another checkpoint of its step is scored instead."""
+    many: Many | None = None
+    """The workers, where there are some."""
     _given_up: dict[str, str] = field(default_factory=dict)
     """Unit → stamp of the files with which it failed."""
 
@@ -172,9 +178,12 @@ class _Local:
             waiting = [unit for unit in units_of(self.settings, checkpoints) if not self.is_done(unit)]
             looks = {unit.id: self.readiness.look(unit.checkpoint) for unit in waiting}
             self._report_broken(waiting, looks)
-            ready = next((unit for unit in waiting if self._is_ready(unit, looks[unit.id])), None)
-            if ready is not None:
-                self._do(ready, looks[ready.id].stamp)
+            ready = [unit for unit in waiting if self._is_ready(unit, looks[unit.id])]
+            chosen, is_busy = self._next(ready, looks)
+            if chosen is not None:
+                self._do(chosen, looks[chosen.id].stamp)
+            elif is_busy:
+                pass
             elif any(look.state == "settling" for look in looks.values()):
                 time.sleep(min(0.2, self.readiness.settle))
             elif not self.settings.watch or last_look or self._reached_end(checkpoints, waiting):
@@ -189,13 +198,23 @@ class _Local:
             if looks[unit.id].state == "incomplete":
                 self._skip(unit, looks[unit.id].why)
 
+    def _next(self, ready: list[Unit], looks: dict[str, Look]) -> tuple[Unit | None, bool]:
+        """The unit to do next; else whether workers are at some."""
+        return (next(iter(ready), None), False) if self.many is None else self.many.next(ready, looks)
+
+    def close(self) -> None:
+        """Gives the model's memory back."""
+        self.session.close()
+        if self.many is not None:
+            self.many.close()
+
     def _is_ready(self, unit: Unit, look: Look) -> bool:
         return look.state == "ready" and self._given_up.get(unit.id) != look.stamp
 
     def _do(self, unit: Unit, stamp: str) -> None:
         """Runs the unit. A checkpoint that cannot be used is skipped until its files change."""
         try:
-            run_unit(self.folder, unit, stamp, self.session)
+            (run_unit if self.many is None else patiently)(self.folder, unit, stamp, self.session)
         except (ModelError, BackendError, RunInUse, DamageError, VersionError) as error:
             self._given_up[unit.id] = stamp
             self.failed.add(unit.checkpoint.target)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from benchbench.backends import open_backend
+from benchbench.backends.engines import ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, StoreError
 from benchbench.core.ids import content_hash
@@ -73,16 +74,32 @@ class Waiting:
     """The highest step that is done."""
 
 
-SweepEvent: TypeAlias = Event | SweepStarted | CheckpointStarted | CheckpointFinished | CheckpointSkipped | Waiting
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """Workers have these checkpoints, each a whole one; told whenever one more is begun."""
+
+    checkpoints: tuple[Checkpoint, ...]
+
+
+SweepEvent: TypeAlias = (
+    Event | SweepStarted | CheckpointStarted | CheckpointFinished | CheckpointSkipped | Waiting | Underway
+)
 OnSweepEvent: TypeAlias = Callable[[SweepEvent], None]
 
 
 class SweepSession:
     """What stays between units: the tasks' prompts, made once, and one model in memory whose weights are swapped."""
 
-    def __init__(self, settings: SweepSettings, on_event: OnSweepEvent) -> None:
+    def __init__(
+        self,
+        settings: SweepSettings,
+        on_event: OnSweepEvent,
+        opener: Callable[[ModelOptions], Backend] = open_backend,
+    ) -> None:
         self.settings = settings
         self.on_event = on_event
+        self.opener = opener
+        """Opens a model where there is none in memory, or where its weights cannot be swapped in."""
         self._plans: dict[int, tuple[Plan, str]] = {}
         self._backend: Backend | None = None
         self._held: tuple[str, str] | None = None
@@ -120,9 +137,13 @@ class SweepSession:
                 self.close()
         if self._backend is None:
             options = replace(self.settings.run.model, model=checkpoint.location, revision=checkpoint.revision)
-            self._backend = open_backend(replace(options, keep_tokens=True))
+            self._backend = self.opener(replace(options, keep_tokens=True))
         self._held = (checkpoint.target, stamp)
         return self._backend
+
+    def forget_weights(self) -> None:
+        """Others have put weights into the engine: they are loaded anew when a unit needs some."""
+        self._held = None
 
     def is_wanting(self, sweep: SweepWriter, unit: Unit, done: Done) -> bool:
         """The unit's run is damaged, or has failed docs to be asked again. Each unit is tried once in a session."""
@@ -152,8 +173,8 @@ class SweepSession:
             self._backend = None
 
 
-def run_unit(sweep: SweepWriter, unit: Unit, stamp: str, session: SweepSession) -> Done:
-    """Does the unit and returns its done.json.
+def run_unit(sweep: SweepWriter, unit: Unit, stamp: str, session: SweepSession) -> tuple[Done, RunResult]:
+    """Does the unit and returns its done.json, and its run.
 
     `stamp` is that of the checkpoint's files when they were found ready. Raises ModelError or BackendError for a
     checkpoint that cannot be used, RunInUse where another process is at it, ArgumentError for one with another
@@ -168,7 +189,7 @@ def run_unit(sweep: SweepWriter, unit: Unit, stamp: str, session: SweepSession) 
         done, result = _run(sweep, unit, stamp, session)
         sweep.finish(unit, done)
     session.on_event(CheckpointFinished(unit.checkpoint, done, result))
-    return done
+    return done, result
 
 
 def _run(sweep: SweepWriter, unit: Unit, stamp: str, session: SweepSession) -> tuple[Done, RunResult]:

@@ -24,10 +24,11 @@ from tests.runner.toy import make_world, settings
 ray = pytest.importorskip("ray")
 
 from benchbench.backends.pool import pool as pool_module  # noqa: E402
+from benchbench.backends.pool.cluster import Share, share_out  # noqa: E402
 from benchbench.backends.pool.pool import Pool  # noqa: E402
-from benchbench.backends.pool.ray import RayCrew, Share, open_pool, share_out  # noqa: E402
+from benchbench.backends.pool.ray import RayCrew, open_pool  # noqa: E402
 
-GPUS = {"GPU": 8.0, "CPU": 64.0}
+GPUS = [{"GPU": 8.0, "CPU": 64.0}]
 
 
 @pytest.fixture(autouse=True)
