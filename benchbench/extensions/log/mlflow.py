@@ -17,6 +17,7 @@ from benchbench.runner.logs.rows import PREFIX, TOKENS, LogRow
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
 
 TAG = "benchbench.run"
 """Of our runs: the id that was noted before the run was made, so that a kill between the two makes no second one."""
@@ -32,35 +33,17 @@ class MlflowLogger:
 
     def __init__(self, place: Place, output: Path) -> None:
         need(place, "mlflow")
-        from mlflow.tracking import MlflowClient, get_tracking_uri
+        from mlflow.tracking import get_tracking_uri
 
         self.address = _absolute(place.where or str(get_tracking_uri()))
         self._is_own = place.run is None
-        self._client = MlflowClient(tracking_uri=self.address)
-        self._check(place)
-
-    def _check(self, place: Place) -> None:
-        """ArgumentError where a local store cannot be opened, or the store says that there is no such run. A server
-        that does not answer now may later.
-        """
-        from mlflow.exceptions import MlflowException
-
-        is_local = not self.address.startswith(("http://", "https://"))
         lacking = [name for name in ("sqlalchemy", "alembic") if util.find_spec(name) is None]
         if self.address.startswith("sqlite:") and lacking:
             raise ArgumentError(
                 f"--log {place}: MLflow keeps runs in {self.address}, for which it needs {' and '.join(lacking)}: pip "
                 "install mlflow. Or give the address of a tracking server: --log mlflow:http://HOST:5000"
             )
-        try:
-            with _soon():
-                if is_local:
-                    self._client.search_experiments(max_results=1)
-                if place.run is not None:
-                    self._client.get_run(place.run)
-        except MlflowException as error:
-            if is_local or error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise ArgumentError(f"--log {place}: MLflow says: {' '.join(str(error).split())}") from None
+        self._client = _opened(place, self.address)
 
     def run_for(self, series: str, before: str | None) -> str:
         """See Logger: what is tagged on the run that will be made."""
@@ -98,6 +81,27 @@ class MlflowLogger:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or PREFIX
         found = self._client.get_experiment_by_name(name)
         return str(self._client.create_experiment(name) if found is None else found.experiment_id)
+
+
+def _opened(place: Place, address: str) -> MlflowClient:
+    """ArgumentError where a local store cannot be opened, or the store says that there is no such run. A server that
+    does not answer now may later.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    is_local = not address.startswith(("http://", "https://"))
+    try:
+        with _soon():
+            client = MlflowClient(tracking_uri=address)
+            if is_local:
+                client.search_experiments(max_results=1)
+            if place.run is not None:
+                client.get_run(place.run)
+    except MlflowException as error:
+        if is_local or error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise ArgumentError(f"--log {place}: MLflow says: {' '.join(str(error).split())}") from None
+    return client
 
 
 def _metrics(row: LogRow) -> list[Metric]:

@@ -1,8 +1,9 @@
 """TensorBoard: an event file that always holds the whole curves.
 
 A point that comes later than one of a higher step cannot be appended: TensorBoard takes a step that goes back for a
-restart and forgets what lay beyond. So each time all curves are written again, by step, into a new file that takes the
-old one's place; its first event says that what was read before counts no more, for a TensorBoard that is running.
+restart and forgets what lay beyond. So each time all curves are written again, by step, into a new file, whose first
+event says that what was read before it counts no more. The file before it stays until the next time: a TensorBoard that
+is running looks at its end once more.
 """
 
 from __future__ import annotations
@@ -55,13 +56,13 @@ class TensorBoardLogger:
         remove_strays(folder, below=False)
         old = sorted(folder.glob(NAMES))
         points: Points = {}
-        for file in old:
+        for file in old[-1:]:
             _add(points, _events_of(file))
         for row in batch.rows:
             seconds = row.finished.timestamp()
             points.setdefault(row.step, {}).update({name: (value, seconds) for name, value in row.point.items()})
         _write(folder, points, old)
-        for file in old:
+        for file in old[:-1]:
             file.unlink()
         return True
 

@@ -62,7 +62,7 @@ class WandbLogger:
         run = self._open(batch)
         try:
             # Each go offline is a folder of its own, and one after the other is sent: W&B's own steps must go on.
-            _draw(run, rows, first=batch.before + len(known) if self._is_offline else None)
+            _draw(run, rows, first=batch.tries if self._is_offline else None)
         finally:
             run.finish()
         return True
@@ -102,6 +102,8 @@ class WandbLogger:
         for file in sorted(self._folder.glob(f"offline-run-*-{run}/run-{run}.wandb")):
             command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
             shown = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - W&B's own program
+            if shown.returncode:
+                raise OSError(f"W&B cannot read its own {file}: {shown.stderr}")
             for record in map(json.loads, shown.stdout.splitlines()):
                 if record["type"] == "history":
                     yield record["history"]["item"]

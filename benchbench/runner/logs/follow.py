@@ -7,6 +7,7 @@ one after. A row with the first line alone is one that a killed process may have
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +79,8 @@ class _Ledger:
         self._runs: dict[str, str] = {}
         """Row's key → the logger's run into which it went, or may have gone."""
         self._logged: set[str] = set()
+        self._tries: Counter[str] = Counter()
+        """Run → how often rows were begun in it."""
         self._latest: dict[str, str] = {}
         """Series → the run into which its rows go."""
         for line in read_lines(path):
@@ -88,6 +91,8 @@ class _Ledger:
         self._runs[key] = self._latest[str(line.get("series"))] = run
         if line.get("state") == "logged":
             self._logged.add(key)
+        else:
+            self._tries[run] += 1
 
     def note(self, row: LogRow, run: str, state: Literal["begun", "logged"]) -> None:
         """Writes a line of a row."""
@@ -103,9 +108,9 @@ class _Ledger:
         """The run in which the row may be."""
         return self._runs.get(row.key)
 
-    def count(self, run: str) -> int:
-        """How many rows may be in a run."""
-        return sum(one == run for one in self._runs.values())
+    def tries(self, run: str) -> int:
+        """How often rows were begun in a run."""
+        return self._tries[run]
 
     def latest(self, series: str) -> str | None:
         """The run of the series so far."""
@@ -179,10 +184,9 @@ class _Follower:
             todo = [row for row in self.waiting.values() if not ledger.is_logged(row)]
             for (series, run), rows in self._by_run(todo, ledger).items():
                 again = [row for row in rows if ledger.begun(row) is not None]
-                batch = Batch(run, series, rows, again, before=ledger.count(run))
+                batch = Batch(run, series, rows, again, tries=ledger.tries(run))
                 for row in rows:
-                    if row not in again:
-                        ledger.note(row, run, "begun")
+                    ledger.note(row, run, "begun")
                 if self.logger.log(batch):
                     for row in rows:
                         ledger.note(row, run, "logged")

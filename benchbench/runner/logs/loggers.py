@@ -66,8 +66,8 @@ class Batch:
     again: Sequence[LogRow]
     """Those of them that may be there already, whole or in part: a process was killed while it logged them, or the
     logger failed."""
-    before: int
-    """How many rows were logged into the run, or may have been, until now."""
+    tries: int
+    """How often rows were begun in the run before: from here on numbers of rows are free."""
 
 
 class Logger(Protocol):

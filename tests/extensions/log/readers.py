@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,7 @@ def _tensorboard(folder: Path, found: Held) -> None:
                 found[run.name, tag, event.step].append(event.value)
 
 
+@cache
 def wandb_records(folder: Path) -> list[dict]:
     """The records of every offline run directory, oldest first, as W&B itself shows them."""
     records = []

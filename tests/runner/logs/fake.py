@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import ClassVar
 
 from benchbench.runner.logs.loggers import Batch, Place
 
@@ -11,8 +12,8 @@ class FakeLogger:
     """(run, curve, step, value) → how often it is there. As loggers do, it takes what it is told, also twice."""
 
     address = "here"
-    held: Counter = Counter()
-    batches: list[Batch] = []
+    held: ClassVar[Counter] = Counter()
+    batches: ClassVar[list[Batch]] = []
     trouble: Exception | None = None
     takes: int | None = None
     """So many values before `trouble`; None: none."""

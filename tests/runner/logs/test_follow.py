@@ -81,7 +81,7 @@ def test_what_came_later_goes_into_the_same_run(swept, fake, tmp_path):
         logged(tmp_path, [one])
     assert held(fake) == expected(swept)
     assert len({batch.run for batch in fake.batches}) == 1
-    assert [batch.before for batch in fake.batches] == [0, 1, 2]
+    assert [batch.tries for batch in fake.batches] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("takes", [0, 5])
@@ -107,6 +107,7 @@ def test_what_a_command_could_not_log_the_next_one_does(swept, fake, tmp_path):
     assert logged(tmp_path, swept) == []
     assert held(fake) == expected(swept)
     assert [row.step for row in fake.batches[-1].again] == [10, 20, 30]
+    assert [batch.tries for batch in fake.batches] == [3 * n for n in range(len(fake.batches))], "no number comes twice"
 
 
 def test_after_trouble_the_logger_is_left_alone_for_a_while(swept, fake, tmp_path, monkeypatch):
