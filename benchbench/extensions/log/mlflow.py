@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchbench.core.errors import ArgumentError
 from benchbench.runner.logs.loggers import Batch, Place, need
-from benchbench.runner.logs.rows import PREFIX, TOKENS, LogRow
+from benchbench.runner.logs.rows import PREFIX, LogRow
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -54,7 +54,7 @@ class MlflowLogger:
         with _soon():
             run = self._run(batch) if self._is_own else batch.run
             metrics = [metric for row in batch.rows for metric in _metrics(row)]
-            asked = {metric.key for row in batch.again for metric in _metrics(row)} | {TOKENS}
+            asked = {metric.key for row in batch.again for metric in _metrics(row)}
             known = {
                 (name, metric.step, metric.value)
                 for name in sorted(asked)
@@ -108,7 +108,7 @@ def _metrics(row: LogRow) -> list[Metric]:
     from mlflow.entities import Metric
 
     milliseconds = int(row.finished.timestamp() * 1000)
-    return [Metric(_FORBIDDEN.sub("-", name), value, milliseconds, row.step) for name, value in row.point.items()]
+    return [Metric(_FORBIDDEN.sub("-", name), value, milliseconds, row.step) for name, value in row.values.items()]
 
 
 def _absolute(uri: str) -> str:

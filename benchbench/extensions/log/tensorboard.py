@@ -60,7 +60,7 @@ class TensorBoardLogger:
             _add(points, _events_of(file))
         for row in batch.rows:
             seconds = row.finished.timestamp()
-            points.setdefault(row.step, {}).update({name: (value, seconds) for name, value in row.point.items()})
+            points.setdefault(row.step, {}).update({name: (value, seconds) for name, value in row.values.items()})
         _write(folder, points, old)
         for file in old[:-1]:
             file.unlink()

@@ -50,7 +50,7 @@ class TrackioLogger:
             project=self._project,
             run=batch.run,
             run_id=run_id,
-            metrics_list=[row.point for row in batch.rows],
+            metrics_list=[dict(row.values) for row in batch.rows],
             steps=[row.step for row in batch.rows],
             timestamps=[row.finished.isoformat() for row in batch.rows],
             config={"model": batch.series, "_Created": batch.rows[0].finished.isoformat()} if self._is_own else None,

@@ -144,7 +144,7 @@ def _active() -> Run | None:
 
 def _line(row: LogRow) -> dict[str, float]:
     """What is logged of a row."""
-    return {STEP: row.step, **row.point}
+    return {STEP: row.step, **({} if row.tokens is None else {TOKENS: row.tokens}), **row.values}
 
 
 def _draw(run: Run, rows: Iterable[LogRow], first: int | None = None) -> None:

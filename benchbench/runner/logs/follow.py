@@ -7,11 +7,10 @@ one after. A row with the first line alone is one that a killed process may have
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from benchbench.core.errors import StoreError
 from benchbench.core.format import clean, several
@@ -78,7 +77,11 @@ class _Ledger:
         self._lines = LineLog(path)
         self._runs: dict[str, str] = {}
         """Row's key → the logger's run into which it went, or may have gone."""
+        self._values: dict[str, dict[str, float]] = {}
+        """Row's key → what it had of its own."""
         self._logged: set[str] = set()
+        self._held: defaultdict[tuple[str, int], dict[str, float]] = defaultdict(dict)
+        """Series and step → curve → the value that is there for good."""
         self._tries: Counter[str] = Counter()
         """Run → how often rows were begun in it."""
         self._latest: dict[str, str] = {}
@@ -87,22 +90,45 @@ class _Ledger:
             self._take(line)
 
     def _take(self, line: Mapping[str, Json]) -> None:
-        key, run = str(line.get("key")), str(line.get("run"))
-        self._runs[key] = self._latest[str(line.get("series"))] = run
-        if line.get("state") == "logged":
-            self._logged.add(key)
-        else:
+        key, run, series = (str(line.get(name)) for name in ("key", "run", "series"))
+        self._runs[key] = self._latest[series] = run
+        values, step = line.get("values"), line.get("step")
+        if isinstance(values, dict):
             self._tries[run] += 1
+            self._values[key] = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+        elif isinstance(step, int):
+            self._logged.add(key)
+            self._held[series, step] |= self._values.get(key, {})
 
-    def note(self, row: LogRow, run: str, state: Literal["begun", "logged"]) -> None:
-        """Writes a line of a row."""
-        line: dict[str, Json] = {"state": state, "key": row.key, "series": row.series, "step": row.step, "run": run}
+    def begin(self, row: LogRow, run: str) -> None:
+        """Writes that a row is about to go into a run."""
+        self._append({**self._about(row, run), "values": dict(row.values)})
+
+    def end(self, row: LogRow, run: str) -> None:
+        """Writes that it is there for good."""
+        self._append(self._about(row, run))
+
+    @staticmethod
+    def _about(row: LogRow, run: str) -> dict[str, Json]:
+        return {"key": row.key, "series": row.series, "step": row.step, "run": run}
+
+    def _append(self, line: Mapping[str, Json]) -> None:
         self._lines.append(line)
         self._take(line)
 
-    def is_logged(self, row: LogRow) -> bool:
-        """The row is there for good."""
-        return row.key in self._logged
+    def lacking(self, rows: Iterable[LogRow]) -> Iterator[LogRow]:
+        """What is not there of the rows. A value that another run had at that step is not drawn again: groups of tasks
+        that overlap, docs that were asked again.
+        """
+        held: dict[tuple[str, int], dict[str, float]] = {}
+        for row in rows:
+            if row.key in self._logged:
+                continue
+            known = held.setdefault((row.series, row.step), dict(self._held[row.series, row.step]))
+            values = {name: value for name, value in row.values.items() if known.get(name) != value}
+            known |= values
+            if values:
+                yield replace(row, values=values, ends=row.ends & values.keys())
 
     def begun(self, row: LogRow) -> str | None:
         """The run in which the row may be."""
@@ -181,23 +207,22 @@ class _Follower:
     def _log(self) -> None:
         make_folder(self.folder)
         with shortly(self.folder, PATIENCE), _Ledger(self.folder / "ledger.jsonl") as ledger:
-            todo = [row for row in self.waiting.values() if not ledger.is_logged(row)]
-            for (series, run), rows in self._by_run(todo, ledger).items():
+            for (series, run), rows in self._by_run(ledger).items():
                 again = [row for row in rows if ledger.begun(row) is not None]
                 batch = Batch(run, series, rows, again, tries=ledger.tries(run))
                 for row in rows:
-                    ledger.note(row, run, "begun")
+                    ledger.begin(row, run)
                 if self.logger.log(batch):
                     for row in rows:
-                        ledger.note(row, run, "logged")
+                        ledger.end(row, run)
         self._sent |= self.waiting.keys()
         self.waiting.clear()
 
-    def _by_run(self, rows: Iterable[LogRow], ledger: _Ledger) -> dict[tuple[str, str], list[LogRow]]:
-        """(series, the logger's run) → rows by step. A row that was begun is ended where that was."""
+    def _by_run(self, ledger: _Ledger) -> dict[tuple[str, str], list[LogRow]]:
+        """(series, the logger's run) → what is lacking, by step. A row that was begun is ended where that was."""
         into: dict[str, str] = {}
         found: dict[tuple[str, str], list[LogRow]] = {}
-        for row in sorted(rows, key=lambda row: row.step):
+        for row in ledger.lacking(sorted(self.waiting.values(), key=lambda row: row.step)):
             if row.series not in into:
                 into[row.series] = self.place.run or self.logger.run_for(row.series, ledger.latest(row.series))
             found.setdefault((row.series, ledger.begun(row) or into[row.series]), []).append(row)

@@ -30,24 +30,21 @@ class LogRow:
     """Its optimizer step; where no step is known the tokens seen, and 0 where those are not known either."""
     tokens: int | None
     values: Mapping[str, float]
-    """Curve → value. All are finite."""
+    """Curve → value. All are finite; the tokens are a curve where they are known."""
     ends: frozenset[str]
     """Those of the curves that are ends of intervals."""
     finished: datetime
-
-    @property
-    def point(self) -> dict[str, float]:
-        """The values and, where they are known, the tokens."""
-        return {**self.values, **({} if self.tokens is None else {TOKENS: float(self.tokens)})}
 
 
 def row_of(folder: RunFolder) -> LogRow:
     """The row of a finished run. StoreError if it is not finished or damaged."""
     record = folder.record()
     values, ends = _values(record)
+    if record.tokens_seen is not None:
+        values[TOKENS] = float(record.tokens_seen)
     step = record.step if record.step is not None else record.tokens_seen or 0
     return LogRow(
-        key=content_hash({"run": folder.name, "step": step, "tokens": record.tokens_seen, "values": values}),
+        key=content_hash({"run": folder.name, "step": step, "values": values}),
         series=record.series,
         step=step,
         tokens=record.tokens_seen,

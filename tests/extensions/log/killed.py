@@ -21,14 +21,15 @@ def main() -> None:
     if when in ("begun", "logged"):
         from benchbench.runner.logs import follow
 
-        note = follow._Ledger.note
+        name = {"begun": "begin", "logged": "end"}[when]
+        note = getattr(follow._Ledger, name)
 
-        def noted(self, row, run, state):
-            if state == when and self._lines.path.parent.name.startswith(logger):
+        def noted(self, row, run):
+            if self._lines.path.parent.name.startswith(logger):
                 die()
-            note(self, row, run, state)
+            note(self, row, run)
 
-        follow._Ledger.note = noted
+        setattr(follow._Ledger, name, noted)
     if when == "inside" and logger == "wandb":
         import wandb
 

@@ -46,7 +46,7 @@ def test_every_value_is_there_once_and_on_its_step_after_kills(tmp_path):
         assert done.returncode == (0 if when == "never" else -signal.SIGKILL), done.stderr[-3000:]
     rows = [row_of(run) for run in all_runs(tmp_path / "results")]
     assert sorted(row.step for row in rows) == [10, 20, 30, 40]
-    expected = {("training", name, row.step): value for row in rows for name, value in row.point.items()}
+    expected = {("training", name, row.step): value for row in rows for name, value in row.values.items()}
     assert {name for _, name, _ in expected} >= {
         *(f"benchbench/{name}{end}" for name in ("toy_quiz/acc", "toy_quiz/bpb_gold") for end in ("", "_low", "_high")),
         "benchbench/toy_write/exact_match",

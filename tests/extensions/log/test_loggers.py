@@ -21,6 +21,7 @@ def row(step, value, **changes):
     """A row of three curves and the tokens."""
     name = "benchbench/toy_quiz/acc"
     values = {name: value, f"{name}_low": value - 0.1, f"{name}_high": value + 0.1, "benchbench/q/exact,strict": 1 / 3}
+    values["benchbench/tokens"] = 1000.0 * step
     given = {
         "key": f"{step}-{value}",
         "series": "training",
@@ -61,7 +62,7 @@ def opened(name, here, run=None):
 
 def expected(*rows, name=""):
     curves = (lambda curve: curve.replace(",", "-")) if name == "mlflow" else str
-    return {("training", curves(curve), one.step): value for one in rows for curve, value in one.point.items()}
+    return {("training", curves(curve), one.step): value for one in rows for curve, value in one.values.items()}
 
 
 def assert_holds(name, here, *rows):
@@ -149,7 +150,7 @@ def test_the_server_of_wandb_is_asked_what_it_has(here, monkeypatch, server):
             assert path == "project/abc"
             if server == "lacks the run":
                 raise wandb.errors.CommError("Could not find run <Run project/abc (not found)>")
-            has = {"_step": 0, "benchbench/step": 10, **rows[0].point}
+            has = {"_step": 0, "benchbench/step": 10, **rows[0].values}
             return SimpleNamespace(scan_history=lambda: iter([{"loss": 1.0}, has]))
 
     logger = opened("wandb", here)

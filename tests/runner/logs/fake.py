@@ -34,7 +34,7 @@ class FakeLogger:
         self.batches.append(batch)
         told = 0
         for row in batch.rows:
-            for name, value in row.point.items():
+            for name, value in row.values.items():
                 if self.trouble is not None and told >= (self.takes or 0):
                     raise self.trouble
                 point = (batch.run, name, row.step, value)

@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import pytest
 
 from benchbench.core.errors import ArgumentError
+from benchbench.core.record import Row
 from benchbench.core.settings import changed
 from benchbench.runner.events import Note
 from benchbench.runner.logs import follow, loggers
 from benchbench.runner.logs.follow import Logs
 from benchbench.runner.logs.loggers import Place, open_logger
-from benchbench.runner.logs.rows import row_of
+from benchbench.runner.logs.rows import curve_name, row_of
 from benchbench.runner.run import run
 from benchbench.runner.sweep import sweep
 from benchbench.store.find import all_runs
@@ -38,7 +41,7 @@ def fake(monkeypatch):
 
 
 def expected(runs):
-    return {(name, row.step, value) for row in map(row_of, runs) for name, value in row.point.items()}
+    return {(name, row.step, value) for row in map(row_of, runs) for name, value in row.values.items()}
 
 
 def held(fake):
@@ -58,14 +61,21 @@ def test_each_metric_of_tasks_and_groups_has_its_curves(swept):
     row = row_of(next(run for run in swept if run.record().step == 20))
     record = next(run for run in swept if run.record().step == 20).record()
     assert (row.step, row.tokens, row.series) == (20, 2000, record.series)
-    assert {name.split("/")[1] for name in row.values} == {one.task for one in record.rows}
+    assert {name.split("/")[1] for name in row.values} == {"tokens", *(one.task for one in record.rows)}
     quiz = next(one for one in record.rows_of("toy_quiz") if one.metric == "acc")
     curves = ("benchbench/toy_quiz/acc", "benchbench/toy_quiz/acc_low", "benchbench/toy_quiz/acc_high")
     assert tuple(row.values[name] for name in curves) == (quiz.value, quiz.ci_low, quiz.ci_high)
     assert row.ends >= set(curves[1:])
     assert curves[0] not in row.ends
     assert "benchbench/toy_quiz/bpb_gold" in row.values
-    assert row.point["benchbench/tokens"] == 2000
+    assert row.values["benchbench/tokens"] == 2000
+
+
+def test_a_group_has_curves_of_its_own_also_where_a_task_has_its_name(swept):
+    record = swept[0].record()
+    mean = Row(task="toy", metric="acc", value=0.5, ci_low=0.4, ci_high=0.6, is_group=True)
+    named = (("toy", "benchbench/toy/acc"), ("toy_quiz", "benchbench/toy_quiz.group/acc"))
+    assert [curve_name(replace(mean, task=name), record) for name, _ in named] == [curve for _, curve in named]
 
 
 def test_a_second_time_nothing_is_logged(swept, fake, tmp_path):
@@ -195,28 +205,34 @@ def test_a_sweep_goes_on_where_a_logger_fails(world, fake, tmp_path):
     assert held(fake) == expected(all_runs(tmp_path / "results"))
 
 
-def test_failed_docs_that_are_asked_again_are_another_row(swept, fake, tmp_path, monkeypatch):
+def test_of_failed_docs_that_are_asked_again_what_changed_is_drawn_again(swept, fake, tmp_path, monkeypatch):
     first = row_of(swept[0])
     logged(tmp_path, swept[:1])
-    better = dict(first.values) | {"benchbench/toy_quiz/acc": 1.0}
     record = swept[0].record()
+    better = dict(first.values) | {"benchbench/toy_quiz/acc": 1.0}
     rows = tuple(
         changed_row(row, better) if (row.task, row.metric) == ("toy_quiz", "acc") else row for row in record.rows
     )
     monkeypatch.setattr(RunFolder, "record", lambda self: replace_rows(record, rows))
     logged(tmp_path, swept[:1])
-    assert [row.values["benchbench/toy_quiz/acc"] for batch in fake.batches for row in batch.rows][1] == 1.0
+    logged(tmp_path, swept[:1])
+    assert [row.values for row in fake.batches[1].rows] == [{"benchbench/toy_quiz/acc": 1.0}]
+    assert len(fake.batches) == 2
+
+
+def test_groups_of_tasks_that_overlap_draw_a_value_once(world, fake, tmp_path):
+    asked = on_list(world, scripted_list(tmp_path, 1), tmp_path / "results", task_groups=("toy", "toy_quiz"))
+    sweep(changed(asked, run=changed(asked.run, logs=("fake",))), readiness=impatient())
+    runs = all_runs(tmp_path / "results")
+    assert len(runs) == 2
+    assert held(fake) == expected(runs)
 
 
 def changed_row(row, values):
-    from dataclasses import replace
-
     return replace(row, value=values[f"benchbench/{row.task}/{row.metric}"])
 
 
 def replace_rows(record, rows):
-    from dataclasses import replace
-
     return replace(record, rows=rows)
 
 
