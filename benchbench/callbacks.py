@@ -17,9 +17,12 @@ from benchbench.core.errors import ArgumentError, BenchbenchError
 from benchbench.core.settings import with_written
 from benchbench.runner.events import ignore
 from benchbench.runner.identity import refuse_taken_series
+from benchbench.runner.logs.follow import Logs
+from benchbench.runner.logs.rows import curve_name
 from benchbench.runner.plan import Plan, make_plan
 from benchbench.runner.run import RunResult, run_plan
 from benchbench.runner.settings import RunSettings
+from benchbench.store.folder import RunFolder
 
 
 class EvalCallback(TrainerCallback):
@@ -52,6 +55,7 @@ class EvalCallback(TrainerCallback):
         self.results: list[RunResult] = []
         """What was scored, by step."""
         self._plan: Plan | None = None
+        self._logs: Logs | None = None
         self._backend: TrainingBackend | None = None
         self._last: int | None = None
 
@@ -60,6 +64,7 @@ class EvalCallback(TrainerCallback):
     ) -> None:
         """Prepares the tasks, so that a wrong name ends the training before it begins."""
         if state.is_world_process_zero and self._plan is None:
+            self._logs = Logs(self.settings.logs, self.settings.output, _warn)
             refuse_taken_series(self.settings, str(args.output_dir))
             self._plan = make_plan(self.settings, ignore)
 
@@ -85,6 +90,8 @@ class EvalCallback(TrainerCallback):
         """
         if state.global_step != self._last and not (args.load_best_model_at_end and state.best_model_checkpoint):
             self._score(args, state, kwargs, control)
+        if self._logs is not None:
+            self._logs.finish()
 
     def _score(
         self, args: TrainingArguments, state: TrainerState, given: dict[str, Any], control: TrainerControl
@@ -98,8 +105,10 @@ class EvalCallback(TrainerCallback):
         except BenchbenchError as error:
             warnings.warn(f"step {state.global_step} was not scored: {error}", stacklevel=2)
             return
-        rows = self.results[-1].rows
-        scores = {f"benchbench/{row.task}/{row.metric}": row.value for row in rows if row.value is not None}
+        record = self.results[-1].record
+        scores = {curve_name(row, record): row.value for row in record.rows if row.value is not None}
+        if self._logs is not None:
+            self._logs.add([RunFolder(self.results[-1].path)])
         state.log_history.append({"step": state.global_step, **scores})
         _tell_others(self, scores, args, state, control, given)
 
@@ -115,6 +124,10 @@ class EvalCallback(TrainerCallback):
             self._backend = TrainingBackend(given["model"], tokenizer, model)
         with self._backend.paused(name):
             return run_plan(plan, settings, self._backend)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=2)
 
 
 def _tell_others(

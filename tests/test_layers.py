@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/comet": {"core", "scoring"},
     "extensions/demo": {"core"},
     "extensions/gguf": {"core", "backends", "backends/models"},
+    "extensions/log": {"core", "store", "runner"},
     "extensions/lm_eval": {"core", "stats", "tasks", "scoring"},
     "extensions/interchange": {"core", "store"},
     "extensions/parity": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"},
@@ -38,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}
     | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "parity", "rescore", "slurm")},
     "__init__": {"core", "store", "leaderboard", "notebook"},  # the version; what people call, on first use
-    "callbacks": {"core", "backends", "backends/hf", "runner"},
+    "callbacks": {"core", "backends", "backends/hf", "store", "runner"},
     "notebook": {"core", "store", "leaderboard", "backends", "backends/hf", "runner"},
     "__main__": {"cli"},
 }

@@ -17,6 +17,7 @@ Arity = Literal["none", "one", "many", "maybe"]
 KEPT = "every doc is kept in the results folder anyway"
 BATCHES = "batches are counted in tokens, and found by themselves; --batch-tokens bounds them"
 LOGGING = "results stay on this machine; `benchbench results export` writes them for others"
+CURVES = "--log wandb:ENTITY/PROJECT draws results there, --log trackio:PROJECT in Trackio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,9 @@ OPTIONS: Mapping[str, _Option] = {
     "show_config": _Option("", "none", "`benchbench tasks show TASK` shows it; run.json holds it"),
     "check_integrity": _Option("", "none", "`benchbench tasks check` does that"),
     "verbosity": _Option("-v", "one", "there are no levels of logging"),
-    "wandb_args": _Option("", "many", LOGGING),
-    "wandb_config_args": _Option("", "many", LOGGING),
-    "trackio_args": _Option("", "many", LOGGING),
+    "wandb_args": _Option("", "many", CURVES),
+    "wandb_config_args": _Option("", "many", CURVES),
+    "trackio_args": _Option("", "many", CURVES),
     "hf_hub_log_args": _Option("", "many", LOGGING),
     "confirm_run_unsafe_code": _Option("", "none", "--trust-task-code lets Python of lm_eval: tasks run"),
     "metadata": _Option("", "many"),

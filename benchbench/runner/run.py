@@ -25,6 +25,7 @@ from benchbench.core.types import Item
 from benchbench.runner.evaluate import evaluate
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
 from benchbench.runner.identity import plan_record
+from benchbench.runner.logs.follow import Logs
 from benchbench.runner.plan import Estimate, Plan, estimate, make_plan
 from benchbench.runner.record import make_record, now
 from benchbench.runner.settings import RunSettings
@@ -89,6 +90,7 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
     Raises the BenchbenchError of whatever is wrong with tasks, data, model or results folder.
     """
     refuse_unwritable(settings.output)
+    logs = Logs(settings.logs, settings.output, lambda text: on_event(Note(text)))
     plan = make_plan(settings, on_event)
     on_event(OpeningModel(settings.model.model))
     engine = open_backend(settings.model) if backend is None else backend
@@ -97,10 +99,13 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
     try:
         if settings.name is not None:
             refuse_other_weights(settings.output, settings.name, engine.info.model_identity)
-        return replace(run_plan(plan, settings, engine, on_event=on_event), left_out=plan.left_out)
+        result = replace(run_plan(plan, settings, engine, on_event=on_event), left_out=plan.left_out)
     finally:
         if backend is None:
             engine.close()
+    logs.add([RunFolder(result.path)])
+    logs.finish()
+    return result
 
 
 def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: OnEvent = ignore) -> RunResult:

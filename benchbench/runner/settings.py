@@ -81,6 +81,20 @@ class RunSettings:
         float, Setting("Exit with 1 if a larger share of docs failed, 0 to 1.", panel="Output", identity=False)
     ] = 0.01
 
+    logs: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Draw results also in wandb, tensorboard, mlflow or trackio: NAME[:WHERE][#RUN]; may be repeated.",
+            panel="Output",
+            flags=("--log",),
+            cli_type=list[str] | None,
+            parse=tuple,
+            identity=False,
+            record=False,
+        ),
+    ] = ()
+    """Loggers beside the results folder; `benchbench.runner.logs` says what each gets."""
+
     name: Annotated[
         str | None,
         Setting("What to call the model. Default: as its folder.", panel="Model", record=False, identity="if set"),
@@ -196,6 +210,12 @@ class SweepSettings:
             )
         if self.poll <= 0:
             raise ArgumentError(f"--poll is {self.poll:g}; it must be more than 0 seconds.")
+        own = next((text for text in self.run.logs if "#" in text), None)
+        if own is not None and len(self.models) > 1:
+            raise ArgumentError(
+                f"--log {own} names one run, but there are several --model: each curve needs a run of its own. Leave "
+                "the part from # out, or sweep them apart."
+            )
         if self.until is not None and not self.watch:
             raise ArgumentError("--until says when watching ends; give it with --watch.")
 

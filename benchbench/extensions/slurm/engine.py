@@ -78,6 +78,8 @@ def submit(
             on_event(CheckpointSkipped(unit.checkpoint, why))
         parts = [todo.units[start : start + most] for start in range(0, len(todo.units), most)]
         sent_now = tuple(_send(folder, cluster, part) for part in parts)
+    session.logs.add(folder.run_of(done) for done in folder.all_done())  # what nodes without a network could not
+    session.logs.finish()
     return Submitted(folder, sent_now, todo.done, todo.queued, tuple(todo.skipped))
 
 

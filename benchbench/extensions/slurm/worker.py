@@ -90,6 +90,7 @@ def _do(sweep: SweepWriter, unit: Unit, on_event: OnSweepEvent, say: Callable[[s
                     say(f"Waiting: {error}")
                 waited = True
                 time.sleep(LOOK_AGAIN)
+        session.logs.finish()
     except (ModelError, BackendError, ArgumentError) as error:
         sweep.note(unit, "passed over", str(error))
         raise

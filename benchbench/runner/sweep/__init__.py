@@ -118,12 +118,12 @@ def sweep(
     def note(checkpoint: Checkpoint, why: str) -> None:
         left_out.setdefault(checkpoint.target, CheckpointSkipped(checkpoint, why))
 
+    session = SweepSession(settings, on_event)
     looks, scored = readiness or Readiness(), _scored(settings)
     first = find_all(settings, scored=scored, on_left_out=note)
     refuse_taken_name(settings, first)
     refuse_no_base(settings, first)
     refuse_other_tokenizers(settings, first, looks)
-    session = SweepSession(settings, on_event)
     for group in range(len(settings.task_groups)):
         session.plan(group)
     folder = SweepWriter.create(settings)
@@ -132,12 +132,14 @@ def sweep(
     on_event(SweepStarted(folder.path, len(first), len(units), sum(local.is_done(unit) for unit in units)))
     for event in left_out.values():
         on_event(event)
+    session.logs.add(folder.run_of(done) for done in folder.all_done())
     try:
         if settings.run.model.on_workers:
             local.many = Many.start(folder, session, on_event)
         local.work(first, keep_watching)
     finally:
         local.close()
+    session.logs.finish()
     failed = tuple(local.skipped[target] for target in local.failed if target in local.skipped)
     lacking = tuple(name for group in range(len(settings.task_groups)) for name in session.plan(group).left_out)
     return SweepResult(folder, tuple(folder.all_done()), tuple(local.skipped.values()), failed, lacking)
@@ -244,6 +246,7 @@ class _Local:
         return len(reached) == len(self.settings.models) and not open_units
 
     def _wait(self) -> None:
+        self.session.logs.retry()
         done = self.folder.all_done()
         self.on_event(
             Waiting(self.settings.poll, max((one.step for one in done if one.step is not None), default=None))

@@ -186,6 +186,7 @@ class Many:
             self._on_event(Note(text))
         path = self._folder.output / scored.done.run
         result = RunResult(path, RunFolder(path).record(), scored.already_complete, scored.resumed)
+        self._session.logs.add([RunFolder(path)])
         self._on_event(CheckpointStarted(unit.checkpoint, unit.group))
         self._on_event(CheckpointFinished(unit.checkpoint, scored.done, result))
 
@@ -196,12 +197,13 @@ class Many:
 
 
 def _wherever(settings: SweepSettings, output: Path) -> SweepSettings:
-    """The settings for a process that works in another folder, and has no workers of its own."""
+    """The settings for a process that works in another folder, and has no workers and no loggers of its own."""
     root = settings.run.render.data_root
     return changed(
         settings,
         workers=None,
         ray_address=None,
+        logs=(),
         output=output,
         include_paths=tuple(path.absolute() for path in settings.run.include_paths),
         data_root=None if root is None else root.absolute(),

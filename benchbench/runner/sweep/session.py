@@ -17,7 +17,8 @@ from benchbench.backends.protocol import Backend
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, StoreError
 from benchbench.core.ids import content_hash
 from benchbench.runner.checkpoint import Checkpoint
-from benchbench.runner.events import Event, OpeningModel, Progress
+from benchbench.runner.events import Event, Note, OpeningModel, Progress
+from benchbench.runner.logs.follow import Logs
 from benchbench.runner.plan import Plan, make_plan, task_identity
 from benchbench.runner.record import now
 from benchbench.runner.run import RunResult, retries, run_plan
@@ -26,6 +27,7 @@ from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.store.damage import damage_of_run
 from benchbench.store.files import make_folder, remove_strays
 from benchbench.store.find import Done
+from benchbench.store.folder import RunFolder
 from benchbench.store.lock import RunLock
 
 
@@ -96,10 +98,13 @@ class SweepSession:
         on_event: OnSweepEvent,
         opener: Callable[[ModelOptions], Backend] = open_backend,
     ) -> None:
+        """ArgumentError for a logger that cannot work."""
         self.settings = settings
         self.on_event = on_event
         self.opener = opener
         """Opens a model where there is none in memory, or where its weights cannot be swapped in."""
+        self.logs = Logs(settings.run.logs, settings.run.output, lambda text: on_event(Note(text)))
+        """Gets what is finished; the session's owner says when it ends."""
         self._plans: dict[int, tuple[Plan, str]] = {}
         self._backend: Backend | None = None
         self._held: tuple[str, str] | None = None
@@ -189,6 +194,7 @@ def run_unit(sweep: SweepWriter, unit: Unit, stamp: str, session: SweepSession) 
         done, result = _run(sweep, unit, stamp, session)
         sweep.finish(unit, done)
     session.on_event(CheckpointFinished(unit.checkpoint, done, result))
+    session.logs.add([RunFolder(result.path)])
     return done, result
 
 
