@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from benchbench.backends.models.layouts import tokenizer_hint, what_to_do
 from benchbench.core.errors import ModelError
 from benchbench.runner.checkpoint import Checkpoint, Readiness
-from benchbench.backends.models.layouts import tokenizer_hint, what_to_do
 from tests import models
 from tests.backends.loading import load
 
