@@ -222,7 +222,7 @@ def from_tensors(
     config: PretrainedConfig,
     tensors: Mapping[str, torch.Tensor],
     dtype: str,
-    made: Any = None,
+    made: type[PreTrainedModel] | None = None,
 ) -> PreTrainedModel:
     """A model of `config` on the CPU, filled from `tensors`: of the class `made`, by default transformers' causal one.
     ModelError unless they fit exactly.
@@ -230,8 +230,8 @@ def from_tensors(
     import torch
 
     with quiet(source):
-        made = causal_class(config) if made is None else made
-        loaded = made.from_pretrained(
+        loader: Any = causal_class(config) if made is None else made
+        loaded = loader.from_pretrained(
             None,
             config=config,
             state_dict=dict(tensors),
