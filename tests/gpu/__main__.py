@@ -44,32 +44,32 @@ class Part:
     name: str
     what: str
     seconds: int
-    """Most it may take."""
+    """It may take so long, and what those before it left over."""
     needs: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
     """Arguments of pytest; without them `tests.gpu.parts` has a function of the part's name."""
 
 
 PARTS = (
-    Part("contract", "contract suite, hf", 75, ("pytest", "hypothesis"), (*CONTRACT, "-k", "hf")),
-    Part("bf16", "hf in bfloat16: shared prefixes against single texts, and against float32", 60),
-    Part("pool", "two engines on one device, half of it each", 75),
-    Part("speed", "speed against lm-eval", 90),
+    Part("contract", "contract suite, hf", 60, ("pytest", "hypothesis"), (*CONTRACT, "-k", "hf")),
+    Part("bf16", "hf in bfloat16: shared prefixes against single texts, and against float32", 50),
+    Part("pool", "two engines on one device, half of it each", 60),
+    Part("speed", "speed against lm-eval", 80),
     Part(
         "vllm_contract",
         "contract suite, vLLM",
-        75,
+        60,
         ("pytest", "hypothesis", "vllm"),
         (*CONTRACT, "-k", "vllm and not api"),
     ),
     Part(
         "vllm",
         "vLLM: cached scoring, and MPT",
-        120,
+        80,
         ("pytest", "hypothesis", "vllm"),
         ("tests/backends/vllm/test_scoring.py", "tests/backends/vllm/test_mpt.py", "-k", "500"),
     ),
-    Part("vllm_pool", "two vLLM engines on one device, half of its memory each", 90, ("vllm", "ray")),
+    Part("vllm_pool", "two vLLM engines on one device, half of its memory each", 60, ("vllm", "ray")),
 )
 State = Literal["passed", "failed", "skipped", "out of time"]
 
@@ -95,7 +95,6 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--wheels", type=Path, help="folder of wheels of what is missing here; the Python stays as it is"
     )
     parser.add_argument("--json", type=Path, help="write the report here as well")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"for everything together; default {SECONDS}")
     args = parser.parse_args(argv)
     args.parts = args.parts.split(",")
     if unknown := [name for name in args.parts if name not in names]:
@@ -110,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     begin = time.monotonic()
     device = os.environ.get(DEVICE_ENV, "cuda")
+    slower = 1 if device == "cuda" else SLOWER
     with tempfile.TemporaryDirectory(prefix="benchbench-gpu-") as folder:
         place = Path(folder)
         if args.wheels is not None:
@@ -117,12 +117,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (why := obstacle(device)) is not None:
             print(why)
             return 0 if "GPU" in why else 2
-        outcomes = []
-        for part in PARTS:
-            if part.name in args.parts:
-                left = args.seconds - (time.monotonic() - begin)
-                outcomes.append(run(part, device, left, place))
-                print(line(outcomes[-1]), flush=True)
+        outcomes, asked = [], [part for part in PARTS if part.name in args.parts]
+        for number, part in enumerate(asked, start=1):
+            later = sum(one.seconds for one in asked[number:] if not lacking(one))
+            left = (SECONDS - later) * slower - (time.monotonic() - begin)
+            outcomes.append(run(part, device, left, place))
+            print(line(outcomes[-1]), flush=True)
     report = {"device": device_name(device), **versions(), "seconds": round(time.monotonic() - begin, 1)}
     if args.json is not None:
         args.json.write_text(json.dumps({**report, "parts": [asdict(one) for one in outcomes]}, indent=1) + "\n")
@@ -155,12 +155,15 @@ def obstacle(device: str) -> str | None:
     return None
 
 
-def run(part: Part, device: str, left: float, folder: Path) -> Outcome:
-    """One part in its own process, within its time."""
-    missing = [name for name in part.needs if util.find_spec(name) is None]
-    if missing:
+def lacking(part: Part) -> list[str]:
+    """The packages that the part needs and this Python does not have."""
+    return [name for name in part.needs if util.find_spec(name) is None]
+
+
+def run(part: Part, device: str, limit: float, folder: Path) -> Outcome:
+    """One part in its own process, which may take `limit` seconds."""
+    if missing := lacking(part):
         return Outcome(part.name, part.what, "skipped", why=f"{' and '.join(missing)} is not installed")
-    limit = min(part.seconds * (1 if device == "cuda" else SLOWER), left)
     if limit < 5:
         return Outcome(part.name, part.what, "out of time", why="the parts before it took all of it")
     figures, log = folder / f"{part.name}.figures", folder / f"{part.name}.log"

@@ -49,7 +49,7 @@ class Size:
     length: int
 
 
-SIZES = {"cuda": Size(400, 2048, 16, 49_152, 4096), "cpu": Size(12, 64, 2, 1_024, 2048)}
+SIZES = {"cuda": Size(200, 2048, 16, 49_152, 4096), "cpu": Size(12, 64, 2, 1_024, 2048)}
 
 
 def model(folder: Path, size: Size, *, dtype: str = "bfloat16") -> Path:
@@ -74,6 +74,10 @@ def model(folder: Path, size: Size, *, dtype: str = "bfloat16") -> Path:
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         made = LlamaForCausalLM(config)
     made.to(getattr(torch, dtype)).save_pretrained(folder)
+    del made
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     return folder
 
 
