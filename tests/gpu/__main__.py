@@ -32,7 +32,10 @@ SECONDS = 450
 """For everything together."""
 SLOWER = 4
 """How many times as long a part may take on a processor."""
-ALL_NEED = ("torch", "transformers", "datasets", "pydantic", "pyarrow", "pandas", "scipy", "sacrebleu", "typer", "rich")
+ALL_NEED = (
+    "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "jinja2", "yaml", "pydantic",
+    "pydantic_core", "annotated_types", "typing_inspection",
+)  # fmt: skip
 VERSIONS = ("torch", "transformers", "vllm", "ray", "lm_eval", "numpy", "tokenizers")
 CONTRACT = ("tests/backends/test_contract.py",)
 
@@ -145,8 +148,8 @@ def obstacle(device: str) -> str | None:
     missing = [name for name in ALL_NEED if util.find_spec(name) is None]
     if missing:
         return (
-            f"Nothing was checked: {', '.join(missing)} is not installed for {sys.executable}. Put the wheels into a "
-            "folder and name it: make test-gpu GPU_WHEELS=folder"
+            f"Nothing was checked: {sys.executable} lacks {', '.join(missing)}. Put their wheels into a folder and name "
+            "it: make test-gpu GPU_WHEELS=folder"
         )
     import torch
 
@@ -163,7 +166,7 @@ def lacking(part: Part) -> list[str]:
 def run(part: Part, device: str, limit: float, folder: Path) -> Outcome:
     """One part in its own process, which may take `limit` seconds."""
     if missing := lacking(part):
-        return Outcome(part.name, part.what, "skipped", why=f"{' and '.join(missing)} is not installed")
+        return Outcome(part.name, part.what, "skipped", why=f"not installed: {', '.join(missing)}")
     if limit < 5:
         return Outcome(part.name, part.what, "out of time", why="the parts before it took all of it")
     figures, log = folder / f"{part.name}.figures", folder / f"{part.name}.log"

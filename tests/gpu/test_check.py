@@ -43,7 +43,7 @@ def test_a_part_that_fails_keeps_its_figures_and_says_why(monkeypatch, tmp_path)
 
 def test_a_missing_package_and_a_spent_time_are_sentences(tmp_path):
     outcome = run(part("asks", needs=("no_such_package",)), "cuda", 60, tmp_path)
-    assert (outcome.state, outcome.why) == ("skipped", "no_such_package is not installed")
+    assert (outcome.state, outcome.why) == ("skipped", "not installed: no_such_package")
     assert run(part("late"), "cuda", 1, tmp_path).state == "out of time"
 
 
@@ -69,7 +69,7 @@ def test_without_a_gpu_it_is_skipped_with_a_sentence(monkeypatch, capsys):
     assert "torch sees no GPU here" in capsys.readouterr().out
     assert obstacle("cpu") is None
     monkeypatch.setattr(check, "ALL_NEED", ("torch", "no_such_package"))
-    assert "no_such_package is not installed" in obstacle("cuda")
+    assert f"{sys.executable} lacks no_such_package." in obstacle("cuda")
 
 
 def test_the_report_has_every_part_and_figure():
