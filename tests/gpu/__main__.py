@@ -148,8 +148,8 @@ def obstacle(device: str) -> str | None:
     missing = [name for name in ALL_NEED if util.find_spec(name) is None]
     if missing:
         return (
-            f"Nothing was checked: {sys.executable} lacks {', '.join(missing)}. Put their wheels into a folder and name "
-            "it: make test-gpu GPU_WHEELS=folder"
+            f"Nothing was checked: {sys.executable} lacks {', '.join(missing)}. Put their wheels into a folder and "
+            "name it: make test-gpu GPU_WHEELS=folder"
         )
     import torch
 
