@@ -1,7 +1,11 @@
-"""Scores inside a training loop: `EvalCallback` for transformers' Trainer. Importing this loads transformers."""
+"""Scores inside a training loop: `EvalCallback` for transformers' Trainer, and Composer's `ComposerCallback`.
+
+Importing this loads transformers; Composer is loaded when its callback is asked for.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import warnings
 from dataclasses import replace
@@ -22,6 +26,17 @@ from benchbench.runner.plan import Plan, make_plan
 from benchbench.runner.run import RunResult, run_plan
 from benchbench.runner.settings import RunSettings
 from benchbench.runner.sweep.beside import Beside
+
+
+def __getattr__(name: str) -> object:
+    """`ComposerCallback`. ArgumentError where Composer is not installed."""
+    if name != "ComposerCallback":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if importlib.util.find_spec("composer") is None:
+        raise ArgumentError("ComposerCallback needs Composer, which is not installed here: pip install mosaicml")
+    from benchbench.composer import ComposerCallback
+
+    return ComposerCallback
 
 
 class EvalCallback(TrainerCallback):

@@ -81,7 +81,7 @@ class TrainingBackend(HFBackend):
             try:
                 if weights is not None:
                     copy_into(model, weights.items())
-                    _move(model, self.loaded.device)
+                    move(model, self.loaded.device)
                 model.eval()  # type: ignore[no-untyped-call]
                 self.loaded.identity = _identity(model)
                 self._now_is(name)
@@ -91,7 +91,7 @@ class TrainingBackend(HFBackend):
                 for module, mode in modes.items():
                     module.training = mode
                 if self._device is not None:
-                    _move(model, torch.device("cpu"))
+                    move(model, torch.device("cpu"))
 
 
 def gathered(model: PreTrainedModel) -> Weights | None:
@@ -146,7 +146,8 @@ def _whole_copy(model: PreTrainedModel, weights: Weights) -> PreTrainedModel:
     return found
 
 
-def _move(model: torch.nn.Module, device: torch.device) -> None:
+def move(model: torch.nn.Module, device: torch.device) -> None:
+    """Brings a copy of the trained model to where it is scored, or back. ModelError where it does not fit there."""
     try:
         model.to(device)
     except torch.OutOfMemoryError as error:

@@ -1,6 +1,6 @@
 """Checkpoints of Composer and llm-foundry: a `.pt` file, read under transformers' names. Its folders are `shards`.
 
-Only tensors, plain values and a few harmless types (times, numpy arrays of random states) are ever unpickled.
+Only tensors, plain values and a few harmless types (times, versions, numpy arrays of random states) are ever unpickled.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ComposerFormat(StateDictFormat):
         if not isinstance(model, Mapping) or not model:
             raise ModelError(f"{path} is not a Composer checkpoint: expected the model's tensors under state, model.")
         tensors = {str(name): value for name, value in model.items() if isinstance(value, torch.Tensor)}
-        return TrainingState(_renamed(path, tensors), _config(state))
+        return TrainingState(renamed(path, tensors), _config(state))
 
 
 FORMAT = ComposerFormat()
@@ -80,11 +80,12 @@ def _harmless() -> list[Any]:
 
     import numpy as np
     from numpy._core import multiarray
+    from torch.torch_version import TorchVersion
 
     functions = [multiarray._reconstruct, multiarray.scalar]
     old_names = [(function, f"numpy.core.multiarray.{function.__name__}") for function in functions]
     dtypes = {type(np.dtype(name)) for name in ("uint8", "int64", "uint32", "uint64", "float32", "float64")}
-    plain = [datetime.timedelta, collections.defaultdict, np.ndarray, np.dtype, _codecs.encode]
+    plain = [datetime.timedelta, collections.defaultdict, np.ndarray, np.dtype, _codecs.encode, TorchVersion]
     return [*plain, *functions, *old_names, *dtypes]
 
 
@@ -95,12 +96,12 @@ def _config(state: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return found if isinstance(found, Mapping) else None
 
 
-def _renamed(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Composer's classes hold the model as `model`, so every name begins with that."""
-    renamed: dict[str, torch.Tensor] = {}
+def renamed(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Composer's tensors under transformers' names. Its classes hold the model as `model`, and so does every name."""
+    found: dict[str, torch.Tensor] = {}
     for written, tensor in tensors.items():
         name = without_wrappers(written)
         if not name.startswith("model."):
             raise ModelError(f"{path} holds {name!r}; expected Composer's names, which begin with `model.`.")
-        renamed[name.removeprefix("model.")] = tensor
-    return renamed
+        found[name.removeprefix("model.")] = tensor
+    return found

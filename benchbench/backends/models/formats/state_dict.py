@@ -189,6 +189,6 @@ def _config_object(source: ModelSource, raw: dict[str, Json]) -> PretrainedConfi
 
 
 def files_of(source: ModelSource) -> list[Path]:
-    """The files that such a checkpoint is read from."""
+    """The files that such a checkpoint is read from; none of one that is in memory."""
     path = source.path
-    return [path] if path.is_file() else sorted(path.iterdir())
+    return sorted(path.iterdir()) if path.is_dir() else [path]
