@@ -4,6 +4,7 @@
 # make env-gguf   adds llama.cpp and its server to .venv (compiles for some minutes)          make test-gguf   their tests
 # make env-vllm   an environment with vLLM for CPUs in .venv-vllm          make test-vllm   the tests of that backend
 # make env-comet  an environment with COMET in .venv-comet (1.4 GB)          make test-comet   the tests that score with it
+# make test-gpu  what only a GPU can show, in under 8 minutes; needs no install          GPU_WHEELS=folder   what is missing there
 # make bench   speed against lm-eval          make parity   numbers against lm-eval
 # make mutate  how many changed lines of stats, scoring and leaderboard a test notices
 # make fuzz   damaged files and answers against every command, 5,000 tries of each kind
@@ -30,7 +31,7 @@ COMET  := .venv-comet
 TOOLS  := .venv-tools
 WHEELS := build/wheels
 
-.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate scale mutate fuzz audit licences lock wheel clean
+.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm test-gpu env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate scale mutate fuzz audit licences lock wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -71,6 +72,12 @@ test-slurm: $(VENV)/.installed-dev
 	|| echo 'Slurm could not be installed: its tests are skipped.'; \
 	else echo 'No real Slurm here: its tests are skipped. As root on Debian, this installs one.'; fi
 	$(BIN)/python -m pytest -m slurm
+
+# With the Python that has the build of torch for the GPU: our own, if there is one, else that of the machine. Nothing is
+# installed: what it lacks may lie as wheels in the folder GPU_WHEELS.
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+test-gpu:
+	$(GPU_PYTHON) -m tests.gpu $(if $(GPU_WHEELS),--wheels "$(GPU_WHEELS)") $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

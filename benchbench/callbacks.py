@@ -1,7 +1,11 @@
-"""Scores inside a training loop: `EvalCallback` for transformers' Trainer. Importing this loads transformers."""
+"""Scores inside a training loop: `EvalCallback` for transformers' Trainer, and Composer's `ComposerCallback`.
+
+Importing this loads transformers; Composer is loaded when its callback is asked for.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import warnings
 from dataclasses import replace
@@ -12,17 +16,30 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import CallbackHandler
 
 from benchbench.backends.engines import ModelOptions
-from benchbench.backends.hf.training import TrainingBackend
+from benchbench.backends.hf.ranks import Ranks
+from benchbench.backends.hf.training import TrainingBackend, Weights, gathered, same_randomness
 from benchbench.core.errors import ArgumentError, BenchbenchError
 from benchbench.core.settings import with_written
 from benchbench.runner.events import ignore
 from benchbench.runner.identity import refuse_taken_series
 from benchbench.runner.logs.follow import Logs
-from benchbench.runner.logs.rows import curve_name
+from benchbench.runner.logs.rows import scores_of
 from benchbench.runner.plan import Plan, make_plan
 from benchbench.runner.run import RunResult, run_plan
 from benchbench.runner.settings import RunSettings
+from benchbench.runner.sweep.beside import Beside
 from benchbench.store.folder import RunFolder
+
+
+def __getattr__(name: str) -> object:
+    """`ComposerCallback`. ArgumentError where Composer is not installed."""
+    if name != "ComposerCallback":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if importlib.util.find_spec("composer") is None:
+        raise ArgumentError("ComposerCallback needs Composer, which is not installed here: pip install mosaicml")
+    from benchbench.composer import ComposerCallback
+
+    return ComposerCallback
 
 
 class EvalCallback(TrainerCallback):
@@ -30,6 +47,13 @@ class EvalCallback(TrainerCallback):
 
     The weights are not copied; modes and random states are restored, so the training goes on as if nothing had been.
     Results are run folders as those of `benchbench run` on the checkpoint of that step: a later sweep takes them over.
+
+    Of several processes that train (torchrun, accelerate) the first scores, and the others wait for it. Where FSDP
+    spreads the weights, that process gathers a whole copy first, on the device of the setting `device`: as a rule the
+    one it trains on.
+
+    With `blocking=False` the training does not wait: it saves a checkpoint at each of these steps, and a process
+    beside it scores them, on the `device` that the settings name. `wait` waits for the last of them.
     """
 
     def __init__(
@@ -37,6 +61,7 @@ class EvalCallback(TrainerCallback):
         tasks: str,
         *,
         every: int,
+        blocking: bool = True,
         settings: RunSettings | None = None,
         **changes: Any,
     ) -> None:
@@ -52,21 +77,32 @@ class EvalCallback(TrainerCallback):
         asked = with_written(given, tasks=tasks, **changes)
         self.settings = replace(asked, name=None, series=asked.name)
         self.every = every
+        self.blocking = blocking
         self.results: list[RunResult] = []
-        """What was scored, by step."""
+        """What was scored, by step; in the first of several processes. With `blocking=False` after `wait`."""
         self._plan: Plan | None = None
         self._logs: Logs | None = None
         self._backend: TrainingBackend | None = None
+        self._beside: Beside | None = None
+        self._ranks: Ranks | None = None
         self._last: int | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Prepares the tasks, so that a wrong name ends the training before it begins."""
-        if state.is_world_process_zero and self._plan is None:
-            self._logs = Logs(self.settings.logs, self.settings.output, _warn)
+        if self._ranks is None:
+            self._ranks = Ranks()
+        self._ranks.first(lambda: self._prepare(args, state))
+
+    def _prepare(self, args: TrainingArguments, state: TrainerState) -> None:
+        if self._plan is None:
+            self._logs = Logs(self.settings.logs, self.settings.output, _tell)
             refuse_taken_series(self.settings, str(args.output_dir))
             self._plan = make_plan(self.settings, ignore)
+        if not self.blocking:
+            _refuse_shared_device(self.settings.model, args)
+            self._beside = Beside.of(self.settings, Path(str(args.output_dir)), step=state.global_step)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Scores the model if the step is one of those asked for, or the last: later, other weights may be loaded."""
@@ -81,53 +117,126 @@ class EvalCallback(TrainerCallback):
         if control.should_training_stop and state.global_step != self._last:
             self._score(args, state, kwargs, control)
 
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """With `blocking=False`: asks for the scores of the checkpoint, if it is of a step that is scored."""
+        if self._beside is not None and state.global_step == self._last:
+            try:
+                self._beside.add(state.global_step, _checkpoint(args, state), _tokens(state))
+            except (BenchbenchError, OSError) as error:
+                _warn(state, error)
+
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Scores the last step, if that was not one of them and the weights are still those of it.
 
-        With `load_best_model_at_end` they are those of the best step now.
+        With `load_best_model_at_end` they are those of the best step now. With `blocking=False` says what is not scored
+        yet.
         """
-        if state.global_step != self._last and not (args.load_best_model_at_end and state.best_model_checkpoint):
+        if self._ranks is None:
+            return
+        if not self.blocking:
+            if self._beside is not None:
+                self._beside.wanted.add(state.global_step)
+                if (left := self._beside.leave()) is not None:
+                    warnings.warn(left, stacklevel=2)
+        # Whether there is a best checkpoint each process has seen for itself, on a disk that may be its own.
+        elif self._ranks.first(
+            lambda: (
+                state.global_step != self._last and not (args.load_best_model_at_end and state.best_model_checkpoint)
+            )
+        ):
             self._score(args, state, kwargs, control)
         if self._logs is not None:
             self._logs.finish()
+
+    def wait(self) -> list[RunResult]:
+        """With `blocking=False`: waits until the process beside the training has scored what was asked for, and gives
+        the results; call it after the training. [] in all but the first of several processes.
+        """
+        if self._beside is not None:
+            self.results = self._beside.wait()
+        return self.results
 
     def _score(
         self, args: TrainingArguments, state: TrainerState, given: dict[str, Any], control: TrainerControl
     ) -> None:
         """A failure of ours is a warning: it must not end a training."""
-        if not state.is_world_process_zero or self._plan is None:
+        if self._ranks is None:
             return
         self._last = state.global_step
-        try:
-            self.results.append(self._run(self._plan, str(args.output_dir), state, given))
-        except BenchbenchError as error:
-            warnings.warn(f"step {state.global_step} was not scored: {error}", stacklevel=2)
+        if not self.blocking:
+            control.should_save = True  # in every process: they save together
+            if self._beside is not None:
+                self._beside.wanted.add(state.global_step)
             return
-        record = self.results[-1].record
-        scores = {curve_name(row, record): row.value for row in record.rows if row.value is not None}
-        if self._logs is not None:
-            self._logs.add([RunFolder(self.results[-1].path)])
+        try:
+            with same_randomness():
+                weights = gathered(given["model"])
+                scores = self._ranks.first(lambda: self._scores(args, state, given, weights))
+        except BenchbenchError as error:
+            if self._ranks.is_first:
+                _warn(state, error)
+            return
         state.log_history.append({"step": state.global_step, **scores})
         _tell_others(self, scores, args, state, control, given)
 
-    def _run(self, plan: Plan, folder: str, state: TrainerState, given: dict[str, Any]) -> RunResult:
-        name = str(Path(folder).absolute() / f"checkpoint-{state.global_step}")
+    def _scores(
+        self, args: TrainingArguments, state: TrainerState, given: dict[str, Any], weights: Weights | None
+    ) -> dict[str, float]:
+        """Of the model as it is, under the names of the training's log."""
+        if self._plan is None:
+            raise ArgumentError("the training has not begun; the callback is called by transformers' Trainer.")
+        self.results.append(self._run(self._plan, args, state, given, weights))
+        if self._logs is not None:
+            self._logs.add([RunFolder(self.results[-1].path)])
+        return scores_of(self.results[-1].record)
+
+    def _run(
+        self,
+        plan: Plan,
+        args: TrainingArguments,
+        state: TrainerState,
+        given: dict[str, Any],
+        weights: Weights | None,
+    ) -> RunResult:
+        name = str(_checkpoint(args, state))
         model = replace(self.settings.model, model=name, keep_tokens=True)
-        tokens = int(state.num_input_tokens_seen) or None
-        settings = replace(self.settings, model=model, step=state.global_step, tokens_seen=tokens)
+        settings = replace(self.settings, model=model, step=state.global_step, tokens_seen=_tokens(state))
         if self._backend is None:
             tokenizer = given.get("processing_class") or given.get("tokenizer")
             if tokenizer is None:
                 raise ArgumentError("the Trainer has no tokenizer; give it one as processing_class.")
-            self._backend = TrainingBackend(given["model"], tokenizer, model)
-        with self._backend.paused(name):
+            self._backend = TrainingBackend(given["model"], tokenizer, model, weights)
+        with self._backend.paused(name, weights):
             return run_plan(plan, settings, self._backend)
 
 
-def _warn(text: str) -> None:
+def _tell(text: str) -> None:
     warnings.warn(text, stacklevel=2)
+
+
+def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
+    """Where the Trainer saves this step."""
+    return Path(str(args.output_dir)).absolute() / f"checkpoint-{state.global_step}"
+
+
+def _tokens(state: TrainerState) -> int | None:
+    return int(state.num_input_tokens_seen) or None
+
+
+def _warn(state: TrainerState, error: Exception) -> None:
+    warnings.warn(f"step {state.global_step} was not scored: {error}", stacklevel=3)
+
+
+def _refuse_shared_device(model: ModelOptions, args: TrainingArguments) -> None:
+    """ArgumentError where the process beside a training would take, of itself, the GPU that the training uses."""
+    elsewhere = model.backend == "api" or model.ray_address is not None
+    if model.device == "auto" and args.device.type == "cuda" and not elsewhere:
+        raise ArgumentError(
+            "blocking=False scores beside the training, which uses the GPUs; say where: device='cuda:7' for one that "
+            "the training leaves free, or device='cpu'."
+        )
 
 
 def _tell_others(

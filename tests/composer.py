@@ -32,6 +32,7 @@ def composer_state(folder: Path, *, batch: int, tokens: int, config: bool = True
             "timestamp": clock,
             "integrations": {"huggingface": hugging} if config else {},
             "run_name": "csmpt",
+            "metadata": {"torch_version": torch.__version__, "composer_env_info": {"composer_version": "0.32.1"}},
         },
         "rng": [{"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}],
     }

@@ -18,6 +18,10 @@ from typing import Any
 import pytest
 
 CUSTOM_CODE = Path(__file__).parent / "custom_code" / "modeling_tiny_mosaic.py"
+DEVICE = os.environ.get("BENCHBENCH_TEST_DEVICE", "cpu")
+"""Where the contract suite and vLLM's tests open their models: `make test-gpu` says cuda."""
+EAGER = (("enforce_eager", "true"),)
+"""For vLLM: compiling takes longer than the tests."""
 END = "<|endoftext|>"
 TEXT = (
     "Praha je hlavní město České republiky a leží na řece Vltavě.",

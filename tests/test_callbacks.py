@@ -17,14 +17,16 @@ from transformers import (
 
 import benchbench
 from benchbench.backends.engines import ModelOptions
-from benchbench.callbacks import EvalCallback
+from benchbench.callbacks import EvalCallback, _refuse_shared_device
 from benchbench.core.errors import ArgumentError, TaskError
 from benchbench.runner.settings import RunSettings
 from benchbench.runner.sweep import sweep
+from benchbench.runner.sweep.beside import Beside
 from benchbench.runner.sweep.session import CheckpointFinished
 from benchbench.tasks.settings import RenderSettings
 from tests import models
 from tests.runner.sweep.series import base, impatient, on_folder, separate_run
+from tests.runner.sweep.test_beside import Process
 from tests.runner.toy import make_world, part_bytes
 
 ROWS = [{"input_ids": [1 + (7 * n + k) % 300 for k in range(24)]} for n in range(16)]
@@ -217,3 +219,35 @@ def test_other_callbacks_hear_the_scores_through_on_log(world, start, tmp_path):
     ]
     assert len(told) > 1
     assert listener.heard == told
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """A process beside the training that never scores anything."""
+    started = []
+    monkeypatch.setattr(Beside, "_begin", lambda self: started.append(self) or Process())
+    return started
+
+
+def test_without_waiting_the_trainer_saves_what_is_to_be_scored(world, start, tmp_path, idle):
+    settings = base(world, tmp_path)
+    callback = EvalCallback("toy_quiz", every=2, blocking=False, output=tmp_path / "results", settings=settings)
+    with pytest.warns(UserWarning, match=r"Not scored yet: steps 2, 3\. Process 4711 goes on with steps 2, 3\."):
+        train(start, tmp_path / "tiny", callback, steps=3, save=100)
+    listed = [json.loads(line) for line in (tmp_path / "tiny" / "benchbench.jsonl").read_text().splitlines()]
+    assert [(one["step"], one["tokens"]) for one in listed] == [(2, 192), (3, 288)]
+    assert all((Path(one["path"]) / "model.safetensors").is_file() for one in listed)
+    assert len(idle) == 1
+    undisturbed = train(start, tmp_path / "alone", steps=3, save=100).model.state_dict()
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "tiny" / "checkpoint-3").state_dict()
+    assert all(torch.equal(undisturbed[name], saved[name]) for name in saved)
+
+
+def test_without_waiting_a_gpu_that_the_training_uses_is_not_taken_unasked():
+    class Arguments:
+        device = torch.device("cuda")
+
+    with pytest.raises(ArgumentError, match="device='cuda:7' for one that the training leaves free"):
+        _refuse_shared_device(ModelOptions(""), Arguments())
+    for options in (ModelOptions("", device="cpu"), ModelOptions("", device="cuda:1"), ModelOptions("", backend="api")):
+        _refuse_shared_device(options, Arguments())

@@ -312,6 +312,15 @@ def worker(
         raise typer.Exit(143)
 
 
+@app.command(hidden=True)
+def beside(folder: Annotated[Path, typer.Argument(help="Folder of the sweep.")]) -> None:
+    """Score what a training lists, until it lets go of our standard input; its callback calls this."""
+    from benchbench.runner.sweep.beside import training_goes_on
+    from benchbench.runner.sweep.folder import SweepWriter
+
+    execute(SweepWriter(folder).settings(), keep_watching=training_goes_on)
+
+
 @app.command()
 def show(
     sweep: SweepName = "latest",

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from benchbench.backends.models.formats import CheckpointFormat, check_whole, format_named, recognise
+from benchbench.backends.models.layouts import what_to_do
 from benchbench.core.checkpoint_names import read_name
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import content_hash
-from benchbench.runner.layouts import what_to_do
 from benchbench.store.names import leaf_of
 
 

@@ -92,7 +92,8 @@ def options(name: str, folder: Path, stack: contextlib.ExitStack) -> ModelOption
         return ModelOptions(str(GGUF[name](folder)), backend="gguf", device="cpu")
     if engine == "api":
         return served(which, folder, stack)
-    return ModelOptions(str(MODELS[name](folder)), backend=engine, device="cpu")
+    more = models.EAGER if engine == "vllm" else ()
+    return ModelOptions(str(MODELS[name](folder)), backend=engine, device=models.DEVICE, model_args=more)
 
 
 def served(which: str, folder: Path, stack: contextlib.ExitStack) -> ModelOptions:

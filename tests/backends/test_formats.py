@@ -81,6 +81,7 @@ def test_the_formats_that_ship_know_their_own(tmp_path: Path) -> None:
         "adapter": [tmp_path / "adapter" / "adapter_config.json"],
         "folder": [tmp_path / "folder" / "config.json"],
         "composer": [tmp_path / "ep0-ba5-rank0.pt"],
+        "shards": [tmp_path / "step-5" / "__0_0.distcp"],
         "gguf": [tmp_path / "quantised" / "m.gguf"],
     }
     for name, files in places.items():

@@ -26,6 +26,8 @@ class Job:
     batch_tokens: int | None = None
     """benchbench's; None is its own choice."""
     backend: str = "hf"
+    device: str = "cpu"
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)

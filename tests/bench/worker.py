@@ -35,7 +35,7 @@ def _measure_ours(job: Job) -> Measured:
 
     start = time.perf_counter()
     backend = open_backend(
-        ModelOptions(job.model, job.backend, dtype="float32", device="cpu", batch_tokens=job.batch_tokens)
+        ModelOptions(job.model, job.backend, dtype=job.dtype, device=job.device, batch_tokens=job.batch_tokens)
     )
     load_seconds = time.perf_counter() - start
     longest = 0
@@ -99,7 +99,7 @@ def _measure_theirs(job: Job) -> Measured:
 def _lm_eval(job: Job) -> Any:
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(pretrained=job.model, dtype="float32", device="cpu", batch_size=job.batch_sizes[0])
+    return HFLM(pretrained=job.model, dtype=job.dtype, device=job.device, batch_size=job.batch_sizes[0])
 
 
 def _lm_eval_on_vllm(job: Job) -> Any:

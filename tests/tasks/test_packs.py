@@ -241,7 +241,9 @@ def test_skipped_files_are_listed_on_demand(make_index: MakeIndex, tmp_path: Pat
     lines = listed.stderr.splitlines()
     assert (len(lines), lines[0].startswith(f"Skipped {folder}/0.yaml: no `task` key")) == (6, True)
     assert lines[0].endswith(" And 7 more for the same reason.")
-    assert lines[5] == "Skipped 2 more for other reasons. `benchbench tasks ls --skipped --include-path DIR` lists them."
+    assert (
+        lines[5] == "Skipped 2 more for other reasons. `benchbench tasks ls --skipped --include-path DIR` lists them."
+    )
     every = CliRunner().invoke(app, ["tasks", "ls", "--skipped", "--include-path", folder])
     assert (every.stdout.count("no `task` key"), every.stdout.count("gone"), every.stderr) == (8, 6, "")
     told = CliRunner().invoke(app, ["tasks", "ls", "--skipped", "--json", "--include-path", folder])

@@ -14,6 +14,7 @@ from benchbench.backends.models.files import (
     read_json,
     safetensors_header,
 )
+from benchbench.backends.models.layouts import what_to_do
 from benchbench.core.errors import ArgumentError, ModelError, did_you_mean
 from benchbench.core.json_record import object_at
 from benchbench.core.types import Json
@@ -311,6 +312,8 @@ def read_config(folder: Path) -> dict[str, Json]:
         raise ModelError(f"{path} names no model_type, so it is not a model's configuration.")
     if (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder} is an adapter, not a model; --backend hf takes it, with its base in --base.")
+    if (said := what_to_do(folder)) is not None:
+        raise ModelError(said)
     inner = sorted(p.parent.name for p in folder.glob("*/config.json"))
     hint = f" It holds {', '.join(inner[:3])}: give one of them." if inner else ""
     raise ModelError(f"{folder} has no config.json, so it is not a transformers model.{hint}")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from benchbench.backends.models.layouts import what_to_do
 from benchbench.core.errors import ModelError
 from benchbench.core.files import is_regular, open_regular, read_regular
 from benchbench.core.types import Json
@@ -214,6 +215,8 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
             return (folder / name,)
         if (folder / (name + INDEX)).is_file():
             return _shards(folder / (name + INDEX))
+    if (said := what_to_do(folder)) is not None:
+        raise ModelError(said)
     others = sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pt", ".gguf"))
     found = f" It has {', '.join(others[:4])}." if others else ""
     raise ModelError(f"{folder} has no weights: expected {SAFETENSORS}, {SAFETENSORS}{INDEX} or {PICKLE}.{found}")
@@ -242,14 +245,19 @@ def check_torch_file(path: Path) -> None:
         raise ModelError(f"{path} is a pipe or a device; a model consists of files.")
     if is_old_torch(path):
         return
+    check_stored(path, path)
+
+
+def check_stored(file: Path | BinaryIO, place: Path) -> None:
+    """ModelError where the torch file, or a part of the file `place`, is cut short or would grow when it is read."""
     try:
-        with zipfile.ZipFile(path) as file:
-            parts = file.infolist()
+        with zipfile.ZipFile(file) as archive:
+            parts = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError):
-        raise not_whole(path) from None
+        raise not_whole(place) from None
     packed = next((part.filename for part in parts if part.compress_type != zipfile.ZIP_STORED), None)
     if packed is not None:
-        raise ModelError(f"{path} is not a torch file: its part {packed!r} is compressed, which torch never does.")
+        raise ModelError(f"{place} is not a torch file: its part {packed!r} is compressed, which torch never does.")
 
 
 def is_old_torch(path: Path) -> bool:

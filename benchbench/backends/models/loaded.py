@@ -217,14 +217,21 @@ def _in_one_type(model: PreTrainedModel, dtype: torch.dtype) -> None:
 
 
 def from_tensors(
-    source: ModelSource, *, config: PretrainedConfig, tensors: Mapping[str, torch.Tensor], dtype: str
+    source: ModelSource,
+    *,
+    config: PretrainedConfig,
+    tensors: Mapping[str, torch.Tensor],
+    dtype: str,
+    made: type[PreTrainedModel] | None = None,
 ) -> PreTrainedModel:
-    """transformers' causal model of `config` on the CPU, filled from `tensors`. ModelError unless they fit exactly."""
+    """A model of `config` on the CPU, filled from `tensors`: of the class `made`, by default transformers' causal one.
+    ModelError unless they fit exactly.
+    """
     import torch
 
     with quiet(source):
-        made: Any = causal_class(config)
-        loaded = made.from_pretrained(
+        loader: Any = causal_class(config) if made is None else made
+        loaded = loader.from_pretrained(
             None,
             config=config,
             state_dict=dict(tensors),

@@ -22,7 +22,7 @@ from benchbench.core.format import byte_size
 from benchbench.core.types import Json
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
 Shapes = Mapping[str, Sequence[int]]
 """Tensor name → shape, as the weights' headers have it."""
@@ -96,7 +96,7 @@ def check_implementations(raw: Mapping[str, Json], place: object) -> None:
                 )
 
 
-def check_size(source: ModelSource, config: PretrainedConfig, shapes: Shapes, kind: Architecture) -> None:
+def check_size(source: ModelSource, config: PretrainedConfig, shapes: Shapes, kind: Architecture) -> PreTrainedModel:
     """ModelError where transformers would make a far larger model than the weights fill.
 
     The model is built without memory for its tensors, as transformers itself does before it reads weights.
@@ -104,7 +104,7 @@ def check_size(source: ModelSource, config: PretrainedConfig, shapes: Shapes, ki
     import torch
 
     with quiet(source), torch.device("meta"):
-        model = auto_class(kind, config).from_config(config)
+        model: PreTrainedModel = auto_class(kind, config).from_config(config)
     asked = sum(parameter.numel() for parameter in model.parameters())
     stored = sum(math.prod(shape) for shape in shapes.values())
     packed = PACKED if getattr(config, "quantization_config", None) is not None else 2
@@ -119,3 +119,4 @@ def check_size(source: ModelSource, config: PretrainedConfig, shapes: Shapes, ki
             f"{source.name}: config.json asks for masks and positions of {byte_size(tables)}; its lengths are too "
             "large."
         )
+    return model

@@ -7,10 +7,10 @@ import pickle
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from itertools import islice
 from typing import Any, Literal, TypeAlias, cast
 
+from benchbench import __version__
 from benchbench.backends.engines import ModelOptions, open_engine
 from benchbench.backends.protocol import Backend, ChatFormat, Learner, RequestKeys, Work
 from benchbench.backends.tokens import TokenBackend
@@ -86,7 +86,7 @@ class Worker:
             learns=isinstance(backend, Learner),
             host=socket.gethostname(),
             pid=os.getpid(),
-            version=metadata.version("benchbench-eval"),
+            version=__version__,
         )
 
     def answer(self, method: Method, chunk: Any, skip: RequestKeys, lessons: bytes | None) -> Reply:

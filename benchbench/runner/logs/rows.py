@@ -60,15 +60,18 @@ def curve_name(row: Row, record: RunRecord) -> str:
     return f"{PREFIX}/{task}/{row.metric}"
 
 
+def scores_of(record: RunRecord) -> dict[str, float]:
+    """Curve → value, of every metric that has one."""
+    return {curve_name(row, record): row.value for row in record.rows if row.value is not None}
+
+
 def _values(record: RunRecord) -> tuple[dict[str, float], frozenset[str]]:
     """Every metric of every task and group with the ends of its interval; what has no value is left out."""
-    values: dict[str, float] = {}
-    ends = []
+    values, ends = scores_of(record), []
     for row in record.rows:
-        if row.value is None:
-            continue
         name = curve_name(row, record)
-        values[name] = row.value
+        if name not in values:
+            continue
         for end, value in ((LOW, row.ci_low), (HIGH, row.ci_high)):
             if value is not None:
                 values[name + end] = value

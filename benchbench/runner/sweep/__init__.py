@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchbench.backends.models.adapter import holds_adapter, needs_base, read_adapter
 from benchbench.backends.models.identity import tokenizer_identity
+from benchbench.backends.models.layouts import tokenizer_hint
 from benchbench.core.errors import (
     ArgumentError,
     BackendError,
@@ -24,7 +25,6 @@ from benchbench.core.errors import (
 )
 from benchbench.runner.checkpoint import Checkpoint, Look, Readiness
 from benchbench.runner.events import ignore
-from benchbench.runner.layouts import tokenizer_hint
 from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.find import find_all
 from benchbench.runner.sweep.folder import SweepWriter, Unit

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from benchbench.backends.models.formats import check_whole
+from benchbench.backends.models.layouts import layout_of
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.runner.checkpoint import Checkpoint
-from benchbench.runner.layouts import layout_of
 from benchbench.store.names import leaf_of
 
 OnLeftOut: TypeAlias = Callable[[Checkpoint, str], None]

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchbench.backends.models.formats import is_swappable
+from benchbench.backends.models.formats import is_swappable, recognise
+from benchbench.backends.models.layouts import layout_of, lightning_hint, model_inside
 from benchbench.core.checkpoint_names import NameReading, axis_of, read_name
 from benchbench.core.errors import ArgumentError, ModelError
 from benchbench.runner.checkpoint import Checkpoint
-from benchbench.runner.layouts import layout_of, lightning_hint, model_inside
 from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.copies import OnLeftOut, without_copies
 from benchbench.runner.sweep.listed import read_list
@@ -165,7 +165,8 @@ def _weights_of(entry: Path) -> Path:
     below = model_inside(entry)
     if below is not None:
         return below
-    is_model = any((entry / name).exists() for name in ("config.json", "adapter_config.json"))
+    found = recognise(entry)
+    is_model = (entry / "config.json").exists() or (found is not None and found[0] != "folder")
     if not entry.is_dir() or is_model or layout_of(entry) is not None:
         return entry
     inner = [path for path in sorted(entry.glob("*.pt")) if not _OTHER_RANK.search(path.name)]

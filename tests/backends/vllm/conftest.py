@@ -11,6 +11,7 @@ from typing import Any
 from benchbench.backends import open_backend
 from benchbench.backends.engines import ModelOptions
 from benchbench.core.types import Loglikelihood, LoglikelihoodRequest, Prompt
+from tests.models import DEVICE, EAGER
 
 TEXT = (
     "Praha je hlavní město České republiky a leží na řece Vltavě. Le garçon a mangé une pomme rouge près de la forêt. "
@@ -21,8 +22,10 @@ TEXT = (
 
 @contextlib.contextmanager
 def opened(folder: Path, backend: str, **options: Any) -> Iterator[Any]:
-    """A backend over the model in `folder`, in fp32 on the CPU, closed at the end."""
-    engine = open_backend(ModelOptions(str(folder), backend=backend, dtype="float32", device="cpu", **options))
+    """A backend over the model in `folder`, in fp32, closed at the end."""
+    if backend == "vllm":
+        options = {**options, "model_args": (*EAGER, *options.get("model_args", ()))}
+    engine = open_backend(ModelOptions(str(folder), backend=backend, dtype="float32", device=DEVICE, **options))
     try:
         yield engine
     finally:

@@ -24,6 +24,7 @@ FORMATS: Mapping[str, str] = {
     "adapter": "benchbench.backends.models.formats.adapter:FORMAT",
     "folder": "benchbench.backends.models.formats.folder:FORMAT",
     "composer": "benchbench.backends.models.formats.composer:FORMAT",
+    "shards": "benchbench.backends.models.formats.shards:FORMAT",
     "gguf": "benchbench.backends.models.formats.gguf:FORMAT",
 }
 """Name → where the `CheckpointFormat` is, in the order of looking."""

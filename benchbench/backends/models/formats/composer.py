@@ -1,72 +1,53 @@
-"""Checkpoints of Composer and llm-foundry: a `.pt` file, or a folder of shards, read under transformers' names.
+"""Checkpoints of Composer and llm-foundry: a `.pt` file, read under transformers' names. Its folders are `shards`.
 
-Only tensors, plain values and a few harmless types (times, numpy arrays of random states) are ever unpickled.
+Only tensors, plain values and a few harmless types (times, versions, numpy arrays of random states) are ever unpickled.
 """
 
 from __future__ import annotations
 
 import collections
 import datetime
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.models.files import check_torch_file
-from benchbench.backends.models.formats.state_dict import (
-    StateDictFormat,
-    TrainingState,
-    check_index,
-    has_shards,
-    read_shards,
-)
+from benchbench.backends.models.formats.state_dict import StateDictFormat, TrainingState, without_wrappers
 from benchbench.backends.models.identity import load_pickle
 from benchbench.core.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
 
-WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
-"""What training puts around modules, and so into tensor names."""
-
 
 class ComposerFormat(StateDictFormat):
-    """A `.pt` file, or a folder of torch's distributed shards."""
+    """A `.pt` file."""
 
     title = "a Composer checkpoint"
 
     def locate(self, path: Path) -> Path | None:
         """See `CheckpointFormat`."""
-        found = has_shards(path) if path.is_dir() else path.suffix == ".pt" and path.exists()
-        return path if found else None
+        return path if path.suffix == ".pt" and path.exists() and not path.is_dir() else None
 
     def check_whole(self, path: Path) -> None:
         """See `CheckpointFormat`."""
-        if path.is_dir():
-            check_index(path)
-        else:
-            check_torch_file(path)
+        check_torch_file(path)
 
     def tokens_seen(self, path: Path) -> int | None:
         """See `CheckpointFormat`. A file has a clock."""
         tokens = super().tokens_seen(path)
-        return tokens if tokens is not None or path.is_dir() else counted_tokens(path)
+        return counted_tokens(path) if tokens is None else tokens
 
     def read_state(self, path: Path) -> TrainingState:
         """See `StateDictFormat`."""
         import torch
 
-        if path.is_dir():
-            tensors = read_shards(path, "state.model.")
-            if not tensors:
-                raise ModelError(f"{path} holds no tensors under state.model, so it is no sharded Composer checkpoint.")
-            return TrainingState(_renamed(path, tensors), None)
         state = _state(path)
         model = state.get("model")
         if not isinstance(model, Mapping) or not model:
             raise ModelError(f"{path} is not a Composer checkpoint: expected the model's tensors under state, model.")
         tensors = {str(name): value for name, value in model.items() if isinstance(value, torch.Tensor)}
-        return TrainingState(_renamed(path, tensors), _config(state))
+        return TrainingState(renamed(path, tensors), _config(state))
 
 
 FORMAT = ComposerFormat()
@@ -99,11 +80,12 @@ def _harmless() -> list[Any]:
 
     import numpy as np
     from numpy._core import multiarray
+    from torch.torch_version import TorchVersion
 
     functions = [multiarray._reconstruct, multiarray.scalar]
     old_names = [(function, f"numpy.core.multiarray.{function.__name__}") for function in functions]
     dtypes = {type(np.dtype(name)) for name in ("uint8", "int64", "uint32", "uint64", "float32", "float64")}
-    plain = [datetime.timedelta, collections.defaultdict, np.ndarray, np.dtype, _codecs.encode]
+    plain = [datetime.timedelta, collections.defaultdict, np.ndarray, np.dtype, _codecs.encode, TorchVersion]
     return [*plain, *functions, *old_names, *dtypes]
 
 
@@ -114,12 +96,12 @@ def _config(state: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return found if isinstance(found, Mapping) else None
 
 
-def _renamed(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Composer's classes hold the model as `model`, so every name begins with that."""
-    renamed: dict[str, torch.Tensor] = {}
+def renamed(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Composer's tensors under transformers' names. Its classes hold the model as `model`, and so does every name."""
+    found: dict[str, torch.Tensor] = {}
     for written, tensor in tensors.items():
-        name = functools.reduce(lambda text, wrapper: text.replace(wrapper, ""), WRAPPERS, written)
+        name = without_wrappers(written)
         if not name.startswith("model."):
             raise ModelError(f"{path} holds {name!r}; expected Composer's names, which begin with `model.`.")
-        renamed[name.removeprefix("model.")] = tensor
-    return renamed
+        found[name.removeprefix("model.")] = tensor
+    return found

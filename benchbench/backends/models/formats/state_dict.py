@@ -1,14 +1,12 @@
 """What formats share whose tensors we read ourselves: from a training's state to a transformers model in memory.
 
-Without a converted copy on disk: transformers' own class is filled from the tensors. They may lie in torch's
-distributed shards (`torch.distributed.checkpoint`), whose index is unpickled with torch's data classes alone.
+Without a converted copy on disk: transformers' own class is filled from the tensors.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
-import pickle
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.config import check_config, choose_dtype, kind_of, made_config, mpt_config
-from benchbench.backends.models.files import ModelSource, check_files, quiet, read_object, unchanged
+from benchbench.backends.models.files import ModelSource, quiet, read_object, unchanged
 from benchbench.backends.models.find import find_tokenizer
 from benchbench.backends.models.formats import CheckpointFormat
 from benchbench.backends.models.identity import BROKEN_OFF, identity_from, tensors_identity
@@ -40,7 +38,10 @@ from benchbench.core.types import Json
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
+
+WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
+"""What training puts around modules, and so into tensor names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class TrainingState:
     """The part of a checkpoint that makes a model."""
 
     tensors: Mapping[str, torch.Tensor]
-    """Under transformers' names; mapped from the file, not read yet."""
+    """Under transformers' names, or those of the training; mapped from the file, or without memory: not read yet."""
     config: Mapping[str, Json] | None
     """The model's configuration, where the checkpoint holds it; else it lies beside the tokenizer."""
 
@@ -56,16 +57,24 @@ class TrainingState:
 class StateDictFormat(CheckpointFormat):
     """A format of causal models that transformers does not read. A new one says how its tensors are read."""
 
+    beside = "the tokenizer that it was trained with"
+    """What the user has to name, for sentences."""
+
     @abstractmethod
     def read_state(self, path: Path) -> TrainingState:
         """Tensors and configuration. Raises ModelError for a checkpoint that is broken, foreign or asks for code."""
 
+    def named(self, path: Path, state: TrainingState, model: PreTrainedModel) -> Mapping[str, torch.Tensor]:
+        """The tensors of `state` under the names of `model`, which has its configuration and may have no memory.
+
+        Needed where the names do not say by themselves which tensors make the model. ModelError for what does not fit.
+        """
+        return state.tensors
+
     def load(self, source: ModelSource, options: ModelOptions, device: torch.device) -> LoadedModel:
         """See `CheckpointFormat`."""
         if options.tokenizer is None:
-            raise ModelError(
-                f"{source.name} is {self.title}; name the tokenizer that it was trained with: --tokenizer FOLDER."
-            )
+            raise ModelError(f"{source.name} is {self.title}; name {self.beside}: --tokenizer FOLDER.")
         tokenizer_source = find_tokenizer(options.tokenizer)
         with unchanged(files_of(source)):
             state = self.read_state(source.path)
@@ -74,7 +83,7 @@ class StateDictFormat(CheckpointFormat):
             check_numbers(raw, shapes, source.name)
             check_implementations(raw, source.name)
             config = _config_object(source, raw)
-            check_size(source, config, shapes, "causal")
+            tensors = self._untied(source.path, state, check_size(source, config, shapes, "causal"))
             saved = saved_config(config, causal_class(config))
             own = transformers_options(options)
             tokenizer = load_tokenizer(
@@ -83,11 +92,11 @@ class StateDictFormat(CheckpointFormat):
                 add_bos_token=own.add_bos_token,
                 prefix_token_id=own.prefix_token_id,
             )
-            stored = str(next(iter(state.tensors.values())).dtype).removeprefix("torch.")
+            stored = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
             dtype, note = choose_dtype(options.dtype, {}, stored, device.type)
             length = set_length(config, raw, tokenizer, options, source.name)
-            model = from_tensors(source, config=config, tensors=state.tensors, dtype=dtype)
-            weights = tensors_identity(state.tensors)
+            model = from_tensors(source, config=config, tensors=tensors, dtype=dtype)
+            weights = tensors_identity(tensors)
         generation = saved_generation(model)
         return LoadedModel(
             model=model,
@@ -115,15 +124,34 @@ class StateDictFormat(CheckpointFormat):
             state = self.read_state(source.path)
             config = _config_object(source, _raw_config(source, state, loaded.tokenizer_source))
             check_same(loaded, source, saved_config(config, causal_class(config)), None)
-            shapes = {name: tuple(tensor.shape) for name, tensor in state.tensors.items()}
+            tensors = self._untied(source.path, state, loaded.model)
+            shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
             if not fills(loaded.model.state_dict(keep_vars=True), shapes, source.name):
                 raise ModelError(
                     f"{source.name} has other tensors than the loaded model; open it as a model of its own."
                 )
-            weights = tensors_identity(state.tensors)
+            weights = tensors_identity(tensors)
             loaded.identity = BROKEN_OFF
-            copy_into(loaded.model, state.tensors.items())
+            copy_into(loaded.model, tensors.items())
         return identity_from(weights, loaded.config, loaded.generation)
+
+    def _untied(self, path: Path, state: TrainingState, model: PreTrainedModel) -> dict[str, torch.Tensor]:
+        """What `save_pretrained` would write: without a tensor that is the copy of one it is tied to."""
+        import torch
+
+        tensors = self.named(path, state, model)
+        tied: Mapping[str, str] = getattr(model, "all_tied_weights_keys", None) or {}
+
+        def is_copy(name: str) -> bool:
+            other = tensors.get(tied.get(name, ""))
+            return other is not None and torch.equal(tensors[name], other)
+
+        return {name: tensor for name, tensor in tensors.items() if not is_copy(name)}
+
+
+def without_wrappers(name: str) -> str:
+    """A tensor's name without what training has put into it."""
+    return functools.reduce(lambda text, wrapper: text.replace(wrapper, ""), WRAPPERS, name)
 
 
 def known_config(raw: Mapping[str, Json], config_class: Any) -> dict[str, Json]:
@@ -161,96 +189,6 @@ def _config_object(source: ModelSource, raw: dict[str, Json]) -> PretrainedConfi
 
 
 def files_of(source: ModelSource) -> list[Path]:
-    """The files that such a checkpoint is read from."""
+    """The files that such a checkpoint is read from; none of one that is in memory."""
     path = source.path
-    return [path] if path.is_file() else sorted(path.iterdir())
-
-
-INDEX = ".metadata"
-"""The file that is written last."""
-NAMES = frozenset(
-    [
-        "torch.distributed.checkpoint.metadata",
-        "torch.distributed.checkpoint.filesystem",
-        "torch.serialization._get_layout",
-        "torch.storage",
-        "torch.Size",
-        "torch.device",
-        "collections.OrderedDict",
-        "pathlib.PosixPath",
-    ]
-)
-"""Modules and names that the index may ask for: data classes of torch's own."""
-
-
-def has_shards(folder: Path) -> bool:
-    """Whether shards lie in `folder`, whole or not."""
-    return folder.is_dir() and any(folder.glob("*.distcp"))
-
-
-def check_index(folder: Path) -> None:
-    """ModelError where the index, which is written last, is not there."""
-    check_files(folder)
-    if not (folder / INDEX).is_file():
-        raise ModelError(f"{folder} has shards but no {INDEX}, which is written last.")
-
-
-class _AsksForCodeError(Exception):
-    """An index names something that no index needs."""
-
-
-class _IndexUnpickler(pickle.Unpickler):
-    """Reads an index and refuses whatever is not part of one."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The class, if the index may ask for it."""
-        import torch
-
-        dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
-        if dtype or module in NAMES or f"{module}.{name}" in NAMES:
-            return super().find_class(module, name)
-        raise _AsksForCodeError(f"{module}.{name}")
-
-
-def read_shards(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
-    """The tensors of all shards whose keys begin with `prefix`, under their names without it; others stay on disk.
-
-    Empty where there are none. ModelError where the index asks for code, or the shards cannot be put together.
-    """
-    from torch.distributed.checkpoint.api import CheckpointException
-
-    try:
-        return _merged(folder, prefix)
-    except _AsksForCodeError as error:
-        raise ModelError(
-            f"{folder / INDEX} asks for {error}, which no index of shards needs; it might run code, "
-            "so it was not opened."
-        ) from None
-    except (Exception, CheckpointException) as error:
-        said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise ModelError(f"the shards in {folder} cannot be merged: {said[-1].strip()}") from error
-
-
-def _index(folder: Path) -> Mapping[str, Any]:
-    with (folder / INDEX).open("rb") as file:
-        stored: Mapping[str, Any] = _IndexUnpickler(file).load().state_dict_metadata
-    return stored
-
-
-def _merged(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
-    """What torch's own loader puts together, in this process alone."""
-    import torch
-    from torch.distributed.checkpoint.filesystem import FileSystemReader
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-    from torch.distributed.checkpoint.state_dict_loader import load
-
-    wanted = {
-        key: torch.empty(info.size, dtype=info.properties.dtype)
-        for key, info in _index(folder).items()
-        if key.startswith(prefix) and isinstance(info, TensorStorageMetadata)
-    }
-    if wanted:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that no other process takes part
-            load(wanted, storage_reader=FileSystemReader(folder), no_dist=True)
-    return {key.removeprefix(prefix): tensor for key, tensor in wanted.items()}
+    return sorted(path.iterdir()) if path.is_dir() else [path]

@@ -6,13 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "tf_model.h5", "model.safetensors.index.json")
+WEIGHTS = ("*.safetensors", "pytorch_model.bin*", "pytorch_model-*.bin", "tf_model.h5", "model.safetensors.index.json")
 ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
-COMPOSER_KEY = b"state.model."
-"""Begins the names of a model's tensors in Composer's shards."""
-MAX_INDEX = 2**26
-"""Bytes of an index of shards that is looked through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +26,19 @@ def _any(folder: Path, *patterns: str) -> bool:
     return any(next(folder.glob(pattern), None) is not None for pattern in patterns)
 
 
-def _is_plain_dcp(folder: Path) -> bool:
-    """torch's distributed shards, but not Composer's, whose index names them."""
-    index = folder / ".metadata"
-    if not index.is_file() or not _any(folder, "*.distcp"):
-        return False
-    with index.open("rb") as file:
-        return COMPOSER_KEY not in file.read(MAX_INDEX)
-
-
 DEEPSPEED = "a DeepSpeed checkpoint"
 LAYOUTS = (
     Layout(
-        "a sharded FSDP checkpoint of the Trainer",
-        "merge its weights with `accelerate merge-weights {0}/pytorch_model_fsdp_0 OUT` and put config.json and the "
-        "tokenizer beside them",
-        lambda folder: _any(folder, "pytorch_model_fsdp*", "optimizer_0/*.distcp"),
+        "a sharded FSDP checkpoint of an adapter",
+        "merge its weights with `accelerate merge-weights {0}/pytorch_model_fsdp_0 OUT` and put adapter_config.json "
+        "beside them",
+        lambda folder: _any(folder, "pytorch_model_fsdp_0/*.distcp") and _any(folder, "adapter_config.json"),
+    ),
+    Layout(
+        "an FSDP checkpoint of the Trainer with the whole model in one file",
+        "copy pytorch_model_fsdp.bin to a folder of its own as pytorch_model.bin, and put config.json and the "
+        "tokenizer beside it",
+        lambda folder: _any(folder, "pytorch_model_fsdp.bin"),
     ),
     Layout(
         DEEPSPEED,
@@ -57,8 +50,8 @@ LAYOUTS = (
     ),
     Layout(
         "a Megatron checkpoint",
-        "convert it to transformers' format with Megatron's own converter (tools/checkpoint/convert.py, or Megatron "
-        "Bridge)",
+        "convert it to transformers' format with Megatron Bridge: `python examples/conversion/convert_checkpoints.py "
+        "export --hf-model MODEL_OF_ITS_KIND --megatron-path {0} --hf-path OUT`",
         lambda folder: (
             _any(folder, "mp_rank_*", "iter_*/mp_rank_*", "latest_checkpointed_iteration.txt")
             or (_any(folder, "*.distcp") and _any(folder, "common.pt"))
@@ -80,15 +73,12 @@ LAYOUTS = (
         lambda folder: _any(folder, "config.yaml") and _any(folder, "model.pt", "train.pt", "train/rank*.pt", "model"),
     ),
     Layout(
-        "a folder of torch's distributed shards (as torchtitan writes them)",
-        "convert them to transformers' format with the trainer's own script, such as torchtitan's "
-        "scripts/checkpoint_conversion/convert_to_hf.py",
-        _is_plain_dcp,
-    ),
-    Layout(
         "a training's state without the model",
         "the model's weights and config.json are missing; save them with `save_pretrained`",
-        lambda folder: _any(folder, "trainer_state.json", "scheduler.pt", "rng_state*.pth", "optimizer.pt"),
+        lambda folder: (
+            _any(folder, "trainer_state.json", "scheduler.pt", "rng_state*.pth", "optimizer.pt", "optimizer_0/*.distcp")
+            and not _any(folder, "*.distcp", "pytorch_model_fsdp_0/*.distcp")
+        ),
     ),
 )
 """In the order of looking: what stands first says more."""

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from benchbench.backends.models.layouts import tokenizer_hint, what_to_do
+from benchbench.core.errors import ModelError
 from benchbench.runner.checkpoint import Checkpoint, Readiness
-from benchbench.runner.layouts import tokenizer_hint, what_to_do
 from tests import models
+from tests.backends.loading import load
 
 FOLDERS = {
-    "a sharded FSDP checkpoint": (
+    "a sharded FSDP checkpoint of an adapter": (
         "adapter_config.json",
         "pytorch_model_fsdp_0/__0_0.distcp",
         "scheduler.pt",
@@ -22,9 +24,26 @@ FOLDERS = {
     "a nanotron checkpoint": ("checkpoint_metadata.json", "model/x.safetensors", "config.yaml"),
     "a LitGPT checkpoint": ("lit_model.pth", "model_config.yaml"),
     "an OLMo training checkpoint": ("config.yaml", "model.pt", "train.pt"),
-    "a folder of torch's distributed shards": (".metadata", "__0_0.distcp"),
-    "a training's state without the model": ("scheduler.pt", "rng_state_0.pth"),
+    "an FSDP checkpoint of the Trainer": ("pytorch_model_fsdp.bin", "optimizer.bin", "scheduler.pt"),
+    "a training's state without the model": ("scheduler.pt", "rng_state_0.pth", "optimizer_0/__0_0.distcp"),
 }
+
+
+@pytest.mark.parametrize("what", FOLDERS)
+def test_a_run_of_such_a_folder_is_told_the_same(what: str, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint-500"
+    for name in {*FOLDERS[what], "config.json"} - {"adapter_config.json"}:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text('{"model_type": "llama"}')
+    told = what_to_do(folder)
+    if told is None:
+        assert "adapter" in what
+        return
+    for _ in ("with config.json", "without"):
+        with pytest.raises(ModelError) as caught:
+            load(folder)
+        assert str(caught.value) == told
+        (folder / "config.json").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("what", FOLDERS)
@@ -56,16 +75,17 @@ def test_megatron_shards_are_not_called_torchtitan(tmp_path: Path) -> None:
     assert "a Megatron checkpoint" in str(what_to_do(tmp_path))
 
 
-def test_models_and_composer_shards_are_no_such_folder(tmp_path: Path) -> None:
+def test_models_and_shards_are_no_such_folder(tmp_path: Path) -> None:
     model = models.tiny_llama(tmp_path / "checkpoint-1")
     for name in ("trainer_state.json", "scheduler.pt", "zero_to_fp32.py"):
         (model / name).write_text("x")
     assert what_to_do(model) is None
-    shards = tmp_path / "ep0-ba1"
-    shards.mkdir()
-    (shards / "__0_0.distcp").write_text("x")
-    (shards / ".metadata").write_bytes(b"..state.model.transformer.wte.weight..")
-    assert what_to_do(shards) is None
+    for shards in (tmp_path / "step-1", tmp_path / "checkpoint-2" / "pytorch_model_fsdp_0"):
+        shards.mkdir(parents=True)
+        (shards / "__0_0.distcp").write_text("x")
+        (shards / "scheduler.pt").write_text("x")
+        assert what_to_do(shards) is None
+    assert what_to_do(tmp_path / "checkpoint-2") is None
     assert what_to_do(tmp_path / "nowhere") is None
 
 
