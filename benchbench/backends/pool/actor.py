@@ -37,6 +37,7 @@ def greeting() -> dict[str, str]:
     """Who this process is: a mapping, which every version of benchbench can read."""
     return {
         "host": socket.gethostname(),
+        "process": str(os.getpid()),
         "Python": ".".join(platform.python_version_tuple()[:2]),
         "benchbench": metadata.version("benchbench-eval"),
     }

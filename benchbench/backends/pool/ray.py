@@ -81,6 +81,10 @@ class RayCrew:
         """By what they will return."""
         self._wanted = options if holds else None
         """The model that workers are to hold."""
+        self._places: dict[int, str] = {}
+        """Where each is that has greeted."""
+        self._proven: set[int] = set()
+        """Workers that have had a model open."""
         self._cannot: set[int] = set()
         """Workers that could not open the wanted model."""
         self._not_alone: set[int] = set()
@@ -136,11 +140,7 @@ class RayCrew:
 
     def replace(self, worker: Any, why: str) -> None:
         """See `Crew`."""
-        dead = self.live.pop(worker)
-        where = f"process {dead.about.pid} on {dead.about.host}"
-        self.notes.append(f"A worker died ({where}: {why}); what it was doing was given to another.")
-        _end(dead.actor)
-        self._start()
+        self._replace(worker, self.live.pop(worker).actor, why)
 
     def load_weights(self, checkpoint: str) -> About:
         """See `Crew`."""
@@ -193,6 +193,11 @@ class RayCrew:
         return self._failure or BackendError(
             "no worker of the pool is left; the same command goes on from what is done."
         )
+
+    def _replace(self, number: int, actor: Any, why: object) -> None:
+        self.notes.append(f"A worker died ({self._places[number]}: {why}); what it was doing was given to another.")
+        _end(actor)
+        self._start()
 
     def _start_all(self) -> None:
         for _ in range(self._count):
@@ -268,6 +273,7 @@ class RayCrew:
         """Of what it was asked it returned `value`."""
         why = None
         if one.doing == "greet":
+            self._places[one.number] = f"process {value.get('process')} on {value.get('host')}"
             why = _other_node(value)
         elif one.doing == "lent":
             self._returned.append(Returned(ref, value))
@@ -275,6 +281,7 @@ class RayCrew:
             why = None if self._about is None else _difference(self._about, value)
             if why is None:
                 self._about = self._about or value
+                self._proven.add(one.number)
                 self.live[one.number] = Open(one.actor, value)
                 return
         if why is None:
@@ -298,9 +305,9 @@ class RayCrew:
     def _is_dead(self, one: Busy, ref: Any, death: WorkerDied) -> None:
         if one.doing == "lent":
             self._returned.append(Returned(ref, None, BackendError(f"its worker died: {death}.")))
-            self.notes.append(f"A worker died ({death}); what it was doing was given to others.")
-            _end(one.actor)
-            self._start()
+            self._replace(one.number, one.actor, death)
+        elif one.doing == "hold" and one.number in self._proven:
+            self._replace(one.number, one.actor, death)
         elif one.doing == "hold":
             self._leaves(one, BackendError(f"a worker died while it opened the model: {death}."))
         else:

@@ -254,3 +254,19 @@ def test_an_adapter_without_its_base_is_said_as_without_workers(
         pool_ray.open_pool(options)
     with pytest.raises(ModelError, match="nowhere"):
         pool_ray.open_pool(ModelOptions(str(adapter), "hf", base="/nowhere/base", device="cpu", workers="2"))
+
+
+def test_one_that_dies_of_new_weights_is_replaced_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    kills: list[int] = []
+
+    def dies(number: int, method: str) -> RayActorError | None:
+        return RayActorError() if method == "hold" and kills and number not in kills else None
+
+    one = crew(monkeypatch, dies)
+    one.open(ModelOptions("hash,salt=1", "scripted"))
+    kills.append(2)  # the third that is started lives
+    assert one.open(ModelOptions("hash,salt=2", "scripted")).info.model == "hash,salt=2"
+    assert sum(note.startswith("A worker died (process ") for note in one.notes) == 2
+    kills[:] = [-1]
+    with pytest.raises(BackendError, match="a worker died while it opened the model"):
+        one.open(ModelOptions("hash,salt=3", "scripted"))
