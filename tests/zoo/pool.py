@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from tests.zoo.check import Result, check
 from tests.zoo.families import Kind
 
-LIMIT = 180.0
+LIMIT = 600.0
 """Seconds that one family may take."""
 Job = tuple[str, Kind]
 
