@@ -10,8 +10,7 @@ from typing import Any, cast
 
 def chunks(settings: json.JSONEncoder) -> Callable[[object, int], Iterable[str]]:
     """What `settings.encode(value)` joins, as `chunks(settings)(value, 0)`. Circular values are not looked for."""
-    make = cast("Any", encoder).c_make_encoder
-    made: Callable[[object, int], Iterable[str]] = make(
+    made: Callable[[object, int], Iterable[str]] = cast("Any", encoder).c_make_encoder(
         None,
         settings.default,
         encoder.encode_basestring_ascii if settings.ensure_ascii else encoder.encode_basestring,
@@ -28,7 +27,7 @@ def chunks(settings: json.JSONEncoder) -> Callable[[object, int], Iterable[str]]
 quoted = encoder.encode_basestring
 """A text as JSON, with its letters as they are."""
 
-_SCAN = json.JSONDecoder().scan_once
+_SCAN: Callable[[str, int], tuple[Any, int]] = cast("Any", json.JSONDecoder()).scan_once
 
 
 def loads(text: str) -> Any:
