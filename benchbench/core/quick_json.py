@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from json import encoder
 from typing import Any, cast
 
+from benchbench.core.types import Json
+
 
 def chunks(settings: json.JSONEncoder) -> Callable[[object, int], Iterable[str]]:
     """What `settings.encode(value)` joins, as `chunks(settings)(value, 0)`. Circular values are not looked for."""
@@ -27,16 +29,20 @@ def chunks(settings: json.JSONEncoder) -> Callable[[object, int], Iterable[str]]
 quoted = encoder.encode_basestring
 """A text as JSON, with its letters as they are."""
 
-_SCAN: Callable[[str, int], tuple[Any, int]] = cast("Any", json.JSONDecoder()).scan_once
+_SCAN: Callable[[str, int], tuple[Json, int]] = cast("Any", json.JSONDecoder()).scan_once
 
 
-def loads(text: str) -> Any:
+def loads(text: str) -> Json:
     """`json.loads` of a text, as a line of a file is: with its errors."""
+    value: Json
+    end: int | None
     try:
         value, end = _SCAN(text, 0)
     except StopIteration:
-        return json.loads(text)
-    return value if text[end:] in _ENDS else json.loads(text)
+        end = None
+    if end is None or text[end:] not in _ENDS:
+        value = json.loads(text)
+    return value
 
 
 _ENDS = frozenset(["", "\n", "\r\n"])
