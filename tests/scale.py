@@ -1,7 +1,8 @@
 """What a run of many docs costs: `python -m tests.scale [--docs 1000000] [--items 2000000]`.
 
-A two-choice task on the scripted engine, in a process of its own: processor time a doc, without what the engine itself
-takes, and the most memory the process ever held. Then its items, as a frame of two columns.
+A two-choice task on the scripted engine, in a process of its own that has run a few docs before, so that libraries are
+loaded: processor time a doc, without what the engine itself takes, and the most memory the process ever held. Then its
+items, as a frame of two columns.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def peak_mb() -> float:
 
 
 def in_process(*arguments: object) -> Cost:
-    """The cost of a fresh process of this file: `run FOLDER OUTPUT` or `items RESULTS`."""
+    """The cost of a fresh process of this file: `run FOLDER OUTPUT FEW` or `items RESULTS`."""
     command = [sys.executable, "-m", "tests.scale", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, check=False)
@@ -139,13 +140,15 @@ def in_process(*arguments: object) -> Cost:
 def measured(docs: int, folder: Path) -> Cost:
     """The cost of a run of so many docs; its results are left in `folder`/results."""
     write_task(folder / "tasks", docs)
-    return in_process("run", folder / "tasks", folder / "results")
+    write_task(folder / "few", 50)
+    return in_process("run", folder / "tasks", folder / "results", folder / "few")
 
 
 def main() -> None:
     """The command."""
     match sys.argv[1:]:
-        case ["run", folder, output]:
+        case ["run", folder, output, few]:
+            run_cost(Path(few), Path(few) / "results")
             print(json.dumps(asdict(run_cost(Path(folder), Path(output)))))
             return
         case ["items", results]:

@@ -69,7 +69,7 @@ def test_time_and_memory_of_a_hundred_thousand_docs(costs):
     (_, few), (_, many) = costs[20_000], costs[100_000]
     assert many.docs == 100_000
     assert many.peak_mb < few.peak_mb + 120
-    assert many.micros_a_doc < 1.5 * few.micros_a_doc  # imports make the few look dearer
+    assert many.micros_a_doc < 1.5 * few.micros_a_doc
 
 
 @pytest.mark.slow

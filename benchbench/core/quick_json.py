@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from json import encoder
 from typing import Any, cast
 
+from benchbench.core.types import Json
+
 
 def chunks(settings: json.JSONEncoder) -> Callable[[object, int], Iterable[str]]:
     """What `settings.encode(value)` joins, as `chunks(settings)(value, 0)`. Circular values are not looked for."""
-    make = cast("Any", encoder).c_make_encoder
-    made: Callable[[object, int], Iterable[str]] = make(
+    made: Callable[[object, int], Iterable[str]] = cast("Any", encoder).c_make_encoder(
         None,
         settings.default,
         encoder.encode_basestring_ascii if settings.ensure_ascii else encoder.encode_basestring,
@@ -28,16 +29,20 @@ def chunks(settings: json.JSONEncoder) -> Callable[[object, int], Iterable[str]]
 quoted = encoder.encode_basestring
 """A text as JSON, with its letters as they are."""
 
-_SCAN = json.JSONDecoder().scan_once
+_SCAN: Callable[[str, int], tuple[Json, int]] = cast("Any", json.JSONDecoder()).scan_once
 
 
-def loads(text: str) -> Any:
+def loads(text: str) -> Json:
     """`json.loads` of a text, as a line of a file is: with its errors."""
+    value: Json
+    end: int | None
     try:
         value, end = _SCAN(text, 0)
     except StopIteration:
-        return json.loads(text)
-    return value if text[end:] in _ENDS else json.loads(text)
+        end = None
+    if end is None or text[end:] not in _ENDS:
+        value = json.loads(text)
+    return value
 
 
 _ENDS = frozenset(["", "\n", "\r\n"])

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
+from operator import or_
 from typing import TYPE_CHECKING
 
 from benchbench.backends.engines import engines
@@ -186,7 +187,7 @@ def count(spec: ScoringSpec, items: Sequence[Item]) -> Counts:
     return Counts(
         n=len(items),
         **count_outcomes(spec, items),  # type: ignore[arg-type]  # every key is a count
-        shortened=sum(shots > 0 or tokens > 0 for shots, tokens in zip(dropped, truncated, strict=True)),
+        shortened=sum(map(bool, map(or_, dropped, truncated))),
         dropped_shots=sum(dropped),
         truncated_tokens=sum(truncated),
     )
