@@ -245,6 +245,7 @@ def test_skipped_files_are_listed_on_demand(make_index: MakeIndex, tmp_path: Pat
         lines[5] == "Skipped 2 more for other reasons. `benchbench tasks ls --skipped --include-path DIR` lists them."
     )
     every = CliRunner().invoke(app, ["tasks", "ls", "--skipped", "--include-path", folder])
-    assert (every.stdout.count("no `task` key"), every.stdout.count("gone"), every.stderr) == (8, 6, "")
+    found = every.stdout.count("no `task` key"), every.stdout.count("gone"), every.stderr
+    assert found == (8, 6, "")
     told = CliRunner().invoke(app, ["tasks", "ls", "--skipped", "--json", "--include-path", folder])
     assert [Path(json.loads(line)["file"]).name for line in told.stdout.splitlines()] == [*nameless, *wrong]
