@@ -73,6 +73,15 @@ def input_device(model: PreTrainedModel) -> torch.device:
     return found
 
 
+def why_fixed(model: PreTrainedModel) -> str | None:
+    """Why no other weights can be put into the model, as a clause; None where they can."""
+    if getattr(model, "hf_quantizer", None) is not None:
+        return "its weights are quantised"
+    if any(parameter.is_meta for parameter in model.parameters()):
+        return "some of its layers wait on the disk or beside the GPU"
+    return None
+
+
 def set_attention(model: PreTrainedModel, wanted: str) -> None:
     """Compute the attention with that kernel. ArgumentError where this model or machine does not have it."""
     try:

@@ -20,7 +20,8 @@ from ray.exceptions import (
 
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.models.find import split_revision
-from benchbench.backends.pool.actor import Chunk, RayWorker, greeting, handed_on
+from benchbench.backends.pool.actor import Chunk, RayWorker, handed_on
+from benchbench.backends.pool.alike import difference, other_node
 from benchbench.backends.pool.cluster import Share, connect, first_sentence, nodes, share_out
 from benchbench.backends.pool.deal import Job, WorkerDied
 from benchbench.backends.pool.pool import Pool
@@ -274,11 +275,11 @@ class RayCrew:
         why = None
         if one.doing == "greet":
             self._places[one.number] = f"process {value.get('process')} on {value.get('host')}"
-            why = _other_node(value)
+            why = other_node(value)
         elif one.doing == "lent":
             self._returned.append(Returned(ref, value))
         elif one.holds is self._wanted:
-            why = None if self._about is None else _difference(self._about, value)
+            why = None if self._about is None else difference(self._about, value)
             if why is None:
                 self._about = self._about or value
                 self._proven.add(one.number)
@@ -360,35 +361,6 @@ def _paths(options: ModelOptions) -> list[str]:
     named = [options.model, options.base, options.tokenizer]
     paths = [Path(name).expanduser().absolute() for name in named if name]
     return [str(path) for path in paths if path.exists()]
-
-
-def _other_node(told: dict[str, str]) -> str | None:
-    """Why a worker that greeted so cannot be used."""
-    here = greeting()
-    for what in ("Python", "benchbench"):
-        if told.get(what) != here[what]:
-            return (
-                f"{told.get('host')} has {what} {told.get(what)}, and {here['host']} has {here[what]}. Start Ray on "
-                "every node from the same environment."
-            )
-    if told["unseen"]:
-        return f"{told['host']} does not see {told['unseen']}: it has to be on a file system that all nodes share."
-    return None
-
-
-def _difference(first: About, other: About) -> str | None:
-    """Why what the other computes cannot stand beside what the first does."""
-    named = {
-        "benchbench": (first.version, other.version),
-        "weights": (first.info.model_identity[:12], other.info.model_identity[:12]),
-        "tokenizer": (first.info.tokenizer_identity[:12], other.info.tokenizer_identity[:12]),
-        "engine": (f"{first.info.name} {first.info.version}", f"{other.info.name} {other.info.version}"),
-        "dtype": (first.info.dtype, other.info.dtype),
-    }
-    for what, (one, another) in named.items():
-        if one != another:
-            return f"{other.host} has other {what} ({another}) than {first.host} ({one})."
-    return None
 
 
 def _last_error(death: WorkerDied) -> str:

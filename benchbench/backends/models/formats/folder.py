@@ -44,7 +44,7 @@ from benchbench.backends.models.loaded import (
 )
 from benchbench.backends.models.memory import MemoryEstimate, check_memory, estimate_config
 from benchbench.backends.models.options import transformers_options
-from benchbench.backends.models.placement import input_device, placement
+from benchbench.backends.models.placement import input_device, placement, why_fixed
 from benchbench.backends.models.shape import check_implementations, check_numbers, check_size, stored_shapes
 from benchbench.backends.models.tokenizer import load_tokenizer, own_tokenizer_identity
 from benchbench.core.errors import ModelError
@@ -135,7 +135,7 @@ class FolderFormat(CheckpointFormat):
             generation=read_object(folder / "generation_config.json"),
             tokenizer_source=tokenizer_source,
             is_placed=bool(placed),
-            fixed="its weights are quantised" if getattr(model, "hf_quantizer", None) is not None else None,
+            fixed=why_fixed(model),
         )
 
     def swap(self, loaded: LoadedModel, source: ModelSource) -> str:
