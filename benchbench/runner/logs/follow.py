@@ -94,19 +94,21 @@ class _Ledger:
         self._runs[key] = self._latest[series] = run
         values, step = line.get("values"), line.get("step")
         if isinstance(values, dict):
-            self._tries[run] += 1
             self._values[key] = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+        if line.get("state") == "begun":
+            self._tries[run] += 1
         elif isinstance(step, int):
             self._logged.add(key)
             self._held[series, step] |= self._values.get(key, {})
 
     def begin(self, row: LogRow, run: str) -> None:
-        """Writes that a row is about to go into a run."""
-        self._append({**self._about(row, run), "values": dict(row.values)})
+        """Writes that a row is about to go into a run; its values the first time."""
+        values: dict[str, Json] = {} if self._values.get(row.key) == row.values else {"values": dict(row.values)}
+        self._append({"state": "begun", **self._about(row, run), **values})
 
     def end(self, row: LogRow, run: str) -> None:
         """Writes that it is there for good."""
-        self._append(self._about(row, run))
+        self._append({"state": "logged", **self._about(row, run)})
 
     @staticmethod
     def _about(row: LogRow, run: str) -> dict[str, Json]:
