@@ -41,7 +41,6 @@ def train(name: str, out: Path, start: Path, world: Path, *, scored: bool) -> No
     from transformers import AutoTokenizer
 
     from benchbench.callbacks import ComposerCallback
-    from tests.runner.sweep.series import base
 
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(start)
@@ -61,7 +60,13 @@ def train(name: str, out: Path, start: Path, world: Path, *, scored: bool) -> No
     )
     rows, log = Rows(), InMemoryLogger()
     callback = ComposerCallback(
-        "toy", every=EVERY, settings=base(world, out / "results"), tokenizer=str(start), device="cpu"
+        "toy",
+        every=EVERY,
+        include_paths=(world / "tasks",),
+        data_root=world / "hub",
+        output=out / "results",
+        tokenizer=str(start),
+        device="cpu",
     )
     spread = dist.get_world_size() > 1
     trainer = Trainer(
