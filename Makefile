@@ -5,6 +5,7 @@
 # make env-vllm   an environment with vLLM for CPUs in .venv-vllm          make test-vllm   the tests of that backend
 # make env-comet  an environment with COMET in .venv-comet (1.4 GB)          make test-comet   the tests that score with it
 # make test-gpu  what only a GPU can show, in under 8 minutes; needs no install          GPU_WHEELS=folder   what is missing there
+# make env-composer  an environment with Composer and llm-foundry in .venv-composer          make test-composer   trainings with them
 # make bench   speed against lm-eval          make parity   numbers against lm-eval
 # make mutate  how many changed lines of stats, scoring and leaderboard a test notices
 # make fuzz   damaged files and answers against every command, 5,000 tries of each kind
@@ -28,10 +29,11 @@ JOBS   ?= 2
 
 VLLM   := .venv-vllm
 COMET  := .venv-comet
+COMPOSER := .venv-composer
 TOOLS  := .venv-tools
 WHEELS := build/wheels
 
-.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm test-gpu env-gguf env-vllm env-comet wheel-gguf lint check bench parity simulate scale mutate fuzz audit licences lock wheel clean
+.PHONY: demo env test test-slow test-browser test-gguf test-vllm test-comet test-slurm test-gpu env-gguf env-vllm env-comet env-composer test-composer wheel-gguf lint check bench parity simulate scale mutate fuzz audit licences lock wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/benchbench demo
@@ -54,6 +56,12 @@ test-comet: $(VENV)/.installed-dev $(COMET)/.installed
 	BENCHBENCH_COMET_PYTHON=$(COMET)/bin/python $(BIN)/python -m pytest -m comet tests/extensions/comet
 
 env-comet: $(COMET)/.installed
+
+# The trainings run with Composer's python, what they leave is read by .venv's.
+test-composer: $(VENV)/.installed-dev $(COMPOSER)/.installed
+	BENCHBENCH_COMPOSER_PYTHON=$(CURDIR)/$(COMPOSER)/bin/python $(BIN)/python -m pytest -m composer tests/test_composer_training.py
+
+env-composer: $(COMPOSER)/.installed
 
 # The llama.cpp engine and its server live beside everything else; this adds them to the environment.
 env-gguf: $(VENV)/.installed-gguf
@@ -129,7 +137,7 @@ wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf $(VENV) $(VLLM) $(COMET) $(TOOLS) dist build
+	rm -rf $(VENV) $(VLLM) $(COMET) $(COMPOSER) $(TOOLS) dist build
 
 # The stamps say which install is current; both are made anew when a dependency or a tested version changes.
 $(BIN)/python:
@@ -182,6 +190,18 @@ $(COMET)/.installed: locked/comet.txt
 	test -x $(COMET)/bin/python || $(PYTHON) -m venv $(COMET)
 	$(COMET)/bin/python $(LOCKED) -r locked/torch-cpu.txt || $(COMET)/bin/python $(LOCKED) -r locked/torch.txt
 	$(COMET)/bin/python $(LOCKED) -r locked/comet.txt
+	@touch $@
+
+# Composer and llm-foundry hold torch, transformers and torchvision at versions of mid 2025, for GPUs; they are taken beside
+# what benchbench is tested with, and torchvision at the last version whose Python imports without its compiled half.
+$(COMPOSER)/.installed: pyproject.toml locked/run.txt locked/composer.txt
+	$(PYTHON) -c 'import sys; sys.exit("Composer is tested on Python 3.11; name one: make env-composer PYTHON=python3.11" if sys.version_info[:2] != (3, 11) else 0)'
+	test -x $(COMPOSER)/bin/python || $(PYTHON) -m venv $(COMPOSER)
+	$(COMPOSER)/bin/python $(LOCKED) -r locked/torch-cpu.txt || $(COMPOSER)/bin/python $(LOCKED) -r locked/torch.txt
+	$(COMPOSER)/bin/python $(LOCKED) -r locked/run.txt
+	$(COMPOSER)/bin/python $(LOCKED) -r locked/build.txt
+	$(COMPOSER)/bin/python $(PROJECT)
+	$(COMPOSER)/bin/python $(LOCKED) -r locked/composer.txt
 	@touch $@
 
 # What looks at the dependencies stands beside them, in an environment of its own.

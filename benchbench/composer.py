@@ -18,6 +18,7 @@ from composer.callbacks import CheckpointSaver
 from composer.core import Callback, State
 from composer.loggers import Logger
 from composer.models import HuggingFaceModel
+from composer.utils.checkpoint import get_save_filename
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from benchbench.backends.engines import ModelOptions
@@ -38,7 +39,7 @@ from benchbench.runner.run import RunResult, run_plan
 from benchbench.runner.settings import RunSettings
 from benchbench.store.folder import RunFolder
 
-LEAF = "ep{epoch}-ba{batch}-rank0.pt"
+NAME = "{run_name}/ep{epoch}-ba{batch}-rank{rank}.pt"
 """What Composer calls a checkpoint, where the training saves none."""
 
 
@@ -205,7 +206,6 @@ def _gathered(state: State) -> dict[str, torch.Tensor]:
 def _checkpoint(state: State) -> Path:
     """Where Composer saves this batch, or would."""
     saver = next((one for one in state.callbacks if isinstance(one, CheckpointSaver)), None)
-    if saver is not None:
-        return Path(saver.filename.format(state)).absolute()
-    clock = state.timestamp
-    return Path(state.run_name).absolute() / LEAF.format(epoch=clock.epoch.value, batch=clock.batch.value)
+    name = NAME if saver is None else saver.filename.format(state, keep_placeholders=True)
+    place = Path(get_save_filename(state, name)).absolute()
+    return place.parent if state.fsdp_sharded_state_dict_enabled else place

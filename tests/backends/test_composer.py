@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -101,6 +102,16 @@ def test_a_file_without_configuration_takes_the_one_beside_the_tokenizer_or_says
     refused(
         bare, words, "holds no configuration .* put the model's config.json into the folder of the tokenizer, .*words"
     )
+
+
+def test_a_configuration_of_llm_foundry_beside_the_tokenizer_is_taken_too(mpt, tmp_path):
+    state = composer_state(mpt, batch=1, tokens=0)
+    content = state["state"]["integrations"]["huggingface"]["model"]["config"]["content"]
+    content["attn_config"]["attn_pdrop"] = 0.0
+    torch.save(state, tmp_path / "ep0-ba1-rank0.pt")
+    words = Path(shutil.copytree(mpt, tmp_path / "words"))
+    (words / "config.json").write_text(json.dumps(content))
+    assert load(tmp_path / "ep0-ba1-rank0.pt", words).identity == load(mpt).identity
 
 
 def test_an_option_that_transformers_ignores_is_refused(mpt, tmp_path):

@@ -130,6 +130,16 @@ def test_the_trainers_state_beside_its_shards_tells_step_and_tokens(llama: Path,
     assert (step_at(str(folder)), tokens_at(str(folder))) == (5, 900)
 
 
+def test_composers_clock_in_the_shards_tells_the_tokens(llama: Path, tmp_path: Path) -> None:
+    tensors, _ = tensors_of(llama)
+    model = {f"model.{name}": tensor for name, tensor in tensors.items()}
+    save({"state": {"model": model, "timestamp": {"Timestamp": {"batch": 5, "token": 900}}}}, tmp_path / "ep0-ba5")
+    assert (step_at(str(tmp_path / "ep0-ba5")), tokens_at(str(tmp_path / "ep0-ba5"))) == (5, 900)
+    edited(tmp_path / "ep0-ba5", _elsewhere)
+    assert tokens_at(str(tmp_path / "ep0-ba5")) is None
+    assert tokens_at(str(shards(llama, tmp_path))) is None
+
+
 def test_what_to_name_beside_them_is_told(plain: Path, tmp_path: Path) -> None:
     refused(plain, "torch's distributed shards; name a folder .* with the model's config.json and its tokenizer: --tok")
     models.tokenizer(tmp_path / "words")

@@ -21,6 +21,7 @@ ENVIRONMENTS = {
     ".venv": ("torch", "run", "build", "dev", "gguf", "llama-cpp", "weights"),
     ".venv-vllm": ("vllm",),
     ".venv-comet": ("comet",),
+    ".venv-composer": ("composer",),
     ".venv-tools": ("tools",),
 }
 FAULTY = "jinja2==2.4.1"

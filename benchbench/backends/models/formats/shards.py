@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchbench.backends.models.files import and_more, check_files
 from benchbench.backends.models.formats.state_dict import StateDictFormat, TrainingState, without_wrappers
-from benchbench.backends.models.shards import Stored, has_shards, read_index, read_tensor
+from benchbench.backends.models.shards import Stored, has_shards, read_count, read_index, read_tensor
 from benchbench.core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 TRAINER = "pytorch_model_fsdp_0"
 """The folder in a checkpoint of transformers' Trainer (accelerate) that holds the model."""
+CLOCK = "state.timestamp.Timestamp.token"
+"""Where Composer counts the tokens trained on."""
 OTHERS = re.compile(r"(^|\.)(optimizers?|optim|ema\w*)\.")
 """In the name of a tensor that is none of the model's."""
 TITAN_MARK = "tok_embeddings.weight"
@@ -68,8 +70,14 @@ class ShardsFormat(StateDictFormat):
         return super().step(_outer(path))
 
     def tokens_seen(self, path: Path) -> int | None:
-        """See `CheckpointFormat`."""
-        return super().tokens_seen(_outer(path))
+        """See `CheckpointFormat`. Composer's have a clock."""
+        tokens = super().tokens_seen(_outer(path))
+        if tokens is not None:
+            return tokens
+        try:
+            return read_count(path, CLOCK) or None
+        except ModelError:
+            return None
 
     def read_state(self, path: Path) -> TrainingState:
         """See `StateDictFormat`. The tensors have no memory yet."""

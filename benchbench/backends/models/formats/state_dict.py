@@ -89,6 +89,7 @@ class StateDictFormat(CheckpointFormat):
             tokenizer = load_tokenizer(
                 tokenizer_source,
                 trusted=options.trust_remote_code,
+                config=config,  # the one beside it may be llm-foundry's, which transformers' class does not take
                 add_bos_token=own.add_bos_token,
                 prefix_token_id=own.prefix_token_id,
             )
