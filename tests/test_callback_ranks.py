@@ -94,7 +94,9 @@ def test_each_step_is_scored_once_and_every_process_logs_it(pair):
 def test_it_scores_as_a_run_of_the_saved_checkpoint_does(world, pair, tmp_path):
     _, both = pair
     settings = on_folder(world, both / "tiny", tmp_path)
-    for path in map(Path, json.loads((both / "tiny" / "scored.json").read_text())):
+    paths = json.loads((both / "tiny" / "scored.json").read_text())
+    assert len(paths) == 2
+    for path in map(Path, paths):
         record = json.loads((path / "run.json").read_text())
         alone = separate_run(settings, str(both / "tiny" / f"checkpoint-{record['step']}"), tmp_path)
         assert alone.path.name == path.name
