@@ -71,6 +71,7 @@ def assert_holds(name, here, *rows):
     assert all(same(found[key][0], value) for key, value in wanted.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(NEEDED))
 def test_a_logger_holds_each_value_once_on_its_step_in_any_order(name, here):
     skip_without(name)
@@ -101,6 +102,7 @@ def test_a_running_tensorboard_sees_what_came_late_and_what_was_overwritten(here
     assert len(list((here / "tb" / "benchbench" / "training").iterdir())) == 2, "the newest, and the one before it"
 
 
+@pytest.mark.slow
 def test_wandb_is_told_the_axis_and_hides_ends_of_intervals(here):
     skip_without("wandb")
     logger = opened("wandb", here)
@@ -118,6 +120,7 @@ def test_wandb_is_told_the_axis_and_hides_ends_of_intervals(here):
     assert (run["run_id"], run["project"], run["display_name"]) == ("abc", "project", "training")
 
 
+@pytest.mark.slow
 def test_the_run_of_wandb_that_is_open_in_the_training_is_taken_and_stays_open(here):
     skip_without("wandb")
     import wandb
@@ -166,6 +169,7 @@ def test_the_server_of_wandb_is_asked_what_it_has(here, monkeypatch, server):
     assert (asked[0]["id"], asked[0]["resume"], asked[0]["project"]) == ("abc", "allow", "project")
 
 
+@pytest.mark.slow
 def test_mlflow_takes_the_run_of_the_training(here):
     skip_without("mlflow")
     from mlflow.tracking import MlflowClient
@@ -226,6 +230,7 @@ def test_tensorboard_refuses_what_is_no_folder(here):
     refused(f"tensorboard:{here}#mine", here, f"Give the folder alone: --log tensorboard:{here}/mine")
 
 
+@pytest.mark.slow
 def test_mlflow_refuses_a_store_or_a_run_that_there_is_not(here):
     skip_without("mlflow")
     refused(f"mlflow:sqlite:///{here / 'mlflow.db'}#0123", here, "MLflow says: .*0123")
