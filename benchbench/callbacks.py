@@ -19,6 +19,7 @@ from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.ranks import Ranks
 from benchbench.backends.hf.training import TrainingBackend, Weights, gathered, same_randomness
 from benchbench.core.errors import ArgumentError, BenchbenchError
+from benchbench.core.plugins import load_place
 from benchbench.core.settings import with_written
 from benchbench.runner.events import ignore
 from benchbench.runner.identity import refuse_taken_series
@@ -37,9 +38,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if importlib.util.find_spec("composer") is None:
         raise ArgumentError("ComposerCallback needs Composer, which is not installed here: pip install mosaicml")
-    from benchbench.composer import ComposerCallback
-
-    return ComposerCallback
+    return load_place("benchbench.composer:ComposerCallback")
 
 
 class EvalCallback(TrainerCallback):

@@ -79,9 +79,9 @@ def test_a_checkpoint_that_is_being_written_is_not_whole(flat: Path) -> None:
 def test_the_formats_that_ship_know_their_own(tmp_path: Path) -> None:
     places = {
         "adapter": [tmp_path / "adapter" / "adapter_config.json"],
+        "shards": [tmp_path / "step-5" / "__0_0.distcp"],
         "folder": [tmp_path / "folder" / "config.json"],
         "composer": [tmp_path / "ep0-ba5-rank0.pt"],
-        "shards": [tmp_path / "step-5" / "__0_0.distcp"],
         "gguf": [tmp_path / "quantised" / "m.gguf"],
     }
     for name, files in places.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import warnings
@@ -19,7 +20,7 @@ from tests import models
 from tests.adapters import TOKENIZER
 from tests.backends.loading import logits
 from tests.runner import toy
-from tests.runner.sweep.series import base, impatient, on_folder, separate_run
+from tests.runner.sweep.series import base, impatient, on_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
 STEPS = (2, 6)
@@ -28,7 +29,7 @@ LINES = ("The answer to every question is blue.", "Question: what colour? Answer
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`checkpoint-<step>` folders of a LoRA on SmolLM2, as it is trained on a few lines."""
+    """`checkpoint-<step>` folders of a LoRA on SmolLM2, trained on a few lines; merged beside, in `merged`."""
     peft = pytest.importorskip("peft")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -46,9 +47,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if step in STEPS:
             model.save_pretrained(folder / f"checkpoint-{step}")
             (folder / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps({"global_step": step}))
-    model.merge_and_unload().save_pretrained(folder.parent / "merged")
-    for name in TOKENIZER:
-        shutil.copy(source / name, folder.parent / "merged")
+            merged = folder.parent / "merged" / f"checkpoint-{step}"
+            copy.deepcopy(model).merge_and_unload().save_pretrained(merged)
+            for name in TOKENIZER:
+                shutil.copy(source / name, merged)
     return folder
 
 
@@ -66,9 +68,12 @@ def test_a_lora_that_is_trained_here_is_swept_on_its_base(trained: Path, tmp_pat
     assert [done.step for done in found.done] == list(STEPS)
     assert not found.skipped
     curve = [values(done, tmp_path / "results") for done in found.done]
-    merged = separate_run(settings, str(trained.parent / "merged"), tmp_path / "merged", base=None)
-    known = {f"{row.task} {row.metric}": row.value for row in merged.record.rows}
-    assert curve[-1] == pytest.approx(known, abs=1e-3)
+    output = tmp_path / "merged"
+    whole = base(world, output, model=ModelOptions("", dtype="float32", device="cpu"))
+    merged = on_folder(world, trained.parent / "merged", output, run=whole, task_groups=("toy_quiz",))
+    exported = [values(done, output) for done in sweep(merged, readiness=impatient()).done]
+    assert len(exported) == len(STEPS)
+    assert curve == [pytest.approx(known, abs=1e-3) for known in exported]
     assert curve[0] != curve[-1], "training moves the numbers"
 
 

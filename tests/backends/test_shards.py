@@ -149,6 +149,14 @@ def test_what_to_name_beside_them_is_told(plain: Path, tmp_path: Path) -> None:
     refused(plain, "has no transformer.wte.weight, which the model of the config.json", tokenizer=str(mpt))
 
 
+def test_configuration_and_tokenizer_may_lie_beside_the_shards(broken: Path, llama: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(llama / name, broken / name)
+    assert load(broken, tokenizer=str(broken)).identity == load(llama).identity
+    shutil.copy(llama / "model.safetensors", broken)
+    assert load(broken).identity == load(llama).identity
+
+
 def test_two_models_in_one_folder_are_not_guessed(llama: Path, tmp_path: Path) -> None:
     tensors, _ = tensors_of(llama)
     save({"policy": tensors, "reference": tensors}, tmp_path / "step-5")

@@ -26,6 +26,11 @@ def _any(folder: Path, *patterns: str) -> bool:
     return any(next(folder.glob(pattern), None) is not None for pattern in patterns)
 
 
+def holds_weights(folder: Path) -> bool:
+    """Whether weights lie there that transformers reads."""
+    return _any(folder, *WEIGHTS)
+
+
 DEEPSPEED = "a DeepSpeed checkpoint"
 LAYOUTS = (
     Layout(

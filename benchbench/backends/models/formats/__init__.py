@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 FORMATS: Mapping[str, str] = {
     "adapter": "benchbench.backends.models.formats.adapter:FORMAT",
+    "shards": "benchbench.backends.models.formats.shards:FORMAT",
     "folder": "benchbench.backends.models.formats.folder:FORMAT",
     "composer": "benchbench.backends.models.formats.composer:FORMAT",
-    "shards": "benchbench.backends.models.formats.shards:FORMAT",
     "gguf": "benchbench.backends.models.formats.gguf:FORMAT",
 }
 """Name → where the `CheckpointFormat` is, in the order of looking."""

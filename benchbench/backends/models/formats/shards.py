@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchbench.backends.models.files import and_more, check_files
 from benchbench.backends.models.formats.state_dict import StateDictFormat, TrainingState, without_wrappers
+from benchbench.backends.models.layouts import holds_weights
 from benchbench.backends.models.shards import Stored, has_shards, read_count, read_index, read_tensor
 from benchbench.core.errors import ModelError
 
@@ -58,7 +59,8 @@ class ShardsFormat(StateDictFormat):
     def locate(self, path: Path) -> Path | None:
         """See `CheckpointFormat`. Not Megatron's, whose tensors are not those of a model of transformers."""
         place = path / TRAINER if has_shards(path / TRAINER) else path
-        return place if has_shards(place) and not (path / "common.pt").exists() else None
+        is_other = not has_shards(place) or (path / "common.pt").exists() or holds_weights(path)
+        return None if is_other else place
 
     def check_whole(self, path: Path) -> None:
         """See `CheckpointFormat`."""
