@@ -16,6 +16,7 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from struct import pack
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from benchbench.core.errors import DamageError
@@ -64,19 +65,31 @@ def keep_questions(run: RunWriter, task: str) -> Iterator[KeepQuestions]:
 
 @contextmanager
 def writing_questions(path: Path) -> Iterator[Callable[[Iterable[tuple[int, str]]], None]]:
-    """Writes (doc id, question) of all docs that are given, in that order. StoreError if that cannot be done."""
-    with replacing(path) as target:
-        with target.open("wb") as file, gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
+    """Writes (doc id, question) of all docs that are given, in that order. StoreError if that cannot be done.
+
+    What goes wrong inside the block for another reason is passed on as it is.
+    """
+    with os_errors(path, "write"):
+        file = TemporaryFile(dir=path.parent)  # noqa: SIM115  # closed below; it has no name that a kill could leave
+    with file:
+        with gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
 
             def write(asked: Iterable[tuple[int, str]]) -> None:
                 lines = (f'{{"doc_id": {doc_id}, "question": {quoted(middle_cut(text))}}}\n' for doc_id, text in asked)
                 while block := "".join(islice(lines, BLOCK)):
-                    packed.write(block.encode("utf-8", errors="replace"))
+                    with os_errors(path, "write"):
+                        packed.write(block.encode("utf-8", errors="replace"))
 
             yield write
-        digest = sha256(target.read_bytes()).hexdigest()
-        with target.open("ab") as file:
-            file.write(_seal(digest))
+            with os_errors(path, "write"):
+                packed.close()
+        file.seek(0)
+        with replacing(path) as target, target.open("wb") as whole:
+            digest = sha256()
+            while block := file.read(2**20):
+                digest.update(block)
+                whole.write(block)
+            whole.write(_seal(digest.hexdigest()))
 
 
 def _seal(digest: str) -> bytes:

@@ -56,6 +56,17 @@ def test_what_is_written_is_read_and_long_texts_keep_both_ends(tmp_path: Path) -
     assert read_questions(tmp_path / "none") == {}
 
 
+def test_what_goes_wrong_between_docs_is_no_fault_of_the_file_and_leaves_none(tmp_path: Path) -> None:
+    def broken() -> None:
+        with writing_questions(tmp_path / QUESTIONS) as write:
+            write([(0, "a")])
+            raise ConnectionError("the server is gone")
+
+    with pytest.raises(ConnectionError, match="gone"):
+        broken()
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize(
     "content",
     [
