@@ -94,11 +94,11 @@ class SweepSession:
         self,
         settings: SweepSettings,
         on_event: OnSweepEvent,
-        opener: Callable[[ModelOptions], Backend] = open_backend,
+        opener: Callable[[ModelOptions], Backend] | None = None,
     ) -> None:
         self.settings = settings
         self.on_event = on_event
-        self.opener = opener
+        self.opener = opener or open_backend
         """Opens a model where there is none in memory, or where its weights cannot be swapped in."""
         self._plans: dict[int, tuple[Plan, str]] = {}
         self._backend: Backend | None = None
