@@ -96,12 +96,12 @@ class SweepSession:
         self,
         settings: SweepSettings,
         on_event: OnSweepEvent,
-        opener: Callable[[ModelOptions], Backend] = open_backend,
+        opener: Callable[[ModelOptions], Backend] | None = None,
     ) -> None:
         """ArgumentError for a logger that cannot work."""
         self.settings = settings
         self.on_event = on_event
-        self.opener = opener
+        self.opener = opener or open_backend
         """Opens a model where there is none in memory, or where its weights cannot be swapped in."""
         self.logs = Logs(settings.run.logs, settings.run.output, lambda text: on_event(Note(text)))
         """Gets what is finished; the session's owner says when it ends."""
