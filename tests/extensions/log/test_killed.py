@@ -42,7 +42,7 @@ def test_every_value_is_there_once_and_on_its_step_after_kills(tmp_path):
         listed.write_text("".join(json.dumps(line) + "\n" for line in lines))
         command = [sys.executable, "-m", "tests.extensions.log.killed", name, when, *words]
         env = os.environ | environment(tmp_path)
-        done = subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=900)
         assert done.returncode == (0 if when == "never" else -signal.SIGKILL), done.stderr[-3000:]
     rows = [row_of(run) for run in all_runs(tmp_path / "results")]
     assert sorted(row.step for row in rows) == [10, 20, 30, 40]
