@@ -153,7 +153,7 @@ def test_configuration_and_tokenizer_may_lie_beside_the_shards(broken: Path, lla
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copy(llama / name, broken / name)
     assert load(broken, tokenizer=str(broken)).identity == load(llama).identity
-    shutil.copy(llama / "model.safetensors", broken)
+    shutil.copytree(llama, broken, dirs_exist_ok=True)
     assert load(broken).identity == load(llama).identity
 
 
