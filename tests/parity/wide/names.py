@@ -31,8 +31,8 @@ UPSTREAM: tuple[str, ...] = (
 )  # fmt: skip
 
 DRAWS = (
-    "its generator goes on at every call of `process_docs`: lm-eval asks the choices in one order and looks for the right "
-    "letter in another. benchbench draws one order, asks in it and scores in it, so its requests are others too."
+    "its generator goes on at every call of `process_docs`: lm-eval asks the choices in one order and looks for the "
+    "right letter in another. benchbench draws one order, asks in it and scores in it, so its requests are others too."
 )
 ROUGE = (
     "lm-eval's aggregation fetches code from the Hub and ends the run; here it costs its own row. Requests are equal."
