@@ -118,7 +118,12 @@ def _rounded(results: Sequence[Result]) -> list[str]:
         "| model | plan | largest difference at a token, nats | log-likelihoods beyond, of 48 |",
         "|---|---|---|---|",
     ]
-    return lines + [f"| {r.family} | {r.plan} | {max(r.difference, r.rolling):.2g} | {r.wrong} |" for r in results]
+    return lines + [
+        f"| {r.family} | {r.plan} | {max(r.difference, r.rolling):.2g} | {r.wrong} |"
+        if r.outcome in ("right", "wrong")
+        else f"| {r.family} | {r.outcome} | | |"
+        for r in results
+    ]
 
 
 def _cell(text: str) -> str:

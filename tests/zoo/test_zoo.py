@@ -140,3 +140,9 @@ def test_a_page_says_version_outcome_and_reason() -> None:
     assert families_of(text) == ["a", "b"]
     assert "1 right, 1 refused" in text
     assert "| `b` | causal | refused | no\\| |" in text
+
+
+def test_what_was_not_computed_in_half_precision_has_no_figure_on_the_page() -> None:
+    rounded = [Result("a", "causal", plan="packed", difference=0.25), Result("b", "causal", "time limit")]
+    lines = page([], "9.9.9", rounded).splitlines()
+    assert lines[-2:] == ["| a | packed | 0.25 | 0 |", "| b | time limit | | |"]
