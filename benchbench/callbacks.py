@@ -20,16 +20,11 @@ from benchbench.backends.hf.ranks import Ranks
 from benchbench.backends.hf.training import TrainingBackend, Weights, gathered, same_randomness
 from benchbench.core.errors import ArgumentError, BenchbenchError
 from benchbench.core.plugins import load_place
-from benchbench.core.settings import with_written
-from benchbench.runner.events import ignore
-from benchbench.runner.identity import refuse_taken_series
-from benchbench.runner.logs.follow import Logs
-from benchbench.runner.logs.rows import scores_of
-from benchbench.runner.plan import Plan, make_plan
+from benchbench.runner.inside import Inside, settings_inside
+from benchbench.runner.plan import Plan
 from benchbench.runner.run import RunResult, run_plan
 from benchbench.runner.settings import RunSettings
 from benchbench.runner.sweep.beside import Beside
-from benchbench.store.folder import RunFolder
 
 
 def __getattr__(name: str) -> object:
@@ -72,15 +67,12 @@ class EvalCallback(TrainerCallback):
         """
         if every < 1:
             raise ArgumentError(f"every is {every}; it must be 1 or more steps.")
-        given = RunSettings(ModelOptions("")) if settings is None else settings
-        asked = with_written(given, tasks=tasks, **changes)
-        self.settings = replace(asked, name=None, series=asked.name)
+        self.settings = settings_inside(tasks, settings, changes)
         self.every = every
         self.blocking = blocking
         self.results: list[RunResult] = []
         """What was scored, by step; in the first of several processes. With `blocking=False` after `wait`."""
-        self._plan: Plan | None = None
-        self._logs: Logs | None = None
+        self._inside: Inside | None = None
         self._backend: TrainingBackend | None = None
         self._beside: Beside | None = None
         self._ranks: Ranks | None = None
@@ -95,10 +87,8 @@ class EvalCallback(TrainerCallback):
         self._ranks.first(lambda: self._prepare(args, state))
 
     def _prepare(self, args: TrainingArguments, state: TrainerState) -> None:
-        if self._plan is None:
-            self._logs = Logs(self.settings.logs, self.settings.output, _tell)
-            refuse_taken_series(self.settings, str(args.output_dir))
-            self._plan = make_plan(self.settings, ignore)
+        if self._inside is None:
+            self._inside = Inside.prepare(self.settings, str(args.output_dir))
         if not self.blocking:
             _refuse_shared_device(self.settings.model, args)
             self._beside = Beside.of(self.settings, Path(str(args.output_dir)), step=state.global_step)
@@ -146,8 +136,8 @@ class EvalCallback(TrainerCallback):
             )
         ):
             self._score(args, state, kwargs, control)
-        if self._logs is not None:
-            self._logs.finish()
+        if self._inside is not None:
+            self._inside.logs.finish()
 
     def wait(self) -> list[RunResult]:
         """With `blocking=False`: waits until the process beside the training has scored what was asked for, and gives
@@ -184,12 +174,10 @@ class EvalCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, given: dict[str, Any], weights: Weights | None
     ) -> dict[str, float]:
         """Of the model as it is, under the names of the training's log."""
-        if self._plan is None:
+        if self._inside is None:
             raise ArgumentError("the training has not begun; the callback is called by transformers' Trainer.")
-        self.results.append(self._run(self._plan, args, state, given, weights))
-        if self._logs is not None:
-            self._logs.add([RunFolder(self.results[-1].path)])
-        return scores_of(self.results[-1].record)
+        self.results.append(self._run(self._inside.plan, args, state, given, weights))
+        return self._inside.tell(self.results[-1])
 
     def _run(
         self,
@@ -209,10 +197,6 @@ class EvalCallback(TrainerCallback):
             self._backend = TrainingBackend(given["model"], tokenizer, model, weights)
         with self._backend.paused(name, weights):
             return run_plan(plan, settings, self._backend)
-
-
-def _tell(text: str) -> None:
-    warnings.warn(text, stacklevel=2)
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,25 +19,19 @@ from composer.core import Callback, State
 from composer.loggers import Logger
 from composer.models import HuggingFaceModel
 from composer.utils.checkpoint import get_save_filename
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from benchbench.backends.engines import ModelOptions
 from benchbench.backends.hf.backend import HFBackend, choose_device
 from benchbench.backends.hf.ranks import Ranks
-from benchbench.backends.hf.training import move, same_randomness
+from benchbench.backends.hf.training import Weights, move, same_randomness, whole_weights
 from benchbench.backends.models.files import ModelSource
 from benchbench.backends.models.formats.composer import ComposerFormat, renamed
 from benchbench.backends.models.formats.state_dict import TrainingState
 from benchbench.core.errors import ArgumentError, BenchbenchError, ModelError
-from benchbench.core.settings import with_written
-from benchbench.runner.events import ignore
-from benchbench.runner.identity import refuse_taken_series
-from benchbench.runner.logs.follow import Logs
-from benchbench.runner.logs.rows import scores_of
-from benchbench.runner.plan import Plan, make_plan
+from benchbench.runner.inside import Inside, settings_inside
+from benchbench.runner.plan import Plan
 from benchbench.runner.run import RunResult, run_plan
 from benchbench.runner.settings import RunSettings
-from benchbench.store.folder import RunFolder
 
 NAME = "{run_name}/ep{epoch}-ba{batch}-rank{rank}.pt"
 """What Composer calls a checkpoint, where the training saves none."""
@@ -93,14 +87,11 @@ class ComposerCallback(Callback):  # type: ignore[misc]
         """
         if every < 1:
             raise ArgumentError(f"every is {every}; it must be 1 or more batches.")
-        given = RunSettings(ModelOptions("")) if settings is None else settings
-        asked = with_written(given, tasks=tasks, **changes)
-        self.settings = replace(asked, name=None, series=asked.name)
+        self.settings = settings_inside(tasks, settings, changes)
         self.every = every
         self.results: list[RunResult] = []
         """What was scored, by batch; in the first of several processes."""
-        self._plan: Plan | None = None
-        self._logs: Logs | None = None
+        self._inside: Inside | None = None
         self._backend: _Copy | None = None
         self._ranks: Ranks | None = None
         self._last: int | None = None
@@ -113,10 +104,8 @@ class ComposerCallback(Callback):  # type: ignore[misc]
         self._ranks.first(lambda: self._prepare(state))
 
     def _prepare(self, state: State) -> None:
-        if self._plan is None:
-            self._logs = Logs(self.settings.logs, self.settings.output, warnings.warn)
-            refuse_taken_series(self.settings, str(_checkpoint(state).parent))
-            self._plan = make_plan(self.settings, ignore)
+        if self._inside is None:
+            self._inside = Inside.prepare(self.settings, str(_checkpoint(state).parent))
 
     def batch_end(self, state: State, logger: Logger) -> None:
         """Scores the model if the batch is one of those asked for."""
@@ -127,8 +116,8 @@ class ComposerCallback(Callback):  # type: ignore[misc]
         """Scores the last batch, if that was not one of them."""
         if state.timestamp.batch.value != self._last:
             self._score(state, logger)
-        if self._logs is not None:
-            self._logs.finish()
+        if self._inside is not None:
+            self._inside.logs.finish()
 
     def _score(self, state: State, logger: Logger) -> None:
         """A failure of ours is a warning: it must not end a training."""
@@ -138,7 +127,7 @@ class ComposerCallback(Callback):  # type: ignore[misc]
         self._last = batch
         try:
             with same_randomness():
-                tensors = _gathered(state)
+                tensors = whole_weights(state.model)
                 scores = ranks.first(lambda: self._scores(state, tensors))
         except BenchbenchError as error:
             if ranks.is_first:
@@ -146,16 +135,14 @@ class ComposerCallback(Callback):  # type: ignore[misc]
             return
         logger.log_metrics(scores, step=batch)
 
-    def _scores(self, state: State, tensors: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    def _scores(self, state: State, tensors: Weights) -> dict[str, float]:
         """Of the model as it is, under the names of the training's log."""
-        if self._plan is None:
+        if self._inside is None:
             raise ArgumentError("the training has not begun; the callback is called by Composer's Trainer.")
-        self.results.append(self._run(self._plan, state, tensors))
-        if self._logs is not None:
-            self._logs.add([RunFolder(self.results[-1].path)])
-        return scores_of(self.results[-1].record)
+        self.results.append(self._run(self._inside.plan, state, tensors))
+        return self._inside.tell(self.results[-1])
 
-    def _run(self, plan: Plan, state: State, tensors: Mapping[str, torch.Tensor]) -> RunResult:
+    def _run(self, plan: Plan, state: State, tensors: Weights) -> RunResult:
         place, own = _checkpoint(state), _hugging_face(state)
         tokenizer = self.settings.model.tokenizer or self._tokenizer_of(own)
         model = replace(self.settings.model, model=str(place), tokenizer=tokenizer, keep_tokens=True)
@@ -192,15 +179,6 @@ def _hugging_face(state: State) -> HuggingFaceModel:
             "are), so it cannot be scored inside the training."
         )
     return model
-
-
-def _gathered(state: State) -> dict[str, torch.Tensor]:
-    """A copy of all weights in the first process, as a checkpoint would hold them; {} in the others."""
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    found = get_model_state_dict(state.model, options=options)
-    return {
-        name: tensor.detach().to("cpu", copy=True) for name, tensor in found.items() if isinstance(tensor, torch.Tensor)
-    }
 
 
 def _checkpoint(state: State) -> Path:

@@ -15,12 +15,11 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, default_data_collator
+from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, default_data_collator
 
 from benchbench.callbacks import EvalCallback
 from tests.runner.sweep.series import base
-
-ROWS = [{"input_ids": [1 + (7 * n + k) % 300 for k in range(24)]} for n in range(16)]
+from tests.tiny_training import ROWS, training_arguments
 
 
 def main(job: dict) -> None:
@@ -28,18 +27,11 @@ def main(job: dict) -> None:
     folder = Path(job["folder"])
     model = AutoModelForCausalLM.from_pretrained(job["start"], attention_dropout=0.1)
     more = {"fsdp": True, "fsdp_config": {"transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}}
-    arguments = TrainingArguments(
-        str(folder),
+    arguments = training_arguments(
+        folder,
         max_steps=job.get("steps", 4),
         save_steps=2,
         per_device_train_batch_size=2,
-        learning_rate=1e-2,
-        report_to=[],
-        disable_tqdm=True,
-        logging_steps=100,
-        use_cpu=True,
-        seed=3,
-        include_num_input_tokens_seen=True,
         save_only_model=True,
         **(more if job.get("fsdp") else {}),
     )

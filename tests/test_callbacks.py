@@ -11,7 +11,6 @@ from transformers import (
     EarlyStoppingCallback,
     Trainer,
     TrainerCallback,
-    TrainingArguments,
     default_data_collator,
 )
 
@@ -28,8 +27,7 @@ from tests import models
 from tests.runner.sweep.series import base, impatient, on_folder, separate_run
 from tests.runner.sweep.test_beside import Process
 from tests.runner.toy import make_world, part_bytes
-
-ROWS = [{"input_ids": [1 + (7 * n + k) % 300 for k in range(24)]} for n in range(16)]
+from tests.tiny_training import ROWS, training_arguments
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +44,7 @@ def train(start, folder, callback=None, *, steps=6, save=3, more=(), **changes):
     """Trains with dropout, so that every draw of a random number shows in the weights."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(start, attention_dropout=0.1)
-    arguments = TrainingArguments(
-        str(folder),
-        max_steps=steps,
-        save_steps=save,
-        per_device_train_batch_size=4,
-        learning_rate=1e-2,
-        report_to=[],
-        disable_tqdm=True,
-        logging_steps=100,
-        use_cpu=True,
-        seed=3,
-        include_num_input_tokens_seen=True,
-        **changes,
-    )
+    arguments = training_arguments(folder, max_steps=steps, save_steps=save, per_device_train_batch_size=4, **changes)
     rows = [{**row, "labels": row["input_ids"]} for row in ROWS]
     callbacks = [*more, *([] if callback is None else [callback])]
     tokenizer = AutoTokenizer.from_pretrained(start)

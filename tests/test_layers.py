@@ -39,8 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}
     | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "parity", "rescore", "slurm")},
     "__init__": {"core", "store", "leaderboard", "notebook"},  # the version; what people call, on first use
-    "callbacks": {"core", "backends", "backends/hf", "store", "runner"},
-    "composer": {"core", "backends", "backends/hf", "backends/models", "store", "runner"},
+    "callbacks": {"core", "backends", "backends/hf", "runner"},
+    "composer": {"core", "backends", "backends/hf", "backends/models", "runner"},
     "notebook": {"core", "store", "leaderboard", "backends", "backends/hf", "runner"},
     "__main__": {"cli"},
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, is_dataclass, replace
 from functools import update_wrapper
@@ -242,10 +243,13 @@ def task_index(include_paths: Iterable[Path] | None = None, *, told: bool = True
 
 def _kinds_of_skipped(index: TaskIndex) -> list[tuple[str, int]]:
     """The line of the first file of each reason, and how many more have it, most frequent first."""
-    alike: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
+    alike: Counter[str] = Counter()
     for line, (path, reason) in zip(skipped_lines(index), index.skipped.items(), strict=True):
-        alike.setdefault(_PLACE.sub("", str(reason).replace(str(path), "it")), []).append(line)
-    return [(lines[0], len(lines) - 1) for lines in sorted(alike.values(), key=len, reverse=True)]
+        why = _PLACE.sub("", str(reason).replace(str(path), "it"))
+        first.setdefault(why, line)
+        alike[why] += 1
+    return [(first[why], count - 1) for why, count in alike.most_common()]
 
 
 _PLACE = re.compile(r"^.*:\d+: |^it: ")

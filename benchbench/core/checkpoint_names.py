@@ -252,3 +252,8 @@ def axis_of(checkpoints: Iterable[tuple[int | None, int | None]]) -> Axis:
         if all(count % unit == 0 for count in tokens):
             return Axis(name, tuple(count // unit for count in tokens))
     return Axis("tokens", tuple(tokens))
+
+
+def with_revision(location: str, revision: str | None) -> str:
+    """What a backend opens: the location, and behind an @ the revision of a hub name."""
+    return location if revision is None else f"{location}@{revision}"

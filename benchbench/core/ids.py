@@ -18,8 +18,7 @@ def canonical_json(value: object) -> str:
 
 def content_hash(value: object, *, digits: int = 16) -> str:
     """First `digits` hex digits of the sha256 of `value` as canonical JSON."""
-    data = "".join(_CHUNKS(value, 0)).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(data).hexdigest()[:digits]
+    return text_hash(canonical_json(value))[:digits]
 
 
 def text_hash(text: str) -> str:

@@ -34,15 +34,13 @@ _SCAN: Callable[[str, int], tuple[Json, int]] = cast("Any", json.JSONDecoder()).
 
 def loads(text: str) -> Json:
     """`json.loads` of a text, as a line of a file is: with its errors."""
-    value: Json
-    end: int | None
     try:
         value, end = _SCAN(text, 0)
-    except StopIteration:
-        end = None
-    if end is None or text[end:] not in _ENDS:
-        value = json.loads(text)
-    return value
+        if text[end:] in _ENDS:
+            return value
+    except StopIteration:  # whose reason `json.loads` says
+        pass
+    return cast("Json", json.loads(text))
 
 
 _ENDS = frozenset(["", "\n", "\r\n"])

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from benchbench.backends.models.formats import CheckpointFormat, check_whole, format_named, recognise
 from benchbench.backends.models.layouts import what_to_do
-from benchbench.core.checkpoint_names import read_name
+from benchbench.core.checkpoint_names import read_name, with_revision
 from benchbench.core.errors import ModelError
 from benchbench.core.ids import content_hash
 from benchbench.store.names import leaf_of
@@ -34,7 +34,7 @@ class Checkpoint:
     @property
     def target(self) -> str:
         """What a backend's `load_weights` takes."""
-        return self.location if self.revision is None else f"{self.location}@{self.revision}"
+        return with_revision(self.location, self.revision)
 
     @property
     def position(self) -> int:

@@ -103,10 +103,19 @@ def gathered(model: PreTrainedModel) -> Weights | None:
     check_own(model)
     if not is_spread(model):
         return None
+    return whole_weights(model)
+
+
+def whole_weights(model: torch.nn.Module) -> Weights:
+    """A copy of all weights in the first process, as a checkpoint would hold them; {} in the others. All call this."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    found = cast("dict[str, torch.Tensor]", get_model_state_dict(model, options=options))
+    found = {
+        name: value.detach()
+        for name, value in get_model_state_dict(model, options=options).items()
+        if isinstance(value, torch.Tensor)
+    }
     if next(model.parameters()).device.type == "cpu":  # what every process has whole is the model's own memory
         found = {name: tensor.clone() for name, tensor in found.items()}
     return found

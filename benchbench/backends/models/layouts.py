@@ -91,7 +91,7 @@ LAYOUTS = (
 
 def layout_of(folder: Path) -> Layout | None:
     """The trainer's layout of a folder that is no model; None for a model, an adapter and for what nobody knows."""
-    is_model = (folder / "config.json").is_file() and _any(folder, *WEIGHTS)
+    is_model = (folder / "config.json").is_file() and holds_weights(folder)
     if not folder.is_dir() or is_model or ((folder / "adapter_config.json").is_file() and _any(folder, *ADAPTER)):
         return None
     return next((layout for layout in LAYOUTS if layout.is_here(folder)), None)
@@ -115,7 +115,7 @@ def model_inside(folder: Path) -> Path | None:
     """The one whole model in a folder below one that holds none itself, as in `step1000/hf`."""
     if not folder.is_dir() or _any(folder, "config.json", *WEIGHTS, *ADAPTER):
         return None
-    inner = [path.parent for path in folder.glob("*/config.json") if _any(path.parent, *WEIGHTS)]
+    inner = [path.parent for path in folder.glob("*/config.json") if holds_weights(path.parent)]
     return inner[0] if len(inner) == 1 else None
 
 

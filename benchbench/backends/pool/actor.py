@@ -7,7 +7,6 @@ import platform
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +17,8 @@ from benchbench.backends.pool.alone import Alone, Laid
 from benchbench.backends.pool.pool import Pool
 from benchbench.backends.pool.worker import About, Worker
 from benchbench.backends.protocol import Backend
+from benchbench.core import __version__
+from benchbench.core.checkpoint_names import with_revision
 from benchbench.core.errors import BackendError, ModelError
 from benchbench.core.plugins import load_place
 from benchbench.core.types import Request
@@ -39,7 +40,7 @@ def greeting() -> dict[str, str]:
         "host": socket.gethostname(),
         "process": str(os.getpid()),
         "Python": ".".join(platform.python_version_tuple()[:2]),
-        "benchbench": metadata.version("benchbench-eval"),
+        "benchbench": __version__,
     }
 
 
@@ -80,9 +81,8 @@ class RayWorker(Worker):
         """The engine with the model of `options`: swapped in place if the open engine allows it, else opened anew."""
         self.swaps += 1
         if self._backend is not None:
-            name = options.model if options.revision is None else f"{options.model}@{options.revision}"
             try:
-                return self.load_weights(name)
+                return self.load_weights(with_revision(options.model, options.revision))
             except (ModelError, BackendError):  # another architecture, length or format
                 self.close()
         return self.open(options, self._threads)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal, TypeAlias, cast
 
-from benchbench import __version__
 from benchbench.backends.engines import ModelOptions, open_engine
 from benchbench.backends.protocol import Backend, ChatFormat, Learner, RequestKeys, Work
 from benchbench.backends.tokens import TokenBackend
+from benchbench.core import __version__
 from benchbench.core.errors import BackendError
 from benchbench.core.types import BackendInfo, Completion, Failure, GenerationParams, Loglikelihood, Request
 

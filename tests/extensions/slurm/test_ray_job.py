@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,17 +21,6 @@ from tests.test_readme import write_files
 pytest.importorskip("ray", reason="needs Ray: pip install 'benchbench-eval[ray]'")
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(missing()), reason=missing() or "Slurm is here")]
 STEPS = (10, 20, 30, 40, 50, 60, 70, 80)
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with tempfile.TemporaryDirectory(prefix="slurm") as folder:  # pytest's own are closed to others
-        site = Site(Path(folder))
-        try:
-            site.start()
-            yield site
-        finally:
-            site.stop()
 
 
 class Job:

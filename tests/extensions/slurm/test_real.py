@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -21,18 +20,6 @@ from tests.runner.toy import comparable, make_world
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(missing()), reason=missing() or "Slurm is here")]
 LOW = Cluster(partition="low", time="0:10:00", mem="500M", setup="export HF_HUB_OFFLINE=1")
-
-
-@pytest.fixture(scope="module")
-def site():
-    with tempfile.TemporaryDirectory(prefix="slurm") as folder:  # pytest's own are closed to others
-        site = Site(Path(folder))
-        try:
-            site.start()
-            yield site
-        finally:
-            site.stop()
-
 
 DELAYS = (0.5, 0.5, 2.0, 2.0, 1.0, 1.0, 0.3, 0.3)
 """Seconds that a batch of each task takes, so that there is time to do something to it; a unit has 14 batches."""
