@@ -25,6 +25,7 @@ from benchbench.backends.engines import ModelOptions
 from benchbench.core.types import GenerateRequest, Loglikelihood, Request
 from tests.bench.pair import REPO, environment
 from tests.bench.rows import ROWS, render, requests_of
+from tests.processor import cpu_seconds
 
 SIDES = (0, 1, 2)
 """Workers; 0 is no pool."""
@@ -121,12 +122,6 @@ def opened(options: ModelOptions, workers: int) -> tuple[Any, Callable[[], list[
         time.sleep(0.1)
     pids = [one.about.pid for one in crew.live.values()]
     return Pool(crew), lambda: list(map(cpu_seconds, pids))
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def ask(backend: Any, requests: Sequence[Request]) -> list[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.bench import pool, scheduling
+from tests.bench import scheduling
 from tests.bench.pool import Side, arguments, in_process, verdict
 from tests.models import tiny_llama
+from tests.processor import cpu_seconds, idle_seconds
 
 pytest.importorskip("ray")
 
@@ -30,10 +32,11 @@ def test_promises_are_held_against_the_medians(capsys: pytest.CaptureFixture[str
 
 
 def test_processor_seconds_of_a_process_are_those_that_it_spent() -> None:
-    before = pool.cpu_seconds(os.getpid())
-    while os.times().user - before < 0.05:
+    before, began = cpu_seconds(os.getpid()), time.process_time()
+    while time.process_time() < began + 0.1:
         pass
-    assert 0 <= os.times().user + os.times().system - pool.cpu_seconds(os.getpid()) < 0.05
+    spent = time.process_time() - began
+    assert cpu_seconds(os.getpid()) - before == pytest.approx(spent, abs=0.05)  # ticks of 0.01 s
 
 
 def test_requests_of_mixed_cost_are_the_same_each_time_and_unlike() -> None:
@@ -56,9 +59,14 @@ def test_two_workers_give_the_answers_of_one_in_the_measurement_too(data_root: P
 
 @pytest.mark.slow
 def test_four_workers_on_two_nodes_lose_little(capsys: pytest.CaptureFixture[str]) -> None:
+    idle, began = idle_seconds(), time.monotonic()
     scheduling.main(["--workers", "4", "--nodes", "2", "--requests", "2000", "--seconds", "10", "--json"])
+    idle, took = idle_seconds() - idle, time.monotonic() - began
     found = scheduling.Found(**json.loads(capsys.readouterr().out.splitlines()[-1]))
     assert (found.requests, found.workers) == (2_000, 4)
     assert found.ideal == pytest.approx(10, rel=0.01)
-    assert found.ideal < found.seconds < 2 * found.ideal
     assert found.peak_mb < scheduling.MOST_MB
+    assert found.ideal < found.seconds
+    if idle < 0.25 * took:
+        pytest.skip("other processes kept the processor busy, so what the workers lost cannot be told")
+    assert found.seconds < 2 * found.ideal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import signal
@@ -15,8 +16,9 @@ from pkgutil import walk_packages
 from typing import Any
 
 import benchbench
+from tests.processor import cpu_seconds
 
-OTHER_PACKAGES = ("vllm", "llama_cpp", "comet")
+OTHER_PACKAGES = ("vllm", "llama_cpp", "comet", "composer")
 LIBRARIES = (
     "torch", "transformers", "datasets", "pandas", "pyarrow.parquet", "pyarrow.dataset", "scipy.stats", "sacrebleu",
     "rouge_score.rouge_scorer", "rich.console", "rich.table", "jinja2.sandbox", "duckdb",
@@ -59,11 +61,19 @@ class Child:
             self.status = status if pid else None
         return self.status is not None
 
-    def code(self, seconds: float = 300.0) -> int:
-        """Waits; the exit code, negative for a signal. One that does not end within `seconds` fails the test."""
-        until = time.monotonic() + seconds
+    def code(self, seconds: float = 300.0, still: float = math.inf) -> int:
+        """Waits; the exit code, negative for a signal.
+
+        Raises:
+            TimeoutError: it did not end within `seconds`, or was not at work for `still` seconds; it has been killed.
+        """
+        now = time.monotonic()
+        until, spent, since = now + seconds, -1.0, now
         while not self.ended():
-            if time.monotonic() > until:
+            now = time.monotonic()
+            if spent != (spent := cpu_seconds(self.pid)):
+                since = now
+            if now > min(until, since + still):
                 os.killpg(self.pid, signal.SIGKILL)
                 self.status = os.waitpid(self.pid, 0)[1]
                 raise TimeoutError(f"no end within {seconds:.0f} s: {self.said.read_text(errors='replace')}")

@@ -125,14 +125,14 @@ class Killing:
     def out_of_memory(self, cgroup: Path | None) -> Iterator[Round]:
         """A round for each limit of memory, from little to enough: enforced by the kernel's killer in `cgroup`, or by
         refusing memory where there is none. Python waits for ever for a thread that begins and finds no memory
-        (`Thread.start`): a command that does so is killed, and has to go on like any other.
+        (`Thread.start`): a command that stands still is killed, and has to go on like any other.
         """
         megabytes, code = 1, -1
         while code != 0:
             folder, made = self.fresh(f"memory{megabytes}"), Round(self.work.name)
             child = self.start(folder, limited(megabytes << 20, cgroup))
             try:
-                code = child.code(60.0)
+                code = child.code(still=10.0)
             except TimeoutError:
                 code = -signal.SIGKILL
             made.killed.append(f"{megabytes} MB: {code}")
