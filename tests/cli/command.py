@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
-from tests.conftest import REPO
+from tests.forks import benchbench
 from tests.runner.toy import make_world
-
-
-def benchbench(*arguments: object, columns: int = 80) -> subprocess.CompletedProcess[str]:
-    """Runs `benchbench ARGUMENTS` in a process of its own."""
-    path = os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": str(columns)}
-    line = [sys.executable, "-m", "benchbench", *map(str, arguments)]
-    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
 
 
 class World:

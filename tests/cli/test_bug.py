@@ -7,30 +7,24 @@ import re
 import sys
 from asyncio import CancelledError
 from dataclasses import dataclass
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import benchbench
-from benchbench.__main__ import main
 from benchbench.backends import engines
 from benchbench.cli.bug import BugReports, without_secrets
 from benchbench.cli.main import BUG, NO_MEMORY, _tell
 from benchbench.core import plugins
 from benchbench.core.errors import BenchbenchError
 from tests.cli.command import World
+from tests.forks import become, import_heavy
 
 SENTENCE = re.compile(
     r"This is a bug in benchbench: (?P<what>.+)\. Please report it\. Attach the file "
     r"(?P<file>benchbench-bug-\S+\.txt)\. What was computed is kept: the same command goes on from there\.\n"
 )
-
-HEAVY = (
-    "benchbench.cli.run", "benchbench.runner.run", "benchbench.runner.evaluate", "benchbench.backends.scripted",
-    "benchbench.scoring.score", "benchbench.tasks.prepare", "benchbench.tasks.rows", "benchbench.store.frames",
-    "pandas", "pyarrow.parquet", "scipy.stats", "rich.table", "rich.progress", "jinja2.sandbox", "regex",
-)  # fmt: skip
 
 ENGINE = '''
 """An engine of another package, which does after two docs what BOOM says."""
@@ -69,8 +63,7 @@ ENGINE = Engine(name="boom", opener="boomengine:Boom")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plugin")
     (folder / "boomengine.py").write_text(ENGINE)
-    for name in HEAVY:  # once, for all processes that are forked from this one
-        import_module(name)
+    import_heavy()
     info = folder / "boomengine-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: boomengine\nVersion: 1.0\n")
@@ -101,29 +94,17 @@ class Breaking(World):
         said = [self.folder / "out", self.folder / "err"]
         child = os.fork()
         if child == 0:
-            self._become(["benchbench", "run", *line], what, said)
+            become(["benchbench", "run", *line], *map(str, said), partial(self._prepare, what))
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         return Done(code, *(path.read_text() for path in said))
 
-    def _become(self, line: list[str], what: str | None, said: list[Path]) -> None:
-        code: object = 3
-        try:
-            for number, path in enumerate(said, 1):
-                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            os.chdir(self.folder)
-            sys.path.insert(0, str(self.plugin))
-            for known in (plugins.entry_points, plugins.load_entry_point, engines.engine):
-                known.cache_clear()
-            sys.argv = line
-            os.environ |= {"MY_ODD_NAME": "swordfish-1"} | ({} if what is None else {"BOOM": what})
-            main()
-        except SystemExit as stop:
-            code = stop.code
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code if isinstance(code, int) else 4)
+    def _prepare(self, what: str | None) -> None:
+        """In the fork, before it is the command: the engine is found, and told what to do."""
+        os.chdir(self.folder)
+        sys.path.insert(0, str(self.plugin))
+        for known in (plugins.entry_points, plugins.load_entry_point, engines.engine):
+            known.cache_clear()
+        os.environ |= {"MY_ODD_NAME": "swordfish-1"} | ({} if what is None else {"BOOM": what})
 
 
 @pytest.fixture
