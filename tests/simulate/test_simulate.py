@@ -26,14 +26,14 @@ def some(jobs: Sequence[Callable[[], list[Row]]], every: int, start: int = 0) ->
 
 
 def test_intervals_of_one_score_hold_it() -> None:
-    """Every twelfth cell, with few runs: bounds allow for the simulation's own error."""
-    rows = some(list(cells.jobs(200, seed=3)), 12)
+    """Some cells, with few runs: bounds allow for the simulation's own error."""
+    rows = some(list(cells.jobs(200, seed=3)), 31)
     assert broken(rows) == []
     assert len({row.name for row in rows}) > 12
 
 
 def test_duels_and_ranks_claim_little_and_their_intervals_hold_the_difference() -> None:
-    rows = some(list(duels.jobs(200, seed=3)), 12, start=1)
+    rows = some(list(duels.jobs(200, seed=3)), 31, start=1)
     assert broken(rows) == []
     assert len({row.name for row in rows}) > 8
 
