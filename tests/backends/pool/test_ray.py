@@ -129,7 +129,13 @@ def test_a_node_that_goes_away_and_a_worker_that_is_killed_change_nothing(
         crew = RayCrew(options, 3, Share(cores=1, threads=1))
         while len(crew.workers()) < 3:
             time.sleep(0.1)
-        ran(world, tmp_path / "three", options, Pool(crew), at=60, do=lambda: cluster.remove_node(nodes[0]))
+
+        def both() -> None:
+            kill(crew)
+            cluster.remove_node(nodes[0], allow_graceful=False)
+
+        result = ran(world, tmp_path / "three", options, Pool(crew), at=60, do=both)
+        assert result.record.failed_share == 0
         assert values(tmp_path / "three") == values(tmp_path / "one")
         assert any("A worker died" in note for note in crew.notes)
         crew.close()

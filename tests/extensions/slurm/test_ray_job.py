@@ -1,4 +1,4 @@
-"""The script of docs/clusters.md in a real Slurm: Ray over the nodes of one job, and a sweep in it."""
+"""The script of docs/clusters.md in a real Slurm: Ray over the nodes of one job, and a sweep and a run in it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from benchbench.backends.engines import ModelOptions
+from benchbench.core.settings import changed
+from benchbench.runner.run import run
 from benchbench.runner.sweep import sweep
 from benchbench.runner.sweep.folder import SweepWriter
+from benchbench.store.folder import RunFolder
+from tests import models
 from tests.conftest import REPO
 from tests.extensions.slurm.site import Site, descendants, missing, processes, until
 from tests.runner.sweep.series import impatient, mpt_series, on_folder, results
-from tests.runner.toy import make_world
+from tests.runner.toy import comparable, make_world, part_bytes, settings
 from tests.test_readme import write_files
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'benchbench-eval[ray]'")
@@ -26,11 +31,11 @@ STEPS = (10, 20, 30, 40, 50, 60, 70, 80)
 class Job:
     """The script as the page tells to submit it."""
 
-    def __init__(self, site: Site, folder: Path, world: Path, series: Path) -> None:
-        self.site, self.results, self.log = site, folder / "results", folder / "job.log"
+    def __init__(self, site: Site, folder: Path, world: Path, verb: str, model: Path) -> None:
+        self.site, self.results, self.log = site, folder / verb, folder / f"{verb}.log"
         write_files(REPO / "docs/clusters.md", folder)
-        self.line = ["sbatch", "--parsable", "--time=0:55:00", f"--output={self.log}", folder / "ray.sbatch", "sweep"]
-        self.line += ["--model", series, "--tasks", "toy", "--include-path", world / "tasks"]
+        self.line = ["sbatch", "--parsable", "--time=0:55:00", f"--output={self.log}", folder / "ray.sbatch", verb]
+        self.line += ["--model", model, "--tasks", "toy", "--include-path", world / "tasks"]
         self.line += ["--data-root", world / "hub", "--output", self.results]
         self.job = ""
 
@@ -68,7 +73,7 @@ def test_a_job_that_is_cancelled_loses_a_node_and_a_worker_gives_the_results_of_
 ) -> None:
     world = make_world(tmp_path / "world", quiz=60, write=20)
     series = mpt_series(tmp_path / "csmpt", STEPS)
-    job = Job(site, tmp_path, world, series)
+    job = Job(site, tmp_path, world, "sweep", series)
     job.submit()
     job.wait_until_done(1)
     site.ask("scancel", job.job)
@@ -84,6 +89,21 @@ def test_a_job_that_is_cancelled_loses_a_node_and_a_worker_gives_the_results_of_
     assert job.state == "COMPLETED", job.log.read_text()
     assert "A worker died" in job.log.read_text()
     local = sweep(on_folder(world, series, tmp_path / "local"), readiness=impatient())
-    (folder,) = (tmp_path / "results/sweeps").iterdir()
+    (folder,) = (job.results / "sweeps").iterdir()
     assert len(SweepWriter(folder).all_done()) == len(STEPS)
     assert results(SweepWriter(folder)) == results(local.folder)
+
+
+def test_a_run_on_two_nodes_gives_the_results_of_one_process(site: Site, tmp_path: Path) -> None:
+    world = make_world(tmp_path / "world", quiz=60, write=20)
+    model = models.tiny_mpt(tmp_path / "csmpt")
+    job = Job(site, tmp_path, world, "run", model)
+    job.submit()
+    job.wait()
+    assert job.state == "COMPLETED", job.log.read_text()
+    alone = run(changed(settings(world), output=tmp_path / "alone", model=ModelOptions(str(model), device="cpu")))
+    (path,) = [found.parent for found in job.results.glob("*/*/run.json")]
+    assert part_bytes(path) == part_bytes(alone.path)
+    spread, plain = comparable(RunFolder(path).record()), comparable(alone.record)
+    assert spread.pop("backend") != plain.pop("backend"), "the record tells of the workers"
+    assert spread == plain
