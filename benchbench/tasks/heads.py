@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -98,11 +99,18 @@ def _own(path: Path) -> tuple[dict[str, Json], tuple[Path, int] | None]:
 
 
 def _value(text: bytes) -> Json:
-    plain = _PLAIN.fullmatch(text)
-    if plain and plain[2].lower() not in _NO_TEXT:
-        return plain[2].decode()
-    if number := _NUMBER.fullmatch(text):
-        return int(number[1])
+    if (plain := _plain(text)) is not None:
+        return plain
     check_depth(text.decode("utf-8"), Path("it"))
     value: Json = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
     return value
+
+
+@lru_cache(maxsize=10_000)
+def _plain(text: bytes) -> str | int | None:
+    """A name or a number, which thousands of files share; None for what YAML has to read."""
+    plain = _PLAIN.fullmatch(text)
+    if plain and plain[2].lower() not in _NO_TEXT:
+        return plain[2].decode()
+    number = _NUMBER.fullmatch(text)
+    return int(number[1]) if number else None

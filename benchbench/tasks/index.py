@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -112,8 +112,9 @@ class TaskIndex:
         if not root.exists():
             raise TaskError(f"{root}: no such task file or folder.")
         folders = (*([root] if root.is_dir() else self._around(root)), packaged_tasks())
-        files = _yaml_files(root) if root.is_dir() else [root]
-        reading = _Reading(folders, strict or not root.is_dir(), Heads(folders) if len(files) > READ_WHOLE else None)
+        files, links = _yaml_files(root) if root.is_dir() else ([root], set[Path]())
+        heads = Heads(folders) if len(files) > READ_WHOLE else None
+        reading = _Reading(folders, strict or not root.is_dir(), heads, links)
         for path in files:
             with self._told(path, reading):
                 self._add_file(path, reading)
@@ -153,7 +154,7 @@ class TaskIndex:
             return
         if path.name.startswith("_"):
             return
-        head = None if reading.heads is None or path.is_symlink() else _head(path, reading.heads)
+        head = None if reading.heads is None or path in reading.links else _head(path, reading.heads)
         if head is not None and head.python is not None:
             file, line = head.python
             self._skip(head, TaskError(tag_refusal(f"{file}:{line}", "!function")))
@@ -312,13 +313,21 @@ class TaskIndex:
         return did_you_mean(name, [*self.variants, *self._members, *self._group_files, *self.tags, *self.suites])
 
 
-def _yaml_files(folder: Path) -> list[Path]:
-    """The YAML files below a folder, sorted, without those of hidden folders."""
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [f"{place}/{name}" for name in names if name.endswith((".yaml", ".yml")) and name[0] != "."]
-    return [Path(name) for name in sorted(found, key=lambda name: name.split("/"))]
+def _yaml_files(folder: Path) -> tuple[list[Path], set[Path]]:
+    """The YAML files below a folder, sorted, without those of hidden folders; and which of them are links."""
+    found, links, waiting = list[str](), set[str](), [str(folder)]
+    while waiting:
+        place = waiting.pop()
+        with suppress(OSError), os.scandir(place) as entries:  # a folder that may not be read is as if empty
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    waiting += [] if entry.is_symlink() else [entry.path]
+                elif entry.name.endswith((".yaml", ".yml")):
+                    found.append(entry.path)
+                    links |= {entry.path} if entry.is_symlink() else set()
+    return [Path(name) for name in sorted(found, key=lambda name: name.split("/"))], set(map(Path, links))
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +339,8 @@ class _Reading:
     strict: bool
     heads: Heads | None
     """Where the lines that name tasks are enough."""
+    links: Set[Path] = frozenset()
+    """Files that are links."""
     found: Variants = field(default_factory=Variants)
     groups: list[tuple[Path, dict[str, Json]]] = field(default_factory=list)
 

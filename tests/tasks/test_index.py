@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -303,3 +304,13 @@ def test_not_even_the_name_of_a_file_outside_is_read_through_a_link(
     assert [*found.variants] == ["a"]
     with pytest.raises(TaskError, match=r"named 'secret'.*(?s:.)*link\.yaml lies outside"):
         found.select("secret")
+
+
+def test_folders_may_be_named_like_files_and_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    for place, name in (("pack/a.yaml", "inner"), ("pack", "outer"), ("pack/.git", "hidden"), ("elsewhere", "linked")):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / f"{name}.yml").write_text(dedent(task(name)))
+    (tmp_path / "pack" / "link").symlink_to(tmp_path / "elsewhere")
+    index = TaskIndex([tmp_path / "pack"])
+    assert {"inner", "outer"} <= index.variants.keys()
+    assert not {"hidden", "linked"} & index.variants.keys()
