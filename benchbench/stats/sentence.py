@@ -199,6 +199,11 @@ def _p(p: float) -> str:
     return f"p{shown}" if shown.startswith("<") else f"p={shown}"
 
 
+def newest_sentence(verdict: Verdict) -> str:
+    """What the newest part bought, as a sentence of its own; empty with too little data."""
+    return "" if verdict.findings is None else _capital(_recent(verdict, verdict.findings))
+
+
 def _recent(verdict: Verdict, found: Findings) -> str:
     since, last = verdict.steps[found.since], verdict.steps[-1]
     part = f"the last {step_name(last - since)} steps ({step_name(since)}→{step_name(last)})"

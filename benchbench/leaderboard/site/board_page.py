@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from benchbench.core.format import between, magnitude, name, several, visible
+from benchbench.leaderboard.answers import best_of
 from benchbench.leaderboard.board import Board, Coverage, Standing
 from benchbench.leaderboard.chart import StripScale, axis_of, rank_strip, strip
 from benchbench.leaderboard.duels import Duels
@@ -263,6 +264,23 @@ class Download:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """A sentence that answers what people come with."""
+
+    topic: Link
+    """What it is about: a suite or a training."""
+    subject: Link | None
+    """The model that the sentence begins with."""
+    text: str
+
+
+def best_model(topic: Link, board: Board) -> list[Answer]:
+    """Who leads the board and how sure that is; nothing where it has no models."""
+    found = best_of(board)
+    return [] if found is None else [Answer(topic, link(found.leader.entry), found.sentence)]
+
+
+@dataclass(frozen=True, slots=True)
 class BoardPage:
     """The overview, or the page of a suite."""
 
@@ -275,6 +293,7 @@ class BoardPage:
     on_demand: Markup | None
     """JSON of the tasks' columns that a reader may ask for, as markup; None where all are shown."""
     lead: str = ""
+    answers: tuple[Answer, ...] = ()
     notes: tuple[str, ...] = ()
     """What is in no mean."""
     has_series: bool = False

@@ -11,15 +11,25 @@ from typing import ClassVar
 
 from benchbench.core.errors import DataError
 from benchbench.core.format import name, several, shown
+from benchbench.leaderboard.answers import bought
 from benchbench.leaderboard.board import FEWER_DRAWS, MANY, Board, make_board
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import FEW, ItemScores, cores, spread
 from benchbench.leaderboard.records import Entry, Records, Variant, read_records
-from benchbench.leaderboard.site.board_page import Download, board_fields, board_page, ranked_models, suite_column
+from benchbench.leaderboard.site.board_page import (
+    Answer,
+    Download,
+    best_model,
+    board_fields,
+    board_page,
+    ranked_models,
+    suite_column,
+)
 from benchbench.leaderboard.site.docs_page import page_of_docs
 from benchbench.leaderboard.site.folder import check_out, write_site
 from benchbench.leaderboard.site.model_page import page_of_model, reported_page
 from benchbench.leaderboard.site.parts import (
+    Link,
     Page,
     PageRenderer,
     as_shown,
@@ -41,6 +51,7 @@ from benchbench.store.reported import FOLDER, ReportedSource, read_reported
 from benchbench.store.spreadsheet import to_csv
 
 MOST_SUITES = 6
+MOST_TRAININGS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +215,7 @@ class _Site:
         overview = replace(
             board_page(self.boards["overview"], self.duels, suites=columns),
             lead=self._lead(),
+            answers=tuple(self._answers()),
             notes=_left_out(self.boards["overview"]),
             has_series=bool(self.sweeps),
             downloads=_downloads() if self.records.listed else (),
@@ -213,6 +225,16 @@ class _Site:
         for suite, board in suites:
             page = replace(board_page(board, self.duels), lead=_suite_lead(suite, board), notes=_left_out(board))
             yield self._page(suite_page(suite), name(suite), page)
+
+    def _answers(self) -> Iterator[Answer]:
+        """First for the whole board, then for its suites, then for the trainings."""
+        yield from best_model(Link(None, "All tasks"), self.boards["overview"])
+        for suite, board in [one for one in self.boards.items() if one[0] != "overview"][:MOST_SUITES]:
+            yield from best_model(Link(suite_page(suite), name(suite)), board)
+        for sweep in self.sweeps[:MOST_TRAININGS]:
+            yield Answer(Link(sweep_page(sweep.name), name(sweep.name)), None, bought(sweep))
+        if (more := len(self.sweeps) - MOST_TRAININGS) > 0:
+            yield Answer(Link("sweeps.html", several(more, "more training")), None, "under Sweeps.")
 
     def _lead(self) -> str:
         listed = self.records.listed

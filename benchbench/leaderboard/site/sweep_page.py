@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from benchbench.core.format import between, decimals, name, one_line, several, step_name
+from benchbench.leaderboard.answers import main_curve
 from benchbench.leaderboard.chart import svg
 from benchbench.leaderboard.site.parts import (
     Column,
@@ -213,22 +214,18 @@ def _newest_step(training: Training) -> Value | Text:
     return value(last) if training.axis.name == "step" else Text(f"{last:,} {training.axis.name}")
 
 
-def _main_curve(training: Training) -> Curve:
-    return training.overall or training.main_curves[0]
-
-
 def _verdict(training: Training) -> Text:
-    verdict = _main_curve(training).verdict
+    verdict = main_curve(training).verdict
     return Text("–" if verdict is None else verdict.short)
 
 
 TRAININGS: tuple[Column[Training], ...] = (
     Column("c1", "Training", lambda training: Link(sweep_page(training.name), name(training.name))),
-    Column("c2", "Last fifth", lambda training: Text(newest_part(_main_curve(training)) or "–")),
-    Column("c3", "bought", lambda training: Text(bought_by(_main_curve(training))[0]), sort="n"),
-    Column("c4", "95 % interval", lambda training: Text(bought_by(_main_curve(training))[1]), sort="n"),
+    Column("c2", "Last fifth", lambda training: Text(newest_part(main_curve(training)) or "–")),
+    Column("c3", "bought", lambda training: Text(bought_by(main_curve(training))[0]), sort="n"),
+    Column("c4", "95 % interval", lambda training: Text(bought_by(main_curve(training))[1]), sort="n"),
     Column("c5", "Verdict", _verdict),
-    Column("c6", "Last value", lambda training: _last(_main_curve(training)), sort="n"),
+    Column("c6", "Last value", lambda training: _last(main_curve(training)), sort="n"),
     Column(
         "c7",
         "Tasks",
