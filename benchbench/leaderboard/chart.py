@@ -288,3 +288,26 @@ def rank_strip(low: int, high: int, count: int) -> str:
         f'<line class="base" x1="0" y1="8" x2="{width}" y2="8"/>'
         f'<rect class="places" x="{at}" y="4" width="{wide}" height="8"/></svg>'
     )
+
+
+SPARK_WIDTH = 96
+
+
+def sparkline(panel: Panel) -> str:
+    """The first line of a panel, small and without axes; the reference is dashed. The numbers stand beside it."""
+    dots = panel.lines[0].dots if panel.lines else ()
+    if not dots:
+        return ""
+    x = _scale([dot.x for dot in dots], EDGE, SPARK_WIDTH - EDGE, log=panel.log_x)
+    levels = [dot.y for dot in dots] + ([] if panel.reference is None else [panel.reference])
+    y = _scale(levels, STRIP_HEIGHT - 2, 2)
+    at = [(round(x(dot.x), 1), round(y(dot.y), 1)) for dot in dots]
+    parts = [_strip_start(SPARK_WIDTH)]
+    if panel.reference is not None:
+        level = round(y(panel.reference), 1)
+        parts.append(f'<line class="mark" x1="0" y1="{level}" x2="{SPARK_WIDTH}" y2="{level}"/>')
+    if len(at) > 1:
+        points = " ".join(f"{left},{top}" for left, top in at)
+        parts.append(f'<polyline class="curve-line" points="{points}"/>')
+    parts.append(f'<circle class="dot" cx="{at[-1][0]}" cy="{at[-1][1]}" r="2"/></svg>')
+    return "".join(parts)

@@ -2,7 +2,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from benchbench.leaderboard.chart import Dot, Line, Panel, svg, ticks
+from benchbench.leaderboard.chart import EDGE, SPARK_WIDTH, Dot, Line, Panel, sparkline, svg, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -80,3 +80,22 @@ def test_ticks_are_few_round_and_inside(ends):
     found = ticks(*ends)
     assert 2 <= len(found) <= 7
     assert all(ends[0] <= tick <= ends[1] for tick in found)
+
+
+def test_a_sparkline_has_the_form_of_its_curve_and_the_level_of_chance():
+    rising = Panel("t", (Line("a", (Dot(0, 0.2), Dot(50, 0.3), Dot(100, 0.4))),), reference=0.25)
+    drawn = ET.fromstring(sparkline(rising))
+    (line,) = drawn.iter("polyline")
+    points = [tuple(map(float, pair.split(","))) for pair in line.get("points").split()]
+    assert [x for x, _ in points] == [EDGE, SPARK_WIDTH / 2, SPARK_WIDTH - EDGE]
+    assert points[0][1] > points[1][1] > points[2][1], "up is better, and y counts downwards"
+    (level,) = drawn.iter("line")
+    assert points[1][1] < float(level.get("y1")) < points[0][1]
+    assert len(list(drawn.iter("circle"))) == 1
+
+
+@pytest.mark.parametrize("dots", [(), (Dot(5, 0.3),), (Dot(5, 0.3), Dot(6, 0.3))])
+def test_a_sparkline_of_little_is_drawn_too(dots):
+    found = sparkline(Panel("t", (Line("a", dots),)))
+    assert (found == "") == (dots == ())
+    assert "nan" not in found

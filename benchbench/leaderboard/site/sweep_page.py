@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchbench.core.format import between, decimals, name, one_line, several, step_name
 from benchbench.leaderboard.answers import main_curve
-from benchbench.leaderboard.chart import svg
+from benchbench.leaderboard.chart import sparkline, svg
 from benchbench.leaderboard.site.parts import (
     Column,
+    Drawing,
     Link,
     ListingPage,
     RowGroup,
@@ -164,6 +165,7 @@ def _at_chance(curve: Curve) -> Value:
 SIGNAL: tuple[Column[Curve], ...] = (
     Column("task", "Task", lambda curve: Link(None if curve.is_group else task_page(curve.task), name(curve.task))),
     Column("metric", "Metric", lambda curve: Text(name(curve.label), "bdi")),
+    Column("curve", "Curve", lambda curve: Drawing(markup(sparkline(curve.panel))), sort="none", css="drawn"),
     Column("last", "Last value", _last, sort="n"),
     Column(
         "bought",
@@ -221,6 +223,7 @@ def _verdict(training: Training) -> Text:
 
 TRAININGS: tuple[Column[Training], ...] = (
     Column("c1", "Training", lambda training: Link(sweep_page(training.name), name(training.name))),
+    Column("curve", "Curve", lambda one: Drawing(markup(sparkline(main_curve(one).panel))), sort="none", css="drawn"),
     Column("c2", "Last fifth", lambda training: Text(newest_part(main_curve(training)) or "–")),
     Column("c3", "bought", lambda training: Text(bought_by(main_curve(training))[0]), sort="n"),
     Column("c4", "95 % interval", lambda training: Text(bought_by(main_curve(training))[1]), sort="n"),
