@@ -26,6 +26,7 @@
   const keep = () => {
     const shown = { only: only.value, model: which.value, page: String(first / page + 1) };
     if (find.value) shown.find = find.value;
+    if (!against.hidden) shown.other = other.value;
     const chosen = single === null ? shown : { doc: single };
     history.replaceState(null, "", "#" + new URLSearchParams(chosen).toString());
   };
@@ -41,6 +42,9 @@
     const letters = facts.models.map((_, model) => outcome(model, at));
     if (only.value === "all") return true;
     if (only.value === "differ") return new Set(letters).size > 1;
+    if (only.value === "hard") return !letters.includes("r");
+    if (only.value === "gain") return letters[Number(which.value)] === "r" && letters[Number(other.value)] !== "r";
+    if (only.value === "loss") return letters[Number(which.value)] !== "r" && letters[Number(other.value)] === "r";
     return outcome(Number(which.value), at) === only.value;
   };
   const draw = (item) => {
@@ -82,7 +86,8 @@
     const mine = ++search;
     const sought = find.value.trim().toLowerCase();
     let found = Array.from({ length: facts.count }, (_, at) => at).filter(single === null ? fits : (at) => at === place(single));
-    which.disabled = only.value === "all" || only.value === "differ";
+    which.disabled = ["all", "differ", "hard"].includes(only.value);
+    against.hidden = only.value !== "gain" && only.value !== "loss";
     if (sought && single === null) {
       document.getElementById("viewer-status").textContent = "Searching …";
       const kept = [];
@@ -97,23 +102,28 @@
   const chosen = () => { single = null; return choose(); };
 
   const select = (options) => make("select", {}, ...options.map(([value, text]) => make("option", { value, textContent: text })));
-  const only = select([["all", "all docs"], ["differ", "docs on which models differ"], ["w", "docs that this model got wrong"], ["r", "docs that this model got right"], ["u", "docs without an answer of this model"], ["f", "docs that failed for this model"]]);
+  const only = select([["all", "all docs"], ["differ", "docs on which models differ"], ["hard", "docs that no model got right"], ["gain", "docs that this model got right, another not"], ["loss", "docs that another got right, this model not"], ["w", "docs that this model got wrong"], ["r", "docs that this model got right"], ["u", "docs without an answer of this model"], ["f", "docs that failed for this model"]]);
   const which = select(facts.models.map((name, i) => [String(i), name]));
+  const other = select(facts.models.map((name, i) => [String(i), name]));
+  const against = make("label", { hidden: true }, "Another ", other);
+  other.value = String(facts.models.length - 1);
   const back = make("button", { type: "button", textContent: "Previous" });
   const next = make("button", { type: "button", textContent: "Next" });
   const find = make("input", { type: "search" });
   only.addEventListener("change", chosen);
   which.addEventListener("change", chosen);
+  other.addEventListener("change", chosen);
   find.addEventListener("change", chosen);
   const all = make("button", { type: "button", textContent: "All docs" });
   all.addEventListener("click", () => { only.value = "all"; find.value = ""; return chosen(); });
   back.addEventListener("click", () => { first -= page; return render(); });
   next.addEventListener("click", () => { first += page; return render(); });
   const controls = document.getElementById("viewer-controls");
-  controls.append(make("label", {}, "Show ", only), make("label", {}, "Model ", which), make("label", {}, "Text ", find), back, next, all);
+  controls.append(make("label", {}, "Show ", only), make("label", {}, "Model ", which), against, make("label", {}, "Text ", find), back, next, all);
   controls.hidden = false;
   if (state.get("only")) only.value = state.get("only");
   if (state.get("model") && facts.models[Number(state.get("model"))] !== undefined) which.value = state.get("model");
+  if (state.get("other") && facts.models[Number(state.get("other"))] !== undefined) other.value = state.get("other");
   if (state.get("find")) find.value = state.get("find");
   if (state.get("doc") !== null && facts.marks[0][place(state.get("doc"))] !== undefined) single = state.get("doc");
   window.addEventListener("hashchange", () => {

@@ -82,6 +82,13 @@ await page.selectOption("select >> nth=0", "w");
 await page.waitForFunction(() => document.getElementById("viewer-status").textContent.includes("in all"));
 seen.viewer.wrong = await page.textContent("#viewer-status");
 seen.viewer.marks = await page.$$eval(".doc", (docs) => docs.map((doc) => doc.querySelector("dd").textContent.trim()[0]));
+await page.selectOption("select >> nth=0", "gain");
+await page.waitForFunction(() => !document.getElementById("viewer-status").textContent.startsWith("Searching"));
+const marksOf = (docs) => docs.map((doc) => [...doc.querySelectorAll("dd")].map((answer) => answer.textContent.trim()[0]).join(""));
+seen.viewer.gained = await page.$$eval(".doc", marksOf);
+await page.selectOption("select >> nth=0", "hard");
+seen.viewer.hard = await page.$$eval(".doc", marksOf);
+seen.viewer.address = await page.evaluate(() => location.hash);
 
 // Without JavaScript.
 page = await open("index.html", { javaScriptEnabled: false });

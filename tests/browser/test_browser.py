@@ -93,6 +93,12 @@ def test_ten_thousand_docs_can_be_read_page_by_page(seen):
     assert set(viewer["marks"]) == {"✗"}
 
 
+def test_docs_are_found_that_only_one_model_got_right_or_none(seen):
+    assert set(seen["viewer"]["gained"]) == {"✓✗"}
+    assert set(seen["viewer"]["hard"]) == {"✗✗"}
+    assert "only=hard" in seen["viewer"]["address"], "the address leads here again"
+
+
 def test_without_javascript_there_are_the_tables_and_the_first_docs(seen):
     assert seen["plain"]["rows"] >= len(MODELS) + 1
     assert seen["plain"]["controls"] is False

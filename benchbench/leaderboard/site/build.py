@@ -265,10 +265,28 @@ class _Site:
             own = [entry for entry in entries if variant in entry.cells]
             better = own[0].cells[variant].metric.higher_is_better
             best = sorted(own, key=lambda e: (e.cells[variant].value or 0.0) * (-1 if better else 1))
-            found = page_of_docs(variant, titles[variant], best[: self.options.docs], task_page(task))
+            shown = best[: self.options.docs]
+            shown += self._earlier(variant, shown, self.options.docs - len(shown))
+            found = page_of_docs(variant, titles[variant], shown, task_page(task))
             if found is not None:
                 self.problems += found.problems
                 yield variant, *self._page(docs_page(variant), f"{titles[variant]}: docs and answers", found.page)
+
+    def _earlier(self, variant: Variant, shown: Sequence[Entry], most: int) -> list[Entry]:
+        """Earlier checkpoints of the shown ones, newest first and evenly from the first on: which docs were learned?"""
+        series = {entry.series for entry in shown if entry.position is not None}
+        known = set(map(id, shown))
+        earlier = [
+            entry
+            for entry in self.records.entries
+            if entry.series in series
+            and id(entry) not in known
+            and entry.position is not None
+            and variant in entry.cells
+        ]
+        earlier.sort(key=lambda entry: entry.position or 0)
+        places = {round(place * (len(earlier) - 1) / max(1, most - 1)) for place in range(min(most, len(earlier)))}
+        return [earlier[place] for place in sorted(places, reverse=True)]
 
     def _model_page(self, entry: Entry) -> tuple[str, bytes]:
         has_sweep = entry.position is not None and entry.series in {sweep.name for sweep in self.sweeps}

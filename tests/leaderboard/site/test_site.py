@@ -209,3 +209,13 @@ def test_an_empty_store_gives_a_page_that_says_how_to_fill_it(tmp_path):
     assert "benchbench run --model" in text
     assert "benchbench results import" in text
     assert (tmp_path / "site" / MARK).is_file()
+
+
+@pytest.mark.parametrize(("places", "steps"), [(1, [500]), (3, [500, 400, 100]), (9, [500, 400, 300, 200, 100])])
+def test_docs_show_earlier_checkpoints_where_there_is_room(tmp_path: Path, places: int, steps: list[int]) -> None:
+    for step in range(100, 600, 100):
+        write_run(tmp_path / "results", f"run@step{step}", {"task": np.linspace(0, 1, 20).round() * (step > 200)})
+    build_site([tmp_path / "results"], tmp_path / "site", SiteOptions(docs=places))
+    (page,) = (tmp_path / "site" / "docs").glob("*.html")
+    facts = json.loads(re.search(r'id="viewer-facts">(.*?)</script>', page.read_text("utf-8"))[1])
+    assert facts["models"] == [f"run@step{step}" for step in steps]
