@@ -285,7 +285,8 @@ class _Site:
             and variant in entry.cells
         ]
         earlier.sort(key=lambda entry: entry.position or 0)
-        places = {round(place * (len(earlier) - 1) / max(1, most - 1)) for place in range(min(most, len(earlier)))}
+        count = min(most, len(earlier))
+        places = {round(place * (len(earlier) - 1) / max(1, count - 1)) for place in range(count)}
         return [earlier[place] for place in sorted(places, reverse=True)]
 
     def _model_page(self, entry: Entry) -> tuple[str, bytes]:
