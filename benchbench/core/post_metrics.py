@@ -16,6 +16,7 @@ from benchbench.core.types import Json
 POST_METRIC_GROUP = "benchbench.post_metrics"
 POST_METRICS: Mapping[str, str] = {
     "comet": "benchbench.extensions.rescore.comet_metric:CometMetric",
+    "judge": "benchbench.extensions.judge.metric:JudgeMetric",
 }
 """Name → the metric's class, as `module:name`."""
 TASK_KEYS = ("metric", "aggregation", "higher_is_better", "hf_evaluate")

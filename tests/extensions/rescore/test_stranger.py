@@ -1,4 +1,4 @@
-"""A post-metric of another package, installed with an entry point and named in a task file, is a metric like any other."""
+"""A post-metric that another package installs, named in a task file, is a metric like any other."""
 
 from __future__ import annotations
 
