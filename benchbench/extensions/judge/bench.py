@@ -136,11 +136,11 @@ class ModelJudge:
         found = {}
         for line in read_lines(self._log):
             text, failure = line.get("text"), line.get("failure")
-            counts = [
-                value if isinstance(value, int) else 0 for value in (line.get("prompt_tokens"), line.get("tokens"))
-            ]
             found[str(line.get("key"))] = Judgement(
-                None if text is None else str(text), *counts, None if failure is None else str(failure)
+                None if text is None else str(text),
+                _count(line.get("prompt_tokens")),
+                _count(line.get("tokens")),
+                None if failure is None else str(failure),
             )
         return found
 
@@ -237,6 +237,10 @@ class ModelJudge:
     def close(self) -> None:
         """Gives the model's memory back."""
         self._backend.close()
+
+
+def _count(value: Json) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def short_name(model: str) -> str:

@@ -106,7 +106,7 @@ def test_a_judge_that_goes_away_loses_nothing(tmp_path, monkeypatch):
     run = finished(world(tmp_path / "b"))
     judges(monkeypatch, j=leaving)
     with pytest.raises(
-        BackendError, match="gave no answer .unreachable: connection refused.* the same command goes on"
+        BackendError, match=r"gave no answer .unreachable: connection refused.* the same command goes on"
     ):
         score(run, asked(tmp_path / "b", "j"))
     opened = judges(monkeypatch, j=by_number)
@@ -147,7 +147,7 @@ def test_a_kill_in_mid_judging_changes_nothing(tmp_path, monkeypatch, dies_at):
 def test_a_budget_stops_before_the_next_block_and_goes_on(tmp_path, monkeypatch):
     run = finished(world(tmp_path, docs=40))
     judges(monkeypatch, j=by_number)
-    with pytest.raises(BudgetSpentError, match="the budget of 10 tokens is spent .*; 48 judgements are left"):
+    with pytest.raises(BudgetSpentError, match=r"the budget of 10 tokens is spent .*; 48 judgements are left"):
         score(run, asked(tmp_path, "j", budget=10))
     opened = judges(monkeypatch, j=by_number)
     with pytest.raises(BudgetSpentError, match="16 judgements are left"):
@@ -268,7 +268,7 @@ def test_the_judge_of_a_task_file_judges_at_the_end_of_the_run(tmp_path):
 
 def test_unknown_options_are_refused(tmp_path):
     run = finished(world(tmp_path))
-    with pytest.raises(ArgumentError, match="the metric judge has no option 'scal'.* Did you mean scale"):
+    with pytest.raises(ArgumentError, match=r"the metric judge has no option 'scal'.* Did you mean scale"):
         score(run, asked(tmp_path, "scripted:hash", options={"scal": "1-5"}))
     with pytest.raises(ArgumentError, match="at --judge-temperature 0 gets the same answers"):
         asked(tmp_path, "j", repeats=3)
