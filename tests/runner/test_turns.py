@@ -1,4 +1,4 @@
-"""Conversations of several turns: each next question after the model's own answer, stored whole, resumed at any point."""
+"""Conversations of several turns: each question after the model's own answer, stored whole, resumed at any point."""
 
 from __future__ import annotations
 
