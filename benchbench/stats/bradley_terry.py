@@ -48,7 +48,7 @@ class Strengths:
     @property
     def errors(self) -> Floats:
         """Standard errors, shape (models + covariates,)."""
-        return np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
+        return np.asarray(np.sqrt(np.maximum(np.diag(self.covariance), 0.0)), dtype=np.float64)
 
     def interval(self, place: int, level: float = LEVEL) -> Interval | None:
         """Of a model's strength, or of covariate `place − models`; None where its error is not known."""
