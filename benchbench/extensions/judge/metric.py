@@ -43,6 +43,8 @@ class JudgeMetric:
         self._panel = Panel(self._options, on_event)
         self._recorded: dict[str, Json] = {}
         self._remarks: list[str] = []
+        self._known_before = 0
+        """Remarks that were told before anything was asked."""
 
     def fits(self, output_type: OutputType) -> bool:
         """See PostMetric."""
@@ -68,6 +70,7 @@ class JudgeMetric:
         named = "+".join(dict.fromkeys(judge.name for judge in judges))
         name = f"judge:{named}@{content_hash(identity, digits=6)}"
         self._recorded, self._remarks = {}, list(self._about(task, judges))
+        self._known_before = len(self._remarks)
         return PostMetricInfo(
             metric=MetricSpec(name, "mean", True, identity, (self._scale.low, self._scale.high)),
             signature=self._signature(judges),
@@ -173,8 +176,9 @@ class JudgeMetric:
         if self._options.labels is not None:
             labels = read_labels(self._options.labels, known, str(task.record.model))
             self._remarks += [agreement_with_people(one, labels) for one in grades]
+        told = self._remarks[self._known_before :]
         self._recorded["spent"] = {"prompt_tokens": spent.prompt_tokens, "tokens": spent.tokens, **spent.served}
-        for text in (*self._remarks, spent.sentence()):
+        for text in (*told, spent.sentence()):
             self._on_event(Note(f"{task.name}: {text[:1].upper()}{text[1:]}."))
 
 
