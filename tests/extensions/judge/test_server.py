@@ -72,7 +72,7 @@ def test_a_server_that_goes_away_in_the_middle_is_taken_up_again(tmp_path):
         (found,) = score(run_, judge).scored
         again = [body for body in server.seen[before:] if body["messages"][0]["role"] == "system"]
     assert (found.rows[0].value, found.rows[0].n) == (8.0, 40)
-    assert 30 <= len(again) <= 40, "those that were not answered"
+    assert 40 <= len(again) <= 48, "those that were not answered, and what was under way (8 at once)"
 
 
 def test_a_chat_server_is_asked_turn_by_turn(tmp_path):
