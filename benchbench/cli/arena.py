@@ -74,7 +74,15 @@ def _show(result: ArenaResult) -> None:
         table.add_row(
             *map(
                 cell,
-                (one.model, f"{one.elo:.0f}", ends, _rank(one), f"{one.wins:.3f}", one.comparisons, _controlled(one)),
+                (
+                    one.model,
+                    f"{one.elo:.0f}",
+                    ends,
+                    _rank(one),
+                    "" if one.wins is None else f"{one.wins:.3f}",
+                    one.comparisons,
+                    _controlled(one),
+                ),
             )
         )
     print_table(table)

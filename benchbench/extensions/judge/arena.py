@@ -8,15 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-from benchbench.core.errors import ArgumentError, DataError, StoreError, did_you_mean
-from benchbench.core.ids import content_hash
-from benchbench.core.json_record import as_json
+from benchbench.core.errors import ArgumentError, DataError, did_you_mean
 from benchbench.core.settings import Part, Setting
 from benchbench.core.types import Json
 from benchbench.extensions.judge.bench import BYTES_PER_TOKEN, ModelJudge, Panel
 from benchbench.extensions.judge.conversations import Conversation, answers_of, conversations, shown
 from benchbench.extensions.judge.options import JudgeOptions, Scale, with_listed
-from benchbench.extensions.judge.pairs import Biases, Comparison, Match, PairJudging, biases
+from benchbench.extensions.judge.pairs import Biases, Comparison, Match, PairJudging, Share, biases
 from benchbench.extensions.judge.prompts import own_prompts, read_prompts
 from benchbench.extensions.judge.schedule import Pair, Schedule
 from benchbench.extensions.judge.strengths import ranks_of, strengths_of
@@ -25,15 +23,12 @@ from benchbench.extensions.rescore.stored import StoredTask
 from benchbench.runner.events import Note, OnEvent, Scoring, ignore
 from benchbench.runner.record import now
 from benchbench.runner.settings import IncludePaths
-from benchbench.store.files import make_folder, write_json
+from benchbench.store.arena import ArenaRecord, ArenaStanding, write_arena
 from benchbench.store.find import all_runs, begins_with
 from benchbench.store.folder import RunFolder
-from benchbench.store.names import folder_name
 from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.settings import DataRoot
 
-ARENA = "arena"
-"""Folder in a results folder."""
 ELO = 400 / math.log(10)
 """Elo points of one on the logistic scale."""
 
@@ -71,8 +66,8 @@ class Standing:
     high: float | None
     rank: tuple[int, int] | None
     """Places that it may hold, all models at once."""
-    wins: float
-    """Share of its comparisons that it won, ties half."""
+    wins: float | None
+    """Share of its comparisons that it won, ties half; None where none can be read."""
     comparisons: int
     controlled: float | None
     """Strength with answers of equal length in equal positions."""
@@ -278,7 +273,7 @@ class Arena:
                     low=None if ends is None else ends.low,
                     high=None if ends is None else ends.high,
                     rank=None if ranks is None else (int(ranks.low[place]), int(ranks.high[place])),
-                    wins=math.fsum(own) / len(own) if own else math.nan,
+                    wins=math.fsum(own) / len(own) if own else None,
                     comparisons=len(own),
                     controlled=None if swayed.controlled is None else swayed.controlled[place],
                 )
@@ -337,16 +332,42 @@ def _of(one: Comparison, place: int) -> float:
 
 def _kept(result: ArenaResult, results: Path) -> ArenaResult:
     """Writes it to the results folder: one file for the same models, task and judge."""
-    models = sorted(one.model for one in result.standings)
-    digest = content_hash([models, result.task, result.identity], digits=8)
-    path = results / ARENA / f"{folder_name(f'{result.task}-{result.judge}')}-{digest}.json"
-    make_folder(path.parent)
-    kept = replace(result, path=path)
-    value = as_json({**{name: getattr(kept, name) for name in kept.__slots__ if name != "path"}, "finished": now()})
-    if not isinstance(value, dict):
-        raise StoreError(f"{path} cannot be written.")
-    write_json(path, value)
-    return kept
+    swayed = result.biases
+    record = ArenaRecord(
+        task=result.task,
+        judge=result.judge,
+        identity=result.identity,
+        standings=tuple(
+            ArenaStanding(
+                model=one.model,
+                run=one.run,
+                strength=one.strength,
+                low=one.low,
+                high=one.high,
+                rank_low=None if one.rank is None else one.rank[0],
+                rank_high=None if one.rank is None else one.rank[1],
+                wins=one.wins,
+                comparisons=one.comparisons,
+                controlled=one.controlled,
+            )
+            for one in result.standings
+        ),
+        matches=result.matches,
+        possible=result.possible,
+        questions=result.questions,
+        ties=result.ties,
+        consistent=swayed.consistent,
+        unreadable=swayed.unreadable,
+        position=_values(swayed.position),
+        length=_values(swayed.length),
+        remarks=result.remarks,
+        finished=now(),
+    )
+    return replace(result, path=write_arena(results, record))
+
+
+def _values(share: Share | None) -> tuple[float | None, ...]:
+    return () if share is None else (share.value, share.low, share.high)
 
 
 def run_arena(
