@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/interchange": {"core", "store"},
     "extensions/parity": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"},
     "extensions/rescore": {"core", "tasks", "scoring", "store", "runner", "extensions/comet", "extensions/judge"},
-    "extensions/judge": {"core", "stats", "tasks", "backends", "store", "runner", "extensions/rescore"},
+    "extensions/judge": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "extensions/rescore"},
     "extensions/slurm": {"core", "store", "runner"},
     "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}
     | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "judge", "parity", "rescore", "slurm")},

@@ -51,9 +51,11 @@ class Strengths:
         return np.asarray(np.sqrt(np.maximum(np.diag(self.covariance), 0.0)), dtype=np.float64)
 
     def interval(self, place: int, level: float = LEVEL) -> Interval | None:
-        """Of a model's strength, or of covariate `place − models`; None where its error is not known."""
+        """Of a model's strength, or of covariate `place − models`; None where its error is not known: too few clusters,
+        or all comparisons ended alike.
+        """
         error = float(self.errors[place])
-        if not math.isfinite(error):
+        if not math.isfinite(error) or error < 1e-9:
             return None
         both = np.concatenate([self.values, self.coefficients])
         reach = t_quantile(max(1, self.clusters - 1), level) * error

@@ -72,7 +72,7 @@ class Arena:
             found += [self.compared(rng, own, logs, match) for match in matches]
             fitted = strengths_of(found, models)
             assert fitted is not None
-            left = min(self.pairs - len(found), max(16, len(schedule.pairs)))
+            left = min(self.pairs - len(found), max(32, 2 * len(schedule.pairs)))
             matches = schedule.best(fitted, lambda pair: False, left) if left > 0 else []
         return found
 

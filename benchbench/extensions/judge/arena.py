@@ -15,6 +15,7 @@ from benchbench.extensions.judge.bench import BYTES_PER_TOKEN, ModelJudge, Panel
 from benchbench.extensions.judge.conversations import Conversation, answers_of, conversations, shown
 from benchbench.extensions.judge.options import JudgeOptions, Scale, with_listed
 from benchbench.extensions.judge.pairs import Biases, Comparison, Match, PairJudging, Share, biases
+from benchbench.extensions.judge.people import agreement, read_preferences
 from benchbench.extensions.judge.prompts import own_prompts, read_prompts
 from benchbench.extensions.judge.schedule import Pair, Schedule
 from benchbench.extensions.judge.strengths import ranks_of, strengths_of
@@ -45,7 +46,7 @@ class ArenaSettings:
             panel="Judge",
         ),
     ] = None
-    judge: Annotated[JudgeOptions, Part(without=("judge_scale", "judge_labels"))] = field(default_factory=JudgeOptions)
+    judge: Annotated[JudgeOptions, Part(without=("judge_scale",))] = field(default_factory=JudgeOptions)
     data_root: DataRoot = None
     include_paths: IncludePaths = ()
 
@@ -239,7 +240,9 @@ class Arena:
                 self._on_event(Scoring(self._found.task, f"arena:{judge.name}", asked, 0))
                 found += self._judging.compared(judge, matches)
             done += len(matches)
-            wanted = 0 if most is None else min(most - done, self._schedule.left, max(16, len(self._schedule.pairs)))
+            wanted = (
+                0 if most is None else min(most - done, self._schedule.left, max(32, 2 * len(self._schedule.pairs)))
+            )
             matches = self._chosen(found, wanted) if wanted > 0 else []
         return found
 
@@ -285,6 +288,9 @@ class Arena:
             "repeats": self._options.repeats,
         }
         remarks = [*self._about(judges)]
+        if self._options.labels is not None:
+            people = read_preferences(self._options.labels, self._judging.conversations, names)
+            remarks.append(agreement(compared, people))
         if fitted.separated:
             remarks.append(
                 "some model won or lost every comparison with the others: half a win and half a loss were added to"

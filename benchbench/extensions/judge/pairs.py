@@ -159,9 +159,8 @@ def biases(found: Sequence[Comparison], models: int) -> Biases:
     """Position and length bias of these comparisons, with intervals over questions (docs)."""
     import numpy as np
 
+    from benchbench.scoring.estimates import mean_uncertainty
     from benchbench.stats.bradley_terry import bradley_terry
-    from benchbench.stats.influence import mean
-    from benchbench.stats.intervals import uncertainty
 
     known = [one for one in found if one.outcome is not None]
     unreadable = len(found) - len(known)
@@ -180,9 +179,8 @@ def biases(found: Sequence[Comparison], models: int) -> Biases:
         outcomes += [forward, backward]
         covariates += [[1.0, one.longer], [1.0, -one.longer]]
         clusters += [one.match.doc_id] * 2
-    shift = mean(position)
-    ends = uncertainty(shift, docs).interval
-    share = Share(shift.value, *(ends or (None, None)))
+    known_shift, _ = mean_uncertainty(position, list(map(str, docs)), (-1.0, 1.0))
+    share = Share(math.fsum(position) / len(position), *(known_shift.interval or (None, None)))
     consistent = math.fsum(one.agrees is True for one in known) / len(known)
     longer = np.array(covariates)[:, 1]
     if not longer.any() or models < 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from benchbench.extensions.judge.arena import ArenaResult, ArenaSettings, estima
 from benchbench.extensions.judge.bench import BudgetSpentError
 from benchbench.extensions.judge.options import JudgeOptions
 from tests.extensions.judge.preferences import contestant, preferring
-from tests.extensions.judge.world import finished, judges, world
+from tests.extensions.judge.world import finished, judges, lines, world
 
 WORTH = {"able": 0.9, "fair": 0.0, "poor": -0.9}
 DOCS = 40
@@ -88,6 +89,9 @@ def test_one_that_always_takes_the_first_says_nothing_but_ties(place, monkeypatc
     assert found.biases.consistent == 0.0
     assert found.biases.position is not None
     assert found.biases.position.value == 1.0
+    assert found.biases.position.low is not None
+    assert found.biases.position.low < 1.0, "so many comparisons do not show that it always will"
+    assert {one.low for one in found.standings} == {None}
     assert {one.rank for one in found.standings} == {(1, 3)}
 
 
@@ -142,6 +146,33 @@ def test_a_judge_that_goes_away_and_a_budget_change_nothing(tmp_path, monkeypatc
     assert [(o.model, o.strength, o.low, o.rank) for o in resumed.standings] == [
         (o.model, o.strength, o.low, o.rank) for o in whole.standings
     ]
+
+
+def test_agreement_with_people_is_told(place, monkeypatch):
+    mind = preferring({"able": 3.0, "fair": 0.0, "poor": -3.0}, seed=1)
+    judges(monkeypatch, wise=mind)
+    people = [
+        {"question_id": 81 + n, "model_a": "poor.jsonl", "model_b": "able.jsonl", "winner": winner, "turn": 1}
+        for n, winner in enumerate(["model_b"] * 25 + ["tie (inconsistent)"] * 10 + ["model_a"] * 5)
+    ]
+    other = {"question_id": 81, "model_a": "gpt-3", "model_b": "able.jsonl", "winner": "tie", "turn": 1}
+    path = lines(place / "people.jsonl", *people, other)
+    told = arena(place, judge={"models": ("wise",), "labels": path}).remarks
+    assert any(re.match(r"with 40 preferences of people the judge agrees in \d\d%, kappa 0\.\d\d", one) for one in told)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"question_id": 81, "winner": "me"}, "entry 1: expected `question_id`, `model_a`, `model_b`, `winner`"),
+        ({"question_id": 81, "model_a": "x", "model_b": "y", "winner": "tie"}, "says nothing of two of these models"),
+    ],
+)
+def test_preferences_that_cannot_be_used_are_refused(place, monkeypatch, line, message):
+    judges(monkeypatch, wise=preferring(WORTH))
+    path = lines(place / "bad.jsonl", line)
+    with pytest.raises(ArgumentError, match=message):
+        arena(place, judge={"models": ("wise",), "labels": path})
 
 
 def test_a_dry_run_says_what_it_would_cost(place, monkeypatch):
