@@ -131,7 +131,7 @@ def _refuse_loose_tasks(given: dict[str, Any], rest: Sequence[str]) -> None:
 VERBS = {
     "run": "Evaluate one model and print its table.",
     "sweep": "Score every checkpoint of a training run, as it appears.",
-    "score": "Add metrics to a finished run, such as COMET or a judge's grades.",
+    "score": "Add metrics to a finished run: COMET, a judge's grades.",
     "arena": "Rank models by a judge that compares their stored answers.",
     "compare": "Compare models doc by doc: difference, interval, verdict.",
     "parity": "Ask several backends the same and say whether they agree.",
