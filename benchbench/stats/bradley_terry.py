@@ -169,7 +169,7 @@ def expected_gains(counts: ArrayLike, pairs: Sequence[tuple[int, int]]) -> Float
     """Of each pair how much one more comparison tells: ln(1 + variance of its difference / 4), shape (pairs,).
 
     It is what one comparison takes off the log determinant of the strengths' covariance (D-optimality: Fedorov, Theory
-    of Optimal Experiments, 1972) where the models are alike. Who won so far has no part in it: a choice that follows the
+    of Optimal Experiments, 1972) where the models are alike. Who won has no part in it: a choice that follows the
     estimates feeds on their errors, and ranks would be claimed too often.
 
     Args:
