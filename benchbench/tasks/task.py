@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Protocol, Self, TypeAlias
 
 from benchbench.core.errors import TaskError, did_you_mean
-from benchbench.core.registry import check_filter, metric_spec
+from benchbench.core.post_metrics import is_post_metric
+from benchbench.core.registry import check_filter, metric_names, metric_spec
 from benchbench.core.task_scoring import TaskScoring
 from benchbench.core.types import (
     FilterSpec,
@@ -21,7 +22,7 @@ from benchbench.core.types import (
     RenderedDoc,
     ScoringSpec,
 )
-from benchbench.tasks.config import GenerationKwargs, PromptVariant, TaskConfig, check
+from benchbench.tasks.config import GenerationKwargs, MetricEntry, PromptVariant, TaskConfig, check
 from benchbench.tasks.dialect import TaskVariant, where
 from benchbench.tasks.settings import FewshotMode, GenKwargs, override
 
@@ -96,11 +97,17 @@ class Task:
         return f"{where(self.origins.get(key, self.path), [key])}: {self.name}: `{key}`"
 
     def with_gen_kwargs(self, given: GenKwargs) -> Task:
-        """The task as if its file had these generation settings, so that they are part of every fingerprint."""
+        """The task as if its file had these generation settings, so that they are part of every fingerprint.
+
+        A temperature for all takes the place of the docs' own.
+        """
         stated = self.config.generation_kwargs
         own = {} if stated is None else stated.model_dump(exclude_unset=True)
         made = GenerationKwargs.model_validate(override(own, dict(given)))
-        return replace(self, config=self.config.model_copy(update={"generation_kwargs": made}))
+        update: dict[str, object] = {"generation_kwargs": made}
+        if {"temperature", "do_sample"} & dict(given).keys():
+            update["doc_to_temperature"] = None
+        return replace(self, config=self.config.model_copy(update=update))
 
     def code(self) -> Iterable[tuple[str, str]]:
         """(key, function) of what runs code: nothing, in our dialect."""
@@ -136,9 +143,24 @@ def _metrics(task: Task) -> tuple[MetricSpec, ...]:
                 kwargs=entry.arguments(),
             )
             for entry in config.metric_list
+            if not _is_computed_later(task, entry)
         )
     except TaskError as error:
         raise TaskError(f"{task.where('metric_list')}: {error}") from error
+
+
+def _is_computed_later(task: Task, entry: MetricEntry) -> bool:
+    """Whether the entry names a post-metric. TaskError if it says how one is aggregated, or the task writes no text."""
+    if entry.metric in metric_names(task.output_type) or not is_post_metric(entry.metric):
+        return False
+    if entry.aggregation not in (None, "mean") or entry.higher_is_better is not None:
+        raise TaskError(
+            f"Metric {entry.metric!r} is computed after the run and says itself how it is aggregated and which way is "
+            "better; leave `aggregation` and `higher_is_better` out."
+        )
+    if task.output_type != "generate_until":
+        raise TaskError(f"Metric {entry.metric!r} judges written answers; output_type {task.output_type} has none.")
+    return True
 
 
 def _filters(task: Task) -> tuple[FilterSpec, ...]:
@@ -165,6 +187,13 @@ def _check_sense(task: Task) -> None:
         raise TaskError(f"{task.where('generation_kwargs')}: only generate_until tasks generate.")
     if config.repeats > 1 and config.output_type != "generate_until":
         raise TaskError(f"{task.where('repeats')}: only generate_until tasks can repeat.")
+    if config.turns is not None and config.output_type != "generate_until":
+        raise TaskError(f"{task.where('turns')}: only generate_until tasks are conversations.")
+    if config.turns is not None and (config.doc_to_text != "" or config.gen_prefix is not None):
+        key = "gen_prefix" if config.gen_prefix is not None else "doc_to_text"
+        raise TaskError(f"{task.where(key)}: `turns` are all that the user asks; leave `{key}` out.")
+    if config.doc_to_temperature is not None and config.output_type != "generate_until":
+        raise TaskError(f"{task.where('doc_to_temperature')}: only generate_until tasks generate.")
     languages = [
         config.src_lang,
         config.tgt_lang,

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
+from benchbench.core.post_metrics import post_metric_names
 from benchbench.core.record import GroupRecord, Row, RunRecord
 from benchbench.core.registry import FAMILIES, metric_names
 from benchbench.core.types import Item, Json, MetricResult, OutputType, ScoringSpec
-from benchbench.extensions.rescore.post_metric import PostMetric, make_post_metric, post_metric_names
+from benchbench.extensions.rescore.post_metric import CostEstimate, EstimatesCost, PostMetric, make_post_metric
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import (
     ScoredMetric,
@@ -61,6 +62,24 @@ def score(run: RunFolder, settings: ScoreSettings, *, on_event: OnEvent = ignore
         scored = [one for metric in settings.metrics for one in rescoring.score(metric)]
         rescoring.add_groups({one.metric for one in scored})
     return ScoreResult(run.path, run.record(), tuple(scored))
+
+
+def estimate_costs(
+    run: RunFolder, settings: ScoreSettings, *, on_event: OnEvent = ignore
+) -> list[tuple[str, str, CostEstimate]]:
+    """(metric, task, what scoring it would ask of a model), for metrics that can tell. Opens no model, writes nothing.
+
+    ArgumentError if none of the metrics can tell.
+    """
+    _check_metrics(settings.metrics)
+    found = []
+    with ExitStack() as stack:
+        rescoring = Rescoring(run, run.own_record(), settings, on_event, stack)
+        for metric in settings.metrics:
+            found += [(metric, task, cost) for task, cost in rescoring.costs(metric)]
+    if not found:
+        raise ArgumentError(f"--dry-run: {', '.join(settings.metrics)} asks no model that counts tokens beforehand.")
+    return found
 
 
 def score_again(run: RunFolder, lost: Sequence[Path], *, on_event: OnEvent = ignore) -> None:
@@ -114,6 +133,7 @@ class Rescoring:
         stack: ExitStack,
     ) -> None:
         self.run, self.record, self.settings, self.on_event, self._stack = run, record, settings, on_event, stack
+        self._made: dict[tuple[str, tuple[tuple[str, str], ...]], _FromItems | _FromPostMetric] = {}
         self.tasks = [
             StoredTask(run, record, name, lambda: self.index, settings.data_root)
             for name in _chosen(list(record.tasks), settings.tasks)
@@ -131,17 +151,17 @@ class Rescoring:
             ArgumentError: it fits none of the tasks that were asked for.
             DataError: it has a value for none of them.
         """
-        method = self._method(metric)
-        fitting = [task for task in self.tasks if method.fits(task.spec.output_type)]
+        fitting = [(task, way) for task in self.tasks for way in self._ways(metric, task) if _fits(way, task)]
         if not fitting:
             kinds = {task.name: f"is {task.spec.output_type}" for task in self.tasks}
             raise ArgumentError(f"{metric} fits no task of the run: {_some(kinds)}.")
-        skipped = {task.name: reason for task in fitting if (reason := _missing(method, task)) is not None}
-        if len(skipped) == len(fitting):
+        reasons_of = [(task, way, _missing(way, task)) for task, way in fitting]
+        skipped = {task.name: reason for task, _, reason in reasons_of if reason is not None}
+        if all(reason is not None for _, _, reason in reasons_of):
             raise ArgumentError(f"{metric} cannot be computed: {_some(skipped)}.")
         if skipped:
             self.on_event(Note(f"{metric}: {len(skipped)} of {len(fitting)} tasks passed over: {_some(skipped)}."))
-        found = [method.score(task) for task in fitting if task.name not in skipped]
+        found = [way.score(task) for task, way, reason in reasons_of if reason is None]
         reasons = [one for one in found if isinstance(one, str)]
         if len(reasons) == len(found):
             raise DataError(f"{metric} has no value from what the run stored: {'; '.join(reasons[:3])}.")
@@ -149,18 +169,48 @@ class Rescoring:
             self.on_event(Note(f"{metric} has no value for {'; '.join(reasons[:3])}."))
         return [one for one in found if not isinstance(one, str)]
 
-    def _method(self, metric: str) -> _FromItems | _FromPostMetric:
-        post_metric = make_post_metric(metric, self.settings, self.on_event)
-        if post_metric is None:
-            return _FromItems(self, metric)
-        self._stack.callback(post_metric.close)
-        return _FromPostMetric(self, post_metric)
+    def costs(self, metric: str) -> list[tuple[str, CostEstimate]]:
+        """What the metric would cost for each task, where it can tell. ArgumentError if a task lacks something."""
+        found = []
+        for task in self.tasks:
+            for way in self._ways(metric, task):
+                if isinstance(way, _FromPostMetric) and _fits(way, task):
+                    if (reason := _missing(way, task)) is not None:
+                        raise ArgumentError(f"{metric} cannot be computed: {task.name} {reason}.")
+                    if (cost := way.cost(task)) is not None:
+                        found.append((task.name, cost))
+        return found
+
+    def _ways(self, metric: str, task: StoredTask) -> list[_FromItems | _FromPostMetric]:
+        """How the metric is computed for the task: once, or for each time that its `metric_list` names it."""
+        return [self._way(metric, tuple(sorted(options.items()))) for options in task.listed(metric) or [{}]]
+
+    def _way(self, metric: str, options: tuple[tuple[str, str], ...]) -> _FromItems | _FromPostMetric:
+        """The same for all tasks that list the metric with the same options."""
+        if (metric, options) not in self._made:
+            settings = replace(self.settings, options={**dict(options), **self.settings.options})
+            post_metric = make_post_metric(metric, settings, self.on_event)
+            if post_metric is None:
+                self._made[metric, options] = _FromItems(self, metric)
+            else:
+                self._stack.callback(post_metric.close)
+                self._made[metric, options] = _FromPostMetric(self, metric, post_metric)
+        return self._made[metric, options]
 
     def before(self, task: str, metric: str) -> AddedMetric | None:
         """What was added to the task under this name before."""
         return next((one for one in read_added(self.run.path) if (one.task, one.metric) == (task, metric)), None)
 
-    def rows(self, task: str, spec: ScoringSpec, items: Sequence[Item], signature: tuple[str, ...]) -> tuple[Row, ...]:
+    def rows(
+        self,
+        task: str,
+        spec: ScoringSpec,
+        items: Sequence[Item],
+        signature: tuple[str, ...],
+        remarks: Sequence[str] = (),
+        *,
+        best_of_targets: bool = True,
+    ) -> tuple[Row, ...]:
         """Rows of the one metric, shaped as those of the run."""
         model, seed = self.record.rows_of(task)[0], self.record.settings.get("seed")
         wanted = column_names(spec)
@@ -169,21 +219,27 @@ class Rescoring:
             for result in aggregate(spec, items, seed=seed if isinstance(seed, int) else SEED)
             if result.metric in wanted
         ]
-        several = any(len(item.targets) > 1 for item in items) and bool(signature)
-        notes = (*signature, *(["of several references the best counts"] if several else []))
+        several = any(len(item.targets) > 1 for item in items) and bool(signature) and best_of_targets
+        notes = (*remarks, *signature, *(["of several references the best counts"] if several else []))
         return tuple(_row(model, result, signature, notes) for result in found)
 
     def add(
-        self, task: str, spec: ScoringSpec, items: Sequence[Item], rows: tuple[Row, ...], made: Mapping[str, Json]
+        self,
+        task: str,
+        spec: ScoringSpec,
+        items: Sequence[Item],
+        rows: tuple[Row, ...],
+        made: Mapping[str, Json],
+        asked: str | None = None,
     ) -> ScoredMetric | str:
-        """Writes the rows, or says why there is no value."""
+        """Writes the rows, or says why there is no value. `asked` is the name by which a post-metric was asked for."""
         metric = spec.metrics[0]
         if all(row.value is None for row in rows):
             return f"{task}: {rows[0].note}"
         state: State = "added" if self.before(task, metric.name) is None else "replaced"
         write_added(
             self.run.path,
-            AddedMetric(task=task, spec=metric, rows=rows, part=None, made={**_made_now(), **made}),
+            AddedMetric(task=task, spec=metric, rows=rows, part=None, made={**_made_now(), **made}, asked=asked),
             items,
         )
         return ScoredMetric(task, metric.name, state, rows)
@@ -243,8 +299,8 @@ class _FromItems:
 class _FromPostMetric:
     """A metric with a model or program of its own; scores that rest on the same facts are kept."""
 
-    def __init__(self, rescoring: Rescoring, metric: PostMetric) -> None:
-        self._rescoring, self._metric = rescoring, metric
+    def __init__(self, rescoring: Rescoring, name: str, metric: PostMetric) -> None:
+        self._rescoring, self._name, self._metric = rescoring, name, metric
 
     def fits(self, output_type: OutputType) -> bool:
         """See PostMetric."""
@@ -254,6 +310,10 @@ class _FromPostMetric:
         """See PostMetric."""
         return self._metric.missing(task)
 
+    def cost(self, task: StoredTask) -> CostEstimate | None:
+        """What scoring would ask of a model; None where the metric cannot say."""
+        return self._metric.estimate(task) if isinstance(self._metric, EstimatesCost) else None
+
     def score(self, task: StoredTask) -> ScoredMetric | str:
         """Scores the task and writes the scores, or says why there is no value."""
         info, name = self._metric.info(task), task.name
@@ -261,16 +321,24 @@ class _FromPostMetric:
         same = before is not None and all(before.made.get(fact) == value for fact, value in info.facts.items())
         if before is not None and same and not self._rescoring.settings.fresh:
             return ScoredMetric(name, info.metric.name, "kept", before.rows)
-        spec, began = replace(task.spec, metrics=(info.metric,)), time.monotonic()
+        filters = task.spec.filters if info.every_filter and not info.parts else ()
+        spec, began = replace(task.spec, metrics=(info.metric,), filters=filters), time.monotonic()
         live = live_path(self._rescoring.run.path, name, info.metric.name)
         found = self._metric.items(spec, task, live)
-        rows = self._rescoring.rows(name, spec, found, signature=(info.signature,))
+        parts = tuple(replace(info.metric, name=f"{info.metric.name},{part}") for part in info.parts)
+        whole = replace(spec, metrics=(info.metric, *parts))
+        told = (info.signature,), info.remarks
+        rows = self._rescoring.rows(name, whole, found, *told, best_of_targets=info.every_filter)
         made = {**info.facts, **info.recorded, "seconds": round(time.monotonic() - began, 3)}
-        return self._rescoring.add(name, spec, found, rows, made)
+        return self._rescoring.add(name, spec, found, rows, made, self._name)
 
 
 def _made_now() -> dict[str, Json]:
     return {"finished": now(), "host": socket.gethostname(), "benchbench": __version__}
+
+
+def _fits(way: _FromItems | _FromPostMetric, task: StoredTask) -> bool:
+    return way.fits(task.spec.output_type)
 
 
 def _missing(method: _FromItems | _FromPostMetric, task: StoredTask) -> str | None:

@@ -9,6 +9,7 @@ from typing import Annotated
 from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import Setting, name_value_pairs
 from benchbench.extensions.comet.process import CometOptions
+from benchbench.extensions.judge.options import JudgeOptions
 from benchbench.runner.settings import IncludePaths, joined
 from benchbench.tasks.settings import DataRoot
 
@@ -53,6 +54,7 @@ class ScoreSettings:
         Setting("Template of the text to translate, if the task has no doc_to_source.", panel="COMET"),
     ] = None
     comet: CometOptions = field(default_factory=CometOptions)
+    judge: JudgeOptions = field(default_factory=JudgeOptions)
     options: Annotated[
         Mapping[str, str],
         Setting(
