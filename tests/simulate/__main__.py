@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.simulate.table import Row
 
-PARTS = {"intervals": 800, "duels": 600, "sweeps": 100}
+PARTS = {"intervals": 800, "duels": 600, "sweeps": 100, "training_pairs": 150}
 """Runs of a cell, at most; a cell whose rate is far from its limits gets fewer, and flat trainings near theirs four
 times as many."""
 
 
 def every_row(parts: Sequence[str], runs: int | None, seed: int, processes: int, only: str = "") -> Iterator[Row]:
     """The rows of the table, in order, as they are found; those alone that contain `only`, if any."""
-    from tests.simulate import cells, duels, sweeps
+    from tests.simulate import cells, duels, sweeps, training_pairs
 
+    places = {"intervals": cells, "duels": duels, "sweeps": sweeps, "training_pairs": training_pairs}
     jobs: list[Callable[[], list[Row]]] = []
     for part in parts:
         most = PARTS[part] if runs is None else runs
-        found = {"intervals": cells.jobs, "duels": duels.jobs, "sweeps": sweeps.jobs}[part]
-        jobs += [job for job in found(most, seed) if only in str(job)]
+        found = list(places[part].jobs(most, seed))
+        jobs += [job for job in found if only in str(job)]
     with ProcessPoolExecutor(processes) as pool:
         for rows in pool.map(_made, jobs):
             yield from rows
