@@ -22,6 +22,7 @@ from benchbench.cli.console import (
 from benchbench.cli.main import INCOMPLETE, VerbApp
 from benchbench.cli.options import AsJson, Output, Weights, check_target, with_settings
 from benchbench.cli.progress import watching
+from benchbench.cli.sweep_compare import compare
 from benchbench.core import json_record
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.format import magnitude, several
@@ -41,6 +42,7 @@ benchbench sweep -m EleutherAI/pythia-70m --revisions 'step*' --tasks piqa
 benchbench sweep show --since 100000
 """
 app = VerbApp(invoke_without_command=True, epilog=EXAMPLES)
+app.command()(compare)
 
 SweepName = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A folder, a name or its beginning, or `latest`.")]
 

@@ -17,13 +17,14 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchbench.stats.influence import Floats
 from benchbench.stats.noise import MEAN_TAU, Gain, Noise, checkpoint_noise
 from benchbench.stats.series import Series
 from benchbench.stats.testing import ALPHA
 
-GRID = 160
+GRID = 80
 """Places between a training's first and last at which its curve is held against the other's last score."""
 NEGLIGIBLE = 1e-3
 """Cases of noise less likely than this are left out."""
@@ -250,6 +251,11 @@ def pair_verdict(pair: CurvePair, *, delta: float, level: float = ALPHA) -> Pair
     return PairVerdict(outcome, since, last, points, saved(pair), level, delta, noise)
 
 
+def last_difference(pair: CurvePair, level: float = ALPHA) -> PointDifference:
+    """b − a at the last common point, on which the claim rests."""
+    return _difference(pair, common_places(pair.a, pair.b)[-1], level)
+
+
 def _contrast(pair: CurvePair, place: int) -> tuple[Floats, float]:
     x = float(np.log(place + (0.0 if min(pair.a[0], pair.b[0]) > 0 else 1.0)))
     (plus, bend_b), (minus, bend_a) = pair.at("b", x), pair.at("a", x)
@@ -312,7 +318,7 @@ def saved(pair: CurvePair) -> Saved:
     )
 
 
-def _ends(is_open: Floats, is_above: Floats, is_fine: bool) -> tuple[int | None, int | None]:
+def _ends(is_open: NDArray[np.intp], is_above: NDArray[np.bool_], is_fine: bool) -> tuple[int | None, int | None]:
     """Positions between which the place lies; −1 or the length where it lies beyond the ends."""
     count = len(is_above)
     if len(is_open) == 0:

@@ -9,8 +9,9 @@ from functools import partial
 
 import numpy as np
 
-from benchbench.stats.curve_pair import CurvePair, pair_verdict, saved
+from benchbench.stats.curve_pair import CurvePair, last_difference, saved
 from benchbench.stats.series import series_of_items
+from benchbench.stats.testing import ALPHA
 from tests.simulate.sweeps import Flat, draw, noise_of
 from tests.simulate.table import Row
 from tests.simulate.worlds import Floats
@@ -67,8 +68,7 @@ def false_better(world: Two, runs: int, seed: int) -> list[Row]:
     found: list[bool] = []
     while len(found) < 4 * runs and (len(found) < runs or sum(found) >= 0.02 * len(found)):
         start = seed + len(found)
-        said = [pair_verdict(pair_of(world, start + i), delta=0.005).outcome for i in range(runs)]
-        found += [outcome in ("better", "worse") for outcome in said]
+        found += [last_difference(pair_of(world, start + i)).p < ALPHA for i in range(runs)]
     rate = sum(found) / len(found)
     return [Row("equal trainings", str(world), "one called better", len(found), rate, 0.0, LIMIT)]
 
@@ -99,7 +99,12 @@ def saved_training(world: Two, runs: int, seed: int) -> list[Row]:
 
 EQUAL = (
     *(Two(k, n) for k in (2, 3, 5, 10, 20, 40) for n in (1000,)),
-    *(Two(k, n, tau, rho) for k in (2, 3, 5, 10, 40) for tau in (0.005, 0.02) for n, rho in ((1000, 0.7), (10_000, 0.0))),
+    *(
+        Two(k, n, tau, rho)
+        for k in (2, 3, 5, 10, 40)
+        for tau in (0.005, 0.02)
+        for n, rho in ((1000, 0.7), (10_000, 0.0))
+    ),
     *(Two(k, 10_000, 0.02, 0.7) for k in (2, 4, 8, 20)),
     *(Two(k, 2000, 0.01, 0.35, other_steps=True) for k in (5, 20)),
 )
