@@ -15,7 +15,7 @@ from benchbench.core.errors import ArgumentError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from benchbench.leaderboard.training_pairs import PairRow
+    from benchbench.leaderboard.training_pair import PairRow
 
 
 def compare(
@@ -46,7 +46,8 @@ def compare(
     from benchbench.core.json_record import finite_json
     from benchbench.leaderboard.chart import picture
     from benchbench.leaderboard.records import read_records
-    from benchbench.leaderboard.training_pairs import PairOptions, compare_trainings, figures, find_trainings
+    from benchbench.leaderboard.training_pair import figures
+    from benchbench.leaderboard.training_pairs import PairOptions, compare_trainings, find_trainings
     from benchbench.store.files import write_whole
 
     if delta is not None and not delta > 0:

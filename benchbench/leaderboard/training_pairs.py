@@ -9,27 +9,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
 from benchbench.core.format import magnitude
-from benchbench.core.format import number as shown_number
 from benchbench.core.types import Json
-from benchbench.leaderboard.chart import Dot, Line, Panel
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import Cell, Entry, Records, Variant
-from benchbench.leaderboard.training import NORMALISED, is_log
+from benchbench.leaderboard.training import NORMALISED
+from benchbench.leaderboard.training_pair import ALL, By, PairRow, figures, point_figures
 from benchbench.leaderboard.trainings import series_of_cells
 from benchbench.leaderboard.weights import Weighting, benchmarks, weights_of
-from benchbench.stats.curve_pair import CurvePair, PairVerdict, Saved, pair_verdict
+from benchbench.stats.curve_pair import CurvePair, common_places, pair_verdict
 from benchbench.stats.series import Series, series_of_tasks
 from benchbench.stats.testing import ALPHA, DELTA
 
 if TYPE_CHECKING:
     import pandas as pd
 
-By = Literal["step", "tokens", "flops"]
-ALL = "mean of all tasks"
 FLOPS_PER_TOKEN = 6
 """Operations per parameter and token of training. Source: Kaplan et al., arXiv 2001.08361, §2.1."""
 
@@ -46,62 +43,6 @@ class PairOptions:
     metric: str | None = None
     delta: float | None = None
     weighting: Weighting = "benchmarks"
-
-
-@dataclass(frozen=True, slots=True)
-class PairRow:
-    """b against a on one task, or on the mean of all."""
-
-    a: str
-    b: str
-    task: str
-    metric: str
-    axis: By
-    pair: CurvePair
-    verdict: PairVerdict
-    higher_is_better: bool
-    is_share: bool
-    """Differences are percentage points."""
-    is_log: bool = False
-    has_items: bool = True
-    """Compared doc by doc; else from standard errors, as if the docs were others."""
-
-    @property
-    def sign(self) -> float:
-        """From the metric's own direction to "higher is better"."""
-        return 1.0 if self.higher_is_better and not self.is_log else -1.0
-
-    @property
-    def sentence(self) -> str:
-        """The verdict in words."""
-        return " ".join(part for part in (_claim(self), _saving(self), _noise(self)) if part)
-
-    @property
-    def panels(self) -> tuple[Panel, Panel]:
-        """Both curves, and the difference with its band."""
-        cut, values = len(self.pair.a), self.sign * self.pair.joint.values
-        errors = 1.96 * self.pair.joint.covariance.diagonal() ** 0.5
-        lines = []
-        for name, places, start in ((self.a, self.pair.a, 0), (self.b, self.pair.b, cut)):
-            dots = (
-                Dot(
-                    place,
-                    values[start + k],
-                    values[start + k] - errors[start + k],
-                    values[start + k] + errors[start + k],
-                )
-                for k, place in enumerate(places)
-            )
-            lines.append(Line(name, tuple(dots)))
-        log = is_log([*self.pair.a, *self.pair.b])
-        label = f"{self.axis} (log)" if log else self.axis
-        curves = Panel(f"{self.task} {self.metric}", tuple(lines), label, note=self.sentence, log_x=log)
-        band = tuple(
-            Dot(p.place, self.sign * p.value, *sorted((self.sign * p.low, self.sign * p.high)))
-            for p in self.verdict.points
-        )
-        title = f"{self.task}: {self.b} less {self.a}"
-        return curves, Panel(title, (Line("difference", band),), label, 0.0, "no difference", self.sentence, log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +161,9 @@ class _Duel:
         part = self.level * (0.5 if overall else 1.0)
         rows = [] if overall is None else [self._row(ALL, NORMALISED, overall, self.options.delta or DELTA, part)]
         for task, one in found.items():
-            metric = one.cell.metric
-            delta = self.options.delta or metric.margin(*(abs(v) for v in one.pair.joint.values[-1:])) or DELTA
-            rows.append(self._row(task, metric.name, one, delta, part / len(found)))
+            about = one.cell.metric
+            delta = self.options.delta or about.margin(*(abs(v) for v in one.pair.joint.values[-1:])) or DELTA
+            rows.append(self._row(task, about.name, one, delta, part / len(found)))
         return rows
 
     def _variants(self, refused: list[tuple[str, str, str, str]]) -> list[Variant]:
@@ -244,6 +185,7 @@ class _Duel:
         (x, first), (y, second) = self.a.cells(variant, metric), self.b.cells(variant, metric)
         if not first or not second:
             raise StoreError(f"one of them has no {metric} of it")
+        common_places(tuple(x), tuple(y))
         series, has_items = series_of_cells(range(len(x) + len(y)), [*first, *second], self.items)
         return _Found(second[-1], CurvePair(series, tuple(x), tuple(y)), has_items)
 
@@ -338,103 +280,6 @@ def _tokens(entry: Entry, per_step: int | None) -> int | None:
     return None if per_step is None or entry.step is None else per_step * entry.step
 
 
-def _at(row: PairRow, place: float) -> str:
-    unit = {"step": "step ", "tokens": "", "flops": ""}[row.axis]
-    after = {"step": "", "tokens": " tokens", "flops": " FLOPs"}[row.axis]
-    return f"{unit}{magnitude(place)}{after}"
-
-
-def _size(row: PairRow, value: float) -> str:
-    """A difference with the metric's own sign."""
-    turned = row.sign * value
-    return f"{shown_number(100 * turned, 2, sign=True)} pp" if row.is_share else shown_number(turned, 4, sign=True)
-
-
-def _claim(row: PairRow) -> str:
-    found, what = row.verdict, f"{row.task}{'' if row.task == ALL else f' {row.metric}'}"
-    if found.last is None:
-        return f"{what}: too little data: {found.reason}."
-    low, high = sorted((row.sign * found.last.low, row.sign * found.last.high))
-    ends = f"{_size(row, row.sign * low).removesuffix(' pp')}…{_size(row, row.sign * high).removesuffix(' pp')}"
-    sure = shown_number(100 * (1 - found.level), 0 if found.level in (0.05, 0.01) else 1)
-    figures = f"{_size(row, found.last.value)} at {_at(row, found.last.place)}, {sure} % CI {ends}"
-    if found.outcome in ("better", "worse"):
-        return f"{what}: {row.b} is {found.outcome} than {row.a} from {_at(row, found.since or 0)} on ({figures})."
-    if found.outcome == "equivalent":
-        return f"{what}: {row.b} and {row.a} end alike, within ±{_size(row, row.sign * found.delta)[1:]} ({figures})."
-    return f"{what}: no difference of {row.b} from {row.a} is shown ({figures})."
-
-
-def _saving(row: PairRow) -> str:
-    found, unit = row.verdict.saved, {"step": "steps", "tokens": "tokens", "flops": "FLOPs"}[row.axis]
-    if found is None or row.verdict.outcome not in ("better", "worse"):
-        return ""
-    faster, other = (row.b, row.a) if found.faster == "b" else (row.a, row.b)
-    if found.share is None:
-        return f"{faster} does not reach {other}'s final score."
-    return f"{faster} reaches {other}'s final score at {found.share:.0%} of {other}'s {unit} ({_reach(found)})."
-
-
-def _reach(found: Saved) -> str:
-    if found.low is not None and found.high is not None:
-        return f"95 % CI {100 * found.low:.0f}–{100 * found.high:.0f} %"
-    if found.low is None and found.high is None:
-        return "95 % CI: anywhere, these checkpoints do not tell"
-    if found.high is None:
-        return f"95 % CI from {100 * (found.low or 0):.0f} % on, without an upper end"
-    return f"95 % CI up to {100 * found.high:.0f} %, without a lower end"
-
-
-def _noise(row: PairRow) -> str:
-    few = [name for name, places in ((row.a, row.pair.a), (row.b, row.pair.b)) if len(places) < 4]
-    said = f"Too few checkpoints of {' and '.join(few)} to tell their noise, which is allowed for." if few else ""
-    wide = "Without items the docs of the two count as different ones: the intervals are wider than they need be."
-    return said if row.has_items else f"{said} {wide}".strip()
-
-
-def figures(row: PairRow) -> dict[str, Json]:
-    """The row as JSON, with the metric's own signs."""
-    found = row.verdict
-    return {
-        "a": row.a,
-        "b": row.b,
-        "task": row.task,
-        "metric": row.metric,
-        "axis": row.axis,
-        "n": row.pair.joint.n,
-        "has_items": row.has_items,
-        "outcome": found.outcome,
-        "since": found.since,
-        "level": found.level,
-        "delta": found.delta,
-        "noise": list(found.noise),
-        "end": None if found.last is None else _point(row, len(found.points) - 1),
-        "points": [_point(row, k) for k in range(len(found.points))],
-        "saved": _saved(found.saved),
-        "sentence": row.sentence,
-    }
-
-
-def _point(row: PairRow, number: int) -> dict[str, Json]:
-    point = row.verdict.points[number]
-    low, high = sorted((row.sign * point.low, row.sign * point.high))
-    return {
-        "place": point.place,
-        "difference": row.sign * point.value,
-        "ci_low": low,
-        "ci_high": high,
-        "p": point.p,
-        "interpolated": point.interpolated,
-        "interpolation_error": point.bend,
-    }
-
-
-def _saved(found: Saved | None) -> Json:
-    if found is None:
-        return None
-    return {"faster": found.faster, "share": found.share, "ci_low": found.low, "ci_high": found.high}
-
-
 def frame(found: TrainingComparison) -> pd.DataFrame:
     """A row per pair, task and common point, for pandas."""
     import pandas as pd
@@ -443,7 +288,7 @@ def frame(found: TrainingComparison) -> pd.DataFrame:
     for row in found.rows:
         facts = figures(row)
         shared = {name: facts[name] for name in ("a", "b", "task", "metric", "axis", "n", "outcome", "since")}
-        rows += [{**shared, **_point(row, k)} for k in range(len(row.verdict.points))]
+        rows += [{**shared, **point_figures(row, k)} for k in range(len(row.verdict.points))]
     return pd.DataFrame(rows)
 
 

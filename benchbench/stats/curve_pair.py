@@ -215,8 +215,10 @@ def _flat(noise: Noise, scale: float) -> Noise:
 
 
 def common_places(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
-    """Places of any checkpoint where both trainings are known, by interpolation at least."""
+    """Places of checkpoints where both trainings are known, by interpolation at least; ValueError if there is none."""
     first, last = max(a[0], b[0]), min(a[-1], b[-1])
+    if first > last:
+        raise ValueError(f"they have no part of the axis in common: {a[0]:,} to {a[-1]:,} and {b[0]:,} to {b[-1]:,}")
     return tuple(sorted({place for place in (*a, *b) if first <= place <= last}))
 
 
@@ -236,11 +238,6 @@ def pair_verdict(pair: CurvePair, *, delta: float, level: float = ALPHA) -> Pair
     if not delta > 0:
         raise ValueError(f"delta must be positive, not {delta}")
     common = common_places(pair.a, pair.b)
-    if not common:
-        raise ValueError(
-            f"they have no part of the axis in common: {pair.a[0]:,} to {pair.a[-1]:,} and {pair.b[0]:,} to"
-            f" {pair.b[-1]:,}"
-        )
     if pair.joint.degrees + 1 < FEWEST_UNITS:
         reason = f"{pair.joint.degrees + 1} independent docs are too few"
         return PairVerdict("too little data", None, None, (), None, level, delta, reason=reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from benchbench import compare_sweeps
 from benchbench.core.errors import ArgumentError, StoreError
 from benchbench.leaderboard.chart import picture
 from benchbench.leaderboard.records import read_records
-from benchbench.leaderboard.training_pairs import PairOptions, compare_trainings, figures, find_trainings
+from benchbench.leaderboard.training_pair import figures
+from benchbench.leaderboard.training_pairs import PairOptions, compare_trainings, find_trainings
 from tests.cli.command import benchbench
 from tests.leaderboard.make import measured, task
 
@@ -40,6 +42,17 @@ def root(tmp_path_factory):
     training(place, "late", (0.30, 0.40), steps=(90_000, 99_000))
     training(place, "other", (0.3, 0.4, 0.5, 0.6), data_hash="d2")
     return place
+
+
+def trainings(root):
+    return find_trainings(("slow", "fast"), read_records([root]))
+
+
+def with_size(runs):
+    """The same runs of a model of seven parameters."""
+    return tuple(
+        replace(run, record=replace(run.record, backend=replace(run.record.backend, num_parameters=7))) for run in runs
+    )
 
 
 def compared(root, *names, **options):
@@ -79,8 +92,10 @@ def test_tokens_and_flops_are_axes(root):
     assert compared(root, "slow", "fast", by="tokens").rows[0].pair.a == (10_000, 20_000, 40_000, 80_000)
     row = compared(root, "slow", "fast", by="tokens").rows[0]
     assert "of slow's tokens" in row.sentence
-    flops = compared(root, "slow", "fast", by="flops").rows[0].pair.a
-    assert flops[1] == 2 * flops[0] > 10_000
+    with pytest.raises(ArgumentError, match="how many parameters slow has is not recorded"):
+        compared(root, "slow", "fast", by="flops")
+    counted = [(name, [replace(e, runs=with_size(e.runs)) for e in es]) for name, es in trainings(root)]
+    assert compare_trainings(counted, PairOptions("flops")).rows[0].pair.a == tuple(6 * 7 * t for t in row.pair.a)
 
 
 def test_three_trainings_are_three_pairs_and_share_the_error(root):

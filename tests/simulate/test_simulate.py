@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchbench.stats.intervals import Interval
-from tests.simulate import cells, duels, samples, sweeps, training_pairs, worlds
+from tests.simulate import cells, duels, forecasts, samples, sweeps, training_pairs, worlds
 from tests.simulate.__main__ import main
 from tests.simulate.coverage import Cell, in_range
 from tests.simulate.sweeps import Flat
@@ -63,6 +63,10 @@ def test_equal_trainings_are_seldom_called_different_and_what_is_saved_is_held()
         partial(training_pairs.saved_training, training_pairs.Two(8, 5000, 0.005, 0.35, 1.6), 25),
     ]
     assert broken([row for job in jobs for row in job(seed=1)]) == []
+
+
+def test_forecasts_hold_what_comes_as_often_as_they_say() -> None:
+    assert broken(forecasts.coverage(forecasts.Family(15, 0.01), 0.3, 150, seed=1)) == []
 
 
 def test_a_rate_beside_its_limit_by_more_than_chance_is_broken() -> None:
