@@ -23,6 +23,7 @@ from benchbench.cli.main import INCOMPLETE, VerbApp
 from benchbench.cli.options import AsJson, Output, Weights, check_target, with_settings
 from benchbench.cli.progress import watching
 from benchbench.cli.sweep_compare import compare
+from benchbench.cli.sweep_decide import decide
 from benchbench.cli.sweep_forecast import forecast
 from benchbench.core import json_record
 from benchbench.core.errors import ArgumentError, BackendError
@@ -44,6 +45,7 @@ benchbench sweep show --since 100000
 """
 app = VerbApp(invoke_without_command=True, epilog=EXAMPLES)
 app.command()(compare)
+app.command()(decide)
 app.command()(forecast)
 
 SweepName = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A folder, a name or its beginning, or `latest`.")]

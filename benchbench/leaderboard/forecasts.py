@@ -40,11 +40,11 @@ class ForecastRow:
             return f"{what}: no forecast: {self.refused}."
         low, high = self.found.interval(0.9)
         test = self.found.test
+        count = several(test.trainings, "other training")
         return (
             f"{what}: {self.found.value:.4f} expected at {magnitude(self.found.at)}, 90 % prediction interval"
-            f" {low:.4f}…{high:.4f}; now {self.last_value:.4f}. Forecasts of"
-            f" {several(test.trainings, 'other training')} from there were off by {test.forecast:.4f} on average, 'stays as it is' by {test.stays:.4f}, a power law"
-            f" by {test.power_law:.4f}."
+            f" {low:.4f}…{high:.4f}; now {self.last_value:.4f}. Forecasts of {count} from there were off by"
+            f" {test.forecast:.4f} on average, 'stays as it is' by {test.stays:.4f}, a power law by {test.power_law:.4f}."
         )
 
 

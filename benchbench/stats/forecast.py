@@ -2,11 +2,11 @@
 
 A bank of other trainings of the same task tells how much each still gained from the place that this one has reached.
 The gain is regressed on the level there (and on that of the smooth signal, bits per byte of the right answer, where all
-have it), by ridge regression that leans to "all gain alike". Each training of the bank is then forecast from the others;
-how far those forecasts were off is how wide the interval is: jackknife prediction, Barber, Candès, Ramdas & Tibshirani,
-Annals of Statistics 49 (2021).
+have it), by ridge regression that leans to "all gain alike". Each training of the bank is then forecast from the
+others; how far those forecasts were off is how wide the interval is: jackknife prediction, Barber, Candès, Ramdas &
+Tibshirani, Annals of Statistics 49 (2021).
 
-Held against two plain forecasts: "stays as it is", and the power law y = a - b·x^(-c) through the training's own scores.
+Held against two plain forecasts: "stays as it is", and the power law y = a - b·x^(-c) through a training's own scores.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RIDGE = 1.0
 FEWEST_IN_BANK = 8
 """Fewer other trainings make no interval."""
 POWER_FROM = 1000
-"""The power law is fitted from this place on, for before it nothing is learned; to all where fewer than four are left."""
+"""The power law is fitted from this place on, before which nothing is learned; to all where fewer than four are left."""
 EXPONENTS = np.linspace(0.05, 2.0, 40)
 
 

@@ -67,7 +67,7 @@ def test_a_power_law_is_found_again():
 
 def test_scores_that_do_not_move_are_not_forecast():
     rng = np.random.default_rng(1)
-    flat = [Course(str(k), PLACES, np.full(5, 0.25) + [0, 0, 0, 0, 0.05 * rng.choice([-1, 1])]) for k in range(10)]
+    flat = [Course(str(k), PLACES, 0.25 + np.array([0, 0, 0, 0, 0.05 * rng.choice([-1, 1])])) for k in range(10)]
     found = forecast(flat[0].until(8000), flat[1:], 16000)
     assert found.refused is not None
     assert "'stays as it is'" in found.refused

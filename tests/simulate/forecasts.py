@@ -31,7 +31,7 @@ class Family:
         for k in range(count):
             end, speed = 0.6 + self.spread * rng.standard_normal(), np.exp(0.3 * rng.standard_normal())
             curve = end - 0.3 * (1 + speed * PLACES / 3000) ** -0.7
-            found.append(Course(str(k), PLACES, curve + self.noise * rng.standard_normal(len(PLACES))))
+            found.append(Course(str(k), PLACES, np.asarray(curve + self.noise * rng.standard_normal(len(PLACES)))))
         return found
 
 

@@ -166,6 +166,7 @@ def _check_settings(task: UpstreamTask, settings: RenderSettings) -> None:
         "--fewshot-split": settings.fewshot_split is not None,
         "--prompt": settings.prompt != "default",
         "--fewshot-mode per_doc": settings.fewshot_mode == "per_doc",
+        "--random-docs": settings.random_docs,
     }
     if wrong := [option for option, is_given in given.items() if is_given]:
         raise ArgumentError(
