@@ -44,7 +44,8 @@ class ForecastRow:
         return (
             f"{what}: {self.found.value:.4f} expected at {magnitude(self.found.at)}, 90 % prediction interval"
             f" {low:.4f}…{high:.4f}; now {self.last_value:.4f}. Forecasts of {count} from there were off by"
-            f" {test.forecast:.4f} on average, 'stays as it is' by {test.stays:.4f}, a power law by {test.power_law:.4f}."
+            f" {test.forecast:.4f} on average, 'stays as it is' by {test.stays:.4f},"
+            f" a power law by {test.power_law:.4f}."
         )
 
 

@@ -26,7 +26,7 @@ RIDGE = 1.0
 FEWEST_IN_BANK = 8
 """Fewer other trainings make no interval."""
 POWER_FROM = 1000
-"""The power law is fitted from this place on, before which nothing is learned; to all where fewer than four are left."""
+"""The power law is fitted from this place on, before which little is learned; to all if fewer than four are left."""
 EXPONENTS = np.linspace(0.05, 2.0, 40)
 
 

@@ -124,12 +124,10 @@ def decide(
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or not 0 < x.size <= total:
         raise ValueError(f"{x.shape} and {y.shape} are no pairs of up to {total} docs")
-    if not 0 < error < 0.5 or (within is not None and not 0 < within < reach):
-        raise ValueError(
-            f"an error of {error} and a margin of {within} were given; 0 to 0.5 and a positive one expected"
-        )
-    gaps = (y - x) if higher_is_better else (x - y)
-    answers = _answers(gaps, within, EARLY * error, reach)
+    asked = question or Question()
+    early = EARLY * asked.error
+    gaps = (y - x) if asked.higher_is_better else (x - y)
+    answers = _answers(gaps, asked.within, early, asked.reach)
     for look in looks:
         if look >= FEWEST and (found := answers[look - 1]) and look < total:
             return _decision(_NAMES[found], gaps[:look], total, early, asked.reach)

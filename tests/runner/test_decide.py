@@ -58,7 +58,7 @@ def test_a_large_difference_takes_a_part_of_the_docs(world):
 
 def test_the_rest_is_asked_with_complete_and_what_was_asked_is_taken_over(world):
     a, b = asked(world, "old", lambda n: n % 2 == 0), asked(world, "new", lambda n: n % 10 > 0)
-    (some,) = decide_tasks(a, b)
+    (some,) = decide_tasks(a, b, DecideOptions(first=100))
     (whole,) = decide_tasks(a, b, DecideOptions(complete=True))
     assert whole.found.docs == DOCS
     assert whole.found.difference == pytest.approx(0.4)
@@ -68,14 +68,15 @@ def test_the_rest_is_asked_with_complete_and_what_was_asked_is_taken_over(world)
     assert plain.already_complete, "it is the same run as one without any of this"
 
 
+@pytest.mark.slow
 def test_equal_models_are_asked_all_docs_and_called_close_where_that_is_asked(world):
     def old(n):
         return n % 2 == 0
 
     a, b = asked(world, "old", old), asked(world, "new", lambda n: (n % 2 == 0) != (n % 40 in (1, 2)))
-    (one,) = decide_tasks(a, b)
+    (one,) = decide_tasks(a, b, DecideOptions(first=200))
     assert (one.found.answer, one.found.docs) == ("undecided", DOCS)
-    (close,) = decide_tasks(a, b, DecideOptions(within=0.2))
+    (close,) = decide_tasks(a, b, DecideOptions(within=0.2, first=200))
     assert close.found.answer == "within"
     assert close.found.docs < DOCS
 
@@ -112,6 +113,7 @@ def test_the_command(world):
     paths = [model(world, name, right) for name, right in (("old", lambda n: n % 2 == 0), ("new", lambda n: n % 9 > 0))]
     words = ["--model", paths[1], "--against", paths[0], "--backend", "scripted", "--tasks", "toy_quiz"]
     words += ["--include-path", world / "tasks", "--data-root", world / "hub", "--output", world / "results"]
+    words += ["--first", 100]
     found = benchbench("sweep", "decide", *words, columns=120)
     assert found.returncode == 0, found.stderr
     assert "better" in found.stdout

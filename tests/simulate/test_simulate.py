@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchbench.stats.intervals import Interval
-from tests.simulate import cells, duels, forecasts, samples, sweeps, training_pairs, worlds
+from tests.simulate import cells, decisions, duels, forecasts, samples, sweeps, training_pairs, worlds
 from tests.simulate.__main__ import main
 from tests.simulate.coverage import Cell, in_range
 from tests.simulate.sweeps import Flat
@@ -67,6 +67,15 @@ def test_equal_trainings_are_seldom_called_different_and_what_is_saved_is_held()
 
 def test_forecasts_hold_what_comes_as_often_as_they_say() -> None:
     assert broken(forecasts.coverage(forecasts.Family(15, 0.01), 0.3, 150, seed=1)) == []
+
+
+def test_looking_after_every_doc_seldom_finds_what_is_not_there() -> None:
+    jobs = [
+        partial(decisions.abused, decisions.Pairs(300, 0.3), 150),
+        partial(decisions.spared, 1000, 0.2, 3.0, 10),
+        partial(decisions.spared, 300, 0.2, 0.0, 10),
+    ]
+    assert broken([row for job in jobs for row in job(seed=1)]) == []
 
 
 def test_a_rate_beside_its_limit_by_more_than_chance_is_broken() -> None:
