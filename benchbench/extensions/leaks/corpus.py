@@ -61,8 +61,8 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
         found += [one for one in inside if one.is_file() and _kind(one) in KINDS]
     if not found:
         raise ArgumentError(
-            f"{', '.join(map(str, paths))}: no file here is {', '.join(KINDS)}, plain or .gz. Parquet and others: write "
-            "their text as JSON lines first."
+            f"{', '.join(map(str, paths))}: no file here is {', '.join(KINDS)}, plain or .gz. Of Parquet and others,"
+            " write their text as JSON lines first."
         )
     return found
 
