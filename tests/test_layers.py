@@ -34,11 +34,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/leaks": {"core", "stats", "backends", "store"},
     "extensions/lm_eval": {"core", "stats", "tasks", "scoring"},
     "extensions/interchange": {"core", "store"},
+    "extensions/memory": {"core", "stats", "backends", "backends/hf", "backends/models"},
     "extensions/parity": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"},
     "extensions/rescore": {"core", "tasks", "scoring", "store", "runner", "extensions/comet"},
     "extensions/slurm": {"core", "store", "runner"},
     "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}
-    | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "leaks", "parity", "rescore", "slurm")},
+    | {
+        f"extensions/{name}"
+        for name in ("comet", "demo", "interchange", "leaks", "memory", "parity", "rescore", "slurm")
+    },
     "__init__": {"core", "store", "leaderboard", "notebook"},  # the version; what people call, on first use
     "callbacks": {"core", "backends", "backends/hf", "runner"},
     "composer": {"core", "backends", "backends/hf", "backends/models", "runner"},

@@ -134,6 +134,7 @@ VERBS = {
     "score": "Add metrics to a finished run, such as COMET.",
     "compare": "Compare models doc by doc: difference, interval, verdict.",
     "leaks": "Look for a benchmark in training data, by text and by a model's behaviour.",
+    "memory": "Measure what a model has learned by heart.",
     "parity": "Ask several backends the same and say whether they agree.",
     "results": "List, show, import and export what is on disk.",
     "leaderboard": "Build a static site of the results.",
