@@ -1,4 +1,4 @@
-"""A tiny model really trained on planted canaries and on a benchmark's file: all measures rise, the order test sees it."""
+"""A tiny model really trained on planted canaries and a benchmark's file: measures rise, the order test sees it."""
 
 from __future__ import annotations
 
