@@ -25,7 +25,9 @@ app = VerbApp(no_args_is_help=True, help="Look for a benchmark in training data,
 
 @app.command()
 def search(
-    tasks: Annotated[str, typer.Option(help="Names, groups, suites or globs, separated by commas.")],
+    tasks: Annotated[
+        list[str], typer.Option(help="Names, groups, suites or globs, separated by commas; may be repeated.")
+    ],
     corpus: Annotated[
         list[Path], typer.Option(help="File or folder of .txt or .jsonl, plain or .gz; may be repeated.")
     ],
@@ -56,7 +58,7 @@ def search(
 
     options = SearchOptions(words, field, processes)
     render = RenderSettings(num_fewshot=0, data_root=data_root)
-    settings = RunSettings(ModelOptions(""), tasks, tuple(include_path or ()), render)
+    settings = RunSettings(ModelOptions(""), ",".join(tasks), tuple(include_path or ()), render)
     with stoppable(), busy("searching"):
         plan = make_plan(settings, ignore)
         docs = {prepared.task.name: list(prepared.docs) for prepared in plan.tasks}

@@ -1,8 +1,9 @@
 """How well a model knows a text, from the log-probabilities of its tokens; and what that tells of membership.
 
 loss: mean log-probability. min_k: mean of the 20 % least likely tokens (Shi et al., arXiv 2310.16789). min_k++: the
-same after each was standardised by mean and deviation over the vocabulary there (Zhang et al., arXiv 2404.02936). zlib: log-probability per byte that zlib needs; reference: mean log-probability less that of another model (Carlini et
-al., arXiv 2012.07805). Of all, more means "rather a member".
+same after each was standardised by mean and deviation over the vocabulary there (Zhang et al., arXiv 2404.02936).
+zlib: log-probability per byte that zlib needs; reference: mean log-probability less that of another model (Carlini
+et al., arXiv 2012.07805). Of all, more means "rather a member".
 """
 
 from __future__ import annotations
