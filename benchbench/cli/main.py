@@ -133,7 +133,7 @@ VERBS = {
     "sweep": "Score every checkpoint of a training run, as it appears.",
     "score": "Add metrics to a finished run, such as COMET.",
     "compare": "Compare models doc by doc: difference, interval, verdict.",
-    "leaks": "Look for a benchmark in training data, by text and by a model's behaviour.",
+    "leaks": "Look for a benchmark in training data.",
     "memory": "Measure what a model has learned by heart.",
     "parity": "Ask several backends the same and say whether they agree.",
     "results": "List, show, import and export what is on disk.",

@@ -25,6 +25,7 @@ from benchbench.cli.progress import watching
 from benchbench.cli.sweep_compare import compare
 from benchbench.cli.sweep_decide import decide
 from benchbench.cli.sweep_forecast import forecast
+from benchbench.cli.sweep_signal import signal
 from benchbench.core import json_record
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.format import magnitude, several
@@ -47,6 +48,7 @@ app = VerbApp(invoke_without_command=True, epilog=EXAMPLES)
 app.command()(compare)
 app.command()(decide)
 app.command()(forecast)
+app.command()(signal)
 
 SweepName = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A folder, a name or its beginning, or `latest`.")]
 
