@@ -13,17 +13,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.simulate.table import Row
 
-PARTS = {"intervals": 800, "duels": 600, "sweeps": 100, "training_pairs": 150, "forecasts": 600, "decisions": 1000}
+PARTS = {
+    "intervals": 800,
+    "duels": 600,
+    "sweeps": 100,
+    "training_pairs": 150,
+    "forecasts": 600,
+    "decisions": 1000,
+    "twins": 200,
+}
 """Runs of a cell, at most; a cell whose rate is far from its limits gets fewer, and flat trainings near theirs four
 times as many."""
 
 
 def every_row(parts: Sequence[str], runs: int | None, seed: int, processes: int, only: str = "") -> Iterator[Row]:
     """The rows of the table, in order, as they are found; those alone that contain `only`, if any."""
-    from tests.simulate import cells, decisions, duels, forecasts, sweeps, training_pairs
+    from tests.simulate import cells, decisions, duels, forecasts, sweeps, training_pairs, twins
 
     places = {"intervals": cells, "duels": duels, "sweeps": sweeps, "training_pairs": training_pairs}
-    places |= {"forecasts": forecasts, "decisions": decisions}
+    places |= {"forecasts": forecasts, "decisions": decisions, "twins": twins}
     jobs: list[Callable[[], list[Row]]] = []
     for part in parts:
         most = PARTS[part] if runs is None else runs
