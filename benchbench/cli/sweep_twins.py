@@ -72,8 +72,8 @@ def twins(
         names = variants or [name for name in records.trainings() if name.startswith(f"{plain}+")]
         if not names:
             raise ArgumentError(
-                f"there is no variant of {plain} here. Make one with `benchbench sweep --model … --variants int8,int4`, "
-                "or name the other training."
+                f"there is no variant of {plain} here. Make one with `benchbench sweep --model … --variants int8,int4`,"
+                " or name the other training."
             )
         base, *others = find_trainings([plain, *names], records)
         rows = twin_rows(base, others)

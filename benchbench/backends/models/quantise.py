@@ -1,4 +1,4 @@
-"""Weights of a loaded model in fewer bits, by torchao: weight-only, on CPU and GPU, computed in the model's own type."""
+"""Weights of a loaded model in fewer bits, by torchao: weight-only, on CPU and GPU."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def quantise(loaded: LoadedModel, bits: Bits) -> None:
     from torchao.quantization import granularity  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     rounding: Any = quantization
+    numbers: Any = torch
     if bits == "int8":
         how = rounding.Int8WeightOnlyConfig()
     else:
-        how = rounding.IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=granularity.PerGroup(GROUP))
+        how = rounding.IntxWeightOnlyConfig(weight_dtype=numbers.int4, granularity=granularity.PerGroup(GROUP))
     try:
         rounding.quantize_(loaded.model, how)
     except (AssertionError, RuntimeError, ValueError, NotImplementedError, TypeError) as error:
