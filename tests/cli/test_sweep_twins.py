@@ -8,8 +8,9 @@ import json
 import numpy as np
 import pytest
 
+from benchbench.backends.models.quantise import quantise
 from benchbench.cli.sweep_twins import with_variants
-from benchbench.core.errors import ArgumentError
+from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.settings import changed
 from benchbench.leaderboard.records import read_records
 from benchbench.leaderboard.training_pairs import find_trainings
@@ -51,6 +52,7 @@ def test_a_loss_that_grows_is_found_and_one_that_does_not_is_not(root):
     assert "no change of the loss is shown" in eight.sentence
 
 
+@pytest.mark.slow
 def test_the_command_finds_the_variants_by_their_names(root, tmp_path):
     done = benchbench("sweep", "twins", "run", "--to", tmp_path / "t.svg", "--output", root, columns=120)
     assert done.returncode == 0, done.stderr
@@ -75,17 +77,10 @@ def test_variants_are_sweeps_of_their_own_and_others_are_refused(tmp_path):
     assert made[1].name.endswith("+int8")
 
 
-def test_torchao_that_is_not_there_is_named(tmp_path):
-    if importlib.util.find_spec("torchao") is not None:
-        pytest.skip("torchao is installed")
-    models.tiny_llama(tmp_path / "m")
-    world = make_world(tmp_path / "world")
-    words = ["--tasks", "toy_quiz", "--include-path", world / "tasks", "--data-root", world / "hub"]
-    done = benchbench(
-        "run", "--model", tmp_path / "m", "--model-args", "torchao=int8", *words, "--output", tmp_path / "results"
-    )
-    assert done.returncode != 0
-    assert "needs the package torchao: pip install torchao" in done.stderr
+def test_torchao_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BackendError, match="needs the package torchao: pip install torchao"):
+        quantise(None, "int8")
 
 
 @pytest.mark.slow

@@ -131,6 +131,7 @@ def test_two_checkpoints_are_enough_for_a_large_difference_and_say_what_is_not_k
     assert "Too few checkpoints of slow and fast to tell their noise" in row.sentence
 
 
+@pytest.mark.slow
 def test_command_frame_and_picture(root, tmp_path):
     found = benchbench("sweep", "compare", "slow", "fast", "--json", "--to", tmp_path / "p.svg", "--output", root)
     assert found.returncode == 0, found.stderr

@@ -109,6 +109,7 @@ def test_a_model_against_itself_and_texts_without_a_mean_are_refused(world):
         decide_tasks(a, a)
 
 
+@pytest.mark.slow
 def test_the_command(world):
     paths = [model(world, name, right) for name, right in (("old", lambda n: n % 2 == 0), ("new", lambda n: n % 9 > 0))]
     words = ["--model", paths[1], "--against", paths[0], "--backend", "scripted", "--tasks", "toy_quiz"]

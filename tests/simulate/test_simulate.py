@@ -66,7 +66,7 @@ def test_equal_trainings_are_seldom_called_different_and_what_is_saved_is_held()
 
 
 def test_forecasts_hold_what_comes_as_often_as_they_say() -> None:
-    assert broken(forecasts.coverage(forecasts.Family(15, 0.01), 0.3, 150, seed=1)) == []
+    assert broken(forecasts.coverage(forecasts.Family(12, 0.01), 0.3, 60, seed=1)) == []
 
 
 def test_looking_after_every_doc_seldom_finds_what_is_not_there() -> None:

@@ -151,6 +151,7 @@ def test_the_interval_on_clean_docs_holds_the_true_difference():
     assert difference_on_clean(np.ones(3), np.zeros(3, dtype=bool))[1:] == (None, None)
 
 
+@pytest.mark.slow
 def test_the_command_shows_leaks_and_scores_on_clean_docs(tmp_path):
     world = World(tmp_path)
     assert world.run().returncode == 0
