@@ -80,6 +80,7 @@ def test_bad_input_gets_a_sentence():
         order_test("t", DOCS, Broken(), OrderOptions())
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     world = World(tmp_path)
     words = ["--model", "scripted:hash", "--tasks", "toy_quiz", "--orders", 19, "--shard", 4]
