@@ -10,7 +10,7 @@ import typer
 
 from benchbench.cli.sweep import app
 from benchbench.core.errors import ArgumentError
-from benchbench.leaderboard.forecasts import back_test, forecast_training, summed
+from benchbench.leaderboard.forecasts import back_test, courses_of, forecast_training, summed
 from benchbench.leaderboard.records import read_records
 from benchbench.stats.forecast import Course, forecast, power_law
 from tests.cli.command import benchbench
@@ -130,3 +130,20 @@ def test_published_pythia_results_are_forecast_as_promised(data_root, tmp_path):
         assert total.forecast < total.power_law
     early = summed(rows, 0.3)
     assert early.forecast < 0.75 * min(early.stays, early.power_law)
+    found = np.array(list(without_twins(courses_of(read_records([tmp_path])), 0.3)))
+    off, stays, power, held = found.mean(axis=0)
+    assert off < 0.75 * min(stays, power)
+    assert 0.85 <= held <= 0.95
+
+
+def without_twins(courses, share):
+    """Errors of the forecast, of both plain ones, and whether the 90 % interval held, without the deduplicated twin."""
+    for by_name in courses.values():
+        for name, one in by_name.items():
+            at, truth, seen = one.places[-1], one.values[-1], one.until(share * one.places[-1])
+            size = name.removesuffix("-deduped").removesuffix("-bf16")
+            others = [other for n, other in by_name.items() if n.removesuffix("-deduped").removesuffix("-bf16") != size]
+            found = forecast(seen, others, at)
+            if found.refused is None:
+                off = abs(found.value - truth)
+                yield off, abs(seen.values[-1] - truth), abs(power_law(seen, at) - truth), off <= found.half_90
