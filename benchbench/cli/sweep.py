@@ -46,11 +46,6 @@ benchbench sweep -m EleutherAI/pythia-70m --revisions 'step*' --tasks piqa
 benchbench sweep show --since 100000
 """
 app = VerbApp(invoke_without_command=True, epilog=EXAMPLES)
-app.command()(compare)
-app.command()(decide)
-app.command()(forecast)
-app.command()(signal)
-app.command()(twins)
 
 SweepName = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A folder, a name or its beginning, or `latest`.")]
 
@@ -389,3 +384,7 @@ def plot(
         return
     write_whole(to, picture(panels(found), to.suffix))
     say(f"Wrote {to}")
+
+
+for verb in (compare, forecast, decide, signal, twins):
+    app.command()(verb)
