@@ -1,7 +1,8 @@
 """benchbench evaluates language models while they are being trained.
 
 `evaluate` and `sweep` score models, as the command line does; `load_runs` and `load_items` read results as DataFrames,
-`compare` compares models, `write_csv` writes their tables for spreadsheets. Everything is loaded on first use.
+`compare` compares models, `compare_sweeps` trainings, `write_csv` writes their tables for spreadsheets. Everything is
+loaded on first use.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING
 from benchbench.core import __version__
 
 __all__ = [
-    "Result", "Sweep", "__version__", "compare", "evaluate", "load_items", "load_runs", "sweep", "write_csv"
+    "Result", "Sweep", "__version__", "compare", "compare_sweeps", "evaluate", "load_items", "load_runs", "sweep",
+    "write_csv",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from benchbench.leaderboard.duels import compare
+    from benchbench.leaderboard.training_pairs import compare_sweeps
     from benchbench.notebook.results import Result, Sweep
     from benchbench.notebook.verbs import evaluate, sweep
     from benchbench.store.frames import load_items, load_runs
@@ -25,6 +28,7 @@ _PLACES = {
     "Result": "benchbench.notebook.results",
     "Sweep": "benchbench.notebook.results",
     "compare": "benchbench.leaderboard.duels",
+    "compare_sweeps": "benchbench.leaderboard.training_pairs",
     "evaluate": "benchbench.notebook.verbs",
     "load_items": "benchbench.store.frames",
     "load_runs": "benchbench.store.frames",

@@ -31,14 +31,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/demo": {"core"},
     "extensions/gguf": {"core", "backends", "backends/models"},
     "extensions/log": {"core", "store", "runner"},
+    "extensions/leaks": {"core", "stats", "backends", "store"},
     "extensions/lm_eval": {"core", "stats", "tasks", "scoring"},
     "extensions/interchange": {"core", "store"},
+    "extensions/memory": {"core", "stats", "backends", "backends/hf", "backends/models"},
     "extensions/parity": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"},
     "extensions/rescore": {"core", "tasks", "scoring", "store", "runner", "extensions/comet", "extensions/judge"},
     "extensions/judge": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "extensions/rescore"},
     "extensions/slurm": {"core", "store", "runner"},
     "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}
-    | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "judge", "parity", "rescore", "slurm")},
+    | {
+        f"extensions/{name}"
+        for name in ("comet", "demo", "interchange", "judge", "leaks", "memory", "parity", "rescore", "slurm")
+    },
     "__init__": {"core", "store", "leaderboard", "notebook"},  # the version; what people call, on first use
     "callbacks": {"core", "backends", "backends/hf", "runner"},
     "composer": {"core", "backends", "backends/hf", "backends/models", "runner"},

@@ -134,6 +134,8 @@ VERBS = {
     "score": "Add metrics to a finished run: COMET, a judge's grades.",
     "arena": "Rank models by a judge that compares their stored answers.",
     "compare": "Compare models doc by doc: difference, interval, verdict.",
+    "leaks": "Look for a benchmark in training data.",
+    "memory": "Measure what a model has learned by heart.",
     "parity": "Ask several backends the same and say whether they agree.",
     "results": "List, show, import and export what is on disk.",
     "leaderboard": "Build a static site of the results.",

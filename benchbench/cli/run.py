@@ -65,7 +65,7 @@ def run(
 
     Killed at any moment, the same command goes on where it was; a finished run is shown from disk.
     """
-    settings = replace(settings, model=_without_prefix(settings.model))
+    settings = replace(settings, model=without_prefix(settings.model))
     if engine == "ray":
         settings = replace(settings, model=settings.model.on_cluster())
     if profile is not None:
@@ -76,7 +76,7 @@ def run(
         execute(settings, as_json=as_json)
 
 
-def _without_prefix(options: ModelOptions) -> ModelOptions:
+def without_prefix(options: ModelOptions) -> ModelOptions:
     """`scripted:NAME` names a model and its backend at once."""
     if not options.model.startswith("scripted:"):
         return options

@@ -22,6 +22,11 @@ from benchbench.cli.console import (
 from benchbench.cli.main import INCOMPLETE, VerbApp
 from benchbench.cli.options import AsJson, Output, Weights, check_target, with_settings
 from benchbench.cli.progress import watching
+from benchbench.cli.sweep_compare import compare
+from benchbench.cli.sweep_decide import decide
+from benchbench.cli.sweep_forecast import forecast
+from benchbench.cli.sweep_signal import signal
+from benchbench.cli.sweep_twins import twins, with_variants
 from benchbench.core import json_record
 from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.format import magnitude, several
@@ -63,6 +68,10 @@ def sweep(
         typer.Option(rich_help_panel="Engine", help="Here, in a job array, or on a Ray cluster (see --ray-address)."),
     ] = "local",
     cluster: ClusterFile = None,
+    variants: Annotated[
+        str | None,
+        typer.Option(rich_help_panel="Checkpoints", help="Then the same in fewer bits: int8,int4. See `sweep twins`."),
+    ] = None,
     dry: Annotated[
         bool,
         typer.Option(
@@ -75,14 +84,14 @@ def sweep(
 
     Weights are swapped in place, prompts and tokens are made once. Stopped at any moment, the same command goes on.
     """
-    settings = on_engine(settings, engine)
     on_cluster = asked_cluster(cluster, slurm=engine == "slurm")
-    if on_cluster is not None:
-        submit(settings, on_cluster, as_json=as_json, dry=dry)
-    elif dry:
-        _show_plan(settings, as_json=as_json)
-    else:
-        execute(settings, as_json=as_json)
+    for one in with_variants(on_engine(settings, engine), variants):
+        if on_cluster is not None:
+            submit(one, on_cluster, as_json=as_json, dry=dry)
+        elif dry:
+            _show_plan(one, as_json=as_json)
+        else:
+            execute(one, as_json=as_json)
 
 
 def execute(
@@ -375,3 +384,7 @@ def plot(
         return
     write_whole(to, picture(panels(found), to.suffix))
     say(f"Wrote {to}")
+
+
+for verb in (compare, forecast, decide, signal, twins):
+    app.command()(verb)

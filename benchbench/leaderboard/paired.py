@@ -212,7 +212,8 @@ def _spread_on(column: ScoreColumn, docs: NDArray[np.int64]) -> Floats:
 def _whole(cell: Cell) -> int | None:
     """How many docs there are, if our own record says that every one of them has an outcome other than failed."""
     counts = cell.task_record.counts
-    return counts.n if counts.failed == 0 and not cell.run.is_imported else None
+    drawn = cell.run.record.settings.get("random_docs")
+    return counts.n if counts.failed == 0 and not cell.run.is_imported and not drawn else None
 
 
 Part = TypeVar("Part")

@@ -160,13 +160,13 @@ def _with_series(curve: Curve, items: ItemScores) -> Curve:
     known = [point.entry.cells[curve.variant].by(curve.metric) for point in curve.points]
     cells = [cell for cell in known if cell is not None]
     try:
-        series, has_items = _series([point.step for point in curve.points], cells, items)
+        series, has_items = series_of_cells([point.step for point in curve.points], cells, items)
     except (StoreError, ValueError) as error:
         return replace(curve, problem=str(error))
     return replace(curve, series=series, has_items=has_items, n=series.n)
 
 
-def _series(steps: Sequence[int], cells: Sequence[Cell], items: ItemScores) -> tuple[Series, bool]:
+def series_of_cells(steps: Sequence[int], cells: Sequence[Cell], items: ItemScores) -> tuple[Series, bool]:
     """From items where every checkpoint has them, else from values and standard errors.
 
     Raises:

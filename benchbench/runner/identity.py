@@ -33,6 +33,8 @@ def plan_record(plan: Plan, settings: RunSettings, backend: Backend) -> PlanReco
     groups: Json = [group.as_record() for group in plan.groups]
     chat, names, location = _chat(plan, settings), _names(settings), _location(settings)
     decisive: dict[str, Json] = {"limit": settings.render.limit, "seed": settings.render.seed, "groups": groups}
+    if settings.render.random_docs and settings.render.limit is not None:
+        decisive["random_docs"] = True
     if chat is not None:
         decisive["chat"] = chat.to_json()
     return PlanRecord(

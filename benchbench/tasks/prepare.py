@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -48,19 +49,20 @@ MAX_REQUESTS = 20_000_000
 def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
     task, count = _with_splits(stated, settings), _num_fewshot(stated, settings)
     source = open_rows(task, settings.data_root, trusted=settings.trust_task_code)
-    rows = _chosen(source, str(task.config.eval_split), settings.limit)
+    chosen = _Chosen(source, task, settings)
+    rows: Iterator[NumberedRow] = chosen.rows()
     if task.config.repeats > 1:
         rows = _not_too_many(rows, task)
     first = next(rows)
     renderer = PromptRenderer(
         task,
         prompt=settings.prompt,
-        first_row=first,
+        first_row=first[1],
         overflow="truncate_left" if settings.fewshot_mode == "lm_eval" else "drop_shots",
         seed=settings.seed,
         chat=_chat(task, settings),
     )
-    renderer.learn_inputs(renderer.doc(first, 0))
+    renderer.learn_inputs(renderer.doc(first[1], first[0]))
     shots_of, hashed, counter = _shots(renderer, source, count, settings), DataHash(), AskedCounter()
     docs = held(counter.over(_rendered(chain((first,), rows), renderer, shots_of, hashed)))
     return PreparedTask(
@@ -72,19 +74,51 @@ def _prepare(stated: Task, settings: RenderSettings) -> PreparedTask:
         data_hash=hashed.of_all(shots_of.used()),
         data_revision=source.revision,
         data_path=source.path,
-        notes=tuple(_notes(stated, settings, shots_of.moved(), len(docs))),
+        notes=(*_notes(stated, settings, shots_of.moved(), len(docs)), *chosen.note),
         counted=counter.result(),
     )
 
 
-def _chosen(source: DataSource, split: str, limit: float | None) -> Iterator[Row]:
-    """The rows that a limit leaves; for a share of them they are counted first."""
-    if isinstance(limit, float):
-        limit = docs_of(limit, sum(1 for _ in source.each(split)))
-    return source.each(split, limit)
+NumberedRow = tuple[int, Row]
+"""A row and where it stands in its split, from 0."""
 
 
-def _not_too_many(rows: Iterator[Row], task: Task) -> Iterator[Row]:
+class _Chosen:
+    """The rows that a limit leaves; for a share of them, and to draw some at random, all are counted first."""
+
+    def __init__(self, source: DataSource, task: Task, settings: RenderSettings) -> None:
+        self._source, self._split = source, str(task.config.eval_split)
+        self._limit, self._of = settings.limit, 0
+        self._drawn: frozenset[int] | None = None
+        is_random = settings.random_docs and settings.limit is not None
+        if is_random or isinstance(settings.limit, float):
+            self._of = sum(1 for _ in source.each(self._split))
+            self._limit = docs_of(settings.limit or 1, self._of)
+        if is_random and self._limit is not None:
+            self._drawn = frozenset(random_order(self._of, settings.seed)[: int(self._limit)])
+
+    def rows(self) -> Iterator[NumberedRow]:
+        """In the order of the split."""
+        if self._drawn is None:
+            return enumerate(self._source.each(self._split, None if self._limit is None else int(self._limit)))
+        return ((number, row) for number, row in enumerate(self._source.each(self._split)) if number in self._drawn)
+
+    @property
+    def note(self) -> tuple[str, ...]:
+        """That not all docs were asked, where some were drawn."""
+        if self._drawn is None or len(self._drawn) >= self._of:
+            return ()
+        return (f"{len(self._drawn)} of {self._of} docs, drawn at random; without --limit the others are asked, too.",)
+
+
+def random_order(count: int, seed: int) -> list[int]:
+    """The numbers from 0 in the order in which docs are drawn: more docs begin with those that fewer are."""
+    numbers = list(range(count))
+    random.Random(seed).shuffle(numbers)  # noqa: S311 - no secret
+    return numbers
+
+
+def _not_too_many(rows: Iterator[NumberedRow], task: Task) -> Iterator[NumberedRow]:
     """The rows of a task that repeats its requests. TaskError for more of these than MAX_REQUESTS."""
     held_rows = list(rows)
     if len(held_rows) * task.config.repeats > MAX_REQUESTS:
@@ -96,9 +130,9 @@ def _not_too_many(rows: Iterator[Row], task: Task) -> Iterator[Row]:
 
 
 def _rendered(
-    rows: Iterable[Row], renderer: PromptRenderer, shots_of: NoShots, hashed: DataHash
+    rows: Iterable[NumberedRow], renderer: PromptRenderer, shots_of: NoShots, hashed: DataHash
 ) -> Iterator[RenderedDoc]:
-    for number, row in enumerate(rows):
+    for number, row in rows:
         doc = renderer.doc(row, number)
         hashed.add(doc.hash)
         yield renderer.render(doc, shots_of.block(doc))

@@ -101,6 +101,15 @@ class RenderSettings:
             record="if set",
         ),
     ] = ()
+    random_docs: Annotated[
+        bool,
+        Setting(
+            "With --limit: docs drawn at random by --seed, instead of the first.",
+            panel="Tasks",
+            identity="if set",
+            record="if set",
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         if self.num_fewshot is not None and not 0 <= self.num_fewshot <= MAX_SHOTS:

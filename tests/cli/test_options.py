@@ -175,7 +175,7 @@ def complete(line: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ("line", "offered"),
     [
         ("benchbench s", ["sweep", "score"]),
-        ("benchbench sweep s", ["status", "show"]),
+        ("benchbench sweep s", ["status", "show", "signal"]),
         ("benchbench run --fewshot-mode ", ["fixed", "per_doc", "lm_eval"]),
         ("benchbench run --backend v", ["vllm"]),
         ("benchbench run --tasks hellaswag,demo_choice_c", ["hellaswag,demo_choice_cs"]),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchbench.stats.intervals import Interval
-from tests.simulate import cells, duels, judges, samples, sweeps, worlds
+from tests.simulate import cells, decisions, duels, forecasts, judges, samples, sweeps, training_pairs, worlds
 from tests.simulate.__main__ import main
 from tests.simulate.coverage import Cell, in_range
 from tests.simulate.sweeps import Flat
@@ -67,6 +67,27 @@ def test_trainings_are_read_as_they_are() -> None:
         partial(sweeps.change_at_the_end, 20, 0.05, 2000, 0.90, 0.0, 20),
         partial(sweeps.published_curve, 0.2, 20),
         partial(sweeps.power, (1000, 2000), 1000, 0.0, 60),
+    ]
+    assert broken([row for job in jobs for row in job(seed=1)]) == []
+
+
+def test_equal_trainings_are_seldom_called_different_and_what_is_saved_is_held() -> None:
+    jobs = [
+        *(partial(training_pairs.false_better, training_pairs.Two(k, 2000, 0.02, 0.7), 30) for k in (2, 6)),
+        partial(training_pairs.saved_training, training_pairs.Two(8, 5000, 0.005, 0.35, 1.6), 25),
+    ]
+    assert broken([row for job in jobs for row in job(seed=1)]) == []
+
+
+def test_forecasts_hold_what_comes_as_often_as_they_say() -> None:
+    assert broken(forecasts.coverage(forecasts.Family(12, 0.01), 0.3, 60, seed=1)) == []
+
+
+def test_looking_after_every_doc_seldom_finds_what_is_not_there() -> None:
+    jobs = [
+        partial(decisions.abused, decisions.Pairs(300, 0.3), 150),
+        partial(decisions.spared, 1000, 0.2, 3.0, 10),
+        partial(decisions.spared, 300, 0.2, 0.0, 10),
     ]
     assert broken([row for job in jobs for row in job(seed=1)]) == []
 

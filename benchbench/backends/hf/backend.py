@@ -27,6 +27,7 @@ from benchbench.backends.models.options import (
     transformers_options,
 )
 from benchbench.backends.models.placement import set_attention
+from benchbench.backends.models.quantise import quantise
 from benchbench.backends.plan import Limits
 from benchbench.backends.tokens import Exhausted, Scored, TokenBackend
 from benchbench.backends.writing import Job, Written
@@ -197,6 +198,8 @@ def load_model(options: ModelOptions) -> LoadedModel:
     if own.attn_implementation is not None:
         set_attention(loaded.model, own.attn_implementation)
     _set_texts(loaded, own)
+    if own.torchao is not None:
+        quantise(loaded, own.torchao)
     if loaded.architecture == "causal":
         check_causal(loaded)
     return loaded

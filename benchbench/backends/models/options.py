@@ -116,6 +116,9 @@ class TransformersOptions(TextOptions):
     bnb_4bit_quant_type: Annotated[Literal["fp4", "nf4"], expected("is not one of fp4, nf4")] = "fp4"
     """The numbers of 4 bits."""
 
+    torchao: Annotated[Literal["int8", "int4"], expected("is not one of int8, int4")] | None = None
+    """Round the linear layers' weights after loading, with torchao; on CPU, too."""
+
     elsewhere: ClassVar[Mapping[str, str]] = {
         "pretrained": "the model is what --model names: --model PATH_OR_HUB_NAME.",
         "device": "give --device.",
@@ -142,7 +145,8 @@ class TransformersOptions(TextOptions):
         kernel = () if self.attn_implementation is None else (f"attn_implementation={self.attn_implementation}",)
         eight = ("load_in_8bit",) if self.load_in_8bit else ()
         four = (f"load_in_4bit={self.bnb_4bit_quant_type}",) if self.load_in_4bit else ()
-        return (*super().numerics, *kernel, *eight, *four)
+        rounded = () if self.torchao is None else (f"torchao={self.torchao}",)
+        return (*super().numerics, *kernel, *eight, *four, *rounded)
 
     @property
     def quantises(self) -> bool:
@@ -159,6 +163,8 @@ class TransformersOptions(TextOptions):
         super().checked()
         if self.load_in_8bit and self.load_in_4bit:
             raise ArgumentError("--model-args has both load_in_8bit and load_in_4bit; give one of them.")
+        if self.torchao is not None and self.quantises:
+            raise ArgumentError("--model-args has torchao beside load_in_8bit or load_in_4bit; give one of them.")
         if self.max_memory_per_gpu is not None and self.placement is None:
             raise ArgumentError("--model-args max_memory_per_gpu needs device_map=auto or parallelize=true beside it.")
 

@@ -166,6 +166,7 @@ def _check_settings(task: UpstreamTask, settings: RenderSettings) -> None:
         "--fewshot-split": settings.fewshot_split is not None,
         "--prompt": settings.prompt != "default",
         "--fewshot-mode per_doc": settings.fewshot_mode == "per_doc",
+        "--random-docs": settings.random_docs,
     }
     if wrong := [option for option, is_given in given.items() if is_given]:
         raise ArgumentError(
@@ -186,8 +187,7 @@ def _build(task: UpstreamTask, settings: RenderSettings) -> _Built:
             upstream = _construct(with_python(dict(task.config)))
             notes = _set_shots(upstream, settings.num_fewshot)
             upstream.set_fewshot_seed(seed=settings.seed)
-            limit = settings.limit
-            count = limit if limit is None else docs_of(limit, len(upstream.eval_docs))
+            count = None if settings.limit is None else docs_of(settings.limit, len(upstream.eval_docs))
             upstream.build_all_requests(limit=count, **_chat(settings.chat))
         except BenchbenchError:
             raise
