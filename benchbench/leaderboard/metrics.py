@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchbench.core.json_record import as_json
+from benchbench.core.post_metrics import is_post_metric
 from benchbench.core.record import RunRecord, ScoringRecord
 from benchbench.core.registry import ITEM_MEANS, finite_range, influence_column, metric_range, metric_spec
 from benchbench.core.types import Json, MetricSpec
@@ -93,9 +94,11 @@ def metric_of(record: RunRecord, task: str, name: str) -> Metric:
 
 
 def _spec(scoring: ScoringRecord, name: str) -> MetricSpec:
-    """The metric as it was configured; one that is always computed is configured nowhere."""
+    """The metric as it was configured; one that is always computed, or not computed yet, is configured nowhere."""
     listed = next((metric for metric in scoring.metrics if metric.name == name), None)
-    return listed or metric_spec(name, scoring.spec(name).output_type)
+    if listed is not None:
+        return listed
+    return MetricSpec(name) if is_post_metric(name) else metric_spec(name, scoring.spec(name).output_type)
 
 
 def _floor(metric: str, scoring: ScoringRecord, bounds: tuple[float, float] | None) -> float | None:

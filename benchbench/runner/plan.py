@@ -11,6 +11,7 @@ from benchbench.core.errors import ArgumentError, DataError, TaskError
 from benchbench.core.format import several
 from benchbench.core.ids import content_hash
 from benchbench.core.memory import rare_collections
+from benchbench.core.post_metrics import without_listed
 from benchbench.core.registry import has_ties
 from benchbench.core.task_scoring import Group
 from benchbench.core.types import GenerateRequest, Json, RenderedDoc, Request, RollingRequest
@@ -144,7 +145,11 @@ def first_names(names: Sequence[str], most: int = 10) -> str:
 
 
 def task_identity(prepared: PreparedTask) -> dict[str, Json]:
-    """What must be equal for two runs to have asked and scored the same: goes into the run id."""
+    """What must be equal for two runs to have asked and scored the same: goes into the run id.
+
+    Metrics that are computed after the run are no part of it: another judge judges the same answers.
+    """
+    resolved = without_listed(prepared.task.resolved())
     return {
         "prompt": prepared.prompt_hash,
         "data": prepared.data_hash,
@@ -152,7 +157,7 @@ def task_identity(prepared: PreparedTask) -> dict[str, Json]:
         "docs": len(prepared.docs),
         "version": prepared.task.version,
         "scoring": content_hash(prepared.task.scoring.as_json() | ({"ties": "draw"} if draws_ties(prepared) else {})),
-        "resolved": content_hash({k: v for k, v in prepared.task.resolved().items() if k not in MOVES_NOTHING}),
+        "resolved": content_hash({k: v for k, v in resolved.items() if k not in MOVES_NOTHING}),
     }
 
 

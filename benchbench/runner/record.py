@@ -21,6 +21,7 @@ from benchbench.core import __version__
 from benchbench.core.ids import content_hash
 from benchbench.core.item_table import table_of
 from benchbench.core.json_record import as_json, finite, text
+from benchbench.core.post_metrics import listed_metrics
 from benchbench.core.record import (
     BackendRecord,
     Counts,
@@ -100,7 +101,7 @@ def make_record(
     rows = [
         _row(result, identity, prepared.num_fewshot, _signature(prepared, settings, identity, info, result.n))
         for prepared in plan.tasks
-        for result in results[prepared.task.name]
+        for result in _in_listed_order(prepared, results[prepared.task.name])
     ]
     return RunRecord(
         run_id=identity.run_id,
@@ -127,6 +128,27 @@ def make_record(
         work=_work(items),
         provenance=_provenance(log, identity),
     )
+
+
+def _in_listed_order(prepared: PreparedTask, results: Sequence[MetricResult]) -> list[MetricResult]:
+    """The task's results, with an empty one where it lists a metric that is computed after the run."""
+    resolved = prepared.task.resolved()
+    later = {one.name: pending(prepared.task.name, one.name) for one in listed_metrics(resolved)}
+    if not later:
+        return [*results]
+    entries = resolved.get("metric_list")
+    names = (
+        [str(entry.get("metric")) for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    )
+    place = {name: number for number, name in reversed([*enumerate(names)])}
+    every = [*results, *later.values()]
+    return sorted(every, key=lambda one: place.get(one.metric.partition(",")[0], len(place)))
+
+
+def pending(task: str, metric: str) -> MetricResult:
+    """The result of a metric that is not computed yet."""
+    note = f"not computed yet; `benchbench score RUN --metric {metric}` does it"
+    return MetricResult(task, metric, None, None, None, None, 0, note=note)
 
 
 def _task_record(

@@ -22,6 +22,7 @@ from benchbench.core.record import (
 )
 from benchbench.core.settings import changed, from_record
 from benchbench.core.types import Item
+from benchbench.runner.after import pending_metrics, score_pending
 from benchbench.runner.evaluate import evaluate
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
 from benchbench.runner.identity import plan_record
@@ -59,8 +60,9 @@ class RunResult:
     def without_value(self) -> dict[str, str]:
         """Task → why not one of its metrics has a value."""
         found: dict[str, list[Row]] = {}
+        later = pending_metrics(self.record)
         for row in self.rows:
-            if row.task in self.record.tasks:
+            if row.task in self.record.tasks and row.metric not in later.get(row.task, ()):
                 found.setdefault(row.task, []).append(row)
         empty = {task: rows for task, rows in found.items() if all(row.value is None for row in rows)}
         return {
@@ -103,9 +105,17 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
     finally:
         if backend is None:
             engine.close()
+    result = with_pending(result, settings, on_event)
     logs.add([RunFolder(result.path)])
     logs.finish()
     return result
+
+
+def with_pending(result: RunResult, settings: RunSettings, on_event: OnEvent) -> RunResult:
+    """The run with the metrics that its tasks list and that are computed after it, as far as they can be."""
+    if not score_pending(result.path, result.record, settings, on_event):
+        return result
+    return replace(result, record=RunFolder(result.path).record())
 
 
 def run_plan(plan: Plan, settings: RunSettings, backend: Backend, *, on_event: OnEvent = ignore) -> RunResult:

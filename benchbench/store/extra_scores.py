@@ -58,7 +58,10 @@ class AddedMetric(JsonRecord):
     """File with the items' scores; None for groups."""
     made: Mapping[str, Json]
     """When, where and by what."""
+    asked: str | None = None
+    """The name that a task's `metric_list` or `--metric` gives it; its rows stand where that listed it."""
 
+    optional: ClassVar[tuple[str, ...]] = ("asked",)
     schema: ClassVar[int | None] = ADDED_SCHEMA_VERSION
 
     @property
@@ -202,7 +205,11 @@ def with_added_rows(record: RunRecord, run: Path) -> RunRecord:
         places = [i for i, row in enumerate(rows) if row.task == added.task]
         if not places or not new:
             continue
-        rows[places[-1] + 1 : places[-1] + 1] = new
+        place = next((i for i in places if _waits_for(rows[i], added)), None)
+        if place is None:
+            rows[places[-1] + 1 : places[-1] + 1] = new
+        else:
+            rows[place : place + 1] = new
         if added.task in tasks:
             task = tasks[added.task]
             tasks[added.task] = replace(
@@ -210,6 +217,11 @@ def with_added_rows(record: RunRecord, run: Path) -> RunRecord:
             )
     made = tuple({"task": one.task, "metric": one.metric, **one.made} for one in found)
     return replace(record, tasks=tasks, rows=tuple(rows), added=made)
+
+
+def _waits_for(row: Row, added: AddedMetric) -> bool:
+    """It stands in the run's own results for a metric that was not computed yet, and is now."""
+    return added.asked is not None and row.metric == added.asked and row.value is None and not row.is_group
 
 
 def added_part(run: Path, task: str, column: str) -> Path | None:

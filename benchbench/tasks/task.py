@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Protocol, Self, TypeAlias
 
 from benchbench.core.errors import TaskError, did_you_mean
-from benchbench.core.registry import check_filter, metric_spec
+from benchbench.core.post_metrics import is_post_metric
+from benchbench.core.registry import check_filter, metric_names, metric_spec
 from benchbench.core.task_scoring import TaskScoring
 from benchbench.core.types import (
     FilterSpec,
@@ -21,7 +22,7 @@ from benchbench.core.types import (
     RenderedDoc,
     ScoringSpec,
 )
-from benchbench.tasks.config import GenerationKwargs, PromptVariant, TaskConfig, check
+from benchbench.tasks.config import GenerationKwargs, MetricEntry, PromptVariant, TaskConfig, check
 from benchbench.tasks.dialect import TaskVariant, where
 from benchbench.tasks.settings import FewshotMode, GenKwargs, override
 
@@ -136,9 +137,24 @@ def _metrics(task: Task) -> tuple[MetricSpec, ...]:
                 kwargs=entry.arguments(),
             )
             for entry in config.metric_list
+            if not _is_computed_later(task, entry)
         )
     except TaskError as error:
         raise TaskError(f"{task.where('metric_list')}: {error}") from error
+
+
+def _is_computed_later(task: Task, entry: MetricEntry) -> bool:
+    """Whether the entry names a post-metric. TaskError if it says how one is aggregated, or the task writes no text."""
+    if entry.metric in metric_names(task.output_type) or not is_post_metric(entry.metric):
+        return False
+    if entry.aggregation not in (None, "mean") or entry.higher_is_better is not None:
+        raise TaskError(
+            f"Metric {entry.metric!r} is computed after the run and says itself how it is aggregated and which way is "
+            "better; leave `aggregation` and `higher_is_better` out."
+        )
+    if task.output_type != "generate_until":
+        raise TaskError(f"Metric {entry.metric!r} judges written answers; output_type {task.output_type} has none.")
+    return True
 
 
 def _filters(task: Task) -> tuple[FilterSpec, ...]:

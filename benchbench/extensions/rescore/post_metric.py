@@ -1,8 +1,9 @@
 """Metrics that need a model or a program of their own, computed after a run from what it stored.
 
 A post-metric is one class with the methods of `PostMetric`, called with the settings and where events go, and one line:
-in POST_METRICS, or, in a package of one's own, an entry point in the group `benchbench.post_metrics` whose name is what
-`--metric` takes. `--option name=value` brings it its settings. It is imported only where it is asked for.
+in POST_METRICS (`core/post_metrics.py`), or, in a package of one's own, an entry point in the group
+`benchbench.post_metrics` whose name is what `--metric` and a task's `metric_list` take. `--option name=value`, and the
+entry's further keys, bring it its settings. It is imported only where it is asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
-from benchbench.core.plugins import entry_point_names, load
+from benchbench.core import post_metrics
+from benchbench.core.plugins import load
+from benchbench.core.post_metrics import POST_METRIC_GROUP
 from benchbench.core.types import Item, Json, MetricSpec, OutputType, ScoringSpec
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import StoredTask
@@ -21,25 +24,24 @@ from benchbench.runner.events import OnEvent, Scoring, SegmentsScored
 from benchbench.store.files import make_folder
 from benchbench.store.lines import LineLog, read_lines
 
-POST_METRIC_GROUP = "benchbench.post_metrics"
-POST_METRICS: Mapping[str, str] = {
-    "comet": "benchbench.extensions.rescore.comet_metric:CometMetric",
-}
-"""Name → the metric's class, as `module:name`."""
-
 
 @dataclass(frozen=True, slots=True)
 class PostMetricInfo:
     """What a metric is on one task, before any doc is scored."""
 
     metric: MetricSpec
-    """Name of the column; `kwargs` hold all that must be equal for the scores of two runs to be compared."""
+    """Name of the column, which holds no comma; `kwargs` hold all that must be equal for the scores of two runs to be
+    compared. `bounds` and `higher_is_better` say how boards and verdicts read it."""
     signature: str
     """The same in one line, for people."""
     facts: Mapping[str, Json]
     """All that a score rests on: where the same facts were recorded, the scores that are there are kept."""
     recorded: Mapping[str, Json] = field(default_factory=dict)
     """What else is worth recording, e.g. the device."""
+    parts: tuple[str, ...] = ()
+    """Further columns, `metric,part`: of one turn, one category, one k. With parts there are none for each filter."""
+    every_filter: bool = True
+    """It scores what each of the task's filters leaves, a column each; False: it reads the answers as they are."""
 
 
 class PostMetric(Protocol):
@@ -58,7 +60,8 @@ class PostMetric(Protocol):
         ...
 
     def items(self, spec: ScoringSpec, task: StoredTask, live: Path) -> Sequence[Item]:
-        """The task's items in their order, each with a score for every column of `spec`; None where it has none.
+        """The task's items in their order, each with a score for every column of `spec` and for every part
+        (`metric,part`); None where it has none.
 
         `live` is a file for scores so far, which is removed when all are there.
         """
@@ -69,14 +72,12 @@ class PostMetric(Protocol):
         ...
 
 
-def post_metric_names() -> frozenset[str]:
-    """Names of all that there are, without importing any."""
-    return frozenset(POST_METRICS) | entry_point_names(POST_METRIC_GROUP)
-
-
 def make_post_metric(name: str, settings: ScoreSettings, on_event: OnEvent) -> PostMetric | None:
     """The metric of that name; None if no post-metric has it."""
-    made = cast("Callable[[ScoreSettings, OnEvent], PostMetric] | None", load(name, POST_METRICS, POST_METRIC_GROUP))
+    made = cast(
+        "Callable[[ScoreSettings, OnEvent], PostMetric] | None",
+        load(name, post_metrics.POST_METRICS, POST_METRIC_GROUP),
+    )
     return None if made is None else made(settings, on_event)
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
+from benchbench.core.post_metrics import post_metric_names
 from benchbench.core.record import GroupRecord, Row, RunRecord
 from benchbench.core.registry import FAMILIES, metric_names
 from benchbench.core.types import Item, Json, MetricResult, OutputType, ScoringSpec
-from benchbench.extensions.rescore.post_metric import PostMetric, make_post_metric, post_metric_names
+from benchbench.extensions.rescore.post_metric import PostMetric, make_post_metric
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import (
     ScoredMetric,
@@ -114,6 +115,7 @@ class Rescoring:
         stack: ExitStack,
     ) -> None:
         self.run, self.record, self.settings, self.on_event, self._stack = run, record, settings, on_event, stack
+        self._made: dict[tuple[str, tuple[tuple[str, str], ...]], _FromItems | _FromPostMetric] = {}
         self.tasks = [
             StoredTask(run, record, name, lambda: self.index, settings.data_root)
             for name in _chosen(list(record.tasks), settings.tasks)
@@ -131,17 +133,17 @@ class Rescoring:
             ArgumentError: it fits none of the tasks that were asked for.
             DataError: it has a value for none of them.
         """
-        method = self._method(metric)
-        fitting = [task for task in self.tasks if method.fits(task.spec.output_type)]
+        fitting = [(task, way) for task in self.tasks for way in self._ways(metric, task) if _fits(way, task)]
         if not fitting:
             kinds = {task.name: f"is {task.spec.output_type}" for task in self.tasks}
             raise ArgumentError(f"{metric} fits no task of the run: {_some(kinds)}.")
-        skipped = {task.name: reason for task in fitting if (reason := _missing(method, task)) is not None}
-        if len(skipped) == len(fitting):
+        reasons_of = [(task, way, _missing(way, task)) for task, way in fitting]
+        skipped = {task.name: reason for task, _, reason in reasons_of if reason is not None}
+        if all(reason is not None for _, _, reason in reasons_of):
             raise ArgumentError(f"{metric} cannot be computed: {_some(skipped)}.")
         if skipped:
             self.on_event(Note(f"{metric}: {len(skipped)} of {len(fitting)} tasks passed over: {_some(skipped)}."))
-        found = [method.score(task) for task in fitting if task.name not in skipped]
+        found = [way.score(task) for task, way, reason in reasons_of if reason is None]
         reasons = [one for one in found if isinstance(one, str)]
         if len(reasons) == len(found):
             raise DataError(f"{metric} has no value from what the run stored: {'; '.join(reasons[:3])}.")
@@ -149,12 +151,21 @@ class Rescoring:
             self.on_event(Note(f"{metric} has no value for {'; '.join(reasons[:3])}."))
         return [one for one in found if not isinstance(one, str)]
 
-    def _method(self, metric: str) -> _FromItems | _FromPostMetric:
-        post_metric = make_post_metric(metric, self.settings, self.on_event)
-        if post_metric is None:
-            return _FromItems(self, metric)
-        self._stack.callback(post_metric.close)
-        return _FromPostMetric(self, post_metric)
+    def _ways(self, metric: str, task: StoredTask) -> list[_FromItems | _FromPostMetric]:
+        """How the metric is computed for the task: once, or for each time that its `metric_list` names it."""
+        return [self._way(metric, tuple(sorted(options.items()))) for options in task.listed(metric) or [{}]]
+
+    def _way(self, metric: str, options: tuple[tuple[str, str], ...]) -> _FromItems | _FromPostMetric:
+        """The same for all tasks that list the metric with the same options."""
+        if (metric, options) not in self._made:
+            settings = replace(self.settings, options={**dict(options), **self.settings.options})
+            post_metric = make_post_metric(metric, settings, self.on_event)
+            if post_metric is None:
+                self._made[metric, options] = _FromItems(self, metric)
+            else:
+                self._stack.callback(post_metric.close)
+                self._made[metric, options] = _FromPostMetric(self, metric, post_metric)
+        return self._made[metric, options]
 
     def before(self, task: str, metric: str) -> AddedMetric | None:
         """What was added to the task under this name before."""
@@ -174,16 +185,22 @@ class Rescoring:
         return tuple(_row(model, result, signature, notes) for result in found)
 
     def add(
-        self, task: str, spec: ScoringSpec, items: Sequence[Item], rows: tuple[Row, ...], made: Mapping[str, Json]
+        self,
+        task: str,
+        spec: ScoringSpec,
+        items: Sequence[Item],
+        rows: tuple[Row, ...],
+        made: Mapping[str, Json],
+        asked: str | None = None,
     ) -> ScoredMetric | str:
-        """Writes the rows, or says why there is no value."""
+        """Writes the rows, or says why there is no value. `asked` is the name by which a post-metric was asked for."""
         metric = spec.metrics[0]
         if all(row.value is None for row in rows):
             return f"{task}: {rows[0].note}"
         state: State = "added" if self.before(task, metric.name) is None else "replaced"
         write_added(
             self.run.path,
-            AddedMetric(task=task, spec=metric, rows=rows, part=None, made={**_made_now(), **made}),
+            AddedMetric(task=task, spec=metric, rows=rows, part=None, made={**_made_now(), **made}, asked=asked),
             items,
         )
         return ScoredMetric(task, metric.name, state, rows)
@@ -243,8 +260,8 @@ class _FromItems:
 class _FromPostMetric:
     """A metric with a model or program of its own; scores that rest on the same facts are kept."""
 
-    def __init__(self, rescoring: Rescoring, metric: PostMetric) -> None:
-        self._rescoring, self._metric = rescoring, metric
+    def __init__(self, rescoring: Rescoring, name: str, metric: PostMetric) -> None:
+        self._rescoring, self._name, self._metric = rescoring, name, metric
 
     def fits(self, output_type: OutputType) -> bool:
         """See PostMetric."""
@@ -261,16 +278,23 @@ class _FromPostMetric:
         same = before is not None and all(before.made.get(fact) == value for fact, value in info.facts.items())
         if before is not None and same and not self._rescoring.settings.fresh:
             return ScoredMetric(name, info.metric.name, "kept", before.rows)
-        spec, began = replace(task.spec, metrics=(info.metric,)), time.monotonic()
+        filters = task.spec.filters if info.every_filter and not info.parts else ()
+        spec, began = replace(task.spec, metrics=(info.metric,), filters=filters), time.monotonic()
         live = live_path(self._rescoring.run.path, name, info.metric.name)
         found = self._metric.items(spec, task, live)
-        rows = self._rescoring.rows(name, spec, found, signature=(info.signature,))
+        parts = tuple(replace(info.metric, name=f"{info.metric.name},{part}") for part in info.parts)
+        whole = replace(spec, metrics=(info.metric, *parts))
+        rows = self._rescoring.rows(name, whole, found, signature=(info.signature,))
         made = {**info.facts, **info.recorded, "seconds": round(time.monotonic() - began, 3)}
-        return self._rescoring.add(name, spec, found, rows, made)
+        return self._rescoring.add(name, spec, found, rows, made, self._name)
 
 
 def _made_now() -> dict[str, Json]:
     return {"finished": now(), "host": socket.gethostname(), "benchbench": __version__}
+
+
+def _fits(way: _FromItems | _FromPostMetric, task: StoredTask) -> bool:
+    return way.fits(task.spec.output_type)
 
 
 def _missing(method: _FromItems | _FromPostMetric, task: StoredTask) -> str | None:

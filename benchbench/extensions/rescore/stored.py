@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchbench.core.errors import DataError, StoreError, TaskError
+from benchbench.core.post_metrics import listed_metrics
 from benchbench.core.record import Row, RunRecord
 from benchbench.core.registry import FAMILIES, FILTERS, metric_spec
 from benchbench.core.task_scoring import columns
@@ -42,8 +43,9 @@ def spec_for(recorded: ScoringSpec, metric: str) -> ScoringSpec:
 
 
 def column_names(spec: ScoringSpec) -> list[str]:
-    """Columns of the one metric that is asked for, without those that are always computed."""
-    return [column.name for column in columns(spec) if column.metric.name == spec.metrics[0].name]
+    """Columns of what is asked for, without those that are always computed."""
+    asked = {metric.name for metric in spec.metrics}
+    return [column.name for column in columns(spec) if column.metric.name in asked]
 
 
 def needs_documents(spec: ScoringSpec) -> bool:
@@ -119,6 +121,25 @@ class StoredTask:
     def items(self) -> list[Item]:
         """Sorted, with the scores of the run itself."""
         return self._run.own_items(self.name)
+
+    @property
+    def results(self) -> Path:
+        """The results folder that the run lies in."""
+        return self._run.path.absolute().parent.parent
+
+    @property
+    def run(self) -> RunFolder:
+        """The run."""
+        return self._run
+
+    @property
+    def record(self) -> RunRecord:
+        """The run's own record."""
+        return self._record
+
+    def listed(self, metric: str) -> list[Mapping[str, str]]:
+        """The options with which the task's `metric_list` names a metric, for each time that it does."""
+        return [one.options for one in listed_metrics(self._record.tasks[self.name].resolved) if one.name == metric]
 
     @cached_property
     def definition(self) -> RecordedTask:

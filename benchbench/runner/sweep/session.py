@@ -21,7 +21,7 @@ from benchbench.runner.events import Event, Note, OpeningModel, Progress
 from benchbench.runner.logs.follow import Logs
 from benchbench.runner.plan import Plan, make_plan, task_identity
 from benchbench.runner.record import now
-from benchbench.runner.run import RunResult, retries, run_plan
+from benchbench.runner.run import RunResult, retries, run_plan, with_pending
 from benchbench.runner.settings import SweepSettings
 from benchbench.runner.sweep.folder import SweepWriter, Unit
 from benchbench.store.damage import damage_of_run
@@ -206,6 +206,7 @@ def _run(sweep: SweepWriter, unit: Unit, stamp: str, session: SweepSession) -> t
     watch = _FirstAnswer(session.on_event)
     settings = session.settings.for_unit(unit.checkpoint, unit.group)
     result = run_plan(session.plan(unit.group), settings, backend, on_event=watch)
+    result = with_pending(result, settings, watch)
     first = None if watch.at is None else round(watch.at - loaded, 3)
     timing = {"load": round(loaded - began, 3), "first": first, "run": round(time.monotonic() - loaded, 3)}
     checkpoint, record = unit.checkpoint, result.record

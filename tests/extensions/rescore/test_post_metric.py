@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from benchbench.core import post_metrics
 from benchbench.core.errors import ArgumentError
 from benchbench.core.types import Item, MetricSpec, OutputType, ScoringSpec
-from benchbench.extensions.rescore import post_metric
 from benchbench.extensions.rescore.post_metric import PostMetricInfo
 from benchbench.extensions.rescore.score import score
 from benchbench.extensions.rescore.settings import ScoreSettings
@@ -53,7 +53,7 @@ class Judge:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    monkeypatch.setattr(post_metric, "POST_METRICS", {"judge": f"{__name__}:Judge"})
+    monkeypatch.setattr(post_metrics, "POST_METRICS", {"judge": f"{__name__}:Judge"})
     CLOSED.clear()
     return world(tmp_path)
 
