@@ -33,8 +33,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/log": {"core", "store", "runner"},
     "extensions/lm_eval": {"core", "stats", "tasks", "scoring"},
     "extensions/interchange": {"core", "store"},
+    "extensions/programs": {"core"},
     "extensions/parity": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"},
-    "extensions/rescore": {"core", "tasks", "scoring", "store", "runner", "extensions/comet"},
+    "extensions/rescore": {"core", "stats", "tasks", "scoring", "store", "runner", "extensions/comet", "extensions/programs"},
     "extensions/slurm": {"core", "store", "runner"},
     "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}
     | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "parity", "rescore", "slurm")},

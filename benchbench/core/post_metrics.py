@@ -16,6 +16,7 @@ from benchbench.core.types import Json
 POST_METRIC_GROUP = "benchbench.post_metrics"
 POST_METRICS: Mapping[str, str] = {
     "comet": "benchbench.extensions.rescore.comet_metric:CometMetric",
+    "pass_at_k": "benchbench.extensions.rescore.program_metric:PassAtK",
 }
 """Name → the metric's class, as `module:name`."""
 TASK_KEYS = ("metric", "aggregation", "higher_is_better", "hf_evaluate")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,9 @@ from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.render import Block, PromptRenderer
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
+
+COMPLETION = "completion"
+"""What `doc_to_program` calls the model's answer."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,24 @@ class RecordedTask:
             )
         renderer.learn_inputs(renderer.doc(rows[0], 0))
         return {number: renderer.render(doc, Block()) for number, doc in docs.items()}
+
+    def program_template(self) -> str | None:
+        """The task's `doc_to_program`: as recorded, else as the task of this name has it today."""
+        recorded = self.task.config.doc_to_program
+        if recorded is not None or self.name not in self.index.variants:
+            return recorded
+        return self.index.task(self.name).config.doc_to_program
+
+    def program_writer(self, docs: Mapping[int, RenderedDoc]) -> Callable[[int, str], str]:
+        """What makes a program of a doc's id and an answer to it, by `doc_to_program`. It raises TaskError if it fails."""
+        columns = {COMPLETION, *self.task.variables, *(name for doc in docs.values() for name in doc.doc.fields)}
+        field = Field(self.program_template() or "", self.task.where("doc_to_program"), columns)
+
+        def write(number: int, completion: str) -> str:
+            scope = {**docs[number].doc.fields, **self.task.variables, COMPLETION: completion}
+            return str(field.text(scope, number))
+
+        return write
 
     def source_template(self) -> str | None:
         """The task's `doc_to_source`: as recorded, else as the task of this name has it today."""

@@ -26,6 +26,7 @@ def score_listed(path: Path, settings: RunSettings, on_event: OnEvent) -> None:
             tasks=",".join(tasks),
             data_root=settings.render.data_root,
             include_paths=settings.include_paths,
+            programs=settings.programs,
         )
         try:
             score(run, asked, on_event=on_event)
