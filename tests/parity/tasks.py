@@ -41,6 +41,8 @@ FILES = {
     "triviaqa": "triviaqa/default.yaml",
     "nq_open": "nq_open/nq_open.yaml",
     "gsm8k": "gsm8k/gsm8k.yaml",
+    "humaneval": "humaneval/humaneval.yaml",
+    "mbpp": "mbpp/mbpp.yaml",
     "wmt14-en-fr": "translation/wmt14_en-fr.yaml",
     "wmt14-fr-en": "translation/wmt14_fr-en.yaml",
     "flores_fra-spa": "spanish_bench/flores_es/flores_fr-es.yaml",
@@ -122,7 +124,7 @@ def definition_of(name: str) -> Definition:
 
 
 OURS = frozenset((
-    "version", "dataset_revision", "join", "keep", "doc", "doc_to_length", "doc_to_answer", "doc_to_source", "cluster",
+    "version", "dataset_revision", "join", "keep", "doc", "doc_to_length", "doc_to_answer", "doc_to_source", "doc_to_program", "cluster",
     "prompts", "chance", "licence", "citation", "group", "weight_by_size",
 ))  # fmt: skip
 """Keys that lm-eval does not know."""
