@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import subprocess
@@ -10,7 +9,7 @@ from time import monotonic
 from typing import cast
 
 from benchbench.extensions.programs import ENDINGS, Ending, Limits, Verdict
-from benchbench.extensions.programs.watch import Seen
+from benchbench.extensions.programs.watch import PERIOD, Seen
 
 _SHOWN = 300
 """Characters of a program's error that are kept."""
@@ -107,17 +106,18 @@ class Session:
             return Verdict("output", f"more than {self._limits.output >> 10:,} KiB")
         if self._late:
             return Verdict("slow", f"more than {self._limits.wall:g} s")
-        return self._by_status(self._process.returncode, by_itself=by_itself)
+        return self._by_status(self._process.returncode, self._processor(seen), by_itself=by_itself)
 
     def _as_told(self, line: bytes) -> Verdict:
-        told = json.loads(line)
-        if told["ending"] not in ENDINGS:
-            raise NotStartedError(str(told["why"]))
-        return Verdict(cast(Ending, told["ending"]), str(told["why"])[:_SHOWN])
+        _, ending, why = line.decode("ascii").split(" ")
+        text = bytes.fromhex(why).decode("utf-8", "replace")
+        if ending not in ENDINGS:
+            raise NotStartedError(text)
+        return Verdict(cast(Ending, ending), text[:_SHOWN])
 
-    def _by_status(self, code: int, *, by_itself: bool) -> Verdict:
+    def _by_status(self, code: int, seconds: float, *, by_itself: bool) -> Verdict:
         signal = code - 128
-        if signal == _SIGXCPU or (signal == _SIGKILL and self._processor >= self._limits.seconds):
+        if signal == _SIGXCPU or (signal == _SIGKILL and seconds >= self._limits.seconds):
             return Verdict("slow", f"more than {self._limits.seconds:g} s of processor time")
         if signal > 0:
             return Verdict("crashed", f"signal {signal}. {self._last_words}"[:_SHOWN].strip())
@@ -125,10 +125,9 @@ class Session:
             return Verdict("passed") if code == 0 else Verdict("failed", self._last_words or f"exit status {code}")
         return Verdict("failed", "it ended itself before its last line")
 
-    @property
-    def _processor(self) -> float:
-        """Seconds that it used with all that it started and that ended."""
-        return float(self._usage.ru_utime + self._usage.ru_stime)
+    def _processor(self, seen: Seen) -> float:
+        """Seconds that it used, about: bubblewrap does not always wait for its children, so what was seen counts, too."""
+        return max(self._usage.ru_utime + self._usage.ru_stime, seen.seconds + 3 * PERIOD)
 
     @property
     def _last_words(self) -> str:
