@@ -67,7 +67,7 @@ class Watch:
         finally:
             with self._lock:
                 del self._seen[pid]
-                if not self._seen:
+                if not self._seen and not self._closed:
                     self._some.clear()
 
     def close(self) -> None:
