@@ -15,7 +15,7 @@ _SHOWN = 300
 """Characters of a program's error that are kept."""
 _KEPT = 8192
 """Bytes of what it writes that are kept: the last of its errors, the first of its report."""
-_SIGXCPU, _SIGKILL = 24, 9
+_SIGXCPU, _SIGKILL, _MOST_SIGNALS = 24, 9, 64
 
 
 class NotStartedError(Exception):
@@ -119,7 +119,7 @@ class Session:
         signal = code - 128
         if signal == _SIGXCPU or (signal == _SIGKILL and seconds >= self._limits.seconds):
             return Verdict("slow", f"more than {self._limits.seconds:g} s of processor time")
-        if signal > 0:
+        if 0 < signal <= _MOST_SIGNALS:
             return Verdict("crashed", f"signal {signal}. {self._last_words}"[:_SHOWN].strip())
         if by_itself:
             return Verdict("passed") if code == 0 else Verdict("failed", self._last_words or f"exit status {code}")
