@@ -35,10 +35,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/interchange": {"core", "store"},
     "extensions/programs": {"core"},
     "extensions/parity": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"},
-    "extensions/rescore": {"core", "stats", "tasks", "scoring", "store", "runner", "extensions/comet", "extensions/programs"},
+    "extensions/rescore": {"core", "stats", "tasks", "scoring", "store", "runner"}
+    | {f"extensions/{name}" for name in ("comet", "judge", "programs")},
+    "extensions/judge": {"core", "stats", "tasks", "backends", "store", "runner", "extensions/rescore"},
     "extensions/slurm": {"core", "store", "runner"},
     "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}
-    | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "parity", "rescore", "slurm")},
+    | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "judge", "parity", "rescore", "slurm")},
     "__init__": {"core", "store", "leaderboard", "notebook"},  # the version; what people call, on first use
     "callbacks": {"core", "backends", "backends/hf", "runner"},
     "composer": {"core", "backends", "backends/hf", "backends/models", "runner"},

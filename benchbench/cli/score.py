@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,18 +15,21 @@ from benchbench.cli.console import (
     number,
     print_json,
     print_table,
+    say,
     stdout,
     stoppable,
     tell,
 )
-from benchbench.cli.main import VerbApp
-from benchbench.cli.options import AsJson, Output, with_settings
+from benchbench.cli.main import INCOMPLETE, VerbApp
+from benchbench.cli.options import AsJson, DryRun, Output, with_settings
 from benchbench.cli.progress import watching
+from benchbench.core.errors import StoppedError
 from benchbench.core.json_record import as_json
 from benchbench.core.record import RunRecord
 from benchbench.core.types import Json
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.store.find import find_run
+from benchbench.store.folder import RunFolder
 
 if TYPE_CHECKING:
     from benchbench.extensions.rescore.stored import ScoredMetric, ScoreResult
@@ -47,6 +51,7 @@ def score(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A path, a run id or its beginning, or `latest`.")],
     settings: ScoreSettings,
     output: Output = Path("results"),
+    dry: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Add metrics to a finished run, or compute its own again, from what it stored: no model is asked again.
@@ -55,14 +60,38 @@ def score(
     """
     from benchbench.extensions.rescore.score import score as score_run
 
-    with stoppable(), watching() as on_event:
-        result = score_run(find_run(run, output), settings, on_event=on_event)
+    if dry:
+        _show_costs(find_run(run, output), settings, as_json=as_json)
+        return
+    try:
+        with stoppable(), watching() as on_event:
+            result = score_run(find_run(run, output), settings, on_event=on_event)
+    except StoppedError as stopped:
+        say(f"Stopped: {stopped}")
+        raise typer.Exit(INCOMPLETE) from None
     if as_json:
         print_json(_to_json(result))
     else:
         _show(result)
     if result.differs:
         raise typer.Exit(1)
+
+
+def _show_costs(run: RunFolder, settings: ScoreSettings, *, as_json: bool) -> None:
+    """What the metrics would ask of a model, as far as they can say it beforehand."""
+    from benchbench.extensions.rescore.score import estimate_costs
+
+    with watching(quiet=as_json) as on_event:
+        costs = estimate_costs(run, settings, on_event=on_event)
+    if as_json:
+        print_json({"costs": [{"metric": m, "task": t, **asdict(c)} for m, t, c in costs]})
+        return
+    table = figure_table("task", "metric", "judgements", "~tokens read", "tokens written, at most", left=("metric",))
+    for metric, task, cost in costs:
+        figures = (f"{cost.requests:,}", f"{cost.prompt_tokens:,}", f"{cost.most_tokens:,}")
+        table.add_row(*map(cell, (task, metric, *figures)))
+    print_table(table)
+    say("4 bytes a token; judgements that are kept from before cost nothing. Nothing was run.")
 
 
 def _to_json(result: ScoreResult) -> dict[str, Json]:

@@ -46,6 +46,10 @@ class RunInUse(StoreError):  # noqa: N818 - it reads as a sentence
     """Another process writes the run folder just now."""
 
 
+class StoppedError(BenchbenchError):
+    """Work ended where it was told to end, with all of it kept: the same command goes on."""
+
+
 class ArgumentError(BenchbenchError):
     """A command was given arguments that do not fit together."""
 

@@ -17,6 +17,7 @@ POST_METRIC_GROUP = "benchbench.post_metrics"
 POST_METRICS: Mapping[str, str] = {
     "comet": "benchbench.extensions.rescore.comet_metric:CometMetric",
     "pass_at_k": "benchbench.extensions.rescore.program_metric:PassAtK",
+    "judge": "benchbench.extensions.judge.metric:JudgeMetric",
 }
 """Name → the metric's class, as `module:name`."""
 TASK_KEYS = ("metric", "aggregation", "higher_is_better", "hf_evaluate")

@@ -238,6 +238,9 @@ class RenderedDoc:
     targets: tuple[str, ...] = ()
     """Right texts (all other output types); the first is the one shown in shots."""
     prompt_name: str = "default"
+    turns: tuple[str, ...] = ()
+    """The user's questions where the doc is a conversation: a request each and, with repeats, so many times over. The
+    prompts of later requests hold `turns.PENDING` for the answers that are not there yet."""
 
     @property
     def question(self) -> str:

@@ -28,6 +28,7 @@ from benchbench.core.types import (
     RollingRequest,
 )
 from benchbench.runner.events import OnEvent, Progress, TaskStarted
+from benchbench.runner.turns import answer_turns
 from benchbench.store.folder import LiveLog, RunFolder, RunWriter
 from benchbench.store.questions import KeepQuestions, keep_questions
 from benchbench.store.reuse import reusable
@@ -274,7 +275,10 @@ def _ask(
     waiting = {number: (doc, {}) for number, doc in docs.items() if number not in kept}
     done: list[Item] = []
     progress, failed = Progress(task), Progress(task, failed=True)
-    for response in _responses(backend, requests, skip):
+    rendered_docs = [doc.rendered for doc in docs.values()]
+    in_turns = any(doc.turns for doc in rendered_docs)
+    responses = answer_turns(rendered_docs, kept, backend) if in_turns else _responses(backend, requests, skip)
+    for response in responses:
         on_event(failed if isinstance(response, Failure) else progress)
         request = response.request
         if (found := waiting.get(request.doc_id)) is None:

@@ -200,7 +200,7 @@ def with_added_rows(record: RunRecord, run: Path) -> RunRecord:
         return record
     tasks, rows = dict(record.tasks), list(record.rows)
     for added in found:
-        known = {(row.task, row.metric) for row in rows}
+        known = {(row.task, row.metric) for row in rows if not _waits_for(row, added)}
         new = [row for row in added.rows if (row.task, row.metric) not in known]
         places = [i for i, row in enumerate(rows) if row.task == added.task]
         if not places or not new:

@@ -156,6 +156,8 @@ class TaskConfig(_Strict):
     doc_to_answer: str | None = None
     doc_to_source: str | None = None
     doc_to_program: str | None = None
+    turns: str | None = None
+    doc_to_temperature: str | float | None = None
     cluster: str | None = None
     description: str | None = None
     gen_prefix: str | None = None

@@ -124,7 +124,9 @@ def _wanted_shots(task: Task, settings: RenderSettings) -> int:
 
 def _num_fewshot(task: Task, settings: RenderSettings) -> int:
     wanted = _wanted_shots(task, settings)
-    if task.output_type == "loglikelihood_rolling" or (wanted and _is_translation(task, settings)):
+    if task.output_type == "loglikelihood_rolling" or task.config.turns is not None:
+        return 0
+    if wanted and _is_translation(task, settings):
         return 0
     return wanted
 
@@ -146,10 +148,17 @@ def _notes(stated: Task, settings: RenderSettings, moved: int, docs: int) -> Ite
     if _wanted_shots(stated, settings):
         if is_rolling:
             yield "Texts are scored whole: shots do not apply and were left out."
+        elif stated.config.turns is not None:
+            yield "The docs are conversations: shots do not apply and were left out."
         elif _is_translation(stated, settings):
             yield f"The prompt {settings.prompt!r} is for translation models: shots do not apply and were left out."
     if settings.chat is not None and is_rolling:
         yield "Texts are scored whole: the chat template does not apply."
+    if stated.config.turns is not None and settings.chat is None:
+        yield (
+            "Conversations are asked as plain text, without the model's chat template; --apply-chat-template asks them "
+            "as turns."
+        )
     if moved:
         yield f"{moved} of {docs} documents are among the shots and were given the next candidate instead."
 
@@ -262,7 +271,17 @@ def _picker(task: Task, pool: shots.Pool, count: int, settings: RenderSettings) 
     raise ArgumentError(f"No few-shot mode {settings.fewshot_mode!r}: fixed, per_doc or lm_eval.")
 
 
-HASHED_KEYS = ("output_type", "doc", "doc_to_length", "fewshot_config", "fewshot_split", "generation_kwargs", "repeats")
+HASHED_KEYS = (
+    "output_type",
+    "doc",
+    "doc_to_length",
+    "fewshot_config",
+    "fewshot_split",
+    "generation_kwargs",
+    "repeats",
+    "turns",
+    "doc_to_temperature",
+)
 """Keys beside those of the prompt; only where they are set, so that a new key moves no old fingerprint."""
 
 

@@ -5,6 +5,7 @@ Joins as lm-eval's `fewshot_context`, `build_qa_turn` and `construct_requests` d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from benchbench.core.chat import ChatSettings, Conversation, Overflow, Shot
 from benchbench.core.errors import TaskError, did_you_mean
 from benchbench.core.format import kind_of
+from benchbench.core.turns import PENDING, turn_prompts
 from benchbench.core.types import (
     Doc,
     GenerateRequest,
@@ -174,6 +176,12 @@ class PromptRenderer:
         length = task.config.doc_to_length
         self._length = None if length is None else Field(length, task.where("doc_to_length"), columns)
         self._params = _params(task, self.turn.shot_delimiter, seed)
+        self._seed = seed
+        turns, temperature = task.config.turns, task.config.doc_to_temperature
+        self._turns = None if turns is None else Field(turns, task.where("turns"), columns)
+        self._temperature = (
+            None if temperature is None else Field(temperature, task.where("doc_to_temperature"), columns)
+        )
         self._languages = tuple(
             None if code is None else Field(code, task.where(key), columns)
             for key, code in (("src_lang", variant.src_lang), ("tgt_lang", variant.tgt_lang))
@@ -278,12 +286,30 @@ class PromptRenderer:
         if choices is not None:
             answer = tuple(choices[index] for index in turn.gold(answer, choices, doc.id))
         targets = _texts(answer) if isinstance(answer, tuple) else (str(answer),)
-        prompt = self._prompt(doc, scope, shots)
+        turns = () if self._turns is None else user_turns(self._turns, scope, doc.id)
+        prompt = self._prompt(doc, scope, shots, turns[0] if turns else None)
         source, target = (None if code is None else str(code.text(scope, doc.id)) for code in self._languages)
-        params = replace(self._params, src_lang=source, tgt_lang=target)
-        repeats = range(self.task.config.repeats)
-        requests = tuple(GenerateRequest(self.task.name, doc.id, i, prompt, params) for i in repeats)
-        return self._rendered(doc, requests, targets=targets)
+        params = replace(self._at_temperature(scope, doc.id), src_lang=source, tgt_lang=target)
+        pending = [PENDING] * max(0, len(turns) - 1)
+        prompts = [prompt, *(turn_prompts(prompt, turns, pending[:n]) for n in range(1, len(turns)))]
+        asked = enumerate(prompts * self.task.config.repeats)
+        requests = tuple(GenerateRequest(self.task.name, doc.id, i, one, params) for i, one in asked)
+        return self._rendered(doc, requests, targets=targets, turns=turns)
+
+    def _at_temperature(self, scope: Mapping[str, Json], doc: object) -> GenerationParams:
+        """The task's settings at the doc's own temperature; 0 is greedy."""
+        if self._temperature is None:
+            return self._params
+        value = self._temperature.value(scope, doc)
+        try:
+            temperature = float(value)
+        except (TypeError, ValueError):
+            temperature = math.nan
+        if not 0 <= temperature < math.inf:
+            raise TaskError(f"{self._temperature.where}: document {doc} gives {value!r}; it is a number from 0.")
+        sampled = temperature > 0
+        at = temperature if sampled else 1.0
+        return replace(self._params, do_sample=sampled, temperature=at, seed=self._seed if sampled else 0)
 
     def _target_text(self, scope: Mapping[str, Json], doc: Doc) -> str:
         answer = self.turn.answer(scope, doc.id)
@@ -325,8 +351,26 @@ class PromptRenderer:
         choices: tuple[str, ...] = (),
         gold: tuple[int, ...] = (),
         targets: tuple[str, ...] = (),
+        turns: tuple[str, ...] = (),
     ) -> RenderedDoc:
-        return RenderedDoc(self.task.name, doc, requests, choices, gold, targets, self.prompt_name)
+        return RenderedDoc(self.task.name, doc, requests, choices, gold, targets, self.prompt_name, turns)
+
+
+MOST_TURNS = 100
+
+
+def user_turns(field: Field, scope: Mapping[str, Json], doc: object) -> tuple[str, ...]:
+    """The user's questions of a conversation, in order. TaskError unless they are a list of texts."""
+    value = field.value(scope, doc)
+    if not isinstance(value, (list, tuple)):
+        raise TaskError(f"{field.where}: document {doc} gives {kind_of(value)}, not a list of the user's turns.")
+    if not value or len(value) > MOST_TURNS:
+        raise TaskError(f"{field.where}: document {doc} has {len(value)} turns; a conversation has 1 to {MOST_TURNS}.")
+    for number, turn in enumerate(value, start=1):
+        if not isinstance(turn, str) or not turn.strip():
+            given = "empty" if isinstance(turn, str) else kind_of(turn)
+            raise TaskError(f"{field.where}: turn {number} of document {doc} is {given}; expected the user's text.")
+    return tuple(value)
 
 
 def _shot_prompt(task: Task, variant: PromptVariant) -> PromptVariant:

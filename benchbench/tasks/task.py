@@ -181,6 +181,13 @@ def _check_sense(task: Task) -> None:
         raise TaskError(f"{task.where('generation_kwargs')}: only generate_until tasks generate.")
     if config.repeats > 1 and config.output_type != "generate_until":
         raise TaskError(f"{task.where('repeats')}: only generate_until tasks can repeat.")
+    if config.turns is not None and config.output_type != "generate_until":
+        raise TaskError(f"{task.where('turns')}: only generate_until tasks are conversations.")
+    if config.turns is not None and (config.doc_to_text != "" or config.gen_prefix is not None):
+        key = "gen_prefix" if config.gen_prefix is not None else "doc_to_text"
+        raise TaskError(f"{task.where(key)}: `turns` are all that the user asks; leave `{key}` out.")
+    if config.doc_to_temperature is not None and config.output_type != "generate_until":
+        raise TaskError(f"{task.where('doc_to_temperature')}: only generate_until tasks generate.")
     languages = [
         config.src_lang,
         config.tgt_lang,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from benchbench.core import post_metrics
 from benchbench.core.plugins import load
@@ -42,6 +42,8 @@ class PostMetricInfo:
     """Further columns, `metric,part`: of one turn, one category, one k. With parts there are none for each filter."""
     every_filter: bool = True
     """It scores what each of the task's filters leaves, a column each; False: it reads the answers as they are."""
+    remarks: Sequence[str] = ()
+    """What a reader of its rows should know. It and `recorded` are read when all is scored, and may grow until then."""
 
 
 class PostMetric(Protocol):
@@ -69,6 +71,26 @@ class PostMetric(Protocol):
 
     def close(self) -> None:
         """Closes what `info` opened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CostEstimate:
+    """What scoring a task would ask of a model."""
+
+    requests: int
+    prompt_tokens: int
+    """About so many, to be read."""
+    most_tokens: int
+    """To be written at most."""
+
+
+@runtime_checkable
+class EstimatesCost(Protocol):
+    """A post-metric that can say beforehand what it would cost (`benchbench score --dry-run`)."""
+
+    def estimate(self, task: StoredTask) -> CostEstimate:
+        """Opens no model."""
         ...
 
 

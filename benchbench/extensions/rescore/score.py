@@ -18,7 +18,7 @@ from benchbench.core.post_metrics import post_metric_names
 from benchbench.core.record import GroupRecord, Row, RunRecord
 from benchbench.core.registry import FAMILIES, metric_names
 from benchbench.core.types import Item, Json, MetricResult, OutputType, ScoringSpec
-from benchbench.extensions.rescore.post_metric import PostMetric, make_post_metric
+from benchbench.extensions.rescore.post_metric import CostEstimate, EstimatesCost, PostMetric, make_post_metric
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import (
     ScoredMetric,
@@ -62,6 +62,24 @@ def score(run: RunFolder, settings: ScoreSettings, *, on_event: OnEvent = ignore
         scored = [one for metric in settings.metrics for one in rescoring.score(metric)]
         rescoring.add_groups({one.metric for one in scored})
     return ScoreResult(run.path, run.record(), tuple(scored))
+
+
+def estimate_costs(
+    run: RunFolder, settings: ScoreSettings, *, on_event: OnEvent = ignore
+) -> list[tuple[str, str, CostEstimate]]:
+    """(metric, task, what scoring it would ask of a model), for metrics that can tell. Opens no model, writes nothing.
+
+    ArgumentError if none of the metrics can tell.
+    """
+    _check_metrics(settings.metrics)
+    found = []
+    with ExitStack() as stack:
+        rescoring = Rescoring(run, run.own_record(), settings, on_event, stack)
+        for metric in settings.metrics:
+            found += [(metric, task, cost) for task, cost in rescoring.costs(metric)]
+    if not found:
+        raise ArgumentError(f"--dry-run: {', '.join(settings.metrics)} asks no model that counts tokens beforehand.")
+    return found
 
 
 def score_again(run: RunFolder, lost: Sequence[Path], *, on_event: OnEvent = ignore) -> None:
@@ -151,6 +169,18 @@ class Rescoring:
             self.on_event(Note(f"{metric} has no value for {'; '.join(reasons[:3])}."))
         return [one for one in found if not isinstance(one, str)]
 
+    def costs(self, metric: str) -> list[tuple[str, CostEstimate]]:
+        """What the metric would cost for each task, where it can tell. ArgumentError if a task lacks something."""
+        found = []
+        for task in self.tasks:
+            for way in self._ways(metric, task):
+                if isinstance(way, _FromPostMetric) and _fits(way, task):
+                    if (reason := _missing(way, task)) is not None:
+                        raise ArgumentError(f"{metric} cannot be computed: {task.name} {reason}.")
+                    if (cost := way.cost(task)) is not None:
+                        found.append((task.name, cost))
+        return found
+
     def _ways(self, metric: str, task: StoredTask) -> list[_FromItems | _FromPostMetric]:
         """How the metric is computed for the task: once, or for each time that its `metric_list` names it."""
         return [self._way(metric, tuple(sorted(options.items()))) for options in task.listed(metric) or [{}]]
@@ -171,7 +201,16 @@ class Rescoring:
         """What was added to the task under this name before."""
         return next((one for one in read_added(self.run.path) if (one.task, one.metric) == (task, metric)), None)
 
-    def rows(self, task: str, spec: ScoringSpec, items: Sequence[Item], signature: tuple[str, ...]) -> tuple[Row, ...]:
+    def rows(
+        self,
+        task: str,
+        spec: ScoringSpec,
+        items: Sequence[Item],
+        signature: tuple[str, ...],
+        remarks: Sequence[str] = (),
+        *,
+        best_of_targets: bool = True,
+    ) -> tuple[Row, ...]:
         """Rows of the one metric, shaped as those of the run."""
         model, seed = self.record.rows_of(task)[0], self.record.settings.get("seed")
         wanted = column_names(spec)
@@ -180,8 +219,8 @@ class Rescoring:
             for result in aggregate(spec, items, seed=seed if isinstance(seed, int) else SEED)
             if result.metric in wanted
         ]
-        several = any(len(item.targets) > 1 for item in items) and bool(signature)
-        notes = (*signature, *(["of several references the best counts"] if several else []))
+        several = any(len(item.targets) > 1 for item in items) and bool(signature) and best_of_targets
+        notes = (*remarks, *signature, *(["of several references the best counts"] if several else []))
         return tuple(_row(model, result, signature, notes) for result in found)
 
     def add(
@@ -271,6 +310,10 @@ class _FromPostMetric:
         """See PostMetric."""
         return self._metric.missing(task)
 
+    def cost(self, task: StoredTask) -> CostEstimate | None:
+        """What scoring would ask of a model; None where the metric cannot say."""
+        return self._metric.estimate(task) if isinstance(self._metric, EstimatesCost) else None
+
     def score(self, task: StoredTask) -> ScoredMetric | str:
         """Scores the task and writes the scores, or says why there is no value."""
         info, name = self._metric.info(task), task.name
@@ -284,7 +327,8 @@ class _FromPostMetric:
         found = self._metric.items(spec, task, live)
         parts = tuple(replace(info.metric, name=f"{info.metric.name},{part}") for part in info.parts)
         whole = replace(spec, metrics=(info.metric, *parts))
-        rows = self._rescoring.rows(name, whole, found, signature=(info.signature,))
+        told = (info.signature,), info.remarks
+        rows = self._rescoring.rows(name, whole, found, *told, best_of_targets=info.every_filter)
         made = {**info.facts, **info.recorded, "seconds": round(time.monotonic() - began, 3)}
         return self._rescoring.add(name, spec, found, rows, made, self._name)
 

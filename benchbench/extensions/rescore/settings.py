@@ -10,6 +10,7 @@ from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import Setting, name_value_pairs
 from benchbench.extensions.comet.process import CometOptions
 from benchbench.runner.programs import ProgramOptions
+from benchbench.extensions.judge.options import JudgeOptions
 from benchbench.runner.settings import IncludePaths, joined
 from benchbench.tasks.settings import DataRoot
 
@@ -55,6 +56,7 @@ class ScoreSettings:
     ] = None
     comet: CometOptions = field(default_factory=CometOptions)
     programs: ProgramOptions = field(default_factory=ProgramOptions)
+    judge: JudgeOptions = field(default_factory=JudgeOptions)
     options: Annotated[
         Mapping[str, str],
         Setting(
