@@ -19,7 +19,7 @@ class ProgramOptions:
     allow_code_execution: Annotated[
         bool,
         Setting(
-            "Run programs that the model wrote: code that nobody has read, on this machine, in a sandbox of bubblewrap.",
+            "Run programs that the model wrote: code that nobody has read, on this machine, in a bubblewrap sandbox.",
             panel="Programs",
             identity=False,
             record=False,
@@ -27,7 +27,9 @@ class ProgramOptions:
     ] = False
     program_jobs: Annotated[
         int | None,
-        Setting("Programs that run at a time. Default: one per processor.", panel="Programs", identity=False, record=False),
+        Setting(
+            "Programs that run at a time. Default: one per processor.", panel="Programs", identity=False, record=False
+        ),
     ] = None
     program_python: Annotated[
         Path | None,

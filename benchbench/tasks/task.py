@@ -103,6 +103,10 @@ class Task:
         made = GenerationKwargs.model_validate(override(own, dict(given)))
         return replace(self, config=self.config.model_copy(update={"generation_kwargs": made}))
 
+    def with_repeats(self, count: int) -> Task:
+        """The task as if its file asked for so many answers to each doc."""
+        return replace(self, config=self.config.model_copy(update={"repeats": count}))
+
     def code(self) -> Iterable[tuple[str, str]]:
         """(key, function) of what runs code: nothing, in our dialect."""
         return ()

@@ -124,7 +124,8 @@ def definition_of(name: str) -> Definition:
 
 
 OURS = frozenset((
-    "version", "dataset_revision", "join", "keep", "doc", "doc_to_length", "doc_to_answer", "doc_to_source", "doc_to_program", "cluster",
+    "version", "dataset_revision", "join", "keep", "doc", "doc_to_length", "doc_to_answer", "doc_to_source", "cluster",
+    "doc_to_program",
     "prompts", "chance", "licence", "citation", "group", "weight_by_size",
 ))  # fmt: skip
 """Keys that lm-eval does not know."""

@@ -5,6 +5,8 @@ runs as a user without rights: the user's own, made nobody else's by a user name
 root, one that no account has. What it started ends with it.
 """
 
+# ruff: noqa: S108 - /tmp and /dev/shm are those of the sandbox
+
 from __future__ import annotations
 
 import marshal
@@ -179,7 +181,8 @@ def _parents(path: str) -> list[str]:
 
 def _links() -> list[tuple[str, str]]:
     """Where the system's folders are links into /usr: link and target."""
-    return [(f"/{name}", os.readlink(f"/{name}")) for name in ("bin", "lib", "lib64") if os.path.islink(f"/{name}")]
+    places = [Path("/", name) for name in ("bin", "lib", "lib64")]
+    return [(str(place), str(place.readlink())) for place in places if place.is_symlink()]
 
 
 def _bubblewrap() -> str:
@@ -199,7 +202,7 @@ def _python(given: Path | None) -> tuple[str, list[str]]:
     else:
         executable, prefix = _asked(given)
     own = [] if Path(prefix).is_relative_to("/usr") else [prefix]
-    system = [name for name in ("/lib", "/lib64") if os.path.isdir(name) and not os.path.islink(name)]
+    system = [str(one) for one in (Path("/lib"), Path("/lib64")) if one.is_dir() and not one.is_symlink()]
     return executable, [*system, *own]
 
 

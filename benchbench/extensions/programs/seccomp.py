@@ -43,7 +43,7 @@ _NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16
 
 
 def program_filter() -> bytes:
-    """The filter for this machine, as an array of struct sock_filter. BackendError for machines it is not written for."""
+    """The filter for this machine: an array of struct sock_filter. BackendError where it is not written for it."""
     machine = platform.machine()
     if machine not in _MACHINES:
         raise BackendError(

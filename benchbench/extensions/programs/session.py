@@ -6,9 +6,8 @@ import os
 import selectors
 import subprocess
 from time import monotonic
-from typing import cast
 
-from benchbench.extensions.programs import ENDINGS, Ending, Limits, Verdict
+from benchbench.extensions.programs import ENDINGS, Limits, Verdict
 from benchbench.extensions.programs.watch import PERIOD, Seen
 
 _SHOWN = 300
@@ -111,9 +110,10 @@ class Session:
     def _as_told(self, line: bytes) -> Verdict:
         _, ending, why = line.decode("ascii").split(" ")
         text = bytes.fromhex(why).decode("utf-8", "replace")
-        if ending not in ENDINGS:
+        found = next((one for one in ENDINGS if one == ending), None)
+        if found is None:
             raise NotStartedError(text)
-        return Verdict(cast(Ending, ending), text[:_SHOWN])
+        return Verdict(found, text[:_SHOWN])
 
     def _by_status(self, code: int, seconds: float, *, by_itself: bool) -> Verdict:
         signal = code - 128
@@ -126,7 +126,7 @@ class Session:
         return Verdict("failed", "it ended itself before its last line")
 
     def _processor(self, seen: Seen) -> float:
-        """Seconds that it used, about: bubblewrap does not always wait for its children, so what was seen counts, too."""
+        """Seconds that it used, about: bubblewrap may not wait for its children, so what was seen counts too."""
         return max(self._usage.ru_utime + self._usage.ru_stime, seen.seconds + 3 * PERIOD)
 
     @property

@@ -109,9 +109,9 @@ def _tree(root: int, children: dict[int, list[int]]) -> list[int]:
 
 
 def _processes() -> Iterator[tuple[int, _Process]]:
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # noqa: PTH208 - hundreds of names, ten times a second
         if name.isdecimal():
-            with suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
+            with suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
                 fields = file.read().rpartition(b")")[2].split()  # from the state on: its name may hold anything
                 cpu = (int(fields[11]) + int(fields[12])) / _TICKS
                 yield int(name), _Process(int(fields[1]), fields[0] in b"RD", cpu, int(fields[21]) * _PAGE)

@@ -30,7 +30,14 @@ from benchbench.stats.pass_at_k import pass_at_k
 BLOCK = 64
 """Programs between two lines of what is known: a kill costs as many."""
 MOST = 10_000
-CODES: Mapping[Ending, float] = {"passed": 1.0, "failed": 0.0, "crashed": -1.0, "slow": -2.0, "memory": -3.0, "output": -4.0}
+CODES: Mapping[Ending, float] = {
+    "passed": 1.0,
+    "failed": 0.0,
+    "crashed": -1.0,
+    "slow": -2.0,
+    "memory": -3.0,
+    "output": -4.0,
+}
 """Endings as numbers, as they are kept while the programs run; below 1 it did not pass."""
 _ENDED: dict[str, float] = {}
 """Code of each program that this process has run, by its key: pass@1 and pass@10 run none twice."""
@@ -176,7 +183,9 @@ class PassAtK:
                 continue
             try:
                 texts = {
-                    _name(one): [*item.texts] if one is None else [*apply_filter(one, item.texts, FilterContext()).texts]
+                    _name(one): [*item.texts]
+                    if one is None
+                    else [*apply_filter(one, item.texts, FilterContext()).texts]
                     for one in spec.filters or (None,)
                 }
             except TooMuchWorkError:

@@ -9,8 +9,8 @@ from typing import Annotated
 from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import Setting, name_value_pairs
 from benchbench.extensions.comet.process import CometOptions
-from benchbench.runner.programs import ProgramOptions
 from benchbench.extensions.judge.options import JudgeOptions
+from benchbench.runner.programs import ProgramOptions
 from benchbench.runner.settings import IncludePaths, joined
 from benchbench.tasks.settings import DataRoot
 

@@ -16,8 +16,8 @@ from benchbench.backends.engines import ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, StoreError
 from benchbench.core.ids import content_hash
-from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.after import check_pending
+from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.events import Event, Note, OpeningModel, Progress
 from benchbench.runner.logs.follow import Logs
 from benchbench.runner.plan import Plan, make_plan, task_identity

@@ -28,7 +28,9 @@ link = os.path.join(tempfile.mkdtemp(), 'link')
 os.symlink('RESULTS', link)
 open(link + '/run.json', 'a').write('changed')""",
     "reads the environment": "import os\nassert os.environ['TOKEN']",
-    "reads the parent's environment": "import os\nassert b'TOKEN' in open(f'/proc/{os.getppid()}/environ', 'rb').read()",
+    "reads the parent's environment": """
+import os
+assert b'TOKEN' in open(f'/proc/{os.getppid()}/environ', 'rb').read()""",
     "kills its parent": "import os, time\nos.kill(os.getppid(), 9)\ntime.sleep(0.2)\nassert os.getppid() != PARENT",
     "kills a neighbour": "import os\nos.kill(VICTIM, 9)",
     "traces a neighbour": """
@@ -188,5 +190,10 @@ def outside(source: str) -> subprocess.CompletedProcess[str]:
     """The program as a plain subprocess of a parent that may die."""
     environment = {**os.environ, TOKEN: "secret"}
     return subprocess.run(
-        [sys.executable, "-S", "-c", OUTSIDE], input=source, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-S", "-c", OUTSIDE],
+        input=source,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -50,7 +49,10 @@ def ending(sandbox: Sandbox, source: str) -> str:
         ("raise SystemExit(0)", Verdict("failed", "it ended itself before its last line, with '0'")),
         ("import os\nos._exit(0)", Verdict("failed", "it ended itself before its last line")),
         ("import os\nos.kill(os.getpid(), 11)", Verdict("crashed", "signal 11.")),
-        ("class E(Exception):\n  def __str__(self): raise E\nraise E", Verdict("failed", "E, whose text cannot be had")),
+        (
+            "class E(Exception):\n  def __str__(self): raise E\nraise E",
+            Verdict("failed", "E, whose text cannot be had"),
+        ),
         ("print('x' * 10_000_000)", Verdict("passed")),
         ("import sys\nsys.stderr.write('x' * 2_000_000)", Verdict("output", "more than 1,024 KiB")),
         ("x = bytearray(1 << 30)", Verdict("memory", "MemoryError")),
@@ -97,7 +99,9 @@ def test_an_attack_fails(sandbox: Sandbox, around: World, attack: str, monkeypat
 
 
 def test_a_forged_report_counts_for_nothing(sandbox: Sandbox) -> None:
-    source = "import os\nfor n in range(3, 64):\n  try: os.write(n, b'0' * 32 + b' passed \\n')\n  except OSError: pass\n"
+    source = (
+        "import os\nfor n in range(3, 64):\n  try: os.write(n, b'0' * 32 + b' passed \\n')\n  except OSError: pass\n"
+    )
     assert ending(sandbox, source + "assert False") == "failed"
 
 
@@ -220,8 +224,16 @@ import sys
 from benchbench.extensions.programs import Limits, Program
 from benchbench.extensions.programs.sandbox import Sandbox
 sandbox = Sandbox(Limits(seconds=1, memory=256 << 20))
-for source in ("assert True", "import os\\nassert os.getuid() != 0\\nfor _ in range(60):\\n  if not os.fork():\\n    import time; time.sleep(1); os._exit(0)",
-               "open('/tmp/x', 'w')", "import socket\\nsocket.create_connection(('127.0.0.1', 1), 1)"):
+FORKS = '''
+import os, time
+assert os.getuid() != 0
+for _ in range(60):
+    if not os.fork():
+        time.sleep(1)
+        os._exit(0)
+'''
+CONNECTS = "import socket; socket.create_connection(('127.0.0.1', 1), 1)"
+for source in ("assert True", FORKS, "open('/tmp/x', 'w')", CONNECTS):
     print(sandbox.run(Program(source)).verdict.ending)
 sandbox.close()
 """
@@ -230,13 +242,15 @@ sandbox.close()
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user; as another user all tests are this one")
 def test_a_user_without_rights_has_the_same_sandbox() -> None:
     python = Path("/usr/bin/python3")
-    version = subprocess.run([python, "-V"], capture_output=True, text=True, check=False).stdout if python.exists() else ""
+    version = (
+        subprocess.run([python, "-V"], capture_output=True, text=True, check=False).stdout if python.exists() else ""
+    )
     if not version.startswith("Python 3.1"):
         pytest.skip("needs a Python that every user may read")
     here = Path(sandbox_module.__file__).parents[3]
     done = subprocess.run(
-        [python, "-c", USER], user=65534, group=65534, extra_groups=[], env={"PYTHONPATH": str(here), "PATH": "/usr/bin"},
-        capture_output=True, text=True, check=False, cwd="/",
+        [python, "-c", USER], user=65534, group=65534, extra_groups=[], 
+        env={"PYTHONPATH": str(here), "PATH": "/usr/bin"},        capture_output=True, text=True, check=False, cwd="/",
     )  # fmt: skip
     assert done.stdout.split() == ["passed", "failed", "passed", "failed"], done.stderr
 
