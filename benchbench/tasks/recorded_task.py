@@ -98,7 +98,7 @@ class RecordedTask:
         return self.index.task(self.name).config.doc_to_program
 
     def program_writer(self, docs: Mapping[int, RenderedDoc]) -> Callable[[int, str], str]:
-        """What makes a program of a doc's id and an answer, by `doc_to_program`. It raises TaskError where that fails."""
+        """What makes a program of a doc's id and an answer, by `doc_to_program`; it raises TaskError if that fails."""
         columns = {COMPLETION, *self.task.variables, *(name for doc in docs.values() for name in doc.doc.fields)}
         field = Field(self.program_template() or "", self.task.where("doc_to_program"), columns)
 

@@ -249,7 +249,7 @@ def test_a_user_without_rights_has_the_same_sandbox() -> None:
         pytest.skip("needs a Python that every user may read")
     here = Path(sandbox_module.__file__).parents[3]
     done = subprocess.run(
-        [python, "-c", USER], user=65534, group=65534, extra_groups=[], 
+        [python, "-c", USER], user=65534, group=65534, extra_groups=[],
         env={"PYTHONPATH": str(here), "PATH": "/usr/bin"},        capture_output=True, text=True, check=False, cwd="/",
     )  # fmt: skip
     assert done.stdout.split() == ["passed", "failed", "passed", "failed"], done.stderr
