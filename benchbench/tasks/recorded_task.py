@@ -97,17 +97,6 @@ class RecordedTask:
             return recorded
         return self.index.task(self.name).config.doc_to_program
 
-    def program_writer(self, docs: Mapping[int, RenderedDoc]) -> Callable[[int, str], str]:
-        """What makes a program of a doc's id and an answer, by `doc_to_program`; it raises TaskError if that fails."""
-        columns = {COMPLETION, *self.task.variables, *(name for doc in docs.values() for name in doc.doc.fields)}
-        field = Field(self.program_template() or "", self.task.where("doc_to_program"), columns)
-
-        def write(number: int, completion: str) -> str:
-            scope = {**docs[number].doc.fields, **self.task.variables, COMPLETION: completion}
-            return str(field.text(scope, number))
-
-        return write
-
     def source_template(self) -> str | None:
         """The task's `doc_to_source`: as recorded, else as the task of this name has it today."""
         recorded = self.task.config.doc_to_source
@@ -130,3 +119,20 @@ def source_texts(task: Task, docs: Iterable[RenderedDoc], template: str, where: 
             field = Field(template, where, rendered.doc.fields.keys())
         found[rendered.doc.id] = str(field.text({**rendered.doc.fields, **task.variables}, rendered.doc.id))
     return found
+
+
+def program_writer(
+    task: Task, docs: Mapping[int, RenderedDoc], template: str | None = None
+) -> Callable[[int, str], str]:
+    """What makes a program of a doc's id and an answer to it, by `template` or else the task's `doc_to_program`.
+
+    It raises TaskError where the template fails on a doc.
+    """
+    columns = {COMPLETION, *task.variables, *(name for one in docs.values() for name in one.doc.fields)}
+    field = Field(template or task.config.doc_to_program or "", task.where("doc_to_program"), columns)
+
+    def write(number: int, completion: str) -> str:
+        scope = {**docs[number].doc.fields, **task.variables, COMPLETION: completion}
+        return str(field.text(scope, number))
+
+    return write

@@ -26,6 +26,7 @@ from benchbench.runner.events import Note, OnEvent
 from benchbench.runner.programs import FLAG, ProgramOptions
 from benchbench.scoring.filters import FilterContext, apply_filter
 from benchbench.stats.pass_at_k import pass_at_k
+from benchbench.tasks.recorded_task import program_writer
 
 BLOCK = 64
 """Programs between two lines of what is known: a kill costs as many."""
@@ -175,7 +176,7 @@ class PassAtK:
         self, spec: ScoringSpec, task: StoredTask
     ) -> dict[tuple[int, str], dict[str | None, list[tuple[str, Program]]]]:
         """Item → filter → key and program of each of its answers; of failed items none."""
-        write = task.definition.program_writer(task.documents)
+        write = program_writer(task.definition.task, task.documents, task.definition.program_template())
         identity = content_hash([self._asked.language, self._asked.seconds, self._asked.memory_mb])
         found: dict[tuple[int, str], dict[str | None, list[tuple[str, Program]]]] = {}
         for item in task.items:
