@@ -290,6 +290,12 @@ FILTERS: Mapping[str, FilterInfo] = {
     "strip": FilterInfo("Cuts `chars` (white space if not given) at both ends.", ("chars",)),
     "lowercase": FilterInfo("Lowers every letter."),
     "uppercase": FilterInfo("Raises every letter."),
+    "without_reasoning": FilterInfo(
+        "Drops what stands before the last `end`, and a thought that has begun and never ended.", ("start", "end")
+    ),
+    "minerva_math": FilterInfo(
+        "Takes the answer of `Final Answer: The final answer is … I hope it is correct.`, normalised as Minerva's."
+    ),
     "map": FilterInfo(
         "Replaces a text by its entry in `mapping_dict`, or by `default_value`.", ("mapping_dict", "default_value")
     ),
