@@ -33,10 +33,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/log": {"core", "store", "runner"},
     "extensions/lm_eval": {"core", "stats", "tasks", "scoring"},
     "extensions/interchange": {"core", "store"},
+    "extensions/mathematics": {"core"},
     "extensions/programs": {"core"},
     "extensions/parity": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"},
     "extensions/rescore": {"core", "stats", "tasks", "scoring", "store", "runner"}
-    | {f"extensions/{name}" for name in ("comet", "judge", "programs")},
+    | {f"extensions/{name}" for name in ("comet", "judge", "mathematics", "programs")},
     "extensions/judge": {"core", "stats", "tasks", "backends", "store", "runner", "extensions/rescore"},
     "extensions/slurm": {"core", "store", "runner"},
     "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}

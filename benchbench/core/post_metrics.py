@@ -16,6 +16,7 @@ from benchbench.core.types import Json
 POST_METRIC_GROUP = "benchbench.post_metrics"
 POST_METRICS: Mapping[str, str] = {
     "comet": "benchbench.extensions.rescore.comet_metric:CometMetric",
+    "math_verify": "benchbench.extensions.rescore.math_metric:MathVerify",
     "pass_at_k": "benchbench.extensions.rescore.program_metric:PassAtK",
     "judge": "benchbench.extensions.judge.metric:JudgeMetric",
 }

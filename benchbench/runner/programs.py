@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,11 @@ from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import Setting
 
 FLAG = "--allow-code-execution"
+
+
+def usual_jobs() -> int:
+    """As many as there are processors for us."""
+    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ FILES = {
 PATTERNS = (
     (r"(belebele)_\w+", "{1}/{0}.yaml"),
     (r"mmlu_prox_(lite_)?(\w\w)_\w+", "mmlu_prox/{2}/{0}.yaml"),
+    (r"(minerva_math)\w+", "{1}/{0}.yaml"),
     (r"mmlu_\w+", "mmlu/default/{0}.yaml"),
     (r"global_mmlu_full_(\w\w)_\w+", "global_mmlu/full/{1}/{0}.yaml"),
     (r"(multiblimp)_\w+", "{1}/{0}.yaml"),

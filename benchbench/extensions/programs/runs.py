@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -13,11 +12,6 @@ from benchbench.extensions.programs.sandbox import NotStartedError, Ran, Sandbox
 
 ATTEMPTS = 3
 """To make a sandbox for a program, alone, before it is said that this cannot be done."""
-
-
-def usual_jobs() -> int:
-    """As many as there are processors for us."""
-    return len(os.sched_getaffinity(0))
 
 
 def run_programs(

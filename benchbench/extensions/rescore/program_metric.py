@@ -17,13 +17,13 @@ from benchbench.core.task_scoring import columns
 from benchbench.core.types import FilterSpec, Item, Json, MetricSpec, OutputType, ScoringSpec
 from benchbench.extensions.programs import ENDINGS, Ending, Limits, Program
 from benchbench.extensions.programs.languages import LANGUAGES, NAMES, language
-from benchbench.extensions.programs.runs import run_programs, usual_jobs
+from benchbench.extensions.programs.runs import run_programs
 from benchbench.extensions.programs.sandbox import Sandbox
 from benchbench.extensions.rescore.post_metric import PostMetricInfo, score_in_blocks
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import StoredTask
 from benchbench.runner.events import Note, OnEvent
-from benchbench.runner.programs import FLAG, ProgramOptions
+from benchbench.runner.programs import FLAG, ProgramOptions, usual_jobs
 from benchbench.scoring.filters import FilterContext, apply_filter
 from benchbench.stats.pass_at_k import pass_at_k
 from benchbench.tasks.recorded_task import program_writer
