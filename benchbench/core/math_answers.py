@@ -60,9 +60,9 @@ def boxed_answer(solution: str) -> str:
 
 
 def _last_box(text: str) -> str | None:
-    """The command with its braces, or `\boxed x` up to a dollar sign."""
+    r"""The command with its braces, or `\boxed x` up to a dollar sign."""
     if "\\boxed " in text:
-        return "\\boxed " + text.split("\\boxed ")[-1].split("$")[0]
+        return "\\boxed " + text.rpartition("\\boxed ")[2].partition("$")[0]
     start = max(text.rfind("\\boxed"), -1)
     start = start if start >= 0 else text.rfind("\\fbox")
     depth = 0
@@ -75,7 +75,7 @@ def _last_box(text: str) -> str | None:
 
 def normalized(answer: str) -> str:
     """An answer as two of them are compared. TooMuchWorkError as `final_answer`."""
-    text = answer.split("=")[-1]
+    text = answer.rpartition("=")[2]
     words = [word for word in _REMOVED if word.isalpha()]
     for word in words:
         text = patterns.sub(rf"(?<!\\)\b{word}\b", "", text)

@@ -123,7 +123,7 @@ def without_reasoning(
 
 
 def _after_thought(text: str, start: str, end: str) -> str:
-    before, found, after = text.rpartition(end)
+    _, found, after = text.rpartition(end)
     rest = after.lstrip() if found else text
     return rest.partition(start)[0] if start in rest else rest
 

@@ -1,7 +1,7 @@
 """The process that has math-verify: it forks for every pair, so that none can hang, fill or end what compares the next.
 
-It is started as a file. One JSON line on standard input is a block: `pairs` (gold and answer), `seconds` that one may
-take, `memory` in bytes, `jobs` at a time. One comes back: `found`, a letter for each pair. The first line that it writes
+It is started as a file. One JSON line on standard input is a block: `pairs` (gold and answer), `seconds` for each,
+`memory` in bytes, `jobs` at a time. One comes back: `found`, a letter for each pair. The first line that it writes
 is `ready` with the version of math-verify, or `error`.
 """
 
@@ -40,7 +40,7 @@ def main() -> None:
         print(json.dumps({"found": _block(**block)}), file=out, flush=True)
 
 
-def _block(pairs: list[list[str]], seconds: float, memory: int, jobs: int) -> str:
+def _block(pairs: list[tuple[str, str]], seconds: float, memory: int, jobs: int) -> str:
     """A letter for each pair."""
     found, places = [DIED] * len(pairs), iter(range(len(pairs)))
     with selectors.DefaultSelector() as selector:
@@ -49,7 +49,8 @@ def _block(pairs: list[list[str]], seconds: float, memory: int, jobs: int) -> st
         def start() -> None:
             place = next(places, None)
             if place is not None:
-                pid, told = _fork(*pairs[place], memory)
+                gold, answer = pairs[place]
+                pid, told = _fork(gold, answer, memory)
                 running[told] = (place, pid, time.monotonic() + seconds)
                 selector.register(told, selectors.EVENT_READ)
 

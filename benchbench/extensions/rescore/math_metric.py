@@ -70,7 +70,9 @@ class MathVerify:
             if item.outcome != "failed":
                 golds = self._golds(item, docs)
                 asked[place] = [[Pair(gold, text) for gold in golds] for text in self._answers(item)]
-        keys = {pair: content_hash([pair.gold, pair.answer]) for texts in asked.values() for some in texts for pair in some}
+        keys = {
+            pair: content_hash([pair.gold, pair.answer]) for texts in asked.values() for some in texts for pair in some
+        }
         process = self._opened()
 
         def score(pairs: Sequence[Pair]) -> list[float]:
