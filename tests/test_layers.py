@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions/parity": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "leaderboard"},
     "extensions/rescore": {"core", "stats", "tasks", "scoring", "store", "runner"}
     | {f"extensions/{name}" for name in ("comet", "judge", "mathematics", "programs")},
-    "extensions/judge": {"core", "stats", "tasks", "backends", "store", "runner", "extensions/rescore"},
+    "extensions/judge": {"core", "stats", "tasks", "scoring", "backends", "store", "runner", "extensions/rescore"},
     "extensions/slurm": {"core", "store", "runner"},
     "cli": {"core", "stats", "tasks", "scoring", "backends", "backends/models", "store", "runner", "leaderboard"}
     | {f"extensions/{name}" for name in ("comet", "demo", "interchange", "judge", "parity", "rescore", "slurm")},

@@ -131,7 +131,8 @@ def _refuse_loose_tasks(given: dict[str, Any], rest: Sequence[str]) -> None:
 VERBS = {
     "run": "Evaluate one model and print its table.",
     "sweep": "Score every checkpoint of a training run, as it appears.",
-    "score": "Add metrics to a finished run, such as COMET.",
+    "score": "Add metrics to a finished run: COMET, a judge's grades.",
+    "arena": "Rank models by a judge that compares their stored answers.",
     "compare": "Compare models doc by doc: difference, interval, verdict.",
     "parity": "Ask several backends the same and say whether they agree.",
     "results": "List, show, import and export what is on disk.",
@@ -145,7 +146,8 @@ VERBS = {
 
 FAILED, BAD_INPUT, INCOMPLETE, BUG, INTERRUPTED = 1, 2, 3, 70, 130
 """Exit codes besides 0: too many failed docs, a task without a single value or no room on the machine; wrong input;
-tasks of the default suite left out, because the data root lacks their data; a bug of ours; Ctrl-C."""
+tasks of the default suite left out, because the data root lacks their data, or a judge's budget spent; a bug of ours;
+Ctrl-C."""
 
 
 class _EndOfFileError(Exception):

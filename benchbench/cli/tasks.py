@@ -17,6 +17,7 @@ from benchbench.cli.main import VerbApp
 from benchbench.cli.options import AsJson, IncludePath, option_of, task_index, with_settings
 from benchbench.core.errors import ArgumentError
 from benchbench.core.format import clean
+from benchbench.core.post_metrics import listed_metrics
 from benchbench.core.settings import Part
 from benchbench.core.types import Json
 from benchbench.tasks.settings import RenderSettings
@@ -143,6 +144,8 @@ def show(task: Name, include_path: IncludePath = None, as_json: AsJson = False) 
     tell_lines(f"# {found.path}\n" + yaml.safe_dump(resolved, allow_unicode=True, sort_keys=False, width=100))
     if found.scoring.metrics:
         tell_lines("# metrics: " + ", ".join(metric.name for metric in found.scoring.metrics))
+    if later := [one.name for one in listed_metrics(resolved)]:
+        tell_lines(f"# computed after the run: {', '.join(later)} (benchbench score RUN --metric {later[0]})")
     for key, function in found.code():
         tell_lines(f"# Python, run only with --trust-task-code: `{key}` is {function}")
 

@@ -39,6 +39,8 @@ def gold_findings(prepared: PreparedTask, sizes: Sizes | None) -> Iterator[Findi
     `sizes` counts tokens; without it, an answer is taken to have one for each of its words at least. Where the
     task says in `metadata.unanswerable` why some documents are lost, these are told as warnings, unless they are many.
     """
+    if not prepared.task.scoring.metrics:
+        return  # all that it lists is computed after the run, from answers
     trial = _Trial(prepared, sizes)
     found = [*chain.from_iterable(map(trial.findings, prepared.docs))]
     stated = (own_task(prepared).config.metadata or {}).get("unanswerable")

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.metric_options import FILTER_OPTIONS, OPTIONS
 from benchbench.core.plugins import entry_point_names
+from benchbench.core.post_metrics import EXPLANATIONS, post_metric_names
 from benchbench.core.registry import AGGREGATIONS, FAMILIES, FILTER_GROUP, FILTERS, METRIC_GROUP, METRICS
 from benchbench.core.types import Json
 
 INSTALLED = "Of another package that is installed here."
 HEADINGS = {
     "metric": "Metrics (metric_list)",
+    "later metric": "Metrics that are computed after the run (metric_list, or `benchbench score RUN --metric NAME`)",
     "option": "Options of metrics (in metric_list, beside `metric`)",
     "aggregation": "Aggregations (in metric_list, `aggregation`); every metric has one of its own",
     "filter": "Filters (filter_list)",
@@ -43,10 +45,10 @@ class Entry:
 
 def entries(wanted: str | None = None) -> list[Entry]:
     """All there is to name; with `wanted`, what has that name, and its options. ArgumentError if nothing has it."""
-    found = [*_metrics(), *_options(), *_aggregations(), *_filters()]
+    found = [*_metrics(), *_later(), *_options(), *_aggregations(), *_filters()]
     if wanted is None:
         return found
-    named = [entry for entry in found if entry.name == wanted and entry.kind in ("metric", "filter")]
+    named = [entry for entry in found if entry.name == wanted and entry.kind in ("metric", "later metric", "filter")]
     named = named or [entry for entry in found if entry.name == wanted]
     if not named:
         near = did_you_mean(wanted, [entry.name for entry in found])
@@ -64,6 +66,11 @@ def _metrics() -> Iterator[Entry]:
         yield Entry(name, "metric", info.explanation, of, info.kwargs)
     for name in sorted(entry_point_names(METRIC_GROUP) - METRICS.keys()):
         yield Entry(name, "metric", INSTALLED, ("generate_until",))
+
+
+def _later() -> Iterator[Entry]:
+    for name in sorted(post_metric_names()):
+        yield Entry(name, "later metric", EXPLANATIONS.get(name, INSTALLED))
 
 
 def _options() -> Iterator[Entry]:

@@ -21,6 +21,12 @@ POST_METRICS: Mapping[str, str] = {
     "judge": "benchbench.extensions.judge.metric:JudgeMetric",
 }
 """Name → the metric's class, as `module:name`."""
+EXPLANATIONS: Mapping[str, str] = {
+    "comet": "COMET: a model's score of a translation; `doc_to_source` names what was to be translated.",
+    "judge": "Grades of a language model, by turn and category. Options: model, args, scale, by, references_in, "
+    "prompts, references, labels, repeats, temperature, max_gen_toks, budget.",
+}
+"""What each is, in a sentence or two."""
 TASK_KEYS = ("metric", "aggregation", "higher_is_better", "hf_evaluate")
 """What a `metric_list` entry says itself; its other keys are options of the metric."""
 

@@ -75,7 +75,7 @@ def _texts(rendered: RenderedDoc) -> Iterator[Finding]:
         yield from _broken(number, "the prompt", text)
     for target in (*rendered.targets, *rendered.choices):
         yield from _broken(number, "an answer", target)
-    if rendered.targets and not rendered.targets[0].strip():
+    if rendered.targets and not rendered.targets[0].strip() and not rendered.turns:
         yield Finding(number, "the target is empty", True)
 
 

@@ -141,7 +141,12 @@ def _watched(told: Callable[[object], object]) -> Iterator[None]:
 
 def _joints(task: Task, variant: PromptVariant, docs: Sequence[RenderedDoc]) -> Iterator[Finding]:
     """Prompts that ask nothing by mistake, and white space on both sides of the place where an answer begins."""
-    if "doc_to_text" not in task.config.model_fields_set and not variant.doc_to_text and task.output_type in ASKING:
+    if (
+        task.config.turns is None
+        and "doc_to_text" not in task.config.model_fields_set
+        and not variant.doc_to_text
+        and task.output_type in ASKING
+    ):
         yield Finding(
             None, '`doc_to_text` is missing: nothing is asked; if that is meant, write `doc_to_text: ""`', False
         )
@@ -167,7 +172,7 @@ def _equal_everywhere(task: Task, variant: PromptVariant, docs: Sequence[Rendere
     if len(prompts) == 1 and any(text.strip() for text in next(iter(prompts))):
         yield Finding(None, f"{every} have the same prompt, {next(iter(prompts))[0]!r:.100}", False)
     rights = {_right(rendered) for rendered in docs}
-    if len(rights) == 1 and None not in rights:
+    if len(rights) == 1 and None not in rights and task.scoring.metrics:
         yield Finding(None, f"{every} have the same right answer, {next(iter(rights))!r:.100}", False)
     if len({rendered.choices for rendered in docs}) == 1 and _reads_fields(variant.doc_to_choice, docs[0]):
         yield Finding(None, f"{every} have the same choices, although they are made of fields", False)

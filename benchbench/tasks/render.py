@@ -32,6 +32,7 @@ from benchbench.tasks.finding import look
 from benchbench.tasks.settings import generation_params
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
+from benchbench.tasks.turns import user_turns
 
 Answer = int | str | tuple[int, ...] | tuple[str, ...]
 """A gold index or text, or several that are right."""
@@ -354,23 +355,6 @@ class PromptRenderer:
         turns: tuple[str, ...] = (),
     ) -> RenderedDoc:
         return RenderedDoc(self.task.name, doc, requests, choices, gold, targets, self.prompt_name, turns)
-
-
-MOST_TURNS = 100
-
-
-def user_turns(field: Field, scope: Mapping[str, Json], doc: object) -> tuple[str, ...]:
-    """The user's questions of a conversation, in order. TaskError unless they are a list of texts."""
-    value = field.value(scope, doc)
-    if not isinstance(value, (list, tuple)):
-        raise TaskError(f"{field.where}: document {doc} gives {kind_of(value)}, not a list of the user's turns.")
-    if not value or len(value) > MOST_TURNS:
-        raise TaskError(f"{field.where}: document {doc} has {len(value)} turns; a conversation has 1 to {MOST_TURNS}.")
-    for number, turn in enumerate(value, start=1):
-        if not isinstance(turn, str) or not turn.strip():
-            given = "empty" if isinstance(turn, str) else kind_of(turn)
-            raise TaskError(f"{field.where}: turn {number} of document {doc} is {given}; expected the user's text.")
-    return tuple(value)
 
 
 def _shot_prompt(task: Task, variant: PromptVariant) -> PromptVariant:

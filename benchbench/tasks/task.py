@@ -97,11 +97,17 @@ class Task:
         return f"{where(self.origins.get(key, self.path), [key])}: {self.name}: `{key}`"
 
     def with_gen_kwargs(self, given: GenKwargs) -> Task:
-        """The task as if its file had these generation settings, so that they are part of every fingerprint."""
+        """The task as if its file had these generation settings, so that they are part of every fingerprint.
+
+        A temperature for all takes the place of the docs' own.
+        """
         stated = self.config.generation_kwargs
         own = {} if stated is None else stated.model_dump(exclude_unset=True)
         made = GenerationKwargs.model_validate(override(own, dict(given)))
-        return replace(self, config=self.config.model_copy(update={"generation_kwargs": made}))
+        update: dict[str, object] = {"generation_kwargs": made}
+        if {"temperature", "do_sample"} & dict(given).keys():
+            update["doc_to_temperature"] = None
+        return replace(self, config=self.config.model_copy(update=update))
 
     def with_repeats(self, count: int) -> Task:
         """The task as if its file asked for so many answers to each doc."""

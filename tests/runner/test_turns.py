@@ -1,4 +1,4 @@
-"""Conversations of several turns: each next question after the model's own answer, stored whole, resumed at any point."""
+"""Conversations of several turns: each question after the model's own answer, stored whole, resumed at any point."""
 
 from __future__ import annotations
 
@@ -96,6 +96,12 @@ def test_the_temperature_may_be_the_doc_s_own(tmp_path):
     found = prepared(tmp_path, doc_to_temperature="{{ {'writing': 0.7}.get(category, 0) }}")
     params = [doc.requests[0].params for doc in found.docs if isinstance(doc.requests[0], GenerateRequest)]
     assert [(one.do_sample, one.temperature) for one in params] == [(False, 1.0), (True, 0.7)] * 2
+    given = (("temperature", 0.0),)
+    world(tmp_path, docs=4, **PLAIN, doc_to_temperature="{{ 0.7 }}")
+    cold = prepare(
+        TaskIndex([tmp_path / "tasks"]).task("toy_chat"), RenderSettings(data_root=tmp_path / "hub", gen_kwargs=given)
+    )
+    assert not any(one.do_sample for one in cold.asked.settings), "--gen-kwargs stands above it"
     other = prepared(tmp_path, doc_to_temperature="{{ {'writing': 0.8}.get(category, 0) }}")
     assert found.prompt_hash != other.prompt_hash
 

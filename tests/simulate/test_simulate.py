@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchbench.stats.intervals import Interval
-from tests.simulate import cells, duels, samples, sweeps, worlds
+from tests.simulate import cells, duels, judges, samples, sweeps, worlds
 from tests.simulate.__main__ import main
 from tests.simulate.coverage import Cell, in_range
 from tests.simulate.sweeps import Flat
@@ -41,6 +41,17 @@ def test_duels_and_ranks_claim_little_and_their_intervals_hold_the_difference() 
 def test_no_duel_is_certain_without_variance() -> None:
     rows = [row for cell, runs in duels.every_other(1) if cell.name == "no variance" for row in cell.rows(runs, 1)]
     assert [row.rate for row in rows] == [0.0]
+
+
+def test_judges_are_read_as_they_are() -> None:
+    """Strengths, biases, mean grades and kappa, and the places of ten models, with a few runs each."""
+    jobs = [
+        partial(judges.strengths, "2 models, 80 questions, first +0.7", 60),
+        partial(judges.ranks, "10 models alike, 400 of 3,600 matches chosen", 12),
+        partial(judges.judged_means, 3, 400),
+        partial(judges.kappas, "weighted", 100),
+    ]
+    assert broken([row for job in jobs for row in job(seed=1)]) == []
 
 
 def test_trainings_are_read_as_they_are() -> None:

@@ -68,7 +68,6 @@ class Judge(Protocol):
     """Answers judge prompts."""
 
     name: str
-    identity: Mapping[str, Json]
 
     def judged(self, asked: Sequence[Asked]) -> list[Judgement]:
         """A judgement for each, in their order."""

@@ -100,7 +100,7 @@ class References:
                     f"{path}, entry {number}: expected `question_id` and `choices: [{{turns: [text, ...]}}]`, as in"
                     " FastChat's reference answers."
                 )
-            by_id[_plain_id(line["question_id"])] = turns
+            by_id[plain_id(line["question_id"])] = turns
         return cls(path, by_id)
 
     def of(self, doc_id: int, fields: Mapping[str, Json]) -> tuple[str, ...]:
@@ -119,12 +119,12 @@ def _turns(line: Mapping[str, object]) -> tuple[str, ...] | None:
 
 def ids_of(doc_id: int, fields: Mapping[str, Json]) -> Iterator[str]:
     """What a file may call a doc: by a field of it where it has one, else by its number."""
-    named = [_plain_id(fields[name]) for name in ID_FIELDS if name in fields]
+    named = [plain_id(fields[name]) for name in ID_FIELDS if name in fields]
     yield from named or [str(doc_id)]
 
 
-def _plain_id(value: object) -> str:
-    """Ids of translations end in their language (`81_FR`); the number is the question's."""
+def plain_id(value: object) -> str:
+    """What is compared of two ids: the number, without the language that ids of translations end in (`81_FR`)."""
     found = re.match(r"\d+", str(value))
     return found[0] if found else str(value)
 
@@ -151,7 +151,7 @@ def read_labels(path: Path, known: Mapping[int, Conversation], model: str) -> li
                 f"{path}, entry {number}: expected `question_id` or `doc_id`, `score` (a number), and `turn` from 1"
                 " where there are several."
             )
-        doc_id = line.get("doc_id") if "doc_id" in line else place.get(_plain_id(line["question_id"]))
+        doc_id = line.get("doc_id") if "doc_id" in line else place.get(plain_id(line["question_id"]))
         conversation = known.get(doc_id) if isinstance(doc_id, int) else None
         if line.get("model", model) != model or conversation is None or turn > len(conversation.questions):
             continue

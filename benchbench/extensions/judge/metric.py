@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from benchbench.core.errors import ArgumentError
@@ -20,41 +20,15 @@ from benchbench.extensions.judge.conversations import (
     references_hash,
     shown,
 )
+from benchbench.extensions.judge.grades import Grades, Place
 from benchbench.extensions.judge.options import Scale, with_listed
 from benchbench.extensions.judge.prompts import Prompts, own_prompts, read_prompts, single_values
+from benchbench.extensions.judge.reliability import agreement_with_people, noise_of
 from benchbench.extensions.judge.verdicts import read_grade
 from benchbench.extensions.rescore.post_metric import CostEstimate, PostMetricInfo
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import StoredTask
 from benchbench.runner.events import Note, OnEvent, Scoring
-
-Place = tuple[int, int, int, int]
-"""(doc id, repeat of the answer, turn, repeat of the judgement), each but the first from 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grades:
-    """What one judge said of a task: grades by place; None where no grade can be read."""
-
-    judge: str
-    by_place: Mapping[Place, float | None]
-    failed: int
-    """Judgements that could not be made at all."""
-    _by_turn: dict[tuple[int, int], list[float]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for (doc_id, _, turn, _), grade in self.by_place.items():
-            if grade is not None:
-                self._by_turn.setdefault((doc_id, turn), []).append(grade)
-
-    @property
-    def unparsable(self) -> int:
-        """Judgements in which no grade can be read, without those that could not be made."""
-        return sum(grade is None for grade in self.by_place.values()) - self.failed
-
-    def of(self, doc_id: int, turn: int) -> list[float]:
-        """All grades of a turn."""
-        return self._by_turn.get((doc_id, turn), [])
 
 
 class JudgeMetric:
@@ -69,6 +43,8 @@ class JudgeMetric:
         self._panel = Panel(self._options, on_event)
         self._recorded: dict[str, Json] = {}
         self._remarks: list[str] = []
+        self._known_before = 0
+        """Remarks that were told before anything was asked."""
 
     def fits(self, output_type: OutputType) -> bool:
         """See PostMetric."""
@@ -94,6 +70,7 @@ class JudgeMetric:
         named = "+".join(dict.fromkeys(judge.name for judge in judges))
         name = f"judge:{named}@{content_hash(identity, digits=6)}"
         self._recorded, self._remarks = {}, list(self._about(task, judges))
+        self._known_before = len(self._remarks)
         return PostMetricInfo(
             metric=MetricSpec(name, "mean", True, identity, (self._scale.low, self._scale.high)),
             signature=self._signature(judges),
@@ -181,8 +158,6 @@ class JudgeMetric:
 
     def _tell(self, grades: Sequence[Grades], known: Mapping[int, Conversation], task: StoredTask) -> None:
         """What a reader should know besides the mean: verdicts that say nothing, the judge's noise, people's grades."""
-        from benchbench.extensions.judge.reliability import agreement_with_people, noise_of
-
         spent = self._panel.spent
         for one in grades:
             counts: dict[str, Json] = {
@@ -201,8 +176,9 @@ class JudgeMetric:
         if self._options.labels is not None:
             labels = read_labels(self._options.labels, known, str(task.record.model))
             self._remarks += [agreement_with_people(one, labels) for one in grades]
+        told = self._remarks[self._known_before :]
         self._recorded["spent"] = {"prompt_tokens": spent.prompt_tokens, "tokens": spent.tokens, **spent.served}
-        for text in (*self._remarks, spent.sentence()):
+        for text in (*told, spent.sentence()):
             self._on_event(Note(f"{task.name}: {text[:1].upper()}{text[1:]}."))
 
 

@@ -84,7 +84,8 @@ class JudgeOptions:
     labels: Annotated[
         Path | None,
         Setting(
-            "Grades by people, to tell how far the judge agrees: JSON lines with doc_id or question_id, turn, score.",
+            "What people say, to tell how far the judge agrees: JSON lines with question_id, turn and score; for an "
+            "arena model_a, model_b, winner.",
             panel=PANEL,
             flags=("--judge-labels",),
         ),

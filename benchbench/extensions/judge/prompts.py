@@ -36,6 +36,11 @@ COMPARE = (
     " or [[C]] if neither did."
 )
 """The system prompts are ours, not those of MT-Bench."""
+_CLOSING: Mapping[Kind, str] = {
+    "single": "Your reasons, and then the grade of the last answer in double brackets:",
+    "pairwise": "Your reasons, and then [[A]], [[B]] or [[C]]:",
+}
+"""Behind all that is judged: small models forget what they were told before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,7 @@ def _own_turns(kind: Kind, turns: int, *, reference: bool) -> str:
         answer = "answer" if not who else f"answer_{who}"
         said = [f"<user>\n{{question{n}}}\n</user>\n<answer>\n{{{answer}{n}}}\n</answer>" for n in numbers]
         parts.append(f"<{tag}>\n" + "\n".join(said) + f"\n</{tag}>")
+    parts.append(_CLOSING[kind])
     return "\n\n".join(parts)
 
 

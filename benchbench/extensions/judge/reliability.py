@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from benchbench.extensions.judge.conversations import Conversation, Label
-
-if TYPE_CHECKING:
-    from benchbench.extensions.judge.metric import Grades
+from benchbench.extensions.judge.grades import Grades
 
 
 def noise_of(grades: Sequence[Grades], known: Mapping[int, Conversation], repeats: int) -> str | None:

@@ -15,6 +15,7 @@ from benchbench.leaderboard.board import FEWER_DRAWS, MANY, Board, make_board
 from benchbench.leaderboard.duels import Duels
 from benchbench.leaderboard.paired import FEW, ItemScores, cores, spread
 from benchbench.leaderboard.records import Entry, Records, Variant, read_records
+from benchbench.leaderboard.site.arena_page import arena_page
 from benchbench.leaderboard.site.board_page import Download, board_fields, board_page, ranked_models, suite_column
 from benchbench.leaderboard.site.docs_page import page_of_docs
 from benchbench.leaderboard.site.folder import check_out, write_site
@@ -36,6 +37,7 @@ from benchbench.leaderboard.training import VerdictOptions
 from benchbench.leaderboard.trainings import make_training
 from benchbench.leaderboard.weights import Weighting, benchmarks
 from benchbench.stats.ranks import DRAWS
+from benchbench.store.arena import ArenaRecord, read_arenas
 from benchbench.store.frames import RUN_COLUMNS, mark_current, run_rows
 from benchbench.store.reported import FOLDER, ReportedSource, read_reported
 from benchbench.store.spreadsheet import to_csv
@@ -80,8 +82,9 @@ def build_site(roots: Sequence[Path], out: Path, options: SiteOptions | None = N
     check_out(out)
     records = read_records(roots)
     reported, problems = _reported(roots)
-    site = _Site(records, reported, chosen)
-    site.problems += problems
+    arenas, torn = read_arenas(roots)
+    site = _Site(records, reported, arenas, chosen)
+    site.problems += [*problems, *torn]
     pages = dict(site.pages([str(root) for root in roots]))
     write_site(out, pages)
     tasks = {variant.task for entry in records.entries for variant in entry.cells}
@@ -127,9 +130,16 @@ class MethodsPage:
 class _Site:
     """Holds what several pages share."""
 
-    def __init__(self, records: Records, reported: Sequence[ReportedSource], options: SiteOptions) -> None:
+    def __init__(
+        self,
+        records: Records,
+        reported: Sequence[ReportedSource],
+        arenas: Sequence[ArenaRecord],
+        options: SiteOptions,
+    ) -> None:
         self.records = records
         self.reported = reported
+        self.arenas = arenas
         self.options = options
         self.problems: list[str] = []
         self.items = ItemScores()
@@ -146,6 +156,7 @@ class _Site:
             ("Overview", "index.html", True),
             ("Tasks", "tasks.html", bool(self.records.listed)),
             ("Sweeps", "sweeps.html", bool(self.sweeps)),
+            ("Arena", "arena.html", bool(self.arenas)),
             ("Reported", "reported.html", bool(self.reported)),
             ("Methods", "methods.html", True),
         )
@@ -183,6 +194,8 @@ class _Site:
         if not listed and not self.reported:
             yield self._page("index.html", "Nothing here yet", EmptyPage(", ".join(folders), self.skipped()))
         yield self._page("methods.html", "Methods", MethodsPage())
+        if self.arenas:
+            yield self._page("arena.html", "Arena", arena_page(self.arenas))
         if self.reported:
             yield self._page("reported.html", "Reported numbers", reported_page(self.reported))
         if listed:
