@@ -115,8 +115,12 @@ def uppercase(texts: Sequence[str], context: FilterContext) -> list[str]:
     return [text.upper() for text in texts]
 
 
+THINK = ("<think>", "</think>")
+"""What thoughts usually begin and end with."""
+
+
 def without_reasoning(
-    texts: Sequence[str], context: FilterContext, *, start: str = "<think>", end: str = "</think>"
+    texts: Sequence[str], context: FilterContext, *, start: str = THINK[0], end: str = THINK[1]
 ) -> list[str]:
     """What stands behind the last end of a thought; of a thought that never ends there is nothing to score."""
     return [_after_thought(text, start, end) for text in texts]
@@ -126,6 +130,11 @@ def _after_thought(text: str, start: str, end: str) -> str:
     _, found, after = text.rpartition(end)
     rest = after.lstrip() if found else text
     return rest.partition(start)[0] if start in rest else rest
+
+
+def never_ends(text: str, start: str = THINK[0], end: str = THINK[1]) -> bool:
+    """A thought has begun and has no end: the model was cut off while it thought."""
+    return start in text.rpartition(end)[2]
 
 
 def minerva_math(texts: Sequence[str], context: FilterContext) -> list[str]:

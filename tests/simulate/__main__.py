@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.simulate.table import Row
 
-PARTS = {"intervals": 800, "duels": 600, "sweeps": 100, "judges": 1000}
+PARTS = {"intervals": 800, "duels": 600, "sweeps": 100, "judges": 1000, "programs": 2000}
 """Runs of a cell, at most; a cell whose rate is far from its limits gets fewer, and flat trainings near theirs four
 times as many."""
 
 
 def every_row(parts: Sequence[str], runs: int | None, seed: int, processes: int, only: str = "") -> Iterator[Row]:
     """The rows of the table, in order, as they are found; those alone that contain `only`, if any."""
-    from tests.simulate import cells, duels, judges, sweeps
+    from tests.simulate import cells, duels, judges, programs, sweeps
 
     jobs: list[Callable[[], list[Row]]] = []
     for part in parts:
         most = PARTS[part] if runs is None else runs
         parts_of = {"intervals": cells.jobs, "duels": duels.jobs, "sweeps": sweeps.jobs, "judges": judges.jobs}
-        found = parts_of[part]
+        found = (parts_of | {"programs": programs.jobs})[part]
         jobs += [job for job in found(most, seed) if only in str(job)]
     with ProcessPoolExecutor(processes) as pool:
         for rows in pool.map(_made, jobs):

@@ -28,8 +28,10 @@ from benchbench.extensions.programs.session import NotStartedError, Session
 from benchbench.extensions.programs.watch import Watch
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
-FIRST_USER = 65000
-"""As root, each program that runs at a time has a user of its own from here on: limits of processes count by user."""
+USERS = range(61184, 65519)
+"""As root, each program that runs at a time has one of these users to itself: the limit of processes counts by user. No
+account has them (systemd keeps them for services without one); the first is drawn, for others may run programs, too.
+"""
 INSTALL = "apt install bubblewrap (Debian, Ubuntu) or dnf install bubblewrap (Fedora, RHEL)"
 
 
@@ -61,6 +63,7 @@ class Sandbox:
         self._bwrap = _bubblewrap()
         self._watch = Watch(limits.memory)
         self._root = os.geteuid() == 0
+        self._first_user = secrets.randbelow(len(USERS))
         self._check()
 
     @property
@@ -124,7 +127,7 @@ class Sandbox:
             "secret": secret,
             "command": interpreter(program.language),
             "suffix": known.suffix,
-            "user": FIRST_USER + slot if self._root else None,
+            "user": USERS[(self._first_user + slot) % len(USERS)] if self._root else None,
             "seconds": max(1, round(limits.seconds)),
             "files": limits.files,
             "processes": limits.processes,

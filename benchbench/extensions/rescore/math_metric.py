@@ -19,7 +19,7 @@ from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import StoredTask
 from benchbench.runner.events import Note, OnEvent
 from benchbench.runner.programs import usual_jobs
-from benchbench.scoring.filters import FilterContext, without_reasoning
+from benchbench.scoring.filters import THINK, FilterContext, never_ends, without_reasoning
 
 BLOCK = 128
 """Pairs between two lines of what is known."""
@@ -81,7 +81,7 @@ class MathVerify:
         wanted = {key: pair for pair, key in keys.items()}
         found = score_in_blocks(wanted, score, spec=spec, live=live, size=BLOCK, on_event=self._on_event)
         best = {place: [max(found[keys[one]] for one in some) for some in texts] for place, texts in asked.items()}
-        self._tell(task.name, Counter(code for codes in best.values() for code in codes))
+        self._tell(task.name, Counter(code for codes in best.values() for code in codes), task.items)
         (name,) = (metric.name for metric in spec.metrics)
         return [
             replace(item, scores={**item.scores, name: _share(best[place]) if place in best else None})
@@ -100,17 +100,26 @@ class MathVerify:
         return [str(fields[self._options["gold"]])]
 
     def _answers(self, item: Item) -> Sequence[str]:
-        tags = {name.removeprefix("think_"): tag for name, tag in self._options.items() if name.startswith("think_")}
-        if not tags:
+        if not (tags := self._tags()):
             return item.texts
         try:
             return without_reasoning(item.texts, FilterContext(), **tags)
         except TooMuchWorkError:
             return [""] * len(item.texts)
 
-    def _tell(self, task: str, counts: Counter[float]) -> None:
+    def _tags(self) -> dict[str, str]:
+        """Start and end of a thought; empty where none are declared."""
+        if not any(name.startswith("think_") for name in self._options):
+            return {}
+        start, end = self._options.get("think_start", THINK[0]), self._options.get("think_end", THINK[1])
+        return {"start": start, "end": end}
+
+    def _tell(self, task: str, counts: Counter[float], items: Sequence[Item]) -> None:
         words = [f"{counts[CODES[one]]:,} {told}" for one, told in EQUALITIES.items() if counts[CODES[one]]]
         self._on_event(Note(f"{task}: {several(sum(counts.values()), 'answer')}: {', '.join(words)}."))
+        tags = self._tags()
+        if tags and (cut := sum(never_ends(text, **tags) for item in items for text in item.texts)):
+            self._on_event(Note(f"{task}: {several(cut, 'thought')} cut off before {tags['end']}: nothing to compare."))
 
     def close(self) -> None:
         """See PostMetric."""

@@ -100,8 +100,11 @@ def test_thoughts_are_left_out_by_their_tags(tmp_path: Path) -> None:
     answers = [f"<think>{ROWS[0]['solution']}</think>no", "<think>never ends", *["nothing"] * 7]
     run = answered(tmp_path, answers)
     options = {"gold": "solution", "think_end": "</think>"}
-    (scored,) = score(run, ScoreSettings(("math_verify",), data_root=FIXTURES, options=options)).scored
+    told: list[str] = []
+    asked = ScoreSettings(("math_verify",), data_root=FIXTURES, options=options)
+    (scored,) = score(run, asked, on_event=lambda event: told.append(getattr(event, "text", ""))).scored
     assert scored.rows[0].value == 0.0
+    assert told[-1] == "minerva_math500: 1 thought cut off before </think>: nothing to compare."
     assert [pair.answer for pair in Texts.asked[-9:]][:2] == ["no", ""]
 
 
