@@ -13,7 +13,7 @@ from benchbench.leaderboard.comparison import SEED, difference_of_runs
 from benchbench.leaderboard.metrics import Metric, metric_of
 from benchbench.leaderboard.paired import ItemScores
 from benchbench.leaderboard.records import cell_of
-from benchbench.stats.combined import training_spread, widened
+from benchbench.stats.combined import answer_noise, training_spread, widened
 from benchbench.stats.duel import Duel, duel, duel_of_estimates, duel_of_tasks
 from benchbench.stats.intervals import Interval
 from benchbench.store.find import ModelRuns
@@ -68,6 +68,8 @@ class _Task:
     metric: Metric
     means: tuple[tuple[float, ...], tuple[float, ...]]
     """The score of each model of either side."""
+    noise: tuple[float, float]
+    """What of their variance comes from the answers alone."""
     alias: str
 
 
@@ -135,7 +137,11 @@ def _row(name: str, alias: str, first: _Task, members: Sequence[_Task], weights:
         [float(np.average(one, weights=weights)) for one in zip(*(task.means[side] for task in members), strict=True)]
         for side in (0, 1)
     )
-    spread = training_spread(a, b)
+    shares = np.asarray(weights) / sum(weights)
+    noise_a, noise_b = (
+        float(sum(share**2 * task.noise[side] for share, task in zip(shares, members, strict=True))) for side in (0, 1)
+    )
+    spread = training_spread(a, b, (noise_a, noise_b))
     if interval is not None and spread is not None:
         interval = widened(value, interval, spread)
     is_percent = metric.bounds is not None and metric.bounds[1] <= 1
@@ -181,7 +187,8 @@ def _task(a: Side, b: Side, name: str, items: ItemScores) -> _Task | str:
         found = duel_of_estimates(one, two, paired.clusters, seed=SEED, higher_is_better=better, scale=scale)
     means = tuple(map(float, paired.scores.mean(axis=1)))
     alias = str(runs[0].record.tasks[name].resolved.get("task_alias") or name)
-    return _Task(found, metric, (means[:count], means[count:]), alias)
+    noise = answer_noise(paired.scores[:count]), answer_noise(paired.scores[count:])
+    return _Task(found, metric, (means[:count], means[count:]), noise, alias)
 
 
 def _alike(models: Sequence[ModelRuns], task: str) -> list[FinishedRun] | str:
