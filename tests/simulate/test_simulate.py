@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchbench.stats.intervals import Interval
-from tests.simulate import cells, duels, judges, samples, sweeps, worlds
+from tests.simulate import cells, duels, judges, programs, samples, sweeps, worlds
 from tests.simulate.__main__ import main
 from tests.simulate.coverage import Cell, in_range
 from tests.simulate.sweeps import Flat
@@ -51,6 +51,11 @@ def test_judges_are_read_as_they_are() -> None:
         partial(judges.judged_means, 3, 400),
         partial(judges.kappas, "weighted", 100),
     ]
+    assert broken([row for job in jobs for row in job(seed=1)]) == []
+
+
+def test_programs_and_recipes_are_read_as_they_are() -> None:
+    jobs = [partial(programs.passes, 40, 10, 1, 300), partial(programs.recipes, (3, 3), 100, 150)]
     assert broken([row for job in jobs for row in job(seed=1)]) == []
 
 
