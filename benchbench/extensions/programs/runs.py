@@ -14,6 +14,11 @@ ATTEMPTS = 3
 """To make a sandbox for a program, alone, before it is said that this cannot be done."""
 
 
+PATIENCE = 10.0
+"""How many times the time on the clock one gets that waited for a processor before: then another program's load, ours or a
+stranger's, has a say no more."""
+
+
 def run_programs(
     sandbox: Sandbox, programs: Sequence[Program], jobs: int, on_done: Callable[[], None] = lambda: None
 ) -> list[Verdict]:
@@ -50,7 +55,7 @@ def _alone(sandbox: Sandbox, program: Program) -> Ran:
     reason = ""
     for _ in range(ATTEMPTS):
         try:
-            return sandbox.run(program)
+            return sandbox.run(program, patience=PATIENCE)
         except NotStartedError as error:
             reason = str(error)
     raise BackendError(f"a program's sandbox could not be made, {ATTEMPTS} times: {reason}")

@@ -91,11 +91,12 @@ class Sandbox:
                 f"{self._python} cannot run `assert 1 + 1 == 2` in the sandbox: {ran.verdict.why or ran.verdict.ending}"
             )
 
-    def run(self, program: Program, slot: int = 0) -> Ran:
+    def run(self, program: Program, slot: int = 0, patience: float = 1.0) -> Ran:
         """Runs it to its end, or to the end of its time.
 
         Args:
             slot: a number from 0 that no program running at the same time has.
+            patience: how many times its time on the clock it gets; the processor's stays what it is.
 
         Raises:
             NotStartedError: the sandbox could not be made.
@@ -116,7 +117,7 @@ class Sandbox:
                 env={},
             )
             with process, self._watch.over(process.pid) as seen:
-                session = Session(process, report, secret, self.limits)
+                session = Session(process, report, secret, self.limits, patience * self.limits.wall)
                 session.watch(seen)
         return Ran(session.verdict(seen, by_itself=own), session.starved(seen))
 

@@ -24,12 +24,14 @@ class NotStartedError(Exception):
 class Session:
     """Reads what a started sandbox tells. The process is reaped in the end."""
 
-    def __init__(self, process: subprocess.Popen[bytes], report: int, secret: str, limits: Limits) -> None:
-        """`report` is the end of the pipe on which the launcher tells how the program ended, signed with `secret`."""
+    def __init__(self, process: subprocess.Popen[bytes], report: int, secret: str, limits: Limits, wall: float) -> None:
+        """`report` is the end of the pipe on which the launcher tells how the program ended, signed with `secret`; `wall` are the seconds
+        that it may take on the clock.
+        """
         if process.stderr is None:
             raise AssertionError("the sandbox was started without a pipe for errors")
         self._process, self._report, self._errors = process, report, process.stderr.fileno()
-        self._secret, self._limits = secret.encode("ascii"), limits
+        self._secret, self._limits, self._wall = secret.encode("ascii"), limits, wall
         self._told, self._said, self._written = b"", b"", 0
         self._late = False
 
@@ -43,7 +45,7 @@ class Session:
             self._process.returncode = os.waitstatus_to_exitcode(status)
 
     def _until_it_ends(self, seen: Seen) -> None:
-        until, ended = monotonic() + self._limits.wall, os.pidfd_open(self._process.pid)
+        until, ended = monotonic() + self._wall, os.pidfd_open(self._process.pid)
         try:
             with selectors.DefaultSelector() as selector:
                 for file in (self._report, self._errors, ended):
@@ -104,7 +106,7 @@ class Session:
         if self._written > self._limits.output:
             return Verdict("output", f"more than {self._limits.output >> 10:,} KiB")
         if self._late:
-            return Verdict("slow", f"more than {self._limits.wall:g} s")
+            return Verdict("slow", f"more than {self._wall:g} s")
         return self._by_status(self._process.returncode, self._processor(seen), by_itself=by_itself)
 
     def _as_told(self, line: bytes) -> Verdict:

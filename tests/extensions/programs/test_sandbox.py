@@ -133,10 +133,12 @@ def _running(mark: str) -> int:
 
 def test_one_that_waited_for_a_processor_is_run_again_alone(sandbox: Sandbox) -> None:
     asked: list[str] = []
+    patient: list[float] = []
 
     class Busy:
-        def run(self, program: Program, slot: int = 0) -> Ran:
+        def run(self, program: Program, slot: int = 0, patience: float = 1.0) -> Ran:
             asked.append(program.source)
+            patient.append(patience)
             starved = program.source == "slow" and asked.count("slow") == 1
             return Ran(Verdict("slow" if starved else "passed"), starved)
 
@@ -144,6 +146,7 @@ def test_one_that_waited_for_a_processor_is_run_again_alone(sandbox: Sandbox) ->
     assert [one.ending for one in found] == ["passed"] * 3
     assert asked.count("slow") == 2
     assert asked[-1] == "slow"
+    assert patient == [1.0, 1.0, 1.0, 10.0]
 
 
 def test_what_breaks_in_a_thread_is_raised(sandbox: Sandbox) -> None:
