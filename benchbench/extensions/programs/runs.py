@@ -15,8 +15,7 @@ ATTEMPTS = 3
 
 
 PATIENCE = 10.0
-"""How many times the time on the clock one gets that waited for a processor before: then another program's load, ours or a
-stranger's, has a say no more."""
+"""Times the clock's limit that one gets which waited for a processor before: then a load that is not its own has no say."""
 
 
 def run_programs(
