@@ -34,8 +34,6 @@ class Strengths:
     """Shape (covariates,)."""
     covariance: Floats
     """Shape (models + covariates, models + covariates), clustered; NaN with fewer clusters than parameters."""
-    information: Floats
-    """Shape (models, models): inverse of the strengths' information as if comparisons were independent."""
     clusters: int
     separated: bool
     """Some models never lost, or never won, against the others: each was given half a win and half a loss more."""
@@ -104,8 +102,7 @@ def bradley_terry(
     which = np.arange(y.size) if which is None else which
     moved, count = _left_out(x, y, beta, hessian, which)
     covariance = back @ moved @ back.T if count > beta.size else np.full((found.size, found.size), math.nan)
-    own = back @ np.linalg.pinv(hessian) @ back.T
-    return Strengths(found[:models], found[models:], covariance, own[:models, :models], count, separated)
+    return Strengths(found[:models], found[models:], covariance, count, separated)
 
 
 def _contrasts(models: int) -> Floats:
@@ -168,26 +165,20 @@ def _is_connected(a: NDArray[np.intp], b: NDArray[np.intp], y: Floats, models: i
     return bool(reach.all())
 
 
-def expected_gains(found: Strengths, open_pairs: Sequence[tuple[int, int]]) -> Floats:
-    """Of each pair how much one more comparison is expected to tell: ln(1 + p(1 − p)·variance of the difference).
+def expected_gains(counts: ArrayLike, pairs: Sequence[tuple[int, int]]) -> Floats:
+    """Of each pair how much one more comparison tells: ln(1 + variance of its difference / 4), shape (pairs,).
 
     It is what one comparison takes off the log determinant of the strengths' covariance (D-optimality: Fedorov, Theory
-    of Optimal Experiments, 1972).
+    of Optimal Experiments, 1972) where the models are alike. Who won has no part in it: a choice that follows the
+    estimates feeds on their errors, and ranks would be claimed too often.
+
+    Args:
+        counts: shape (models, models), symmetric: how often two models were compared.
     """
-    pairs = np.asarray(open_pairs, dtype=np.intp).reshape(-1, 2)
-    gap = found.values[pairs[:, 0]] - found.values[pairs[:, 1]]
-    v = found.information
-    variance = v[pairs[:, 0], pairs[:, 0]] + v[pairs[:, 1], pairs[:, 1]] - 2 * v[pairs[:, 0], pairs[:, 1]]
-    p = _logistic(gap)
-    return np.asarray(np.log1p(p * (1 - p) * np.maximum(variance, 0.0)), dtype=np.float64)
-
-
-def with_comparison(found: Strengths, pair: tuple[int, int]) -> Strengths:
-    """As if the pair had been compared once more with the outcome that is expected: its difference is better known."""
-    contrast = np.zeros(found.models)
-    contrast[pair[0]], contrast[pair[1]] = 1.0, -1.0
-    p = float(_logistic(np.array([found.values @ contrast]))[0])
-    moved = found.information @ contrast
-    weight = p * (1 - p)
-    smaller = found.information - weight * np.outer(moved, moved) / (1 + weight * float(contrast @ moved))
-    return Strengths(found.values, found.coefficients, found.covariance, smaller, found.clusters, found.separated)
+    met = np.asarray(counts, dtype=np.float64)
+    laplacian = np.diag(met.sum(axis=1)) - met
+    known = np.linalg.inv(laplacian / 4 + np.full_like(met, 1.0 / met.shape[0]) + 1e-6 * np.eye(met.shape[0]))
+    places = np.asarray(pairs, dtype=np.intp).reshape(-1, 2)
+    a, b = places[:, 0], places[:, 1]
+    variance = known[a, a] + known[b, b] - 2 * known[a, b]
+    return np.asarray(np.log1p(np.maximum(variance, 0.0) / 4), dtype=np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchbench.extensions.judge.pairs import Comparison, Match, biases
 from benchbench.extensions.judge.schedule import Schedule
-from benchbench.extensions.judge.strengths import ranks_of, strengths_of
+from benchbench.extensions.judge.strengths import SURE, ranks_of, strengths_of
 from benchbench.scoring.estimates import mean_uncertainty
 from benchbench.stats.kappa import weighted_kappa
 from tests.simulate.table import Row
@@ -73,7 +73,9 @@ class Arena:
             fitted = strengths_of(found, models)
             assert fitted is not None
             left = min(self.pairs - len(found), max(32, 2 * len(schedule.pairs)))
-            matches = schedule.best(fitted, lambda pair: False, left) if left > 0 else []
+            ranks = ranks_of(fitted, SURE)
+            better = np.zeros((models, models), dtype=bool) if ranks is None else ranks.better
+            matches = schedule.best(lambda pair, b=better: bool(b[pair] or b[pair[::-1]]), left) if left > 0 else []  # type: ignore[misc]
         return found
 
     @cache  # noqa: B019 - a handful of worlds

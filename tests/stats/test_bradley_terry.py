@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchbench.stats.bradley_terry import bradley_terry, expected_gains, with_comparison
+from benchbench.stats.bradley_terry import bradley_terry, expected_gains
 
 WINS = np.array([[0, 7, 8], [3, 0, 6], [2, 4, 0]])
 """Row beats column so often."""
@@ -98,12 +98,24 @@ def test_what_is_no_comparison_is_refused(first: list[int], second: list[int], o
         bradley_terry(first, second, outcomes, models=2)
 
 
-def test_the_next_comparison_tells_most_where_least_is_known_and_the_gap_is_small() -> None:
-    first = [0] * 20 + [1] * 20 + [0] * 4
-    second = [1] * 20 + [2] * 20 + [2] * 4
-    outcomes = [1, 0] * 10 + [1, 1, 1, 0] * 5 + [1, 1, 1, 0]
-    found = bradley_terry(first, second, outcomes, models=3)
-    gains = expected_gains(found, [(0, 1), (0, 2), (1, 2)])
-    assert gains.argmax() == 1, "they met four times only"
-    after = expected_gains(with_comparison(found, (0, 2)), [(0, 2)])
-    assert after[0] < gains[1]
+def test_the_next_comparison_tells_most_where_two_met_least() -> None:
+    counts = np.array([[0, 20, 4], [20, 0, 20], [4, 20, 0]])
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    gains = expected_gains(counts, pairs)
+    assert gains.argmax() == 1
+    counts[0, 2] = counts[2, 0] = 5
+    assert expected_gains(counts, pairs)[1] < gains[1]
+
+
+def test_a_comparison_is_worth_what_it_takes_off_the_determinant() -> None:
+    """ln det of the information grows by ln(1 + variance / 4)."""
+    counts = np.array([[0, 3, 1, 2], [3, 0, 2, 0], [1, 2, 0, 5], [2, 0, 5, 0]], dtype=float)
+
+    def log_det(met: np.ndarray) -> float:
+        values = np.linalg.eigvalsh((np.diag(met.sum(axis=1)) - met) / 4)
+        return float(np.log(values[1:]).sum())
+
+    more = counts.copy()
+    more[1, 3] += 1
+    more[3, 1] += 1
+    assert expected_gains(counts, [(1, 3)])[0] == pytest.approx(log_det(more) - log_det(counts), rel=1e-4)

@@ -18,7 +18,7 @@ from benchbench.extensions.judge.pairs import Biases, Comparison, Match, PairJud
 from benchbench.extensions.judge.people import agreement, read_preferences
 from benchbench.extensions.judge.prompts import own_prompts, read_prompts
 from benchbench.extensions.judge.schedule import Pair, Schedule
-from benchbench.extensions.judge.strengths import ranks_of, strengths_of
+from benchbench.extensions.judge.strengths import SURE, ranks_of, strengths_of
 from benchbench.extensions.rescore.post_metric import CostEstimate
 from benchbench.extensions.rescore.stored import StoredTask
 from benchbench.runner.events import Note, OnEvent, Scoring, ignore
@@ -250,12 +250,12 @@ class Arena:
         fitted = strengths_of(found, len(self._found.names))
         if fitted is None:
             return self._schedule.even(count)
-        ranks = ranks_of(fitted)
+        ranks = ranks_of(fitted, SURE)
 
         def decided(pair: Pair) -> bool:
             return ranks is not None and bool(ranks.better[pair] or ranks.better[pair[::-1]])
 
-        return self._schedule.best(fitted, decided, count)
+        return self._schedule.best(decided, count)
 
     def _result(self, compared: Sequence[Comparison], panel: Panel) -> ArenaResult:
         names, models = self._found.names, len(self._found.names)

@@ -263,6 +263,10 @@ def chat_of(backend: Backend) -> ChatFormat | None:
 def _judgement(response: Completion | Failure) -> Judgement:
     if isinstance(response, Failure):
         return Judgement(None, failure=f"{response.kind}: {response.message}")
+    cut = response.truncated_tokens or response.dropped_shots
+    if cut:  # what it judged is not what it was to judge
+        why = "too_long: what it was to read did not fit its context"
+        return Judgement(None, response.prompt_tokens, response.num_tokens, why)
     return Judgement(response.text, response.prompt_tokens, response.num_tokens)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
+import numpy as np
+
 from benchbench.core.ids import content_hash
 from benchbench.extensions.judge.pairs import Match
-from benchbench.stats.bradley_terry import Strengths, expected_gains, with_comparison
+from benchbench.stats.bradley_terry import expected_gains
 
 Pair = tuple[int, int]
 FIRST = 2
@@ -19,6 +21,7 @@ class Schedule:
 
     def __init__(self, names: Sequence[str], docs: Callable[[int, int], Sequence[int]]) -> None:
         """`docs` gives what both models of a pair answered."""
+        self._met = np.zeros((len(names), len(names)))
         self.pairs: list[Pair] = list(combinations(range(len(names)), 2))
         self._left = {
             pair: sorted(docs(*pair), key=lambda doc, pair=pair: content_hash([names[pair[0]], names[pair[1]], doc]))  # type: ignore[misc]
@@ -45,19 +48,18 @@ class Schedule:
                     most -= 1
                     yield self._next(pair)
 
-    def best(self, known: Strengths, decided: Callable[[Pair], bool], count: int) -> list[Match]:
-        """The next matches: each time the pair of which one more is expected to tell most; undecided pairs first."""
+    def best(self, decided: Callable[[Pair], bool], count: int) -> list[Match]:
+        """The next matches: each time the pair of which one more tells most; undecided pairs first."""
         chosen: list[Match] = []
         while len(chosen) < count:
             there = [pair for pair in self.pairs if self._left[pair]]
             wanted = [pair for pair in there if not decided(pair)] or there
             if not wanted:
                 break
-            gains = expected_gains(known, wanted)
-            pair = wanted[int(gains.argmax())]
-            chosen.append(self._next(pair))
-            known = with_comparison(known, pair)
+            chosen.append(self._next(wanted[int(expected_gains(self._met, wanted).argmax())]))
         return chosen
 
     def _next(self, pair: Pair) -> Match:
+        self._met[pair] += 1
+        self._met[pair[::-1]] += 1
         return Match(*pair, self._left[pair].pop(0))

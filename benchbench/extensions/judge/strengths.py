@@ -10,9 +10,13 @@ import numpy as np
 from benchbench.extensions.judge.pairs import Comparison
 from benchbench.stats.bradley_terry import Strengths, bradley_terry
 from benchbench.stats.ranks import Covariance, Ranks, rank_intervals
+from benchbench.stats.testing import ALPHA
 
 SEED = 1234
 DRAWS = 4999
+SURE = 0.005
+"""Chance at which an order counts as decided while matches are chosen: each look is one more chance to be wrong, and a
+pair that is passed over has no later comparison to mend it."""
 
 
 def strengths_of(found: Sequence[Comparison], models: int) -> Strengths | None:
@@ -32,11 +36,11 @@ def strengths_of(found: Sequence[Comparison], models: int) -> Strengths | None:
     )
 
 
-def ranks_of(fitted: Strengths) -> Ranks | None:
-    """Simultaneous rank intervals; None where the strengths' errors are not known."""
+def ranks_of(fitted: Strengths, alpha: float = ALPHA) -> Ranks | None:
+    """Simultaneous rank intervals, at 1 − `alpha`; None where the strengths' errors are not known."""
     m = fitted.models
     covariance = fitted.covariance[:m, :m]
     if not np.isfinite(covariance).all() or not math.isfinite(float(fitted.values.sum())):
         return None
     known = Covariance(covariance, fitted.clusters, max(1, fitted.clusters - 1))
-    return rank_intervals(fitted.values, known, seed=SEED, draws=DRAWS)
+    return rank_intervals(fitted.values, known, seed=SEED, draws=DRAWS, alpha=alpha)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchbench.core.errors import ArgumentError, BackendError
+from benchbench.core.errors import ArgumentError, BackendError, DataError
 from benchbench.core.types import Failure, GenerateRequest
 from benchbench.extensions.judge.bench import BudgetSpentError
 from benchbench.extensions.rescore.score import estimate_costs, score
 from benchbench.extensions.rescore.stored import ScoredMetric
 from benchbench.runner.events import Note
 from benchbench.store.folder import RunFolder
-from tests.extensions.judge.world import asked, finished, judges, lines, world
+from tests.extensions.judge.world import MindedBackend, asked, finished, judges, lines, world
 from tests.extensions.rescore.world import own_bytes
 
 
@@ -164,6 +167,23 @@ def test_a_dry_run_counts_and_opens_nothing(tmp_path, monkeypatch):
     assert opened == {}
     score(run, asked(tmp_path, "j", repeats=2, temperature=0.7, max_gen_toks=100))
     assert cost.prompt_tokens == pytest.approx(sum(map(len, opened["j"].asked)) / 4, rel=0.05)
+
+
+def test_a_judgement_of_a_prompt_that_did_not_fit_is_none(tmp_path, monkeypatch):
+    run = finished(world(tmp_path, docs=8))
+    opened = judges(monkeypatch, short=by_number)
+    cut = MindedBackend.generate
+
+    def generate(backend: MindedBackend, requests: Any, *, skip: Any) -> Iterator[Any]:
+        for one in cut(backend, requests, skip=skip):
+            yield replace(one, truncated_tokens=5) if "again?" in one.request.prompt.text else one
+
+    monkeypatch.setattr(MindedBackend, "generate", generate)
+    with pytest.raises(
+        DataError, match=r"no item has a value.*0 of 16 verdicts of short could not be read, 8 could not be made"
+    ):
+        score(run, asked(tmp_path, "short"))
+    assert len(opened["short"].asked) == 16
 
 
 def test_the_judges_own_noise_is_told(tmp_path, monkeypatch):
