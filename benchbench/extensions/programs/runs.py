@@ -15,7 +15,7 @@ ATTEMPTS = 3
 
 
 PATIENCE = 10.0
-"""Times the clock's limit that one gets which waited for a processor before: then a load that is not its own has no say."""
+"""Times the clock's limit for one that waited for a processor before: then a load that is not its own has no say."""
 
 
 def run_programs(

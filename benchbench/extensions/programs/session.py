@@ -25,8 +25,9 @@ class Session:
     """Reads what a started sandbox tells. The process is reaped in the end."""
 
     def __init__(self, process: subprocess.Popen[bytes], report: int, secret: str, limits: Limits, wall: float) -> None:
-        """`report` is the end of the pipe on which the launcher tells how the program ended, signed with `secret`; `wall`
-        are the seconds that it may take on the clock.
+        """`report` is the end of the pipe on which the launcher tells how the program ended, signed with `secret`.
+
+        It may take `wall` seconds on the clock.
         """
         if process.stderr is None:
             raise AssertionError("the sandbox was started without a pipe for errors")
