@@ -60,7 +60,7 @@ OPTIONS: Mapping[str, _Option] = {
     "wandb_config_args": _Option("", "many", CURVES),
     "trackio_args": _Option("", "many", CURVES),
     "hf_hub_log_args": _Option("", "many", LOGGING),
-    "confirm_run_unsafe_code": _Option("", "none", "--trust-task-code lets Python of lm_eval: tasks run"),
+    "confirm_run_unsafe_code": _Option("", "none", "--allow-code-execution runs programs of our tasks, --trust-task-code Python of lm_eval: tasks"),
     "metadata": _Option("", "many"),
     "config": _Option("-C", "one", "settings are read from the command line alone"),
 }
