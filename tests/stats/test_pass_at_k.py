@@ -61,7 +61,7 @@ def covered(problems: int, n: int, k: int, tries: int, seed: int) -> tuple[float
 
 @pytest.mark.parametrize(("n", "k"), [(1, 1), (10, 1), (20, 10)])
 def test_intervals_over_problems_cover_the_truth(n: int, k: int) -> None:
-    """164 problems; the Monte Carlo error of 600 tries is 0.9 points."""
-    rate, bias = covered(164, n, k, tries=600, seed=7)
-    assert rate == pytest.approx(0.95, abs=0.027)
+    """164 problems; the Monte Carlo error of 300 tries is 1.3 points."""
+    rate, bias = covered(164, n, k, tries=300, seed=7)
+    assert rate == pytest.approx(0.95, abs=0.038)
     assert abs(bias) < 0.005
