@@ -182,7 +182,7 @@ def kappas(kind: str, most: int, seed: int) -> list[Row]:
         one, two = (np.clip(np.round(3 + worth + rng.normal(0, 0.8, worth.size)), 1, 5).astype(int) for _ in "12")
         return one.tolist(), two.tolist(), np.repeat(np.arange(questions), 2).tolist()
 
-    a, b, _ = sample(50_000, np.random.default_rng(1))
+    a, b, _ = sample(20_000, np.random.default_rng(1))
     truth = weighted_kappa(a, b, weights=weights).value  # type: ignore[arg-type]
     assert truth is not None
     held, widths = [], []

@@ -55,9 +55,9 @@ def test_the_better_model_stands_above_with_what_is_known_of_the_judge(place, mo
 
 
 def test_position_and_length_bias_are_found_and_taken_out(tmp_path, monkeypatch):
-    folder = world(tmp_path, docs=80)
+    folder = world(tmp_path, docs=60)
     for name, words in (("able", 6), ("fair", 10), ("poor", 40)):
-        finished(folder, contestant(folder, name, 80, words=words))
+        finished(folder, contestant(folder, name, 60, words=words))
     judges(monkeypatch, j=preferring(WORTH, first=0.8, longer=3.0, seed=5))
     found = arena(folder)
     assert found.standings[0].model == "poor.jsonl", "it writes most"
@@ -119,6 +119,7 @@ def test_few_matches_go_where_they_decide_most(place, monkeypatch):
     assert again["keen"].asked == [], "the same matches, all kept"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", [None, 50])
 def test_a_judge_that_goes_away_and_a_budget_change_nothing(tmp_path, monkeypatch, pairs):
     folder = world(tmp_path, docs=20)

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from benchbench.core.errors import ArgumentError, BackendError, DataError
+from benchbench.core.errors import ArgumentError, BackendError
 from benchbench.core.types import Failure, GenerateRequest
 from benchbench.extensions.judge.bench import BudgetSpentError
 from benchbench.extensions.rescore.score import estimate_costs, score
 from benchbench.extensions.rescore.stored import ScoredMetric
 from benchbench.runner.events import Note
 from benchbench.store.folder import RunFolder
-from tests.extensions.judge.world import MindedBackend, asked, finished, judges, lines, world
+from tests.extensions.judge.world import MindedBackend, asked, finished, judges, lines, ready, world
 from tests.extensions.rescore.world import own_bytes
 
 
@@ -34,7 +34,7 @@ def rows(found: ScoredMetric) -> dict[str, float | None]:
 
 
 def test_the_grade_is_the_mean_over_turns_with_columns_for_turns_and_categories(tmp_path, monkeypatch):
-    run = finished(world(tmp_path))
+    run = ready(tmp_path)
     before = own_bytes(run)
     opened = judges(monkeypatch, strict=by_number)
     (found,) = score(run, asked(tmp_path, "strict")).scored
@@ -52,7 +52,7 @@ def test_the_grade_is_the_mean_over_turns_with_columns_for_turns_and_categories(
 
 
 def test_the_judge_sees_the_conversation_and_references_where_they_are_wanted(tmp_path, monkeypatch):
-    run = finished(world(tmp_path, docs=2))
+    run = ready(tmp_path, docs=2)
     opened = judges(monkeypatch, strict=by_number)
     score(run, asked(tmp_path, "strict"))
     math_one, math_two, writing_one, writing_two = opened["strict"].asked
@@ -71,7 +71,7 @@ def test_what_cannot_be_read_is_counted_and_never_zero(tmp_path, monkeypatch):
         odd = {0: "I cannot judge this.", 1: "[[4]] no, [[5]]", 2: "[[99]]", 3: prompt, 4: ""}
         return odd.get(number, "[[6]]")
 
-    run = finished(world(tmp_path))
+    run = ready(tmp_path)
     judges(monkeypatch, moody=moody)
     (found,) = score(run, asked(tmp_path, "moody")).scored
     assert (found.rows[0].value, found.rows[0].n) == (6.0, 7)
@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_counted_and_never_zero(tmp_path, monkeypatch):
 
 
 def test_scores_of_other_judges_prompts_or_sampling_never_pair(tmp_path, monkeypatch):
-    run = finished(world(tmp_path))
+    run = ready(tmp_path)
     judges(monkeypatch, one=by_number, two=by_number)
     first = score(run, asked(tmp_path, "one")).scored[0]
     again = score(run, asked(tmp_path, "one")).scored[0]
@@ -103,10 +103,10 @@ def test_a_judge_that_goes_away_loses_nothing(tmp_path, monkeypatch):
         calls += 1
         return Failure(request, "unreachable", "connection refused") if calls == 18 else by_number(prompt, request)
 
-    whole = finished(world(tmp_path / "a"))
+    whole = ready(tmp_path / "a")
     judges(monkeypatch, j=by_number)
     expected = score(whole, asked(tmp_path / "a", "j")).scored[0]
-    run = finished(world(tmp_path / "b"))
+    run = ready(tmp_path / "b")
     judges(monkeypatch, j=leaving)
     with pytest.raises(
         BackendError, match=r"gave no answer .unreachable: connection refused.* the same command goes on"
@@ -119,7 +119,7 @@ def test_a_judge_that_goes_away_loses_nothing(tmp_path, monkeypatch):
     assert [(row.ci_low, row.ci_high) for row in found.rows] == [(row.ci_low, row.ci_high) for row in expected.rows]
 
 
-@pytest.mark.parametrize("dies_at", [1, 7, 23])
+@pytest.mark.parametrize("dies_at", [1, 23])
 def test_a_kill_in_mid_judging_changes_nothing(tmp_path, monkeypatch, dies_at):
     class Killed(BaseException):
         pass
@@ -132,7 +132,7 @@ def test_a_kill_in_mid_judging_changes_nothing(tmp_path, monkeypatch, dies_at):
         return by_number(prompt, request)
 
     left = dies_at
-    run = finished(world(tmp_path))
+    run = ready(tmp_path)
     before = own_bytes(run)
     judges(monkeypatch, j=dying)
     with pytest.raises(Killed):
@@ -148,7 +148,7 @@ def test_a_kill_in_mid_judging_changes_nothing(tmp_path, monkeypatch, dies_at):
 
 
 def test_a_budget_stops_before_the_next_block_and_goes_on(tmp_path, monkeypatch):
-    run = finished(world(tmp_path, docs=40))
+    run = ready(tmp_path, docs=40)
     judges(monkeypatch, j=by_number)
     with pytest.raises(BudgetSpentError, match=r"the budget of 10 tokens is spent .*; 48 judgements are left"):
         score(run, asked(tmp_path, "j", budget=10))
@@ -160,7 +160,7 @@ def test_a_budget_stops_before_the_next_block_and_goes_on(tmp_path, monkeypatch)
 
 
 def test_a_dry_run_counts_and_opens_nothing(tmp_path, monkeypatch):
-    run = finished(world(tmp_path))
+    run = ready(tmp_path)
     opened = judges(monkeypatch, j=by_number)
     ((metric, task, cost),) = estimate_costs(run, asked(tmp_path, "j", repeats=2, temperature=0.7, max_gen_toks=100))
     assert (metric, task, cost.requests, cost.most_tokens) == ("judge", "toy_chat", 48, 4800)
@@ -170,7 +170,7 @@ def test_a_dry_run_counts_and_opens_nothing(tmp_path, monkeypatch):
 
 
 def test_a_judgement_of_a_prompt_that_did_not_fit_is_none(tmp_path, monkeypatch):
-    run = finished(world(tmp_path, docs=8))
+    run = ready(tmp_path, docs=8)
     opened = judges(monkeypatch, short=by_number)
     cut = MindedBackend.generate
 
@@ -179,10 +179,11 @@ def test_a_judgement_of_a_prompt_that_did_not_fit_is_none(tmp_path, monkeypatch)
             yield replace(one, truncated_tokens=5) if "again?" in one.request.prompt.text else one
 
     monkeypatch.setattr(MindedBackend, "generate", generate)
-    with pytest.raises(
-        DataError, match=r"no item has a value.*0 of 16 verdicts of short could not be read, 8 could not be made"
-    ):
-        score(run, asked(tmp_path, "short"))
+    (found,) = score(run, asked(tmp_path, "short")).scored
+    values = rows(found)
+    assert (values[""], values["turn2"]) == (None, None)
+    assert values["turn1"] == pytest.approx(sum(1 + n % 5 for n in range(8)) / 8)
+    assert "0 of 16 verdicts of short could not be read, 8 could not be made" in str(found.rows[0].note)
     assert len(opened["short"].asked) == 16
 
 
@@ -190,7 +191,7 @@ def test_the_judges_own_noise_is_told(tmp_path, monkeypatch):
     def noisy(prompt: str, request: GenerateRequest) -> str:
         return f"[[{5 + (request.doc_id % 3)}]]"
 
-    run = finished(world(tmp_path))
+    run = ready(tmp_path)
     judges(monkeypatch, j=noisy)
     (found,) = score(run, asked(tmp_path, "j", repeats=4, temperature=1.0)).scored
     note = str(found.rows[0].note)
@@ -200,7 +201,7 @@ def test_the_judges_own_noise_is_told(tmp_path, monkeypatch):
 
 
 def test_a_panel_has_its_mean_and_each_judge(tmp_path, monkeypatch):
-    run = finished(world(tmp_path))
+    run = ready(tmp_path)
     judges(monkeypatch, mild=lambda p, r: "[[9]]", stern=lambda p, r: "[[4]]" if "Question 3?" not in p else "no")
     (found,) = score(run, asked(tmp_path, "mild", "stern")).scored
     values = rows(found)
@@ -210,7 +211,7 @@ def test_a_panel_has_its_mean_and_each_judge(tmp_path, monkeypatch):
 
 
 def test_agreement_with_people_is_told(tmp_path, monkeypatch):
-    run = finished(world(tmp_path, docs=30))
+    run = ready(tmp_path, docs=30)
     judges(monkeypatch, j=by_number)
     labels = [{"question_id": 81 + n, "turn": 1, "score": 1 + n % 5 + (n % 7 == 0), "model": "hash"} for n in range(30)]
     path = lines(tmp_path / "labels.jsonl", *labels, {"question_id": 81, "turn": 1, "score": 1, "model": "other"})
@@ -222,7 +223,7 @@ def test_agreement_with_people_is_told(tmp_path, monkeypatch):
 
 
 def test_a_judge_of_its_own_answers_is_told_and_not_refused(tmp_path):
-    run = finished(world(tmp_path))
+    run = ready(tmp_path)
     notes: list[str] = []
     settings = asked(tmp_path, "scripted:hash")
     with pytest.raises(Exception, match="no value"):
@@ -240,7 +241,7 @@ MULTI = {**FASTCHAT, "name": "single-v1-multi-turn", "prompt_template": "{questi
 
 
 def test_prompts_in_fastchats_layout_are_read_and_named(tmp_path, monkeypatch):
-    run = finished(world(tmp_path, docs=1))
+    run = ready(tmp_path, docs=1)
     opened = judges(monkeypatch, j=by_number)
     path = lines(tmp_path / "judge_prompts.jsonl", FASTCHAT, MULTI)
     (found,) = score(run, asked(tmp_path, "j", prompts=path)).scored
@@ -260,7 +261,7 @@ def test_prompts_in_fastchats_layout_are_read_and_named(tmp_path, monkeypatch):
     ],
 )
 def test_prompts_that_cannot_be_used_are_refused(tmp_path, monkeypatch, line, message):
-    run = finished(world(tmp_path, docs=1))
+    run = ready(tmp_path, docs=1)
     judges(monkeypatch, j=by_number)
     path = lines(tmp_path / "judge_prompts.jsonl", line)
     with pytest.raises(ArgumentError, match=message):
@@ -268,7 +269,7 @@ def test_prompts_that_cannot_be_used_are_refused(tmp_path, monkeypatch, line, me
 
 
 def test_without_a_judge_the_run_stands_and_says_how(tmp_path):
-    run = finished(world(tmp_path))
+    run = ready(tmp_path)
     (row,) = run.record().rows
     assert (row.metric, row.value) == ("judge", None)
     with pytest.raises(ArgumentError, match="no judge is named: --judge MODEL"):
@@ -287,7 +288,7 @@ def test_the_judge_of_a_task_file_judges_at_the_end_of_the_run(tmp_path):
 
 
 def test_unknown_options_are_refused(tmp_path):
-    run = finished(world(tmp_path))
+    run = ready(tmp_path)
     with pytest.raises(ArgumentError, match=r"the metric judge has no option 'scal'.* Did you mean scale"):
         score(run, asked(tmp_path, "scripted:hash", options={"scal": "1-5"}))
     with pytest.raises(ArgumentError, match="at --judge-temperature 0 gets the same answers"):

@@ -14,7 +14,7 @@ from benchbench.runner.events import Note
 from benchbench.runner.run import run
 from benchbench.store.folder import RunFolder
 from tests.backends.servers import FaultyServer, serving, usage
-from tests.extensions.judge.world import asked, finished, world
+from tests.extensions.judge.world import asked, ready, world
 from tests.runner.toy import settings
 
 
@@ -29,7 +29,7 @@ def grading(server: FaultyServer, handler: BaseHTTPRequestHandler, body: dict[st
 
 
 def test_a_server_judges_and_its_costs_are_told(tmp_path):
-    run_ = finished(world(tmp_path, docs=4))
+    run_ = ready(tmp_path, docs=4)
     with serving(FaultyServer(model="judge-1", chat_only=True, fault=grading)) as server:
         notes: list[str] = []
         args = (("endpoint", "chat"), ("input_price", "2"), ("output_price", "8"))
@@ -47,8 +47,9 @@ def test_a_server_judges_and_its_costs_are_told(tmp_path):
     assert found.metric.startswith("judge:judge-1@")
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_in_the_middle_is_taken_up_again(tmp_path):
-    run_ = finished(world(tmp_path, docs=40))
+    run_ = ready(tmp_path, docs=40)
     count = 0
 
     def leaving(server: FaultyServer, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from shutil import copytree, rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -55,6 +59,22 @@ def world(folder: Path, docs: int = 12, **changes: Any) -> Path:
 def finished(folder: Path, model: str = "hash", **changes: Any) -> RunFolder:
     """The run of a contestant."""
     return RunFolder(run(settings(folder, model, tasks="toy_chat", **changes)).path)
+
+
+@cache
+def _made(docs: int) -> Path:
+    """A finished world that is copied, for running it takes longer than judging it."""
+    folder = Path(mkdtemp(prefix="benchbench-judges-"))
+    atexit.register(rmtree, folder, ignore_errors=True)
+    finished(world(folder, docs=docs))
+    return folder
+
+
+def ready(folder: Path, docs: int = 12) -> RunFolder:
+    """`finished(world(folder, docs))`, from a copy."""
+    copytree(_made(docs), folder, dirs_exist_ok=True)
+    (path,) = (found.parent for found in (folder / "results").glob("*/*/run.json"))
+    return RunFolder(path)
 
 
 Mind = Callable[[str, GenerateRequest], str | Failure]

@@ -111,6 +111,7 @@ def test_it_is_in_the_run_table_on_the_board_and_in_duels(installed: Path) -> No
     assert "digits" in (site / "tasks" / "toy_alone.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_it_has_a_curve_and_a_verdict_in_a_sweep(installed: Path) -> None:
     listed = scripted_list(installed, 3)
     place = ["--include-path", installed / "tasks", "--output", installed / "results"]
@@ -139,6 +140,7 @@ def test_what_cannot_be_computed_at_once_is_told_and_computed_later(installed: P
     assert float(again[0][2]) > 0
 
 
+@pytest.mark.slow
 def test_other_options_are_no_other_run(installed: Path) -> None:
     run(installed, "hash")
     _task(installed, "toy_first", [{"metric": "digits", "most": 3}, {"metric": "exact_match"}])
