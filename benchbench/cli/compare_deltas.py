@@ -116,6 +116,9 @@ def _remarks(found: Deltas) -> Iterator[str]:
             f"Means over {several(counts[0], 'training')} of A and {counts[1]} of B; how trainings differ is part of"
             f" the interval{',' if alone else ''}{alone}."
         )
+    for row in found.rows:
+        if row.dropped:
+            yield f"{row.benchmark}: {several(row.dropped, 'doc')} left out that a model has no score for."
     metrics = dict.fromkeys(f"{row.benchmark} {row.metric}" for row in found.rows)
     yield f"Metrics: {', '.join(metrics)}."
     yield from (f"Left out: {text}." for text in found.left_out)

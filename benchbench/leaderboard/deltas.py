@@ -47,6 +47,8 @@ class Delta:
     higher_is_better: bool
     num_docs: int
     num_tasks: int = 1
+    dropped: int = 0
+    """Docs left out because a model has no score for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class _Task:
     noise: tuple[float, float]
     """What of their variance comes from the answers alone."""
     alias: str
+    dropped: int
 
 
 def deltas(a: Side, b: Side, only: Collection[str] | None = None) -> Deltas:
@@ -158,6 +161,7 @@ def _row(name: str, alias: str, first: _Task, members: Sequence[_Task], weights:
         higher_is_better=metric.higher_is_better,
         num_docs=sum(one.duel.n for one in members),
         num_tasks=len(members),
+        dropped=sum(one.dropped for one in members),
     )
 
 
@@ -188,7 +192,7 @@ def _task(a: Side, b: Side, name: str, items: ItemScores) -> _Task | str:
     means = tuple(map(float, paired.scores.mean(axis=1)))
     alias = str(runs[0].record.tasks[name].resolved.get("task_alias") or name)
     noise = answer_noise(paired.scores[:count]), answer_noise(paired.scores[count:])
-    return _Task(found, metric, (means[:count], means[count:]), noise, alias)
+    return _Task(found, metric, (means[:count], means[count:]), noise, alias, paired.dropped)
 
 
 def _alike(models: Sequence[ModelRuns], task: str) -> list[FinishedRun] | str:
