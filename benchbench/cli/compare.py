@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from benchbench.leaderboard.comparison import Comparison, DuelRow
+    from benchbench.leaderboard.deltas import Deltas
 
 app = VerbApp()
 WIDE = 110
@@ -42,6 +43,19 @@ def compare(
         typer.Option(help="Margin of equivalence in the metric's own unit. Default: half a percent of its range."),
     ] = None,
     weights: Weights = "benchmarks",
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--deltas", help="Percentage points per benchmark instead, as papers print them: table, markdown or latex."
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="With --deltas: what A B C... together are compared with; repeated, the mean of several."),
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="With --deltas: only these tasks, groups or suites, separated by commas.")
+    ] = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
@@ -50,6 +64,7 @@ def compare(
     Each later model is judged against each earlier one: B against A. Only docs that both answered, under the same
     prompt, shots and scoring, are compared; anything else is refused with the reason.
     """
+    from benchbench.cli.compare_deltas import deltas_json, show_deltas
     from benchbench.leaderboard.comparison import CompareOptions, compare_models
     from benchbench.leaderboard.duels import flat, frame
     from benchbench.store.find import find_models
@@ -57,6 +72,15 @@ def compare(
 
     if as_json and as_csv:
         raise ArgumentError("--json and --csv are two forms of one output; give one of them.")
+    if form is not None or against or tasks is not None:
+        if as_csv:
+            raise ArgumentError("--deltas has no CSV; --json has the same figures.")
+        made = _deltas(models, results, form or "table", against or [], tasks)
+        if as_json:
+            print_json(deltas_json(made))
+        else:
+            show_deltas(made, form or "table")
+        return
     with busy("comparing"):
         options = CompareOptions(tuple(metric) if metric else None, delta, weights)
         found = compare_models(find_models(models, results), options)
@@ -72,6 +96,27 @@ def compare(
         for refusal in found.refused:
             where = refusal.task if refusal.metric is None else f"{refusal.task} {refusal.metric}"
             say(f"Not compared: {refusal.a} and {refusal.b} on {where}: {refusal.reason}")
+
+
+def _deltas(models: list[str], results: Path, form: str, against: list[str], tasks: str | None) -> list[Deltas]:
+    """Each later model against the first one; or all together against those of --against."""
+    from benchbench.cli.compare_deltas import check_form
+    from benchbench.leaderboard.deltas import Side, deltas
+    from benchbench.store.find import find_models
+    from benchbench.tasks.index import TaskIndex
+
+    check_form(form)
+    if not against and len(models) < 2:
+        raise ArgumentError("deltas need two models: `benchbench compare A B --deltas table`, or B --against A.")
+    with busy("comparing"):
+        only = None if tasks is None else frozenset(TaskIndex().names(tasks))
+        found = find_models([*against, *models], results)
+        if against:
+            count = len(against)
+            sides = [Side(" + ".join(one.name for one in some), tuple(some)) for some in (found[:count], found[count:])]
+        else:
+            sides = [Side(one.name, (one,)) for one in found]
+        return [deltas(sides[0], side, only) for side in sides[1:]]
 
 
 def show(found: Comparison) -> None:

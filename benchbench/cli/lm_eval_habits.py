@@ -17,6 +17,7 @@ Arity = Literal["none", "one", "many", "maybe"]
 KEPT = "every doc is kept in the results folder anyway"
 BATCHES = "batches are counted in tokens, and found by themselves; --batch-tokens bounds them"
 LOGGING = "results stay on this machine; `benchbench results export` writes them for others"
+UNSAFE_CODE = "--allow-code-execution runs programs of our tasks, --trust-task-code Python of lm_eval: tasks"
 CURVES = "--log wandb:ENTITY/PROJECT draws results there, --log trackio:PROJECT in Trackio"
 
 
@@ -60,7 +61,7 @@ OPTIONS: Mapping[str, _Option] = {
     "wandb_config_args": _Option("", "many", CURVES),
     "trackio_args": _Option("", "many", CURVES),
     "hf_hub_log_args": _Option("", "many", LOGGING),
-    "confirm_run_unsafe_code": _Option("", "none", "--trust-task-code lets Python of lm_eval: tasks run"),
+    "confirm_run_unsafe_code": _Option("", "none", UNSAFE_CODE),
     "metadata": _Option("", "many"),
     "config": _Option("-C", "one", "settings are read from the command line alone"),
 }

@@ -12,12 +12,18 @@ from typing import Any
 from jinja2 import Environment, filters, nodes
 
 from benchbench.core import limits
+from benchbench.core.math_answers import boxed_answer
 
 _JINJA_OWN = (
     "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "items", "last", "length",
     "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "select", "selectattr",
     "sort", "title", "trim", "unique", "upper", "wordcount",
 )  # fmt: skip
+
+
+def _boxed_answer(value: Any) -> str:
+    limits.check_size(value)
+    return boxed_answer(str(value))
 
 
 def _center(value: Any, width: int = 80) -> str:
@@ -99,6 +105,7 @@ def _taking_apart(function: Callable[..., Any]) -> Callable[..., Any]:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     **{name: filters.FILTERS[name] for name in _JINJA_OWN},
     **{name: _taking_apart(filters.FILTERS[name]) for name in _WORD_BY_WORD},
+    "boxed_answer": _boxed_answer,
     "center": _center,
     "fromjson": _fromjson,
     "shuffle": _taking_apart(_shuffle),

@@ -68,6 +68,8 @@ FILTER_OPTIONS: Mapping[str, str] = {
     "regexes_to_ignore": "Patterns that are removed first when choices are searched.",
     "k": "How many texts are kept.",
     "chars": "Characters that are cut; white space if not given.",
+    "start": "What a thought begins with; `<think>` if not given.",
+    "end": "What a thought ends with; `</think>` if not given.",
     "mapping_dict": "Text of an answer → text that replaces it.",
     "default_value": "Text for an answer that `mapping_dict` does not have.",
 }

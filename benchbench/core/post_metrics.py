@@ -16,11 +16,17 @@ from benchbench.core.types import Json
 POST_METRIC_GROUP = "benchbench.post_metrics"
 POST_METRICS: Mapping[str, str] = {
     "comet": "benchbench.extensions.rescore.comet_metric:CometMetric",
+    "math_verify": "benchbench.extensions.rescore.math_metric:MathVerify",
+    "pass_at_k": "benchbench.extensions.rescore.program_metric:PassAtK",
     "judge": "benchbench.extensions.judge.metric:JudgeMetric",
 }
 """Name → the metric's class, as `module:name`."""
 EXPLANATIONS: Mapping[str, str] = {
     "comet": "COMET: a model's score of a translation; `doc_to_source` names what was to be translated.",
+    "math_verify": "Share of answers equal to the right one as mathematics, by math-verify (extra `math`). Options: "
+    "gold (the field with the right answer), think_start, think_end (tags of a thought that is left out).",
+    "pass_at_k": "How likely one of k answers passes: programs that `doc_to_program` makes of them are run with "
+    "`--allow-code-execution`. Options: k, language, seconds, memory_mb.",
     "judge": "Grades of a language model, by turn and category. Options: model, args, scale, by, references_in, "
     "prompts, references, labels, repeats, temperature, max_gen_toks, budget.",
 }

@@ -275,6 +275,7 @@ class FilterInfo:
     required: tuple[str, ...] = ()
 
 
+_MAP_KWARGS = ("mapping_dict", "default_value")
 _REGEX_KWARGS = ("regex_pattern", "group_select", "fallback")
 
 FILTERS: Mapping[str, FilterInfo] = {
@@ -290,9 +291,9 @@ FILTERS: Mapping[str, FilterInfo] = {
     "strip": FilterInfo("Cuts `chars` (white space if not given) at both ends.", ("chars",)),
     "lowercase": FilterInfo("Lowers every letter."),
     "uppercase": FilterInfo("Raises every letter."),
-    "map": FilterInfo(
-        "Replaces a text by its entry in `mapping_dict`, or by `default_value`.", ("mapping_dict", "default_value")
-    ),
+    "without_reasoning": FilterInfo("Drops thoughts: what stands before the last `end`.", ("start", "end")),
+    "minerva_math": FilterInfo("Takes the answer from Minerva's closing sentence, normalised as there."),
+    "map": FilterInfo("Replaces a text by its entry in `mapping_dict`, or by `default_value`.", _MAP_KWARGS),
 }
 
 

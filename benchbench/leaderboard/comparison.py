@@ -167,11 +167,11 @@ def _nothing(models: Sequence[ModelRuns], refused: Sequence[Refusal]) -> str:
 def _comparable(a: ModelRuns, b: ModelRuns, task: str) -> tuple[FinishedRun, FinishedRun] | str:
     """The newest runs of the two that asked the same of the same docs, or what differs between the newest."""
     pairs = [(x, y) for x in a.runs if task in x.record.tasks for y in b.runs if task in y.record.tasks]
-    reasons = [_difference(x, y, task) for x, y in pairs]
+    reasons = [difference_of_runs(x, y, task) for x, y in pairs]
     return next((p for p, reason in zip(pairs, reasons, strict=True) if reason is None), reasons[0] or "")
 
 
-def _difference(x: FinishedRun, y: FinishedRun, task: str) -> str | None:
+def difference_of_runs(x: FinishedRun, y: FinishedRun, task: str) -> str | None:
     """What keeps the two runs' items from being pairs, in a sentence; None if nothing does."""
     one, two = x.record.tasks[task], y.record.tasks[task]
     if one.num_fewshot != two.num_fewshot:

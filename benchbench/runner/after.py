@@ -10,10 +10,13 @@ from benchbench.core.plugins import load_place
 from benchbench.core.post_metrics import listed_metrics
 from benchbench.core.record import RunRecord
 from benchbench.runner.events import OnEvent
+from benchbench.runner.plan import Plan
 from benchbench.runner.settings import RunSettings
 
 SCORER = "benchbench.extensions.rescore.listed:score_listed"
 """What computes them: `(run folder, settings, on_event)`. Loaded only for a run that has some to compute."""
+CHECKER = "benchbench.extensions.rescore.listed:check_listed"
+"""What looks beforehand whether they can be: `({metric: tasks}, settings, on_event)`."""
 
 
 def pending_metrics(record: RunRecord) -> dict[str, list[str]]:
@@ -25,6 +28,20 @@ def pending_metrics(record: RunRecord) -> dict[str, list[str]]:
         if names:
             found[task] = names
     return found
+
+
+def check_pending(plan: Plan, settings: RunSettings, on_event: OnEvent) -> None:
+    """Says before a model is asked what of the listed metrics will not be computed.
+
+    Raises the BenchbenchError of what was asked for and cannot be had: a sandbox where programs may be run.
+    """
+    listed: dict[str, list[str]] = {}
+    for prepared in plan.tasks:
+        for name in dict.fromkeys(one.name for one in listed_metrics(prepared.task.resolved())):
+            listed.setdefault(name, []).append(prepared.task.name)
+    if listed:
+        checker = cast("Callable[[dict[str, list[str]], RunSettings, OnEvent], None]", load_place(CHECKER))
+        checker(listed, settings, on_event)
 
 
 def score_pending(path: Path, record: RunRecord, settings: RunSettings, on_event: OnEvent) -> bool:

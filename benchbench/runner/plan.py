@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from benchbench.tasks.index import TaskIndex
     from benchbench.tasks.task import AnyTask, PreparedTask
 
-MOVES_NOTHING = ("file", "doc_to_source")
+MOVES_NOTHING = ("file", "doc_to_source", "doc_to_program")
 """Keys of a task that change neither what is asked nor what the run itself scores."""
 BYTES_PER_TOKEN = 4
 """Rough size of a token, for estimates made without a tokenizer."""

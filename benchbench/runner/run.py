@@ -22,7 +22,7 @@ from benchbench.core.record import (
 )
 from benchbench.core.settings import changed, from_record
 from benchbench.core.types import Item
-from benchbench.runner.after import pending_metrics, score_pending
+from benchbench.runner.after import check_pending, pending_metrics, score_pending
 from benchbench.runner.evaluate import evaluate
 from benchbench.runner.events import Note, OnEvent, OpeningModel, RunStarted, TaskFinished, ignore
 from benchbench.runner.identity import plan_record
@@ -94,6 +94,7 @@ def run(settings: RunSettings, *, on_event: OnEvent = ignore, backend: Backend |
     refuse_unwritable(settings.output)
     logs = Logs(settings.logs, settings.output, lambda text: on_event(Note(text)))
     plan = make_plan(settings, on_event)
+    check_pending(plan, settings, on_event)
     on_event(OpeningModel(settings.model.model))
     engine = open_backend(settings.model) if backend is None else backend
     if engine.info.chosen:

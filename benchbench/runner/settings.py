@@ -14,6 +14,7 @@ from benchbench.core.ids import content_hash
 from benchbench.core.json_record import as_json
 from benchbench.core.settings import Part, Setting, as_record, changed
 from benchbench.core.types import Json
+from benchbench.runner.programs import ProgramOptions
 from benchbench.store.names import find_location
 from benchbench.tasks.settings import RenderSettings
 
@@ -94,6 +95,9 @@ class RunSettings:
         ),
     ] = ()
     """Loggers beside the results folder; `benchbench.runner.logs` says what each gets."""
+
+    programs: Annotated[ProgramOptions, Part(flat=True)] = field(default_factory=ProgramOptions)
+    """For tasks whose answers are programs."""
 
     name: Annotated[
         str | None,

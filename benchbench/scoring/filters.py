@@ -27,6 +27,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from benchbench.core import patterns
 from benchbench.core.errors import TaskError, did_you_mean
+from benchbench.core.math_answers import NOT_FOUND, final_answer
 from benchbench.core.plugins import load_entry_point
 from benchbench.core.registry import FILTER_GROUP
 from benchbench.core.types import FilterSpec, Json
@@ -69,7 +70,8 @@ def _step(name: str, kwargs: Mapping[str, Json], texts: list[str], context: Filt
 def _fallbacks(spec: FilterSpec | None) -> set[str]:
     """Texts that stand for "found nothing" in this pipeline."""
     steps = () if spec is None else spec.steps
-    return {str(kwargs.get("fallback", INVALID)) for name, kwargs in steps if name.endswith("regex")}
+    stated = {str(kwargs.get("fallback", INVALID)) for name, kwargs in steps if name.endswith("regex")}
+    return stated | {NOT_FOUND} if any(name == "minerva_math" for name, _ in steps) else stated
 
 
 def take_first(texts: Sequence[str], context: FilterContext) -> list[str]:
@@ -111,6 +113,33 @@ def lowercase(texts: Sequence[str], context: FilterContext) -> list[str]:
 def uppercase(texts: Sequence[str], context: FilterContext) -> list[str]:
     """Capital letters."""
     return [text.upper() for text in texts]
+
+
+THINK = ("<think>", "</think>")
+"""What thoughts usually begin and end with."""
+
+
+def without_reasoning(
+    texts: Sequence[str], context: FilterContext, *, start: str = THINK[0], end: str = THINK[1]
+) -> list[str]:
+    """What stands behind the last end of a thought; of a thought that never ends there is nothing to score."""
+    return [_after_thought(text, start, end) for text in texts]
+
+
+def _after_thought(text: str, start: str, end: str) -> str:
+    _, found, after = text.rpartition(end)
+    rest = after.lstrip() if found else text
+    return rest.partition(start)[0] if start in rest else rest
+
+
+def never_ends(text: str, start: str = THINK[0], end: str = THINK[1]) -> bool:
+    """A thought has begun and has no end: the model was cut off while it thought."""
+    return start in text.rpartition(end)[2]
+
+
+def minerva_math(texts: Sequence[str], context: FilterContext) -> list[str]:
+    """See `core.math_answers.final_answer`."""
+    return [final_answer(text) for text in texts]
 
 
 def map_texts(
@@ -203,6 +232,8 @@ FILTERS: dict[str, Filter] = {
     "lowercase": lowercase,
     "uppercase": uppercase,
     "map": map_texts,
+    "without_reasoning": without_reasoning,
+    "minerva_math": minerva_math,
     "regex": regex,
     "multi_choice_regex": multi_choice_regex,
 }

@@ -155,6 +155,7 @@ class TaskConfig(_Strict):
     doc_to_length: str | None = None
     doc_to_answer: str | None = None
     doc_to_source: str | None = None
+    doc_to_program: str | None = None
     turns: str | None = None
     doc_to_temperature: str | float | None = None
     cluster: str | None = None

@@ -240,7 +240,7 @@ FILE_KEYS = ("include", "languages", "matrix", "matrix_skip")
 RUN_TIME_KEYS = frozenset((
     "doc", "doc_to_text", "doc_to_target", "doc_to_choice", "doc_to_length", "cluster", "description", "gen_prefix",
     "prompts", "fewshot_config", "doc_to_decontamination_query", "doc_to_answer", "keep",
-    "src_lang", "tgt_lang", "doc_to_source", "turns", "doc_to_temperature",
+    "src_lang", "tgt_lang", "doc_to_source", "doc_to_program", "turns", "doc_to_temperature",
 ))  # fmt: skip
 """Keys that are rendered per document; matrix variables are among their names."""
 

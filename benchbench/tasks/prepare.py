@@ -35,7 +35,8 @@ def prepare(task: AnyTask, settings: RenderSettings) -> PreparedTask:
     if settings.gen_kwargs and task.output_type == "generate_until":
         task = task.with_gen_kwargs(settings.gen_kwargs)
     if isinstance(task, Task):
-        return _prepare(task, settings)
+        repeats = settings.repeats if task.output_type == "generate_until" else None
+        return _prepare(task if repeats is None else task.with_repeats(repeats), settings)
     source = source_of(task.name)
     if source is None:
         raise TaskError(f"{task.name} is no task of ours, and no source of tasks has the prefix of its name.")

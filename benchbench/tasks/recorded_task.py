@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,9 @@ from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.render import Block, PromptRenderer
 from benchbench.tasks.task import Task
 from benchbench.tasks.template import Field
+
+COMPLETION = "completion"
+"""What `doc_to_program` calls the model's answer."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,13 @@ class RecordedTask:
         renderer.learn_inputs(renderer.doc(rows[0], 0))
         return {number: renderer.render(doc, Block()) for number, doc in docs.items()}
 
+    def program_template(self) -> str | None:
+        """The task's `doc_to_program`: as recorded, else as the task of this name has it today."""
+        recorded = self.task.config.doc_to_program
+        if recorded is not None or self.name not in self.index.variants:
+            return recorded
+        return self.index.task(self.name).config.doc_to_program
+
     def source_template(self) -> str | None:
         """The task's `doc_to_source`: as recorded, else as the task of this name has it today."""
         recorded = self.task.config.doc_to_source
@@ -109,3 +119,20 @@ def source_texts(task: Task, docs: Iterable[RenderedDoc], template: str, where: 
             field = Field(template, where, rendered.doc.fields.keys())
         found[rendered.doc.id] = str(field.text({**rendered.doc.fields, **task.variables}, rendered.doc.id))
     return found
+
+
+def program_writer(
+    task: Task, docs: Mapping[int, RenderedDoc], template: str | None = None
+) -> Callable[[int, str], str]:
+    """What makes a program of a doc's id and an answer to it, by `template` or else the task's `doc_to_program`.
+
+    It raises TaskError where the template fails on a doc.
+    """
+    columns = {COMPLETION, *task.variables, *(name for one in docs.values() for name in one.doc.fields)}
+    field = Field(template or task.config.doc_to_program or "", task.where("doc_to_program"), columns)
+
+    def write(number: int, completion: str) -> str:
+        scope = {**docs[number].doc.fields, **task.variables, COMPLETION: completion}
+        return str(field.text(scope, number))
+
+    return write

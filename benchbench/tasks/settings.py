@@ -89,6 +89,15 @@ class RenderSettings:
             record="if set",
         ),
     ] = ()
+    repeats: Annotated[
+        int | None,
+        Setting(
+            "Answers to each doc of tasks whose answers are written. Default: what each task says; give a temperature.",
+            panel="Generation",
+            identity="if set",
+            record="if set",
+        ),
+    ] = None
     metadata: Annotated[
         GenKwargs,
         Setting(
@@ -115,6 +124,8 @@ class RenderSettings:
         if self.num_fewshot is not None and not 0 <= self.num_fewshot <= MAX_SHOTS:
             raise ArgumentError(f"--num-fewshot is {self.num_fewshot}; it must be 0 or more, up to {MAX_SHOTS:,}.")
         check_limit(self.limit)
+        if self.repeats is not None and not 1 <= self.repeats <= MAX_SHOTS:
+            raise ArgumentError(f"--repeats is {self.repeats}; it must be 1 or more, up to {MAX_SHOTS:,}.")
         if not 0 <= self.seed <= MAX_SEED:
             raise ArgumentError(f"--seed is {self.seed}; it must be 0 or more, up to {MAX_SEED:,}.")
 

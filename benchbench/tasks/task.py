@@ -109,6 +109,10 @@ class Task:
             update["doc_to_temperature"] = None
         return replace(self, config=self.config.model_copy(update=update))
 
+    def with_repeats(self, count: int) -> Task:
+        """The task as if its file asked for so many answers to each doc."""
+        return replace(self, config=self.config.model_copy(update={"repeats": count}))
+
     def code(self) -> Iterable[tuple[str, str]]:
         """(key, function) of what runs code: nothing, in our dialect."""
         return ()

@@ -129,6 +129,7 @@ TASK_KEYS: Values = {
     "unsafe_code": (True,),
     "custom_dataset": ("!function u.f",),
     "doc_to_source": ("{{ q }}", "{{", 7),
+    "doc_to_program": ("{{ completion }}", "{{", 7),
     "target_delimiter": ("", "\n", "x" * 9999, 7),
 }  # fmt: skip
 MODEL_KEYS: Values = {

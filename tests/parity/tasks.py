@@ -41,6 +41,8 @@ FILES = {
     "triviaqa": "triviaqa/default.yaml",
     "nq_open": "nq_open/nq_open.yaml",
     "gsm8k": "gsm8k/gsm8k.yaml",
+    "humaneval": "humaneval/humaneval.yaml",
+    "mbpp": "mbpp/mbpp.yaml",
     "wmt14-en-fr": "translation/wmt14_en-fr.yaml",
     "wmt14-fr-en": "translation/wmt14_fr-en.yaml",
     "flores_fra-spa": "spanish_bench/flores_es/flores_fr-es.yaml",
@@ -49,6 +51,7 @@ FILES = {
 PATTERNS = (
     (r"(belebele)_\w+", "{1}/{0}.yaml"),
     (r"mmlu_prox_(lite_)?(\w\w)_\w+", "mmlu_prox/{2}/{0}.yaml"),
+    (r"(minerva_math)\w+", "{1}/{0}.yaml"),
     (r"mmlu_\w+", "mmlu/default/{0}.yaml"),
     (r"global_mmlu_full_(\w\w)_\w+", "global_mmlu/full/{1}/{0}.yaml"),
     (r"(multiblimp)_\w+", "{1}/{0}.yaml"),
@@ -123,6 +126,7 @@ def definition_of(name: str) -> Definition:
 
 OURS = frozenset((
     "version", "dataset_revision", "join", "keep", "doc", "doc_to_length", "doc_to_answer", "doc_to_source", "cluster",
+    "doc_to_program",
     "prompts", "chance", "licence", "citation", "group", "weight_by_size",
 ))  # fmt: skip
 """Keys that lm-eval does not know."""

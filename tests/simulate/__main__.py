@@ -22,6 +22,7 @@ PARTS = {
     "decisions": 1000,
     "twins": 200,
     "judges": 1000,
+    "programs": 2000,
 }
 """Runs of a cell, at most; a cell whose rate is far from its limits gets fewer, and flat trainings near theirs four
 times as many."""
@@ -29,10 +30,10 @@ times as many."""
 
 def every_row(parts: Sequence[str], runs: int | None, seed: int, processes: int, only: str = "") -> Iterator[Row]:
     """The rows of the table, in order, as they are found; those alone that contain `only`, if any."""
-    from tests.simulate import cells, decisions, duels, forecasts, judges, sweeps, training_pairs, twins
+    from tests.simulate import cells, decisions, duels, forecasts, judges, programs, sweeps, training_pairs, twins
 
     places = {"intervals": cells, "duels": duels, "sweeps": sweeps, "training_pairs": training_pairs}
-    places |= {"forecasts": forecasts, "decisions": decisions, "twins": twins, "judges": judges}
+    places |= {"forecasts": forecasts, "decisions": decisions, "twins": twins, "judges": judges, "programs": programs}
     jobs: list[Callable[[], list[Row]]] = []
     for part in parts:
         most = PARTS[part] if runs is None else runs

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchbench.stats.intervals import Interval
-from tests.simulate import cells, decisions, duels, forecasts, judges, samples, sweeps, training_pairs, worlds
+from tests.simulate import cells, decisions, duels, forecasts, judges, programs, samples, sweeps, training_pairs, worlds
 from tests.simulate.__main__ import main
 from tests.simulate.coverage import Cell, in_range
 from tests.simulate.sweeps import Flat
@@ -54,6 +54,11 @@ def test_judges_are_read_as_they_are() -> None:
         partial(judges.strengths, "2 models, 80 questions, first +0.7", 60),
         partial(judges.ranks, "10 models alike, 400 of 3,600 matches chosen", 12),
     ]
+    assert broken([row for job in jobs for row in job(seed=1)]) == []
+
+
+def test_programs_and_recipes_are_read_as_they_are() -> None:
+    jobs = [partial(programs.passes, 40, 10, 1, 300), partial(programs.recipes, (3, 3), 100, 150)]
     assert broken([row for job in jobs for row in job(seed=1)]) == []
 
 

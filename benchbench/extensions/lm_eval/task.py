@@ -115,8 +115,8 @@ def check_python(task: UpstreamTask, *, trusted: bool) -> None:
 
     if task.config.get("unsafe_code"):
         raise TaskError(
-            f"{task.name} runs the programs that a model writes. benchbench has no sandbox for them yet and runs none, "
-            f"with {ALLOW} or without; take lm-eval for this one, on a machine that you can lose."
+            f"{task.name} runs the programs that a model writes by lm-eval's own code, which has no sandbox: it is not "
+            f"run, with {ALLOW} or without. `humaneval` and `mbpp`, without lm_eval:, run theirs in one."
         )
     found = [f"`{key}` is the function {reference}" for key, reference in task.code()]
     metrics = task.config.get("metric_list") or []

@@ -10,6 +10,7 @@ from benchbench.core.errors import ArgumentError
 from benchbench.core.settings import Setting, name_value_pairs
 from benchbench.extensions.comet.process import CometOptions
 from benchbench.extensions.judge.options import JudgeOptions
+from benchbench.runner.programs import ProgramOptions
 from benchbench.runner.settings import IncludePaths, joined
 from benchbench.tasks.settings import DataRoot
 
@@ -30,7 +31,7 @@ class ScoreSettings:
     metrics: Annotated[
         tuple[str, ...],
         Setting(
-            "Names separated by commas: comet, bleu, chrf, ter, rougeL, exact_match, f1, acc, ...",
+            "Names separated by commas: comet, pass_at_k, bleu, chrf, ter, rougeL, exact_match, f1, acc, ...",
             panel="Metrics",
             flags=("--metric",),
             cli_type=list[str],
@@ -54,6 +55,7 @@ class ScoreSettings:
         Setting("Template of the text to translate, if the task has no doc_to_source.", panel="COMET"),
     ] = None
     comet: CometOptions = field(default_factory=CometOptions)
+    programs: ProgramOptions = field(default_factory=ProgramOptions)
     judge: JudgeOptions = field(default_factory=JudgeOptions)
     options: Annotated[
         Mapping[str, str],

@@ -16,6 +16,7 @@ from benchbench.backends.engines import ModelOptions
 from benchbench.backends.protocol import Backend
 from benchbench.core.errors import ArgumentError, BackendError, ModelError, StoreError
 from benchbench.core.ids import content_hash
+from benchbench.runner.after import check_pending
 from benchbench.runner.checkpoint import Checkpoint
 from benchbench.runner.events import Event, Note, OpeningModel, Progress
 from benchbench.runner.logs.follow import Logs
@@ -124,6 +125,7 @@ class SweepSession:
         if group not in self._plans:
             settings = replace(self.settings.run, tasks=self.settings.task_groups[group])
             plan = make_plan(settings, self.on_event)
+            check_pending(plan, settings, self.on_event)
             tasks = {prepared.task.name: task_identity(prepared) for prepared in plan.tasks}
             asked = content_hash({"tasks": tasks, "groups": [one.as_record() for one in plan.groups]})
             self._plans[group] = (plan, asked)
