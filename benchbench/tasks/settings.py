@@ -32,6 +32,16 @@ DataRoot = Annotated[
     Setting("Folder with data sets, instead of the Hub.", panel="Tasks", env="BENCHBENCH_DATA", record=False),
 ]
 
+TrustTaskCode = Annotated[
+    bool,
+    Setting(
+        "Run Python of lm_eval: tasks, and let task files name any data and any judge.",
+        panel="Tasks",
+        identity=False,
+        record=False,
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class RenderSettings:
@@ -68,15 +78,7 @@ class RenderSettings:
             identity="if set",
         ),
     ] = None
-    trust_task_code: Annotated[
-        bool,
-        Setting(
-            "Run Python of lm_eval: tasks, and let task files name any data.",
-            panel="Tasks",
-            identity=False,
-            record=False,
-        ),
-    ] = False
+    trust_task_code: TrustTaskCode = False
     gen_kwargs: Annotated[
         GenKwargs,
         Setting(

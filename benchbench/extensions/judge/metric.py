@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from benchbench.core.errors import ArgumentError
 from benchbench.core.ids import content_hash
@@ -33,6 +34,8 @@ from benchbench.runner.events import Note, OnEvent, Scoring
 
 class JudgeMetric:
     """See PostMetric. The judge is any model that an engine opens; `judge/options.py` says what it takes."""
+
+    names: ClassVar = frozenset({"model", "args", "prompts", "references", "labels"})
 
     def __init__(self, settings: ScoreSettings, on_event: OnEvent) -> None:
         """ArgumentError for options that make no sense, or a file of prompts that cannot be used."""

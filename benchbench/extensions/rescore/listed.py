@@ -50,6 +50,7 @@ def score_listed(path: Path, settings: RunSettings, on_event: OnEvent) -> None:
             tasks=",".join(tasks),
             data_root=settings.render.data_root,
             include_paths=settings.include_paths,
+            trust_task_code=settings.render.trust_task_code,
             programs=settings.programs,
         )
         try:

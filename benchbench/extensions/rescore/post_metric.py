@@ -103,6 +103,15 @@ def make_post_metric(name: str, settings: ScoreSettings, on_event: OnEvent) -> P
     return None if made is None else made(settings, on_event)
 
 
+def options_that_name(name: str) -> frozenset[str]:
+    """Options of the metric that name a model, an address or a file: its class lists them as `names`.
+
+    A task file is a stranger's, and so is the record of a run: neither says what is opened or who is sent the answers.
+    """
+    found = load(name, post_metrics.POST_METRICS, POST_METRIC_GROUP)
+    return frozenset(getattr(found, "names", ()))
+
+
 Asked = TypeVar("Asked")
 
 

@@ -12,7 +12,7 @@ from benchbench.extensions.comet.process import CometOptions
 from benchbench.extensions.judge.options import JudgeOptions
 from benchbench.runner.programs import ProgramOptions
 from benchbench.runner.settings import IncludePaths, joined
-from benchbench.tasks.settings import DataRoot
+from benchbench.tasks.settings import DataRoot, TrustTaskCode
 
 
 def _names(given: Sequence[str]) -> tuple[str, ...]:
@@ -50,6 +50,7 @@ class ScoreSettings:
     data_root: DataRoot = None
     """For metrics that need more of the documents than was stored; None: where the run found them."""
     include_paths: IncludePaths = ()
+    trust_task_code: TrustTaskCode = False
     source: Annotated[
         str | None,
         Setting("Template of the text to translate, if the task has no doc_to_source.", panel="COMET"),

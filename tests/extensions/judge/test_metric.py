@@ -279,12 +279,30 @@ def test_without_a_judge_the_run_stands_and_says_how(tmp_path):
 def test_the_judge_of_a_task_file_judges_at_the_end_of_the_run(tmp_path):
     table = lines(tmp_path / "seven.jsonl", {"text": "[[7]]"})
     listed = [{"metric": "judge", "model": f"scripted:{table}", "scale": "1-10"}]
-    run = finished(world(tmp_path, metric_list=listed))
+    run = finished(world(tmp_path, metric_list=listed), trust_task_code=True)
     row = run.record().rows[0]
     assert (row.metric.partition("@")[0], row.value) == ("judge:seven.jsonl", 7.0)
     assert math.isfinite(row.ci_low or math.nan)
     assert isinstance(run, RunFolder)
     assert Path(tmp_path / "results/judgements").is_dir()
+
+
+def test_a_task_file_says_neither_who_judges_nor_what_is_read_or_asked(tmp_path, monkeypatch):
+    opened = judges(monkeypatch, mine=lambda *_: "[[4]]")
+    places = {"model": "api:stranger@http://127.0.0.1:9/v1", "args": "base_url=http://127.0.0.1:9/v1"}
+    places |= dict.fromkeys(("prompts", "references", "labels"), "/etc/passwd")
+    run = finished(world(tmp_path, metric_list=[{"metric": "judge", "scale": "1-5", **places}]))
+    assert run.record().rows[0].value is None, "not judged at the end of the run"
+    notes = []
+    with pytest.raises(ArgumentError, match="no judge is named: --judge MODEL"):
+        score(run, asked(tmp_path), on_event=notes.append)
+    assert (
+        "what its task file says of judge is not taken: args base_url=http://127.0.0.1:9/v1, labels /etc/"
+        in notes[0].text
+    )
+    score(run, asked(tmp_path, "mine"))
+    assert opened["mine"].asked
+    assert run.record().rows[0].value == 4.0, "the scale is the task's to say"
 
 
 def test_unknown_options_are_refused(tmp_path):
