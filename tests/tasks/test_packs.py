@@ -174,7 +174,6 @@ WRONG = [
         f"task: t\n{GENERATE}metric_list: [bleu]\n",
         "'metric_list.0': input should be a mapping of keys to values",
     ),
-    ("t.yaml", f"task: t\n{GENERATE}metric_list: [{{metric: comet}}]\n", "benchbench score RUN --metric comet"),
     (
         "t.yaml",
         f"task: t\n{GENERATE}".replace("path: json", "path: ./items.jsonl"),
