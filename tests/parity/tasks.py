@@ -113,7 +113,8 @@ def cases() -> tuple[Case, ...]:
 def _names() -> Iterator[str]:
     for name, variant in packaged().variants.items():
         folder = variant.path.parent.name
-        if folder != "demo" and (folder not in MANY or name in MANY[folder]):
+        is_asked = folder != "demo" and (folder not in MANY or name in MANY[folder])
+        if is_asked and "turns" not in variant.raw:  # lm-eval has no conversations
             yield name
 
 

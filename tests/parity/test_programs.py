@@ -33,6 +33,7 @@ def test_the_program_is_what_lm_eval_runs() -> None:
         for (instance,) in instances:
             instance.resps.append("    return 1\n")
         task.apply_filters()
+        assert docs
         for doc, (instance,) in zip(docs, instances, strict=True):
             (said,) = instance.filtered_resps.values()
             answer = said[0] if isinstance(said, list) else said

@@ -44,8 +44,9 @@ def test_the_second_question_follows_the_model_s_own_answer(tmp_path):
 
 def test_repeats_are_conversations_of_their_own(tmp_path):
     world(tmp_path, docs=2, repeats=3, **PLAIN)
-    for item in chat_run(tmp_path).items("toy_chat"):
-        assert len(item.texts) == 6
+    items = chat_run(tmp_path).items("toy_chat")
+    assert [len(item.texts) for item in items] == [6, 6]
+    for item in items:
         assert item.texts[0::2] == (item.texts[0],) * 3, "the scripted model draws nothing"
 
 

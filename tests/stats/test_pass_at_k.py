@@ -24,7 +24,9 @@ def test_a_table_of_cases(n: int, c: int, k: int, expected: float) -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 5, 20, 200])
 def test_it_is_the_published_formula(n: int) -> None:
-    for c, k in itertools.product({0, 1, n // 2, n - 1, n}, {1, (n + 1) // 2, n}):
+    cases = [*itertools.product({0, 1, n // 2, n - 1, n}, {1, (n + 1) // 2, n})]
+    assert (n, n) in cases
+    for c, k in cases:
         published = 1.0 if n - c < k else 1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1))
         assert pass_at_k(n, c, k) == pytest.approx(published, abs=1e-12)
 

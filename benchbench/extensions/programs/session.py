@@ -120,7 +120,8 @@ class Session:
 
     def _by_status(self, code: int, seconds: float, *, by_itself: bool) -> Verdict:
         signal = code - 128
-        if signal == _SIGXCPU or (signal == _SIGKILL and seconds >= self._limits.seconds):
+        # Half: where the processors are busy, the last look at what it used may be seconds old.
+        if signal == _SIGXCPU or (signal == _SIGKILL and seconds >= self._limits.seconds / 2):
             return Verdict("slow", f"more than {self._limits.seconds:g} s of processor time")
         if 0 < signal <= _MOST_SIGNALS:
             return Verdict("crashed", f"signal {signal}. {self._last_words}"[:_SHOWN].strip())

@@ -89,6 +89,7 @@ def test_a_chat_server_is_asked_turn_by_turn(tmp_path):
         )
         items = RunFolder(run(asked_).path).items("toy_chat")
         talks = [body["messages"] for body in server.seen if len(body["messages"]) == 3]
+    assert len(talks) == len(items) == 2
     for number, item in enumerate(items):
         (talk,) = (talk for talk in talks if talk[0]["content"] == f"Question {number}?")
         assert talk[1] == {"role": "assistant", "content": item.texts[0]}
