@@ -167,8 +167,7 @@ $(VENV)/.installed-weights: $(VENV)/.installed-dev
 
 # llama.cpp is compiled, about 6 minutes; CMAKE_ARGS=-DGGML_CUDA=on builds it for a GPU. Not for the processor at hand:
 # a virtual machine may name instructions that it cannot run, and a wheel from pip's cache may come from another machine.
-# Without its models of images, a fifth of all that is compiled: benchbench asks for texts.
-CMAKE_ARGS ?= -DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF
+CMAKE_ARGS ?= -DGGML_NATIVE=OFF
 $(WHEELS)/.llama-cpp: locked/llama-cpp.txt | $(BIN)/python
 	CMAKE_ARGS='$(CMAKE_ARGS)' $(BIN)/python -m pip --disable-pip-version-check -q wheel --no-cache-dir --no-deps --require-hashes -w $(WHEELS) -r locked/llama-cpp.txt
 	@touch $@
