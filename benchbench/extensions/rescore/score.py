@@ -14,7 +14,6 @@ from pathlib import Path
 
 from benchbench.core import __version__
 from benchbench.core.errors import ArgumentError, DataError, did_you_mean
-from benchbench.core.format import shown
 from benchbench.core.post_metrics import post_metric_names
 from benchbench.core.record import GroupRecord, Row, RunRecord
 from benchbench.core.registry import FAMILIES, metric_names
@@ -24,7 +23,7 @@ from benchbench.extensions.rescore.post_metric import (
     EstimatesCost,
     PostMetric,
     make_post_metric,
-    options_that_name,
+    without_names,
 )
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import (
@@ -140,7 +139,6 @@ class Rescoring:
         stack: ExitStack,
     ) -> None:
         self.run, self.record, self.settings, self.on_event, self._stack = run, record, settings, on_event, stack
-        self._told: set[tuple[str, str]] = set()
         self._made: dict[tuple[str, tuple[tuple[str, str], ...]], _FromItems | _FromPostMetric] = {}
         self.tasks = [
             StoredTask(run, record, name, lambda: self.index, settings.data_root)
@@ -191,22 +189,10 @@ class Rescoring:
 
     def _ways(self, metric: str, task: StoredTask) -> list[_FromItems | _FromPostMetric]:
         """How the metric is computed for the task: once, or for each time that its `metric_list` names it."""
-        listed = [self._taken(metric, task, options) for options in task.listed(metric)]
+        listed = task.listed(metric)
+        if not self.settings.trust_task_code:
+            listed = [without_names(metric, task.name, options, self.on_event) for options in listed]
         return [self._way(metric, tuple(sorted(options.items()))) for options in listed or [{}]]
-
-    def _taken(self, metric: str, task: StoredTask, options: Mapping[str, str]) -> dict[str, str]:
-        """What is taken of the options in a task file: nothing that names a model, an address or a file."""
-        named = frozenset() if self.settings.trust_task_code else options_that_name(metric) & options.keys()
-        if named and (metric, task.name) not in self._told:
-            self._told.add((metric, task.name))
-            said = ", ".join(f"{name} {shown(options[name], 80)}" for name in sorted(named))
-            self.on_event(
-                Note(
-                    f"{task.name}: what its task file says of {metric} is not taken: {said}. Give it on the command "
-                    "line, or --trust-task-code if you know the file."
-                )
-            )
-        return {name: value for name, value in options.items() if name not in named}
 
     def _way(self, metric: str, options: tuple[tuple[str, str], ...]) -> _FromItems | _FromPostMetric:
         """The same for all tasks that list the metric with the same options."""
