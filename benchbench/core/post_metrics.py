@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchbench.core.plugins import entry_point_names
+from benchbench.core.plugins import entry_point_names, load
 from benchbench.core.registry import METRICS
 from benchbench.core.types import Json
 
@@ -66,10 +66,15 @@ def listed_metrics(resolved: Mapping[str, Json]) -> tuple[ListedMetric, ...]:
     return tuple(found)
 
 
+def names_of(metric: str) -> frozenset[str]:
+    """Options of a post-metric that name a model, an address or a file: its class lists them as `names`. Imports it."""
+    return frozenset(getattr(load(metric, POST_METRICS, POST_METRIC_GROUP), "names", ()))
+
+
 def without_listed(resolved: Mapping[str, Json]) -> dict[str, Json]:
     """The task without its post-metrics: what it asks and scores in the run itself."""
     entries = resolved.get("metric_list")
-    if not isinstance(entries, list) or not listed_metrics(resolved):
+    if not isinstance(entries, list):
         return dict(resolved)
     own = [one for one in entries if not (isinstance(one, dict) and is_post_metric(str(one.get("metric"))))]
-    return {**resolved, "metric_list": [*own]}
+    return {**resolved, "metric_list": own}

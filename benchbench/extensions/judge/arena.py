@@ -28,7 +28,7 @@ from benchbench.store.arena import ArenaRecord, ArenaStanding, write_arena
 from benchbench.store.find import all_runs, begins_with
 from benchbench.store.folder import RunFolder
 from benchbench.tasks.index import TaskIndex
-from benchbench.tasks.settings import DataRoot
+from benchbench.tasks.settings import DataRoot, TrustTaskCode
 
 ELO = 400 / math.log(10)
 """Elo points of one on the logistic scale."""
@@ -49,6 +49,7 @@ class ArenaSettings:
     judge: Annotated[JudgeOptions, Part(without=("judge_scale",))] = field(default_factory=JudgeOptions)
     data_root: DataRoot = None
     include_paths: IncludePaths = ()
+    trust_task_code: TrustTaskCode = False
 
     def __post_init__(self) -> None:
         if self.pairs is not None and self.pairs < 1:
@@ -191,7 +192,7 @@ class Arena:
 
     def __init__(self, found: Contestants, settings: ArenaSettings, results: Path, on_event: OnEvent) -> None:
         """ArgumentError for options or prompts that cannot be used."""
-        listed = found.tasks[0].listed("judge")
+        listed = found.tasks[0].listed("judge", on_event, trusted=settings.trust_task_code)
         self._options = with_listed(
             settings.judge, {k: v for k, v in (listed[0] if listed else {}).items() if k != "scale"}
         )

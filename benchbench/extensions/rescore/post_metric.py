@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from benchbench.core import post_metrics
-from benchbench.core.format import shown
 from benchbench.core.plugins import load
 from benchbench.core.post_metrics import POST_METRIC_GROUP
 from benchbench.core.types import Item, Json, MetricSpec, OutputType, ScoringSpec
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import StoredTask
-from benchbench.runner.events import Note, OnEvent, Scoring, SegmentsScored
+from benchbench.runner.events import OnEvent, Scoring, SegmentsScored
 from benchbench.store.files import make_folder
 from benchbench.store.lines import LineLog, read_lines
 
@@ -102,21 +101,6 @@ def make_post_metric(name: str, settings: ScoreSettings, on_event: OnEvent) -> P
         load(name, post_metrics.POST_METRICS, POST_METRIC_GROUP),
     )
     return None if made is None else made(settings, on_event)
-
-
-def without_names(metric: str, task: str, options: Mapping[str, str], on_event: OnEvent) -> Mapping[str, str]:
-    """The options in a task file without those that name a model, an address or a file, which is told.
-
-    The metric's class lists these as `names`. The file is a stranger's, and so is the record of a run: neither says
-    what is opened, or who is sent the answers.
-    """
-    found = load(metric, post_metrics.POST_METRICS, POST_METRIC_GROUP)
-    named = frozenset(getattr(found, "names", ())) & options.keys()
-    if named:
-        said = ", ".join(f"{name} {shown(options[name], 80)}" for name in sorted(named))
-        text = f"{task}: what its task file says of {metric} is not taken: {said}. Give it on the command line, or "
-        on_event(Note(f"{text}--trust-task-code if you know the file."))
-    return {name: value for name, value in options.items() if name not in named}
 
 
 Asked = TypeVar("Asked")

@@ -18,13 +18,7 @@ from benchbench.core.post_metrics import post_metric_names
 from benchbench.core.record import GroupRecord, Row, RunRecord
 from benchbench.core.registry import FAMILIES, metric_names
 from benchbench.core.types import Item, Json, MetricResult, OutputType, ScoringSpec
-from benchbench.extensions.rescore.post_metric import (
-    CostEstimate,
-    EstimatesCost,
-    PostMetric,
-    make_post_metric,
-    without_names,
-)
+from benchbench.extensions.rescore.post_metric import CostEstimate, EstimatesCost, PostMetric, make_post_metric
 from benchbench.extensions.rescore.settings import ScoreSettings
 from benchbench.extensions.rescore.stored import (
     ScoredMetric,
@@ -189,9 +183,7 @@ class Rescoring:
 
     def _ways(self, metric: str, task: StoredTask) -> list[_FromItems | _FromPostMetric]:
         """How the metric is computed for the task: once, or for each time that its `metric_list` names it."""
-        listed = task.listed(metric)
-        if not self.settings.trust_task_code:
-            listed = [without_names(metric, task.name, options, self.on_event) for options in listed]
+        listed = task.listed(metric, self.on_event, trusted=self.settings.trust_task_code)
         return [self._way(metric, tuple(sorted(options.items()))) for options in listed or [{}]]
 
     def _way(self, metric: str, options: tuple[tuple[str, str], ...]) -> _FromItems | _FromPostMetric:

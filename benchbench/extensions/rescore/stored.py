@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from benchbench.core.errors import DataError, StoreError, TaskError
-from benchbench.core.post_metrics import listed_metrics
+from benchbench.core.format import shown
+from benchbench.core.post_metrics import listed_metrics, names_of
 from benchbench.core.record import Row, RunRecord
 from benchbench.core.registry import FAMILIES, FILTERS, metric_spec
 from benchbench.core.task_scoring import columns
@@ -24,6 +25,7 @@ from benchbench.core.types import (
     RollingRequest,
     ScoringSpec,
 )
+from benchbench.runner.events import Note, OnEvent
 from benchbench.scoring.estimates import with_influence
 from benchbench.scoring.score import kept_responses, score_doc
 from benchbench.store.folder import RunFolder
@@ -137,9 +139,21 @@ class StoredTask:
         """The run's own record."""
         return self._record
 
-    def listed(self, metric: str) -> list[Mapping[str, str]]:
-        """The options with which the task's `metric_list` names a metric, for each time that it does."""
-        return [one.options for one in listed_metrics(self._record.tasks[self.name].resolved) if one.name == metric]
+    def listed(self, metric: str, on_event: OnEvent, *, trusted: bool) -> list[Mapping[str, str]]:
+        """The options with which the task's `metric_list` names a metric, for each time that it does.
+
+        The file is a stranger's, and so is the record of a run: unless it is `trusted`, neither says what is opened,
+        which file is read or who is sent the answers. What is left out for that is told.
+        """
+        resolved = self._record.tasks[self.name].resolved
+        found = [one.options for one in listed_metrics(resolved) if one.name == metric]
+        names = frozenset[str]() if trusted or not found else names_of(metric)
+        for options in found:
+            if named := sorted(names & options.keys()):
+                said = ", ".join(f"{name} {shown(options[name], 80)}" for name in named)
+                text = f"what its task file says of {metric} is not taken: {said}. Give it on the command line, or"
+                on_event(Note(f"{self.name}: {text} --trust-task-code if you know the file."))
+        return [{name: value for name, value in options.items() if name not in names} for options in found]
 
     @cached_property
     def definition(self) -> RecordedTask:

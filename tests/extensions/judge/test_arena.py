@@ -206,3 +206,15 @@ def test_models_that_were_asked_otherwise_are_not_compared(tmp_path, monkeypatch
     judges(monkeypatch, j=preferring(WORTH))
     with pytest.raises(ArgumentError, match="were asked other docs of toy_chat"):
         arena(folder, "hash", "hash,salt=2")
+
+
+def test_a_task_file_does_not_say_who_judges(tmp_path, monkeypatch):
+    opened = judges(monkeypatch, stranger=preferring(WORTH))
+    listed = {"metric": "judge", "model": "stranger", "args": "base_url=http://127.0.0.1:9/v1"}
+    folder = world(tmp_path, docs=4, metric_list=[listed])
+    for name in WORTH:
+        finished(folder, contestant(folder, name, 4))
+    with pytest.raises(ArgumentError, match="no judge is named: --judge MODEL"):
+        arena(folder, judge={"models": ()})
+    assert opened == {}
+    assert arena(folder, judge={"models": ()}, trust_task_code=True).judge == "stranger"
