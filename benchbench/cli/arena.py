@@ -14,7 +14,8 @@ from benchbench.cli.options import AsJson, DryRun, Output, with_settings
 from benchbench.cli.progress import watching
 from benchbench.core.errors import StoppedError
 from benchbench.core.json_record import as_json
-from benchbench.extensions.judge.arena import ELO, ArenaSettings
+from benchbench.extensions.judge.arena import ArenaSettings
+from benchbench.store.arena import elo
 
 if TYPE_CHECKING:
     from benchbench.extensions.judge.arena import ArenaResult, Standing
@@ -68,15 +69,13 @@ def _show(result: ArenaResult) -> None:
     stdout().print(cell(f"{result.task}, judged by {result.judge}", "bold"))
     table = figure_table("model", "Elo", "95%", "rank", "wins", "n", "same length")
     for one in result.standings:
-        ends = (
-            "" if one.low is None or one.high is None else f"[{1000 + ELO * one.low:.0f}, {1000 + ELO * one.high:.0f}]"
-        )
+        ends = "" if one.low is None or one.high is None else f"[{elo(one.low):.0f}, {elo(one.high):.0f}]"
         table.add_row(
             *map(
                 cell,
                 (
                     one.model,
-                    f"{one.elo:.0f}",
+                    f"{elo(one.strength):.0f}",
                     ends,
                     _rank(one),
                     "" if one.wins is None else f"{one.wins:.3f}",
@@ -114,4 +113,4 @@ def _rank(one: Standing) -> str:
 
 
 def _controlled(one: Standing) -> str:
-    return "" if one.controlled is None else f"{1000 + ELO * one.controlled:.0f}"
+    return "" if one.controlled is None else f"{elo(one.controlled):.0f}"

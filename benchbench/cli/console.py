@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchbench.cli.main import INTERRUPTED
-from benchbench.core.format import clean, clean_json, clean_lines, decimals, probability
+from benchbench.core.format import clean, clean_json, clean_lines, decimals, probability, true_minus
 from benchbench.core.record import Row, RunRecord
 
 
@@ -135,6 +135,16 @@ def _shown(record: RunRecord, *, every_row: bool) -> Iterator[Row]:
 def number(value: float | None) -> str:
     """Four decimals below 1, fewer above; `-` for a missing value."""
     return "-" if value is None else f"{value:.{decimals([value])}f}"
+
+
+def signed(value: float) -> str:
+    """A difference, with 4 decimals."""
+    return true_minus(f"{value:+.4f}")
+
+
+def signed_ends(ends: tuple[float, float]) -> str:
+    """The interval of a difference: `[−0.0120, +0.0310]`."""
+    return f"[{', '.join(map(signed, ends))}]"
 
 
 def p_value(p: float | None) -> str:

@@ -8,11 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, figure_table, number, p_value, print_json, print_table, say, stoppable, tell
+from benchbench.cli.console import (
+    cell,
+    figure_table,
+    number,
+    p_value,
+    print_json,
+    print_table,
+    say,
+    signed,
+    signed_ends,
+    stoppable,
+    tell,
+)
 from benchbench.cli.main import VerbApp
-from benchbench.cli.options import AsJson, Output, with_settings
+from benchbench.cli.options import AsJson, DataRoot, IncludePath, Output, with_settings
 from benchbench.cli.progress import busy, watching
-from benchbench.core.format import byte_size, several
+from benchbench.core.format import byte_size, several, true_minus
 from benchbench.core.settings import Part
 from benchbench.runner.settings import RunSettings
 
@@ -35,10 +47,8 @@ def search(
     field: Annotated[str, typer.Option(help="Where the text is in a line of JSON.")] = "text",
     processes: Annotated[int, typer.Option(help="Processes that search at once.")] = 1,
     name: Annotated[str, typer.Option(help="What to call the corpus in the results folder.")] = "corpus",
-    include_path: Annotated[list[Path] | None, typer.Option(help="Folder or file with more tasks.")] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder with data sets, instead of the Hub.", envvar="BENCHBENCH_DATA")
-    ] = None,
+    include_path: IncludePath = None,
+    data_root: DataRoot = None,
     output: Output = Path("results"),
     as_json: AsJson = False,
 ) -> None:
@@ -95,8 +105,8 @@ def _show_scores(scores: list[CleanScore]) -> None:
     tell("")
     table = figure_table("model", "task", "all docs", "clean docs", "clean − all", "95%", "clean", fold=("task",))
     for one in scores:
-        gap = "" if one.on_clean is None else f"{one.on_clean - one.value:+.4f}".replace("-", "−")
-        ends = "" if one.interval is None else f"[{one.interval.low:+.4f}, {one.interval.high:+.4f}]".replace("-", "−")
+        gap = "" if one.on_clean is None else signed(one.on_clean - one.value)
+        ends = "" if one.interval is None else signed_ends(one.interval)
         name = f"{one.task} {one.metric}"
         table.add_row(*map(cell, (one.model, name, number(one.value), number(one.on_clean), gap, ends, one.clean)))
     print_table(table)
@@ -152,7 +162,7 @@ def order(
         return
     table = figure_table("task", "docs", "texts", "published", "shuffled", "p")
     for one in found:
-        figures = (f"{one.published:.3f}".replace("-", "−"), f"{one.shuffled:.3f}".replace("-", "−"), p_value(one.p))
+        figures = (true_minus(f"{one.published:.3f}"), true_minus(f"{one.shuffled:.3f}"), p_value(one.p))
         table.add_row(*map(cell, (one.task, one.docs, one.shards, *figures)))
     print_table(table)
     tell(f"published, shuffled: log-likelihood per doc in nats, of the published order and of {orders} random ones.")

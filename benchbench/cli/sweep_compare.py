@@ -7,9 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from benchbench.cli.console import cell, figure_table, number, p_value, print_json, print_table, say, stdout, tell
+from benchbench.cli.console import (
+    cell,
+    figure_table,
+    number,
+    p_value,
+    print_json,
+    print_table,
+    say,
+    signed,
+    signed_ends,
+    stdout,
+    tell,
+)
 from benchbench.cli.options import AsJson, Output, Weights, check_target
 from benchbench.cli.progress import busy
+from benchbench.core.checkpoint_names import with_unit
 from benchbench.core.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -71,14 +84,9 @@ def compare(
 
 def _counts(text: str | None) -> tuple[int, ...]:
     """`2M` or `2097152,4194304`, as numbers. ArgumentError for others."""
-    units = {"k": 10**3, "m": 10**6, "b": 10**9}
     found = []
-    for part in (text or "").split(",") if text else []:
-        digits, unit = (
-            (part.strip()[:-1], units[part.strip()[-1].lower()])
-            if part.strip()[-1:].lower() in units
-            else (part.strip(), 1)
-        )
+    for part in text.split(",") if text else []:
+        digits, unit = with_unit(part.strip())
         if not digits.isdigit() or int(digits) == 0:
             raise ArgumentError(
                 f"--tokens-per-step {text}: whole numbers above 0 were expected, such as 2097152 or 2M."
@@ -118,11 +126,12 @@ def _table(rows: list[PairRow]) -> Table:
             if found.saved is None or found.saved.share is None or found.saved.faster == "a"
             else f"{found.saved.share:.0%}"
         )
-        ends = f"[{low:+.4f}, {high:+.4f}]".replace("-", "−")
         figures = (
             number(values[len(row.pair.a) - 1]),
             number(values[-1]),
-            f"{row.sign * found.last.value:+.4f}".replace("-", "−"),
+            signed(row.sign * found.last.value),
         )
-        table.add_row(*map(cell, (name, curve, *figures, ends, p_value(found.last.p), share, found.outcome)))
+        table.add_row(
+            *map(cell, (name, curve, *figures, signed_ends((low, high)), p_value(found.last.p), share, found.outcome))
+        )
     return table

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.console import cell, figure_table, print_json, print_table, say, stdout, stoppable, tell
+from benchbench.cli.console import (
+    cell,
+    figure_table,
+    print_json,
+    print_table,
+    say,
+    signed,
+    signed_ends,
+    stdout,
+    stoppable,
+    tell,
+)
 from benchbench.cli.options import AsJson, with_settings
 from benchbench.cli.progress import watching
 from benchbench.core.settings import Part, changed
@@ -58,9 +69,7 @@ def _show(found: list[TaskDecision]) -> None:
         if one.found is None:
             table.add_row(*map(cell, (one.task, one.metric, "", one.total, "", "", "not decided")))
             continue
-        low, high = one.found.interval
-        ends = f"[{low:+.4f}, {high:+.4f}]".replace("-", "−")
-        shown = f"{one.found.difference:+.4f}".replace("-", "−")
+        shown, ends = signed(one.found.difference), signed_ends(one.found.interval)
         table.add_row(*map(cell, (one.task, one.metric, one.found.docs, one.total, shown, ends, one.found.answer)))
     print_table(table)
     asked = sum(one.found.docs for one in found if one.found is not None)

@@ -11,6 +11,7 @@ import typer
 from benchbench.cli.console import cell, figure_table, number, print_json, print_table, stdout, tell
 from benchbench.cli.options import AsJson, Output
 from benchbench.cli.progress import busy
+from benchbench.core.checkpoint_names import with_unit
 from benchbench.core.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def forecast(
 
 def _place(text: str) -> float:
     """`143k` → 143,000. ArgumentError for what is no number above 0."""
-    units = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-    digits, unit = (text[:-1], units[text[-1].lower()]) if text[-1:].lower() in units else (text, 1.0)
+    digits, unit = with_unit(text)
     try:
         found = float(digits.replace(",", "")) * unit
     except ValueError:

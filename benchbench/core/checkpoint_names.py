@@ -23,6 +23,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+
+
+def with_unit(text: str) -> tuple[str, int]:
+    """`143k` as its number, as written, and its unit: `143`, 1000. What has no unit has 1."""
+    factor = UNITS.get(text[-1:].lower(), 1)
+    return (text[:-1], factor) if factor > 1 else (text, 1)
+
+
 TOO_MANY_STEPS = 10**9
 """A bare number from here on is a time or an id."""
 MOST = 10**16

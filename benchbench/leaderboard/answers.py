@@ -66,7 +66,7 @@ class Best:
         """What the comparison does not cover."""
         said = []
         if self.board.missing:
-            here = len({variant.task for group in self.board.groups for variant in group.variants})
+            here = len(self.board.tasks)
             said.append(f"{here} of {here + len(self.board.missing)} tasks are here.")
         compared = {id(one.entry) for one in self.group.standings}
         other = {id(one.entry) for group in self.board.groups for one in group.standings} - compared

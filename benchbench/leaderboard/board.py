@@ -80,6 +80,11 @@ class Board:
     missing: tuple[str, ...] = ()
     """Tasks that were asked for and that no model has."""
 
+    @property
+    def tasks(self) -> set[str]:
+        """Those that are in some group's mean."""
+        return {variant.task for group in self.groups for variant in group.variants}
+
 
 def make_board(
     entries: Sequence[Entry],

@@ -10,7 +10,7 @@ import numpy as np
 from benchbench.core.errors import ArgumentError, did_you_mean
 from benchbench.core.format import magnitude, several
 from benchbench.core.types import Json
-from benchbench.leaderboard.records import Entry, Records, Variant
+from benchbench.leaderboard.records import Entry, Records, Variant, some_of, training_named
 from benchbench.leaderboard.training import SMOOTH
 from benchbench.stats.forecast import Course, Forecast, forecast, power_law
 
@@ -141,15 +141,11 @@ def _row(variant: Variant, seen: Course, bank: Sequence[Course], at: float) -> F
 
 
 def _named(training: str | None, known: Sequence[str]) -> str:
-    fits = [one for one in known if training in (None, one)] or [
-        one for one in known if training is not None and one.rpartition("/")[2] == training
-    ]
-    if len(fits) == 1:
-        return fits[0]
-    some = f"{', '.join(known[:8])}{', …' if len(known) > 8 else ''}" if known else "none"
-    if training is None:
-        raise ArgumentError(f"name the training to forecast; here are {some}.")
-    raise ArgumentError(f"{training!r} is no training here; there are {some}.{did_you_mean(training, known)}")
+    if training is not None:
+        return training_named(training, known)
+    if len(known) != 1:
+        raise ArgumentError(f"name the training to forecast; here are {some_of(known)}.")
+    return known[0]
 
 
 def back_test(records: Records, tasks: Sequence[str] | None = None) -> list[BackTestRow]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchbench.core import __version__
-from benchbench.core.errors import BenchbenchError, StoreError
+from benchbench.core.errors import ArgumentError, BenchbenchError, StoreError, did_you_mean
 from benchbench.core.ids import content_hash
 from benchbench.core.json_record import as_json
 from benchbench.core.record import UNKNOWN, Row, TaskRecord
@@ -291,3 +291,17 @@ def _kind(run: FinishedRun, asked: TaskRecord) -> str:
 
 def _text(value: str | float | None) -> str:
     return "?" if value is None else str(value)
+
+
+def training_named(name: str, known: Sequence[str]) -> str:
+    """The training of this name, or whose name ends so. ArgumentError if it fits none or several."""
+    fits = [one for one in known if one == name] or [one for one in known if one.rpartition("/")[2] == name]
+    if len(fits) == 1:
+        return fits[0]
+    what = f"fits {len(fits)} trainings" if fits else "is no training here"
+    raise ArgumentError(f"{name!r} {what}; there are {some_of(known)}.{did_you_mean(name, known)}")
+
+
+def some_of(names: Sequence[str], most: int = 8) -> str:
+    """The first of them, for a sentence."""
+    return f"{', '.join(names[:most])}{', …' if len(names) > most else ''}" or "none"

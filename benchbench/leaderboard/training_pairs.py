@@ -15,7 +15,7 @@ from benchbench.core.errors import ArgumentError, StoreError, did_you_mean
 from benchbench.core.format import magnitude
 from benchbench.core.types import Json
 from benchbench.leaderboard.paired import ItemScores
-from benchbench.leaderboard.records import Cell, Entry, Records, Variant
+from benchbench.leaderboard.records import Cell, Entry, Records, Variant, training_named
 from benchbench.leaderboard.training import NORMALISED
 from benchbench.leaderboard.training_pair import ALL, By, PairRow, figures, point_figures
 from benchbench.leaderboard.trainings import series_of_cells
@@ -71,12 +71,8 @@ def find_trainings(names: Sequence[str], records: Records) -> list[tuple[str, tu
         )
     found = []
     for name in names:
-        fits = [one for one in known if one == name] or [one for one in known if one.rpartition("/")[2] == name]
-        if len(fits) != 1:
-            what = f"fits {len(fits)} trainings" if fits else "is no training here"
-            some = f"{', '.join(list(known)[:8])}{', …' if len(known) > 8 else ''}"
-            raise ArgumentError(f"{name!r} {what}; there are {some}.{did_you_mean(name, list(known))}")
-        found.append((fits[0], known[fits[0]]))
+        whole = training_named(name, list(known))
+        found.append((whole, known[whole]))
     if len({name for name, _ in found}) < len(found):
         raise ArgumentError(f"a training is not compared with itself: {', '.join(names)}. Name each once.")
     return found

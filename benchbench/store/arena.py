@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,13 @@ from benchbench.store.names import folder_name
 
 FOLDER = "arena"
 ARENA_SCHEMA_VERSION = 1
+ELO = 400 / math.log(10)
+"""Elo points of one on the logistic scale."""
+
+
+def elo(strength: float) -> float:
+    """A strength on the scale of chess players, with 1000 for the mean."""
+    return 1000 + ELO * strength
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

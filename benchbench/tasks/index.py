@@ -322,11 +322,14 @@ def _yaml_files(folder: Path) -> tuple[list[Path], set[Path]]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
+                is_link = entry.is_symlink()
                 if entry.is_dir():
-                    waiting += [] if entry.is_symlink() else [entry.path]
+                    if not is_link:
+                        waiting.append(entry.path)
                 elif entry.name.endswith((".yaml", ".yml")):
                     found.append(entry.path)
-                    links |= {entry.path} if entry.is_symlink() else set()
+                    if is_link:
+                        links.add(entry.path)
     return [Path(name) for name in sorted(found, key=lambda name: name.split("/"))], set(map(Path, links))
 
 

@@ -92,17 +92,17 @@ class RecordedTask:
 
     def program_template(self) -> str | None:
         """The task's `doc_to_program`: as recorded, else as the task of this name has it today."""
-        recorded = self.task.config.doc_to_program
-        if recorded is not None or self.name not in self.index.variants:
-            return recorded
-        return self.index.task(self.name).config.doc_to_program
+        return self._recorded_or_todays(lambda config: config.doc_to_program)
 
     def source_template(self) -> str | None:
         """The task's `doc_to_source`: as recorded, else as the task of this name has it today."""
-        recorded = self.task.config.doc_to_source
+        return self._recorded_or_todays(lambda config: config.doc_to_source)
+
+    def _recorded_or_todays(self, template: Callable[[TaskConfig], str | None]) -> str | None:
+        recorded = template(self.task.config)
         if recorded is not None or self.name not in self.index.variants:
             return recorded
-        return self.index.task(self.name).config.doc_to_source
+        return template(self.index.task(self.name).config)
 
     def sources(self, docs: Iterable[RenderedDoc], template: str | None = None) -> dict[int, str]:
         """doc id → text that was to be translated, by `template` or else the task. TaskError if it fails."""

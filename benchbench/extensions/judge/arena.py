@@ -30,9 +30,6 @@ from benchbench.store.folder import RunFolder
 from benchbench.tasks.index import TaskIndex
 from benchbench.tasks.settings import DataRoot, TrustTaskCode
 
-ELO = 400 / math.log(10)
-"""Elo points of one on the logistic scale."""
-
 
 @dataclass(frozen=True, slots=True)
 class ArenaSettings:
@@ -73,11 +70,6 @@ class Standing:
     comparisons: int
     controlled: float | None
     """Strength with answers of equal length in equal positions."""
-
-    @property
-    def elo(self) -> float:
-        """On the scale of chess players, around 1000."""
-        return 1000 + ELO * self.strength
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ class ModelJudge:
         on_event(OpeningModel(options.model))
         self._backend: Backend = open_backend(options)
         self._settings, self._spent, self._on_event = settings, spent, on_event
-        self._chat = chat_of(self._backend)
+        self.chat = chat_of(self._backend)
         self.name = short_name(options.model)
         info = self._backend.info
         self.weights = info.model_identity
@@ -116,7 +116,7 @@ class ModelJudge:
             "backend": info.name,
             "weights": info.model_identity,
             "revision": info.revision,
-            "chat": None if self._chat is None else self._chat.sha256[:12],
+            "chat": None if self.chat is None else self.chat.sha256[:12],
             "dtype": info.dtype,
             "temperature": settings.temperature,
             "max_gen_toks": settings.max_gen_toks,
@@ -227,7 +227,7 @@ class ModelJudge:
             temperature=self._settings.temperature if sampled else 1.0,
         )
         prompt: Prompt | Conversation
-        if self._chat is None:
+        if self.chat is None:
             prompt = Prompt("", (), f"{asked.system}\n\n{asked.text}\n\nVerdict:", "truncate_left")
         else:
             prompt = Conversation(asked.system, (), asked.text, bare_system=asked.system)
@@ -279,12 +279,12 @@ class Panel:
         self._judges: list[ModelJudge] = []
 
     def judges(self, results: Path) -> list[ModelJudge]:
-        """All judges, open. ArgumentError where two cannot be told apart is left to their identities."""
+        """All judges, open. Raises as `open_backend`."""
         if not self._judges:
             for options in self.settings.model_options():
                 judge = ModelJudge(options, self.settings, results, self.spent, self._on_event)
                 self._judges.append(judge)
-                if judge._chat is None:
+                if judge.chat is None:
                     self._on_event(Note(f"The judge {judge.name} has no chat template: it reads plain text."))
         return self._judges
 

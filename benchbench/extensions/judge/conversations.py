@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchbench.core.errors import ArgumentError, DataError
 from benchbench.core.ids import content_hash
-from benchbench.core.types import Item, Json, RenderedDoc
+from benchbench.core.types import Item, Json
 from benchbench.extensions.judge.options import JudgeOptions
 from benchbench.extensions.judge.prompts import json_lines
 from benchbench.extensions.rescore.stored import StoredTask
@@ -45,7 +45,7 @@ def conversations(task: StoredTask, options: JudgeOptions) -> dict[int, Conversa
         fields = {**rendered.doc.fields, **task.definition.task.variables}
         category = None if options.by is None else _category(fields, options.by, task.name)
         wanted = not options.references_in or category in options.references_in
-        questions = rendered.turns or (_question(rendered),)
+        questions = rendered.turns or (rendered.question,)
         texts = (references.of(doc_id, fields) if references else rendered.targets) if wanted else ()
         shown = tuple(texts[: len(questions)]) if any(text.strip() for text in texts) else ()
         padded = (*shown, *[""] * (len(questions) - len(shown))) if shown else ()
@@ -56,10 +56,6 @@ def conversations(task: StoredTask, options: JudgeOptions) -> dict[int, Conversa
             f" docs' {', '.join(ID_FIELDS)}, else with their number from 0."
         )
     return found
-
-
-def _question(rendered: RenderedDoc) -> str:
-    return rendered.question
 
 
 def _category(fields: Mapping[str, Json], name: str, task: str) -> str:

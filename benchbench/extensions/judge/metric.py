@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from benchbench.core.errors import ArgumentError
 from benchbench.core.ids import content_hash
 from benchbench.core.types import Item, Json, MetricSpec, OutputType, ScoringSpec
 from benchbench.extensions.judge.bench import BYTES_PER_TOKEN, Asked, ModelJudge, Panel
@@ -135,11 +134,6 @@ class JudgeMetric:
     def _prompt(self, conversation: Conversation, answers: Sequence[str]) -> tuple[str, str]:
         turns = len(answers)
         template = self._prompts.template(turns=turns, reference=bool(conversation.references))
-        if template is None or (turns > 2 and not self._prompts.own):
-            raise ArgumentError(
-                f"{self._options.prompts} has no prompt for {turns} turns; FastChat's layout knows one and two"
-                " (`single-v1-multi-turn`). Without --judge-prompts our own are used."
-            )
         values = single_values(conversation.questions[:turns], answers, conversation.references[:turns])
         return template.filled({**conversation.extra(), **values})
 

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchbench.core.errors import ArgumentError
 from benchbench.extensions.judge.bench import Asked, Judge
 from benchbench.extensions.judge.conversations import Conversation
 from benchbench.extensions.judge.prompts import Prompts, pair_values
@@ -99,11 +98,6 @@ class PairJudging:
     def _prompt(self, conversation: Conversation, first: Sequence[str], second: Sequence[str]) -> tuple[str, str]:
         turns = len(first)
         template = self._prompts.template(turns=turns, reference=bool(conversation.references))
-        if template is None or (turns > 2 and not self._prompts.own):
-            raise ArgumentError(
-                f"{self._prompts.source} has no prompt for pairs of {turns} turns; FastChat's layout knows one and two"
-                " (`pair-v2-multi-turn`). Without --judge-prompts our own are used."
-            )
         values = pair_values(conversation.questions[:turns], first, second, conversation.references[:turns])
         return template.filled({**conversation.extra(), **values})
 

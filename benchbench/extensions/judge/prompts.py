@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchbench.core.errors import ArgumentError
+from benchbench.core.files import read_regular
 from benchbench.core.ids import content_hash
 from benchbench.extensions.judge.options import Scale
 
@@ -85,8 +86,19 @@ class Prompts:
             [[list(key), one.system, one.text] for key, one in sorted(self.templates.items())], digits=12
         )
 
-    def template(self, *, turns: int, reference: bool) -> Template | None:
-        """The template for a conversation of so many turns; None if the file has none."""
+    def template(self, *, turns: int, reference: bool) -> Template:
+        """The template for a conversation of so many turns. ArgumentError if the file has none."""
+        found = self._template(turns=turns, reference=reference)
+        if found is None or (turns > 2 and not self.own):
+            name = _FASTCHAT[self.kind][True, False][0]
+            what = "pairs of " if self.kind == "pairwise" else ""
+            raise ArgumentError(
+                f"{self.source} has no prompt for {what}{turns} turns; FastChat's layout knows one and two (`{name}`)."
+                " Without --judge-prompts our own are used."
+            )
+        return found
+
+    def _template(self, *, turns: int, reference: bool) -> Template | None:
         found = self.templates.get((turns > 1, reference)) or self.templates.get((turns > 1, False))
         if found is None or turns <= 1 or not self.own:
             return found
@@ -186,9 +198,7 @@ def _template(path: Path, name: str, line: Mapping[str, object], needed: frozens
 def json_lines(path: Path, what: str) -> list[dict[str, object]]:
     """The objects of a JSON lines file. ArgumentError, with the line's number, for anything else."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ArgumentError(f"{path} is larger than {MAX_BYTES:,} bytes, too large for {what}.")
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, MAX_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ArgumentError(f"{what} cannot be read from {path}: {error}.") from error
     found = []

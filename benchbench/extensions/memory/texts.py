@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchbench.core.errors import ArgumentError
+from benchbench.core.files import read_regular
 
+MAX_BYTES = 2**30
 FEWEST = 3
 """Members, and others, without which nothing can be said."""
 
@@ -27,7 +29,7 @@ class KnownText:
 def read_texts(path: Path) -> list[KnownText]:
     """The texts of a file. ArgumentError, naming the line, for what is no such line, and for too few of either sort."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path, MAX_BYTES).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ArgumentError(f"--texts {path} cannot be read: {error}") from error
     found = [_line(line, f"{path}, line {n}") for n, line in enumerate(lines, start=1) if line.strip()]

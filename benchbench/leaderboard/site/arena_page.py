@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from benchbench.core.format import name, shown
 from benchbench.leaderboard.site.parts import Value, value
-from benchbench.store.arena import ArenaRecord, ArenaStanding
-
-ELO = 400 / math.log(10)
-"""Elo points of one on the logistic scale."""
+from benchbench.store.arena import ArenaRecord, ArenaStanding, elo
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,8 @@ def _share(known: Sequence[float | None]) -> str:
 def _row(one: ArenaStanding) -> ArenaModel:
     low, high = one.rank_low, one.rank_high
     rank = "–" if low is None or high is None else str(low) if low == high else f"{low}–{high}"
-    points = [None if x is None else 1000 + ELO * x for x in (one.strength, one.low, one.high)]
-    controlled = None if one.controlled is None else 1000 + ELO * one.controlled
-    cells = [*(value(x, 0) for x in points), value(one.wins, 3), value(one.comparisons), value(controlled, 0)]
+    *points, controlled = (
+        value(None if x is None else elo(x), 0) for x in (one.strength, one.low, one.high, one.controlled)
+    )
+    cells = [*points, value(one.wins, 3), value(one.comparisons), controlled]
     return ArenaModel(rank, name(one.model), tuple(cells))

@@ -170,7 +170,7 @@ def suite_column(suite: str, board: Board) -> Column[Ranked]:
         if len(group.variants) == whole
         for standing in group.standings
     }
-    here = len({variant.task for group in board.groups for variant in group.variants})
+    here = len(board.tasks)
     label = name(f"{suite} ({here} of {here + len(board.missing)} tasks)" if board.missing else suite)
     href = suite_page(suite)
     return Column(f"suite-{slug(label)}", label, lambda r: value(means.get(id(r.standing.entry)), 2), "n", href=href)

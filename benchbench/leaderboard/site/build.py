@@ -194,6 +194,9 @@ class _Site:
                     found[suite] = made
         return found
 
+    def _suites(self) -> list[tuple[str, Board]]:
+        return [(suite, board) for suite, board in self.boards.items() if suite != "overview"]
+
     def skipped(self) -> tuple[str, ...]:
         """Everything that was not taken, once each."""
         found = {*self.records.skipped, *self.problems, *self.items.problems, *self.duels.problems}
@@ -223,7 +226,7 @@ class _Site:
         return path, self.renderer.render(page, path, heading).encode("utf-8", errors="replace")
 
     def _board_pages(self) -> Iterator[tuple[str, bytes]]:
-        suites = [(suite, board) for suite, board in self.boards.items() if suite != "overview"]
+        suites = self._suites()
         columns = [suite_column(suite, board) for suite, board in suites[:MOST_SUITES]]
         overview = replace(
             board_page(self.boards["overview"], self.duels, suites=columns),
@@ -242,7 +245,7 @@ class _Site:
     def _answers(self) -> Iterator[Answer]:
         """First for the whole board, then for its suites, then for the trainings."""
         yield from best_model(Link(None, "All tasks"), self.boards["overview"])
-        for suite, board in [one for one in self.boards.items() if one[0] != "overview"][:MOST_SUITES]:
+        for suite, board in self._suites()[:MOST_SUITES]:
             yield from best_model(Link(suite_page(suite), name(suite)), board)
         for sweep in self.sweeps[:MOST_TRAININGS]:
             yield Answer(Link(sweep_page(sweep.name), name(sweep.name)), None, bought(sweep))
@@ -344,8 +347,7 @@ def _listed(tasks: Sequence[str], most: int = 12) -> str:
 
 def _suite_lead(suite: str, board: Board) -> str:
     """Which of the suite's tasks are here."""
-    here = len({variant.task for group in board.groups for variant in group.variants})
-    here += len(board.left_out) + len(board.unknown_chance)
+    here = len(board.tasks) + len(board.left_out) + len(board.unknown_chance)
     if not board.missing:
         return f"The models on {name(suite)}, all {here} tasks."
     total = here + len(board.missing)
