@@ -10,9 +10,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any, cast
 
 from benchbench.core.errors import ArgumentError
 from benchbench.core.ids import content_hash
@@ -20,6 +22,8 @@ from benchbench.core.types import RenderedDoc
 from benchbench.extensions.leaks.corpus import Broken, Piece, blocks_of, files_of, pieces_of
 from benchbench.extensions.leaks.ngrams import Wanted, grams_of
 from benchbench.store.files import make_folder, write_whole
+from benchbench.store.lines import LineLog, read_lines
+from benchbench.store.lock import RunLock
 
 WORDS = 13
 """Words of an n-gram."""
@@ -102,12 +106,15 @@ def search(
     )
     files = files_of(corpus)
     make_folder(folder)
-    state = _State(
-        folder / f"progress-{content_hash([options.words, options.field, wanted.numbers.tolist()], digits=12)}.jsonl"
-    )
-    resumed = len(state.done)
-    _work(wanted, [piece for piece in pieces_of(files) if piece.key not in state.done], options, state)
-    pieces = [state.done[piece.key] for piece in pieces_of(files) if piece.key in state.done]
+    digest = content_hash([options.words, options.field, wanted.numbers.tolist()], digits=12)
+    path = folder / f"progress-{digest}.jsonl"
+    with RunLock(folder), LineLog(path) as log:
+        done = _searched(path)
+        resumed = len(done)
+        for one in _work(wanted, [piece for piece in pieces_of(files) if piece.key not in done], options):
+            log.append(asdict(one))
+            done[one.key] = one
+    pieces = [done[piece.key] for piece in pieces_of(files) if piece.key in done]
     found = {place for one in pieces for place in one.found}
     exact = {place for one in pieces for place in one.exact}
     numbers = wanted.numbers.tolist()
@@ -146,23 +153,14 @@ class _Searched:
     broken_file: str | None = None
 
 
-class _State:
-    """What was searched, as lines that are written as they come; a torn last line is searched again."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.done: dict[str, _Searched] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-            try:
-                one = _Searched(**json.loads(line))
-            except (ValueError, TypeError):
-                continue
-            self.done[one.key] = one
-
-    def add(self, one: _Searched) -> None:
-        self.done[one.key] = one
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(one)) + "\n")
+def _searched(path: Path) -> dict[str, _Searched]:
+    """What was searched before, by key."""
+    found = {}
+    for line in read_lines(path):
+        with suppress(TypeError):  # a line of another version
+            one = _Searched(**cast("dict[str, Any]", line))
+            found[one.key] = one
+    return found
 
 
 _wanted: list[tuple[Wanted, str]] = []
@@ -180,14 +178,12 @@ def _search_piece(piece: Piece) -> _Searched:
     return _Searched(piece.key, sorted(found), sorted(exact), broken.lines, broken.file)
 
 
-def _work(wanted: Wanted, pieces: Sequence[Piece], options: SearchOptions, state: _State) -> None:
+def _work(wanted: Wanted, pieces: Sequence[Piece], options: SearchOptions) -> Iterator[_Searched]:
     if options.processes == 1:
         _hold(wanted, options.field)
-        for piece in pieces:
-            state.add(_search_piece(piece))
+        yield from map(_search_piece, pieces)
         return
     with ProcessPoolExecutor(options.processes, initializer=_hold, initargs=(wanted, options.field)) as pool:
-        waiting: Iterator[Piece] = iter(pieces)
+        waiting = iter(pieces)
         while some := list(islice(waiting, AHEAD * options.processes)):
-            for one in pool.map(_search_piece, some):
-                state.add(one)
+            yield from pool.map(_search_piece, some)
